@@ -1,0 +1,27 @@
+"""YAML to a frozen, validated ExperimentConfig."""
+
+from finetune30.config.schema import (
+    STARTER,
+    STARTER_ZH,
+    VERSION_PREFIX,
+    DataConfig,
+    ExperimentConfig,
+    LoraConfig,
+    ModelConfig,
+    SystemConfig,
+    TrainingConfig,
+    ValidationRules,
+)
+
+__all__ = [
+    "STARTER",
+    "STARTER_ZH",
+    "VERSION_PREFIX",
+    "DataConfig",
+    "ExperimentConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "SystemConfig",
+    "TrainingConfig",
+    "ValidationRules",
+]

@@ -1,0 +1,200 @@
+"""The experiment configuration: frozen Pydantic models, and the only home of experiment defaults.
+
+Every field has bounds and a description: the web form, `ft30 config schema` and the docs are made from them.
+Names are those of PEFT and transformers; units stand in the names.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ProblemType = Literal["auto", "single_label_classification", "multi_label_classification", "regression"]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
+
+#: Names that stand for what the package itself carries or installs.
+STARTER = "starter"
+STARTER_ZH = "starter-zh"
+VERSION_PREFIX = "version:"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+
+class ModelConfig(_Section):
+    """The base model."""
+
+    name: str = Field(
+        "distilbert-base-uncased",
+        min_length=1,
+        max_length=500,
+        description="Hub name, local folder, or 'starter' (the small model that make installs).",
+    )
+    revision: str | None = Field(None, max_length=200, description="Hub branch, tag or commit to pin; null: the newest.")
+    num_labels: int = Field(2, ge=1, le=10_000, description="Number of classes; 1 for regression.")
+    problem_type: ProblemType = Field("auto", description="Kind of task; auto: told from the labels.")
+    offline_fallback: Literal["starter"] | None = Field(
+        None, description="What to use when the default model cannot be reached; a model you chose never falls back."
+    )
+
+
+class LoraConfig(_Section):
+    """The adapter, with PEFT's names (Hu et al. 2021, LoRA)."""
+
+    r: int = Field(8, ge=1, le=1024, description="Rank of the update matrices.")
+    lora_alpha: int = Field(16, ge=1, le=4096, description="Scaling numerator: updates are scaled by alpha / r.")
+    target_modules: Annotated[list[str], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
+        ["q_lin", "v_lin"],
+        description="Names of the modules that get LoRA; auto: attention query and value; all-linear: every linear layer.",
+    )
+    lora_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout probability before the A matrix.")
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
+    task_type: Literal["SEQ_CLS"] = Field("SEQ_CLS", description="PEFT task type.")
+    use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (Kalajdzievski 2023).")
+    use_dora: bool = Field(False, description="Weight-decomposed LoRA (Liu et al. 2024).")
+    init_lora_weights: bool | Literal["gaussian", "pissa", "olora", "orthogonal"] = Field(
+        True, description="How A and B start; true: Kaiming uniform and zero."
+    )
+    modules_to_save: list[str] | None = Field(
+        None, description="Further modules trained and saved whole; the classification head always is."
+    )
+    layers_to_transform: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, description="Indices of the layers that get LoRA; null: all."
+    )
+
+
+class ValidationRules(_Section):
+    """Row rules that run on every training."""
+
+    min_text_length: int = Field(5, ge=0, le=1_000_000, description="Shortest text kept, in characters.")
+    max_text_length: int = Field(500, ge=1, le=10_000_000, description="Longest text kept, in characters.")
+    allow_empty: bool = Field(False, description="Keep rows whose text is empty or blank.")
+    remove_html: bool = Field(True, description="Strip HTML tags and unescape entities before the checks.")
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> ValidationRules:
+        if self.min_text_length > self.max_text_length:
+            raise ValueError(
+                f"min_text_length {self.min_text_length} is above max_text_length {self.max_text_length}"
+            )
+        return self
+
+
+class DataConfig(_Section):
+    """Where rows come from and how many are used."""
+
+    dataset_name: str = Field(
+        "glue",
+        min_length=1,
+        max_length=1000,
+        description="Hub set, local file or folder, 'starter', 'starter-zh' or 'version:<digest or tag>'.",
+    )
+    dataset_config: str | None = Field("sst2", max_length=200, description="Hub configuration (subset) name.")
+    revision: str | None = Field(None, max_length=200, description="Hub revision of the data set to pin.")
+    train_split: str | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
+    eval_split: str | None = Field(
+        None, max_length=200, description="Split to evaluate on; null: validation, else test, else split off from train."
+    )
+    eval_file: str | None = Field(None, max_length=1000, description="File with the evaluation rows (local data).")
+    eval_fraction: float = Field(
+        0.1, gt=0.0, lt=1.0, description="Share split off (stratified, seeded) when there is no evaluation set."
+    )
+    text_column: str | None = Field(None, description="Column of the text; null: detected and reported.")
+    text_pair_column: str | None = Field(None, description="Column of the second text of a pair; null: none or detected.")
+    label_column: str | None = Field(None, description="Column of the label; null: detected and reported.")
+    label_separator: str | None = Field(
+        None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
+    )
+    train_samples: int | None = Field(500, ge=2, le=100_000_000, description="Rows to train on; null: all.")
+    eval_samples: int | None = Field(100, ge=1, le=100_000_000, description="Rows to evaluate on; null: all.")
+    max_length: int = Field(128, ge=4, le=131_072, description="Longest input in tokens; longer ones are truncated.")
+    offline_fallback: Literal["starter", "starter-zh"] | None = Field(
+        None, description="What to use when the default data set cannot be reached; data you chose never falls back."
+    )
+    validation_rules: ValidationRules = Field(ValidationRules(), description="Rules for every row.")
+
+
+class TrainingConfig(_Section):
+    """The training loop."""
+
+    output_dir: str = Field("results", min_length=1, max_length=1000, description="Folder of all runs.")
+    eval_strategy: Literal["no", "steps", "epoch"] = Field("epoch", description="When to evaluate.")
+    eval_steps: int | None = Field(None, ge=1, description="Optimizer steps between evaluations (eval_strategy steps).")
+    learning_rate: float = Field(5.0e-4, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
+    per_device_train_batch_size: int = Field(2, ge=1, le=65_536, description="Rows in one forward pass a device.")
+    per_device_eval_batch_size: int = Field(32, ge=1, le=65_536, description="Rows in one evaluation batch.")
+    gradient_accumulation_steps: int = Field(1, ge=1, le=65_536, description="Forward passes in one optimizer step.")
+    num_train_epochs: int = Field(1, ge=1, le=10_000, description="Passes over the training rows.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps; null: by epochs.")
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+        "linear", description="Shape of the learning rate after the warm-up."
+    )
+    warmup_ratio: float = Field(0.0, ge=0.0, le=1.0, description="Share of all steps used to warm up.")
+    warmup_steps: int = Field(0, ge=0, description="Steps to warm up; above 0 it wins over warmup_ratio.")
+    weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="Decoupled weight decay (not on biases and norms).")
+    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW beta1.")
+    adam_beta2: float = Field(0.999, ge=0.0, lt=1.0, description="AdamW beta2.")
+    adam_epsilon: float = Field(1e-8, gt=0.0, le=1e-2, description="AdamW epsilon.")
+    max_grad_norm: float = Field(1.0, ge=0.0, description="Gradient norm is clipped to this; 0: never.")
+    precision: Precision = Field("auto", description="Number format of the base weights and activations.")
+    device: Device | None = Field(None, description="cuda, cuda:N, mps, cpu; null or auto: detected.")
+    engine: Literal["auto", "general", "packed"] = Field(
+        "auto", description="Training path; auto: the packed encoder where the model allows, else the general one."
+    )
+    deterministic: bool | None = Field(
+        None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
+    )
+    seed: int = Field(42, ge=0, le=2**32 - 1, description="Seed of data order, sampling, dropout and initial weights.")
+    logging_steps: int = Field(10, ge=1, description="Optimizer steps between progress lines.")
+    save_steps: int | None = Field(200, ge=1, description="Optimizer steps between checkpoints; null: epoch ends only.")
+    save_total_limit: int = Field(2, ge=1, le=1000, description="Checkpoints kept while training.")
+    load_best_model_at_end: bool = Field(False, description="Publish the best evaluated weights, not the last.")
+    metric_for_best_model: str | None = Field(
+        None, max_length=100, description="Metric that decides 'best'; null: eval_accuracy, eval_f1 or eval_mse by task."
+    )
+    greater_is_better: bool | None = Field(None, description="Direction of that metric; null: told from its name.")
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Evaluations without improvement before stopping; null: off."
+    )
+    early_stopping_threshold: float = Field(0.0, ge=0.0, description="Least change that counts as improvement.")
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> TrainingConfig:
+        if self.eval_strategy == "steps" and self.eval_steps is None:
+            raise ValueError("eval_strategy 'steps' needs eval_steps, for example eval_steps: 50")
+        if self.early_stopping_patience is not None and self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience needs evaluations: set eval_strategy to 'epoch' or 'steps'")
+        if self.load_best_model_at_end and self.eval_strategy == "no":
+            raise ValueError("load_best_model_at_end needs evaluations: set eval_strategy to 'epoch' or 'steps'")
+        return self
+
+
+class SystemConfig(_Section):
+    """Kept for configurations written for earlier versions."""
+
+    save_config: bool = Field(True, description="Kept readable; config.yaml is always saved.")
+    log_file: str | None = Field(None, max_length=1000, description="Kept readable; a run logs to logs.txt in its folder.")
+
+
+class ExperimentConfig(_Section):
+    """One experiment, complete: running it again repeats the run."""
+
+    experiment_name: str = Field(
+        "default_experiment",
+        min_length=1,
+        max_length=80,
+        pattern=r"^\w[\w .+\-]*$",
+        description="Name of the run and its folder: letters of any script, digits, space, dot, plus, minus, underscore.",
+    )
+    model: ModelConfig = Field(ModelConfig(), description="The base model.")
+    lora: LoraConfig = Field(LoraConfig(), description="The adapter.")
+    data: DataConfig = Field(DataConfig(), description="The rows.")
+    training: TrainingConfig = Field(TrainingConfig(), description="The training loop.")
+    system: SystemConfig = Field(SystemConfig(), description="Old keys, kept readable.")
+
+    def as_tree(self) -> dict[str, Any]:
+        """Return plain dicts, lists and scalars in field order, ready for YAML or JSON."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,184 @@
+"""Every error that finetune30 raises on purpose.
+
+    Finetune30Error                     exit 1   HTTP 500
+    ├── UsageError                      exit 2   HTTP 400   a command or request that cannot be read
+    ├── ConfigError                     exit 2   HTTP 422   faults of a configuration, all of them at once
+    ├── DataError                       exit 1   HTTP 422   rows, files or columns that cannot be used
+    │   └── DataFileError                                   … with `file:line:column`
+    ├── ModelError                      exit 1   HTTP 422   base model, tokenizer or adapter
+    ├── DeviceError                     exit 1   HTTP 422   device or precision that this machine lacks
+    ├── HubUnavailableError             exit 1   HTTP 502   nothing cached and the hub is out of reach
+    ├── TrainingError                   exit 1   HTTP 500   the training itself broke
+    │   ├── NonFiniteLossError                              NaN or infinite loss
+    │   └── OutOfMemoryError                                after every smaller micro-batch was tried
+    ├── CheckpointError                 exit 1   HTTP 409   no checkpoint fits
+    ├── SelfTestError                   exit 1   HTTP 500   the saved adapter does not answer like the trained one
+    ├── NotFoundError                   exit 1   HTTP 404   no such run, preset, version …
+    ├── ConflictError                   exit 1   HTTP 409   the state does not allow it
+    │   └── StaleAttemptError                               another attempt holds the run
+    ├── StorageError                    exit 1   HTTP 507   disk or database
+    ├── ServiceUnavailableError         exit 1   HTTP 503   Redis, API or worker out of reach
+    └── CancelledError                  exit 130 HTTP 409   asked to stop
+
+A message says what failed, the value and what is allowed; the remedy is the next thing to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Finetune30Error(Exception):
+    """Base of all deliberate errors.
+
+    `code` is stable and machine-readable, `retryable` says whether the same thing may work later.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, remedy: str = "", *, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details = details or {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the one JSON shape of an error: error, message, remedy (and details when there are any)."""
+        shape: dict[str, Any] = {"error": self.code, "message": self.message, "remedy": self.remedy}
+        if self.details:
+            shape["details"] = self.details
+        return shape
+
+
+class UsageError(Finetune30Error):
+    """A command or request that cannot be read."""
+
+    code = "usage_error"
+    exit_code = 2
+    http_status = 400
+
+
+class ConfigError(Finetune30Error):
+    """One or more faults of a configuration; `details["faults"]` lists all of them."""
+
+    code = "config_error"
+    exit_code = 2
+    http_status = 422
+
+
+class DataError(Finetune30Error):
+    """Rows, files or columns that cannot be used."""
+
+    code = "data_error"
+    http_status = 422
+
+
+class DataFileError(DataError):
+    """A fault at a place in a file; `line` and `column` count from 1 (0: unknown)."""
+
+    code = "data_file_error"
+
+    def __init__(self, file: str, line: int, column: int, found: str, remedy: str = "") -> None:
+        place = ":".join([file, *(str(n) for n in (line, column) if n > 0)])
+        super().__init__(f"{place}: {found}", remedy, details={"file": file, "line": line, "column": column})
+        self.file, self.line, self.column = file, line, column
+
+
+class ModelError(Finetune30Error):
+    """Base model, tokenizer or adapter cannot be used."""
+
+    code = "model_error"
+    http_status = 422
+
+
+class DeviceError(Finetune30Error):
+    """A device or precision that this machine does not have."""
+
+    code = "device_error"
+    http_status = 422
+
+
+class HubUnavailableError(Finetune30Error):
+    """Nothing cached and the hub is out of reach."""
+
+    code = "hub_unavailable"
+    http_status = 502
+    retryable = True
+
+
+class TrainingError(Finetune30Error):
+    """The training itself broke."""
+
+    code = "training_error"
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss or the gradient norm became NaN or infinite."""
+
+    code = "non_finite_loss"
+
+
+class OutOfMemoryError(TrainingError):
+    """The device's memory did not suffice, also for smaller micro-batches."""
+
+    code = "out_of_memory"
+
+
+class CheckpointError(Finetune30Error):
+    """No checkpoint can be used, or the one at hand belongs to another training."""
+
+    code = "checkpoint_error"
+    http_status = 409
+
+
+class SelfTestError(Finetune30Error):
+    """The saved adapter, loaded afresh, does not give the logits of the trained model."""
+
+    code = "self_test_failed"
+
+
+class NotFoundError(Finetune30Error):
+    """There is no such run, preset, dataset version or file."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class ConflictError(Finetune30Error):
+    """The present state does not allow what was asked."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class StaleAttemptError(ConflictError):
+    """Another attempt holds the run; this one must stop without touching anything."""
+
+    code = "stale_attempt"
+
+
+class StorageError(Finetune30Error):
+    """Disk or database failed."""
+
+    code = "storage_error"
+    http_status = 507
+    retryable = True
+
+
+class ServiceUnavailableError(Finetune30Error):
+    """A service (Redis, API, worker) is out of reach."""
+
+    code = "service_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class CancelledError(Finetune30Error):
+    """The run was asked to stop."""
+
+    code = "cancelled"
+    exit_code = 130
+    http_status = 409
