@@ -33,7 +33,7 @@ class ModelConfig(_Section):
         max_length=500,
         description="Hub name, local folder, or 'starter' (the small model that make installs).",
     )
-    revision: str | None = Field(None, max_length=200, description="Hub branch, tag or commit to pin; null: the newest.")
+    revision: str | None = Field(None, max_length=200, description="Hub branch, tag or commit; null: the newest.")
     num_labels: int = Field(2, ge=1, le=10_000, description="Number of classes; 1 for regression.")
     problem_type: ProblemType = Field("auto", description="Kind of task; auto: told from the labels.")
     offline_fallback: Literal["starter"] | None = Field(
@@ -48,7 +48,7 @@ class LoraConfig(_Section):
     lora_alpha: int = Field(16, ge=1, le=4096, description="Scaling numerator: updates are scaled by alpha / r.")
     target_modules: Annotated[list[str], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
         ["q_lin", "v_lin"],
-        description="Names of the modules that get LoRA; auto: attention query and value; all-linear: every linear layer.",
+        description="Names of the modules that get LoRA; auto: query and value; all-linear: every linear layer.",
     )
     lora_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout probability before the A matrix.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
@@ -77,9 +77,7 @@ class ValidationRules(_Section):
     @model_validator(mode="after")
     def _lengths_in_order(self) -> ValidationRules:
         if self.min_text_length > self.max_text_length:
-            raise ValueError(
-                f"min_text_length {self.min_text_length} is above max_text_length {self.max_text_length}"
-            )
+            raise ValueError(f"min_text_length {self.min_text_length} is above max_text_length {self.max_text_length}")
         return self
 
 
@@ -96,14 +94,16 @@ class DataConfig(_Section):
     revision: str | None = Field(None, max_length=200, description="Hub revision of the data set to pin.")
     train_split: str | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
     eval_split: str | None = Field(
-        None, max_length=200, description="Split to evaluate on; null: validation, else test, else split off from train."
+        None,
+        max_length=200,
+        description="Split to evaluate on; null: validation, else test, else a part of train.",
     )
     eval_file: str | None = Field(None, max_length=1000, description="File with the evaluation rows (local data).")
     eval_fraction: float = Field(
         0.1, gt=0.0, lt=1.0, description="Share split off (stratified, seeded) when there is no evaluation set."
     )
     text_column: str | None = Field(None, description="Column of the text; null: detected and reported.")
-    text_pair_column: str | None = Field(None, description="Column of the second text of a pair; null: none or detected.")
+    text_pair_column: str | None = Field(None, description="Column of the second text; null: none or detected.")
     label_column: str | None = Field(None, description="Column of the label; null: detected and reported.")
     label_separator: str | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
@@ -153,7 +153,9 @@ class TrainingConfig(_Section):
     save_total_limit: int = Field(2, ge=1, le=1000, description="Checkpoints kept while training.")
     load_best_model_at_end: bool = Field(False, description="Publish the best evaluated weights, not the last.")
     metric_for_best_model: str | None = Field(
-        None, max_length=100, description="Metric that decides 'best'; null: eval_accuracy, eval_f1 or eval_mse by task."
+        None,
+        max_length=100,
+        description="Metric that decides; null: eval_accuracy, eval_f1 or eval_mse by task.",
     )
     greater_is_better: bool | None = Field(None, description="Direction of that metric; null: told from its name.")
     early_stopping_patience: int | None = Field(
@@ -176,7 +178,7 @@ class SystemConfig(_Section):
     """Kept for configurations written for earlier versions."""
 
     save_config: bool = Field(True, description="Kept readable; config.yaml is always saved.")
-    log_file: str | None = Field(None, max_length=1000, description="Kept readable; a run logs to logs.txt in its folder.")
+    log_file: str | None = Field(None, max_length=1000, description="Kept readable; runs log to logs.txt.")
 
 
 class ExperimentConfig(_Section):
@@ -187,7 +189,7 @@ class ExperimentConfig(_Section):
         min_length=1,
         max_length=80,
         pattern=r"^\w[\w .+\-]*$",
-        description="Name of the run and its folder: letters of any script, digits, space, dot, plus, minus, underscore.",
+        description="Name of the run: letters of any script, digits, space, dot, plus, minus, underscore.",
     )
     model: ModelConfig = Field(ModelConfig(), description="The base model.")
     lora: LoraConfig = Field(LoraConfig(), description="The adapter.")

@@ -1,0 +1,1 @@
+"""Rows: sources, validation, analysis, versions, batching."""

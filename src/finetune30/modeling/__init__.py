@@ -1,0 +1,1 @@
+"""Base model, tokenizer, adapters, device and precision, saving and loading."""

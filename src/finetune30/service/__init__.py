@@ -1,0 +1,1 @@
+"""Use cases: submit, execute one run, list, compare, predict."""

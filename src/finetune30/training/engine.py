@@ -1,0 +1,72 @@
+"""What the loop needs from a training path, and nothing more.
+
+Two engines exist: `general` (any transformers model under PEFT, through accelerate) and `packed` (the BERT family).
+They start from the same weights and save the same adapter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from finetune30.data.batching import Batch
+
+
+class Engine(Protocol):
+    """A model with its adapter, its optimizer and its random streams."""
+
+    name: str
+    device: str
+    precision: str
+    pad_token_id: int
+    problem_type: str
+    trainable_parameters: int
+    total_parameters: int
+
+    def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
+        """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32, detached."""
+        ...
+
+    def step(self, learning_rate: float) -> torch.Tensor:
+        """Clip, take one AdamW step, clear gradients; return the gradient norm before clipping, 0-d.
+
+        A norm that is not finite leaves the weights and the optimizer untouched.
+        """
+        ...
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return logits, float32 (B, num_labels), without dropout and without using training's random streams."""
+        ...
+
+    def adapter_state(self) -> dict[str, torch.Tensor]:
+        """Return adapter and head on the CPU, in their own dtype, under PEFT's names of adapter_model.safetensors."""
+        ...
+
+    def load_adapter_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `adapter_state` returned."""
+        ...
+
+    def optimizer_state(self) -> dict[str, torch.Tensor]:
+        """Return every tensor of the optimizer (moments, step counts, loss scale) under flat names, on the CPU."""
+        ...
+
+    def load_optimizer_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `optimizer_state` returned."""
+        ...
+
+    def rng_state(self) -> dict[str, Any]:
+        """Return the state of every random stream that training draws from: JSON values and uint8 tensors."""
+        ...
+
+    def load_rng_state(self, state: dict[str, Any]) -> None:
+        """Take over what `rng_state` returned."""
+        ...
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write adapter_config.json and adapter_model.safetensors as PEFT does."""
+        ...
