@@ -1,0 +1,55 @@
+# Every documented word. `make help` is generated from this file: a line "##@ Title" opens a group and the text behind
+# "##" of a target is its description. To add a word, write its target under the group it belongs to; nothing else.
+# Options for the command behind a word go into ARGS:  make run-local ARGS="--epochs 3"
+
+MAKEFILE := $(firstword $(MAKEFILE_LIST))
+HASH := \#
+WORDS := $(shell sed -n 's/^\([a-z][a-z0-9-]*\):.*$(HASH)$(HASH) .*/\1/p' $(MAKEFILE))
+ARGS ?=
+
+# An active Conda environment made by `make setup-conda` is used as it is; everything else lives in .venv.
+ENVIRONMENT := $(if $(filter lora-cuda lora-m3 lora-cpu,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX),.venv)
+BIN := $(ENVIRONMENT)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: $(WORDS)
+
+##@ Start here
+
+help: ## List every word
+	@awk -f scripts/list_make_words.awk $(MAKEFILE)
+
+run-local: install ## Train with config/default.yaml and print the results
+	@$(BIN)/ft30 train --config config/default.yaml $(ARGS)
+
+logs-local: install ## Follow the log of the newest run
+	@$(BIN)/ft30 runs logs latest --follow $(ARGS)
+
+db-list: install ## Print the table of runs
+	@$(BIN)/ft30 runs list $(ARGS)
+
+##@ Environment
+
+install: ## Create .venv and install what is missing (every other word does it by itself)
+	@sh scripts/install_environment.sh "$(ENVIRONMENT)"
+
+setup-conda: ## Build a Conda environment for this machine: lora-cuda, lora-m3 or lora-cpu
+	@sh scripts/setup_conda.sh
+
+##@ Development
+
+check: install ## Lint, formatting, types and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Reformat the sources and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
+	@$(BIN)/pytest $(ARGS)
+
+lock: ## Write requirements.txt anew from a clean environment
+	@sh scripts/lock_requirements.sh
