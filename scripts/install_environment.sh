@@ -35,11 +35,14 @@ find_python() {
 
 # Four terminals may start at once; the second one waits for the first.
 take_lock() {
+    waiting=
     until mkdir "$lock" 2>/dev/null; do
         holder=$(cat "$lock/pid" 2>/dev/null || true)
         if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
             rm -rf "$lock"
         else
+            [ -n "$waiting" ] || echo "Another make is installing; waiting (if there is none: rm -r $lock)" >&2
+            waiting=yes
             sleep 1
         fi
     done

@@ -28,8 +28,8 @@ choose_name() {
 tool=$(find_tool)
 name=$(choose_name)
 if "$tool" env list | grep -Eq "(^|[/[:space:]])$name([[:space:]]|\$)"; then
-    echo "Updating the Conda environment $name with $tool"
-    "$tool" env update --name "$name" --file environment.yml
+    # Only pip's packages can have changed; the three tools update an environment each in another way.
+    echo "The Conda environment $name is there; bringing its packages up to date"
 else
     echo "Creating the Conda environment $name with $tool"
     case $tool in

@@ -1,0 +1,51 @@
+"""What every test gets: no hub, no settings or caches of the user, a folder of its own to stand in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+# Set before anything imports a library that reads it; child processes inherit it.
+_hub_cache = tempfile.mkdtemp(prefix="finetune30-tests-hub-")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HOME=_hub_cache,
+    HF_DATASETS_CACHE=str(Path(_hub_cache) / "datasets"),
+    TOKENIZERS_PARALLELISM="false",
+    COLUMNS="200",
+)
+# One thread each: tests run beside each other, and small matrices gain nothing from more.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for _name in [name for name in os.environ if name.startswith("FT30_")]:
+    del os.environ[_name]
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_hub_cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in tmp_path, so that no test reads or writes the results, data and .env of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data sets beside the checkout; tests that need them are skipped where they are not."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no real data sets beside the checkout (shared/data)")
+    return SHARED_DATA

@@ -1,0 +1,50 @@
+"""Rooms that start often or serve requests must never pull in torch; import-linter cannot see third-party detours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import finetune30
+
+PACKAGE = Path(finetune30.__file__).parent
+HEAVY = ("torch", "transformers", "peft", "accelerate")
+QUEUE_WEB_DATABASE = ("celery", "redis", "fastapi", "sqlalchemy", "alembic", "streamlit")
+
+# room -> what must not come with any of its modules; a room is one line
+WALLS = {
+    "errors": (*HEAVY, *QUEUE_WEB_DATABASE),
+    "config": (*HEAVY, *QUEUE_WEB_DATABASE),
+    "settings": (*HEAVY, *QUEUE_WEB_DATABASE),
+    "data": (*HEAVY, *QUEUE_WEB_DATABASE),
+    "modeling": QUEUE_WEB_DATABASE,
+    "training": QUEUE_WEB_DATABASE,
+    "store": HEAVY,
+    "jobs": HEAVY,
+    "api": HEAVY,
+    "cli": (*HEAVY, "sqlalchemy", "polars", "pandas"),
+}
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+room = importlib.import_module("finetune30." + sys.argv[1])
+for module in pkgutil.walk_packages(getattr(room, "__path__", []), room.__name__ + "."):
+    importlib.import_module(module.name)
+print(" ".join(sorted(set(sys.argv[2:]) & set(sys.modules))))
+"""
+
+
+def existing_rooms() -> list[str]:
+    return [room for room in WALLS if (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file()]
+
+
+@pytest.mark.parametrize("room", existing_rooms())
+def test_room_brings_nothing_heavy_when_all_of_it_is_imported(room: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, room, *WALLS[room]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
