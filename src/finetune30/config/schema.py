@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ProblemType = Literal["auto", "single_label_classification", "multi_label_classification", "regression"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
+Column = Annotated[str, Field(min_length=1, max_length=500)]
 
 #: Names that stand for what the package itself carries or installs.
 STARTER = "starter"
 STARTER_ZH = "starter-zh"
 VERSION_PREFIX = "version:"
+
+DEFAULT_MODEL = "distilbert-base-uncased"
+DEFAULT_DATASET = "glue"
+#: A folder name may have 255 bytes; the time stamp and a suffix of the run need the rest.
+MAX_NAME_BYTES = 200
+#: More steps than any training takes; a bound keeps numbers in the range of databases and other readers.
+MAX_STEPS = 1_000_000_000
 
 
 class _Section(BaseModel):
@@ -28,12 +36,14 @@ class ModelConfig(_Section):
     """The base model."""
 
     name: str = Field(
-        "distilbert-base-uncased",
+        DEFAULT_MODEL,
         min_length=1,
         max_length=500,
         description="Hub name, local folder, or 'starter' (the small model that make installs).",
     )
-    revision: str | None = Field(None, max_length=200, description="Hub branch, tag or commit; null: the newest.")
+    revision: str | None = Field(
+        None, max_length=200, description="Hub branch, tag or commit to pin; null: the newest."
+    )
     num_labels: int = Field(2, ge=1, le=10_000, description="Number of classes; 1 for regression.")
     problem_type: ProblemType = Field("auto", description="Kind of task; auto: told from the labels.")
     offline_fallback: Literal["starter"] | None = Field(
@@ -48,7 +58,8 @@ class LoraConfig(_Section):
     lora_alpha: int = Field(16, ge=1, le=4096, description="Scaling numerator: updates are scaled by alpha / r.")
     target_modules: Annotated[list[str], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
         ["q_lin", "v_lin"],
-        description="Names of the modules that get LoRA; auto: query and value; all-linear: every linear layer.",
+        description="Names of the modules that get LoRA; auto: attention query and value; all-linear: every linear "
+        f"layer. Left out, it is auto for any model but {DEFAULT_MODEL}.",
     )
     lora_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout probability before the A matrix.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
@@ -61,7 +72,7 @@ class LoraConfig(_Section):
     modules_to_save: list[str] | None = Field(
         None, description="Further modules trained and saved whole; the classification head always is."
     )
-    layers_to_transform: list[Annotated[int, Field(ge=0)]] | None = Field(
+    layers_to_transform: list[Annotated[int, Field(ge=0, le=10_000)]] | None = Field(
         None, description="Indices of the layers that get LoRA; null: all."
     )
 
@@ -85,26 +96,32 @@ class DataConfig(_Section):
     """Where rows come from and how many are used."""
 
     dataset_name: str = Field(
-        "glue",
+        DEFAULT_DATASET,
         min_length=1,
         max_length=1000,
         description="Hub set, local file or folder, 'starter', 'starter-zh' or 'version:<digest or tag>'.",
     )
-    dataset_config: str | None = Field("sst2", max_length=200, description="Hub configuration (subset) name.")
+    dataset_config: str | None = Field(
+        "sst2",
+        max_length=200,
+        description=f"Hub configuration (subset) name. Left out, it is null for any data set but {DEFAULT_DATASET}.",
+    )
     revision: str | None = Field(None, max_length=200, description="Hub revision of the data set to pin.")
     train_split: str | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
     eval_split: str | None = Field(
         None,
         max_length=200,
-        description="Split to evaluate on; null: validation, else test, else a part of train.",
+        description="Split to evaluate on; null: validation, else test, else split off from train.",
     )
     eval_file: str | None = Field(None, max_length=1000, description="File with the evaluation rows (local data).")
     eval_fraction: float = Field(
         0.1, gt=0.0, lt=1.0, description="Share split off (stratified, seeded) when there is no evaluation set."
     )
-    text_column: str | None = Field(None, description="Column of the text; null: detected and reported.")
-    text_pair_column: str | None = Field(None, description="Column of the second text; null: none or detected.")
-    label_column: str | None = Field(None, description="Column of the label; null: detected and reported.")
+    text_column: Column | None = Field(None, description="Column of the text; null: detected and reported.")
+    text_pair_column: Column | None = Field(
+        None, description="Column of the second text of a pair; null: none or detected."
+    )
+    label_column: Column | None = Field(None, description="Column of the label; null: detected and reported.")
     label_separator: str | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
     )
@@ -116,31 +133,47 @@ class DataConfig(_Section):
     )
     validation_rules: ValidationRules = Field(ValidationRules(), description="Rules for every row.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_config_belongs_to_default_dataset(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or "dataset_config" in tree:
+            return tree
+        named = tree.get("dataset_name", DEFAULT_DATASET)
+        return tree if named == DEFAULT_DATASET else {**tree, "dataset_config": None}
+
 
 class TrainingConfig(_Section):
     """The training loop."""
 
     output_dir: str = Field("results", min_length=1, max_length=1000, description="Folder of all runs.")
     eval_strategy: Literal["no", "steps", "epoch"] = Field("epoch", description="When to evaluate.")
-    eval_steps: int | None = Field(None, ge=1, description="Optimizer steps between evaluations (eval_strategy steps).")
+    eval_steps: int | None = Field(
+        None, ge=1, le=MAX_STEPS, description="Optimizer steps between evaluations (eval_strategy steps)."
+    )
     learning_rate: float = Field(5.0e-4, gt=0.0, le=1.0, description="Peak learning rate of AdamW.")
     per_device_train_batch_size: int = Field(2, ge=1, le=65_536, description="Rows in one forward pass a device.")
     per_device_eval_batch_size: int = Field(32, ge=1, le=65_536, description="Rows in one evaluation batch.")
     gradient_accumulation_steps: int = Field(1, ge=1, le=65_536, description="Forward passes in one optimizer step.")
     num_train_epochs: int = Field(1, ge=1, le=10_000, description="Passes over the training rows.")
-    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps; null: by epochs.")
+    max_steps: int | None = Field(
+        None, ge=1, le=MAX_STEPS, description="Stop after this many optimizer steps; null: by epochs."
+    )
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
         "linear", description="Shape of the learning rate after the warm-up."
     )
     warmup_ratio: float = Field(0.0, ge=0.0, le=1.0, description="Share of all steps used to warm up.")
-    warmup_steps: int = Field(0, ge=0, description="Steps to warm up; above 0 it wins over warmup_ratio.")
+    warmup_steps: int = Field(0, ge=0, le=MAX_STEPS, description="Steps to warm up; above 0 it wins over warmup_ratio.")
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="Decoupled weight decay (not on biases and norms).")
     adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW beta1.")
     adam_beta2: float = Field(0.999, ge=0.0, lt=1.0, description="AdamW beta2.")
     adam_epsilon: float = Field(1e-8, gt=0.0, le=1e-2, description="AdamW epsilon.")
     max_grad_norm: float = Field(1.0, ge=0.0, description="Gradient norm is clipped to this; 0: never.")
     precision: Precision = Field("auto", description="Number format of the base weights and activations.")
-    device: Device | None = Field(None, description="cuda, cuda:N, mps, cpu; null or auto: detected.")
+    device: Device | None = Field(
+        None,
+        description="Where to train; null or auto: detected.",
+        json_schema_extra={"allowed": "auto, cpu, mps, cuda, cuda:N (N counts from 0) or null"},
+    )
     engine: Literal["auto", "general", "packed"] = Field(
         "auto", description="Training path; auto: the packed encoder where the model allows, else the general one."
     )
@@ -148,18 +181,20 @@ class TrainingConfig(_Section):
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )
     seed: int = Field(42, ge=0, le=2**32 - 1, description="Seed of data order, sampling, dropout and initial weights.")
-    logging_steps: int = Field(10, ge=1, description="Optimizer steps between progress lines.")
-    save_steps: int | None = Field(200, ge=1, description="Optimizer steps between checkpoints; null: epoch ends only.")
+    logging_steps: int = Field(10, ge=1, le=MAX_STEPS, description="Optimizer steps between progress lines.")
+    save_steps: int | None = Field(
+        200, ge=1, le=MAX_STEPS, description="Optimizer steps between checkpoints; null: epoch ends only."
+    )
     save_total_limit: int = Field(2, ge=1, le=1000, description="Checkpoints kept while training.")
     load_best_model_at_end: bool = Field(False, description="Publish the best evaluated weights, not the last.")
     metric_for_best_model: str | None = Field(
         None,
         max_length=100,
-        description="Metric that decides; null: eval_accuracy, eval_f1 or eval_mse by task.",
+        description="Metric that decides 'best'; null: eval_accuracy, eval_f1 or eval_mse by task.",
     )
     greater_is_better: bool | None = Field(None, description="Direction of that metric; null: told from its name.")
     early_stopping_patience: int | None = Field(
-        None, ge=1, description="Evaluations without improvement before stopping; null: off."
+        None, ge=1, le=MAX_STEPS, description="Evaluations without improvement before stopping; null: off."
     )
     early_stopping_threshold: float = Field(0.0, ge=0.0, description="Least change that counts as improvement.")
 
@@ -178,7 +213,9 @@ class SystemConfig(_Section):
     """Kept for configurations written for earlier versions."""
 
     save_config: bool = Field(True, description="Kept readable; config.yaml is always saved.")
-    log_file: str | None = Field(None, max_length=1000, description="Kept readable; runs log to logs.txt.")
+    log_file: str | None = Field(
+        None, max_length=1000, description="Kept readable; a run logs to logs.txt in its folder."
+    )
 
 
 class ExperimentConfig(_Section):
@@ -189,13 +226,36 @@ class ExperimentConfig(_Section):
         min_length=1,
         max_length=80,
         pattern=r"^\w[\w .+\-]*$",
-        description="Name of the run: letters of any script, digits, space, dot, plus, minus, underscore.",
+        description="Name of the run and its folder.",
+        json_schema_extra={
+            "allowed": "1 to 80 letters (of any script), digits, spaces, dots, plus, minus, underscores; "
+            "the first a letter, digit or underscore"
+        },
     )
     model: ModelConfig = Field(ModelConfig(), description="The base model.")
     lora: LoraConfig = Field(LoraConfig(), description="The adapter.")
     data: DataConfig = Field(DataConfig(), description="The rows.")
     training: TrainingConfig = Field(TrainingConfig(), description="The training loop.")
     system: SystemConfig = Field(SystemConfig(), description="Old keys, kept readable.")
+
+    @field_validator("experiment_name")
+    @classmethod
+    def _fits_into_a_folder_name(cls, name: str) -> str:
+        size = len(name.encode())
+        if size > MAX_NAME_BYTES:
+            raise ValueError(f"takes {size} bytes in UTF-8, a folder name leaves room for {MAX_NAME_BYTES}: shorten it")
+        return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_modules_belong_to_default_model(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        model, lora = tree.get("model"), tree.get("lora", {})
+        name = model.get("name", DEFAULT_MODEL) if isinstance(model, dict) else getattr(model, "name", DEFAULT_MODEL)
+        if name != DEFAULT_MODEL and isinstance(lora, dict) and "target_modules" not in lora:
+            return {**tree, "lora": {**lora, "target_modules": "auto"}}
+        return tree
 
     def as_tree(self) -> dict[str, Any]:
         """Return plain dicts, lists and scalars in field order, ready for YAML or JSON."""

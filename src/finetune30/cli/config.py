@@ -1,0 +1,72 @@
+"""`ft30 config`: show, check and explain configurations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from finetune30.cli.config_options import config_options, load_from_flags
+
+
+@click.group("config")
+def command() -> None:
+    """Show, check and explain configurations."""
+
+
+@command.command("show")
+@config_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(context: click.Context, config_file: Path | None, preset: str | None, as_json: bool) -> None:
+    """Print the resolved configuration: defaults, file and flags together."""
+    from finetune30.config.loading import dump_config
+
+    config = load_from_flags(context, config_file, preset).config
+    text = json.dumps(config.as_tree(), indent=2, ensure_ascii=False) + "\n" if as_json else dump_config(config)
+    click.echo(text, nl=False)
+
+
+@command.command("check")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def check(files: tuple[Path, ...]) -> None:
+    """Check configuration files and report every fault with its line."""
+    from finetune30.config.loading import load_config
+    from finetune30.errors import ConfigError
+
+    faults: list[ConfigError] = []
+    for file in files:
+        try:
+            load_config(file)
+        except ConfigError as error:
+            faults.append(error)
+        else:
+            click.echo(f"{file}: ok")
+    if faults:
+        raise ConfigError("\n".join(error.message for error in faults), faults[0].remedy)
+
+
+@command.command("schema")
+@click.option("--markdown", is_flag=True, help="Print a table instead of JSON Schema.")
+def schema(markdown: bool) -> None:
+    """Print every key with its type, bounds, default and meaning."""
+    from finetune30.config.reference import build_json_schema, build_markdown
+
+    click.echo(build_markdown() if markdown else json.dumps(build_json_schema(), indent=2, ensure_ascii=False))
+
+
+@command.command("presets")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def presets(as_json: bool) -> None:
+    """List the shipped configurations."""
+    from finetune30.config.presets import list_presets
+
+    found = list_presets()
+    if as_json:
+        rows = [{"name": p.name, "path": str(p.path), "command": p.command, "summary": p.summary} for p in found]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max((len(preset.name) for preset in found), default=0)
+    for preset in found:
+        click.echo(f"{preset.name:<{width}}  {preset.summary}")

@@ -1,0 +1,127 @@
+"""The flags that make an experiment configuration, shared by every command that takes one.
+
+Precedence: defaults < file (--config or --preset) < flags. Every key of the configuration is a flag by its dotted
+name; the common ones have a short name too. Values are read as YAML reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from finetune30.config.fields import describe_allowed, field_schemas
+from finetune30.config.loading import LoadedConfig, load_config, load_override
+from finetune30.config.presets import default_config_path, preset_path
+from finetune30.errors import UsageError
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+#: Short flag → (dotted key, metavar).
+SHORT_FLAGS: dict[str, tuple[str, str]] = {
+    "experiment_name": ("experiment_name", "NAME"),
+    "model": ("model.name", "NAME"),
+    "num_labels": ("model.num_labels", "N"),
+    "dataset": ("data.dataset_name", "NAME"),
+    "train_samples": ("data.train_samples", "N"),
+    "eval_samples": ("data.eval_samples", "N"),
+    "epochs": ("training.num_train_epochs", "N"),
+    "learning_rate": ("training.learning_rate", "RATE"),
+    "batch_size": ("training.per_device_train_batch_size", "N"),
+    "device": ("training.device", "NAME"),
+    "seed": ("training.seed", "N"),
+    "output_dir": ("training.output_dir", "FOLDER"),
+}
+_STATE = "finetune30.overrides"
+
+
+def config_options(command: Decorated) -> Decorated:
+    """Add every configuration flag to a click command; `load_from_flags` turns them into a LoadedConfig."""
+    for key in reversed(field_schemas()):
+        if "." in key:
+            command = _key_option(key)(command)
+    command = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        expose_value=False,
+        callback=_collect_assignments,
+        help="Set any key, for example --set training.weight_decay=0.01; also --training.weight_decay 0.01.",
+    )(command)
+    for flag, (key, metavar) in reversed(SHORT_FLAGS.items()):
+        command = _short_option(flag, key, metavar)(command)
+    command = click.option("--preset", metavar="NAME", help="A shipped configuration: ft30 config presets.")(command)
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Configuration file; without it config/default.yaml, or the shipped default.",
+    )(command)
+
+
+def load_from_flags(context: click.Context, config_file: Path | None, preset: str | None) -> LoadedConfig:
+    """Load the file that the flags name and lay the flags over it.
+
+    Raises UsageError, NotFoundError for an unknown preset, ConfigError with every fault.
+    """
+    if config_file is not None and preset is not None:
+        raise UsageError(
+            f"--config {config_file} and --preset {preset} cannot both be the base",
+            "give one of them, and flags on top",
+        )
+    path = preset_path(preset) if preset is not None else config_file or default_config_path(Path.cwd())
+    return load_config(path, context.meta.get(_STATE, {}))
+
+
+def _short_option(flag: str, key: str, metavar: str) -> Callable[[Decorated], Decorated]:
+    spellings = dict.fromkeys([f"--{flag}", f"--{flag.replace('_', '-')}"])
+    schema = field_schemas()[key]
+    return click.option(
+        flag,
+        *spellings,
+        metavar=metavar,
+        expose_value=False,
+        callback=_collect(key),
+        help=f"{schema['description'].rstrip('.')} ({key}).",
+    )
+
+
+def _key_option(key: str) -> Callable[[Decorated], Decorated]:
+    spellings = dict.fromkeys([f"--{key}", f"--{key.replace('_', '-')}"])
+    return click.option(
+        f"key_{key.replace('.', '__')}",
+        *spellings,
+        metavar="VALUE",
+        expose_value=False,
+        hidden=True,
+        callback=_collect(key),
+        help=describe_allowed(field_schemas()[key]),
+    )
+
+
+def _collect(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def callback(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
+        if text is not None:
+            _remember(context, key, text)
+
+    return callback
+
+
+def _collect_assignments(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE, for example training.weight_decay=0.01")
+        _remember(context, key.strip(), value.strip())
+
+
+def _remember(context: click.Context, key: str, text: str) -> None:
+    overrides: dict[str, Any] = context.meta.setdefault(_STATE, {})
+    value = load_override(key, text)
+    if key in overrides and overrides[key] != value:
+        raise UsageError(f"{key} is given twice, as {overrides[key]!r} and as {value!r}", "give it once")
+    overrides[key] = value

@@ -1,0 +1,26 @@
+"""Every command of `ft30`: its name, where its code is, its group in the help and what it does.
+
+The code behind a command is imported only when that command runs, so `ft30 --help` stays fast and never sees torch.
+A new command is one line here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """`target` is "module:attribute" of a click command."""
+
+    target: str
+    group: str
+    summary: str
+
+
+#: Groups in the order in which the help shows them.
+GROUPS = ("Train", "Runs", "Data", "Services", "Setup")
+
+COMMANDS: dict[str, Entry] = {
+    "train": Entry("finetune30.cli.train:command", "Train", "Train a model and record the run."),
+    "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
+}

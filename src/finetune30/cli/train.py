@@ -1,0 +1,32 @@
+"""`ft30 train`: load the configuration, train in this process, print where the results are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from finetune30.cli.config_options import config_options, load_from_flags
+from finetune30.config.loading import dump_config
+
+
+@click.command("train", epilog="Example: ft30 train --preset starter --experiment_name first --epochs 3")
+@config_options
+@click.option("--dry_run", "--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@click.pass_context
+def command(context: click.Context, config_file: Path | None, preset: str | None, dry_run: bool) -> None:
+    """Train a model and record the run.
+
+    Every key of the configuration is a flag: --training.weight_decay 0.01, --lora.r 16 …
+    """
+    loaded = load_from_flags(context, config_file, preset)
+    for note in loaded.notes:
+        click.echo(f"note: {note}", err=True)
+    if dry_run:
+        click.echo(dump_config(loaded.config), nl=False)
+        return
+    from importlib import import_module
+
+    from finetune30.settings import load_settings
+
+    import_module("finetune30.service.training").train_locally(loaded, load_settings())

@@ -1,0 +1,44 @@
+"""The reference of all configuration keys, as JSON Schema and as Markdown, made from the schema itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from finetune30.config.fields import describe_allowed, field_schemas
+from finetune30.config.schema import ExperimentConfig
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_COLUMNS = ("Key", "Default", "Allowed", "Meaning")
+
+
+def build_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a configuration file."""
+    return {"$schema": _DIALECT, **ExperimentConfig.model_json_schema()}
+
+
+def build_markdown() -> str:
+    """Return one Markdown table a section: key, default, what is allowed, meaning."""
+    sections: dict[str, list[str]] = {}
+    for key, schema in field_schemas().items():
+        section, _, _ = key.rpartition(".")
+        cells = (f"`{key}`", f"`{_plain(_default(key))}`", describe_allowed(schema), schema.get("description", ""))
+        sections.setdefault(section, []).append(_row(cells))
+    head = [_row(_COLUMNS), _row(("---",) * len(_COLUMNS))]
+    parts = ["\n".join([f"### {section or 'The experiment'}", "", *head, *rows]) for section, rows in sections.items()]
+    return "\n\n".join(parts)
+
+
+def _default(key: str) -> Any:
+    value: Any = ExperimentConfig().as_tree()
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

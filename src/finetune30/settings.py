@@ -1,0 +1,100 @@
+"""The settings of a process: folders, addresses, keys. From the environment (FT30_…) and a `.env` file.
+
+Nothing here decides the result of an experiment; that is the experiment configuration's job.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from finetune30.errors import ConfigError
+
+PREFIX = "FT30_"
+ENV_FILE = ".env"
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; the environment wins over `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file_encoding="utf-8",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: str | None = Field(
+        None,
+        pattern=r"^(sqlite|postgresql)(\+\w+)?://",
+        description="SQLAlchemy URL of the run database; unset: experiments.db in the results folder.",
+    )
+    results_folder: Path = Field(Path("results"), description="Folder of all runs and of the SQLite database.")
+    data_folder: Path = Field(Path("data_store"), description="Folder of the dataset versions.")
+    redis_url: str = Field(
+        "redis://localhost:6379/0", pattern=r"^(redis|rediss|redis\+socket|unix)://", description="Task queue (broker)."
+    )
+    result_backend_url: str = Field(
+        "redis://localhost:6379/1",
+        pattern=r"^(redis|rediss|redis\+socket|unix)://",
+        description="Celery's own task states.",
+    )
+    api_host: str = Field("127.0.0.1", min_length=1, description="Address the API binds to.")
+    api_port: int = Field(8000, ge=1, le=65_535, description="Port of the API.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Keys that open the API, separated by commas; needed to bind to anything but loopback."
+    )
+    ui_host: str = Field("127.0.0.1", min_length=1, description="Address the page binds to.")
+    ui_port: int = Field(8501, ge=1, le=65_535, description="Port of the page.")
+    lease_seconds: float = Field(60.0, gt=0, le=86_400, description="How long a run stays claimed without a heartbeat.")
+    heartbeat_seconds: float = Field(10.0, gt=0, le=86_400, description="Time between two heartbeats of an attempt.")
+    reconcile_seconds: float = Field(15.0, gt=0, le=86_400, description="Time between two looks for lost runs.")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database URL, with SQLite in the results folder where none is set."""
+        return self.database_url or f"sqlite:///{(self.results_folder / 'experiments.db').as_posix()}"
+
+
+def load_settings(env_file: Path | None = None) -> Settings:
+    """Load the settings of this process; `env_file` None means `.env` in the working folder, if there is one.
+
+    Raises ConfigError that names every variable at fault, also a misspelt one.
+    """
+    file = env_file or Path(ENV_FILE)
+    _refuse_misspelt(os.environ)
+    try:
+        return Settings(_env_file=file)
+    except ValidationError as error:
+        faults = [
+            f"{PREFIX}{'_'.join(str(part) for part in detail['loc'][:1]).upper()}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError(
+            "\n".join(faults), f"correct the environment or {file}; docs/configuration.md lists all"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} cannot be read: {error}", "make it a readable UTF-8 file of NAME=value lines"
+        ) from error
+
+
+def _refuse_misspelt(environment: Any) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+            if near:
+                raise ConfigError(f"{name} is set but is no setting", f"did you mean {near[0]}?")
