@@ -1,0 +1,184 @@
+"""Labels: from the text in a cell to class ids, multi-hot vectors or numbers, checked against num_labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from finetune30.errors import DataError, DataFileError
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+_INTEGER = r"^[+-]?\d+(?:\.0+)?$"
+_EXAMPLES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """How labels are read: kind of task and class names (`()` for regression; the index is the class id)."""
+
+    problem_type: str
+    names: tuple[str, ...]
+
+
+def plan_labels(
+    rows: pl.DataFrame,
+    *,
+    problem_type: str,
+    num_labels: int,
+    separator: str | None,
+    declared: tuple[str, ...] = (),
+) -> LabelPlan:
+    """Decide task and class names from the training rows (columns `split`, `reason`, `label_text`, `row_id`).
+
+    Numeric labels are ordered by value, text labels by code point; names declared by the source keep their order.
+    Raises DataError where the labels disagree with `num_labels`, naming both numbers and the key to set.
+    """
+    train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"]
+    kind = problem_type if problem_type != "auto" else _told_from(train, num_labels, separator)
+    if kind == REGRESSION:
+        if num_labels != 1:
+            raise DataError(
+                f"regression has 1 output but model.num_labels is {num_labels}", "set model.num_labels to 1"
+            )
+        return LabelPlan(REGRESSION, ())
+    values = _lists(train, separator).explode(empty_as_null=False).drop_nulls() if kind == MULTI else train.drop_nulls()
+    names = declared or order_names(values.unique())
+    if len(names) != num_labels:
+        raise _wrong_count(names, num_labels, kind, train)
+    return LabelPlan(kind, names)
+
+
+def encode_labels(rows: pl.DataFrame, plan: LabelPlan, separator: str | None) -> pl.DataFrame:
+    """Return the rows with column `label` (Int64, Float64 or List(Int8)) for every row whose `reason` is null.
+
+    Raises DataFileError at the first label that is no number (regression) or is unknown to the training rows.
+    """
+    if plan.problem_type == REGRESSION:
+        label = rows["label_text"].cast(pl.Float64, strict=False)
+        bad = rows.filter(pl.col("reason").is_null() & (label.is_null() | ~label.is_finite()))
+        if bad.height:
+            found = f"the label {bad['label_text'][0]!r} is no finite number, as regression needs"
+            raise _at_row(bad["row_id"][0], found, "correct it, or set model.problem_type to the task you mean")
+        return rows.with_columns(label.alias("label"))
+    ids = {name: index for index, name in enumerate(plan.names)}
+    if plan.problem_type == SINGLE:
+        label = rows["label_text"].replace_strict(ids, default=None, return_dtype=pl.Int64)
+        _refuse_unknown(rows, label.is_null(), plan)
+        return rows.with_columns(label.alias("label"))
+    return rows.with_columns(_multi_hot(rows, ids, plan, separator).alias("label"))
+
+
+def normalize_labels(series: pl.Series) -> pl.Series:
+    """Return label texts without outer white space; blank is null; whole numbers lose sign plus and `.0`.
+
+    A column counts as numeric only if every label in it is a whole number.
+    """
+    stripped = series.str.strip_chars()
+    stripped = pl.select(pl.when(stripped.str.len_bytes() > 0).then(stripped)).to_series().rename(series.name)
+    present = stripped.drop_nulls().unique()
+    if len(present) and present.str.contains(_INTEGER).all():
+        return stripped.cast(pl.Float64).cast(pl.Int64).cast(pl.String)
+    return stripped
+
+
+def order_names(values: pl.Series) -> tuple[str, ...]:
+    """Return distinct labels in class order: by value where all are whole numbers, else by code point."""
+    names = values.to_list()
+    if values.len() and values.str.contains(_INTEGER).all():
+        return tuple(sorted(names, key=lambda name: (float(name), name)))
+    return tuple(sorted(names))
+
+
+def label_summary(labels: pl.Series, plan: LabelPlan) -> dict[str, int]:
+    """Return rows by class name (multi-label: rows that carry the class); empty for regression."""
+    if plan.problem_type == REGRESSION:
+        return {}
+    if plan.problem_type == MULTI:
+        hot = np.array(labels.to_list(), dtype=np.int64).reshape(len(labels), len(plan.names))
+        return {name: int(count) for name, count in zip(plan.names, hot.sum(axis=0), strict=True)}
+    counts = np.bincount(labels.to_numpy(), minlength=len(plan.names))
+    return {name: int(count) for name, count in zip(plan.names, counts, strict=True)}
+
+
+def _told_from(train: pl.Series, num_labels: int, separator: str | None) -> str:
+    if separator is not None:
+        return MULTI
+    sample = train.drop_nulls().head(1000)
+    if len(sample) and sample.str.starts_with("[").all() and sample.str.ends_with("]").all():
+        return MULTI
+    return REGRESSION if num_labels == 1 else SINGLE
+
+
+def _lists(labels: pl.Series, separator: str | None) -> pl.Series:
+    """Return the labels of every row as a list of texts: a JSON list, else cut at the separator."""
+
+    def read(cell: str | None) -> list[str] | None:
+        if cell is None:
+            return None
+        if cell.startswith("["):
+            try:
+                return [str(item).strip() for item in json.loads(cell)]
+            except (ValueError, TypeError):
+                pass  # a label that merely begins with a bracket: cut at the separator below
+        pieces = cell.split(separator) if separator else [cell]
+        return [piece.strip() for piece in pieces if piece.strip()]
+
+    return pl.Series(labels.name, [read(cell) for cell in labels.to_list()], dtype=pl.List(pl.String))
+
+
+def _multi_hot(rows: pl.DataFrame, ids: dict[str, int], plan: LabelPlan, separator: str | None) -> pl.Series:
+    lists = _lists(rows["label_text"], separator)
+    flat = pl.DataFrame({"row": np.arange(rows.height), "name": lists}).explode("name", empty_as_null=False)
+    flat = flat.drop_nulls().with_columns(
+        pl.col("name").replace_strict(ids, default=None, return_dtype=pl.Int64).alias("id")
+    )
+    unknown = np.zeros(rows.height, dtype=bool)
+    unknown[flat.filter(pl.col("id").is_null())["row"].to_numpy()] = True
+    _refuse_unknown(rows, pl.Series(unknown), plan)
+    known = flat.drop_nulls()
+    hot = np.zeros((rows.height, len(ids)), dtype=np.int8)
+    hot[known["row"].to_numpy(), known["id"].to_numpy()] = 1
+    return pl.Series("label", hot).cast(pl.List(pl.Int8))
+
+
+def _refuse_unknown(rows: pl.DataFrame, unknown: pl.Series, plan: LabelPlan) -> None:
+    bad = rows.filter(pl.col("reason").is_null() & unknown)
+    if not bad.height:
+        return
+    found = f"the label {bad['label_text'][0]!r} does not occur in the training rows ({_shown(plan.names)})"
+    if bad.height > 1:
+        found += f"; {bad.height} rows have such labels"
+    raise _at_row(bad["row_id"][0], found, "correct the label, or add training rows that carry it")
+
+
+def _wrong_count(names: tuple[str, ...], num_labels: int, kind: str, train: pl.Series) -> DataError:
+    message = f"the training rows have {len(names)} labels ({_shown(names)}) but model.num_labels is {num_labels}"
+    remedy = f"set model.num_labels to {len(names)}"
+    numbers = train.drop_nulls().cast(pl.Float64, strict=False)
+    if kind == SINGLE and len(names) > num_labels and not numbers.is_null().any() and len(names) > 20:
+        remedy += ", or to 1 if the labels are quantities to predict (regression)"
+    elif len(names) < 2 and kind == SINGLE:
+        remedy = "a classifier needs at least 2 different labels in the training rows"
+    return DataError(message, remedy, details={"labels_found": len(names), "num_labels": num_labels})
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:_EXAMPLES_SHOWN])
+    return shown + (", …" if len(names) > _EXAMPLES_SHOWN else "")
+
+
+def _at_row(row_id: str, found: str, remedy: str) -> DataFileError:
+    file, line, column = split_row_id(row_id)
+    return DataFileError(file, line, column, found, remedy)
+
+
+def split_row_id(row_id: str) -> tuple[str, int, int]:
+    """Return source, line and column (0: not part of the id) of `<source>:<line>[:<column>]`."""
+    head, _, last = row_id.rpartition(":")
+    source, _, middle = head.rpartition(":")
+    if source and middle.isdigit():
+        return source, int(middle), int(last)
+    return head, int(last), 0

@@ -1,0 +1,70 @@
+"""Parquet files: columns are cast to text, rows are numbered from 1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from finetune30.data.sources.table import LINE, SourceTable, check_header
+from finetune30.errors import DataFileError
+
+
+def load_parquet(path: Path, name: str) -> SourceTable:
+    """Read a Parquet file. Raises DataFileError where the file is damaged."""
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        found = f"the Parquet file cannot be read ({reason})"
+        raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
+    return SourceTable(name, "parquet", number_rows(cast_to_text(frame, name)), path, label_names=_label_names(path))
+
+
+def cast_to_text(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the frame with every column as String; lists and structs become JSON, whole floats stay `1.0`."""
+    header = check_header(name, frame.columns)
+    if frame.is_empty():
+        raise DataFileError(name, 0, 0, "there is no row in the file", "add at least one row")
+    columns = [_column_text(frame.to_series(index), column) for index, column in enumerate(header)]
+    return pl.DataFrame(columns)
+
+
+def number_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the place column: the row number, from 1."""
+    return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(LINE))
+
+
+def _column_text(series: pl.Series, name: str) -> pl.Series:
+    if series.dtype == pl.Boolean:
+        return series.cast(pl.String).alias(name)
+    if series.dtype.is_nested():
+        texts = [
+            None if value is None else json.dumps(_plain(value), ensure_ascii=False, default=str) for value in series
+        ]
+        return pl.Series(name, texts, dtype=pl.String)
+    if series.dtype == pl.Binary:
+        return pl.Series(name, [None] * len(series), dtype=pl.String)
+    return series.cast(pl.String).alias(name)
+
+
+def _plain(value: Any) -> Any:
+    return value.to_list() if isinstance(value, pl.Series) else value
+
+
+def _label_names(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the class names that the `datasets` library writes into a file's metadata, by column."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata or {}
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    except (ValueError, AttributeError):
+        return {}
+    return {
+        column: tuple(str(name) for name in feature["names"])
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+    }

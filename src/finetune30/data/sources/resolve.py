@@ -1,0 +1,113 @@
+"""From the data section of a configuration to tables for training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from finetune30.config.schema import VERSION_PREFIX, DataConfig
+from finetune30.data.sources.files import is_local, load_file, load_folder
+from finetune30.data.sources.hub import load_hub
+from finetune30.data.sources.table import SourceTable
+from finetune30.data.starter import is_starter, load_starter
+from finetune30.errors import DataError
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+@dataclass(frozen=True)
+class LoadedSources:
+    """Tables of both splits; `evaluation` is empty where rows must be split off from the training rows.
+
+    `chosen` says that the user named the evaluation rows (they must then be usable).
+    """
+
+    kind: str
+    train: list[SourceTable]
+    evaluation: list[SourceTable]
+    eval_split: str | None
+    chosen: bool
+
+    @property
+    def tables(self) -> list[SourceTable]:
+        """Every table, training first."""
+        return [*self.train, *self.evaluation]
+
+
+def load_sources(
+    config: DataConfig,
+    log: Callable[[str], None],
+    load_version: Callable[[str], Mapping[str, list[SourceTable]]] | None = None,
+) -> LoadedSources:
+    """Load what `config.dataset_name` (and `eval_file`) names.
+
+    Raises DataError, DataFileError or HubUnavailableError. `load_version` answers names like `version:<tag>`.
+    """
+    kind, splits = _load_splits(config, log, load_version)
+    train_split = config.train_split or TRAIN
+    if train_split not in splits:
+        raise _no_split(config, "train_split", train_split, splits)
+    if config.eval_file is not None:
+        path = Path(config.eval_file).expanduser()
+        names = {table.name for table in splits[train_split]}
+        shown = f"{path.parent.name}/{path.name}" if path.name in names else path.name
+        return LoadedSources(kind, list(splits[train_split]), [load_file(path, shown)], "eval_file", chosen=True)
+    if config.eval_split is not None:
+        if config.eval_split not in splits:
+            raise _no_split(config, "eval_split", config.eval_split, splits)
+        if config.eval_split == train_split:
+            message = f"data.eval_split and data.train_split are both {train_split!r}"
+            raise DataError(message, "name another split, or leave eval_split out to split rows off")
+        return LoadedSources(
+            kind, list(splits[train_split]), list(splits[config.eval_split]), config.eval_split, chosen=True
+        )
+    found = _find_evaluation(splits, train_split)
+    return LoadedSources(kind, list(splits[train_split]), list(splits[found]) if found else [], found, chosen=False)
+
+
+def _load_splits(
+    config: DataConfig,
+    log: Callable[[str], None],
+    load_version: Callable[[str], Mapping[str, list[SourceTable]]] | None,
+) -> tuple[str, Mapping[str, list[SourceTable]]]:
+    name = config.dataset_name
+    if is_starter(name):
+        return "starter", load_starter(name)
+    if name.startswith(VERSION_PREFIX):
+        if load_version is None:
+            raise DataError(f"no data folder is known in which to look for {name!r}", "run through the ft30 command")
+        return "version", load_version(name.removeprefix(VERSION_PREFIX))
+    if is_local(name):
+        path = Path(name).expanduser()
+        return ("folder", load_folder(path)) if path.is_dir() else ("file", {TRAIN: [load_file(path)]})
+    splits = load_hub(name, config.dataset_config, config.revision, log)
+    return "hub", {split: [table] for split, table in splits.items()}
+
+
+def _find_evaluation(splits: Mapping[str, list[SourceTable]], train_split: str) -> str | None:
+    """Return the split to evaluate on: validation, else one that begins so, else test."""
+    names = [name for name in splits if name != train_split]
+    for wanted in (VALIDATION, "dev", TEST):
+        if wanted in names:
+            return wanted
+        near = [name for name in names if name.startswith(wanted)]
+        if near:
+            return near[0]
+    return None
+
+
+def _no_split(config: DataConfig, key: str, wanted: str, splits: Mapping[str, list[SourceTable]]) -> DataError:
+    message = f"{config.dataset_name!r} has no split {wanted!r}; it has {', '.join(splits)}"
+    return DataError(message, f"set data.{key} to one of them")
+
+
+def with_unique_names(tables: list[SourceTable]) -> list[SourceTable]:
+    """Return the tables, those whose name another one has already told apart by a number."""
+    seen: dict[str, int] = {}
+    result = []
+    for table in tables:
+        seen[table.name] = seen.get(table.name, 0) + 1
+        count = seen[table.name]
+        result.append(table if count == 1 else replace(table, name=f"{table.name}#{count}"))
+    return result
