@@ -9,7 +9,9 @@ ARGS ?=
 
 # An active Conda environment made by `make setup-conda` is used as it is; everything else lives in .venv.
 ENVIRONMENT := $(if $(filter lora-cuda lora-m3 lora-cpu,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX),.venv)
-BIN := $(ENVIRONMENT)/bin
+# Modules, not the scripts beside them: those name the folder in which they were installed and break when it is moved.
+PYTHON_M := $(ENVIRONMENT)/bin/python -m
+FT30 := $(PYTHON_M) finetune30
 
 .DEFAULT_GOAL := help
 .PHONY: $(WORDS)
@@ -20,13 +22,13 @@ help: ## List every word
 	@awk -f scripts/list_make_words.awk $(MAKEFILE)
 
 run-local: install ## Train with config/default.yaml and print the results
-	@$(BIN)/ft30 train --config config/default.yaml $(ARGS)
+	@$(FT30) train --config config/default.yaml $(ARGS)
 
 logs-local: install ## Follow the log of the newest run
-	@$(BIN)/ft30 runs logs latest --follow $(ARGS)
+	@$(FT30) runs logs latest --follow $(ARGS)
 
 db-list: install ## Print the table of runs
-	@$(BIN)/ft30 runs list $(ARGS)
+	@$(FT30) runs list $(ARGS)
 
 ##@ Environment
 
@@ -39,17 +41,17 @@ setup-conda: ## Build a Conda environment for this machine: lora-cuda, lora-m3 o
 ##@ Development
 
 check: install ## Lint, formatting, types and the walls between the rooms
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(PYTHON_M) ruff check .
+	$(PYTHON_M) ruff format --check .
+	$(PYTHON_M) mypy
+	$(ENVIRONMENT)/bin/python $(ENVIRONMENT)/bin/lint-imports
 
 format: install ## Reformat the sources and mend what the linter can mend
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(PYTHON_M) ruff check --fix .
+	$(PYTHON_M) ruff format .
 
 test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTHON_M) pytest $(ARGS)
 
 lock: ## Write requirements.txt anew from a clean environment
 	@sh scripts/lock_requirements.sh

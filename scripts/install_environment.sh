@@ -14,7 +14,8 @@ fail() {
 }
 
 wanted_state() {
-    cat requirements.txt pyproject.toml | cksum
+    # The path too: the package is installed by reference to this folder.
+    { pwd; cat requirements.txt pyproject.toml; } | cksum
 }
 
 is_recent_enough() {

@@ -101,6 +101,13 @@ def test_changed_file_installs_again(checkout: Checkout, changed: str) -> None:
     assert len(checkout.calls()) == 4
 
 
+def test_moved_checkout_installs_again(checkout: Checkout) -> None:
+    checkout.install()
+    checkout.root = checkout.root.rename(checkout.root.with_name("elsewhere"))
+    checkout.install()
+    assert len(checkout.calls()) == 4
+
+
 def test_failed_installation_is_tried_again(checkout: Checkout) -> None:
     status, stderr = checkout.install(PIP_STATUS="1")
     assert status == 1

@@ -132,13 +132,13 @@ def test_no_conda_at_all_names_run_local(machine: Machine) -> None:
 def test_active_environment_of_ours_is_used_by_the_other_words(repository: Path, tmp_path: Path) -> None:
     prefix = tmp_path / "envs" / "lora-cpu"
     shown = make_print(repository, "db-list", CONDA_DEFAULT_ENV="lora-cpu", CONDA_PREFIX=str(prefix))
-    assert f"{prefix}/bin/ft30 runs list" in shown
+    assert f"{prefix}/bin/python -m finetune30 runs list" in shown
     assert f'install_environment.sh "{prefix}"' in shown
 
 
 def test_active_environment_of_the_user_is_left_alone(repository: Path, tmp_path: Path) -> None:
     shown = make_print(repository, "db-list", CONDA_DEFAULT_ENV="base", CONDA_PREFIX=str(tmp_path))
-    assert ".venv/bin/ft30 runs list" in shown
+    assert ".venv/bin/python -m finetune30 runs list" in shown
     assert str(tmp_path) not in shown
 
 
