@@ -39,6 +39,10 @@ class Engine(Protocol):
         """
         ...
 
+    def discard_gradients(self) -> None:
+        """Forget what was accumulated since the last step."""
+        ...
+
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return logits, float32 (B, num_labels), without dropout and without using training's random streams."""
         ...

@@ -1,0 +1,150 @@
+"""LoRA on a base model, with everything that must be trained and saved beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config import LoraConfig
+from finetune30.errors import ModelError
+from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from finetune30.modeling.base import BaseSource
+
+#: Heads that transformers gives sequence classifiers; they are trained and saved whole even if they were loaded.
+HEAD_NAMES = ("classifier", "score", "pre_classifier")
+_QUERY_AND_VALUE = (
+    ("query", "value"),
+    ("q_lin", "v_lin"),
+    ("q_proj", "v_proj"),
+    ("query_proj", "value_proj"),
+    ("q", "v"),
+)
+
+
+def build_adapter(
+    model: PreTrainedModel, config: LoraConfig, source: BaseSource, new_weights: list[str], seed: int
+) -> PeftModel:
+    """Wrap a base model with LoRA; initial values depend on the seed and on names only.
+
+    `new_weights` are the names the base checkpoint lacked: their modules are trained and saved, so that no part of
+    a head can come back random. Raises ModelError for module or layer names that do not exist.
+    """
+    import torch
+    from peft import LoraConfig as PeftLoraConfig
+    from peft import get_peft_model
+
+    saved = _modules_to_save(model, config, new_weights)
+    targets = resolve_target_modules(model, config.target_modules, saved)
+    _validate_layers(model, config)
+    standard_deviation = float(getattr(model.config, "initializer_range", 0.02) or 0.02)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in new_weights and parameter.dim() > 1:
+                parameter.copy_(initial_head_weight(name, tuple(parameter.shape), seed, standard_deviation))
+    torch.manual_seed(seed)  # for initialisations that PEFT draws itself (pissa, olora, …)
+    wrapped = get_peft_model(
+        model,
+        PeftLoraConfig(
+            r=config.r,
+            lora_alpha=config.lora_alpha,
+            target_modules=targets,
+            exclude_modules=_head_pattern(saved, targets),
+            lora_dropout=config.lora_dropout,
+            bias=config.bias,
+            task_type=config.task_type,
+            use_rslora=config.use_rslora,
+            use_dora=config.use_dora,
+            init_lora_weights=config.init_lora_weights,
+            modules_to_save=saved,
+            layers_to_transform=config.layers_to_transform,
+            revision=source.revision,
+        ),
+    )
+    wrapped.peft_config["default"].base_model_name_or_path = source.reference
+    if config.init_lora_weights is True and not config.use_dora:
+        _set_lora_a(wrapped, seed)
+    return wrapped
+
+
+def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, saved: list[str]) -> list[str]:
+    """Turn `auto`, `all-linear` or a list into module names of this model, checked."""
+    candidates = _candidate_names(model, saved)
+    if wanted == "all-linear":
+        return candidates
+    if wanted == "auto":
+        for pair in _QUERY_AND_VALUE:
+            if set(pair) <= set(candidates):
+                return list(pair)
+        return candidates
+    paths = [name for name, _ in model.named_modules()]
+    missing = [w for w in wanted if not any(path == w or path.endswith("." + w) for path in paths)]
+    if missing:
+        raise ModelError(
+            f"lora.target_modules: {', '.join(map(repr, missing))} not in model type "
+            f"'{model.config.model_type}'; candidates: {', '.join(candidates)}",
+            "name some of the candidates, or set target_modules to auto or all-linear",
+        )
+    return list(wanted)
+
+
+def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    names: dict[str, None] = {}
+    for path, module in model.named_modules():
+        inside_head = any(part in saved for part in path.split("."))
+        if isinstance(module, torch.nn.Linear | Conv1D) and not inside_head:
+            names[path.rsplit(".", 1)[-1]] = None
+    return list(names)
+
+
+def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: list[str]) -> list[str]:
+    top = dict(model.named_children())
+    heads = [name for name in HEAD_NAMES if name in top]
+    new: list[str] = []
+    for weight in new_weights:
+        first = weight.split(".", 1)[0]
+        # A new weight inside the backbone (a pooler, say) is saved with its own module, not with the whole backbone.
+        new.append(first if first != model.base_model_prefix else weight.rsplit(".", 2)[-2])
+    wanted = list(config.modules_to_save or [])
+    paths = [name for name, _ in model.named_modules()]
+    unknown = [w for w in wanted if not any(path == w or path.endswith("." + w) for path in paths)]
+    if unknown:
+        raise ModelError(
+            f"lora.modules_to_save: {', '.join(map(repr, unknown))} not in the model; top modules: {', '.join(top)}",
+            "name modules that exist, or set modules_to_save to null: the head is always saved",
+        )
+    return list(dict.fromkeys([*heads, *new, *wanted]))
+
+
+def _head_pattern(saved: list[str], targets: list[str]) -> str | None:
+    """Keep LoRA out of modules that are saved whole (a head with layers named like the targets)."""
+    names = "|".join(re.escape(name) for name in saved if name not in targets)
+    return rf"(.*\.)?({names})(\..*)?" if names else None
+
+
+def _validate_layers(model: PreTrainedModel, config: LoraConfig) -> None:
+    layers: Any = getattr(model.config, "num_hidden_layers", None)
+    wrong = [i for i in config.layers_to_transform or [] if layers is not None and i >= layers]
+    if wrong:
+        raise ModelError(
+            f"lora.layers_to_transform: layers {wrong} do not exist; the model has layers 0 to {layers - 1}",
+            "name layers in that range, or null for all",
+        )
+
+
+def _set_lora_a(model: PeftModel, seed: int) -> None:
+    import torch
+
+    with torch.no_grad():
+        for path, module in model.get_base_model().named_modules():
+            inner = getattr(module, "lora_A", None)
+            if inner is not None and "default" in inner:
+                weight = inner["default"].weight
+                weight.copy_(initial_lora_a(path, tuple(weight.shape), seed))

