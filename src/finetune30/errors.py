@@ -15,7 +15,8 @@
     ├── SelfTestError                   exit 1   HTTP 500   the saved adapter does not answer like the trained one
     ├── NotFoundError                   exit 1   HTTP 404   no such run, preset, version …
     ├── ConflictError                   exit 1   HTTP 409   the state does not allow it
-    │   └── StaleAttemptError                               another attempt holds the run
+    │   ├── StaleAttemptError                               another attempt holds the run
+    │   └── IdempotencyError                     HTTP 422   the key was used before for another request
     ├── StorageError                    exit 1   HTTP 507   disk or database
     ├── ServiceUnavailableError         exit 1   HTTP 503   Redis, API or worker out of reach
     └── CancelledError                  exit 130 HTTP 409   asked to stop
@@ -158,6 +159,13 @@ class StaleAttemptError(ConflictError):
     """Another attempt holds the run; this one must stop without touching anything."""
 
     code = "stale_attempt"
+
+
+class IdempotencyError(ConflictError):
+    """The idempotency key was used before for another request."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
 
 
 class StorageError(Finetune30Error):

@@ -1,0 +1,199 @@
+"""Engines, transactions and migrations for SQLite and PostgreSQL.
+
+SQLite runs with WAL, synchronous FULL and a 10 s busy timeout; a write takes its lock at BEGIN (BEGIN IMMEDIATE), so two
+writers queue up instead of failing half way. Whatever the database refuses comes out as a StorageError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from finetune30.errors import StorageError, UsageError
+
+BUSY_TIMEOUT_SECONDS = 10.0
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_WRITE = "finetune30_write"
+_MIGRATION_LOCK = 0x46543330  # "FT30": the advisory lock that serialises migrations on PostgreSQL
+
+
+def build_engine(database_url: str) -> Engine:
+    """Return an engine for a SQLite or PostgreSQL URL.
+
+    Raises UsageError for another kind of URL, StorageError when the driver is missing or the folder cannot be made.
+    """
+    url = _parse_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _build_sqlite_engine(url)
+    try:
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=10, max_overflow=40, pool_timeout=30, connect_args={"connect_timeout": 10}
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        raise StorageError(
+            f"the PostgreSQL driver is missing: {error}", 'install it: pip install "finetune30[postgres]"'
+        ) from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that reads one consistent snapshot."""
+    with _translated(engine), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that holds the right to write from its beginning; it commits at the end of the block."""
+    with (
+        _translated(engine),
+        engine.connect().execution_options(**{_WRITE: True}) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to the newest revision; any number of processes may do so at the same time.
+
+    Raises StorageError when the database was made by a newer version of the package.
+    """
+    known = known_revisions()
+    with reading(engine) as connection:
+        present = _load_revision(connection)
+    if present == known[-1]:
+        return
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        present = _load_revision(connection)
+        if present is not None and present not in known:
+            raise StorageError(
+                f"the database has schema {present}, this version of finetune30 knows up to {known[-1]}",
+                "update finetune30, or point FT30_DATABASE_URL at another database",
+            )
+        _upgrade(connection)
+
+
+def known_revisions() -> list[str]:
+    """Return the revisions that the package ships, oldest first; a migration file is named by its revision."""
+    return sorted(path.stem for path in (MIGRATIONS / "versions").glob("r[0-9]*.py"))
+
+
+def _parse_url(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise UsageError(
+            "the database URL cannot be read",
+            "write sqlite:///results/experiments.db or postgresql://user:password@host/database",
+        ) from error
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise UsageError(
+            f"database URL of kind {url.drivername!r}: only sqlite and postgresql are supported",
+            "write sqlite:///results/experiments.db or postgresql://user:password@host/database",
+        )
+    return url
+
+
+def _build_sqlite_engine(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make the folder of {url.database}: {error.strerror}") from error
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite_connection)
+    event.listen(engine, "begin", _begin_sqlite_transaction)
+    return engine
+
+
+def _prepare_sqlite_connection(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours: the driver's own would take the write lock too late
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+    _switch_to_wal(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Switch the journal; SQLite does not wait for other connections here, so the waiting is ours."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
+            if mode not in ("wal", "memory"):
+                mode = cursor.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+            continue
+        if mode not in ("wal", "memory"):
+            raise StorageError(
+                f"SQLite cannot keep a write-ahead log here (journal mode {mode}); network folders cannot",
+                "keep the database on a local disk, or use PostgreSQL through FT30_DATABASE_URL",
+            )
+        return
+
+
+def _begin_sqlite_transaction(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, PoolTimeoutError) as error:
+        raise _storage_error(engine, error) from error
+
+
+def _storage_error(engine: Engine, error: SQLAlchemyError) -> StorageError:
+    cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    place = engine.url.render_as_string(hide_password=True)
+    lowered = cause.lower()
+    if "locked" in lowered or "busy" in lowered:
+        remedy = f"another process kept writing for {BUSY_TIMEOUT_SECONDS:.0f} s; try again, or use PostgreSQL"
+    elif "full" in lowered or "no space" in lowered:
+        remedy = "free some space on that disk and try again"
+    elif "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
+        remedy = "check the folder's permissions"
+    elif engine.dialect.name == "postgresql":
+        remedy = "check that PostgreSQL runs there and that FT30_DATABASE_URL is right"
+    else:
+        remedy = "check the disk; the file can be examined with: sqlite3 FILE 'PRAGMA integrity_check'"
+    return StorageError(f"database {place}: {cause}", remedy)
+
+
+def _load_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

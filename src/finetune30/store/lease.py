@@ -1,0 +1,121 @@
+"""Keeping a lease alive from a thread of the process that carries a run out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from finetune30.errors import StorageError
+from finetune30.store.records import Claim
+from finetune30.store.run_store import RunStore
+
+DEFAULT_LEASE_SECONDS = 60.0
+DEFAULT_HEARTBEAT_SECONDS = 10.0
+DEFAULT_POLL_SECONDS = 2.0
+
+#: An attempt that could not renew for this share of its lease gives itself up, before anybody else may take the run.
+_GIVE_UP_SHARE = 0.75
+
+
+class LeaseKeeper:
+    """Renews a claim's lease, writes progress and learns of cancellation, in the background.
+
+    Use it as a context manager around the work. `cancel_requested` and `lost` turn true at most `poll_seconds` after the
+    database knows. `lost` also turns true when no renewal worked for three quarters of the lease. The callbacks run once,
+    in the keeper's thread.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        claim: Claim,
+        *,
+        lease_seconds: float = DEFAULT_LEASE_SECONDS,
+        heartbeat_seconds: float = DEFAULT_HEARTBEAT_SECONDS,
+        poll_seconds: float = DEFAULT_POLL_SECONDS,
+        on_cancel: Callable[[], None] | None = None,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._claim = claim
+        self._lease_seconds = lease_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._poll_seconds = min(poll_seconds, heartbeat_seconds)
+        self._on_cancel = on_cancel
+        self._on_lost = on_lost
+        self._progress: dict[str, Any] | None = None
+        self._progress_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._cancel = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{claim.run_id[:8]}", daemon=True)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._cancel.is_set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether this attempt must stop without publishing."""
+        return self._lost.is_set()
+
+    def report(self, progress: dict[str, Any]) -> None:
+        """Hand over the newest progress; it is written with the next poll. Cheap enough for every step."""
+        with self._progress_lock:
+            self._progress = progress
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._keep()
+        except BaseException:
+            self._lost.set()  # without a keeper nobody may go on
+            raise
+
+    def _keep(self) -> None:
+        last_renewal = time.monotonic()
+        while not self._stop.wait(self._poll_seconds) and not self.lost:
+            with self._progress_lock:
+                progress, self._progress = self._progress, None
+            due = time.monotonic() - last_renewal >= self._heartbeat_seconds - self._poll_seconds / 2
+            try:
+                started = time.monotonic()
+                if progress is not None or due:
+                    lease = self._store.renew(self._claim, self._lease_seconds, progress)
+                    last_renewal = started
+                else:
+                    lease = self._store.lease(self._claim)
+            except StorageError as error:
+                self._keep_for_later(progress)
+                if time.monotonic() - last_renewal > self._lease_seconds * _GIVE_UP_SHARE:
+                    self._tell_lost(f"the database was out of reach for too long: {error.message}")
+                continue
+            if not lease.held:
+                self._tell_lost("another attempt holds the run")
+            elif lease.cancel_requested and not self._cancel.is_set():
+                self._cancel.set()
+                if self._on_cancel:
+                    self._on_cancel()
+
+    def _keep_for_later(self, progress: dict[str, Any] | None) -> None:
+        with self._progress_lock:
+            if self._progress is None:
+                self._progress = progress
+
+    def _tell_lost(self, reason: str) -> None:
+        self._lost.set()
+        if self._on_lost:
+            self._on_lost(reason)

@@ -1,0 +1,369 @@
+"""The run folder: what a person sees at its top, and how attempts write it without disturbing each other.
+
+An attempt writes under `attempts/<n>/` only. What it wants to show is put into its outbox and renamed from there to the
+top. The next attempt first makes its own folder and then takes the outboxes of all attempts before it away, so an attempt
+that was paused and comes back finds nothing left that it could rename: it ends with StaleAttemptError.
+
+Publishing: fsync every staged file, write the manifest (sha256 and size of each) beside them, rename everything to the
+top, the manifest last. Killed at any point, the next attempt either finds a complete outbox or a complete top and adopts
+it, or trains on; `adopt` decides by the manifest.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from finetune30.errors import NotFoundError, StaleAttemptError, StorageError
+from finetune30.store.files import (
+    disk_errors,
+    encode_json,
+    load_json,
+    save_bytes_atomic,
+    sha256_of,
+    sync_file,
+    sync_folder,
+)
+
+MANIFEST_FORMAT = 1
+MANIFEST = "manifest.json"
+LOGS = "logs.txt"
+HISTORY = "history.jsonl"
+
+#: Files that grow while everything else is published: the manifest vouches for their first `size` bytes.
+_GROWING = frozenset({LOGS})
+_REVEAL = ".reveal"
+_OUTBOX = "outbox"
+_INHERITED = "inherited"
+_MAX_NAME_BYTES = 200  # of 255: the time and a suffix follow
+
+
+@dataclass(frozen=True)
+class Published:
+    """A complete result at the top of a run folder."""
+
+    manifest: dict[str, Any]
+    manifest_sha256: str
+    metrics: dict[str, Any]
+
+
+class RunFolder:
+    """Names and rules of one run's folder; making the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.logs = path / LOGS
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.json"
+        self.history = path / HISTORY
+        self.data_report = path / "data_report.json"
+        self.predictions = path / "predictions.parquet"
+        self.manifest = path / MANIFEST
+        self.artifacts = path / "artifacts"
+        self.final_model = path / "artifacts" / "final_model"
+        self.attempts = path / "attempts"
+
+    def open_attempt(self, number: int) -> AttemptFolder:
+        """Make the folder of a newly claimed attempt, disarm those before it and show its logs at the top.
+
+        Raises StaleAttemptError when a newer attempt is there already, StorageError.
+        """
+        with disk_errors(f"cannot open attempt {number} in {self.path.name}"):
+            attempt = AttemptFolder(self, number)
+            attempt.path.mkdir(parents=True, exist_ok=True)
+            attempt.require_newest()
+            self._disarm_before(attempt)
+            attempt.outbox.mkdir(exist_ok=True)
+            attempt.checkpoints.mkdir(exist_ok=True)
+            attempt.start_records()
+            sync_folder(self.attempts)
+        return attempt
+
+    def attempt_numbers(self) -> list[int]:
+        """Return the numbers of all attempts that opened their folder, oldest first."""
+        if not self.attempts.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.attempts.iterdir() if entry.name.isdigit())
+
+    def earlier_attempts(self, number: int) -> list[AttemptFolder]:
+        """Return the attempts before `number`, newest first: where checkpoints and history may be found."""
+        return [AttemptFolder(self, n) for n in reversed(self.attempt_numbers()) if n < number]
+
+    def load_published(self) -> Published | None:
+        """Return the published result if it is complete and every file is as the manifest says, else None."""
+        manifest = load_json(self.manifest) if not self.verify() else None
+        return None if manifest is None else self._published(manifest)
+
+    def verify(self) -> list[str]:
+        """Re-hash every published file and return what is wrong: nothing is the empty list."""
+        manifest = _load_manifest(self.manifest)
+        if manifest is None:
+            return [f"{MANIFEST} is missing or broken"]
+        return _faults(manifest, [self.path])
+
+    def load_manifest(self) -> dict[str, Any]:
+        """Return the manifest as it stands, unchecked. Raises NotFoundError, StorageError."""
+        manifest: dict[str, Any] | None = load_json(self.manifest)
+        if manifest is None:
+            raise NotFoundError(f"{self.path.name} has no published result", "wait until the run SUCCEEDED")
+        return manifest
+
+    def artifact(self, name: str) -> Path:
+        """Return the path of a published file by its name in the manifest; other names do not exist.
+
+        Raises NotFoundError also for a file that became a link or went missing.
+        """
+        path = self.path / name
+        if name not in self.load_manifest()["files"] or path.is_symlink() or not path.is_file():
+            raise NotFoundError(f"{self.path.name} has no published file {name!r}", "see manifest.json for the names")
+        return path
+
+    def prune(self) -> None:
+        """Remove the working state of all attempts (checkpoints, outboxes); their logs and histories stay."""
+        for number in self.attempt_numbers():
+            attempt = AttemptFolder(self, number)
+            for working in (attempt.checkpoints, attempt.outbox, attempt.inherited, *attempt.path.glob("replaced-*")):
+                shutil.rmtree(working, ignore_errors=True)
+
+    def _disarm_before(self, attempt: AttemptFolder) -> None:
+        for earlier in self.earlier_attempts(attempt.number):
+            for box in (earlier.outbox, earlier.inherited):
+                if not box.is_dir():
+                    continue
+                if not attempt.inherited.exists() and (box / MANIFEST).is_file():
+                    box.rename(attempt.inherited)
+                else:
+                    grave = attempt.path / f"replaced-{earlier.number}-{box.name}"
+                    box.rename(grave)
+                    shutil.rmtree(grave)
+
+    def _published(self, manifest: dict[str, Any]) -> Published:
+        return Published(manifest, sha256_of(self.manifest), load_json(self.metrics) or {})
+
+
+class AttemptFolder:
+    """The folder of one attempt: its logs, history, checkpoints and outbox."""
+
+    def __init__(self, run: RunFolder, number: int) -> None:
+        self.run = run
+        self.number = number
+        self.path = run.attempts / str(number)
+        self.logs = self.path / LOGS
+        self.history = self.path / HISTORY
+        self.checkpoints = self.path / "checkpoints"
+        self.outbox = self.path / _OUTBOX
+        self.inherited = self.path / _INHERITED
+
+    def require_newest(self) -> None:
+        """Raise StaleAttemptError when a newer attempt has opened its folder."""
+        newest = self.run.attempt_numbers()[-1:]
+        if newest and newest[0] > self.number:
+            raise StaleAttemptError(
+                f"attempt {self.number} in {self.run.path.name} was replaced by attempt {newest[0]}",
+                "leave the run to that attempt",
+            )
+
+    def start_records(self) -> None:
+        """Begin logs.txt with the lines of the attempt before, history.jsonl empty, and show both at the top."""
+        if not self.logs.exists():
+            before = next((a.logs for a in self.run.earlier_attempts(self.number) if a.logs.is_file()), None)
+            save_bytes_atomic(self.logs, before.read_bytes() if before else b"")
+        self.history.touch()
+        self._show(self.logs)
+        self._show(self.history)
+
+    def reveal(self, name: str, content: bytes) -> Path:
+        """Write a file of this attempt (config.yaml, data_report.json …) and show it at the top at once.
+
+        It becomes part of what `publish` publishes. Raises StaleAttemptError, StorageError.
+        """
+        path = self.path / name
+        save_bytes_atomic(path, content)
+        self._show(path)
+        return path
+
+    def adopt(self) -> Published | None:
+        """Complete and return a result that an earlier attempt published, or was publishing, when it was lost.
+
+        None when there is none or it is damaged: then train. Raises StaleAttemptError, StorageError.
+        """
+        with disk_errors(f"cannot adopt the result in {self.run.path.name}"):
+            inherited = _load_manifest(self.inherited / MANIFEST)
+            manifest = inherited or _load_manifest(self.run.manifest)
+            if manifest is None:
+                return None
+            publisher = AttemptFolder(self.run, manifest["attempt"])
+            if not publisher.history.is_file() or _faults(
+                manifest, [self.inherited, self.run.path], history=publisher.history
+            ):
+                return None
+            if publisher.number != self.number:
+                shutil.copyfile(publisher.history, self.history)
+                sync_file(self.history)
+            if inherited:
+                self._move_to_top(self.inherited)
+            return self.run.load_published()
+
+    def publish(self, facts: dict[str, Any]) -> Published:
+        """Publish what lies in the outbox, what was revealed, the logs and the history; return the result.
+
+        `facts` (versions, digests, run id …) become part of the manifest. Raises StaleAttemptError when a newer attempt
+        is there, StorageError.
+        """
+        with disk_errors(f"cannot publish the result in {self.run.path.name}"):
+            try:
+                self._stage_own_files()
+                entries = _sync_and_describe(self.outbox)
+                for record in (self.logs, self.history):
+                    sync_file(record)
+                    entries[record.name] = _entry(record)
+                manifest = {
+                    **facts,
+                    "format": MANIFEST_FORMAT,
+                    "attempt": self.number,
+                    "files": dict(sorted(entries.items())),
+                }
+                save_bytes_atomic(self.outbox / MANIFEST, encode_json(manifest))
+                self.require_newest()
+                self._move_to_top(self.outbox)
+            except FileNotFoundError:
+                self.require_newest()  # a newer attempt took the outbox away
+                raise
+        return self.run._published(manifest)
+
+    def _show(self, path: Path) -> None:
+        """Hard-link a file of this attempt to the top, replacing what is there in one step."""
+        passing = self.outbox / _REVEAL / path.name
+        with disk_errors(f"cannot show {path.name} at the top of {self.run.path.name}"):
+            self.outbox.mkdir(exist_ok=True)
+            passing.parent.mkdir(exist_ok=True)
+            passing.unlink(missing_ok=True)
+            _link_or_copy(path, passing)
+            self.require_newest()
+            try:
+                passing.replace(self.run.path / path.name)
+                passing.unlink(missing_ok=True)  # renaming onto another link of the same file leaves both
+            except FileNotFoundError:
+                self.require_newest()
+                raise
+
+    def _stage_own_files(self) -> None:
+        for file in sorted(self.path.iterdir()):
+            if file.is_file() and file.name not in (LOGS, HISTORY) and not file.name.startswith("."):
+                staged = self.outbox / file.name
+                if not staged.exists():
+                    _link_or_copy(file, staged)
+
+    def _move_to_top(self, box: Path) -> None:
+        top = self.run.path
+        self.run.manifest.unlink(missing_ok=True)
+        for entry in sorted(box.iterdir()):
+            if entry.name in (MANIFEST, _REVEAL):
+                continue
+            target = top / entry.name
+            if target.is_dir():
+                target.rename(self.path / f"replaced-{os.urandom(4).hex()}-{entry.name}")
+            entry.replace(target)
+        sync_folder(top)
+        (box / MANIFEST).replace(self.run.manifest)
+        sync_folder(top)
+
+
+def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Callable[[str], bool]) -> Path:
+    """Make a new folder `{name}_{YYYYmmdd_HHMMSS}`, with -2, -3 … when that is taken. Raises StorageError."""
+    short = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore").rstrip(" .")
+    base = f"{short}_{at:%Y%m%d_%H%M%S}"
+    with disk_errors(f"cannot make a folder for the run in {results_root}"):
+        results_root.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 100_000):
+            folder = results_root / (base if number == 1 else f"{base}-{number}")
+            if is_taken(folder.name):
+                continue
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            sync_folder(results_root)
+            return folder
+    raise StorageError(f"every folder name like {base} is taken in {results_root}", "use another experiment name")
+
+
+def remove_run_folder(results_root: Path, folder: str) -> None:
+    """Remove a run's folder: hidden by one rename first, so that nobody sees half of it. Raises StorageError."""
+    if Path(folder).name != folder or folder in ("", ".", ".."):
+        raise StorageError(f"{folder!r} is not the name of a run folder", "check the row in the database")
+    hidden = results_root / f".deleted-{folder}"
+    with disk_errors(f"cannot remove {folder}"):
+        if (results_root / folder).is_dir():
+            (results_root / folder).rename(hidden)
+        if hidden.is_dir():
+            shutil.rmtree(hidden)
+
+
+def _load_manifest(path: Path) -> dict[str, Any] | None:
+    """Return a manifest that can be used; a broken one counts as none."""
+    try:
+        manifest = load_json(path)
+    except StorageError:
+        return None
+    usable = (
+        isinstance(manifest, dict)
+        and manifest.get("format") == MANIFEST_FORMAT
+        and isinstance(manifest.get("attempt"), int)
+        and isinstance(manifest.get("files"), dict)
+    )
+    return manifest if usable else None
+
+
+def _faults(manifest: dict[str, Any], places: list[Path], history: Path | None = None) -> list[str]:
+    """Check every file of a manifest in the first of `places` that has it."""
+    faults = []
+    for name, entry in manifest["files"].items():
+        found = [place / name for place in places if (place / name).is_file()]
+        path = history if history and name == HISTORY else next(iter(found), None)
+        if path is None:
+            faults.append(f"{name} is missing")
+            continue
+        size = path.stat().st_size
+        grown = name in _GROWING and size >= entry["size"]
+        if size != entry["size"] and not grown:
+            faults.append(f"{name} has {size} bytes instead of {entry['size']}")
+        elif sha256_of(path, entry["size"]) != entry["sha256"]:
+            faults.append(f"{name} has other content than was published")
+    return faults
+
+
+def _sync_and_describe(box: Path) -> dict[str, dict[str, Any]]:
+    entries = {}
+    for path in sorted(box.rglob("*")):
+        name = path.relative_to(box).as_posix()
+        if name.startswith(_REVEAL) or name == MANIFEST:
+            continue
+        if path.is_symlink():
+            raise StorageError(f"{name} is a symbolic link and cannot be published", "write the file itself")
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            sync_file(path)
+            entries[name] = _entry(path)
+    sync_folder(box)
+    return entries
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    return {"size": size, "sha256": sha256_of(path, size)}
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)

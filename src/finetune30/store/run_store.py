@@ -1,0 +1,496 @@
+"""The run store: one place that creates runs, moves them from state to state and answers questions about them.
+
+Every change is one guarded UPDATE on the expected state and attempt, with its event in the same transaction. An UPDATE
+that changes no row means that somebody else was there first; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from finetune30.config.schema import ExperimentConfig
+from finetune30.errors import ConflictError, IdempotencyError, StaleAttemptError
+from finetune30.store import queries, reconciliation
+from finetune30.store.database import build_engine, migrate, reading, writing
+from finetune30.store.events import record_event
+from finetune30.store.process_identity import own_identity
+from finetune30.store.records import (
+    Change,
+    Claim,
+    Lease,
+    Run,
+    RunEvent,
+    RunFilter,
+    RunKind,
+    RunPage,
+    RunStats,
+    RunStatus,
+    utc_now,
+)
+from finetune30.store.run_folder import remove_run_folder, reserve_run_folder
+from finetune30.store.tables import runs, tombstones
+
+#: How long a local run may stay QUEUED on a host that cannot see its process.
+LOCAL_START_SECONDS = 300.0
+
+_DESCRIBED = frozenset(
+    {"device", "precision", "dataset_digest", "model_name", "dataset_name", "config", "config_digest"}
+)
+
+
+def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> RunStore:
+    """Open the database, bring its schema to the newest revision and return the store.
+
+    `clock` gives aware UTC datetimes; with the default one PostgreSQL's own clock decides, so that hosts need not agree.
+    Raises UsageError for an URL of another kind, StorageError when the database is out of reach.
+    """
+    engine = build_engine(database_url)
+    migrate(engine)
+    return RunStore(engine, clock)
+
+
+class RunStore:
+    """Runs and their states on one database; safe to share between threads, not across a fork."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
+        self.engine = engine
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    # --- creating
+
+    def create(
+        self,
+        config: ExperimentConfig,
+        *,
+        kind: RunKind,
+        results_root: Path,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        request_sha256: str | None = None,
+        submitted_by: str | None = None,
+        owner: str | None = None,
+    ) -> Run:
+        """Reserve a folder under `results_root` and record the run as QUEUED; returning means that it is durable.
+
+        A run submitted before under the same `idempotency_key` and `request_sha256` is returned instead. A local run
+        belongs to the process `owner` (default: this one) from here on. Raises IdempotencyError when the key was used
+        for another request, StorageError when folder or row cannot be written.
+        """
+        if known := self._find_submitted(idempotency_key, request_sha256, submitted_by):
+            return known
+        with reading(self.engine) as connection:
+            now = self._now(connection)
+            folder = reserve_run_folder(
+                results_root,
+                config.experiment_name,
+                now,
+                is_taken=lambda name: queries.is_folder_taken(connection, name),
+            )
+        values = {
+            "id": uuid.uuid4().hex,
+            "name": config.experiment_name,
+            "name_key": queries.name_key(config.experiment_name),
+            "status": RunStatus.QUEUED,
+            "kind": kind,
+            "attempt": 0,
+            "failures": 0,
+            "cancel_requested": False,
+            "priority": priority,
+            "folder": folder.name,
+            "config": config.as_tree(),
+            "config_digest": config_digest(config),
+            "model_name": config.model.name,
+            "dataset_name": config.data.dataset_name,
+            "created_at": now,
+            "queued_at": now,
+            "submitted_by": submitted_by or "",
+            "idempotency_key": idempotency_key,
+            "request_sha256": request_sha256,
+            **_queued_lease(kind, owner, now),
+        }
+        try:
+            with writing(self.engine) as connection:
+                connection.execute(insert(runs).values(**values))
+                record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
+        except BaseException as error:
+            folder.rmdir()
+            if isinstance(error, IntegrityError) and (
+                known := self._find_submitted(idempotency_key, request_sha256, submitted_by)
+            ):
+                return known
+            raise
+        return self.get(values["id"])
+
+    # --- one attempt
+
+    def claim(self, run_id: str, *, owner: str | None = None, lease_seconds: float) -> Claim | None:
+        """Take a QUEUED run for a new attempt; None when it is not to be had (any more)."""
+        owner = owner or own_identity()
+        with writing(self.engine) as connection:
+            now = self._now(connection)
+            taken = connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED, ~runs.c.cancel_requested)
+                .values(
+                    status=RunStatus.RUNNING,
+                    attempt=runs.c.attempt + 1,
+                    lease_owner=owner,
+                    lease_until=now + timedelta(seconds=lease_seconds),
+                    started_at=now,
+                    finished_at=None,
+                    error=None,
+                )
+            )
+            if taken.rowcount == 0:
+                return None
+            attempt = connection.execute(select(runs.c.attempt).where(runs.c.id == run_id)).scalar_one()
+            record_event(connection, run_id, now, "claimed", attempt, RunStatus.QUEUED, RunStatus.RUNNING, owner)
+        return Claim(run_id, attempt, owner)
+
+    def renew(self, claim: Claim, lease_seconds: float, progress: dict[str, Any] | None = None) -> Lease:
+        """Prolong the lease and record progress; `held` is False when the run went to somebody else."""
+        with writing(self.engine) as connection:
+            now = self._now(connection)
+            values: dict[str, Any] = {"lease_until": now + timedelta(seconds=lease_seconds)}
+            if progress is not None:
+                values["progress"] = progress
+            held = connection.execute(update(runs).where(*_held_by(claim)).values(**values)).rowcount == 1
+            asked = connection.execute(select(runs.c.cancel_requested).where(runs.c.id == claim.run_id)).scalar()
+        return Lease(held, bool(asked))
+
+    def lease(self, claim: Claim) -> Lease:
+        """Tell, without writing, whether the attempt still holds the run and whether it was asked to stop."""
+        with reading(self.engine) as connection:
+            row = connection.execute(
+                select(runs.c.status, runs.c.attempt, runs.c.lease_owner, runs.c.cancel_requested).where(
+                    runs.c.id == claim.run_id
+                )
+            ).one_or_none()
+        if row is None:
+            return Lease(held=False, cancel_requested=False)
+        held = (row.status, row.attempt, row.lease_owner) == (RunStatus.RUNNING, claim.attempt, claim.owner)
+        return Lease(held, row.cancel_requested)
+
+    def describe(self, claim: Claim, **facts: Any) -> None:
+        """Record what the attempt found out: device, precision, dataset_digest, model_name, dataset_name, and the
+        resolved config with its config_digest.
+
+        Raises StaleAttemptError when another attempt holds the run.
+        """
+        unknown = facts.keys() - _DESCRIBED
+        if unknown:
+            raise TypeError(f"cannot describe {sorted(unknown)}; known: {sorted(_DESCRIBED)}")
+        detail = {key: value for key, value in facts.items() if key != "config"}
+        with writing(self.engine) as connection:
+            self._change_held(connection, claim, "described", RunStatus.RUNNING, facts, detail)
+
+    def succeed(self, claim: Claim, metrics: dict[str, Any], manifest_sha256: str) -> None:
+        """Record the published result: RUNNING becomes SUCCEEDED. Raises StaleAttemptError."""
+        values = {
+            "metrics": metrics,
+            "manifest_sha256": manifest_sha256,
+            **{key: _number(metrics.get(key)) for key in ("train_runtime", "eval_accuracy", "eval_f1", "eval_loss")},
+        }
+        self._finish(claim, "succeeded", RunStatus.SUCCEEDED, values, {"manifest_sha256": manifest_sha256})
+
+    def fail(self, claim: Claim, error: dict[str, Any], *, may_retry: bool = False) -> RunStatus:
+        """Record an error in the shape of `Finetune30Error.as_dict`: RUNNING becomes FAILED.
+
+        With `may_retry` (machine faults) a queued run goes back to QUEUED until its third lost attempt, or to CANCELLED
+        when that was asked for. Returns the new state. Raises StaleAttemptError.
+        """
+        with writing(self.engine) as connection:
+            if not may_retry:
+                self._finish_within(connection, claim, "failed", RunStatus.FAILED, {"error": error}, error)
+                return RunStatus.FAILED
+            run = self._held_run(connection, claim)
+            state = reconciliation.state_after_loss(run)
+            values = reconciliation.values_after_loss(run, state, self._now(connection), error)
+            self._change_held(connection, claim, "lost", state, values, error)
+            return state
+
+    def cancelled(self, claim: Claim) -> None:
+        """Record that the attempt stopped because it was asked to: RUNNING becomes CANCELLED. Raises StaleAttemptError."""
+        self._finish(claim, "cancelled", RunStatus.CANCELLED, {}, None)
+
+    def release(self, claim: Claim, reason: str) -> RunStatus:
+        """Hand the run back without a fault: RUNNING becomes QUEUED, or CANCELLED when that was asked for.
+
+        Returns the new state. Raises StaleAttemptError.
+        """
+        with writing(self.engine) as connection:
+            run = self._held_run(connection, claim)
+            now = self._now(connection)
+            if run.cancel_requested:
+                self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, {"reason": reason})
+                return RunStatus.CANCELLED
+            values = {"queued_at": now, "published_at": None, **_queued_lease(run.kind, claim.owner, now)}
+            self._change_held(connection, claim, "released", RunStatus.QUEUED, values, {"reason": reason})
+            return RunStatus.QUEUED
+
+    # --- asked for by people
+
+    def request_cancel(self, run_id: str) -> Run:
+        """Cancel a QUEUED run at once, ask a RUNNING one to stop; a CANCELLED one stays as it is.
+
+        Raises NotFoundError, ConflictError when the run already ended otherwise.
+        """
+        with writing(self.engine) as connection:
+            run = queries.load_run(connection, run_id, lock=True)
+            now = self._now(connection)
+            if run.status is RunStatus.QUEUED:
+                values = {"status": RunStatus.CANCELLED, "finished_at": now, "lease_owner": None, "lease_until": None}
+                self._change_from(connection, run, values | {"cancel_requested": True})
+                record_event(connection, run.id, now, "cancelled", run.attempt, run.status, RunStatus.CANCELLED)
+            elif run.status is RunStatus.RUNNING and not run.cancel_requested:
+                self._change_from(connection, run, {"cancel_requested": True})
+                record_event(connection, run.id, now, "cancel_requested", run.attempt, run.status, run.status)
+            elif run.status in (RunStatus.SUCCEEDED, RunStatus.FAILED):
+                raise ConflictError(
+                    f"run {run.id} is {run.status}: only QUEUED and RUNNING runs can be cancelled",
+                    f"see it with: ft30 runs show {run.id[:8]}",
+                )
+        return self.get(run.id)
+
+    def retry(self, run_id: str, *, kind: RunKind | None = None, owner: str | None = None) -> Run:
+        """Queue a FAILED or CANCELLED run again; its next attempt resumes from the last checkpoint.
+
+        `kind` may move it between local and queued execution. Raises NotFoundError, ConflictError for another state.
+        """
+        with writing(self.engine) as connection:
+            run = queries.load_run(connection, run_id, lock=True)
+            if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
+                raise ConflictError(
+                    f"run {run.id} is {run.status}: only FAILED and CANCELLED runs can be tried again",
+                    f"see it with: ft30 runs show {run.id[:8]}",
+                )
+            now = self._now(connection)
+            values = {
+                "status": RunStatus.QUEUED,
+                "kind": kind or run.kind,
+                "failures": 0,
+                "cancel_requested": False,
+                "queued_at": now,
+                "published_at": None,
+                "finished_at": None,
+                "error": None,
+                **_queued_lease(kind or run.kind, owner, now),
+            }
+            self._change_from(connection, run, values)
+            record_event(connection, run.id, now, "retried", run.attempt, run.status, RunStatus.QUEUED)
+        return self.get(run.id)
+
+    def delete(self, run_id: str, results_root: Path) -> None:
+        """Remove a run that is not RUNNING: first its row (a tombstone remains), then its folder, then the tombstone.
+
+        Its events stay. Raises NotFoundError, ConflictError while RUNNING, StorageError when the folder resists.
+        """
+        with writing(self.engine) as connection:
+            run = queries.load_run(connection, run_id, lock=True)
+            if run.status is RunStatus.RUNNING:
+                raise ConflictError(
+                    f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 cancel {run.id[:8]}"
+                )
+            now = self._now(connection)
+            gone = connection.execute(runs.delete().where(*_unchanged(run)))
+            _require_changed(gone.rowcount, run.id)
+            connection.execute(
+                insert(tombstones).values(run_id=run.id, name=run.name, folder=run.folder, deleted_at=now)
+            )
+            record_event(connection, run.id, now, "deleted", run.attempt, run.status, None, detail={"name": run.name})
+        self.purge_deleted(results_root)
+
+    def purge_deleted(self, results_root: Path) -> list[str]:
+        """Remove the folders of deleted runs and then their tombstones; return the run ids."""
+        with reading(self.engine) as connection:
+            buried = connection.execute(select(tombstones.c.run_id, tombstones.c.folder)).all()
+        for tomb in buried:
+            remove_run_folder(results_root, tomb.folder)
+            with writing(self.engine) as connection:
+                connection.execute(tombstones.delete().where(tombstones.c.run_id == tomb.run_id))
+        return [tomb.run_id for tomb in buried]
+
+    # --- looking after runs
+
+    def reconcile(self) -> list[Change]:
+        """Find runs whose attempt is gone and move them on; safe to call at any time from any number of processes.
+
+        A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
+        attempt, or CANCELLED when that was asked for.
+        """
+        with reading(self.engine) as connection:
+            now = self._now(connection)
+            suspects = reconciliation.find_lost_runs(connection, now)
+        changes = []
+        for run, reason in suspects:
+            with writing(self.engine) as connection:
+                change = reconciliation.move_lost_run(connection, run, reason, self._now(connection))
+            if change:
+                changes.append(change)
+        return changes
+
+    def mark_published(self, run_ids: Sequence[str]) -> None:
+        """Note that a queue message was sent for these runs just now."""
+        with writing(self.engine) as connection:
+            connection.execute(
+                update(runs).where(runs.c.id.in_(run_ids)).values(published_at=self._now(connection))
+            )
+
+    # --- questions
+
+    def get(self, reference: str) -> Run:
+        """Return the run with this id, folder name, exact name (the newest), unique id prefix, or the `latest` one.
+
+        Raises NotFoundError, ConflictError when a prefix fits several runs.
+        """
+        with reading(self.engine) as connection:
+            return queries.load_run(connection, reference)
+
+    def find(self, wanted: RunFilter) -> list[Run]:
+        """Return one page of runs; see `find_page` for going on."""
+        return self.find_page(wanted).runs
+
+    def find_page(self, wanted: RunFilter) -> RunPage:
+        """Return one page of runs and the cursor of the next. Raises UsageError for a cursor of another order."""
+        with reading(self.engine) as connection:
+            return queries.load_page(connection, wanted)
+
+    def count(self, wanted: RunFilter) -> int:
+        """Return how many runs the filter keeps, whatever its limit and cursor."""
+        with reading(self.engine) as connection:
+            return queries.count_runs(connection, wanted)
+
+    def stats(self) -> RunStats:
+        """Return totals over all runs."""
+        with reading(self.engine) as connection:
+            return queries.load_stats(connection, self._now(connection))
+
+    def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
+        """Return the run's events with a number above `after`, oldest first; deleted runs keep theirs."""
+        with reading(self.engine) as connection:
+            return queries.load_events(connection, run_id, after, limit)
+
+    def queue(self, limit: int = 100, *, unpublished_since: datetime | None = None) -> list[Run]:
+        """Return QUEUED runs of kind queued in the order of work; with `unpublished_since` only those whose last message
+        was sent before that moment, or never.
+        """
+        with reading(self.engine) as connection:
+            return queries.load_queue(connection, limit, unpublished_since)
+
+    def queue_position(self, run_id: str) -> int | None:
+        """Return the place in the queue, 1 is next; None when the run is not QUEUED."""
+        with reading(self.engine) as connection:
+            return queries.load_queue_position(connection, run_id)
+
+    # --- private
+
+    def _now(self, connection: Connection) -> datetime:
+        if self._clock is utc_now and connection.dialect.name == "postgresql":
+            moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+            return moment
+        return self._clock()
+
+    def _find_submitted(self, key: str | None, request_sha256: str | None, submitted_by: str | None) -> Run | None:
+        if key is None:
+            return None
+        with reading(self.engine) as connection:
+            run = queries.load_submitted(connection, key, submitted_by or "")
+        if run and run.request_sha256 != request_sha256:
+            raise IdempotencyError(
+                f"idempotency key {key!r} was used before for another request (run {run.id})",
+                "send the same body again, or use a new key",
+            )
+        return run
+
+    def _held_run(self, connection: Connection, claim: Claim) -> Run:
+        row = connection.execute(select(runs).where(*_held_by(claim)).with_for_update()).one_or_none()
+        if row is None:
+            raise _stale(claim)
+        return queries.run_of(row)
+
+    def _finish(
+        self, claim: Claim, kind: str, state: RunStatus, values: dict[str, Any], detail: dict[str, Any] | None
+    ) -> None:
+        with writing(self.engine) as connection:
+            self._finish_within(connection, claim, kind, state, values, detail)
+
+    def _finish_within(
+        self,
+        connection: Connection,
+        claim: Claim,
+        kind: str,
+        state: RunStatus,
+        values: dict[str, Any],
+        detail: dict[str, Any] | None,
+    ) -> None:
+        values = {**values, "finished_at": self._now(connection), "lease_owner": None, "lease_until": None}
+        self._change_held(connection, claim, kind, state, values, detail)
+
+    def _change_held(
+        self,
+        connection: Connection,
+        claim: Claim,
+        kind: str,
+        state: RunStatus,
+        values: dict[str, Any],
+        detail: dict[str, Any] | None,
+    ) -> None:
+        changed = connection.execute(update(runs).where(*_held_by(claim)).values(**{**values, "status": state}))
+        if changed.rowcount == 0:
+            raise _stale(claim)
+        now = self._now(connection)
+        record_event(
+            connection, claim.run_id, now, kind, claim.attempt, RunStatus.RUNNING, state, claim.owner, detail
+        )
+
+    def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:
+        changed = connection.execute(update(runs).where(*_unchanged(run)).values(**values))
+        _require_changed(changed.rowcount, run.id)
+
+
+def _held_by(claim: Claim) -> tuple[Any, ...]:
+    return (
+        runs.c.id == claim.run_id,
+        runs.c.attempt == claim.attempt,
+        runs.c.status == RunStatus.RUNNING,
+        runs.c.lease_owner == claim.owner,
+    )
+
+
+def _unchanged(run: Run) -> tuple[Any, ...]:
+    return runs.c.id == run.id, runs.c.status == run.status, runs.c.attempt == run.attempt
+
+
+def _require_changed(row_count: int, run_id: str) -> None:
+    if row_count == 0:
+        raise ConflictError(f"run {run_id} changed in this very moment", "look at it and try again")
+
+
+def _stale(claim: Claim) -> StaleAttemptError:
+    return StaleAttemptError(
+        f"attempt {claim.attempt} of run {claim.run_id} does not hold the run any more",
+        f"see who does: ft30 runs show {claim.run_id[:8]}",
+    )
+
+
+def _queued_lease(kind: RunKind, owner: str | None, now: datetime) -> dict[str, Any]:
+    """A local run waits for one process only, so it is lost with it; a queued one waits for any worker."""
+    if kind == "queued":
+        return {"lease_owner": None, "lease_until": None}
+    return {"lease_owner": owner or own_identity(), "lease_until": now + timedelta(seconds=LOCAL_START_SECONDS)}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+

@@ -1,0 +1,150 @@
+"""The tables of the run database, the same on SQLite and PostgreSQL.
+
+`runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
+`tombstones` the runs that were deleted but whose folder is not purged yet. The schema is made by the migrations beside
+this file; a test holds both to the same shape.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime with microseconds: timestamptz on PostgreSQL, sortable ISO text on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the column type of the dialect."""
+        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn any aware datetime into UTC; a naive one is a programming error."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value.isoformat()}: pass an aware one")
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC datetime."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: JSON that PostgreSQL stores parsed.
+JsonTree = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+EventNumber = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(naming_convention={"ix": "ix_%(column_0_label)s", "uq": "uq_%(table_name)s_%(column_0_name)s"})
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("name_key", String(400), nullable=False),  # case-folded, for search and sorting
+    Column("status", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),  # attempts lost since the last time a person queued the run
+    Column("lease_owner", String(400)),
+    Column("lease_until", UtcDateTime),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("folder", String(400), nullable=False),
+    Column("config", JsonTree, nullable=False),
+    Column("config_digest", String(64), nullable=False),
+    Column("model_name", Text),
+    Column("dataset_name", Text),
+    Column("dataset_digest", String(128)),
+    Column("device", String(64)),
+    Column("precision", String(16)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),  # last time a queue message was sent for this run
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("train_runtime", Double),
+    Column("eval_accuracy", Double),
+    Column("eval_f1", Double),
+    Column("eval_loss", Double),
+    Column("metrics", JsonTree),
+    Column("error", JsonTree),
+    Column("progress", JsonTree),
+    Column("manifest_sha256", String(64)),
+    Column("submitted_by", String(200), nullable=False),  # '' for a person at this machine
+    Column("idempotency_key", String(255)),
+    Column("request_sha256", String(64)),
+    UniqueConstraint("folder"),
+    UniqueConstraint("submitted_by", "idempotency_key"),
+)
+
+# One index an order of the listing. Each holds every column that a filter reads, so that a page is found in the index
+# alone and only its rows are fetched from the table.
+_FILTERED = ("status", "eval_accuracy", "train_runtime", "name_key")
+
+
+def _listing_index(name: str, *keys: str) -> Index:
+    return Index(name, *(runs.c[key] for key in dict.fromkeys((*keys, "created_at", "id", *_FILTERED))))
+
+
+LISTING_INDEXES = (
+    _listing_index("ix_runs_by_created"),
+    _listing_index("ix_runs_by_name", "name_key"),
+    _listing_index("ix_runs_by_runtime", "train_runtime"),
+    _listing_index("ix_runs_by_accuracy", "eval_accuracy"),
+    _listing_index("ix_runs_by_status", "status"),
+)
+Index("ix_runs_name", runs.c.name, runs.c.created_at)
+Index("ix_runs_queue", runs.c.status, runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
+
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("number", EventNumber, primary_key=True, autoincrement=True),
+    Column("run_id", String(32), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("from_status", String(16)),
+    Column("to_status", String(16)),
+    Column("owner", String(400)),
+    Column("detail", JsonTree),
+    Index("ix_run_events_of_run", "run_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("folder", String(400), nullable=False),
+    Column("deleted_at", UtcDateTime, nullable=False),
+)
