@@ -1,7 +1,7 @@
 """Engines, transactions and migrations for SQLite and PostgreSQL.
 
-SQLite runs with WAL, synchronous FULL and a 10 s busy timeout; a write takes its lock at BEGIN (BEGIN IMMEDIATE), so two
-writers queue up instead of failing half way. Whatever the database refuses comes out as a StorageError.
+SQLite runs with WAL, synchronous FULL and a 10 s busy timeout; a write takes its lock at BEGIN (BEGIN IMMEDIATE), so
+two writers queue up instead of failing half way. Whatever the database refuses comes out as a StorageError.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ def build_engine(database_url: str) -> Engine:
         return _build_sqlite_engine(url)
     try:
         return create_engine(
-            url, pool_pre_ping=True, pool_size=10, max_overflow=40, pool_timeout=30, connect_args={"connect_timeout": 10}
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=40,
+            pool_timeout=30,
+            connect_args={"connect_timeout": 10},
         )
     except (ImportError, NoSuchModuleError) as error:
         raise StorageError(

@@ -23,9 +23,9 @@ _GIVE_UP_SHARE = 0.75
 class LeaseKeeper:
     """Renews a claim's lease, writes progress and learns of cancellation, in the background.
 
-    Use it as a context manager around the work. `cancel_requested` and `lost` turn true at most `poll_seconds` after the
-    database knows. `lost` also turns true when no renewal worked for three quarters of the lease. The callbacks run once,
-    in the keeper's thread.
+    Use it as a context manager around the work. `cancel_requested` and `lost` turn true at most `poll_seconds` after
+    the database knows. `lost` also turns true when no renewal worked for three quarters of the lease. The callbacks run
+    once, in the keeper's thread.
     """
 
     def __init__(

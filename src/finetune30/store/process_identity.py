@@ -53,7 +53,7 @@ def _host_name() -> str:
 @cache
 def _boot_id() -> str:
     if sys.platform == "linux":
-        namespace = os.stat("/proc/self/ns/pid").st_ino
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}.{namespace}"
     import psutil
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select, tuple_, union_all
 from sqlalchemy import Column as TableColumn
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select, tuple_, union_all
 
 from finetune30.errors import ConflictError, NotFoundError, UsageError
 from finetune30.store.records import Run, RunEvent, RunFilter, RunPage, RunStats, RunStatus
@@ -94,10 +95,8 @@ def load_page(connection: Connection, wanted: RunFilter) -> RunPage:
             continue
         query = _page_query(wanted, without_value, place if place and place["without_value"] == without_value else None)
         if query is not None and len(ids) <= wanted.limit:
-            ids += connection.execute(query.limit(wanted.limit + 1 - len(ids))).scalars()
-    by_id = {
-        row.id: run_of(row) for row in connection.execute(select(runs).where(runs.c.id.in_(ids[: wanted.limit])))
-    }
+            ids += connection.execute(query.limit(wanted.limit + 1 - len(ids))).scalars().all()
+    by_id = {row.id: run_of(row) for row in connection.execute(select(runs).where(runs.c.id.in_(ids[: wanted.limit])))}
     page = [by_id[run_id] for run_id in ids[: wanted.limit]]
     return RunPage(page, _encode_cursor(wanted, page[-1]) if len(ids) > wanted.limit else None)
 
@@ -182,7 +181,7 @@ def load_queue_position(connection: Connection, run_id: str) -> int | None:
 
 
 def _load_by_prefix(connection: Connection, prefix: str) -> Run:
-    found = []
+    found: Sequence[Row[Any]] = []
     if prefix and set(prefix) <= _HEX and len(prefix) < 32:
         in_range = and_(runs.c.id >= prefix, runs.c.id < prefix + "g")
         found = connection.execute(select(runs).where(in_range).order_by(runs.c.id).limit(6)).all()
@@ -195,9 +194,8 @@ def _load_by_prefix(connection: Connection, prefix: str) -> Run:
 
 
 def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    for word in name_key(wanted.name or "").split():
-        conditions.append(runs.c.name_key.contains(word, autoescape=True))
+    words = name_key(wanted.name or "").split()
+    conditions: list[ColumnElement[bool]] = [runs.c.name_key.contains(word, autoescape=True) for word in words]
     if wanted.statuses:
         conditions.append(runs.c.status.in_(sorted(wanted.statuses)))
     if wanted.min_accuracy is not None:
@@ -211,7 +209,7 @@ def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _page_query(wanted: RunFilter, without_value: bool, place: dict[str, Any] | None) -> Select[tuple[str]] | None:
+def _page_query(wanted: RunFilter, without_value: bool, place: dict[str, Any] | None) -> Select[str] | None:
     """Return the query for the ids of one half of the listing; each half walks one index in order."""
     column = _SORT_COLUMNS[wanted.sort_by]
     keys = [column] if column is runs.c.created_at else [column, runs.c.created_at]

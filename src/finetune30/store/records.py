@@ -132,8 +132,9 @@ class Change:
 class RunFilter:
     """Which runs, in which order, which page.
 
-    `name` is matched without case, every word of it anywhere in the name. `min_accuracy` (0-1) and `max_runtime_seconds`
-    keep only runs that have the value. Dates are aware datetimes, `start_date` inclusive, `end_date` exclusive.
+    `name` is matched without case, every word of it anywhere in the name. `min_accuracy` (0-1) and
+    `max_runtime_seconds` keep only runs that have the value. Dates are aware datetimes, `start_date`
+    inclusive, `end_date` exclusive.
     """
 
     name: str | None = None

@@ -1,12 +1,12 @@
 """The run folder: what a person sees at its top, and how attempts write it without disturbing each other.
 
 An attempt writes under `attempts/<n>/` only. What it wants to show is put into its outbox and renamed from there to the
-top. The next attempt first makes its own folder and then takes the outboxes of all attempts before it away, so an attempt
-that was paused and comes back finds nothing left that it could rename: it ends with StaleAttemptError.
+top. The next attempt first makes its own folder and then takes the outboxes of all attempts before it away, so an
+attempt that was paused and comes back finds nothing left that it could rename: it ends with StaleAttemptError.
 
 Publishing: fsync every staged file, write the manifest (sha256 and size of each) beside them, rename everything to the
-top, the manifest last. Killed at any point, the next attempt either finds a complete outbox or a complete top and adopts
-it, or trains on; `adopt` decides by the manifest.
+top, the manifest last. Killed at any point, the next attempt either finds a complete outbox or a complete top and
+adopts it, or trains on; `adopt` decides by the manifest.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ _GROWING = frozenset({LOGS})
 _REVEAL = ".reveal"
 _OUTBOX = "outbox"
 _INHERITED = "inherited"
-_MAX_NAME_BYTES = 200  # of 255: the time and a suffix follow
 
 
 @dataclass(frozen=True)
@@ -276,8 +275,7 @@ class AttemptFolder:
 
 def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Callable[[str], bool]) -> Path:
     """Make a new folder `{name}_{YYYYmmdd_HHMMSS}`, with -2, -3 … when that is taken. Raises StorageError."""
-    short = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore").rstrip(" .")
-    base = f"{short}_{at:%Y%m%d_%H%M%S}"
+    base = f"{name}_{at:%Y%m%d_%H%M%S}"
     with disk_errors(f"cannot make a folder for the run in {results_root}"):
         results_root.mkdir(parents=True, exist_ok=True)
         for number in range(1, 100_000):

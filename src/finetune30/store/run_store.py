@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from finetune30.config.loading import config_digest
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError, StaleAttemptError
 from finetune30.store import queries, reconciliation
@@ -48,7 +49,7 @@ _DESCRIBED = frozenset(
 def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> RunStore:
     """Open the database, bring its schema to the newest revision and return the store.
 
-    `clock` gives aware UTC datetimes; with the default one PostgreSQL's own clock decides, so that hosts need not agree.
+    `clock` gives aware UTC datetimes; with the default one PostgreSQL's own clock decides, so hosts need not agree.
     Raises UsageError for an URL of another kind, StorageError when the database is out of reach.
     """
     engine = build_engine(database_url)
@@ -221,7 +222,7 @@ class RunStore:
             return state
 
     def cancelled(self, claim: Claim) -> None:
-        """Record that the attempt stopped because it was asked to: RUNNING becomes CANCELLED. Raises StaleAttemptError."""
+        """Record that the attempt stopped as it was asked to: RUNNING becomes CANCELLED. Raises StaleAttemptError."""
         self._finish(claim, "cancelled", RunStatus.CANCELLED, {}, None)
 
     def release(self, claim: Claim, reason: str) -> RunStatus:
@@ -343,9 +344,7 @@ class RunStore:
     def mark_published(self, run_ids: Sequence[str]) -> None:
         """Note that a queue message was sent for these runs just now."""
         with writing(self.engine) as connection:
-            connection.execute(
-                update(runs).where(runs.c.id.in_(run_ids)).values(published_at=self._now(connection))
-            )
+            connection.execute(update(runs).where(runs.c.id.in_(run_ids)).values(published_at=self._now(connection)))
 
     # --- questions
 
@@ -382,8 +381,9 @@ class RunStore:
             return queries.load_events(connection, run_id, after, limit)
 
     def queue(self, limit: int = 100, *, unpublished_since: datetime | None = None) -> list[Run]:
-        """Return QUEUED runs of kind queued in the order of work; with `unpublished_since` only those whose last message
-        was sent before that moment, or never.
+        """Return QUEUED runs of kind queued in the order of work.
+
+        With `unpublished_since` only those whose last message was sent before that moment, or never.
         """
         with reading(self.engine) as connection:
             return queries.load_queue(connection, limit, unpublished_since)
@@ -450,9 +450,7 @@ class RunStore:
         if changed.rowcount == 0:
             raise _stale(claim)
         now = self._now(connection)
-        record_event(
-            connection, claim.run_id, now, kind, claim.attempt, RunStatus.RUNNING, state, claim.owner, detail
-        )
+        record_event(connection, claim.run_id, now, kind, claim.attempt, RunStatus.RUNNING, state, claim.owner, detail)
 
     def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:
         changed = connection.execute(update(runs).where(*_unchanged(run)).values(**values))
@@ -493,4 +491,3 @@ def _queued_lease(kind: RunKind, owner: str | None, now: datetime) -> dict[str, 
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
