@@ -32,7 +32,8 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 room = importlib.import_module("finetune30." + sys.argv[1])
 for module in pkgutil.walk_packages(getattr(room, "__path__", []), room.__name__ + "."):
-    importlib.import_module(module.name)
+    if ".migrations." not in module.name:  # scripts that only Alembic can run
+        importlib.import_module(module.name)
 print(" ".join(sorted(set(sys.argv[2:]) & set(sys.modules))))
 """
 
