@@ -79,7 +79,7 @@ def load_settings(env_file: Path | None = None) -> Settings:
         return Settings(_env_file=file)
     except ValidationError as error:
         faults = [
-            f"{PREFIX}{'_'.join(str(part) for part in detail['loc'][:1]).upper()}: {detail['msg']}"
+            f"{variable_name(str(detail['loc'][0]))}: {detail['msg']}"
             for detail in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError(
@@ -91,8 +91,13 @@ def load_settings(env_file: Path | None = None) -> Settings:
         ) from error
 
 
+def variable_name(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
 def _refuse_misspelt(environment: Any) -> None:
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = [variable_name(name) for name in Settings.model_fields]
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.88)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -56,17 +57,49 @@ def schema(markdown: bool) -> None:
     click.echo(build_markdown() if markdown else json.dumps(build_json_schema(), indent=2, ensure_ascii=False))
 
 
+@command.command("settings")
+@click.option("--markdown", is_flag=True, help="Print the defaults and meanings as a table.")
+def settings(markdown: bool) -> None:
+    """Show the settings of this process: folders, addresses, intervals (environment and .env)."""
+    from finetune30.config.reference import build_table
+    from finetune30.settings import Settings, load_settings, variable_name
+
+    if markdown:
+        rows = [
+            (f"`{variable_name(name)}`", f"`{_shown(field.default)}`", field.description or "")
+            for name, field in Settings.model_fields.items()
+        ]
+        click.echo(build_table(("Variable", "Default", "Meaning"), rows))
+        return
+    loaded = load_settings()
+    for name in Settings.model_fields:
+        click.echo(f"{variable_name(name)}={_shown(getattr(loaded, name))}")
+
+
 @command.command("presets")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def presets(as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="Print a table.")
+def presets(as_json: bool, markdown: bool) -> None:
     """List the shipped configurations."""
     from finetune30.config.presets import list_presets
+    from finetune30.config.reference import build_table
 
     found = list_presets()
     if as_json:
         rows = [{"name": p.name, "path": str(p.path), "command": p.command, "summary": p.summary} for p in found]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    width = max((len(preset.name) for preset in found), default=0)
-    for preset in found:
-        click.echo(f"{preset.name:<{width}}  {preset.summary}")
+    elif markdown:
+        click.echo(build_table(("Preset", "What it does"), [(f"`{p.name}`", p.summary) for p in found]))
+    else:
+        width = max(len(preset.name) for preset in found)
+        for preset in found:
+            click.echo(f"{preset.name:<{width}}  {preset.summary}")
+
+
+def _shown(value: object) -> str:
+    """Show a setting; secrets hide themselves, passwords in addresses are hidden here."""
+    if value is None or value == ():
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return re.sub(r"://([^:/@]*):[^@/]*@", r"://\1:***@", str(value))

@@ -32,22 +32,14 @@ MAX_FILE_BYTES = 1_000_000
 COMMAND_LINE = "command line"
 REMEDY_KEYS = "see every key and its bounds: ft30 config schema --markdown"
 
-#: Keys that describe the model or data set of their file and mean nothing beside another one.
+#: Keys that describe the model or data set of their file and mean nothing beside another one. Columns and splits stay:
+#: where they do not fit, an error that names the right ones is better than a guess.
 COMPANION_KEYS: dict[str, tuple[str, ...]] = {
-    "model.name": ("model.revision", "model.offline_fallback", "lora.target_modules", "lora.layers_to_transform"),
-    "data.dataset_name": (
-        "data.dataset_config",
-        "data.revision",
-        "data.train_split",
-        "data.eval_split",
-        "data.eval_file",
-        "data.text_column",
-        "data.text_pair_column",
-        "data.label_column",
-        "data.label_separator",
-        "data.offline_fallback",
-    ),
+    "model.name": ("model.revision", "model.offline_fallback", "lora.target_modules"),
+    "data.dataset_name": ("data.dataset_config", "data.revision", "data.offline_fallback"),
 }
+#: A companion that was chosen, not left at the default, is kept.
+_KEPT_WHEN_CHOSEN = {"lora.target_modules": ExperimentConfig().lora.target_modules}
 
 
 @dataclass(frozen=True)
@@ -148,7 +140,9 @@ class _ConfigDumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if resolves_to_text(text) else "'")
+    # Line breaks of other scripts (U+0085, U+2028) survive only as escapes, and those need double quotes.
+    style = '"' if not text.isprintable() else None if resolves_to_text(text) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _ConfigDumper.add_representer(str, _represent_text)
@@ -204,7 +198,7 @@ def _drop_companions(tree: dict[str, Any], overrides: Mapping[str, Any], source:
         before = _value_at(tree, tuple(name_key.split(".")))
         if name_key not in overrides or overrides[name_key] == before:
             continue
-        dropped = [key for key in companions if key not in overrides and _take_out(tree, key) is not None]
+        dropped = [key for key in companions if key not in overrides and _take_out(tree, key)]
         if dropped:
             notes.append(
                 f"{name_key} {overrides[name_key]!r} replaces that of {source}, and with it {', '.join(dropped)}"
@@ -212,10 +206,13 @@ def _drop_companions(tree: dict[str, Any], overrides: Mapping[str, Any], source:
     return notes
 
 
-def _take_out(tree: dict[str, Any], key: str) -> Any:
+def _take_out(tree: dict[str, Any], key: str) -> bool:
+    """Remove a key; say whether it held anything."""
     section, leaf = key.split(".")
     part = tree.get(section)
-    return part.pop(leaf, None) if isinstance(part, dict) else None
+    if not isinstance(part, dict) or (key in _KEPT_WHEN_CHOSEN and part.get(leaf) != _KEPT_WHEN_CHOSEN[key]):
+        return False
+    return part.pop(leaf, None) is not None
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

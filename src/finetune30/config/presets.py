@@ -21,7 +21,7 @@ CHECKOUT_DEFAULT = Path("config/default.yaml")
 
 @dataclass(frozen=True)
 class Preset:
-    """One shipped file: `command` runs it, `summary` says what it is for."""
+    """One shipped file: `command` runs it, `summary` says in a line what it is for."""
 
     name: str
     path: Path
@@ -71,4 +71,4 @@ def _read_preset(path: Path) -> Preset:
             break
         comments.append(line.lstrip("#").strip())
     command = comments[0].removeprefix("Run:").strip() if comments else ""
-    return Preset(path.stem, path, command, " ".join(comments[1:]).strip())
+    return Preset(path.stem, path, command, comments[1] if len(comments) > 1 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from finetune30.config.fields import describe_allowed, field_schemas
@@ -19,14 +20,17 @@ def build_json_schema() -> dict[str, Any]:
 
 def build_markdown() -> str:
     """Return one Markdown table a section: key, default, what is allowed, meaning."""
-    sections: dict[str, list[str]] = {}
+    sections: dict[str, list[tuple[str, ...]]] = {}
     for key, schema in field_schemas().items():
-        section, _, _ = key.rpartition(".")
         cells = (f"`{key}`", f"`{_plain(_default(key))}`", describe_allowed(schema), schema.get("description", ""))
-        sections.setdefault(section, []).append(_row(cells))
-    head = [_row(_COLUMNS), _row(("---",) * len(_COLUMNS))]
-    parts = ["\n".join([f"### {section or 'The experiment'}", "", *head, *rows]) for section, rows in sections.items()]
+        sections.setdefault(key.rpartition(".")[0], []).append(cells)
+    parts = [f"### {section or 'experiment'}\n\n{build_table(_COLUMNS, rows)}" for section, rows in sections.items()]
     return "\n\n".join(parts)
+
+
+def build_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join(_row(cells) for cells in (columns, ("---",) * len(columns), *rows))
 
 
 def _default(key: str) -> Any:

@@ -145,7 +145,7 @@ def test_byte_order_mark_and_crlf_are_read(tmp_path):
 
 def test_another_model_and_data_set_drop_what_belonged_to_the_old(write):
     path = write(
-        "model: {name: distilbert-base-uncased, offline_fallback: starter}\nlora: {target_modules: [q_lin]}\n"
+        "model: {name: distilbert-base-uncased, offline_fallback: starter}\nlora: {target_modules: [q_lin, v_lin]}\n"
         "data: {dataset_name: glue, dataset_config: sst2, offline_fallback: starter, train_samples: 9}\n"
     )
     loaded = load_config(path, {"model.name": "roberta-base", "data.dataset_name": "mine.csv"})
@@ -158,6 +158,13 @@ def test_another_model_and_data_set_drop_what_belonged_to_the_old(write):
     same = load_config(path, {"model.name": "distilbert-base-uncased"})
     assert same.config.model.offline_fallback == "starter"
     assert same.notes == ()
+
+
+def test_chosen_modules_and_columns_survive_another_model_and_data_set(write):
+    path = write("lora: {target_modules: [query]}\ndata: {text_column: body, eval_split: dev}\n")
+    config = load_config(path, {"model.name": "roberta-base", "data.dataset_name": "mine.csv"}).config
+    assert config.lora.target_modules == ["query"]
+    assert (config.data.text_column, config.data.eval_split) == ("body", "dev")
 
 
 def test_companions_given_together_are_kept(write):
