@@ -46,6 +46,9 @@ check: install ## Lint, formatting, types and the walls between the rooms
 	$(PYTHON_M) mypy
 	$(ENVIRONMENT)/bin/python $(ENVIRONMENT)/bin/lint-imports
 
+docs: install ## Write the generated parts of docs/ anew
+	@$(ENVIRONMENT)/bin/python scripts/write_reference_docs.py
+
 format: install ## Reformat the sources and mend what the linter can mend
 	$(PYTHON_M) ruff check --fix .
 	$(PYTHON_M) ruff format .

@@ -12,4 +12,4 @@ ROOT = Path(__file__).parents[2]
 def test_generated_pages_are_fresh():
     command = [sys.executable, str(ROOT / "scripts/write_reference_docs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nmend it: python scripts/write_reference_docs.py"
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nmend it: make docs"
