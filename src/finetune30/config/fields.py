@@ -127,9 +127,10 @@ def suggest_key(path: tuple[str, ...]) -> str:
         return FOREIGN_SWITCHES[leaf.lower()]
     foreign = FOREIGN_KEYS.get(leaf.lower().replace("-", "_"))
     namesakes = [key for key in known if key.rsplit(".", 1)[-1] == leaf and key != dotted]
+    if leaf in known:  # a dotted key written out in the file
+        return f"write {leaf.rsplit('.', 1)[1]}: below {leaf.rsplit('.', 1)[0]}:"
     near = (
-        [key for key in known if dotted == key]
-        or namesakes
+        namesakes
         or ([foreign] if foreign else [])
         or _nearest_sibling(path, known)
         or _nearest_leaf(leaf, known)

@@ -83,7 +83,7 @@ def test_every_fault_is_in_one_report_with_its_line(write):
         ("training: {fp16: true}", "write training.precision: fp16"),
         ("training: {lora_alpha: 1}", "did you mean lora.lora_alpha?"),
         ("data: {validation_rule: {}}", "did you mean data.validation_rules?"),
-        ("training.learning_rate: 1", "did you mean training.learning_rate?"),
+        ("training.learning_rate: 1", "write learning_rate: below training:"),
     ],
 )
 def test_unknown_key_gets_the_nearest_known_one(write, text, hint):
