@@ -1,0 +1,86 @@
+"""The README.md of a saved model: what it is, from what, how good, how to use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEMPLATE = """---
+base_model: {base}
+library_name: peft
+pipeline_tag: text-classification
+tags:
+- lora
+- finetune30
+---
+
+# {name}
+
+A LoRA adapter for text {task}, trained with finetune30 {version} on {finished}.
+
+| | |
+|---|---|
+| base model | `{base}`{revision} |
+| data | `{dataset}` (digest `{digest}`), {train_rows} training rows, {evaluation_rows} evaluation rows |
+| labels | {labels} |
+| adapter | r {r}, alpha {alpha}, target modules {targets}; head saved with it |
+| steps | {steps} optimizer steps, learning rate {rate}, precision {precision} on {device} |
+| run | `{run_id}` |
+{replaced}
+## Results on the evaluation rows
+
+| metric | value |
+|---|---|
+{metrics}
+
+## Use
+
+```python
+from peft import AutoPeftModelForSequenceClassification
+from transformers import AutoTokenizer
+
+model = AutoPeftModelForSequenceClassification.from_pretrained("path/to/final_model"{num_labels})
+tokenizer = AutoTokenizer.from_pretrained("path/to/final_model")
+```
+
+or `ft30 predict {run_id_short} "some text"`. The labels and their order stand in `labels.json`.
+
+## Limits
+
+Trained and measured on the rows above only; measure it on your own before relying on it.
+"""
+
+
+def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dict[str, Any]) -> str:
+    """Fill the card. `facts` needs the keys that the service's `_card_facts` gives."""
+    labels: list[str] = facts["label_names"]
+    shown = ", ".join(f"{i} `{name}`" for i, name in enumerate(labels[:20])) + (" …" if len(labels) > 20 else "")
+    numbers = {k: v for k, v in metrics.items() if k.startswith("eval_") and isinstance(v, int | float)}
+    replaced = "".join(
+        f"\n> The hub was out of reach: `{used}` was used instead of `{wanted}`.\n"
+        for wanted, used in facts["replaced"].items()
+    )
+    return _TEMPLATE.format(
+        name=config["experiment_name"],
+        base=facts["base"],
+        revision=f" at `{facts['revision']}`" if facts["revision"] else "",
+        task=facts["problem_type"].replace("_", " "),
+        version=facts["version"],
+        finished=facts["finished"],
+        dataset=config["data"]["dataset_name"],
+        digest=facts["dataset_digest"][:16],
+        train_rows=facts["train_rows"],
+        evaluation_rows=facts["evaluation_rows"],
+        labels=shown or "a number (regression)",
+        r=config["lora"]["r"],
+        alpha=config["lora"]["lora_alpha"],
+        targets=config["lora"]["target_modules"],
+        steps=facts["steps"],
+        rate=config["training"]["learning_rate"],
+        precision=facts["precision"],
+        device=facts["device"],
+        run_id=facts["run_id"],
+        run_id_short=facts["run_id"][:8],
+        replaced=replaced,
+        metrics="\n".join(f"| {key} | {value:.4f} |" for key, value in numbers.items()),
+        num_labels="" if len(labels) == 2 else f", num_labels={len(labels) or 1}",
+    )

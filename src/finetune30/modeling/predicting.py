@@ -1,0 +1,64 @@
+"""Answers of a saved model for new texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune30.modeling.saving import load_labels, load_saved
+from finetune30.modeling.tokenizing import TokenizerEncoder
+
+if TYPE_CHECKING:
+    from finetune30.modeling.devices import Placement
+
+
+class Predictor:
+    """A saved model, loaded once, ready for many texts.
+
+    `answer_logits` gives float32 (n, num_labels) in the order of the texts; long texts run together, so little is
+    padded.
+    """
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        described = load_labels(folder)
+        self.problem_type: str = described["problem_type"]
+        self.label_names: tuple[str, ...] = tuple(described["label_names"])
+        self._max_length: int = described["max_length"]
+        self._device = placement.device
+        dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
+        model, tokenizer = load_saved(folder, dtype)
+        self._model = model.to(placement.device)
+        self._pad_token_id = int(tokenizer.pad_token_id)
+        uses_types = getattr(model.config, "type_vocab_size", 0) > 1
+        self._encoder = TokenizerEncoder(tokenizer, uses_token_types=uses_types)
+
+    def answer_logits(
+        self, texts: list[str], pairs: list[str] | None = None, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        """Return the logits of the texts (or pairs), float32 (n, num_labels)."""
+        import torch
+
+        encoded = self._encoder.encode(texts, pairs, self._max_length)
+        order = np.argsort([-len(ids) for ids in encoded.ids], kind="stable")
+        found = np.zeros((len(texts), len(self.label_names) or 1), dtype=np.float32)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            with torch.inference_mode():
+                logits = self._model(**self._tensors(encoded.ids, encoded.type_ids, rows)).logits
+            found[rows] = logits.float().cpu().numpy()
+        return found
+
+    def _tensors(self, ids: list[list[int]], type_ids: list[list[int]] | None, rows: NDArray[Any]) -> dict[str, Any]:
+        import torch
+
+        width = max(len(ids[i]) for i in rows)
+        padded = {"input_ids": (ids, self._pad_token_id), "attention_mask": ([[1] * len(r) for r in ids], 0)}
+        if type_ids is not None:
+            padded["token_type_ids"] = (type_ids, 0)
+        return {
+            name: torch.tensor([values[i] + [fill] * (width - len(values[i])) for i in rows], device=self._device)
+            for name, (values, fill) in padded.items()
+        }

@@ -1,0 +1,96 @@
+"""The saved model: adapter and head, tokenizer, label names, a card; and the proof that it answers as trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune30.errors import SelfTestError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: Largest difference of a logit between the trained model and the saved one loaded afresh. fp32 differs by the order
+#: of sums only; with a bf16 or fp16 base (8 and 11 bits of mantissa) every layer rounds, and paths round differently.
+LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
+LABELS_FILE = "labels.json"
+
+
+def save_labels(folder: Path, problem_type: str, label_names: tuple[str, ...], max_length: int) -> None:
+    """Write what an answer needs beside the adapter: the task, the names of the labels, the input length."""
+    described = {"problem_type": problem_type, "label_names": list(label_names), "max_length": max_length}
+    (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def load_labels(folder: Path) -> dict[str, Any]:
+    """Return what `save_labels` wrote."""
+    loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
+    return loaded
+
+
+def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a saved adapter on its base with plain PEFT, in eval mode on the CPU, and its tokenizer.
+
+    The number of labels is passed on because an adapter folder does not carry it.
+    """
+    from peft import AutoPeftModelForSequenceClassification
+    from transformers import AutoTokenizer
+
+    from finetune30.modeling.base import quiet_transformers
+
+    described = load_labels(folder)
+    with quiet_transformers():
+        model = AutoPeftModelForSequenceClassification.from_pretrained(
+            str(folder),
+            num_labels=len(described["label_names"]) or 1,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model.eval(), tokenizer
+
+
+def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> None:
+    """Check that the file holds exactly the trained tensors, bit for bit. Raises SelfTestError."""
+    import torch
+    from safetensors.torch import load_file
+
+    saved = load_file(folder / "adapter_model.safetensors")
+    if saved.keys() != expected.keys():
+        raise _failed(f"weights {sorted(saved.keys() ^ expected.keys())[:4]} are saved or trained, but not both")
+    wrong = [name for name, tensor in expected.items() if not torch.equal(saved[name], tensor)]
+    if wrong:
+        raise _failed(f"{len(wrong)} saved weights differ from the trained ones: {', '.join(wrong[:4])}")
+
+
+def validate_saved_logits(
+    answer: Callable[[], NDArray[np.float32]], expected: NDArray[np.float32], precision: str
+) -> float:
+    """Check that the saved model, loaded afresh, gives the trained model's logits; return the largest difference.
+
+    Raises SelfTestError.
+    """
+    got = answer()
+    if got.shape != expected.shape:
+        raise _failed(f"it gives logits of shape {got.shape}, the trained one {expected.shape}")
+    difference = float(np.abs(got - expected).max(initial=0.0))
+    allowed = LOGIT_TOLERANCE[precision] * max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if not difference <= allowed:
+        raise _failed(f"its logits differ by {difference:.4g}, allowed at {precision}: {allowed:.4g}")
+    return difference
+
+
+def _failed(what: str) -> SelfTestError:
+    return SelfTestError(
+        f"the saved model, loaded afresh, is not the trained one: {what}",
+        "the run counts as failed and its checkpoints are kept; please report this with logs.txt",
+    )

@@ -1,0 +1,145 @@
+"""From a configuration to everything that the loop needs, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.service.fallbacks import resolve_fallbacks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from finetune30.data.encoding import EncodedSplit
+    from finetune30.data.prepare import PreparedData
+    from finetune30.modeling.base import BaseSource
+    from finetune30.modeling.devices import Placement
+    from finetune30.training.building import Task
+    from finetune30.training.engine import Engine
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made from: the configuration that can run here, its rows, its base model, its place."""
+
+    config: ExperimentConfig
+    replaced: dict[str, str]
+    data: PreparedData
+    source: BaseSource
+    placement: Placement
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Inputs turned into an engine and encoded rows."""
+
+    inputs: Inputs
+    task: Task
+    engine: Engine
+    tokenizer: PreTrainedTokenizerBase
+    train_split: EncodedSplit
+    evaluation_split: EncodedSplit
+
+
+def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, data_folder: Path | None) -> Inputs:
+    """Find device, base model and rows; fall back to the starter where that is allowed.
+
+    Raises DeviceError, ModelError, DataError, HubUnavailableError.
+    """
+    from finetune30.data.prepare import prepare_data
+    from finetune30.modeling.base import find_base
+    from finetune30.modeling.devices import choose_placement
+    from finetune30.training.determinism import apply_determinism
+
+    placement = choose_placement(config.training.device, config.training.precision)
+    deterministic = apply_determinism(placement.device, config.training.deterministic)
+    log(f"device: {placement.device}, precision {placement.precision} ({placement.reason})")
+    sources: dict[str, BaseSource] = {}
+    prepared: dict[str, PreparedData] = {}
+
+    def reach_model(wanted: ExperimentConfig) -> None:
+        sources[wanted.model.name] = find_base(wanted.model)
+
+    def reach_data(wanted: ExperimentConfig) -> None:
+        prepared[wanted.data.dataset_name] = prepare_data(
+            wanted.data,
+            problem_type=wanted.model.problem_type,
+            num_labels=wanted.model.num_labels,
+            seed=wanted.training.seed,
+            log=log,
+            data_folder=data_folder,
+        )
+
+    resolved, replaced = resolve_fallbacks(config, explicit, reach_model, reach_data)
+    for wanted, used in replaced.items():
+        log(f"WARNING: the hub cannot be reached and '{wanted}' is not cached: using '{used}' instead")
+    if resolved.model.name not in sources:
+        reach_model(resolved)
+    if resolved.data.dataset_name not in prepared:
+        reach_data(resolved)
+    source, data = sources[resolved.model.name], prepared[resolved.data.dataset_name]
+    return Inputs(resolved, replaced, data, source, placement, deterministic)
+
+
+def build_experiment(inputs: Inputs, log: Log) -> Experiment:
+    """Load model and tokenizer, encode the rows, and choose the training path."""
+    from finetune30.data.encoding import encode_split
+    from finetune30.modeling.base import load_tokenizer
+    from finetune30.training.building import Task, build_encoder, build_general_engine
+
+    config, data = inputs.config, inputs.data
+    task = Task(data.problem_type, data.label_names)
+    tokenizer = load_tokenizer(inputs.source)
+    encoder = build_encoder(inputs.source, tokenizer, config.data.max_length)
+    train_split = encode_split(data.train, encoder, config.data.max_length, task.problem_type)
+    evaluation_split = encode_split(data.evaluation, encoder, config.data.max_length, task.problem_type)
+    log(
+        f"data: {len(train_split)} training rows ({int(train_split.truncated.sum())} truncated to "
+        f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
+        f"({int(evaluation_split.truncated.sum())} truncated)"
+    )
+    engine = build_general_engine(config, inputs.source, tokenizer, task, inputs.placement)
+    log(
+        f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
+        f"trainable ({100 * engine.trainable_parameters / engine.total_parameters:.2f} %), {engine.name} path"
+    )
+    return Experiment(inputs, task, engine, tokenizer, train_split, evaluation_split)
+
+
+def describe_environment(inputs: Inputs) -> dict[str, Any]:
+    """Return what must be equal for an exact repetition: versions, platform, device, threads."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from finetune30 import __version__
+
+    libraries = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+    return {
+        "versions": {"finetune30": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in libraries},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": inputs.placement.device,
+        "device_name": torch.cuda.get_device_name() if inputs.placement.device.startswith("cuda") else _cpu_name(),
+        "precision": inputs.placement.precision,
+        "deterministic": inputs.deterministic,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _cpu_name() -> str:
+    import platform
+
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        for line in cpu_info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

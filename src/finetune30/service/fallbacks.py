@@ -1,0 +1,81 @@
+"""What happens when the default model or data set cannot be reached: the starter takes its place, loudly.
+
+Only the default falls back, and only when the configuration says so; a model or data set that the user chose never
+does. Whatever the user left at its default becomes the starter's own tuned value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from finetune30.config import DataConfig, ExperimentConfig, ModelConfig
+from finetune30.config.loading import flatten_tree
+from finetune30.config.presets import load_preset
+from finetune30.errors import HubUnavailableError
+
+#: Keys whose tuned values belong to the starter model, and those that belong to the starter data.
+_MODEL_KEYS = ("lora.target_modules", "training.learning_rate", "training.per_device_train_batch_size")
+_MODEL_KEYS += ("training.num_train_epochs", "training.lr_scheduler_type", "training.warmup_ratio")
+_DATA_KEYS = ("data.dataset_config", "data.revision", "data.train_split", "data.eval_split", "data.text_column")
+_DATA_KEYS += ("data.text_pair_column", "data.label_column", "data.train_samples", "data.eval_samples")
+
+Reach = Callable[[ExperimentConfig], None]
+
+
+def resolve_fallbacks(
+    config: ExperimentConfig, explicit: frozenset[str], reach_model: Reach, reach_data: Reach
+) -> tuple[ExperimentConfig, dict[str, str]]:
+    """Return the configuration that can run here, and what was replaced by what (empty: nothing).
+
+    `reach_model` and `reach_data` raise HubUnavailableError when their part cannot be had. Raises it too when no
+    fallback is allowed.
+    """
+    changes: dict[str, Any] = {}
+    replaced: dict[str, str] = {}
+    if _is_out_of_reach(reach_model, config, allowed=_model_may_fall_back(config.model, explicit)):
+        replaced[config.model.name] = str(config.model.offline_fallback)
+        changes |= {"model.name": config.model.offline_fallback, "model.revision": None}
+        changes |= _tuned(config, explicit, _MODEL_KEYS)
+    if _is_out_of_reach(reach_data, config, allowed=_data_may_fall_back(config.data, explicit)):
+        replaced[config.data.dataset_name] = str(config.data.offline_fallback)
+        changes["data.dataset_name"] = config.data.offline_fallback
+        changes |= _tuned(config, explicit, _DATA_KEYS)
+    if not replaced:
+        return config, {}
+    changes |= {"model.offline_fallback": None, "data.offline_fallback": None}
+    tree = config.as_tree()
+    for key, value in changes.items():
+        section, name = key.split(".")
+        tree[section][name] = value
+    return ExperimentConfig.model_validate(tree), replaced
+
+
+def _is_out_of_reach(reach: Reach, config: ExperimentConfig, *, allowed: bool) -> bool:
+    try:
+        reach(config)
+    except HubUnavailableError:
+        if allowed:
+            return True
+        raise
+    return False
+
+
+def _model_may_fall_back(model: ModelConfig, explicit: frozenset[str]) -> bool:
+    default = ModelConfig()
+    chosen = model.name != default.name or model.revision is not None or "model.name" in explicit
+    return model.offline_fallback is not None and not chosen
+
+
+def _data_may_fall_back(data: DataConfig, explicit: frozenset[str]) -> bool:
+    default = DataConfig()
+    chosen = data.dataset_name != default.dataset_name or data.dataset_config != default.dataset_config
+    return data.offline_fallback is not None and not chosen and "data.dataset_name" not in explicit
+
+
+def _tuned(config: ExperimentConfig, explicit: frozenset[str], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the starter preset's values for keys that the user left at the schema's default."""
+    tuned = flatten_tree(load_preset("starter").config.as_tree())
+    default = flatten_tree(ExperimentConfig().as_tree())
+    present = flatten_tree(config.as_tree())
+    return {key: tuned[key] for key in keys if key not in explicit and present[key] == default[key]}

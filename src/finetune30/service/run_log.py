@@ -1,0 +1,139 @@
+"""What an attempt writes down while it works: logs.txt, history.jsonl, the console, and progress for the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from finetune30.training.loop import Progress
+
+_SHOWN_IN_LOG = ("loss", "learning_rate", "grad_norm", "samples_per_second")
+
+
+class RunLog:
+    """Writes events with UTC times to the attempt's logs.txt and, when not quiet, to the console's standard error.
+
+    One line an event: `2026-01-31T12:00:00.000Z text`; line breaks inside a text are escaped.
+    """
+
+    def __init__(self, logs: Path, history: Path, *, console: Console | None = None) -> None:
+        self._logs = logs.open("a", encoding="utf-8")
+        self._history = history.open("a", encoding="utf-8")
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush and close both files."""
+        self._logs.close()
+        self._history.close()
+
+    def line(self, text: str) -> None:
+        """Write one event."""
+        self.to_file(text)
+        if self._console:
+            self._console.line(text)
+
+    def to_file(self, text: str) -> None:
+        """Write one event to logs.txt only (tracebacks, things the console shows otherwise)."""
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        for part in text.splitlines() or [""]:
+            self._logs.write(f"{moment} {part}\n")
+        self._logs.flush()
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Append a record to history.jsonl and its readable form to logs.txt."""
+        timed = {**record, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        self._history.write(json.dumps(timed, ensure_ascii=False, allow_nan=False) + "\n")
+        self._history.flush()
+        text = describe_record(record)
+        self.to_file(text)
+        if self._console:
+            self._console.record(record, text)
+
+
+class Console:
+    """The person's view: a progress bar on a terminal, quiet lines elsewhere; always on standard error."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._is_terminal = self._stream.isatty()
+        self._bar: Bar | None = None
+        self._task: Any = None
+        self._started = 0.0
+        self._first_step = 0
+
+    def line(self, text: str) -> None:
+        """Show one event."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def record(self, record: dict[str, Any], text: str) -> None:
+        """Show a record: evaluations and events always, training steps only where there is no bar."""
+        if record["type"] != "train" or self._bar is None:
+            self.line(text)
+
+    def step(self, progress: Progress) -> None:
+        """Move the bar."""
+        if not self._is_terminal:
+            return
+        if self._bar is None:
+            self._start_bar(progress)
+        assert self._bar is not None  # noqa: S101
+        done = progress.global_step - self._first_step
+        speed = done / max(time.monotonic() - self._started, 1e-9) * progress.samples / progress.global_step
+        loss = "" if progress.last_loss is None else f"loss {progress.last_loss:.4f}  {speed:.0f} samples/s"
+        self._bar.update(self._task, completed=progress.global_step, status=loss)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start_bar(self, progress: Progress) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=RichConsole(file=self._stream), transient=True)
+        self._bar.start()
+        self._started, self._first_step = time.monotonic(), progress.global_step - 1
+        self._task = self._bar.add_task("", total=progress.total_steps, completed=progress.global_step, status="")
+
+
+def describe_record(record: dict[str, Any]) -> str:
+    """Return the readable form of a history record."""
+    place = f"step {record['step']} epoch {record['epoch']:.2f}"
+    if record["type"] == "event":
+        return f"event {place} {record.get('event', '')}: {record.get('message', '')}"
+    if record["type"] == "train":
+        shown = {key: record[key] for key in _SHOWN_IN_LOG if record.get(key) is not None}
+    else:
+        shown = {key: value for key, value in record.items() if key.startswith("eval_") and _is_number(value)}
+    values = " ".join(f"{key}={value:.6g}" for key, value in shown.items())
+    return f"{record['type']} {place} {values}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
