@@ -25,8 +25,10 @@ def command(context: click.Context, config_file: Path | None, preset: str | None
     if dry_run:
         click.echo(dump_config(loaded.config), nl=False)
         return
-    from importlib import import_module
-
+    from finetune30.cli.results import print_results
+    from finetune30.service.training import train_locally
     from finetune30.settings import load_settings
 
-    import_module("finetune30.service.training").train_locally(loaded, load_settings())
+    finished = train_locally(loaded, load_settings())
+    if finished.run_id:
+        print_results(finished.run_id, finished.name, finished.folder, finished.metrics)

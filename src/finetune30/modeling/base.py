@@ -5,7 +5,9 @@ Everything is resolved to a local folder first. Safetensors only; code of a repo
 
 from __future__ import annotations
 
+import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import STARTER, ModelConfig
 from finetune30.errors import HubUnavailableError, ModelError
+from finetune30.files import file_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,6 +37,13 @@ class BaseSource:
         """Return a JSON file of the folder."""
         loaded: dict[str, Any] = json.loads((self.folder / file).read_text(encoding="utf-8"))
         return loaded
+
+    def weights_digest(self) -> str:
+        """Return what identifies the weights: sha256 over the sha256 of every safetensors file, in order of name."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.glob("*.safetensors")):
+            digest.update(f"{path.name}:{file_digest(path)}\n".encode())
+        return digest.hexdigest()
 
 
 def find_base(config: ModelConfig) -> BaseSource:
@@ -124,12 +134,17 @@ class quiet_transformers:  # noqa: N801 - reads like a statement
         from transformers.utils import logging
 
         self._level, self._bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        # transformers warns about its own deprecated attributes while it builds a model; nobody here can act on it.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
         logging.set_verbosity_error()
         logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> None:
         from transformers.utils import logging
 
+        self._warnings.__exit__(None, None, None)
         logging.set_verbosity(self._level)
         if self._bars:
             logging.enable_progress_bar()
@@ -157,8 +172,13 @@ def _from_hub(name: str, revision: str | None) -> BaseSource:
         RevisionNotFoundError,
     )
 
+    from finetune30.data.sources.hub import hub_reachable
+
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES))
+        offline = not hub_reachable()  # the client itself would retry for minutes
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES, local_files_only=offline)
+        )
     except GatedRepoError as error:
         raise ModelError(f"model '{name}' is gated on the hub", "accept its licence there and set HF_TOKEN") from error
     except RevisionNotFoundError as error:

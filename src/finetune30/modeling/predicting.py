@@ -29,7 +29,8 @@ class Predictor:
         self._max_length: int = described["max_length"]
         self._device = placement.device
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
-        model, tokenizer = load_saved(folder, dtype)
+        loaded, tokenizer = load_saved(folder, dtype)
+        model: Any = loaded
         self._model = model.to(placement.device)
         self._pad_token_id = int(tokenizer.pad_token_id)
         uses_types = getattr(model.config, "type_vocab_size", 0) > 1

@@ -56,7 +56,9 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
     from finetune30.training.determinism import apply_determinism
+    from finetune30.training.processes import join_processes
 
+    join_processes(config.training.device)
     placement = choose_placement(config.training.device, config.training.precision)
     deterministic = apply_determinism(placement.device, config.training.deterministic)
     log(f"device: {placement.device}, precision {placement.precision} ({placement.reason})")

@@ -15,10 +15,25 @@ from finetune30.config.presets import load_preset
 from finetune30.errors import HubUnavailableError
 
 #: Keys whose tuned values belong to the starter model, and those that belong to the starter data.
-_MODEL_KEYS = ("lora.target_modules", "training.learning_rate", "training.per_device_train_batch_size")
-_MODEL_KEYS += ("training.num_train_epochs", "training.lr_scheduler_type", "training.warmup_ratio")
-_DATA_KEYS = ("data.dataset_config", "data.revision", "data.train_split", "data.eval_split", "data.text_column")
-_DATA_KEYS += ("data.text_pair_column", "data.label_column", "data.train_samples", "data.eval_samples")
+_MODEL_KEYS = (
+    "lora.target_modules",
+    "training.learning_rate",
+    "training.per_device_train_batch_size",
+    "training.num_train_epochs",
+    "training.lr_scheduler_type",
+    "training.warmup_ratio",
+)
+_DATA_KEYS = (
+    "data.dataset_config",
+    "data.revision",
+    "data.train_split",
+    "data.eval_split",
+    "data.text_column",
+    "data.text_pair_column",
+    "data.label_column",
+    "data.train_samples",
+    "data.eval_samples",
+)
 
 Reach = Callable[[ExperimentConfig], None]
 

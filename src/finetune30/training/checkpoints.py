@@ -7,7 +7,7 @@ written last, and the folder is renamed into place after everything has reached 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,13 @@ class Checkpoints:
     """The checkpoints of a run, in one folder.
 
     `identity` names what must be equal for a resume to be exact (digests of config, data set and base weights,
-    library versions, device, threads); a checkpoint of another identity is refused with the difference.
+    library versions, device, threads); a checkpoint of another identity is refused with the difference. `earlier`
+    are the checkpoint folders of earlier attempts, newest first: they are read, never written.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], keep: int) -> None:
+    def __init__(self, folder: Path, identity: dict[str, Any], keep: int, earlier: Sequence[Path] = ()) -> None:
         self._folder, self._identity, self._keep = folder, identity, keep
+        self._earlier = earlier
 
     def save(self, engine: Engine, progress: dict[str, Any], best: dict[str, torch.Tensor] | None) -> Path:
         """Save the present state and remove the oldest checkpoints beyond the limit; raises OSError."""
@@ -63,7 +65,7 @@ class Checkpoints:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        for old in self._found()[self._keep :]:
+        for old in self._found(self._folder)[self._keep :]:
             shutil.rmtree(old)
         return final
 
@@ -72,16 +74,18 @@ class Checkpoints:
 
         Raises CheckpointError when the newest valid one belongs to another training.
         """
-        for folder in self._found():
+        for folder in self._found(self._folder, *self._earlier):
             problem = find_damage(folder)
             if problem is None:
                 return self._read(folder)
             warn(f"checkpoint {folder.name} is damaged ({problem}); using the one before it")
         return None
 
-    def _found(self) -> list[Path]:
-        folders = [p for p in self._folder.glob(f"{_PREFIX}*") if p.is_dir() and p.suffix != ".partial"]
-        return sorted(folders, reverse=True)
+    @staticmethod
+    def _found(*places: Path) -> list[Path]:
+        """Return the checkpoint folders, newest step first; of equal steps, the one of the first place."""
+        folders = [p for place in places for p in place.glob(f"{_PREFIX}*") if p.is_dir() and p.suffix != ".partial"]
+        return sorted(folders, key=lambda folder: folder.name, reverse=True)
 
     def _write(
         self, folder: Path, engine: Engine, progress: dict[str, Any], best: dict[str, torch.Tensor] | None

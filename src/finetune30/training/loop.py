@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,12 +85,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Final metrics (`eval_…`, `train_loss`), logits of the evaluation rows (n, num_labels) and the progress."""
+    """Final metrics (`eval_…`, `train_loss`), logits of the evaluation rows (n, num_labels) and the progress.
+
+    `session_…` count what this attempt did in `train_seconds`; `progress` counts from the very start.
+    """
 
     metrics: dict[str, Any]
     evaluation_logits: NDArray[np.float32]
     progress: Progress
     train_seconds: float
+    session_steps: int
+    session_samples: int
+    session_tokens: int
 
 
 def train(
@@ -142,6 +148,7 @@ class _Loop:
             seed_everything(self.config.seed + self.rank)
         else:
             self._restore(resume_from)
+        self.start = replace(self.progress)
         started = time.perf_counter()
         self._window_started = started
         while not self.progress.finished:
@@ -358,7 +365,15 @@ class _Loop:
             self.last_logits = self._predict()
         metrics = self._metrics_of(self.last_logits)
         metrics["train_loss"] = progress.loss_sum / max(1, progress.global_step)
-        return TrainingResult(metrics, self.last_logits, progress, seconds)
+        return TrainingResult(
+            metrics,
+            self.last_logits,
+            progress,
+            seconds,
+            session_steps=progress.global_step - self.start.global_step,
+            session_samples=progress.samples - self.start.samples,
+            session_tokens=progress.tokens - self.start.tokens,
+        )
 
     def _predict(self) -> NDArray[np.float32]:
         return predict_logits(self.engine, self.evaluation_split, self.config.per_device_eval_batch_size)

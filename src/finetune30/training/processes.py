@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 
 
-def join_processes(device: str) -> None:
+def join_processes(device: str | None) -> None:
     """Join the process group when a launcher started several processes; otherwise do nothing."""
     if torch.distributed.is_torchelastic_launched():
         from accelerate import PartialState
 
-        PartialState(cpu=device == "cpu")
+        PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
 
 
 def world_size() -> int:

@@ -1,0 +1,200 @@
+"""Carrying one run out: from the claimed row to the published result, or to a recorded reason why not.
+
+Synchronous and queued training both call `execute`. Everything is written under the attempt's own folder; only
+publishing, and the guarded row change after it, makes a result visible.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.config.loading import config_digest, dump_config
+from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError
+from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
+from finetune30.service.publication import stage_result
+from finetune30.service.run_log import Console, RunLog
+from finetune30.settings import Settings
+from finetune30.store.files import encode_json
+from finetune30.store.lease import LeaseKeeper
+from finetune30.store.records import Claim, Run
+from finetune30.store.run_folder import AttemptFolder, Published, RunFolder
+from finetune30.store.run_store import RunStore
+
+if TYPE_CHECKING:
+    from finetune30.training.checkpoints import Checkpoint, Checkpoints
+    from finetune30.training.loop import Progress
+
+StopReason = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The tools of one attempt."""
+
+    store: RunStore
+    claim: Claim
+    run: Run
+    folder: RunFolder
+    settings: Settings
+    explicit: frozenset[str]
+    console: Console | None
+    stop_reason: StopReason
+
+
+def execute(execution: Execution) -> Published:
+    """Carry the run out and return what was published; the row ends in the state that tells the truth.
+
+    Raises the Finetune30Error that ended the run (CancelledError when it was stopped), after recording it.
+    """
+    store, claim, settings = execution.store, execution.claim, execution.settings
+    attempt = execution.folder.open_attempt(claim.attempt)
+    keeper = LeaseKeeper(
+        store, claim, lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds
+    )
+    with RunLog(attempt.logs, attempt.history, console=execution.console) as log:
+        try:
+            with keeper:
+                published = attempt.adopt() or _train_and_publish(execution, attempt, keeper, log)
+            store.succeed(claim, published.metrics, published.manifest_sha256)
+        except BaseException as error:
+            _record_end(execution, error, log)
+            raise
+        log.line(f"SUCCEEDED: {execution.folder.path}")
+    execution.folder.prune()
+    return published
+
+
+def _train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog) -> Published:
+    config = ExperimentConfig.model_validate(execution.run.config)
+    log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
+    inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder)
+    environment = describe_environment(inputs)
+    log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
+    attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())
+    attempt.reveal("data_report.json", encode_json(inputs.data.report))
+    execution.store.describe(execution.claim, **_described(inputs))
+    experiment = build_experiment(inputs, log.line)
+    checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
+    hooks = _Hooks(execution, keeper, log)
+    from finetune30.training.loop import train
+
+    try:
+        result = train(
+            experiment.engine,
+            experiment.train_split,
+            experiment.evaluation_split,
+            inputs.config.training,
+            experiment.task.label_names,
+            hooks,
+            checkpoints,
+            start,
+        )
+    finally:
+        if execution.console:
+            execution.console.close()
+    facts = stage_result(attempt.outbox, execution.run, experiment, result, environment, log.line)
+    return attempt.publish(facts)
+
+
+def _find_start(
+    execution: Execution, attempt: AttemptFolder, experiment: Experiment, environment: dict[str, Any], log: RunLog
+) -> tuple[Checkpoints, Checkpoint | None]:
+    """Return where checkpoints go and the newest valid one of this run, its history restored up to there."""
+    from finetune30.training.checkpoints import Checkpoints
+
+    inputs = experiment.inputs
+    identity = {
+        "config": config_digest(inputs.config),
+        "dataset": inputs.data.digest,
+        "base": inputs.source.weights_digest(),
+        "engine": experiment.engine.name,
+        **environment,
+    }
+    earlier = execution.folder.earlier_attempts(attempt.number)
+    checkpoints = Checkpoints(
+        attempt.checkpoints, identity, inputs.config.training.save_total_limit, [a.checkpoints for a in earlier]
+    )
+    start = checkpoints.load_latest(lambda text: log.line(f"WARNING: {text}"))
+    if start is not None:
+        source = AttemptFolder(execution.folder, int(start.folder.parents[1].name))
+        lines = source.history.read_bytes().splitlines(keepends=True)[: start.progress["records"]]
+        attempt.history.write_bytes(b"".join(lines))
+        log.line(f"resuming from step {start.step} of attempt {source.number}")
+    return checkpoints, start
+
+
+class _Hooks:
+    """Connects the loop to log, lease and console."""
+
+    def __init__(self, execution: Execution, keeper: LeaseKeeper, log: RunLog) -> None:
+        self._execution, self._keeper, self._log = execution, keeper, log
+
+    def on_step(self, progress: Progress) -> None:
+        self._keeper.report(
+            {
+                "step": progress.global_step,
+                "total_steps": progress.total_steps,
+                "epoch": round(progress.epochs_done, 4),
+                "loss": progress.last_loss,
+                "learning_rate": progress.last_learning_rate,
+                "samples": progress.samples,
+                "last_evaluation": progress.last_evaluation,
+            }
+        )
+        if self._execution.console:
+            self._execution.console.step(progress)
+
+    def on_record(self, record: dict[str, Any]) -> None:
+        self._log.record(record)
+
+    def stop_reason(self) -> str | None:
+        if self._keeper.lost:
+            return "lost"
+        return "cancelled" if self._keeper.cancel_requested else self._execution.stop_reason()
+
+
+def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None:
+    """Write down how the attempt ended: in the log, and in the row unless another attempt holds it."""
+    store, claim = execution.store, execution.claim
+    if execution.console:
+        execution.console.close()
+    if isinstance(error, StaleAttemptError) or getattr(error, "details", {}).get("reason") == "lost":
+        log.line("another attempt holds this run; nothing was changed")
+    elif isinstance(error, CancelledError) and error.details.get("reason") == "released":
+        log.line(f"handed back: {error.message}")
+        store.release(claim, "stopped by its worker")
+    elif isinstance(error, CancelledError | KeyboardInterrupt):
+        log.line(f"CANCELLED: {error.message if isinstance(error, CancelledError) else 'interrupted'}")
+        store.cancelled(claim)
+    elif isinstance(error, Finetune30Error):
+        log.line(f"FAILED: {error.message}")
+        log.line(f"remedy: {error.remedy}")
+        store.fail(claim, error.as_dict(), may_retry=error.retryable)
+    else:
+        log.line(f"FAILED: {type(error).__name__}: {error}")
+        log.to_file("".join(traceback.format_exception(error)))
+        shape = Finetune30Error(f"{type(error).__name__}: {error}", f"see {execution.folder.logs}").as_dict()
+        store.fail(claim, shape, may_retry=isinstance(error, OSError | MemoryError))
+
+
+def _config_header(run: Run, inputs: Inputs) -> str:
+    lines = [f"Resolved configuration of run {run.id}; running it again repeats the run:", ""]
+    lines.append("  ft30 train --config config.yaml")
+    lines += [f"The hub was out of reach: '{used}' instead of '{wanted}'." for wanted, used in inputs.replaced.items()]
+    return "\n".join(lines)
+
+
+def _described(inputs: Inputs) -> dict[str, Any]:
+    return {
+        "device": inputs.placement.device,
+        "precision": inputs.placement.precision,
+        "dataset_digest": inputs.data.digest,
+        "model_name": inputs.config.model.name,
+        "dataset_name": inputs.config.data.dataset_name,
+        "config": inputs.config.as_tree(),
+        "config_digest": config_digest(inputs.config),
+    }

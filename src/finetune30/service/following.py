@@ -1,0 +1,49 @@
+"""The other processes of a distributed training: they compute with process 0 and record nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config.loading import LoadedConfig
+
+if TYPE_CHECKING:
+    from finetune30.training.loop import Progress
+
+
+def is_follower() -> bool:
+    """Tell whether a launcher (torchrun, accelerate launch) started this process as another one than the first."""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def follow_training(loaded: LoadedConfig) -> None:
+    """Take part in the training that process 0 records."""
+    from finetune30.service.experiment import build_experiment, load_inputs
+    from finetune30.training.loop import train
+
+    inputs = load_inputs(loaded.config, loaded.explicit, _ignore, None)
+    experiment = build_experiment(inputs, _ignore)
+    train(
+        experiment.engine,
+        experiment.train_split,
+        experiment.evaluation_split,
+        inputs.config.training,
+        experiment.task.label_names,
+        _SilentHooks(),
+    )
+
+
+class _SilentHooks:
+    def on_step(self, progress: Progress) -> None:
+        """Process 0 reports."""
+
+    def on_record(self, record: dict[str, Any]) -> None:
+        """Process 0 reports."""
+
+    def stop_reason(self) -> str | None:
+        """Process 0 decides."""
+        return None
+
+
+def _ignore(_: str) -> None:
+    """Process 0 logs."""

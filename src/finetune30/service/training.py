@@ -1,0 +1,90 @@
+"""`ft30 train`: create the run, carry it out in this process, and say where the results are."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from finetune30.config import ExperimentConfig, TrainingConfig
+from finetune30.config.loading import LoadedConfig
+from finetune30.errors import ConflictError
+from finetune30.service.execution import Execution, execute
+from finetune30.service.run_log import Console
+from finetune30.settings import Settings
+from finetune30.store.records import Run
+from finetune30.store.run_folder import RunFolder
+from finetune30.store.run_store import RunStore, open_store
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that succeeded: its id, folder and metrics."""
+
+    run_id: str
+    name: str
+    folder: Path
+    metrics: dict[str, Any]
+
+
+def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
+    """Create a run and carry it out in this process.
+
+    The first Ctrl-C (or SIGTERM) stops at the next step and keeps a checkpoint, a second one stops at once; both end
+    as CANCELLED. Under torchrun or `accelerate launch` process 0 records the run and the others follow it.
+    Raises the Finetune30Error that ended the run.
+    """
+    from finetune30.service.following import follow_training, is_follower
+
+    if is_follower():
+        follow_training(loaded)
+        return FinishedRun("", loaded.config.experiment_name, Path(), {})
+    settings = settings_for(loaded.config, settings)
+    store = open_store(settings.resolved_database_url)
+    try:
+        run = store.create(loaded.config, kind="local", results_root=settings.results_folder)
+        return carry_out_locally(store, run, settings, loaded.explicit)
+    finally:
+        store.close()
+
+
+def carry_out_locally(store: RunStore, run: Run, settings: Settings, explicit: frozenset[str]) -> FinishedRun:
+    """Claim a QUEUED run of this process and carry it out."""
+    claim = store.claim(run.id, lease_seconds=settings.lease_seconds)
+    if claim is None:
+        raise ConflictError(f"run {run.id} is not to be had", f"see it with: ft30 runs show {run.id[:8]}")
+    folder = RunFolder(settings.results_folder / run.folder)
+    with _stop_on_signals() as stop_reason:
+        published = execute(
+            Execution(store, claim, run, folder, settings, explicit, Console(), stop_reason),
+        )
+    return FinishedRun(run.id, run.name, folder.path, published.metrics)
+
+
+def settings_for(config: ExperimentConfig, settings: Settings) -> Settings:
+    """Return the settings with the results folder that the configuration names, when it names one."""
+    if config.training.output_dir == TrainingConfig().output_dir:
+        return settings
+    return settings.model_copy(update={"results_folder": Path(config.training.output_dir)})
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Any]:
+    """Turn the first SIGINT or SIGTERM into a request to stop at the next step; the second one interrupts."""
+    asked: list[str] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append("cancelled")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked[0] if asked else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
