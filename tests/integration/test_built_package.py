@@ -1,34 +1,74 @@
-"""The built package, without a checkout around it, finds its shipped configurations."""
+"""What is built from the repository works without it: presets, starter data, migrations travel in the wheel."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 pytestmark = pytest.mark.integration
 
+SOURCES = ("src", "config", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
-def test_presets_are_inside_the_built_package(tmp_path):
-    build = [sys.executable, "setup.py", "-q", "egg_info", "-e", tmp_path, "build_py", "-d", tmp_path / "lib"]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "lib")}
 
-    def ft30(*arguments: str) -> str:
-        command = [sys.executable, "-m", "finetune30", *arguments]
-        done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+@pytest.fixture(scope="module")
+def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the unpacked wheel, built from a copy so that the checkout stays clean."""
+    copy = tmp_path_factory.mktemp("sources")
+    for name in SOURCES:
+        source = repository / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif source.exists():
+            shutil.copy(source, copy / name)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = subprocess.run(
+        [*build, "--wheel-dir", "dist", "."], cwd=copy, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (copy / "dist").glob("finetune30-*.whl")
+    target = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
 
-    shipped = sorted(path.stem for path in (ROOT / "config").glob("*.yaml") if not path.name.startswith("temp_"))
-    listed = ft30("config", "presets")
-    assert sorted(line.split()[0] for line in listed.splitlines()) == shipped
-    assert str(tmp_path) in ft30("config", "presets", "--json")
-    assert "offline_fallback: starter" in ft30("train", "--dry_run")
+
+def run_installed(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "finetune30", *arguments],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_wheel_carries_every_file_of_the_package(installed: Path, repository: Path) -> None:
+    package = repository / "src" / "finetune30"
+    wanted = {
+        str(path.relative_to(package))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    carried = {str(path.relative_to(installed / "finetune30")) for path in (installed / "finetune30").rglob("*")}
+    assert wanted - carried == set()
+
+
+def test_presets_are_found_without_a_checkout(installed: Path, repository: Path) -> None:
+    done = run_installed(installed, "config", "presets")
+    assert done.returncode == 0, done.stderr
+    listed = {line.split()[0] for line in done.stdout.splitlines()}
+    assert listed == {path.stem for path in (repository / "config").glob("*.yaml") if not path.stem.startswith("temp_")}
+    assert str(installed) in run_installed(installed, "config", "presets", "--json").stdout
+
+
+def test_default_configuration_is_the_shipped_one_without_a_checkout(installed: Path) -> None:
+    done = run_installed(installed, "config", "show")
+    assert done.returncode == 0, done.stderr
+    assert "offline_fallback: starter" in done.stdout
