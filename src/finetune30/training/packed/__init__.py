@@ -1,0 +1,6 @@
+"""The packed path for BERT, DistilBERT and RoBERTa on CPUs: no padding, no autograd, weights laid out for oneDNN."""
+
+from finetune30.training.packed.engine import PackedEngine, build_packed_engine
+from finetune30.training.packed.support import supports
+
+__all__ = ["PackedEngine", "build_packed_engine", "supports"]

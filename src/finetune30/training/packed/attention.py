@@ -1,0 +1,70 @@
+"""Scaled dot-product attention with an explicit backward pass (Vaswani et al. 2017, section 3.2.1)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from finetune30.training.packed.dropout import MaskSource
+
+
+class AttentionTape(NamedTuple):
+    """What the backward pass needs; query (n, queries, size), key and value (n, width, size), n = groups * heads."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    probabilities: Tensor
+    dropped: Tensor
+    mask: Tensor | None
+
+
+class Attention:
+    """Attention within groups of tokens; rows of (tokens, parts * hidden) are split into heads and merged again."""
+
+    def __init__(self, hidden_size: int, head_count: int, dropout: float) -> None:
+        self.heads, self._size = head_count, hidden_size // head_count
+        self._scale = 1.0 / math.sqrt(self._size)
+        self.dropout = dropout
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        padding: Tensor | None,
+        masks: MaskSource | None,
+    ) -> tuple[Tensor, AttentionTape]:
+        """Return the context (groups * heads, queries, size); `padding` (groups or 1, 1, queries or 1, width)."""
+        scores = torch.bmm(query, key.transpose(1, 2)).mul_(self._scale)
+        if padding is not None:
+            scores.view(-1, self.heads, *scores.shape[1:]).add_(padding)
+        probabilities = torch.softmax(scores, -1)
+        mask = masks.draw(tuple(probabilities.shape), self.dropout) if masks is not None else None
+        dropped = probabilities if mask is None else probabilities * mask
+        return torch.bmm(dropped, value), AttentionTape(query, key, value, probabilities, dropped, mask)
+
+    def backward(self, gradient: Tensor, tape: AttentionTape, query: Tensor, key: Tensor, value: Tensor) -> None:
+        """Write the gradients of query, key and value into the given tensors."""
+        torch.bmm(tape.dropped.transpose(1, 2), gradient, out=value)
+        probabilities = torch.bmm(gradient, tape.value.transpose(1, 2))
+        if tape.mask is not None:
+            probabilities.mul_(tape.mask)
+        scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, gradient.dtype)
+        scores.mul_(self._scale)
+        torch.bmm(scores, tape.key, out=query)
+        torch.bmm(scores.transpose(1, 2), tape.query, out=key)
+
+    def split(self, rows: Tensor, groups: int, parts: int) -> Tensor:
+        """Return rows (groups * width, parts * hidden) as contiguous (parts, groups * heads, width, size)."""
+        split = rows.view(groups, -1, parts, self.heads, self._size).permute(2, 0, 3, 1, 4)
+        return split.reshape(parts, groups * self.heads, -1, self._size)
+
+    def merge(self, parts: Tensor, groups: int) -> Tensor:
+        """Undo `split`: (parts, groups * heads, width, size) to (groups * width, parts * hidden)."""
+        count, _, width, size = parts.shape
+        merged = parts.view(count, groups, self.heads, width, size).permute(1, 3, 0, 2, 4)
+        return merged.reshape(groups * width, count * self.heads * size)

@@ -1,0 +1,183 @@
+"""The first half of an encoder layer: attention, output layer, residual and norm.
+
+`SelfAttentionBlock` answers for every token. `PooledAttentionBlock` is the last layer's: the classifier reads only the
+first token of each row, so only that token asks, and everything after attention works on B rows instead of T.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from finetune30.training.packed.attention import Attention, AttentionTape
+from finetune30.training.packed.dropout import MaskSource
+from finetune30.training.packed.layout import PackedLayout
+from finetune30.training.packed.linear import FrozenLinear
+from finetune30.training.packed.lora import LoraGroup, LoraTape
+from finetune30.training.packed.norm import LayerNorm, NormTape
+
+
+class OutputTape(NamedTuple):
+    """What the backward pass needs of the output layer."""
+
+    lora: LoraTape | None
+    mask: Tensor | None
+    norm: NormTape
+
+
+@dataclass(frozen=True)
+class AttentionOutput:
+    """norm(x + dropout(linear(context))); DistilBERT has no dropout here (0)."""
+
+    linear: FrozenLinear
+    lora: LoraGroup
+    norm: LayerNorm
+    dropout: float
+
+    def forward(self, context: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, OutputTape]:
+        """Return the block's output for context and residual rows, both (Q, hidden)."""
+        mask = masks.draw(tuple(rows.shape), self.dropout) if masks is not None else None
+        if mask is None and not self.lora:
+            lora, residual = None, self.linear.forward_add(context, rows)
+        else:
+            output = self.linear.forward(context)
+            lora = self.lora.forward(context, output, masks)
+            residual = output.add_(rows) if mask is None else torch.addcmul(rows, output, mask)
+        normed, norm = self.norm.forward(residual)
+        return normed, OutputTape(lora, mask, norm)
+
+    def backward(self, gradient: Tensor, tape: OutputTape, *, to_context: bool) -> tuple[Tensor | None, Tensor]:
+        """Return the gradients of the context (None unless wanted) and of the residual rows."""
+        residual = self.norm.backward(gradient, tape.norm)
+        output = residual if tape.mask is None else residual * tape.mask
+        context = self.linear.input_gradient(output) if to_context else None
+        self.lora.backward(output, tape.lora, context)
+        return context, residual
+
+
+class SelfAttentionTape(NamedTuple):
+    """What the backward pass needs of one batch."""
+
+    lora: LoraTape | None
+    attention: AttentionTape
+    output: OutputTape
+
+
+@dataclass(frozen=True)
+class SelfAttentionBlock:
+    """Query, key and value of all tokens in one product; `lora` adds to its columns."""
+
+    linear: FrozenLinear
+    lora: LoraGroup
+    attention: Attention
+    output: AttentionOutput
+    trains_below: bool
+
+    def mask_elements(self, layout: PackedLayout, hidden_size: int) -> dict[float, int]:
+        """Return how many mask elements a batch takes, by drop probability."""
+        counts = {self.lora.dropout: self.lora.mask_elements(layout.total)}
+        counts[self.lora.dropout] += self.output.lora.mask_elements(layout.total)
+        _count(counts, self.attention.dropout, layout.groups * self.attention.heads * layout.width**2)
+        _count(counts, self.output.dropout, layout.total * hidden_size)
+        return counts
+
+    def forward(
+        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, SelfAttentionTape]:
+        """Return the block's output for rows (T, hidden)."""
+        projected = self.linear.forward(rows)
+        lora = self.lora.forward(rows, projected, masks)
+        query, key, value = self.attention.split(layout.to_grid(projected), layout.groups, 3)
+        context, attention = self.attention.forward(query, key, value, layout.mask, masks)
+        merged = layout.from_grid(self.attention.merge(context[None], layout.groups))
+        result, output = self.output.forward(merged, rows, masks)
+        return result, SelfAttentionTape(lora, attention, output)
+
+    def backward(self, gradient: Tensor, tape: SelfAttentionTape, layout: PackedLayout) -> Tensor | None:
+        """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
+        wanted = self.trains_below or bool(self.lora)
+        context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
+        if context is None:
+            return None
+        (grid,) = self.attention.split(layout.to_grid(context), layout.groups, 1)
+        parts = torch.empty(3, *grid.shape, dtype=grid.dtype)
+        self.attention.backward(grid, tape.attention, parts[0], parts[1], parts[2])
+        projected = layout.from_grid(self.attention.merge(parts, layout.groups))
+        below = self.linear.input_gradient_add(projected, residual) if self.trains_below else None
+        self.lora.backward(projected, tape.lora, below)
+        return below
+
+
+class PooledAttentionTape(NamedTuple):
+    """What the backward pass needs of one batch."""
+
+    query_lora: LoraTape | None
+    key_value_lora: LoraTape | None
+    attention: AttentionTape
+    output: OutputTape
+
+
+@dataclass(frozen=True)
+class PooledAttentionBlock:
+    """Keys and values of all tokens, queries of the first token of each row."""
+
+    query_linear: FrozenLinear
+    key_value_linear: FrozenLinear
+    query_lora: LoraGroup
+    key_value_lora: LoraGroup
+    attention: Attention
+    output: AttentionOutput
+    trains_below: bool
+
+    def mask_elements(self, layout: PackedLayout, hidden_size: int) -> dict[float, int]:
+        """Return how many mask elements a batch takes, by drop probability."""
+        counts = {self.query_lora.dropout: self.query_lora.mask_elements(layout.row_count)}
+        counts[self.query_lora.dropout] += self.key_value_lora.mask_elements(layout.total)
+        counts[self.query_lora.dropout] += self.output.lora.mask_elements(layout.row_count)
+        _count(counts, self.attention.dropout, layout.row_count * self.attention.heads * layout.width)
+        _count(counts, self.output.dropout, layout.row_count * hidden_size)
+        return counts
+
+    def forward(
+        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, PooledAttentionTape]:
+        """Return the block's output (B, hidden) for rows (T, hidden)."""
+        pooled = rows.index_select(0, layout.first)
+        projected_query = self.query_linear.forward(pooled)
+        query_lora = self.query_lora.forward(pooled, projected_query, masks)
+        projected = self.key_value_linear.forward(rows)
+        key_value_lora = self.key_value_lora.forward(rows, projected, masks)
+        (query,) = self.attention.split(projected_query, layout.groups, 1)
+        key, value = self.attention.split(layout.to_grid(projected), layout.groups, 2)
+        context, attention = self.attention.forward(query, key, value, layout.pooled_mask, masks)
+        result, output = self.output.forward(self.attention.merge(context[None], layout.groups), pooled, masks)
+        return result, PooledAttentionTape(query_lora, key_value_lora, attention, output)
+
+    def backward(self, gradient: Tensor, tape: PooledAttentionTape, layout: PackedLayout) -> Tensor | None:
+        """Accumulate LoRA gradients; return the gradient of rows (T, hidden), or None when nothing below is trained."""
+        wanted = self.trains_below or bool(self.query_lora) or bool(self.key_value_lora)
+        context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
+        if context is None:
+            return None
+        (grid,) = self.attention.split(context, layout.groups, 1)
+        query = torch.empty_like(grid)
+        parts = torch.empty(2, *tape.attention.key.shape, dtype=grid.dtype)
+        self.attention.backward(grid, tape.attention, query, parts[0], parts[1])
+        projected_query = self.attention.merge(query[None], layout.groups)
+        projected = layout.from_grid(self.attention.merge(parts, layout.groups))
+        if not self.trains_below:
+            self.query_lora.backward(projected_query, tape.query_lora, None)
+            self.key_value_lora.backward(projected, tape.key_value_lora, None)
+            return None
+        pooled = self.query_linear.input_gradient_add(projected_query, residual)
+        self.query_lora.backward(projected_query, tape.query_lora, pooled)
+        below = self.key_value_linear.input_gradient(projected)
+        self.key_value_lora.backward(projected, tape.key_value_lora, below)
+        return below.index_add_(0, layout.first, pooled)
+
+
+def _count(counts: dict[float, int], probability: float, elements: int) -> None:
+    counts[probability] = counts.get(probability, 0) + elements

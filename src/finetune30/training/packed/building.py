@@ -1,0 +1,230 @@
+"""From a checkpoint and a plan to the packed encoder, its head and its trained weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
+from finetune30.training.packed.attention import Attention
+from finetune30.training.packed.attention_block import AttentionOutput, PooledAttentionBlock, SelfAttentionBlock
+from finetune30.training.packed.base_weights import BaseWeights
+from finetune30.training.packed.encoder import Embeddings, EncoderLayer, PackedEncoder
+from finetune30.training.packed.family import ROLES, EncoderFamily
+from finetune30.training.packed.feed_forward import FeedForward
+from finetune30.training.packed.head import ClassificationHead, DenseWeights, trained_dense
+from finetune30.training.packed.linear import FrozenLinear, build_frozen_linear
+from finetune30.training.packed.lora import LoraGroup, LoraTarget
+from finetune30.training.packed.norm import LayerNorm
+from finetune30.training.packed.parameters import TrainableWeights
+from finetune30.training.packed.plan import LoraPlan
+
+_QUERY_KEY_VALUE = ROLES[:3]
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """What an engine runs: encoder and head over shared trained weights."""
+
+    encoder: PackedEncoder
+    head: ClassificationHead
+    weights: TrainableWeights
+    frozen_count: int
+
+
+def build_packed_model(
+    family: EncoderFamily,
+    plan: LoraPlan,
+    base: BaseWeights,
+    *,
+    num_labels: int,
+    seed: int,
+    dtype: torch.dtype,
+    master_dtype: torch.dtype = torch.float32,
+) -> PackedModel:
+    """Load the base in `dtype` and build everything trained in `master_dtype`."""
+    weights = TrainableWeights(_initial_weights(family, plan, base, num_labels, seed), master_dtype, dtype)
+    builder = _Builder(family, plan, base, weights, dtype, master_dtype)
+    encoder = builder.encoder()
+    return PackedModel(encoder, builder.head(), weights, builder.frozen_count)
+
+
+def _initial_weights(
+    family: EncoderFamily, plan: LoraPlan, base: BaseWeights, num_labels: int, seed: int
+) -> dict[str, Tensor]:
+    """Return name and first value of every trained weight; those of one LoRA group lie side by side."""
+    initial: dict[str, Tensor] = {}
+    groups: list[tuple[str, ...]] = []
+    for layer in range(family.layer_count):
+        groups.append(tuple(family.module_path(layer, role) for role in _QUERY_KEY_VALUE))
+        groups += [(family.module_path(layer, role),) for role in ROLES[3:]]
+    groups.append((family.head.dense,))
+    for paths in groups:
+        chosen = [LoraTarget(path, 0, 0) for path in paths if path in plan.paths]
+        shapes = {t.path: _linear_shape(family, t.path) for t in chosen}
+        for target in chosen:
+            r_by_in = (plan.config.r, shapes[target.path][1])
+            initial[target.name_a] = initial_lora_a(target.path, r_by_in, seed)
+        for target in chosen:
+            initial[target.name_b] = torch.zeros(shapes[target.path][0], plan.config.r)
+    heads = [family.head.output]
+    if trains_dense(family, plan):
+        heads.insert(0, family.head.dense)
+    for path in heads:
+        shape = (num_labels if path == family.head.output else family.hidden_size, family.hidden_size)
+        for name, wanted in ((f"{path}.weight", shape), (f"{path}.bias", shape[:1])):
+            # A head of another size is replaced, as transformers does with ignore_mismatched_sizes.
+            if base.shape(name) == wanted:
+                initial[name] = base.load(name, torch.float32)
+            else:
+                initial[name] = initial_head_weight(name, wanted, seed, family.initializer_range)
+    return initial
+
+
+def trains_dense(family: EncoderFamily, plan: LoraPlan) -> bool:
+    """Tell whether the head's dense layer is trained whole (BERT's pooler only when it is saved)."""
+    return family.head.dense_is_new or "pooler" in plan.modules_to_save
+
+
+def _linear_shape(family: EncoderFamily, path: str) -> tuple[int, int]:
+    hidden, inner = family.hidden_size, family.intermediate_size
+    if path.endswith("." + family.modules["feed_forward_out"]) and not path.endswith(
+        "." + family.modules["attention_output"]
+    ):
+        return (hidden, inner)
+    return (inner, hidden) if path.endswith("." + family.modules["feed_forward_in"]) else (hidden, hidden)
+
+
+class _Builder:
+    """Builds blocks one after the other; each base weight is read once and dropped once it is laid out."""
+
+    def __init__(
+        self,
+        family: EncoderFamily,
+        plan: LoraPlan,
+        base: BaseWeights,
+        weights: TrainableWeights,
+        dtype: torch.dtype,
+        master_dtype: torch.dtype,
+    ) -> None:
+        self._family, self._plan, self._base, self._weights = family, plan, base, weights
+        self._dtype, self._master_dtype = dtype, master_dtype
+        self._attention = Attention(family.hidden_size, family.head_count, family.attention_dropout)
+        self.frozen_count = 0
+
+    def encoder(self) -> PackedEncoder:
+        layers = range(self._family.layer_count)
+        adapted = [layer for layer in layers if self._trains_in_layer(layer)]
+        first = min(adapted, default=self._family.layer_count)
+        return PackedEncoder(
+            embeddings=self._embeddings(),
+            layers=tuple(self._layer(layer, first) for layer in layers),
+            first_trained=first,
+            hidden_size=self._family.hidden_size,
+            dtype=self._dtype,
+        )
+
+    def head(self) -> ClassificationHead:
+        family = self._family.head
+        if trains_dense(self._family, self._plan):
+            dense = trained_dense(self._weights, family.dense)
+        else:
+            loaded = (self._load(f"{family.dense}.{part}", self._master_dtype) for part in ("weight", "bias"))
+            dense = DenseWeights(*loaded, None, None)
+        lora = self._lora([family.dense], [self._family.hidden_size], in_head=True)
+        output = trained_dense(self._weights, family.output)
+        return ClassificationHead(family, dense, output, lora)
+
+    def _embeddings(self) -> Embeddings:
+        family, path = self._family, self._family.embeddings_path
+        stored = self._master_dtype
+        types = self._load(f"{path}.token_type_embeddings.weight", stored) if family.type_count else None
+        return Embeddings(
+            words=self._load(f"{path}.word_embeddings.weight", stored),
+            positions=self._load(f"{path}.position_embeddings.weight", stored),
+            types=types,
+            norm_weight=self._load(f"{path}.LayerNorm.weight", stored),
+            norm_bias=self._load(f"{path}.LayerNorm.bias", stored),
+            norm_epsilon=family.norm_epsilon,
+            dropout=family.hidden_dropout,
+            position_offset=family.position_offset,
+            pad_token_id=family.pad_token_id,
+        )
+
+    def _layer(self, layer: int, first_trained: int) -> EncoderLayer:
+        family = self._family
+        path = {role: family.module_path(layer, role) for role in family.modules}
+        sizes = [family.hidden_size] * 3
+        below = layer > first_trained
+        attention_trains = any(path[role] in self._plan.paths for role in ROLES[:4])
+        backwards = layer >= first_trained
+        output = AttentionOutput(
+            linear=self._linear([path["attention_output"]], backwards),
+            lora=self._lora([path["attention_output"]], sizes[:1]),
+            norm=self._norm(path["attention_norm"]),
+            dropout=family.hidden_dropout if family.drops_attention_output else 0.0,
+        )
+        names = [path[role] for role in _QUERY_KEY_VALUE]
+        attention: SelfAttentionBlock | PooledAttentionBlock
+        if layer == family.layer_count - 1:
+            attention = PooledAttentionBlock(
+                query_linear=self._linear(names[:1], below),
+                key_value_linear=self._linear(names[1:], below),
+                query_lora=self._lora(names[:1], sizes[:1]),
+                key_value_lora=self._lora(names[1:], sizes[1:]),
+                attention=self._attention,
+                output=output,
+                trains_below=below,
+            )
+        else:
+            attention = SelfAttentionBlock(
+                linear=self._linear(names, below),
+                lora=self._lora(names, sizes),
+                attention=self._attention,
+                output=output,
+                trains_below=below,
+            )
+        feed_forward = FeedForward(
+            linear_in=self._linear([path["feed_forward_in"]], backwards),
+            linear_out=self._linear([path["feed_forward_out"]], backwards),
+            lora_in=self._lora([path["feed_forward_in"]], [family.intermediate_size]),
+            lora_out=self._lora([path["feed_forward_out"]], sizes[:1]),
+            norm=self._norm(path["output_norm"]),
+            activation=family.activation,
+            dropout=family.hidden_dropout,
+            trains_below=below or attention_trains,
+        )
+        return EncoderLayer(attention, feed_forward)
+
+    def _trains_in_layer(self, layer: int) -> bool:
+        return any(self._family.module_path(layer, role) in self._plan.paths for role in ROLES)
+
+    def _linear(self, paths: list[str], needs_input_gradient: bool) -> FrozenLinear:
+        weight = torch.cat([self._load(f"{path}.weight", self._dtype) for path in paths])
+        bias = torch.cat([self._load(f"{path}.bias", self._dtype) for path in paths])
+        return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
+
+    def _norm(self, path: str) -> LayerNorm:
+        weight, bias = (self._load(f"{path}.{part}", self._dtype) for part in ("weight", "bias"))
+        return LayerNorm(weight, bias, self._family.norm_epsilon)
+
+    def _lora(self, paths: list[str], sizes: list[int], *, in_head: bool = False) -> LoraGroup:
+        targets, start = [], 0
+        for path, size in zip(paths, sizes, strict=True):
+            if path in self._plan.paths:
+                targets.append(LoraTarget(path, start, start + size))
+            start += size
+        return LoraGroup(
+            targets,
+            self._weights,
+            scale=self._plan.scale,
+            dropout=self._plan.config.lora_dropout,
+            computes_in_masters=in_head,
+        )
+
+    def _load(self, name: str, dtype: torch.dtype) -> Tensor:
+        tensor = self._base.load(name, dtype)
+        self.frozen_count += tensor.numel()
+        return tensor

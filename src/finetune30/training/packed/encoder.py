@@ -1,0 +1,129 @@
+"""The packed encoder: embeddings, layers, and an explicit backward pass through those that are trained or above them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from finetune30.training.packed.attention_block import (
+    PooledAttentionBlock,
+    PooledAttentionTape,
+    SelfAttentionBlock,
+    SelfAttentionTape,
+)
+from finetune30.training.packed.dropout import MaskSource
+from finetune30.training.packed.feed_forward import FeedForward, FeedForwardTape
+from finetune30.training.packed.layout import PackedLayout
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Word, position and token type embeddings with their norm, computed in the stored type, frozen.
+
+    Shapes: words (vocabulary, hidden), positions (positions, hidden), types (types, hidden) or None.
+    """
+
+    words: Tensor
+    positions: Tensor
+    types: Tensor | None
+    norm_weight: Tensor
+    norm_bias: Tensor
+    norm_epsilon: float
+    dropout: float
+    position_offset: int
+    pad_token_id: int
+
+    def forward(self, ids: Tensor, types: Tensor | None, layout: PackedLayout) -> Tensor:
+        """Return the embeddings (T, hidden) of token ids (T,) and type ids (T,) or None (all zero)."""
+        rows = self.words.index_select(0, ids)
+        rows += self.positions.index_select(0, layout.positions + self.position_offset)
+        if self.types is not None:
+            rows += self.types[0] if types is None else self.types.index_select(0, types)
+        return functional.layer_norm(rows, rows.shape[1:], self.norm_weight, self.norm_bias, self.norm_epsilon)
+
+
+class LayerTape(NamedTuple):
+    """What the backward pass needs of one layer."""
+
+    attention: SelfAttentionTape | PooledAttentionTape
+    feed_forward: FeedForwardTape
+
+
+@dataclass(frozen=True)
+class EncoderLayer:
+    """One layer; the encoder's last one has pooled attention and returns only the first token of each row."""
+
+    attention: SelfAttentionBlock | PooledAttentionBlock
+    feed_forward: FeedForward
+
+    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, LayerTape]:
+        """Return the layer's output for rows (T, hidden)."""
+        attended, attention = self.attention.forward(rows, layout, masks)
+        result, feed_forward = self.feed_forward.forward(attended, masks)
+        return result, LayerTape(attention, feed_forward)
+
+    def backward(self, gradient: Tensor, tape: LayerTape, layout: PackedLayout) -> Tensor | None:
+        """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
+        attended = self.feed_forward.backward(gradient, tape.feed_forward)
+        if attended is None:
+            return None
+        if isinstance(self.attention, PooledAttentionBlock):
+            assert isinstance(tape.attention, PooledAttentionTape)  # noqa: S101 - narrows the type for the checker
+            return self.attention.backward(attended, tape.attention, layout)
+        assert isinstance(tape.attention, SelfAttentionTape)  # noqa: S101
+        return self.attention.backward(attended, tape.attention, layout)
+
+    def mask_elements(self, layout: PackedLayout, hidden_size: int) -> dict[float, int]:
+        """Return how many mask elements a batch takes, by drop probability."""
+        rows = layout.row_count if isinstance(self.attention, PooledAttentionBlock) else layout.total
+        counts = self.attention.mask_elements(layout, hidden_size)
+        for probability, count in self.feed_forward.mask_elements(rows, hidden_size).items():
+            counts[probability] = counts.get(probability, 0) + count
+        return counts
+
+
+@dataclass(frozen=True)
+class PackedEncoder:
+    """All layers; `first_trained` is the lowest layer with LoRA (the number of layers when none has it)."""
+
+    embeddings: Embeddings
+    layers: tuple[EncoderLayer, ...]
+    first_trained: int
+    hidden_size: int
+    dtype: torch.dtype
+
+    def begin_batch(self, layout: PackedLayout, masks: MaskSource) -> None:
+        """Draw all dropout masks of a batch at once."""
+        counts = {self.embeddings.dropout: layout.total * self.hidden_size}
+        for layer in self.layers:
+            for probability, count in layer.mask_elements(layout, self.hidden_size).items():
+                counts[probability] = counts.get(probability, 0) + count
+        masks.begin_batch(counts)
+
+    def embed(self, ids: Tensor, types: Tensor | None, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
+        """Return the first layer's input (T, hidden)."""
+        rows = self.embeddings.forward(ids, types, layout).to(self.dtype)
+        mask = masks.draw(tuple(rows.shape), self.embeddings.dropout) if masks is not None else None
+        return rows if mask is None else rows.mul_(mask)
+
+    def forward(
+        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, list[LayerTape]]:
+        """Return the pooled tokens (B, hidden) and the tapes of the layers from `first_trained` on."""
+        tapes: list[LayerTape] = []
+        for index, layer in enumerate(self.layers):
+            rows, tape = layer.forward(rows, layout, masks)
+            if index >= self.first_trained:
+                tapes.append(tape)
+        return rows, tapes
+
+    def backward(self, gradient: Tensor, tapes: list[LayerTape], layout: PackedLayout) -> None:
+        """Accumulate LoRA gradients from the gradient of the pooled tokens (B, hidden); empties the tapes."""
+        below: Tensor | None = gradient
+        for layer in reversed(self.layers[self.first_trained :]):
+            assert below is not None  # noqa: S101 - only the lowest trained layer returns None
+            below = layer.backward(below, tapes.pop(), layout)

@@ -1,0 +1,159 @@
+"""The packed engine: the training loop's protocol over the packed model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from finetune30.config import ExperimentConfig
+from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
+from finetune30.training.packed.base_weights import BaseWeights
+from finetune30.training.packed.building import PackedModel, build_packed_model
+from finetune30.training.packed.dropout import MaskSource
+from finetune30.training.packed.family import describe_family
+from finetune30.training.packed.head import LOSSES
+from finetune30.training.packed.layout import PackedLayout, build_layout
+from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
+from finetune30.training.packed.support import plan_of
+
+if TYPE_CHECKING:
+    from finetune30.data.batching import Batch
+    from finetune30.modeling.base import BaseSource
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def build_packed_engine(
+    config: ExperimentConfig, source: BaseSource, *, problem_type: str, num_labels: int, precision: str
+) -> PackedEngine:
+    """Load the base and start an adapter; ask `supports` first."""
+    family = describe_family(source.load_json("config.json"))
+    training = config.training
+    with torch.no_grad(), BaseWeights(source.folder, family) as base:
+        plan = plan_of(config, family, base)
+        model = build_packed_model(
+            family, plan, base, num_labels=num_labels, seed=training.seed, dtype=_DTYPES[precision]
+        )
+    settings = AdamWSettings(
+        beta1=training.adam_beta1,
+        beta2=training.adam_beta2,
+        epsilon=training.adam_epsilon,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+    )
+    return PackedEngine(
+        model,
+        FlatAdamW(model.weights, settings),
+        MaskSource(training.seed, _DTYPES[precision]),
+        adapter_config=adapter_config(plan, source.reference, source.revision),
+        precision=precision,
+        problem_type=problem_type,
+        pad_token_id=family.pad_token_id,
+    )
+
+
+class PackedEngine:
+    """See `training.engine.Engine`; trains on packed tokens with an explicit backward pass, on the CPU."""
+
+    name = "packed"
+    device = "cpu"
+
+    def __init__(
+        self,
+        model: PackedModel,
+        optimizer: FlatAdamW,
+        masks: MaskSource,
+        *,
+        adapter_config: dict[str, Any],
+        precision: str,
+        problem_type: str,
+        pad_token_id: int,
+    ) -> None:
+        self._model, self._optimizer, self._masks = model, optimizer, masks
+        self._adapter_config = adapter_config
+        self._loss = LOSSES[problem_type]
+        self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
+        self.trainable_parameters = model.weights.count
+        self.total_parameters = model.weights.count + model.frozen_count
+
+    @torch.no_grad()
+    def accumulate(self, batch: Batch, scale: float) -> Tensor:
+        """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
+        encoder, head = self._model.encoder, self._model.head
+        layout = self._layout(batch)
+        encoder.begin_batch(layout, self._masks)
+        rows = encoder.embed(*_packed_ids(batch, layout), layout, self._masks)
+        pooled, tapes = encoder.forward(rows, layout, self._masks)
+        logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)
+        loss, gradient = self._loss(logits, torch.from_numpy(batch.labels))
+        below = head.backward(gradient.mul_(scale), tape)
+        encoder.backward(below.to(pooled.dtype), tapes, layout)
+        return loss.float()
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> Tensor:
+        """Clip, take one AdamW step, clear gradients; return the gradient norm before clipping."""
+        return self._optimizer.step(learning_rate)
+
+    def discard_gradients(self) -> None:
+        """Forget what was accumulated since the last step."""
+        self._model.weights.gradients.zero_()
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return logits, float32 (B, labels), without dropout."""
+        layout = self._layout(batch)
+        encoder = self._model.encoder
+        rows = encoder.embed(*_packed_ids(batch, layout), layout, None)
+        pooled, _ = encoder.forward(rows, layout, None)
+        logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
+        return logits.float().numpy()
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """Return adapter and head under PEFT's names."""
+        return {NAME_PREFIX + name: tensor for name, tensor in self._model.weights.state().items()}
+
+    def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `adapter_state` returned."""
+        self._model.weights.load_state({name.removeprefix(NAME_PREFIX): tensor for name, tensor in state.items()})
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """Return AdamW's moments and step count."""
+        return self._optimizer.state()
+
+    def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what `optimizer_state` returned."""
+        self._optimizer.load_state(state)
+
+    def rng_state(self) -> dict[str, Any]:
+        """Return the state of the dropout masks' generator."""
+        return self._masks.state()
+
+    def load_rng_state(self, state: dict[str, Any]) -> None:
+        """Take over what `rng_state` returned."""
+        self._masks.load_state(state)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write adapter_config.json and adapter_model.safetensors."""
+        save_adapter_files(folder, self._adapter_config, self.adapter_state())
+
+    def _layout(self, batch: Batch) -> PackedLayout:
+        return build_layout(batch.lengths, self._model.encoder.dtype)
+
+
+def _packed_ids(batch: Batch, layout: PackedLayout) -> tuple[Tensor, Tensor | None]:
+    """Return token ids (T,) and type ids (T,) or None, rows one after the other, fillers zero."""
+    inside = np.arange(batch.input_ids.shape[1])[None, :] < batch.lengths[:, None]
+    ids = np.zeros(layout.total, dtype=np.int64)
+    ids[: layout.token_count] = batch.input_ids[inside]
+    if batch.token_type_ids is None:
+        return torch.from_numpy(ids), None
+    types = np.zeros(layout.total, dtype=np.int64)
+    types[: layout.token_count] = batch.token_type_ids[inside]
+    return torch.from_numpy(ids), torch.from_numpy(types)

@@ -1,0 +1,116 @@
+"""Frozen linear layers whose weights are laid out once for oneDNN.
+
+A matrix product spends much of its time reordering the weight when there are few rows. oneDNN can keep a weight in
+its own blocked layout; PyTorch offers that through private operators (`mkldnn::_reorder_linear_weight` and
+`mkldnn::_linear_pointwise`, used by its own graph freezer), so they are tried on a small product first and replaced
+by the ordinary ones where they are missing, raise, or give another result.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+#: Rows for which oneDNN is asked to choose a layout; measured flat between 16 and 512.
+_TYPICAL_ROWS = 64
+
+
+class FrozenLinear(Protocol):
+    """A linear layer that is not trained: products with its weight, forwards and backwards."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return rows (T, in) @ weight.T + bias, (T, out)."""
+        ...
+
+    def forward_add(self, rows: Tensor, other: Tensor) -> Tensor:
+        """Return forward(rows) + other; `other` has the output's shape."""
+        ...
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """Return gradient (T, out) @ weight, (T, in)."""
+        ...
+
+    def input_gradient_add(self, gradient: Tensor, other: Tensor) -> Tensor:
+        """Return input_gradient(gradient) + other."""
+        ...
+
+
+class PlainLinear:
+    """The layer with PyTorch's public operators; every data type."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._weight, self._bias = weight.contiguous(), bias
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return functional.linear(rows, self._weight, self._bias)
+
+    def forward_add(self, rows: Tensor, other: Tensor) -> Tensor:
+        return self.forward(rows).add_(other)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        return gradient @ self._weight
+
+    def input_gradient_add(self, gradient: Tensor, other: Tensor) -> Tensor:
+        return torch.addmm(other, gradient, self._weight)
+
+
+class PrepackedLinear:
+    """The layer with oneDNN's own weight layout, one copy for each direction; float32 and bfloat16."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> None:
+        reorder = torch.ops.mkldnn._reorder_linear_weight
+        self._bias = bias
+        self._forward_weight = reorder(weight.contiguous(), _TYPICAL_ROWS)
+        self._backward_weight = reorder(weight.t().contiguous(), _TYPICAL_ROWS) if needs_input_gradient else None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return _product(rows, self._forward_weight, self._bias)
+
+    def forward_add(self, rows: Tensor, other: Tensor) -> Tensor:
+        return _product_add(rows, other, self._forward_weight, self._bias)
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        return _product(gradient, self._backward_weight, None)
+
+    def input_gradient_add(self, gradient: Tensor, other: Tensor) -> Tensor:
+        return _product_add(gradient, other, self._backward_weight, None)
+
+
+def build_frozen_linear(weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> FrozenLinear:
+    """Return the fastest layer that this build of PyTorch offers for weight (out, in) and bias (out,)."""
+    if can_prepack(weight.dtype):
+        return PrepackedLinear(weight, bias, needs_input_gradient=needs_input_gradient)
+    return PlainLinear(weight, bias)
+
+
+@cache
+def can_prepack(dtype: torch.dtype) -> bool:
+    """Tell whether oneDNN's prepacked products exist here and agree with the public operators."""
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    # Small integers have exact sums in both types, so the two results must be equal bit for bit.
+    rows = (torch.arange(5 * 32).view(5, 32) % 7 - 3).to(dtype)
+    weight = (torch.arange(16 * 32).view(16, 32) % 5 - 2).to(dtype)
+    bias, other = (torch.arange(16) % 3).to(dtype), (torch.arange(5 * 16).view(5, 16) % 4).to(dtype)
+    try:
+        packed = PrepackedLinear(weight, bias, needs_input_gradient=True)
+        results = (packed.forward_add(rows, other), packed.input_gradient(other))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    plain = PlainLinear(weight, bias)
+    expected = (plain.forward_add(rows, other), plain.input_gradient(other))
+    return all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
+
+
+def _product(rows: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    return result
+
+
+def _product_add(rows: Tensor, other: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, other, weight, bias, "add")
+    return result
