@@ -110,8 +110,9 @@ def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: li
     new: list[str] = []
     for weight in new_weights:
         first = weight.split(".", 1)[0]
-        # A new weight inside the backbone (a pooler, say) is saved with its own module, not with the whole backbone.
-        new.append(first if first != model.base_model_prefix else weight.rsplit(".", 2)[-2])
+        # A new weight inside the backbone ("bert.pooler.dense.weight") is saved with its own part ("pooler"), not with
+        # the whole backbone, nor under a name like "dense" that half of the backbone bears.
+        new.append(first if first != model.base_model_prefix else weight.split(".")[1])
     wanted = list(config.modules_to_save or [])
     paths = [name for name, _ in model.named_modules()]
     unknown = [w for w in wanted if not any(path == w or path.endswith("." + w) for path in paths)]

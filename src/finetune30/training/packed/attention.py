@@ -43,7 +43,7 @@ class Attention:
         if padding is not None:
             scores.view(-1, self.heads, *scores.shape[1:]).add_(padding)
         probabilities = torch.softmax(scores, -1)
-        mask = masks.draw(tuple(probabilities.shape), self.dropout) if masks is not None else None
+        mask = masks.draw(tuple(probabilities.shape), self.dropout, probabilities.dtype) if masks is not None else None
         dropped = probabilities if mask is None else probabilities * mask
         return torch.bmm(dropped, value), AttentionTape(query, key, value, probabilities, dropped, mask)
 

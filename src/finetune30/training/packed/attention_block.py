@@ -39,7 +39,7 @@ class AttentionOutput:
 
     def forward(self, context: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, OutputTape]:
         """Return the block's output for context and residual rows, both (Q, hidden)."""
-        mask = masks.draw(tuple(rows.shape), self.dropout) if masks is not None else None
+        mask = masks.draw(tuple(rows.shape), self.dropout, rows.dtype) if masks is not None else None
         if mask is None and not self.lora:
             lora, residual = None, self.linear.forward_add(context, rows)
         else:
@@ -76,17 +76,7 @@ class SelfAttentionBlock:
     output: AttentionOutput
     trains_below: bool
 
-    def mask_elements(self, layout: PackedLayout, hidden_size: int) -> dict[float, int]:
-        """Return how many mask elements a batch takes, by drop probability."""
-        counts = {self.lora.dropout: self.lora.mask_elements(layout.total)}
-        counts[self.lora.dropout] += self.output.lora.mask_elements(layout.total)
-        _count(counts, self.attention.dropout, layout.groups * self.attention.heads * layout.width**2)
-        _count(counts, self.output.dropout, layout.total * hidden_size)
-        return counts
-
-    def forward(
-        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
-    ) -> tuple[Tensor, SelfAttentionTape]:
+    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, SelfAttentionTape]:
         """Return the block's output for rows (T, hidden)."""
         projected = self.linear.forward(rows)
         lora = self.lora.forward(rows, projected, masks)
@@ -132,15 +122,6 @@ class PooledAttentionBlock:
     output: AttentionOutput
     trains_below: bool
 
-    def mask_elements(self, layout: PackedLayout, hidden_size: int) -> dict[float, int]:
-        """Return how many mask elements a batch takes, by drop probability."""
-        counts = {self.query_lora.dropout: self.query_lora.mask_elements(layout.row_count)}
-        counts[self.query_lora.dropout] += self.key_value_lora.mask_elements(layout.total)
-        counts[self.query_lora.dropout] += self.output.lora.mask_elements(layout.row_count)
-        _count(counts, self.attention.dropout, layout.row_count * self.attention.heads * layout.width)
-        _count(counts, self.output.dropout, layout.row_count * hidden_size)
-        return counts
-
     def forward(
         self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
     ) -> tuple[Tensor, PooledAttentionTape]:
@@ -177,7 +158,3 @@ class PooledAttentionBlock:
         below = self.key_value_linear.input_gradient(projected)
         self.key_value_lora.backward(projected, tape.key_value_lora, below)
         return below.index_add_(0, layout.first, pooled)
-
-
-def _count(counts: dict[float, int], probability: float, elements: int) -> None:
-    counts[probability] = counts.get(probability, 0) + elements

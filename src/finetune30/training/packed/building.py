@@ -131,8 +131,8 @@ class _Builder:
         if trains_dense(self._family, self._plan):
             dense = trained_dense(self._weights, family.dense)
         else:
-            loaded = (self._load(f"{family.dense}.{part}", self._master_dtype) for part in ("weight", "bias"))
-            dense = DenseWeights(*loaded, None, None)
+            weight = self._load(f"{family.dense}.weight", self._master_dtype)
+            dense = DenseWeights(weight, self._load(f"{family.dense}.bias", self._master_dtype), None, None)
         lora = self._lora([family.dense], [self._family.hidden_size], in_head=True)
         output = trained_dense(self._weights, family.output)
         return ClassificationHead(family, dense, output, lora)

@@ -1,8 +1,8 @@
-"""Dropout masks from a private, checkpointable generator.
+"""Dropout masks from private, checkpointable generators.
 
 PyTorch's CPU generator (Mersenne Twister, one value at a time) costs more than the dropped-out operation itself.
-SFC64 fills a buffer of 16-bit integers at memory speed; a unit is dropped when its integer lies below p * 65536, so
-p is exact to 1/65536. The masks of one batch come from one draw.
+SFC64 fills a buffer with 16-bit integers at memory speed; a unit is dropped when its integer is among the lowest
+p * 65536, so p is exact to 1/65536. Masks are made in large chunks and handed out slice by slice.
 """
 
 from __future__ import annotations
@@ -15,61 +15,84 @@ import torch
 from torch import Tensor
 
 _LEVELS = 1 << 16
-_SMALLEST_DRAW = 1 << 14
+_CHUNK = 1 << 18
 
 
 class MaskSource:
-    """Draws masks of 0 and 1 / (1 - p), so that a mask's mean is one (inverted dropout, Srivastava et al. 2014)."""
+    """Draws masks of 0 and 1 / (1 - p), so that a mask's mean is one (inverted dropout, Srivastava et al. 2014).
 
-    def __init__(self, seed: int, dtype: torch.dtype) -> None:
-        # The stream is spawned from the seed under a key of its own: data order uses the seed itself.
-        self._bits = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(0xD409,)))
-        self._dtype = dtype
-        self._pools: dict[tuple[float, torch.dtype], Tensor] = {}
+    Every drop probability and data type has a stream of its own, seeded by the training seed and both.
+    """
 
-    def begin_batch(self, elements: dict[float, int]) -> None:
-        """Draw the masks of a batch at once: how many elements it needs by drop probability.
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._streams: dict[tuple[float, torch.dtype], _MaskStream] = {}
 
-        What the last batch left over is thrown away, so the generator's state alone says what comes next.
-        """
-        self._pools = {
-            (p, self._dtype): self._fill(p, count, self._dtype) for p, count in sorted(elements.items()) if p and count
-        }
-
-    def draw(self, shape: tuple[int, ...], probability: float, dtype: torch.dtype | None = None) -> Tensor | None:
-        """Return a mask of this shape (by default in the compute type), or None when nothing is dropped."""
+    def draw(self, shape: tuple[int, ...], probability: float, dtype: torch.dtype) -> Tensor | None:
+        """Return a mask of this shape and type, or None when nothing is dropped."""
         if probability <= 0:
             return None
-        count, key = math.prod(shape), (probability, dtype or self._dtype)
-        pool = self._pools.get(key)
-        if pool is None or pool.numel() < count:
-            pool = self._fill(probability, max(count, _SMALLEST_DRAW), key[1])
-        self._pools[key] = pool[count:]
-        return pool[:count].view(shape)
+        stream = self._streams.get((probability, dtype))
+        if stream is None:
+            stream = self._streams[probability, dtype] = _MaskStream(self._seed, probability, dtype)
+        return stream.take(math.prod(shape)).view(shape)
 
     def state(self) -> dict[str, Any]:
-        """Return the generator's state as JSON values."""
-        state = self._bits.state
+        """Return the state of all streams as JSON values."""
         return {
-            "bit_generator": str(state["bit_generator"]),
-            "state": [int(word) for word in state["state"]["state"]],
-            "has_uint32": int(state["has_uint32"]),
-            "uinteger": int(state["uinteger"]),
+            f"{probability!r} {str(dtype).removeprefix('torch.')}": stream.state()
+            for (probability, dtype), stream in self._streams.items()
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned; the next batch's masks are those of the run it was taken from."""
-        self._bits.state = {
-            "bit_generator": state["bit_generator"],
-            "state": {"state": np.asarray(state["state"], dtype=np.uint64)},
-            "has_uint32": state["has_uint32"],
-            "uinteger": state["uinteger"],
-        }
-        self._pools = {}
+        """Take over what `state` returned; the next masks are those that the saved source would have drawn."""
+        self._streams = {}
+        for key, saved in state.items():
+            probability, _, dtype = key.partition(" ")
+            stream = _MaskStream(self._seed, float(probability), getattr(torch, dtype))
+            stream.load_state(saved)
+            self._streams[float(probability), getattr(torch, dtype)] = stream
 
-    def _fill(self, probability: float, count: int, dtype: torch.dtype) -> Tensor:
+
+class _MaskStream:
+    """An endless row of mask values; its state is the generator's before the present chunk, and the place in it."""
+
+    def __init__(self, seed: int, probability: float, dtype: torch.dtype) -> None:
+        self._threshold = round(probability * _LEVELS) - _LEVELS // 2
+        self._kept_value, self._dtype = 1.0 / (1.0 - probability), dtype
+        key = (self._threshold + _LEVELS // 2, dtype.itemsize)
+        # Spawned under a key of its own: data order draws from the seed itself.
+        self._bits = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key))
+        self._before = self._bits.state
+        self._chunk = torch.empty(0, dtype=dtype)
+        self._taken = 0
+
+    def take(self, count: int) -> Tensor:
+        """Return the next values (count,); the rest of a chunk that is too short is skipped."""
+        if self._taken + count > self._chunk.numel():
+            self._fill(max(_CHUNK, count))
+        values = self._chunk[self._taken : self._taken + count]
+        self._taken += count
+        return values
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "words": [int(word) for word in self._before["state"]["state"]],
+            "chunk": self._chunk.numel(),
+            "taken": self._taken,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        words = np.asarray(state["words"], dtype=np.uint64)
+        self._bits.state = {**self._before, "state": {"state": words}}
+        self._before = self._bits.state
+        if state["chunk"]:
+            self._fill(state["chunk"])
+        self._taken = state["taken"]
+
+    def _fill(self, count: int) -> None:
+        self._before = self._bits.state
         words = self._bits.random_raw(-(-count // 4))
-        # Signed 16-bit integers: the lowest p * 65536 of them are the dropped ones.
-        integers = torch.from_numpy(words.view(np.int16))[:count]
-        kept = integers >= round(probability * _LEVELS) - _LEVELS // 2
-        return kept.to(dtype).mul_(1.0 / (1.0 - probability))
+        # Read as signed, the lowest integers are the negative ones; the threshold is shifted to match.
+        kept = torch.from_numpy(words.view(np.int16))[:count] >= self._threshold
+        self._chunk, self._taken = kept.to(self._dtype).mul_(self._kept_value), 0

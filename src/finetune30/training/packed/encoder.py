@@ -1,4 +1,4 @@
-"""The packed encoder: embeddings, layers, and an explicit backward pass through those that are trained or above them."""
+"""The packed encoder: embeddings, layers, and an explicit backward pass down to the lowest trained layer."""
 
 from __future__ import annotations
 
@@ -77,14 +77,6 @@ class EncoderLayer:
         assert isinstance(tape.attention, SelfAttentionTape)  # noqa: S101
         return self.attention.backward(attended, tape.attention, layout)
 
-    def mask_elements(self, layout: PackedLayout, hidden_size: int) -> dict[float, int]:
-        """Return how many mask elements a batch takes, by drop probability."""
-        rows = layout.row_count if isinstance(self.attention, PooledAttentionBlock) else layout.total
-        counts = self.attention.mask_elements(layout, hidden_size)
-        for probability, count in self.feed_forward.mask_elements(rows, hidden_size).items():
-            counts[probability] = counts.get(probability, 0) + count
-        return counts
-
 
 @dataclass(frozen=True)
 class PackedEncoder:
@@ -96,23 +88,13 @@ class PackedEncoder:
     hidden_size: int
     dtype: torch.dtype
 
-    def begin_batch(self, layout: PackedLayout, masks: MaskSource) -> None:
-        """Draw all dropout masks of a batch at once."""
-        counts = {self.embeddings.dropout: layout.total * self.hidden_size}
-        for layer in self.layers:
-            for probability, count in layer.mask_elements(layout, self.hidden_size).items():
-                counts[probability] = counts.get(probability, 0) + count
-        masks.begin_batch(counts)
-
     def embed(self, ids: Tensor, types: Tensor | None, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
         """Return the first layer's input (T, hidden)."""
         rows = self.embeddings.forward(ids, types, layout).to(self.dtype)
-        mask = masks.draw(tuple(rows.shape), self.embeddings.dropout) if masks is not None else None
+        mask = masks.draw(tuple(rows.shape), self.embeddings.dropout, rows.dtype) if masks is not None else None
         return rows if mask is None else rows.mul_(mask)
 
-    def forward(
-        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
-    ) -> tuple[Tensor, list[LayerTape]]:
+    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, list[LayerTape]]:
         """Return the pooled tokens (B, hidden) and the tapes of the layers from `first_trained` on."""
         tapes: list[LayerTape] = []
         for index, layer in enumerate(self.layers):

@@ -50,7 +50,7 @@ def build_packed_engine(
     return PackedEngine(
         model,
         FlatAdamW(model.weights, settings),
-        MaskSource(training.seed, _DTYPES[precision]),
+        MaskSource(training.seed),
         adapter_config=adapter_config(plan, source.reference, source.revision),
         precision=precision,
         problem_type=problem_type,
@@ -87,7 +87,6 @@ class PackedEngine:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
         encoder, head = self._model.encoder, self._model.head
         layout = self._layout(batch)
-        encoder.begin_batch(layout, self._masks)
         rows = encoder.embed(*_packed_ids(batch, layout), layout, self._masks)
         pooled, tapes = encoder.forward(rows, layout, self._masks)
         logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)

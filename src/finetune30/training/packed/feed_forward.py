@@ -41,19 +41,12 @@ class FeedForward:
     dropout: float
     trains_below: bool
 
-    def mask_elements(self, rows: int, hidden_size: int) -> dict[float, int]:
-        """Return how many mask elements this many rows take, by drop probability."""
-        lora = self.lora_in.mask_elements(rows) + self.lora_out.mask_elements(rows)
-        counts = {self.lora_in.dropout: lora}
-        counts[self.dropout] = counts.get(self.dropout, 0) + rows * hidden_size
-        return counts
-
     def forward(self, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, FeedForwardTape]:
         """Return the block's output and its tape."""
         inner = self.linear_in.forward(rows)
         lora_in = self.lora_in.forward(rows, inner, masks)
         active = functional.gelu(inner) if self.activation == "gelu" else torch.relu(inner)
-        mask = masks.draw(tuple(rows.shape), self.dropout) if masks is not None else None
+        mask = masks.draw(tuple(rows.shape), self.dropout, rows.dtype) if masks is not None else None
         if mask is None and not self.lora_out:
             lora_out, residual = None, self.linear_out.forward_add(active, rows)
         else:

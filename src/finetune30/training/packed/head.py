@@ -43,7 +43,9 @@ class ClassificationHead:
     def forward(self, pooled: Tensor, masks: MaskSource | None) -> tuple[Tensor, HeadTape]:
         """Return logits (B, labels) of the pooled tokens (B, hidden)."""
         shape, family = tuple(pooled.shape), self._family
-        input_mask = masks.draw(shape, family.dropout, pooled.dtype) if masks is not None and family.drops_input else None
+        input_mask = None
+        if masks is not None and family.drops_input:
+            input_mask = masks.draw(shape, family.dropout, pooled.dtype)
         if input_mask is not None:
             pooled = pooled * input_mask
         dense = functional.linear(pooled, self._dense.weight, self._dense.bias)
@@ -111,9 +113,7 @@ LOSSES: dict[str, Loss] = {
 def trained_dense(weights: TrainableWeights, path: str) -> DenseWeights:
     """Return a trained layer's views."""
     weight, bias = f"{path}.weight", f"{path}.bias"
-    return DenseWeights(
-        weights.value(weight), weights.value(bias), weights.gradient(weight), weights.gradient(bias)
-    )
+    return DenseWeights(weights.value(weight), weights.value(bias), weights.gradient(weight), weights.gradient(bias))
 
 
 def _accumulate(layer: DenseWeights, gradient: Tensor, rows: Tensor) -> None:

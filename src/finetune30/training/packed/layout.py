@@ -21,8 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Scores that joint attention may compute for one that is needed, before padding is cheaper; and the largest T.
+#: Joint attention computes scores between rows that are masked away: so many for each one needed are still cheaper
+#: than scattering into a grid; so many in all cost nothing; and beyond so many tokens it is never tried.
 _JOINT_WASTE = 16
+_JOINT_FREE = 32 * 32
 _JOINT_TOKENS = 192
 
 
@@ -79,25 +81,30 @@ def build_layout(lengths: NDArray[np.int64], dtype: torch.dtype) -> PackedLayout
     positions = np.zeros(total, dtype=np.int64)
     positions[:tokens] = np.arange(tokens) - starts[row_of]
     first = torch.from_numpy(starts)
-    common = {
-        "row_count": rows,
-        "token_count": tokens,
-        "total": total,
-        "first": first,
-        "positions": torch.from_numpy(positions),
-    }
+    mask = pooled_mask = scatter = None
     if rows * longest == tokens == total:
-        return PackedLayout(**common, groups=rows, width=longest, mask=None, pooled_mask=None, scatter=None)
-    if total <= _JOINT_TOKENS and total * total <= _JOINT_WASTE * rows * longest * longest + 32 * 32:
+        groups, width = rows, longest
+    elif total <= _JOINT_TOKENS and total * total <= _JOINT_WASTE * rows * longest * longest + _JOINT_FREE:
+        groups, width = 1, total
         row_of = np.concatenate([row_of, np.full(total - tokens, rows)])
-        mask = _mask_of(row_of[:, None] == row_of[None, :], dtype)
-        return PackedLayout(
-            **common, groups=1, width=total, mask=mask[None, None], pooled_mask=mask[None, None, first], scatter=None
-        )
-    width = -(-longest // 8) * 8
-    mask = _mask_of(np.arange(width)[None, :] < lengths[:, None], dtype)[:, None, None]
-    scatter = torch.from_numpy(row_of * width + positions[:tokens])
-    return PackedLayout(**common, groups=rows, width=width, mask=mask, pooled_mask=mask, scatter=scatter)
+        mask = _mask_of(row_of[:, None] == row_of[None, :], dtype)[None, None]
+        pooled_mask = mask[:, :, first]
+    else:
+        groups, width = rows, _rounded_up(longest)
+        mask = pooled_mask = _mask_of(np.arange(width)[None, :] < lengths[:, None], dtype)[:, None, None]
+        scatter = torch.from_numpy(row_of * width + positions[:tokens])
+    return PackedLayout(
+        row_count=rows,
+        token_count=tokens,
+        total=total,
+        groups=groups,
+        width=width,
+        first=first,
+        positions=torch.from_numpy(positions),
+        mask=mask,
+        pooled_mask=pooled_mask,
+        scatter=scatter,
+    )
 
 
 def _rounded_up(tokens: int) -> int:

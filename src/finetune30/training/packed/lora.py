@@ -68,15 +68,6 @@ class LoraGroup:
     def __bool__(self) -> bool:
         return bool(self._targets)
 
-    def mask_elements(self, rows: int) -> int:
-        """Return how many mask elements a batch of this many tokens takes."""
-        return len(self._targets) * rows * self._a.shape[2] if self._targets else 0
-
-    @property
-    def dropout(self) -> float:
-        """Probability that an input is dropped."""
-        return self._dropout
-
     def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> LoraTape | None:
         """Add the update of rows (T, in) to output (T, columns) in place."""
         if not self._targets:
@@ -86,9 +77,7 @@ class LoraGroup:
         inputs = (rows[None] * mask) if mask is not None else rows[None].expand(shape)
         reduced = torch.bmm(inputs, self._a.transpose(1, 2))
         for position, target in enumerate(self._targets):
-            output[:, target.start : target.stop].addmm_(
-                reduced[position], self._b[position].t(), alpha=self._scale
-            )
+            output[:, target.start : target.stop].addmm_(reduced[position], self._b[position].t(), alpha=self._scale)
         return LoraTape(inputs, mask, reduced)
 
     def backward(self, gradient: Tensor, tape: LoraTape | None, input_gradient: Tensor | None) -> None:

@@ -27,9 +27,7 @@ class LayerNorm:
 
     def forward(self, rows: Tensor) -> tuple[Tensor, NormTape]:
         """Normalise rows (T, hidden)."""
-        normed, mean, deviation = torch.native_layer_norm(
-            rows, [rows.shape[1]], self.weight, self.bias, self.epsilon
-        )
+        normed, mean, deviation = torch.native_layer_norm(rows, [rows.shape[1]], self.weight, self.bias, self.epsilon)
         return normed, NormTape(rows, mean, deviation)
 
     def backward(self, gradient: Tensor, tape: NormTape) -> Tensor:

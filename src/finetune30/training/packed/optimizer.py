@@ -39,7 +39,7 @@ class FlatAdamW:
     def step(self, learning_rate: float) -> Tensor:
         """Clip, step, clear gradients; return the norm before clipping. A norm that is not finite changes no weight."""
         weights, settings = self._weights, self._settings
-        norm = torch.linalg.vector_norm(weights.gradients)
+        norm: Tensor = torch.linalg.vector_norm(weights.gradients)
         size = float(norm)
         if math.isfinite(size):
             # As torch.nn.utils.clip_grad_norm_: the epsilon keeps an all-zero gradient from dividing by zero.

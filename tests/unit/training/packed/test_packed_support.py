@@ -1,0 +1,74 @@
+"""Every reason for which an experiment is left to the general path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.engines import CPU_FP32, configure
+from tests.support.tiny_models import build_tiny_model
+
+from finetune30.modeling.base import find_base
+from finetune30.modeling.devices import Placement
+from finetune30.training.packed import supports
+
+
+@pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])
+def test_supports_the_family(tmp_path: Path, family: str) -> None:
+    config = configure(build_tiny_model(tmp_path / "base", family))
+    assert supports(config, find_base(config.model), CPU_FP32) is None
+
+
+def test_refuses_other_model_types(tmp_path: Path) -> None:
+    config = configure(build_tiny_model(tmp_path / "base", "llama"))
+    assert "model type 'llama'" in str(supports(config, find_base(config.model), CPU_FP32))
+
+
+@pytest.mark.parametrize(
+    ("lora", "reason"),
+    [
+        ({"use_dora": True}, "lora.use_dora"),
+        ({"bias": "all"}, "lora.bias is 'all'"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
+        ({"modules_to_save": ["embeddings"]}, "modules_to_save names embeddings"),
+        ({"target_modules": ["q_lin", "word_embeddings"]}, "word_embeddings name no linear layer"),
+        ({"layers_to_transform": [7]}, "beyond the last layer"),
+    ],
+)
+def test_refuses_adapters_it_cannot_train(tmp_path: Path, lora: dict[str, Any], reason: str) -> None:
+    config = configure(build_tiny_model(tmp_path / "base"), lora=lora)
+    assert reason in str(supports(config, find_base(config.model), CPU_FP32))
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "reason"), [("cuda:0", "bf16", "on cuda:0"), ("cpu", "fp16", "precision fp16")]
+)
+def test_refuses_other_devices_and_precisions(tmp_path: Path, device: str, precision: str, reason: str) -> None:
+    config = configure(build_tiny_model(tmp_path / "base"))
+    assert reason in str(supports(config, find_base(config.model), Placement(device, precision, "")))
+
+
+def test_refuses_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = configure(build_tiny_model(tmp_path / "base"))
+    assert "one process" in str(supports(config, find_base(config.model), CPU_FP32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hidden_act": "silu"}, "activation 'silu'"),
+        ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key'"),
+        ({"is_decoder": True}, "sets is_decoder"),
+        ({"max_position_embeddings": 24}, "above the model's 24 positions"),
+        ({"intermediate_size": 48}, "has shape (32, 16), not (48, 16)"),
+    ],
+)
+def test_refuses_architectures_it_does_not_know(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    folder = build_tiny_model(tmp_path / "base", "bert")
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**described, **changes}))
+    config = configure(folder)
+    assert reason in str(supports(config, find_base(config.model), CPU_FP32))
