@@ -301,7 +301,7 @@ class RunStore:
             run = queries.load_run(connection, run_id, lock=True)
             if run.status is RunStatus.RUNNING:
                 raise ConflictError(
-                    f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 cancel {run.id[:8]}"
+                    f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 runs cancel {run.id[:8]}"
                 )
             now = self._now(connection)
             gone = connection.execute(runs.delete().where(*_unchanged(run)))

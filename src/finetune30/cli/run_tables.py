@@ -1,0 +1,159 @@
+"""Runs as tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from finetune30.cli.terminal_text import show_controls
+from finetune30.store import Run, RunPage
+
+#: Width where nobody looks at a terminal: wide enough that no column is cut.
+_PIPE_WIDTH = 200
+_COLORS = {"QUEUED": "yellow", "RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "magenta"}
+
+
+def print_run_table(page: RunPage, total: int) -> None:
+    """Print one page of runs; `total` counts the runs of all pages."""
+    console = _console()
+    if not page.runs:
+        console.print("No runs that fit.")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("ID", no_wrap=True)
+    table.add_column("NAME", overflow="fold")
+    for heading in ("STATUS", "CREATED (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("MODEL", "DATA"):
+        table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=28)
+    for heading in ("ACCURACY", "F1", "LOSS", "RUNTIME"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in page.runs:
+        table.add_row(
+            run.id[:8],
+            run.name,
+            _status_text(run),
+            f"{run.created_at:%Y-%m-%d %H:%M:%S}",
+            show_controls(run.model_name or ""),
+            show_controls(run.dataset_name or ""),
+            *(_number(value, 4) for value in (run.eval_accuracy, run.eval_f1, run.eval_loss)),
+            _duration(run.train_runtime),
+        )
+    console.print(table)
+    if len(page.runs) < total:
+        console.print(Text(f"{len(page.runs)} of {total} runs", style="dim"))
+    if page.next_cursor:
+        console.print(Text(f"next page: --cursor {page.next_cursor}", style="dim"), soft_wrap=True)
+
+
+def print_run_details(details: Mapping[str, Any]) -> None:
+    """Print what `load_run_details` returns."""
+    console = _console()
+    run = details["run"]
+    _print_pairs(console, "", _head_rows(run, details["path"]))
+    if error := run["error"]:
+        _print_pairs(
+            console, "Error", {"code": error.get("error"), "what": error.get("message"), "try": error.get("remedy")}
+        )
+    if run["status"] == "RUNNING" and run["progress"]:
+        _print_pairs(console, "Progress", run["progress"])
+    _print_pairs(console, "Configuration", details["config_summary"])
+    _print_pairs(
+        console, "Metrics", {k: v for k, v in (run["metrics"] or {}).items() if not isinstance(v, list | dict)}
+    )
+    _print_ledger(console, details["ledger_totals"])
+    _print_pairs(console, "Files", {file["name"]: f"{file['size']:,} bytes" for file in details["files"]})
+
+
+def print_history(entries: list[dict[str, Any]]) -> None:
+    """Print records of history.jsonl; the columns are the numbers that occur in them."""
+    console = _console()
+    if not entries:
+        console.print("No steps logged yet.")
+        return
+    hidden = {"type", "time", "step", "epoch", "event", "message"}
+    columns = dict.fromkeys(
+        key for entry in entries for key, value in entry.items() if _is_number(value) and key not in hidden
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("STEP", justify="right", no_wrap=True)
+    table.add_column("EPOCH", justify="right", no_wrap=True)
+    table.add_column("WHAT", overflow="fold")
+    for key in columns:
+        table.add_column(key, justify="right", no_wrap=True)
+    for entry in entries:
+        what = " ".join(str(entry[key]) for key in ("event", "message") if entry.get(key)) or str(entry.get("type", ""))
+        numbers = (f"{entry[key]:.6g}" if _is_number(entry.get(key)) else "" for key in columns)
+        table.add_row(str(entry.get("step", "")), _number(entry.get("epoch"), 2), show_controls(what), *numbers)
+    console.print(table)
+
+
+def _console() -> Console:
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def _head_rows(run: Mapping[str, Any], path: str) -> dict[str, Any]:
+    stopping = run["cancel_requested"] and run["status"] == "RUNNING"
+    rows = {
+        "id": run["id"],
+        "name": run["name"],
+        "status": run["status"] + (" (asked to stop)" if stopping else ""),
+        "kind": run["kind"],
+        "attempt": run["attempt"],
+        "created": run["created_at"],
+        "started": run["started_at"],
+        "finished": run["finished_at"],
+        "device": " ".join(value for value in (run["device"], run["precision"]) if value),
+        "data digest": run["dataset_digest"],
+        "folder": path,
+    }
+    return {key: value for key, value in rows.items() if value not in (None, "")}
+
+
+def _print_pairs(console: Console, title: str, pairs: Mapping[str, Any]) -> None:
+    if not pairs:
+        return
+    if title:
+        console.print()
+        console.print(Text(title, style="bold"))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in pairs.items():
+        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        table.add_row(Text(show_controls(str(key))), Text(show_controls(shown), style=_COLORS.get(shown, "")))
+    console.print(table)
+
+
+def _print_ledger(console: Console, totals: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = {}
+    for split, total in totals.items():
+        counts = {**{k: v for k, v in total.items() if k != "dropped"}, **(total.get("dropped") or {})}
+        rows[split] = ", ".join(f"{show_controls(str(name))} {count}" for name, count in counts.items() if count)
+    _print_pairs(console, "Rows", rows)
+
+
+def _status_text(run: Run) -> Text:
+    percent = (run.progress or {}).get("percent") if run.status == "RUNNING" else None
+    text = f"{run.status} {percent:.0f}%" if _is_number(percent) else str(run.status)
+    return Text(text, style=_COLORS[run.status])
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if _is_number(value) else ""
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{seconds:.1f} s" if seconds < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,75 @@
+"""Reading a run's log, also while it is written and across attempts."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from finetune30.errors import NotFoundError
+from finetune30.service.records import Records
+
+POLL_SECONDS = 0.5
+RECONCILE_SECONDS = 5.0
+
+
+def load_log(path: Path, tail: int | None = None) -> str:
+    """Return a log, or its last `tail` lines. Raises NotFoundError when it was not begun yet."""
+    try:
+        text = path.read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        raise NotFoundError(f"{path.parent.name} has no log yet", "wait until the run starts") from None
+    lines = text.splitlines(keepends=True)
+    return "".join(lines if tail is None else lines[max(0, len(lines) - tail) :])
+
+
+def follow_log(
+    records: Records, run_id: str, tail: int | None = None, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[str]:
+    """Yield pieces of the newest attempt's log until the run has ended.
+
+    The log of a further attempt begins with the lines of the one before; what was yielded already is not repeated.
+    A run whose process dies is found within seconds. Raises NotFoundError when the run is deleted meanwhile.
+    """
+    path = records.folder(records.store.get(run_id)).logs
+    reader = _LogReader(path)
+    if tail is not None and path.is_file():
+        reader.read()
+        yield load_log(path, tail)
+    checked = time.monotonic()
+    while True:
+        if time.monotonic() - checked > RECONCILE_SECONDS:
+            records.store.reconcile()
+            checked = time.monotonic()
+        ended = records.store.get(run_id).status.is_final
+        if text := reader.read():
+            yield text
+        if ended:
+            return
+        sleep(POLL_SECONDS)
+
+
+class _LogReader:
+    """Reads what was added to a file that is appended to, or replaced by one that begins with the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._seen = hashlib.sha256()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def read(self) -> str:
+        """Return the new text, "" when there is none."""
+        try:
+            with self._path.open("rb") as file:
+                known = file.read(self._offset)
+                added = file.read()
+        except FileNotFoundError:
+            return ""
+        if hashlib.sha256(known).digest() != self._seen.digest():
+            known, added, self._seen = b"", known + added, hashlib.sha256()  # another log: from its beginning
+        self._offset = len(known) + len(added)
+        self._seen.update(added)
+        return self._decoder.decode(added)

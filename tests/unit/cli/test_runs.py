@@ -1,0 +1,194 @@
+"""`ft30 runs`: what it prints and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import finetune30.cli.main as cli_main
+from finetune30.config.schema import ExperimentConfig
+from finetune30.store import RunFolder, RunStatus, open_store
+
+RESULTS = Path("results")
+OWNER = "elsewhere:boot:1:1"
+
+
+@pytest.fixture
+def ft30(capsys):
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli_main.main(["runs", *arguments])
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = open_store("sqlite:///results/experiments.db")
+    yield store
+    store.close()
+
+
+def finish(store, name: str, accuracy: float, runtime: float = 12.5) -> str:
+    """A run that SUCCEEDED, with its folder."""
+    run = store.create(ExperimentConfig(experiment_name=name), kind="queued", results_root=RESULTS)
+    claim = store.claim(run.id, owner=OWNER, lease_seconds=60)
+    attempt = RunFolder(RESULTS / run.folder).open_attempt(claim.attempt)
+    attempt.logs.write_text("2026-01-02T03:04:05.000Z device cpu\n2026-01-02T03:04:06.000Z text \x1b[31mred\n")
+    attempt.history.write_text(
+        '{"type": "train", "step": 10, "epoch": 0.5, "loss": 0.25, "learning_rate": 0.001}\n'
+        '{"type": "evaluation", "step": 20, "epoch": 1.0, "eval_accuracy": 0.75}\n'
+    )
+    totals = {"input": 12, "used": 10, "moved_to_evaluation": 0, "dropped": {"too_short": 2}, "truncated": 1}
+    attempt.reveal("data_report.json", json.dumps({"ledger": {"files": [], "totals": {"train": totals}}}).encode())
+    metrics = {"eval_accuracy": accuracy, "train_runtime": runtime, "confusion_matrix": [[1, 0], [0, 1]]}
+    (attempt.outbox / "metrics.json").write_text(json.dumps(metrics))
+    published = attempt.publish({})
+    store.succeed(claim, metrics, published.manifest_sha256)
+    return run.id
+
+
+def test_list_without_any_run_says_how_to_start_and_makes_no_database(ft30):
+    assert ft30("list") == (0, "No runs yet. Start one with: ft30 train\n", "")
+    assert json.loads(ft30("list", "--json")[1]) == {"runs": [], "next_cursor": None}
+    assert not RESULTS.exists()
+
+
+def test_list_prints_a_table(ft30, store):
+    run_id = finish(store, "first", 0.875)
+    code, out, _ = ft30("list")
+    assert code == 0
+    heading, row = out.splitlines()
+    assert heading.split()[:3] == ["ID", "NAME", "STATUS"]
+    assert row.split()[:3] == [run_id[:8], "first", "SUCCEEDED"]
+    assert "0.8750" in row
+    assert "12.5 s" in row
+
+
+def test_list_filters_sorts_and_pages(ft30, store):
+    for name, accuracy in (("alpha one", 0.5), ("beta one", 0.9), ("ALPHA two", 0.7)):
+        finish(store, name, accuracy, runtime=accuracy * 100)
+
+    def names(*arguments: str) -> list[str]:
+        return [run["name"] for run in json.loads(ft30("list", "--json", *arguments)[1])["runs"]]
+
+    assert names() == ["ALPHA two", "beta one", "alpha one"]
+    assert names("--name", "alpha") == ["ALPHA two", "alpha one"]
+    assert names("--min_accuracy", "0.6", "--sort_by", "eval_accuracy") == ["beta one", "ALPHA two"]
+    assert names("--max-runtime", "60") == ["alpha one"]
+    assert names("--sort_by", "name") == ["alpha one", "ALPHA two", "beta one"]
+    assert names("--sort_by", "name", "--desc") == ["beta one", "ALPHA two", "alpha one"]
+    assert names("--status", "failed") == []
+    assert names("--end_date", "2020-01-01") == []
+    assert len(names("--start_date", "2020-01-01")) == 3
+    first = json.loads(ft30("list", "--json", "--limit", "2")[1])
+    assert names("--limit", "2", "--cursor", first["next_cursor"]) == ["alpha one"]
+    assert f"next page: --cursor {first['next_cursor']}" in ft30("list", "--limit", "2")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--start_date", "yesterday"], "start_date 'yesterday' is no date"),
+        (["--cursor", "x"], "the cursor cannot be read"),
+        (["--limit", "0"], "0 is not in the range"),
+        (["--sort_by", "color"], "'color' is not one of"),
+    ],
+)
+def test_list_refuses_what_it_cannot_read(ft30, store, arguments, message):
+    code, out, err = ft30("list", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_show_prints_state_configuration_metrics_rows_and_files(ft30, store):
+    run_id = finish(store, "first", 0.875)
+    code, out, _ = ft30("show", run_id[:8])
+    assert code == 0
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line.split()}
+    assert lines["id"] == run_id
+    assert lines["status"] == "SUCCEEDED"
+    assert lines["training.learning_rate"] == "0.0005"
+    assert lines["eval_accuracy"] == "0.875"
+    assert lines["train"] == "input 12, used 10, truncated 1, too_short 2"
+    assert "metrics.json" in lines
+    assert "confusion_matrix" not in out
+    tree = json.loads(ft30("show", "latest", "--json")[1])
+    assert tree["run"]["metrics"]["confusion_matrix"] == [[1, 0], [0, 1]]
+    assert {file["name"] for file in tree["files"]} == {"data_report.json", "history.jsonl", "logs.txt", "metrics.json"}
+
+
+def test_show_finds_a_local_run_whose_process_is_gone(ft30, store):
+    from finetune30.store.process_identity import own_identity
+
+    host, boot, pid, started = own_identity().split(":")
+    gone = f"{host}:{boot}:{pid}:{int(float(started)) - 1}"
+    run = store.create(ExperimentConfig(), kind="local", results_root=RESULTS, owner=gone)
+    store.claim(run.id, owner=gone, lease_seconds=600)
+    _, out, _ = ft30("show", "latest")
+    assert "FAILED" in out
+    assert f"ft30 resume {run.id[:8]}" in out
+
+
+def test_logs_and_history_print_what_was_written(ft30, store):
+    finish(store, "first", 0.875)
+    code, out, _ = ft30("logs", "first")
+    assert code == 0
+    assert out.splitlines()[-1] == "2026-01-02T03:04:06.000Z text \\x1b[31mred"
+    assert ft30("logs", "first", "--tail", "1")[1] == out.splitlines(keepends=True)[-1]
+    assert ft30("logs", "first", "--attempt", "1")[1] == out
+    assert "has no log yet" in ft30("logs", "first", "--attempt", "2")[2]
+    table = ft30("history", "first")[1].splitlines()
+    assert table[0].split() == ["STEP", "EPOCH", "WHAT", "loss", "learning_rate", "eval_accuracy"]
+    assert [line.split()[:3] for line in table[1:]] == [["10", "0.50", "train"], ["20", "1.00", "evaluation"]]
+    assert len(json.loads(ft30("history", "first", "--json")[1])) == 2
+
+
+def test_delete_asks_and_refuses_running_runs(ft30, store):
+    finish(store, "first", 0.875)
+    running = store.create(ExperimentConfig(experiment_name="second"), kind="queued", results_root=RESULTS)
+    store.claim(running.id, owner=OWNER, lease_seconds=600)
+    code, _, err = ft30("delete", "first")
+    assert (code, "add --yes" in err) == (2, True)
+    code, _, err = ft30("delete", "second", "--yes")
+    assert (code, "is RUNNING and cannot be deleted" in err) == (1, True)
+    folder = store.get("first").folder
+    code, out, _ = ft30("delete", "first", "--yes")
+    assert (code, out) == (0, f"deleted {folder}\n")
+    assert not (RESULTS / folder).exists()
+    code, _, err = ft30("show", "first")
+    assert (code, "there is no run 'first'" in err) == (1, True)
+
+
+def test_cancel_ends_a_waiting_run_and_asks_a_running_one(ft30, store):
+    waiting = store.create(ExperimentConfig(experiment_name="waits"), kind="queued", results_root=RESULTS)
+    assert ft30("cancel", "waits")[1] == f"{waiting.folder}: CANCELLED\n"
+    running = store.create(ExperimentConfig(experiment_name="runs"), kind="queued", results_root=RESULTS)
+    store.claim(running.id, owner=OWNER, lease_seconds=600)
+    assert ft30("cancel", "runs")[1] == f"{running.folder}: asked to stop\n"
+    assert store.get(running.id).cancel_requested
+    assert store.get(running.id).status is RunStatus.RUNNING
+
+
+def test_output_dir_names_another_folder_of_runs(ft30, tmp_path):
+    other = tmp_path / "other"
+    store = open_store(f"sqlite:///{other}/experiments.db")
+    store.create(ExperimentConfig(experiment_name="elsewhere"), kind="queued", results_root=other)
+    store.close()
+    assert "elsewhere" in ft30("list", "--output_dir", str(other))[1]
+    assert "No runs yet" in ft30("list")[1]
+    code, _, err = ft30("show", "latest")
+    assert (code, "no runs in results" in err) == (1, True)
+
+
+def test_settings_that_name_an_unreachable_database_end_in_two_lines(ft30, monkeypatch):
+    monkeypatch.setenv("FT30_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
+    code, out, err = ft30("list")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: database postgresql+psycopg://nobody:***@127.0.0.1:1/none: connection")
+    assert "Try: check that PostgreSQL runs there" in err
+    assert "secret" not in err
