@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from finetune30.cli.terminal_text import show_controls
-from finetune30.store import Run, RunPage
+
+if TYPE_CHECKING:
+    from finetune30.store import Run, RunPage
 
 #: Width where nobody looks at a terminal: wide enough that no column is cut.
 _PIPE_WIDTH = 200

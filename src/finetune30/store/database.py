@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from finetune30.errors import StorageError, UsageError
+from finetune30.store.json_columns import dump_json_column
 
 BUSY_TIMEOUT_SECONDS = 10.0
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,6 +38,7 @@ def build_engine(database_url: str) -> Engine:
     try:
         return create_engine(
             url,
+            json_serializer=dump_json_column,
             pool_pre_ping=True,
             pool_size=10,
             max_overflow=40,
@@ -118,7 +120,7 @@ def _build_sqlite_engine(url: URL) -> Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make the folder of {url.database}: {error.strerror}") from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, json_serializer=dump_json_column)
     event.listen(engine, "connect", _prepare_sqlite_connection)
     event.listen(engine, "begin", _begin_sqlite_transaction)
     return engine
