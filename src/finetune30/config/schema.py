@@ -92,6 +92,67 @@ class ValidationRules(_Section):
         return self
 
 
+RuleName = Literal[
+    "missing_label",
+    "unknown_label",
+    "empty_text",
+    "too_short",
+    "too_long",
+    "truncated",
+    "html",
+    "control_characters",
+    "mojibake",
+    "replacement_character",
+    "repeated_header",
+    "columns_swapped",
+    "exact_duplicate",
+    "near_duplicate",
+    "contradictory_label",
+    "leakage",
+    "near_leakage",
+    "small_class",
+    "constant_text",
+    "label_in_text",
+    "script_mix",
+]
+Severity = Literal["error", "warn", "fix", "off"]
+#: Rules whose rows can be mended on the way in.
+FIXABLE_RULES = frozenset({"html", "control_characters", "mojibake"})
+
+
+class GateConfig(_Section):
+    """What happens to faulty rows before a training may start."""
+
+    mode: Literal["quarantine", "strict", "report"] = Field(
+        "quarantine",
+        description="quarantine: set faulty rows aside; strict: stop at the first; report: only say so.",
+    )
+    max_faulty_share: float = Field(
+        0.01, ge=0.0, le=1.0, description="Share of faulty rows above which the run stops (per split)."
+    )
+    max_contradictory_share: float = Field(
+        0.01, ge=0.0, le=1.0, description="Share of training rows with contradictory labels above which the run stops."
+    )
+    max_leaking_share: float = Field(
+        0.01,
+        ge=0.0,
+        le=1.0,
+        description="Share of training rows found in the evaluation rows above which the run stops.",
+    )
+    near_duplicates: bool = Field(True, description="Search near duplicates too (MinHash), not only exact ones.")
+    min_class_rows: int = Field(5, ge=1, le=1_000_000, description="Training rows below which a class counts as small.")
+    severities: dict[RuleName, Severity] = Field(
+        {}, description="Severity of single rules, for example near_leakage: error; left out: the rule's default."
+    )
+
+    @model_validator(mode="after")
+    def _only_fixable_rules_are_fixed(self) -> GateConfig:
+        wrong = [rule for rule, severity in self.severities.items() if severity == "fix" and rule not in FIXABLE_RULES]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} cannot be fixed; only {', '.join(sorted(FIXABLE_RULES))} can")
+        return self
+
+
 class DataConfig(_Section):
     """Where rows come from and how many are used."""
 
@@ -132,6 +193,7 @@ class DataConfig(_Section):
         None, description="What to use when the default data set cannot be reached; data you chose never falls back."
     )
     validation_rules: ValidationRules = Field(ValidationRules(), description="Rules for every row.")
+    gate: GateConfig = Field(GateConfig(), description="What happens to faulty rows.")
 
     @model_validator(mode="before")
     @classmethod

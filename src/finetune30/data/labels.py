@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from finetune30.errors import DataError, DataFileError
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 _INTEGER = r"^[+-]?\d+(?:\.0+)?$"
 _EXAMPLES_SHOWN = 6
+#: Whole numbers of more values than this are quantities unless the configuration says otherwise.
+_MAX_NUMERIC_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -23,35 +26,45 @@ class LabelPlan:
     names: tuple[str, ...]
 
 
-def plan_labels(
-    rows: pl.DataFrame,
-    *,
-    problem_type: str,
-    num_labels: int,
-    separator: str | None,
-    declared: tuple[str, ...] = (),
-) -> LabelPlan:
-    """Decide task and class names from the training rows (columns `split`, `reason`, `label_text`, `row_id`).
+def tell_problem_type(labels: pl.Series, num_labels: int | None, separator: str | None) -> str:
+    """Tell the kind of task from normalized labels: lists are multi-label, one output is regression.
+
+    Where `num_labels` is unknown, numbers that are not all whole, or whole ones of more than a hundred values, count
+    as quantities.
+    """
+    present = labels.drop_nulls()
+    sample = present.head(1000)
+    if separator is not None or (len(sample) and (sample.str.starts_with("[") & sample.str.ends_with("]")).all()):
+        return MULTI
+    if num_labels is not None:
+        return REGRESSION if num_labels == 1 else SINGLE
+    distinct = present.unique()
+    if not len(distinct) or distinct.cast(pl.Float64, strict=False).null_count():
+        return SINGLE
+    whole = distinct.str.contains(_INTEGER).all()
+    return SINGLE if whole and len(distinct) <= _MAX_NUMERIC_CLASSES else REGRESSION
+
+
+def plan_labels(rows: pl.DataFrame, *, problem_type: str, num_labels: int, declared: tuple[str, ...] = ()) -> LabelPlan:
+    """Decide the class names from the training rows (columns `split`, `reason`, `label_text`, `row_id`).
 
     Numeric labels are ordered by value, text labels by code point; names declared by the source keep their order.
     Raises DataError where the labels disagree with `num_labels`, naming both numbers and the key to set.
     """
-    train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"]
-    kind = problem_type if problem_type != "auto" else _told_from(train, num_labels, separator)
-    if kind == REGRESSION:
+    if problem_type == REGRESSION:
         if num_labels != 1:
-            raise DataError(
-                f"regression has 1 output but model.num_labels is {num_labels}", "set model.num_labels to 1"
-            )
+            message = f"regression has 1 output but model.num_labels is {num_labels}"
+            raise DataError(message, "set model.num_labels to 1")
         return LabelPlan(REGRESSION, ())
-    values = _lists(train, separator).explode(empty_as_null=False).drop_nulls() if kind == MULTI else train.drop_nulls()
+    train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"].drop_nulls()
+    values = _lists(train).explode(empty_as_null=False).drop_nulls() if problem_type == MULTI else train
     names = declared or order_names(values.unique())
     if len(names) != num_labels:
-        raise _wrong_count(names, num_labels, kind, train)
-    return LabelPlan(kind, names)
+        raise _wrong_count(names, num_labels, problem_type, train)
+    return LabelPlan(problem_type, names)
 
 
-def encode_labels(rows: pl.DataFrame, plan: LabelPlan, separator: str | None) -> pl.DataFrame:
+def encode_labels(rows: pl.DataFrame, plan: LabelPlan) -> pl.DataFrame:
     """Return the rows with column `label` (Int64, Float64 or List(Int8)) for every row whose `reason` is null.
 
     Raises DataFileError at the first label that is no number (regression) or is unknown to the training rows.
@@ -68,7 +81,7 @@ def encode_labels(rows: pl.DataFrame, plan: LabelPlan, separator: str | None) ->
         label = rows["label_text"].replace_strict(ids, default=None, return_dtype=pl.Int64)
         _refuse_unknown(rows, label.is_null(), plan)
         return rows.with_columns(label.alias("label"))
-    return rows.with_columns(_multi_hot(rows, ids, plan, separator).alias("label"))
+    return rows.with_columns(_multi_hot(rows, ids, plan).alias("label"))
 
 
 def normalize_labels(series: pl.Series) -> pl.Series:
@@ -82,6 +95,22 @@ def normalize_labels(series: pl.Series) -> pl.Series:
     if len(present) and present.str.contains(_INTEGER).all():
         return stripped.cast(pl.Float64).cast(pl.Int64).cast(pl.String)
     return stripped
+
+
+def canonical_lists(labels: pl.Series, separator: str | None) -> pl.Series:
+    """Return several labels in one cell as a JSON list in sorted order: read from JSON, else cut at the separator."""
+
+    def read(cell: str | None) -> str | None:
+        if cell is None:
+            return None
+        pieces = cell.split(separator) if separator else [cell]
+        if cell.startswith("["):
+            with suppress(ValueError, TypeError):  # a label that merely begins with a bracket stays as it is
+                pieces = [str(item) for item in json.loads(cell)]
+        return json.dumps(sorted({piece.strip() for piece in pieces if piece.strip()}), ensure_ascii=False)
+
+    distinct = labels.unique().drop_nulls().to_list()
+    return labels.replace_strict({cell: read(cell) for cell in distinct}, default=None, return_dtype=pl.String)
 
 
 def order_names(values: pl.Series) -> tuple[str, ...]:
@@ -103,34 +132,13 @@ def label_summary(labels: pl.Series, plan: LabelPlan) -> dict[str, int]:
     return {name: int(count) for name, count in zip(plan.names, counts, strict=True)}
 
 
-def _told_from(train: pl.Series, num_labels: int, separator: str | None) -> str:
-    if separator is not None:
-        return MULTI
-    sample = train.drop_nulls().head(1000)
-    if len(sample) and sample.str.starts_with("[").all() and sample.str.ends_with("]").all():
-        return MULTI
-    return REGRESSION if num_labels == 1 else SINGLE
+def _lists(labels: pl.Series) -> pl.Series:
+    """Return canonical label lists (JSON) as lists of texts."""
+    return labels.str.json_decode(pl.List(pl.String))
 
 
-def _lists(labels: pl.Series, separator: str | None) -> pl.Series:
-    """Return the labels of every row as a list of texts: a JSON list, else cut at the separator."""
-
-    def read(cell: str | None) -> list[str] | None:
-        if cell is None:
-            return None
-        if cell.startswith("["):
-            try:
-                return [str(item).strip() for item in json.loads(cell)]
-            except (ValueError, TypeError):
-                pass  # a label that merely begins with a bracket: cut at the separator below
-        pieces = cell.split(separator) if separator else [cell]
-        return [piece.strip() for piece in pieces if piece.strip()]
-
-    return pl.Series(labels.name, [read(cell) for cell in labels.to_list()], dtype=pl.List(pl.String))
-
-
-def _multi_hot(rows: pl.DataFrame, ids: dict[str, int], plan: LabelPlan, separator: str | None) -> pl.Series:
-    lists = _lists(rows["label_text"], separator)
+def _multi_hot(rows: pl.DataFrame, ids: dict[str, int], plan: LabelPlan) -> pl.Series:
+    lists = _lists(rows["label_text"])
     flat = pl.DataFrame({"row": np.arange(rows.height), "name": lists}).explode("name", empty_as_null=False)
     flat = flat.drop_nulls().with_columns(
         pl.col("name").replace_strict(ids, default=None, return_dtype=pl.Int64).alias("id")

@@ -1,0 +1,148 @@
+"""Rules about one row at a time: labels and texts that are missing, too short or long, or not what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from finetune30.config.schema import ValidationRules
+from finetune30.data.cleaning import contains_html, fix_mojibake, maybe_mojibake
+from finetune30.data.validation.findings import FindingList
+
+CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
+#: A label that at most this many rows carry counts as a slip where the median class has a hundred rows.
+_RARE_LABEL_ROWS, _COMMON_CLASS_ROWS = 2, 100
+
+CountTokens = Callable[[list[str], list[str] | None], list[int]]
+
+
+def check_labels(rows: pl.DataFrame, found: FindingList, text_name: str, label_name: str) -> pl.DataFrame:
+    """Mark rows that repeat the header, have text and label swapped, or have no label."""
+    text, label = pl.col("text").str.strip_chars(), pl.col("label_text")
+    header = (text == text_name) & (label == label_name)
+    found.add("repeated_header", rows.filter(header), "delete the line; the header stands once, at the top")
+    rows = found.mark(rows)
+    counts = rows.filter(pl.col("reason").is_null()).get_column("label_text").drop_nulls().value_counts()
+    known = counts.filter(pl.col("count") > _RARE_LABEL_ROWS)["label_text"].implode()
+    longer = label.str.len_chars() > text.str.len_chars()
+    swapped = text.is_in(known) & ~label.is_in(known) & longer & pl.col("reason").is_null()
+    found.add("columns_swapped", rows.filter(swapped), "swap text and label of this row")
+    rows = found.mark(rows)
+    found.add("missing_label", rows.filter(label.is_null()), "give the row a label", cell="label")
+    return found.mark(rows)
+
+
+def check_unknown_labels(rows: pl.DataFrame, found: FindingList, expected: int | None) -> pl.DataFrame:
+    """Mark training labels that look like slips of the pen, and evaluation labels that no training row carries."""
+    label, kept = pl.col("label_text"), pl.col("reason").is_null()
+    slips = _slips(rows, expected)
+    if slips:
+        hits = rows.filter(label.is_in(list(slips)) & kept)
+        found.add("unknown_label", hits, label.replace_strict(slips, return_dtype=pl.String), cell="label")
+    rows = found.mark(rows)
+    known = rows.filter((pl.col("split") == "train") & kept)["label_text"].unique()
+    strangers = rows.filter((pl.col("split") == "evaluation") & kept & ~label.is_in(known.implode()))
+    listed = ", ".join(sorted(known.drop_nulls())[:6])
+    found.add("unknown_label", strangers, f"no training row has this label ({listed} …)", cell="label")
+    return found.mark(rows)
+
+
+def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) -> pl.DataFrame:
+    """Mark rows whose text is empty, too short or too long (characters without outer white space)."""
+    has_pair = rows["text_pair"].null_count() < rows.height
+    text, pair = pl.col("text").str.strip_chars(), pl.col("text_pair").fill_null("").str.strip_chars()
+    length, empty = text.str.len_chars(), text.str.len_bytes() == 0
+    too_long, no_pair = length > rules.max_text_length, pl.lit(value=False)
+    if has_pair:
+        no_pair = pair.str.len_bytes() == 0
+        too_long = too_long | (pair.str.len_chars() > rules.max_text_length)
+    if not rules.allow_empty:
+        fix = "fill in the text, or set data.validation_rules.allow_empty to true"
+        found.add("empty_text", rows.filter(empty), fix)
+        found.add("empty_text", rows.filter(no_pair & ~empty), fix, cell="text_pair")
+    short = f"shorter than data.validation_rules.min_text_length ({rules.min_text_length})"
+    long = f"longer than data.validation_rules.max_text_length ({rules.max_text_length})"
+    found.add("too_short", rows.filter((length < rules.min_text_length) & ~empty), short)
+    found.add("too_long", rows.filter(too_long), long)
+    return found.mark(rows)
+
+
+def check_characters(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
+    """Mark control characters, mojibake, replacement characters, and HTML that is not removed."""
+    for cell in _text_cells(rows):
+        text = pl.col(cell)
+        if found.severity("html") not in ("fix", "off"):
+            found.add("html", rows.filter(contains_html(rows[cell])), "remove tags and entities", cell=cell)
+        if found.severity("control_characters") not in ("fix", "off"):
+            hits = rows.filter(text.str.contains(CONTROL_CHARACTERS))
+            found.add("control_characters", hits, "remove the invisible characters", cell=cell)
+        if found.wanted("replacement_character"):
+            hits = rows.filter(text.str.contains("\ufffd", literal=True))
+            found.add("replacement_character", hits, "restore the character from the original text", cell=cell)
+        if found.severity("mojibake") not in ("fix", "off"):
+            maybe = rows.filter(maybe_mojibake(rows[cell]))
+            repaired = pl.Series("repaired", [fix_mojibake(value) for value in maybe[cell]], dtype=pl.String)
+            hits = maybe.with_columns(repaired).filter(pl.col("repaired") != text)
+            found.add("mojibake", hits, pl.format("should read {}", pl.col("repaired").str.slice(0, 80)), cell=cell)
+    return found.mark(rows)
+
+
+def check_contents(rows: pl.DataFrame, found: FindingList, *, is_quantity: bool) -> pl.DataFrame:
+    """Mark texts that repeat one word or character, or that give their own label away."""
+    text, kept = pl.col("text").str.strip_chars().str.to_lowercase(), pl.col("reason").is_null()
+    if found.wanted("constant_text"):
+        words = text.str.split(" ").list
+        candidates = rows.filter(kept & (words.first() == words.last()))
+        constant = pl.Series([_says_nothing(value) for value in candidates["text"]], dtype=pl.Boolean)
+        found.add("constant_text", candidates.filter(constant), "the text says nothing; remove the row")
+    if found.wanted("label_in_text") and not is_quantity:
+        pattern = r"(?i)(?:\b(?:label|class|category|sentiment|target|intent)\s*[:=]\s*|__label__)[\"'\[]*"
+        maybe = rows.filter(kept & pl.col("text").str.contains(pattern))
+        own = pl.col("label_text").str.to_lowercase()
+        after = pl.col("text").str.extract(pattern + r"([\w-]+)", 1).str.to_lowercase()
+        found.add("label_in_text", maybe.filter(after == own), "remove the label from the text")
+        found.add("label_in_text", rows.filter(kept & (text == own)), "the text is nothing but the label")
+    return found.mark(rows)
+
+
+def check_tokens(rows: pl.DataFrame, found: FindingList, count_tokens: CountTokens, max_length: int) -> pl.DataFrame:
+    """Mark rows that have more tokens than `max_length` under the run's tokenizer."""
+    if not found.wanted("truncated"):
+        return rows
+    kept = rows.filter(pl.col("reason").is_null())
+    pairs = kept["text_pair"].to_list() if kept["text_pair"].null_count() < kept.height else None
+    counts = pl.Series("tokens", count_tokens(kept["text"].to_list(), pairs), dtype=pl.Int64)
+    hits = kept.with_columns(counts).filter(pl.col("tokens") > max_length)
+    found.add("truncated", hits, pl.format("{} tokens, cut at data.max_length (" + str(max_length) + ")", "tokens"))
+    return found.mark(rows)
+
+
+def _says_nothing(text: str) -> bool:
+    """Say whether a text is one character five times or more, or one word three times or more."""
+    words = text.lower().split()
+    return (len(words) >= 3 and len(set(words)) == 1) or (
+        len(words) == 1 and len(words[0]) >= 5 and len(set(words[0])) == 1
+    )
+
+
+def _text_cells(rows: pl.DataFrame) -> list[str]:
+    return ["text", "text_pair"] if rows["text_pair"].null_count() < rows.height else ["text"]
+
+
+def _slips(rows: pl.DataFrame, expected: int | None) -> dict[str, str]:
+    """Return labels that look like slips (one or two rows beside classes of hundreds) and what to do about each."""
+    import difflib
+
+    train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"].drop_nulls()
+    counts = dict(train.value_counts().iter_rows())
+    common = [str(name) for name, count in counts.items() if count > _RARE_LABEL_ROWS]
+    sizes = sorted(counts.values())
+    if not sizes or sizes[len(sizes) // 2] < _COMMON_CLASS_ROWS or (expected is not None and len(counts) <= expected):
+        return {}
+    listed = ", ".join(sorted(common)[:6])
+    slips = {}
+    for name in counts.keys() - set(common):
+        near = difflib.get_close_matches(name, common, n=1)
+        slips[name] = f"did you mean {near[0]!r}?" if near else f"use one of the labels {listed}"
+    return slips

@@ -1,0 +1,191 @@
+"""Rules about rows among each other: duplicates, contradictions, leakage, class sizes, scripts and constant texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from finetune30.data.validation.findings import FindingList
+from finetune30.data.validation.near_duplicates import find_near_duplicates
+
+#: A text that makes up more than this share of a split (and at least as many rows) counts as constant.
+_CONSTANT_SHARE, _CONSTANT_ROWS = 0.05, 20
+#: A label word counts as a leak where it stands in this share of its own rows and in few others.
+_LEAK_OWN_SHARE, _LEAK_OTHER_SHARE, _LEAK_ROWS = 0.9, 0.1, 20
+#: A set counts as written in one script where this share of its rows is; the others are then worth a look.
+_SCRIPT_SHARE = 0.9
+_SCRIPTS = {
+    "Han": r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}]",
+    "Hangul": r"\p{Hangul}",
+    "Cyrillic": r"\p{Cyrillic}",
+    "Arabic": r"\p{Arabic}",
+    "Hebrew": r"\p{Hebrew}",
+    "Greek": r"\p{Greek}",
+    "Thai": r"\p{Thai}",
+    "Devanagari": r"\p{Devanagari}",
+}
+
+
+def text_keys(rows: pl.DataFrame) -> pl.Series:
+    """Return what makes two rows the same text: text and second text without outer white space."""
+    text = pl.col("text").str.strip_chars()
+    if rows["text_pair"].null_count() == rows.height:
+        return rows.select(text.alias("key")).to_series()
+    pair = pl.col("text_pair").fill_null("").str.strip_chars()
+    return rows.select(pl.concat_str([text, pair], separator="\0").alias("key")).to_series()
+
+
+def check_repeats(rows: pl.DataFrame, found: FindingList, *, near: bool) -> pl.DataFrame:
+    """Mark repeated texts: contradictory labels, copies within a split, and training rows that are evaluation rows.
+
+    Only rows without a `reason` take part. A contradiction among evaluation rows is a warning: setting evaluation
+    rows aside would change the measure.
+    """
+    keyed = rows.select("row_id", "split", "text", "text_pair", "label_text", "reason").with_columns(text_keys(rows))
+    keyed = keyed.filter(pl.col("reason").is_null() & (pl.col("key") != ""))
+    keyed = keyed.with_columns(pl.col("key").rank("dense").alias("group")).drop("key")
+    repeated = keyed.filter(pl.col("group").is_duplicated())
+    if repeated.height:
+        _leaks(repeated, found)
+        _contradictions(repeated, found)
+        _copies(repeated, found)
+    rows = found.mark(rows)
+    if near and (found.wanted("near_duplicate") or found.wanted("near_leakage")):
+        _near(keyed, found)
+        rows = found.mark(rows)
+    return rows
+
+
+def check_classes(rows: pl.DataFrame, found: FindingList, min_rows: int) -> pl.DataFrame:
+    """Mark the first row of every training class that has too few rows, and texts that tell their own label."""
+    train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null() & pl.col("label_text").is_not_null())
+    sizes = train.with_columns(pl.len().over("label_text").alias("size")).filter(pl.col("size") < min_rows)
+    first = sizes.unique("label_text", keep="first", maintain_order=True)
+    fix = pl.format("this class has {} training rows; add some, or join it with another", "size")
+    found.add("small_class", first, fix, cell="label")
+    if found.wanted("label_in_text"):
+        _telling_words(train, found)
+    return found.mark(rows)
+
+
+def check_constants(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
+    """Mark the first row of a text that fills a large part of a split."""
+    if not found.wanted("constant_text"):
+        return rows
+    kept = rows.filter(pl.col("reason").is_null())
+    sized = kept.with_columns(pl.len().over("split", "text").alias("size"), pl.len().over("split").alias("all"))
+    many = (pl.col("size") > pl.col("all") * _CONSTANT_SHARE) & (pl.col("size") >= _CONSTANT_ROWS)
+    first = sized.filter(many).unique(["split", "text"], keep="first", maintain_order=True)
+    found.add("constant_text", first, pl.format("this text stands {} times; is it a placeholder?", "size"))
+    return found.mark(rows)
+
+
+def check_scripts(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
+    """Mark rows in another script than nearly all the others (by the script of most of their letters)."""
+    if not found.wanted("script_mix"):
+        return rows
+    kept = rows.filter(pl.col("reason").is_null())
+    scripted = kept.with_columns(_main_script(kept["text"])).filter(pl.col("script") != "")
+    counts = scripted["script"].value_counts(sort=True)
+    if counts.height < 2 or counts["count"][0] < _SCRIPT_SHARE * scripted.height:
+        return rows
+    main = counts["script"][0]
+    fix = pl.format("written in {}, nearly all other rows in " + main, "script")
+    found.add("script_mix", scripted.filter(pl.col("script") != main), fix)
+    return found.mark(rows)
+
+
+def _leaks(repeated: pl.DataFrame, found: FindingList) -> None:
+    """Training rows whose text stands in the evaluation rows."""
+    evaluation = repeated.filter(pl.col("split") == "evaluation").unique("group", keep="first", maintain_order=True)
+    train = repeated.filter(pl.col("split") == "train")
+    hits = train.join(evaluation.select("group", pl.col("row_id").alias("other")), on="group", maintain_order="left")
+    found.add("leakage", hits, pl.format("the same text is evaluation row {}; remove it here", "other"))
+
+
+def _contradictions(repeated: pl.DataFrame, found: FindingList) -> None:
+    """Rows of one split that have the same text and different labels."""
+    if not found.wanted("contradictory_label"):
+        return
+    over = ["split", "group"]
+    several = repeated.with_columns(pl.col("label_text").n_unique().over(over).alias("labels")).filter(
+        pl.col("labels") > 1
+    )
+    if not several.height:
+        return
+    listed = several.group_by(over, maintain_order=True).agg(
+        pl.format("{} says {}", "row_id", "label_text").head(3).str.join(", ").alias("listed")
+    )
+    hits = several.join(listed, on=over, how="left", maintain_order="left")
+    fix = pl.format("same text, different labels ({}); decide on one", "listed")
+    found.add("contradictory_label", hits.filter(pl.col("split") == "train"), fix)
+    found.add("contradictory_label", hits.filter(pl.col("split") == "evaluation"), fix, severity="warn")
+
+
+def _copies(repeated: pl.DataFrame, found: FindingList) -> None:
+    """Rows after the first with the same text and label in the same split."""
+    over = ["split", "group", "label_text"]
+    marked = repeated.with_columns(
+        pl.col("row_id").first().over(over).alias("other"), pl.int_range(pl.len()).over(over).alias("copy")
+    )
+    found.add("exact_duplicate", marked.filter(pl.col("copy") > 0), pl.format("repeats {}", "other"))
+
+
+def _near(keyed: pl.DataFrame, found: FindingList) -> None:
+    """Rows that nearly repeat an earlier row of their split, and training rows that nearly are evaluation rows."""
+    distinct = keyed.unique(["group"], keep="first", maintain_order=True)
+    pairs = find_near_duplicates(distinct["text"])
+    if not pairs.height:
+        return
+    split = (distinct["split"] == "evaluation").to_numpy()
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    across = split[first] != split[second]
+    ids = distinct["row_id"]
+    train = np.where(split[first], second, first)
+    evaluation = np.where(split[first], first, second)
+    for rule, chosen, row, other, words in (
+        ("near_duplicate", ~across, second, first, "nearly repeats {} ({} % alike)"),
+        ("near_leakage", across, train, evaluation, "nearly the same text is evaluation row {} ({} % alike)"),
+    ):
+        hits = pl.DataFrame(
+            {
+                "row_id": ids.gather(row[chosen]),
+                "other": ids.gather(other[chosen]),
+                "percent": np.round(pairs["similarity"].to_numpy()[chosen] * 100).astype(np.int64),
+            }
+        )
+        hits = hits.sort("percent", descending=True, maintain_order=True).unique("row_id", keep="first")
+        order = keyed.select("row_id", "split", "text").join(hits, on="row_id", maintain_order="left")
+        found.add(rule, order, pl.format(words, "other", "percent"))
+
+
+def _telling_words(train: pl.DataFrame, found: FindingList) -> None:
+    """Classes whose very name stands in nearly all of their texts and in few others: the text tells the label."""
+    counts = train["label_text"].value_counts()
+    for name, size in counts.iter_rows():
+        if size < _LEAK_ROWS or len(name) < 2 or name.isdigit() or counts.height < 2:
+            continue
+        holds = train["text"].str.to_lowercase().str.contains(name.lower(), literal=True)
+        own = train["label_text"] == name
+        inside, outside = int((holds & own).sum()), int((holds & ~own).sum())
+        if inside >= _LEAK_OWN_SHARE * size and outside <= _LEAK_OTHER_SHARE * (train.height - size):
+            hits = train.filter(holds & own).head(1)
+            fix = f"{inside} of {size} rows of this class contain its name {name!r}; the model would only look for it"
+            found.add("label_in_text", hits, fix)
+
+
+def _main_script(texts: pl.Series) -> pl.Series:
+    """Return the script of most letters of every text (Latin, Han …; "" where there are no letters)."""
+    foreign = texts.str.contains(r"[^\x00-\u024f\u2000-\u2bff]")
+    base = pl.select(pl.when(texts.str.contains(r"\p{Latin}")).then(pl.lit("Latin")).otherwise(pl.lit(""))).to_series()
+    where = foreign.arg_true()
+    if not len(where):
+        return base.alias("script")
+    part = pl.DataFrame({"text": texts.gather(where)})
+    counts = part.select(pl.col("text").str.count_matches(pattern).alias(name) for name, pattern in _SCRIPTS.items())
+    # One Han character carries about as much as a Latin word: compare them with words.
+    counts = counts.with_columns(part["text"].str.count_matches(r"\p{Latin}+").alias("Latin"))
+    names = np.array(counts.columns)
+    table = counts.to_numpy()
+    best = np.where(table.max(axis=1) > 0, names[table.argmax(axis=1)], "")
+    return base.scatter(where, pl.Series(best.tolist(), dtype=pl.String)).alias("script")

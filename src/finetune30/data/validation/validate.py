@@ -1,0 +1,102 @@
+"""All rules over all rows, in the order in which one fault may hide another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from finetune30.config.schema import DataConfig
+from finetune30.data.cleaning import clean_rows
+from finetune30.data.labels import REGRESSION, SINGLE
+from finetune30.data.loading import LoadedRows
+from finetune30.data.validation.findings import FindingList, count_findings
+from finetune30.data.validation.places import locate_findings
+from finetune30.data.validation.row_rules import (
+    CountTokens,
+    check_characters,
+    check_contents,
+    check_labels,
+    check_texts,
+    check_tokens,
+    check_unknown_labels,
+)
+from finetune30.data.validation.set_rules import check_classes, check_constants, check_repeats, check_scripts
+
+#: Cleaning steps behind the rules whose severity is `fix`, in the order in which they run.
+_FIX_STEPS = {"mojibake": "mojibake", "html": "remove_html", "control_characters": "control_characters"}
+_FIX_WORDS = {
+    "mojibake": "the characters were put right",
+    "html": "tags and entities were removed",
+    "control_characters": "invisible characters were removed",
+}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Rows with a `reason` for every row that an error rule marked, and the findings with their places."""
+
+    rows: pl.DataFrame
+    findings: pl.DataFrame
+    recipe: tuple[dict[str, Any], ...] = field(default=())
+
+    @property
+    def error_count(self) -> int:
+        """Number of findings of severity error."""
+        return self.findings.filter(pl.col("severity") == "error").height
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return rule, severity, split and count, worst first."""
+        return count_findings(self.findings)
+
+
+def validate_rows(
+    loaded: LoadedRows,
+    config: DataConfig,
+    *,
+    expected_labels: int | None = None,
+    count_tokens: CountTokens | None = None,
+) -> Validation:
+    """Apply every rule to the loaded rows.
+
+    `expected_labels`: the model's number of labels, where known. `count_tokens` turns texts (and pairs) into token
+    counts. Rules about classes do not apply to regression.
+    """
+    rows, columns = loaded.rows, loaded.columns
+    is_quantity, is_single = loaded.problem_type == REGRESSION, loaded.problem_type == SINGLE
+    severities: dict[str, str] = {str(rule): level for rule, level in config.gate.severities.items()}
+    if not config.validation_rules.remove_html:
+        severities.setdefault("html", "warn")
+    if is_quantity:  # several people may well give one text different numbers
+        severities.setdefault("contradictory_label", "warn")
+    found = FindingList(severities)
+    rows, recipe = _apply_fixes(rows.with_columns(pl.col("text").fill_null("")), found)
+    rows = check_labels(rows, found, columns.text, columns.label)
+    if is_single:
+        rows = check_unknown_labels(rows, found, expected_labels)
+    rows = check_texts(rows, found, config.validation_rules)
+    rows = check_characters(rows, found)
+    rows = check_contents(rows, found, is_quantity=is_quantity)
+    rows = check_repeats(rows, found, near=config.gate.near_duplicates)
+    rows = check_constants(rows, found)
+    rows = check_scripts(rows, found)
+    if is_single:
+        rows = check_classes(rows, found, config.gate.min_class_rows)
+    if count_tokens is not None:
+        rows = check_tokens(rows, found, count_tokens, config.max_length)
+    return Validation(rows, locate_findings(found.frame(), loaded.tables, columns), recipe)
+
+
+def _apply_fixes(rows: pl.DataFrame, found: FindingList) -> tuple[pl.DataFrame, tuple[dict[str, Any], ...]]:
+    """Run the cleaning steps of all rules set to `fix`; the finding shows the text as it was."""
+    recipe = tuple({"step": step} for rule, step in _FIX_STEPS.items() if found.severity(rule) == "fix")
+    if not recipe:
+        return rows, recipe
+    result = clean_rows(rows, recipe)
+    for rule, step in _FIX_STEPS.items():
+        ids = result.changed_ids.get(step)
+        if ids is not None:
+            hits = rows.filter(pl.col("row_id").is_in(ids.implode()))
+            found.add(rule, hits, _FIX_WORDS[rule])
+    return result.rows, recipe
