@@ -142,7 +142,9 @@ class GateConfig(_Section):
     near_duplicates: bool = Field(True, description="Search near duplicates too (MinHash), not only exact ones.")
     min_class_rows: int = Field(5, ge=1, le=1_000_000, description="Training rows below which a class counts as small.")
     severities: dict[RuleName, Severity] = Field(
-        {}, description="Severity of single rules, for example near_leakage: error; left out: the rule's default."
+        {},
+        description="Severity of single rules; left out: the rule's default.",
+        json_schema_extra={"allowed": "rule: error, warn, fix or off, for example {near_leakage: error}"},
     )
 
     @model_validator(mode="after")
