@@ -116,8 +116,7 @@ RuleName = Literal[
     "script_mix",
 ]
 Severity = Literal["error", "warn", "fix", "off"]
-#: Rules whose rows can be mended on the way in.
-FIXABLE_RULES = frozenset({"html", "control_characters", "mojibake"})
+FixableRule = Literal["html", "control_characters", "mojibake"]
 
 
 class GateConfig(_Section):
@@ -141,17 +140,28 @@ class GateConfig(_Section):
     )
     near_duplicates: bool = Field(True, description="Search near duplicates too (MinHash), not only exact ones.")
     min_class_rows: int = Field(5, ge=1, le=1_000_000, description="Training rows below which a class counts as small.")
-    severities: dict[RuleName, Severity] = Field(
-        {},
-        description="Severity of single rules; left out: the rule's default.",
-        json_schema_extra={"allowed": "rule: error, warn, fix or off, for example {near_leakage: error}"},
-    )
+    error_rules: list[RuleName] = Field([], description="Rules whose rows are set aside, beside those that always are.")
+    warn_rules: list[RuleName] = Field([], description="Rules that only report.")
+    fix_rules: list[FixableRule] = Field([], description="Rules whose rows are mended on the way in.")
+    off_rules: list[RuleName] = Field([], description="Rules that are not looked for at all.")
+
+    @property
+    def severities(self) -> dict[str, Severity]:
+        """Severity of every rule that is named; the others keep their own."""
+        lists: dict[Severity, list[Any]] = {
+            "error": self.error_rules,
+            "warn": self.warn_rules,
+            "fix": self.fix_rules,
+            "off": self.off_rules,
+        }
+        return {rule: severity for severity, rules in lists.items() for rule in rules}
 
     @model_validator(mode="after")
-    def _only_fixable_rules_are_fixed(self) -> GateConfig:
-        wrong = [rule for rule, severity in self.severities.items() if severity == "fix" and rule not in FIXABLE_RULES]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)} cannot be fixed; only {', '.join(sorted(FIXABLE_RULES))} can")
+    def _one_severity_a_rule(self) -> GateConfig:
+        named = [*self.error_rules, *self.warn_rules, *self.fix_rules, *self.off_rules]
+        twice = sorted({str(rule) for rule in named if named.count(rule) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands in two of error_rules, warn_rules, fix_rules, off_rules")
         return self
 
 

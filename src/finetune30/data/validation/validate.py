@@ -65,7 +65,7 @@ def validate_rows(
     """
     rows, columns = loaded.rows, loaded.columns
     is_quantity, is_single = loaded.problem_type == REGRESSION, loaded.problem_type == SINGLE
-    severities: dict[str, str] = {str(rule): level for rule, level in config.gate.severities.items()}
+    severities: dict[str, str] = {**config.gate.severities}
     if not config.validation_rules.remove_html:
         severities.setdefault("html", "warn")
     if is_quantity:  # several people may well give one text different numbers
