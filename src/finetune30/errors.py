@@ -11,6 +11,11 @@
     ├── TrainingError                   exit 1   HTTP 500   the training itself broke
     │   ├── NonFiniteLossError                              NaN or infinite loss
     │   └── OutOfMemoryError                                after every smaller micro-batch was tried
+    ├── AttemptError                    exit 1   HTTP 500   the process of an attempt ended without a result
+    │   ├── ProcessLostError                                it or its worker vanished
+    │   ├── ProcessCrashedError                             a signal or an exit code of its own
+    │   ├── MemoryKilledError                               the system took it because memory ran out
+    │   └── NoProgressError                                 it stood still and was stopped
     ├── CheckpointError                 exit 1   HTTP 409   no checkpoint fits
     ├── SelfTestError                   exit 1   HTTP 500   the saved adapter does not answer like the trained one
     ├── NotFoundError                   exit 1   HTTP 404   no such run, preset, version …
@@ -32,10 +37,12 @@ from typing import Any, ClassVar
 class Finetune30Error(Exception):
     """Base of all deliberate errors.
 
-    `code` is stable and machine-readable, `retryable` says whether the same thing may work later.
+    `code` is stable and machine-readable, `cause` the class of causes that it belongs to, `retryable` says whether the
+    same thing may work later.
     """
 
     code: ClassVar[str] = "internal_error"
+    cause: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
@@ -58,6 +65,7 @@ class UsageError(Finetune30Error):
     """A command or request that cannot be read."""
 
     code = "usage_error"
+    cause = "request"
     exit_code = 2
     http_status = 400
 
@@ -66,6 +74,7 @@ class ConfigError(Finetune30Error):
     """One or more faults of a configuration; `details["faults"]` lists all of them."""
 
     code = "config_error"
+    cause = "configuration"
     exit_code = 2
     http_status = 422
 
@@ -74,6 +83,7 @@ class DataError(Finetune30Error):
     """Rows, files or columns that cannot be used."""
 
     code = "data_error"
+    cause = "data"
     http_status = 422
 
 
@@ -92,6 +102,7 @@ class ModelError(Finetune30Error):
     """Base model, tokenizer or adapter cannot be used."""
 
     code = "model_error"
+    cause = "model"
     http_status = 422
 
 
@@ -99,6 +110,7 @@ class DeviceError(Finetune30Error):
     """A device or precision that this machine does not have."""
 
     code = "device_error"
+    cause = "device"
     http_status = 422
 
 
@@ -106,6 +118,7 @@ class HubUnavailableError(Finetune30Error):
     """Nothing cached and the hub is out of reach."""
 
     code = "hub_unavailable"
+    cause = "service"
     http_status = 502
     retryable = True
 
@@ -114,6 +127,7 @@ class TrainingError(Finetune30Error):
     """The training itself broke."""
 
     code = "training_error"
+    cause = "training"
 
 
 class NonFiniteLossError(TrainingError):
@@ -126,12 +140,47 @@ class OutOfMemoryError(TrainingError):
     """The device's memory did not suffice, also for smaller micro-batches."""
 
     code = "out_of_memory"
+    cause = "memory"
+
+
+class AttemptError(Finetune30Error):
+    """The process of an attempt ended without recording how."""
+
+    code = "attempt_failed"
+    cause = "process"
+    retryable = True
+
+
+class ProcessLostError(AttemptError):
+    """The process, or the worker that watched it, vanished."""
+
+    code = "process_lost"
+
+
+class ProcessCrashedError(AttemptError):
+    """The process was ended by a signal or by an exit code of its own."""
+
+    code = "process_crashed"
+
+
+class MemoryKilledError(AttemptError):
+    """The operating system killed the process because memory ran out."""
+
+    code = "memory_killed"
+    cause = "memory"
+
+
+class NoProgressError(AttemptError):
+    """The process stood still for too long and was stopped."""
+
+    code = "no_progress"
 
 
 class CheckpointError(Finetune30Error):
     """No checkpoint can be used, or the one at hand belongs to another training."""
 
     code = "checkpoint_error"
+    cause = "training"
     http_status = 409
 
 
@@ -139,12 +188,14 @@ class SelfTestError(Finetune30Error):
     """The saved adapter, loaded afresh, does not give the logits of the trained model."""
 
     code = "self_test_failed"
+    cause = "training"
 
 
 class NotFoundError(Finetune30Error):
     """There is no such run, preset, dataset version or file."""
 
     code = "not_found"
+    cause = "request"
     http_status = 404
 
 
@@ -152,6 +203,7 @@ class ConflictError(Finetune30Error):
     """The present state does not allow what was asked."""
 
     code = "conflict"
+    cause = "request"
     http_status = 409
 
 
@@ -172,6 +224,7 @@ class StorageError(Finetune30Error):
     """Disk or database failed."""
 
     code = "storage_error"
+    cause = "storage"
     http_status = 507
     retryable = True
 
@@ -180,6 +233,7 @@ class ServiceUnavailableError(Finetune30Error):
     """A service (Redis, API, worker) is out of reach."""
 
     code = "service_unavailable"
+    cause = "service"
     http_status = 503
     retryable = True
 
@@ -188,5 +242,6 @@ class CancelledError(Finetune30Error):
     """The run was asked to stop."""
 
     code = "cancelled"
+    cause = "cancelled"
     exit_code = 130
     http_status = 409

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the run database; unset: experiments.db in the results folder.",
     )
     results_folder: Path = Field(Path("results"), description="Folder of all runs and of the SQLite database.")
+    submitted_folder: Path = Field(
+        Path("config"), description="Folder of the submitted configurations, temp_{task_id}.yaml, the newest 100."
+    )
     data_folder: Path = Field(Path("data_store"), description="Folder of the dataset versions.")
     redis_url: str = Field(
         "redis://localhost:6379/0", pattern=r"^(redis|rediss|redis\+socket|unix)://", description="Task queue (broker)."

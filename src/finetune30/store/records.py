@@ -74,10 +74,11 @@ class Run:
     submitted_by: str | None
     idempotency_key: str | None
     request_sha256: str | None
+    explicit_keys: list[str] | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
-        hidden = {"idempotency_key", "request_sha256", "published_at"}
+        hidden = {"idempotency_key", "request_sha256", "published_at", "explicit_keys"}
         shown = {key: value for key, value in vars(self).items() if key not in hidden}
         return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
 

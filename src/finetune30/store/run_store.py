@@ -81,17 +81,19 @@ class RunStore:
         request_sha256: str | None = None,
         submitted_by: str | None = None,
         owner: str | None = None,
+        explicit: frozenset[str] | None = None,
     ) -> Run:
         """Reserve a folder under `results_root` and record the run as QUEUED; returning means that it is durable.
 
         A run submitted before under the same `idempotency_key` and `request_sha256` is returned instead. A local run
-        belongs to the process `owner` (default: this one) from here on. Raises IdempotencyError when the key was used
+        belongs to the process `owner` (default: this one) from here on. `explicit` names the dotted keys that were
+        given. Raises IdempotencyError when the key was used
         for another request, StorageError when folder or row cannot be written.
         """
         if known := self._find_submitted(idempotency_key, request_sha256, submitted_by):
             return known
         with reading(self.engine) as connection:
-            now = self._now(connection)
+            now = self.now(connection)
             folder = reserve_run_folder(
                 results_root,
                 config.experiment_name,
@@ -118,6 +120,7 @@ class RunStore:
             "submitted_by": submitted_by or "",
             "idempotency_key": idempotency_key,
             "request_sha256": request_sha256,
+            "explicit_keys": None if explicit is None else sorted(explicit),
             **_queued_lease(kind, owner, now),
         }
         try:
@@ -139,7 +142,7 @@ class RunStore:
         """Take a QUEUED run for a new attempt; None when it is not to be had (any more)."""
         owner = owner or own_identity()
         with writing(self.engine) as connection:
-            now = self._now(connection)
+            now = self.now(connection)
             taken = connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED, ~runs.c.cancel_requested)
@@ -162,7 +165,7 @@ class RunStore:
     def renew(self, claim: Claim, lease_seconds: float, progress: dict[str, Any] | None = None) -> Lease:
         """Prolong the lease and record progress; `held` is False when the run went to somebody else."""
         with writing(self.engine) as connection:
-            now = self._now(connection)
+            now = self.now(connection)
             values: dict[str, Any] = {"lease_until": now + timedelta(seconds=lease_seconds)}
             if progress is not None:
                 values["progress"] = progress
@@ -217,7 +220,7 @@ class RunStore:
                 return RunStatus.FAILED
             run = self._held_run(connection, claim)
             state = reconciliation.state_after_loss(run)
-            values = reconciliation.values_after_loss(run, state, self._now(connection), error)
+            values = reconciliation.values_after_loss(run, state, self.now(connection), error)
             self._change_held(connection, claim, "lost", state, values, error)
             return state
 
@@ -232,7 +235,7 @@ class RunStore:
         """
         with writing(self.engine) as connection:
             run = self._held_run(connection, claim)
-            now = self._now(connection)
+            now = self.now(connection)
             if run.cancel_requested:
                 self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, {"reason": reason})
                 return RunStatus.CANCELLED
@@ -249,7 +252,7 @@ class RunStore:
         """
         with writing(self.engine) as connection:
             run = queries.load_run(connection, run_id, lock=True)
-            now = self._now(connection)
+            now = self.now(connection)
             if run.status is RunStatus.QUEUED:
                 values = {"status": RunStatus.CANCELLED, "finished_at": now, "lease_owner": None, "lease_until": None}
                 self._change_from(connection, run, values | {"cancel_requested": True})
@@ -276,7 +279,7 @@ class RunStore:
                     f"run {run.id} is {run.status}: only FAILED and CANCELLED runs can be tried again",
                     f"see it with: ft30 runs show {run.id[:8]}",
                 )
-            now = self._now(connection)
+            now = self.now(connection)
             values = {
                 "status": RunStatus.QUEUED,
                 "kind": kind or run.kind,
@@ -303,7 +306,7 @@ class RunStore:
                 raise ConflictError(
                     f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 runs cancel {run.id[:8]}"
                 )
-            now = self._now(connection)
+            now = self.now(connection)
             gone = connection.execute(runs.delete().where(*_unchanged(run)))
             _require_changed(gone.rowcount, run.id)
             connection.execute(
@@ -331,12 +334,12 @@ class RunStore:
         attempt, or CANCELLED when that was asked for.
         """
         with reading(self.engine) as connection:
-            now = self._now(connection)
+            now = self.now(connection)
             suspects = reconciliation.find_lost_runs(connection, now)
         changes = []
         for run, reason in suspects:
             with writing(self.engine) as connection:
-                change = reconciliation.move_lost_run(connection, run, reason, self._now(connection))
+                change = reconciliation.move_lost_run(connection, run, reason, self.now(connection))
             if change:
                 changes.append(change)
         return changes
@@ -344,7 +347,7 @@ class RunStore:
     def mark_published(self, run_ids: Sequence[str]) -> None:
         """Note that a queue message was sent for these runs just now."""
         with writing(self.engine) as connection:
-            connection.execute(update(runs).where(runs.c.id.in_(run_ids)).values(published_at=self._now(connection)))
+            connection.execute(update(runs).where(runs.c.id.in_(run_ids)).values(published_at=self.now(connection)))
 
     # --- questions
 
@@ -373,7 +376,7 @@ class RunStore:
     def stats(self) -> RunStats:
         """Return totals over all runs."""
         with reading(self.engine) as connection:
-            return queries.load_stats(connection, self._now(connection))
+            return queries.load_stats(connection, self.now(connection))
 
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
         """Return the run's events with a number above `after`, oldest first; deleted runs keep theirs."""
@@ -393,13 +396,14 @@ class RunStore:
         with reading(self.engine) as connection:
             return queries.load_queue_position(connection, run_id)
 
-    # --- private
-
-    def _now(self, connection: Connection) -> datetime:
+    def now(self, connection: Connection) -> datetime:
+        """Return the moment by which leases are judged."""
         if self._clock is utc_now and connection.dialect.name == "postgresql":
             moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
             return moment
         return self._clock()
+
+    # --- private
 
     def _find_submitted(self, key: str | None, request_sha256: str | None, submitted_by: str | None) -> Run | None:
         if key is None:
@@ -434,7 +438,7 @@ class RunStore:
         values: dict[str, Any],
         detail: dict[str, Any] | None,
     ) -> None:
-        values = {**values, "finished_at": self._now(connection), "lease_owner": None, "lease_until": None}
+        values = {**values, "finished_at": self.now(connection), "lease_owner": None, "lease_until": None}
         self._change_held(connection, claim, kind, state, values, detail)
 
     def _change_held(
@@ -449,7 +453,7 @@ class RunStore:
         changed = connection.execute(update(runs).where(*_held_by(claim)).values(**{**values, "status": state}))
         if changed.rowcount == 0:
             raise _stale(claim)
-        now = self._now(connection)
+        now = self.now(connection)
         record_event(connection, claim.run_id, now, kind, claim.attempt, RunStatus.RUNNING, state, claim.owner, detail)
 
     def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """The tables of the run database, the same on SQLite and PostgreSQL.
 
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
-`tombstones` the runs that were deleted but whose folder is not purged yet. The schema is made by the migrations beside
-this file; a test holds both to the same shape.
+`tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of. The schema is
+made by the migrations beside this file; a test holds both to the same shape.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ runs = Table(
     Column("submitted_by", String(200), nullable=False),  # '' for a person at this machine
     Column("idempotency_key", String(255)),
     Column("request_sha256", String(64)),
+    Column("explicit_keys", JsonTree),  # dotted keys that the submitter named: a fallback leaves those alone
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
 )
@@ -147,4 +148,14 @@ tombstones = Table(
     Column("name", String(200), nullable=False),
     Column("folder", String(400), nullable=False),
     Column("deleted_at", UtcDateTime, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("owner", String(400), primary_key=True),
+    Column("node", String(200), nullable=False),
+    Column("slots", JsonTree, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
 )

@@ -1,0 +1,158 @@
+"""Handing a run over to the workers: the row first, which makes it durable, then the message, which only hurries it.
+
+Whatever happens to the message, the row is found by the reconciler. So a submission also succeeds while Redis is down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from finetune30.config import ExperimentConfig, TrainingConfig
+from finetune30.config.loading import dump_config
+from finetune30.errors import ConfigError, ServiceUnavailableError, StorageError, UsageError
+from finetune30.settings import Settings
+from finetune30.store import Run, RunStatus, RunStore
+from finetune30.store.files import disk_errors, save_bytes_atomic
+
+PRIORITIES = range(-100, 101)
+KEPT_CONFIGURATIONS = 100
+
+_TEMPORARY_NAME = re.compile(r"temp_[0-9a-f]{32}\.yaml")
+
+
+class Publisher(Protocol):
+    """Tells the workers that a run waits."""
+
+    def publish(self, run_id: str) -> None:
+        """Send the message within 2 s, or raise ServiceUnavailableError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run that is durably queued (or was, under the same idempotency key).
+
+    `queue_position` counts from 1, None once the run is no longer QUEUED. `published` False means that the run starts
+    with the next look of a reconciler. `notes` tell people what went less than well.
+    """
+
+    run: Run
+    queue_position: int | None
+    published: bool
+    notes: tuple[str, ...] = ()
+
+
+def submit(
+    store: RunStore,
+    config: ExperimentConfig,
+    settings: Settings,
+    *,
+    publisher: Publisher,
+    explicit: frozenset[str] = frozenset(),
+    priority: int = 0,
+    idempotency_key: str | None = None,
+    request_sha256: str | None = None,
+    submitted_by: str | None = None,
+) -> Submission:
+    """Record the run, tell the workers, and keep its configuration as temp_{task_id}.yaml.
+
+    `explicit` names the dotted keys that were given, as for `ft30 train`. `priority` is -100 to 100, higher first.
+    Raises ConfigError for a results folder of its own, UsageError for a priority out of range, IdempotencyError,
+    StorageError.
+    """
+    _require_shared_results(config, settings)
+    if priority not in PRIORITIES:
+        raise UsageError(f"priority {priority} is out of range", "use -100 to 100; higher is earlier")
+    run = store.create(
+        config,
+        kind="queued",
+        results_root=settings.results_folder,
+        priority=priority,
+        idempotency_key=idempotency_key,
+        request_sha256=request_sha256,
+        submitted_by=submitted_by,
+        explicit=explicit,
+    )
+    notes = _keep_configuration(run, settings.submitted_folder)
+    published, trouble = _publish(store, run, publisher)
+    return Submission(run, store.queue_position(run.id), published, (*notes, *trouble))
+
+
+def cancel_task(store: RunStore, reference: str) -> Run:
+    """Cancel a waiting run at once, ask a running one to stop. Raises NotFoundError, ConflictError."""
+    return store.request_cancel(reference)
+
+
+def retry_task(store: RunStore, reference: str, *, publisher: Publisher) -> Submission:
+    """Queue a FAILED or CANCELLED run again, for any worker; it goes on from its last checkpoint.
+
+    Raises NotFoundError, ConflictError for another state.
+    """
+    run = store.retry(store.get(reference).id, kind="queued")
+    published, notes = _publish(store, run, publisher)
+    return Submission(run, store.queue_position(run.id), published, notes)
+
+
+def digest_request(tree: Mapping[str, Any]) -> str:
+    """Return the sha256 by which two requests under one idempotency key are told apart: key order does not count."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _require_shared_results(config: ExperimentConfig, settings: Settings) -> None:
+    named = config.training.output_dir
+    if named != TrainingConfig().output_dir and Path(named) != settings.results_folder:
+        raise ConfigError(
+            f"training.output_dir: '{named}' is not the results folder of the services ('{settings.results_folder}')",
+            "leave output_dir out; FT30_RESULTS_FOLDER of API and workers decides",
+        )
+
+
+def _publish(store: RunStore, run: Run, publisher: Publisher) -> tuple[bool, tuple[str, ...]]:
+    if run.status is not RunStatus.QUEUED:
+        return False, ()
+    try:
+        publisher.publish(run.id)
+    except ServiceUnavailableError as error:
+        return False, (f"{error.message}; the run is recorded and starts when the queue is back",)
+    try:
+        store.mark_published([run.id])
+    except StorageError as error:  # another message will follow, which does no harm
+        return True, (f"the message was sent but not noted: {error.message}",)
+    return True, ()
+
+
+def _keep_configuration(run: Run, folder: Path) -> tuple[str, ...]:
+    """Write temp_{task_id}.yaml and remove the oldest beyond the newest 100; return what went wrong."""
+    path = folder / f"temp_{run.id}.yaml"
+    if path.exists():
+        return ()
+    header = f"Submitted as run {run.id}; carried out here again with:\n\n  ft30 train --config {path.as_posix()}"
+    config = ExperimentConfig.model_validate(run.config)
+    try:
+        with disk_errors(f"cannot keep {path}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            save_bytes_atomic(path, dump_config(config, header).encode())
+            _remove_oldest(folder)
+    except StorageError as error:
+        return (error.message,)
+    return ()
+
+
+def _remove_oldest(folder: Path) -> None:
+    kept = [path for path in folder.glob("temp_*.yaml") if _TEMPORARY_NAME.fullmatch(path.name)]
+    if len(kept) <= KEPT_CONFIGURATIONS:
+        return
+    ages = []
+    for path in kept:
+        try:
+            ages.append((path.stat().st_mtime_ns, path))
+        except FileNotFoundError:
+            continue  # another submission removed it
+    for _, path in sorted(ages)[:-KEPT_CONFIGURATIONS]:
+        path.unlink(missing_ok=True)
