@@ -73,6 +73,23 @@ def detect_columns(
     return Columns(text, label, pair, detected)
 
 
+def detect_text_columns(table: SourceTable, text: str | None = None, pair: str | None = None) -> tuple[str, str | None]:
+    """Return the columns of text and second text of a table that needs no labels.
+
+    Raises DataFileError that lists the columns which exist.
+    """
+    for key, name in (("text_column", text), ("text_pair_column", pair)):
+        if name is not None:
+            require_column(table, name, key)
+    if text is None and pair is None:
+        text, pair = _named_pair(table.columns, "")
+    if text is None:
+        text = _named(table.columns, TEXT_NAMES, taken=(pair,)) or _long_column(table, taken=(pair,))
+    if text is None:
+        raise _undetected(table, "text", "text_column")
+    return text, pair
+
+
 def require_column(table: SourceTable, name: str, key: str) -> None:
     """Raise DataFileError naming the columns of `table` where it has no column `name`."""
     if name in table.columns:

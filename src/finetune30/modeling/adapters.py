@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
+from finetune30.modeling.base import quiet_transformers
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
 
 if TYPE_CHECKING:
@@ -47,24 +48,25 @@ def build_adapter(
             if name in new_weights and parameter.dim() > 1:
                 parameter.copy_(initial_head_weight(name, tuple(parameter.shape), seed, standard_deviation))
     torch.manual_seed(seed)  # for initialisations that PEFT draws itself (pissa, olora, …)
-    wrapped = get_peft_model(
-        model,
-        PeftLoraConfig(
-            r=config.r,
-            lora_alpha=config.lora_alpha,
-            target_modules=targets,
-            exclude_modules=_head_pattern(saved, targets),
-            lora_dropout=config.lora_dropout,
-            bias=config.bias,
-            task_type=config.task_type,
-            use_rslora=config.use_rslora,
-            use_dora=config.use_dora,
-            init_lora_weights=config.init_lora_weights,
-            modules_to_save=saved,
-            layers_to_transform=config.layers_to_transform,
-            revision=source.revision,
-        ),
-    )
+    with quiet_transformers():
+        wrapped = get_peft_model(
+            model,
+            PeftLoraConfig(
+                r=config.r,
+                lora_alpha=config.lora_alpha,
+                target_modules=targets,
+                exclude_modules=_head_pattern(saved, targets),
+                lora_dropout=config.lora_dropout,
+                bias=config.bias,
+                task_type=config.task_type,
+                use_rslora=config.use_rslora,
+                use_dora=config.use_dora,
+                init_lora_weights=config.init_lora_weights,
+                modules_to_save=saved,
+                layers_to_transform=config.layers_to_transform,
+                revision=source.revision,
+            ),
+        )
     wrapped.peft_config["default"].base_model_name_or_path = source.reference
     if config.init_lora_weights is True and not config.use_dora:
         _set_lora_a(wrapped, seed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.html_text import strip_html
 from finetune30.modeling.saving import load_labels, load_saved
 from finetune30.modeling.tokenizing import TokenizerEncoder
 
@@ -27,6 +28,7 @@ class Predictor:
         self.problem_type: str = described["problem_type"]
         self.label_names: tuple[str, ...] = tuple(described["label_names"])
         self._max_length: int = described["max_length"]
+        self._remove_html: bool = described["remove_html"]
         self._device = placement.device
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
         loaded, tokenizer = load_saved(folder, dtype)
@@ -42,6 +44,9 @@ class Predictor:
         """Return the logits of the texts (or pairs), float32 (n, num_labels)."""
         import torch
 
+        if self._remove_html:  # a text is treated as in training
+            texts = [strip_html(text) for text in texts]
+            pairs = [strip_html(pair) for pair in pairs] if pairs else None
         encoded = self._encoder.encode(texts, pairs, self._max_length)
         order = np.argsort([-len(ids) for ids in encoded.ids], kind="stable")
         found = np.zeros((len(texts), len(self.label_names) or 1), dtype=np.float32)

@@ -22,9 +22,16 @@ LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 LABELS_FILE = "labels.json"
 
 
-def save_labels(folder: Path, problem_type: str, label_names: tuple[str, ...], max_length: int) -> None:
-    """Write what an answer needs beside the adapter: the task, the names of the labels, the input length."""
-    described = {"problem_type": problem_type, "label_names": list(label_names), "max_length": max_length}
+def save_labels(
+    folder: Path, problem_type: str, label_names: tuple[str, ...], max_length: int, *, remove_html: bool
+) -> None:
+    """Write what an answer needs beside the adapter: the task, the labels' names, how a text is treated first."""
+    described = {
+        "problem_type": problem_type,
+        "label_names": list(label_names),
+        "max_length": max_length,
+        "remove_html": remove_html,
+    }
     (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 

@@ -108,7 +108,13 @@ def _save_model(
     experiment.engine.save_adapter(folder)
     validate_saved_tensors(folder, experiment.engine.adapter_state())
     experiment.tokenizer.save_pretrained(str(folder))
-    save_labels(folder, task.problem_type, task.label_names, inputs.config.data.max_length)
+    save_labels(
+        folder,
+        task.problem_type,
+        task.label_names,
+        inputs.config.data.max_length,
+        remove_html=inputs.config.data.validation_rules.remove_html,
+    )
     facts = {
         "base": inputs.source.name,
         "revision": inputs.source.revision,

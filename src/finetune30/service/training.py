@@ -10,15 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from finetune30.config import ExperimentConfig, TrainingConfig
+from finetune30.config import TrainingConfig
 from finetune30.config.loading import LoadedConfig
 from finetune30.errors import ConflictError
 from finetune30.service.execution import Execution, execute
+from finetune30.service.records import Records, open_records
 from finetune30.service.run_log import Console
 from finetune30.settings import Settings
 from finetune30.store.records import Run
-from finetune30.store.run_folder import RunFolder
-from finetune30.store.run_store import RunStore, open_store
 
 
 @dataclass(frozen=True)
@@ -43,33 +42,29 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
     if is_follower():
         follow_training(loaded)
         return FinishedRun("", loaded.config.experiment_name, Path(), {})
-    settings = settings_for(loaded.config, settings)
-    store = open_store(settings.resolved_database_url)
-    try:
-        run = store.create(loaded.config, kind="local", results_root=settings.results_folder)
-        return carry_out_locally(store, run, settings, loaded.explicit)
-    finally:
-        store.close()
+    with open_records(settings, configured_output_dir(loaded)) as records:
+        run = records.store.create(loaded.config, kind="local", results_root=records.results_root)
+        return carry_out_locally(records, run, settings, loaded.explicit)
 
 
-def carry_out_locally(store: RunStore, run: Run, settings: Settings, explicit: frozenset[str]) -> FinishedRun:
+def carry_out_locally(records: Records, run: Run, settings: Settings, explicit: frozenset[str]) -> FinishedRun:
     """Claim a QUEUED run of this process and carry it out."""
-    claim = store.claim(run.id, lease_seconds=settings.lease_seconds)
+    claim = records.store.claim(run.id, lease_seconds=settings.lease_seconds)
     if claim is None:
         raise ConflictError(f"run {run.id} is not to be had", f"see it with: ft30 runs show {run.id[:8]}")
-    folder = RunFolder(settings.results_folder / run.folder)
+    folder = records.folder(run)
     with _stop_on_signals() as stop_reason:
         published = execute(
-            Execution(store, claim, run, folder, settings, explicit, Console(), stop_reason),
+            Execution(records.store, claim, run, folder, settings, explicit, Console(), stop_reason),
         )
     return FinishedRun(run.id, run.name, folder.path, published.metrics)
 
 
-def settings_for(config: ExperimentConfig, settings: Settings) -> Settings:
-    """Return the settings with the results folder that the configuration names, when it names one."""
-    if config.training.output_dir == TrainingConfig().output_dir:
-        return settings
-    return settings.model_copy(update={"results_folder": Path(config.training.output_dir)})
+def configured_output_dir(loaded: LoadedConfig) -> str | None:
+    """Return the results folder that the configuration names; None when it was left alone, so that settings count."""
+    named = "training.output_dir" in loaded.explicit
+    output_dir = loaded.config.training.output_dir
+    return output_dir if named or output_dir != TrainingConfig().output_dir else None
 
 
 @contextmanager

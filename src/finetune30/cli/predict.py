@@ -1,0 +1,63 @@
+"""`ft30 predict`: answers of a finished run's model for texts from arguments, a file or standard input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from finetune30.service.predicting import Answer
+
+
+@click.command(
+    "predict",
+    epilog='Example: ft30 predict latest "a quiet, lovely film"   or   ft30 predict latest --file new.csv --json',
+)
+@click.argument("run")
+@click.argument("texts", nargs=-1)
+@click.option("--file", "file", type=click.Path(path_type=Path), help="CSV, TSV, JSON, JSONL, Parquet or plain text.")
+@click.option("--text_column", "--text-column", help="Column of the text; left out: detected.")
+@click.option("--text_pair_column", "--text-pair-column", help="Column of the second text.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the answers to this CSV, JSONL or Parquet file.")
+@click.option("--batch_size", "--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True)
+@click.option("--device", help="cuda, mps or cpu; left out: detected.")
+@click.option("--output_dir", "--output-dir", type=click.Path(path_type=Path), help="Folder of the runs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def command(
+    run: str,
+    texts: tuple[str, ...],
+    file: Path | None,
+    text_column: str | None,
+    text_pair_column: str | None,
+    output: Path | None,
+    batch_size: int,
+    device: str | None,
+    output_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Ask the model of RUN (id, folder, name or latest); without texts or a file, every line of standard input."""
+    from finetune30.service.predicting import Question, load_lines, load_questions, predict, save_answers
+    from finetune30.settings import load_settings
+
+    if file is not None:
+        questions = load_questions(file, text_column, text_pair_column)
+    else:
+        questions = [Question(text) for text in texts] if texts else load_lines(sys.stdin)
+    answers = predict(load_settings(), output_dir, run, questions, device=device, batch_size=batch_size)
+    if output is not None:
+        save_answers(output, answers)
+        click.echo(f"{len(answers)} answers: {output}")
+        return
+    for answer in answers:
+        click.echo(json.dumps(answer.as_dict(), ensure_ascii=False) if as_json else _line(answer))
+
+
+def _line(answer: Answer) -> str:
+    if answer.value is not None:
+        return f"{answer.value:.4f}\t{answer.text}"
+    labels = ", ".join(answer.labels) or "(none)"
+    return f"{labels}\t{max(answer.probabilities.values()):.4f}\t{answer.text}"
