@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "checkpoint-"
 _MANIFEST = "manifest.json"
+_ALWAYS_THERE = {"adapter.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,9 @@ def find_damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint folder, or None when every file matches the manifest."""
     try:
         listed = read_json(folder / _MANIFEST)["files"]
+        missing = sorted(_ALWAYS_THERE - listed.keys())
+        if missing:
+            return f"{', '.join(missing)} not in the manifest"
         for name, expected in listed.items():
             path = folder / name
             if not path.is_file():
@@ -143,7 +147,7 @@ def find_damage(folder: Path) -> str | None:
                 return f"{name} does not match its sha256"
     except FileNotFoundError:
         return "no manifest"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"unreadable manifest: {error}"
     return None
 

@@ -1,0 +1,126 @@
+"""The general engine: gradients, steps, states."""
+
+import numpy as np
+import pytest
+import torch
+
+from finetune30.data.batching import collate
+from support.rows import encoded_split
+
+NO_DROPOUT = {"lora_dropout": 0.0}
+
+
+def batch_of(split, rows):
+    return collate(split, np.asarray(rows), 0)
+
+
+def states_equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def evaluate_mode_gradient(engine, split, parts):
+    """Accumulate without the base model's own dropout, so that sums can be compared."""
+    engine._model.eval()
+    engine._model.train = lambda mode=True: engine._model
+    for part in parts:
+        engine.accumulate(batch_of(split, part), 1.0 / 6)
+    return {n: p.grad.clone() for n, p in engine._trainable.items() if p.grad is not None}
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(build_general):
+    split = encoded_split(6)
+    whole = evaluate_mode_gradient(build_general(lora=NO_DROPOUT), split, [[0, 1, 2, 3, 4, 5]])
+    parts = evaluate_mode_gradient(build_general(lora=NO_DROPOUT), split, [[0, 1, 2, 3], [4], [5]])
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["distilbert", "bert", "roberta", "llama"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_family_learns_in_both_precisions(build_general, family, precision):
+    split, engine = encoded_split(16), build_general(family, precision=precision, lora={"r": 4})
+    batch = batch_of(split, range(16))
+    losses = []
+    for _ in range(60):
+        losses.append(float(engine.accumulate(batch, 1 / 16)) / 16)
+        engine.step(0.05)
+    assert min(losses[-5:]) < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "classes"),
+    [("regression", 0), ("multi_label_classification", 3), ("single_label_classification", 5)],
+)
+def test_every_task_has_logits_of_its_shape_and_learns(build_general, problem_type, classes):
+    split = encoded_split(12, problem_type=problem_type, classes=classes)
+    engine = build_general(problem_type=problem_type, classes=classes)
+    batch = batch_of(split, range(12))
+    first = float(engine.accumulate(batch, 1 / 12))
+    for _ in range(20):
+        engine.step(0.02)
+        last = float(engine.accumulate(batch, 1 / 12))
+    assert engine.logits(batch).shape == (12, classes or 1)
+    assert last < first
+
+
+def test_logits_leave_the_random_streams_alone(build_general):
+    engine, split = build_general(), encoded_split(4)
+    before = engine.rng_state()
+    engine.logits(batch_of(split, range(4)))
+    after = engine.rng_state()
+    assert torch.equal(before["torch_cpu"], after["torch_cpu"])
+    assert before["python"] == after["python"]
+    assert before["numpy"] == after["numpy"]
+
+
+def test_states_restore_the_next_step_bit_for_bit(build_general):
+    split = encoded_split(8)
+    engine = build_general()
+    torch.manual_seed(3)
+    for _ in range(3):
+        engine.accumulate(batch_of(split, range(8)), 1 / 8)
+        engine.step(0.01)
+    saved = engine.adapter_state(), engine.optimizer_state(), engine.rng_state()
+    engine.accumulate(batch_of(split, range(8)), 1 / 8)
+    engine.step(0.01)
+
+    other = build_general(training={"seed": 99})
+    other.load_adapter_state(saved[0])
+    other.load_optimizer_state(saved[1])
+    other.load_rng_state(saved[2])
+    other.accumulate(batch_of(split, range(8)), 1 / 8)
+    other.step(0.01)
+    assert states_equal(engine.adapter_state(), other.adapter_state())
+    assert states_equal(engine.optimizer_state(), other.optimizer_state())
+
+
+def test_non_finite_gradient_leaves_weights_and_optimizer_untouched(build_general):
+    split, engine = encoded_split(4), build_general()
+    engine.accumulate(batch_of(split, range(4)), 1 / 4)
+    engine.step(0.01)
+    weights, optimizer = engine.adapter_state(), engine.optimizer_state()
+    engine.accumulate(batch_of(split, range(4)), float("inf"))
+    assert not torch.isfinite(engine.step(0.01))
+    assert states_equal(weights, engine.adapter_state())
+    assert states_equal(optimizer, engine.optimizer_state())
+
+
+def test_gradient_norm_is_clipped_before_the_step(build_general):
+    split = encoded_split(4)
+    engine = build_general(training={"max_grad_norm": 1e-3})
+    engine.accumulate(batch_of(split, range(4)), 1.0)
+    norm = engine.step(0.0)
+    assert float(norm) > 1e-3
+
+
+def test_adapter_state_has_peft_names_and_the_whole_head(build_general, tmp_path):
+    from safetensors.torch import load_file
+
+    engine = build_general("distilbert")
+    engine.save_adapter(tmp_path)
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    assert states_equal(saved, engine.adapter_state())
+    heads = {name.split(".")[2] for name in saved if "lora" not in name}
+    assert heads == {"classifier", "pre_classifier"}
+    assert not (tmp_path / "README.md").exists()

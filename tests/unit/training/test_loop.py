@@ -1,0 +1,159 @@
+"""The loop on a tiny model: order, records, stopping, resuming."""
+
+import math
+
+import pytest
+import torch
+
+from finetune30.config import TrainingConfig
+from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
+from finetune30.training.checkpoints import Checkpoints
+from finetune30.training.loop import train
+from support.rows import encoded_split
+
+NAMES = ("label0", "label1")
+IDENTITY = {"config": "same"}
+
+
+def settings(**changes):
+    values = {
+        "device": "cpu",
+        "precision": "fp32",
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 3,
+        "num_train_epochs": 3,
+        "logging_steps": 2,
+        "learning_rate": 0.01,
+        **changes,
+    }
+    return TrainingConfig(**values)
+
+
+def run(engine, config, hooks, checkpoints=None, start=None, rows=23):
+    train_split, evaluation_split = encoded_split(rows), encoded_split(9, seed=1)
+    return train(engine, train_split, evaluation_split, config, NAMES, hooks, checkpoints, start)
+
+
+def same_tensors(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_training_takes_every_row_once_an_epoch_and_reports(build_general, hooks):
+    config = settings()
+    result = run(build_general(), config, hooks)
+    assert result.progress.global_step == 3 * math.ceil(23 / 6)
+    assert result.progress.samples == 3 * 23
+    assert [r["step"] for r in hooks.records if r["type"] == "train"] == [2, 4, 6, 8, 10, 12]
+    assert [r["step"] for r in hooks.records if r["type"] == "eval"] == [4, 8, 12]
+    assert result.metrics["train_loss"] == pytest.approx(sum(hooks.losses) / len(hooks.losses))
+    assert result.evaluation_logits.shape == (9, 2)
+
+
+def test_max_steps_ends_the_training_and_plans_the_schedule(build_general, hooks):
+    result = run(build_general(), settings(max_steps=5), hooks)
+    assert result.progress.global_step == 5
+    assert hooks.records[-1]["step"] == 5
+    assert [r for r in hooks.records if r["type"] == "train"][-1]["learning_rate"] == pytest.approx(0.01 * (1 - 4 / 5))
+
+
+def test_evaluating_and_logging_more_often_does_not_change_the_weights(build_general, make_hooks):
+    quiet, busy = build_general(), build_general()
+    run(quiet, settings(eval_strategy="no", logging_steps=100), make_hooks())
+    run(busy, settings(eval_strategy="steps", eval_steps=1, logging_steps=1), make_hooks())
+    assert same_tensors(quiet.adapter_state(), busy.adapter_state())
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 11])
+def test_a_stopped_training_goes_on_bit_for_bit(build_general, make_hooks, tmp_path, stop_at):
+    config = settings(eval_strategy="steps", eval_steps=3)
+    whole, whole_hooks = build_general(), make_hooks()
+    expected = run(whole, config, whole_hooks)
+
+    first = make_hooks(stop_at=stop_at)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
+    with pytest.raises(CancelledError, match=f"stopped after step {stop_at} of 12"):
+        run(build_general(), config, first, checkpoints)
+    start = checkpoints.load_latest(pytest.fail)
+    assert start.step == stop_at
+
+    resumed, second = build_general(training={"seed": 1}), make_hooks()
+    torch.manual_seed(12345)  # whatever the streams hold, the checkpoint's states win
+    result = run(resumed, config, second, checkpoints, start)
+    assert same_tensors(resumed.adapter_state(), whole.adapter_state())
+    assert same_tensors(resumed.optimizer_state(), whole.optimizer_state())
+    kept = first.untimed()[: start.progress["records"]]
+    assert kept + second.untimed() == whole_hooks.untimed()
+    assert result.metrics == expected.metrics
+
+
+def test_early_stopping_ends_after_patience_evaluations_without_gain(build_general, hooks):
+    config = settings(
+        eval_strategy="steps",
+        eval_steps=1,
+        early_stopping_patience=2,
+        early_stopping_threshold=10.0,
+        num_train_epochs=9,
+    )
+    result = run(build_general(), config, hooks)
+    assert result.progress.stopped_early
+    assert result.progress.global_step == 3  # the first evaluation is the best, two more bring nothing
+
+
+def test_best_weights_are_published_when_asked_for(build_general, hooks):
+    config = settings(eval_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="eval_loss")
+    result = run(build_general(), config, hooks)
+    losses = {r["step"]: r["eval_loss"] for r in hooks.records if r["type"] == "eval"}
+    assert result.progress.best_step == min(losses, key=losses.get)
+    assert result.metrics["eval_loss"] == pytest.approx(min(losses.values()), abs=1e-7)
+
+
+def test_unknown_best_metric_is_a_config_error_that_lists_the_metrics(build_general, hooks):
+    with pytest.raises(ConfigError, match=r"eval_bleu.*allowed: eval_accuracy"):
+        run(build_general(), settings(metric_for_best_model="bleu"), hooks)
+
+
+def test_infinite_weight_stops_the_run_and_names_step_and_rows(build_general, hooks, tmp_path):
+    engine = build_general()
+    checkpoints = Checkpoints(tmp_path, IDENTITY, keep=2)
+
+    class PoisonAfterStepFour(type(hooks)):
+        def on_step(self, progress):
+            super().on_step(progress)
+            if progress.global_step == 4:
+                state = engine.adapter_state()
+                state[next(name for name in state if "classifier" in name)].fill_(float("nan"))
+                engine.load_adapter_state(state)
+
+    with pytest.raises(NonFiniteLossError, match=r"loss is nan at step 5; rows of the step: rows\.csv:\d+"):
+        run(engine, settings(eval_strategy="no", save_steps=2), PoisonAfterStepFour(), checkpoints)
+    good = [c for c in checkpoints._found(tmp_path) if c.name == "checkpoint-00000002"]
+    assert good
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(build_general, hooks):
+    engine = build_general()
+    accumulate, sizes = engine.accumulate, []
+
+    def scarce(batch, scale):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return accumulate(batch, scale)
+
+    engine.accumulate = scarce
+    config = settings(per_device_train_batch_size=6, gradient_accumulation_steps=1, num_train_epochs=1)
+    result = run(engine, config, hooks)
+    assert result.progress.micro_batch_size == 1 or result.progress.micro_batch_size == 3 // 2
+    assert result.progress.samples == 23
+    assert [r["event"] for r in hooks.records if r["type"] == "event"] == ["out_of_memory", "out_of_memory"]
+
+
+def test_out_of_memory_at_the_smallest_micro_batch_fails_with_advice(build_general, hooks):
+    engine = build_general()
+
+    def scarce(batch, scale):
+        raise torch.OutOfMemoryError("out of memory")
+
+    engine.accumulate = scarce
+    with pytest.raises(OutOfMemoryError, match="micro-batch 1"):
+        run(engine, settings(), hooks)

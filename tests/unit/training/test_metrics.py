@@ -1,0 +1,52 @@
+"""Metrics against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from finetune30.training.metrics import compute_metrics, default_metric, is_greater_better, probabilities
+
+
+def test_single_label_metrics_match_the_confusion_matrix():
+    logits = np.asarray([[2, 0], [0, 2], [0, 2], [3, 1]], dtype=np.float32)
+    metrics = compute_metrics(logits, np.asarray([0, 1, 0, 1]), "single_label_classification", ("no", "yes"))
+    assert metrics["accuracy"] == 0.5
+    assert metrics["confusion_matrix"] == [[1, 1], [1, 1]]
+    assert metrics["f1"] == metrics["precision"] == metrics["recall"] == 0.5
+
+
+def test_macro_f1_counts_a_class_that_was_never_predicted_as_zero():
+    logits = np.asarray([[1, 0]] * 4, dtype=np.float32)
+    metrics = compute_metrics(logits, np.asarray([0, 0, 0, 1]), "single_label_classification", ("a", "b"))
+    assert metrics["f1"] == pytest.approx((2 * 0.75 / 1.75 + 0) / 2)
+
+
+def test_multi_label_metrics_name_every_label():
+    logits = np.asarray([[1, -1], [1, 1]], dtype=np.float32)
+    metrics = compute_metrics(logits, np.asarray([[1, 0], [1, 0]]), "multi_label_classification", ("a", "b"))
+    assert metrics["accuracy"] == 0.5
+    assert metrics["per_label"]["a"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 2}
+    assert metrics["per_label"]["b"]["f1"] == 0.0
+
+
+def test_regression_metrics_and_undefined_correlation():
+    labels = np.asarray([1.0, 2.0, 3.0])
+    metrics = compute_metrics(np.asarray([[2.0], [3.0], [4.0]], dtype=np.float32), labels, "regression", ())
+    assert metrics["mse"] == 1.0
+    assert metrics["mae"] == 1.0
+    assert metrics["pearson"] == pytest.approx(1.0)
+    flat = compute_metrics(np.ones((3, 1), dtype=np.float32), labels, "regression", ())
+    assert flat["pearson"] is None
+    assert flat["spearman"] is None
+
+
+def test_probabilities_sum_to_one_and_survive_large_logits():
+    shares = probabilities(np.asarray([[1000.0, 0.0, -1000.0]], dtype=np.float32), "single_label_classification")
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares[0, 0] == pytest.approx(1.0)
+
+
+def test_direction_and_default_metric_by_task():
+    assert default_metric("regression") == "eval_mse"
+    assert not is_greater_better("eval_mse")
+    assert is_greater_better("eval_accuracy")
+    assert not is_greater_better("eval_loss")
