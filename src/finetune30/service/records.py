@@ -93,7 +93,7 @@ def build_filter(
     limit: int = 50,
     cursor: str | None = None,
 ) -> RunFilter:
-    """Return the filter for words as people write them.
+    """Return the filter for words as people write them; it lists runs without their configurations.
 
     Dates are ISO 8601, UTC where no offset is given; a date alone means from its beginning, as `end_date` to its end.
     `max_runtime` is in seconds. Raises UsageError.
@@ -115,6 +115,7 @@ def build_filter(
         descending=descending,
         limit=limit,
         cursor=cursor,
+        with_config=False,
     )
 
 

@@ -135,7 +135,7 @@ class RunFilter:
 
     `name` is matched without case, every word of it anywhere in the name. `min_accuracy` (0-1) and
     `max_runtime_seconds` keep only runs that have the value. Dates are aware datetimes, `start_date`
-    inclusive, `end_date` exclusive.
+    inclusive, `end_date` exclusive. Without `with_config` the runs come with an empty configuration, in less time.
     """
 
     name: str | None = None
@@ -148,6 +148,7 @@ class RunFilter:
     descending: bool = True
     limit: int = 50
     cursor: str | None = None
+    with_config: bool = True
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ LISTING_INDEXES = (
     _listing_index("ix_runs_by_accuracy", "eval_accuracy"),
     _listing_index("ix_runs_by_status", "status"),
 )
+Index("ix_runs_totals", runs.c.status, runs.c.eval_accuracy, runs.c.train_runtime)
 Index("ix_runs_name", runs.c.name, runs.c.created_at)
 Index("ix_runs_queue", runs.c.status, runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
 

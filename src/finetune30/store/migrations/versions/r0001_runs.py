@@ -78,6 +78,7 @@ def _create_runs() -> None:
     orders = {"created": (), "name": ("name_key",), "runtime": ("train_runtime",), "accuracy": ("eval_accuracy",)}
     for name, keys in {**orders, "status": ("status",)}.items():
         op.create_index(f"ix_runs_by_{name}", "runs", list(dict.fromkeys((*keys, *_LISTED))))
+    op.create_index("ix_runs_totals", "runs", ["status", "eval_accuracy", "train_runtime"])
     op.create_index("ix_runs_name", "runs", ["name", "created_at"])
     op.create_index("ix_runs_queue", "runs", ["status", sa.text("priority DESC"), "queued_at", "id"])
 

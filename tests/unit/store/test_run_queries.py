@@ -1,0 +1,203 @@
+"""Listing: filters, orders, pages, totals."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finetune30.errors import ConflictError, UsageError
+from finetune30.store import RunFilter, RunStatus
+from finetune30.store.queries import name_key
+
+OWNER = "elsewhere:boot:1:1"
+
+
+def finish(lab, name: str, accuracy: float | None, runtime: float | None) -> str:
+    claim = lab.store.claim(lab.create(name).id, owner=OWNER, lease_seconds=60)
+    lab.store.succeed(claim, {"eval_accuracy": accuracy, "train_runtime": runtime}, "f" * 64)
+    return claim.run_id
+
+
+@pytest.fixture
+def many(lab):
+    """Runs with equal values, missing values and equal moments of creation."""
+    for number in range(23):
+        accuracy = None if number % 5 == 0 else (number % 4) / 4
+        finish(lab, f"run {'AaBbé'[number % 5]}{number % 3}", accuracy, None if number % 7 == 0 else number % 6 + 0.5)
+        if number % 3:
+            lab.clock.advance(3600)
+    lab.create("Waiting")
+    return lab
+
+
+SORTS = ("created_at", "name", "train_runtime", "eval_accuracy")
+
+
+def sort_value(run, key: str):
+    return name_key(run.name) if key == "name" else getattr(run, key)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("sort_by", SORTS)
+def test_pages_together_are_the_whole_listing_in_order(many, sort_by, descending):
+    wanted = RunFilter(sort_by=sort_by, descending=descending, limit=1000)
+    whole = many.store.find(wanted)
+    assert len({run.id for run in whole}) == 24
+    values = [sort_value(run, sort_by) for run in whole]
+    with_value = [value for value in values if value is not None]
+    assert values == with_value + [None] * (24 - len(with_value))
+    assert with_value == sorted(with_value, reverse=descending)
+    for limit in (1, 4, 7, 24):
+        seen, cursor = [], None
+        while True:
+            page = many.store.find_page(
+                RunFilter(sort_by=sort_by, descending=descending, limit=limit, cursor=cursor, with_config=False)
+            )
+            seen += [run.id for run in page.runs]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            assert len(page.runs) == limit
+        assert seen == [run.id for run in whole]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.builds(
+        RunFilter,
+        name=st.none() | st.sampled_from(["RUN", "a1", "é", "1 run", "%", "_", "nothing"]),
+        statuses=st.frozensets(st.sampled_from(list(RunStatus)), max_size=2),
+        min_accuracy=st.none() | st.sampled_from([0.0, 0.25, 0.6]),
+        max_runtime_seconds=st.none() | st.sampled_from([0.1, 2.5, 9.0]),
+        start_date=st.none() | st.sampled_from([2, 5]),
+        end_date=st.none() | st.sampled_from([4, 9]),
+        sort_by=st.sampled_from(SORTS),
+        descending=st.booleans(),
+        limit=st.just(100),
+    )
+)
+def test_filter_keeps_what_a_plain_reading_of_it_keeps(many, wanted):
+    first = min(run.created_at for run in many.store.find(RunFilter()))
+    moments = {
+        key: None if hours is None else first + timedelta(hours=hours)
+        for key, hours in (("start_date", wanted.start_date), ("end_date", wanted.end_date))
+    }
+    wanted = RunFilter(**{**vars(wanted), **moments})
+
+    def known(value: float | None, otherwise: float) -> float:
+        return otherwise if value is None else value
+
+    def keeps(run) -> bool:
+        return (
+            all(word in name_key(run.name) for word in name_key(wanted.name or "").split())
+            and (not wanted.statuses or run.status in wanted.statuses)
+            and (wanted.min_accuracy is None or known(run.eval_accuracy, -1) >= wanted.min_accuracy)
+            and (wanted.max_runtime_seconds is None or known(run.train_runtime, 1e9) <= wanted.max_runtime_seconds)
+            and (wanted.start_date is None or run.created_at >= wanted.start_date)
+            and (wanted.end_date is None or run.created_at < wanted.end_date)
+        )
+
+    expected = {run.id for run in many.store.find(RunFilter(limit=1000)) if keeps(run)}
+    assert {run.id for run in many.store.find(wanted)} == expected
+    assert many.store.count(wanted) == len(expected)
+
+
+def test_min_accuracy_zero_keeps_a_run_with_accuracy_zero(lab):
+    run_id = finish(lab, "poor", 0.0, 1.0)
+    finish(lab, "none", None, 1.0)
+    assert [run.id for run in lab.store.find(RunFilter(min_accuracy=0.0))] == [run_id]
+
+
+def test_cursor_of_another_order_is_refused(many):
+    cursor = many.store.find_page(RunFilter(limit=2)).next_cursor
+    for wrong in (
+        RunFilter(cursor=cursor, sort_by="name"),
+        RunFilter(cursor=cursor, descending=False),
+        RunFilter(cursor="é"),
+        RunFilter(cursor="AAAA"),
+        RunFilter(cursor="e30"),
+        RunFilter(cursor="W10"),
+    ):
+        with pytest.raises(UsageError, match="the cursor"):
+            many.store.find_page(wrong)
+
+
+@given(st.text(max_size=40) | st.binary(max_size=40).map(lambda content: base64.urlsafe_b64encode(content).decode()))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_cursor_from_nowhere_never_breaks_the_listing(lab, cursor):
+    for sort_by in SORTS:
+        if cursor:
+            with pytest.raises(UsageError, match="the cursor"):
+                lab.store.find_page(RunFilter(cursor=cursor, sort_by=sort_by))
+
+
+def test_new_runs_do_not_disturb_a_listing_under_way(many):
+    first = many.store.find_page(RunFilter(limit=5))
+    many.clock.advance(1)
+    newcomer = many.create("newcomer")
+    rest = many.store.find(RunFilter(limit=100, cursor=first.next_cursor))
+    assert newcomer.id not in [run.id for run in rest]
+    assert len(first.runs) + len(rest) == 24
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_limit_out_of_range_is_refused(lab, limit):
+    with pytest.raises(UsageError, match=f"limit {limit} is out of range"):
+        lab.store.find(RunFilter(limit=limit))
+
+
+def test_stats_count_states_and_days(lab):
+    for accuracy, runtime in ((0.5, 10.0), (0.75, 30.0), (None, None)):
+        finish(lab, "done", accuracy, runtime)
+    best = lab.store.find(RunFilter(min_accuracy=0.75))[0].id
+    lab.clock.advance(2 * 86400)
+    failed = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    lab.store.fail(failed, {"error": "data_error", "message": "", "remedy": ""})
+    stats = lab.store.stats()
+    assert stats.by_status == {"QUEUED": 0, "RUNNING": 0, "SUCCEEDED": 3, "FAILED": 1, "CANCELLED": 0}
+    assert (stats.total, stats.mean_accuracy, stats.best_accuracy, stats.best_run_id) == (4, 0.625, 0.75, best)
+    assert (stats.mean_runtime_seconds, stats.total_runtime_seconds) == (20.0, 40.0)
+    assert len(stats.last_30_days) == 30
+    assert {day: count for day, count in stats.last_30_days.items() if count} == {"2026-01-02": 3, "2026-01-04": 1}
+
+
+def test_stats_of_an_empty_store(lab):
+    stats = lab.store.stats()
+    assert (stats.total, stats.mean_accuracy, stats.best_run_id, stats.total_runtime_seconds) == (0, None, None, 0.0)
+
+
+def test_prefix_of_several_runs_is_ambiguous(lab):
+    ids = [lab.create().id for _ in range(17)]
+    shared = next(first for first in "0123456789abcdef" if sum(run_id[0] == first for run_id in ids) > 1)
+    with pytest.raises(ConflictError, match="fits several runs"):
+        lab.store.get(shared)
+
+
+def test_queue_goes_by_priority_then_by_waiting_time(lab):
+    runs = []
+    for priority in (0, 5, 0, 5):
+        runs.append(lab.create(priority=priority).id)
+        lab.clock.advance(1)
+    lab.create("local", kind="local")
+    order = [runs[1], runs[3], runs[0], runs[2]]
+    assert [run.id for run in lab.store.queue()] == order
+    assert [lab.store.queue_position(run_id) for run_id in order] == [1, 2, 3, 4]
+    lab.store.mark_published(order[:2])
+    lab.clock.advance(60)
+    assert [run.id for run in lab.store.queue(unpublished_since=lab.clock.moment - timedelta(seconds=90))] == order[2:]
+    assert [run.id for run in lab.store.queue(unpublished_since=lab.clock.moment)] == order
+    lab.store.claim(order[0], owner=OWNER, lease_seconds=60)
+    assert lab.store.queue_position(order[0]) is None
+    assert lab.store.queue_position(order[1]) == 1
+
+
+def test_events_go_on_after_a_number(lab):
+    run_id = finish(lab, "done", 0.5, 1.0)
+    events = lab.store.events(run_id)
+    assert [event.kind for event in events] == ["created", "claimed", "succeeded"]
+    assert lab.store.events(run_id, after=events[0].number) == events[1:]
+    assert lab.store.events(run_id, limit=1) == events[:1]
