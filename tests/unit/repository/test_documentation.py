@@ -14,7 +14,7 @@ from finetune30.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[3]
 README, README_ZH = ROOT / "README.md", ROOT / "README.zh-TW.md"
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, README_ZH, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PRESETS = sorted((ROOT / "config").glob("*.yaml"))
 END_OF_COMMAND = {"|", "||", "&&", ";", ">", ">>", "2>", "<", "&"}
 
