@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-import numpy as np
 import polars as pl
 
 _CHUNK_ROWS = 100_000
@@ -15,14 +14,15 @@ _CHUNK_ROWS = 100_000
 def digest_rows(names: Iterable[str], *frames: pl.DataFrame) -> str:
     """Return the sha256 (64 hex) over label names and, frame by frame, texts, second texts and labels, in order.
 
+    Frames have String columns text, text_pair and label.
+
     Lengths are hashed beside the bytes, so that no two different sets of rows give the same stream of bytes.
     """
     hasher = hashlib.sha256(json.dumps(list(names), ensure_ascii=False).encode())
     for frame in frames:
         hasher.update(f"\n{frame.height}\n".encode())
-        for column in ("text", "text_pair"):
+        for column in ("text", "text_pair", "label"):
             _hash_texts(hasher, frame[column])
-        _hash_labels(hasher, frame["label"])
     return hasher.hexdigest()
 
 
@@ -31,12 +31,3 @@ def _hash_texts(hasher: hashlib._Hash, texts: pl.Series) -> None:
     hasher.update(lengths.astype("<i8").tobytes())
     for start in range(0, len(texts), _CHUNK_ROWS):
         hasher.update("".join(texts[start : start + _CHUNK_ROWS].drop_nulls().to_list()).encode())
-
-
-def _hash_labels(hasher: hashlib._Hash, labels: pl.Series) -> None:
-    if labels.dtype == pl.String:
-        _hash_texts(hasher, labels)
-    elif labels.dtype.is_nested():
-        hasher.update(np.array(labels.to_list(), dtype="<i1").tobytes())
-    else:
-        hasher.update(labels.to_numpy().astype("<f8" if labels.dtype.is_float() else "<i8").tobytes())

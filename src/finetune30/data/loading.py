@@ -64,7 +64,7 @@ def load_rows(
 
 
 def _build_rows(tables: list[SourceTable], train_count: int, columns: Columns) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    declared = tables[0].label_names.get(columns.label, ())
+    declared = tables[0].label_names.get(columns.label, ()) or tables[0].label_order
     chosen = (("text_column", columns.text), ("text_pair_column", columns.pair), ("label_column", columns.label))
     parts = []
     for index, table in enumerate(tables):

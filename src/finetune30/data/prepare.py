@@ -12,7 +12,6 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.columns import Columns
-from finetune30.data.digests import digest_rows
 from finetune30.data.labels import LabelPlan, encode_labels, label_summary, plan_labels
 from finetune30.data.ledger import build_ledger, describe_ledger
 from finetune30.data.loading import load_rows
@@ -21,6 +20,8 @@ from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.gate import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
 from finetune30.data.validation.validate import Validation, validate_rows
+from finetune30.data.versions.manifest import Manifest
+from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
 
 #: Above this ratio of the largest to the smallest class a set counts as imbalanced.
@@ -35,6 +36,7 @@ class PreparedData:
     (String or null) and label (Int64 class id; Float64 for regression; List(Int8) multi-hot for multi-label).
     `label_names`: index = class id, `()` for regression. `digest`: sha256 over both splits, order-sensitive.
     `ledger`, `report`, `source`: JSON trees. `quarantine`: the rows set aside, with their cells as read and why.
+    `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version.
     """
 
     train: pl.DataFrame
@@ -46,6 +48,8 @@ class PreparedData:
     report: dict[str, Any]
     source: dict[str, Any]
     quarantine: pl.DataFrame
+    version_rows: dict[str, pl.DataFrame]
+    recipe: tuple[dict[str, Any], ...]
 
 
 def prepare_data(
@@ -62,7 +66,8 @@ def prepare_data(
     Raises DataError (labels disagree with `num_labels`, no rows left …), DataFileError (a fault at a place) and
     HubUnavailableError.
     """
-    loaded = load_rows(config, log, problem_type=problem_type, num_labels=num_labels)
+    load_version = None if data_folder is None else VersionStore(data_folder).load_tables
+    loaded = load_rows(config, log, problem_type=problem_type, num_labels=num_labels, load_version=load_version)
     validation = validate_rows(loaded, config, expected_labels=num_labels)
     for line in describe_findings(validation.findings, examples=1):
         log(f"data: {line}")
@@ -72,12 +77,39 @@ def prepare_data(
     ledger = build_ledger(rows)
     for line in describe_ledger(ledger):
         log(f"data: {line}")
-    train, evaluation = (_take(rows, split) for split in ("train", "evaluation"))
-    digest = digest_rows(plan.names, train, evaluation)
+    used = {split: _take(rows, split) for split in SPLITS}
+    train, evaluation = (used[split].drop("label_text") for split in SPLITS)
+    version_rows = {split: _version_rows(frame) for split, frame in used.items()}
+    digest = digest_version(plan.names, version_rows)
     report = _build_report(train, evaluation, plan, validation, gate, loaded.columns) | {"ledger": ledger}
     return PreparedData(
-        train, evaluation, plan.problem_type, plan.names, digest, ledger, report, loaded.source, gate.quarantine
+        train,
+        evaluation,
+        plan.problem_type,
+        plan.names,
+        digest,
+        ledger,
+        report,
+        loaded.source,
+        gate.quarantine,
+        version_rows,
+        validation.recipe,
     )
+
+
+def record_version(prepared: PreparedData, store: VersionStore, note: str = "") -> Manifest:
+    """Store the rows of a training as a dataset version (its digest is `prepared.digest`) and return its manifest."""
+    manifest, _ = store.create(
+        prepared.version_rows,
+        label_names=prepared.label_names,
+        problem_type=prepared.problem_type,
+        source=prepared.source,
+        recipe=prepared.recipe,
+        statistics={key: prepared.report[key] for key in ("total_samples", "label_counts", "imbalance_ratio")},
+        parent=next((file["version"] for file in prepared.source["files"] if "version" in file), None),
+        note=note,
+    )
+    return manifest
 
 
 def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int) -> pl.DataFrame:
@@ -110,7 +142,12 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int) -> pl.DataFra
 
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
     wanted = (pl.col("split") == split) & pl.col("reason").is_null()
-    return rows.filter(wanted).select("row_id", "text", "text_pair", "label").rechunk()
+    return rows.filter(wanted).select("row_id", "text", "text_pair", "label", "label_text").rechunk()
+
+
+def _version_rows(used: pl.DataFrame) -> pl.DataFrame:
+    """Return rows as a version stores them: label as text, and where the row came from."""
+    return used.select("text", "text_pair", pl.col("label_text").alias("label"), pl.col("row_id").alias("origin"))
 
 
 def _require_rows(rows: pl.DataFrame, count: int, split: str, least: int) -> None:

@@ -1,0 +1,279 @@
+"""The folder of versions.
+
+    <data folder>/
+    ├── chunks/<2 hex>/<digest>.parquet   rows, named by their content: versions share what they have in common
+    ├── versions/<digest>.json            manifest, written last: a version is there whole or not at all
+    ├── tags/<tag>                        the digest a tag points at
+    └── .lock                             shared by creators, exclusive for gc
+
+Writers race without harm: a piece or manifest that is already there is the same one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from finetune30.data.digests import digest_rows
+from finetune30.data.sources.parquet import number_rows
+from finetune30.data.sources.table import SourceTable
+from finetune30.data.versions.chunks import cut_into_chunks, digest_chunk
+from finetune30.data.versions.manifest import DIGEST, ROW_COLUMNS, TAG, Chunk, Manifest, VersionIndex, load_manifest
+from finetune30.data.writing import write_atomic, write_text_atomic
+from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
+
+#: Splits in the order in which they are hashed.
+SPLITS = ("train", "evaluation")
+
+
+def utc_now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+class VersionStore:
+    """Versions under one data folder; the folder is made by the first write."""
+
+    def __init__(
+        self, folder: Path, index: VersionIndex | None = None, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.folder, self._index, self._clock = folder, index, clock
+
+    def create(
+        self,
+        splits: Mapping[str, pl.DataFrame],
+        *,
+        label_names: Sequence[str],
+        problem_type: str,
+        source: dict[str, Any],
+        recipe: Sequence[dict[str, Any]] = (),
+        statistics: dict[str, Any] | None = None,
+        parent: str | None = None,
+        note: str = "",
+    ) -> tuple[Manifest, bool]:
+        """Store rows (columns text, text_pair, label, origin by split) and return the manifest and whether it is new.
+
+        Rows that are stored already are the version that holds them: its manifest is returned unchanged.
+        """
+        digest = digest_version(label_names, splits)
+        with self._lock(exclusive=False):
+            if not self._manifest_path(digest).exists():
+                chunks = {split: tuple(self._save_chunks(splits[split])) for split in SPLITS if split in splits}
+                manifest = Manifest(
+                    digest,
+                    self._clock(),
+                    problem_type,
+                    tuple(label_names),
+                    chunks,
+                    source,
+                    tuple(recipe),
+                    statistics or {},
+                    parent if parent != digest else None,
+                    note,
+                )
+                created = _create_file(self._manifest_path(digest), manifest.dump())
+            else:
+                created = False
+        manifest = self.get(digest)
+        if self._index is not None:
+            self._index.record(manifest)
+        return manifest, created
+
+    def get(self, name: str) -> Manifest:
+        """Return the manifest of a digest, a unique beginning of one, or a tag. Raises NotFoundError."""
+        digest = self.resolve(name)
+        return load_manifest(self._manifest_path(digest).read_text(encoding="utf-8"), name)
+
+    def resolve(self, name: str) -> str:
+        """Return the digest that a digest, a unique beginning (4 digits or more) or a tag stands for."""
+        if DIGEST.match(name) and self._manifest_path(name).exists():
+            return name
+        tagged = self.tags().get(name)
+        if tagged is not None:
+            return tagged
+        near = [digest for digest in self._digests() if len(name) >= 4 and digest.startswith(name)]
+        if len(near) == 1:
+            return near[0]
+        if near:
+            raise UsageError(f"{len(near)} versions begin with {name!r}", "write more digits of the digest")
+        raise NotFoundError(f"there is no dataset version {name!r}", "list them with: ft30 data versions list")
+
+    def list_all(self) -> list[Manifest]:
+        """Return all manifests, newest first."""
+        found = [self.get(digest) for digest in self._digests()]
+        return sorted(found, key=lambda manifest: (manifest.created_at, manifest.digest), reverse=True)
+
+    def load_rows(self, manifest: Manifest, split: str) -> pl.DataFrame:
+        """Return the rows of a split (columns text, text_pair, label, origin). Raises StorageError for a lost piece."""
+        frames = [self._load_chunk(chunk) for chunk in manifest.chunks.get(split, ())]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(ROW_COLUMNS, pl.String))
+
+    def load_tables(self, name: str) -> dict[str, list[SourceTable]]:
+        """Return a version as tables for training, under the splits train and validation."""
+        manifest = self.get(name)
+        tables: dict[str, list[SourceTable]] = {}
+        for split, called in (("train", "train"), ("evaluation", "validation")):
+            if not manifest.rows.get(split):
+                continue
+            rows = self.load_rows(manifest, split).drop("origin")
+            if rows["text_pair"].null_count() == rows.height:
+                rows = rows.drop("text_pair")
+            table = SourceTable(
+                f"version:{manifest.short}/{called}",
+                "version",
+                number_rows(rows),
+                label_order=manifest.label_names,
+                facts={"version": manifest.digest},
+            )
+            tables[called] = [table]
+        return tables
+
+    def tags(self) -> dict[str, str]:
+        """Return every tag with the digest it points at."""
+        folder = self.folder / "tags"
+        if not folder.is_dir():
+            return {}
+        paths = sorted(path for path in folder.iterdir() if TAG.match(path.name))
+        return {path.name: path.read_text(encoding="utf-8").strip() for path in paths}
+
+    def tag(self, tag: str, name: str, *, move: bool = False) -> Manifest:
+        """Let `tag` point at a version. Raises ConflictError where it points elsewhere and `move` is false."""
+        if not TAG.match(tag) or DIGEST.match(tag):
+            raise UsageError(f"{tag!r} is no tag", "use letters, digits, dots, dashes and underscores, at most 80")
+        manifest = self.get(name)
+        present = self.tags().get(tag)
+        if present not in (None, manifest.digest) and not move:
+            raise ConflictError(f"the tag {tag!r} points at version {str(present)[:12]}", "move it with: --move")
+        write_text_atomic(self.folder / "tags" / tag, manifest.digest + "\n")
+        if self._index is not None:
+            self._index.record_tag(tag, manifest.digest)
+        return manifest
+
+    def untag(self, tag: str) -> None:
+        """Remove a tag. Raises NotFoundError."""
+        if tag not in self.tags():
+            raise NotFoundError(f"there is no tag {tag!r}", "list them with: ft30 data versions list")
+        (self.folder / "tags" / tag).unlink()
+        if self._index is not None:
+            self._index.record_tag(tag, None)
+
+    def verify(self, name: str) -> list[str]:
+        """Hash every row of a version again; return what is wrong (nothing: all is well)."""
+        manifest = self.get(name)
+        faults: list[str] = []
+        splits: dict[str, pl.DataFrame] = {}
+        for split, chunks in manifest.chunks.items():
+            frames = []
+            for chunk in chunks:
+                try:
+                    frame = self._load_chunk(chunk)
+                except StorageError as error:
+                    faults.append(error.message)
+                    continue
+                if digest_chunk(frame) != chunk.digest:
+                    faults.append(f"{split}: piece {chunk.digest[:12]} holds other rows than it did")
+                frames.append(frame)
+            splits[split] = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(ROW_COLUMNS, pl.String))
+        if not faults and digest_version(manifest.label_names, splits) != manifest.digest:
+            faults.append("the manifest does not belong to these rows")
+        return faults
+
+    def collect_garbage(self, *, keep_days: float, dry_run: bool) -> dict[str, list[str]]:
+        """Remove versions that no run, tag or kept version refers to and pieces that belong to no version.
+
+        Only versions older than `keep_days` go. Returns the digests of `versions` and `chunks` removed (or, in a dry
+        run, that would be), and left-over temporary `files`. Raises StorageError where no index says what runs need.
+        """
+        if self._index is None:
+            raise StorageError("without the database nobody knows which versions runs need", "give --database")
+        with self._lock(exclusive=True):
+            manifests = {manifest.digest: manifest for manifest in self.list_all()}
+            kept = self._needed(manifests, self._index.referenced(), keep_days)
+            gone = sorted(manifests.keys() - kept)
+            used = {chunk.digest for digest in kept for chunks in manifests[digest].chunks.values() for chunk in chunks}
+            loose = sorted(path for path in self.folder.glob("chunks/*/*.parquet") if path.stem not in used)
+            leftovers = sorted(path for path in self.folder.rglob(".*.tmp") if path.is_file())
+            if not dry_run:
+                for digest in gone:  # manifests first: a version without its pieces must never be seen
+                    self._manifest_path(digest).unlink()
+                    self._index.remove(digest)
+                for path in [*loose, *leftovers]:
+                    path.unlink()
+        return {
+            "versions": gone,
+            "chunks": [path.stem for path in loose],
+            "files": [str(path.relative_to(self.folder)) for path in leftovers],
+        }
+
+    def _needed(self, manifests: Mapping[str, Manifest], referenced: frozenset[str], keep_days: float) -> set[str]:
+        now = self._clock()
+        young = {m.digest for m in manifests.values() if (now - m.created_at).total_seconds() < keep_days * 86_400}
+        return (young | referenced | set(self.tags().values())) & manifests.keys()
+
+    def _save_chunks(self, rows: pl.DataFrame) -> Iterator[Chunk]:
+        for frame in cut_into_chunks(rows.select(ROW_COLUMNS)):
+            digest = digest_chunk(frame)
+            path = self._chunk_path(digest)
+            if not path.exists():
+                write_atomic(path, frame.write_parquet)
+            yield Chunk(digest, frame.height, path.stat().st_size)
+
+    def _load_chunk(self, chunk: Chunk) -> pl.DataFrame:
+        try:
+            return pl.read_parquet(self._chunk_path(chunk.digest))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            message = f"piece {chunk.digest[:12]} with {chunk.rows} rows is missing or cannot be read"
+            raise StorageError(message, "restore chunks/ from a backup, or create the version again") from error
+
+    def _digests(self) -> list[str]:
+        folder = self.folder / "versions"
+        return sorted(path.stem for path in folder.glob("*.json") if DIGEST.match(path.stem))
+
+    def _manifest_path(self, digest: str) -> Path:
+        return self.folder / "versions" / f"{digest}.json"
+
+    def _chunk_path(self, digest: str) -> Path:
+        return self.folder / "chunks" / digest[:2] / f"{digest}.parquet"
+
+    @contextmanager
+    def _lock(self, *, exclusive: bool) -> Iterator[None]:
+        """Hold the folder's lock: creators share it, gc has it alone."""
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            yield
+
+
+def digest_version(label_names: Sequence[str], splits: Mapping[str, pl.DataFrame]) -> str:
+    """Return the digest of rows by split: texts, second texts and labels in order, and the order of the classes."""
+    empty = pl.DataFrame(schema=dict.fromkeys(ROW_COLUMNS, pl.String))
+    return digest_rows(label_names, *(splits.get(split, empty) for split in SPLITS))
+
+
+def _create_file(path: Path, text: str) -> bool:
+    """Write a file that must not replace another; return False where it is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        temporary.unlink()
