@@ -9,11 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from finetune30 import failpoints
+
 _CHUNK_BYTES = 1 << 20
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file atomically and durably; the old content survives any failure before that."""
+    failpoints.reach(failpoints.DISK_WRITE)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -30,8 +33,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Replace a JSON file atomically; NaN is refused, since it is not JSON."""
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, encode_json(content))
+
+
+def encode_json(content: Any) -> bytes:
+    """Return the bytes of a JSON file, UTF-8 and indented. Raises ValueError for NaN and infinity."""
+    return (json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode("utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -23,6 +23,7 @@ GROUPS = ("Train", "Runs", "Data", "Services", "Setup")
 COMMANDS: dict[str, Entry] = {
     "train": Entry("finetune30.cli.train:command", "Train", "Train a model and record the run."),
     "predict": Entry("finetune30.cli.predict:command", "Train", "Ask a finished run's model."),
+    "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, cancel and delete runs."),
     "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
 }

@@ -254,6 +254,11 @@ class TrainingConfig(_Section):
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )
+    start_adapter: str | None = Field(
+        None,
+        max_length=1000,
+        description="Folder of a saved adapter whose weights the training starts from; null: a new adapter.",
+    )
     seed: int = Field(42, ge=0, le=2**32 - 1, description="Seed of data order, sampling, dropout and initial weights.")
     logging_steps: int = Field(10, ge=1, le=MAX_STEPS, description="Optimizer steps between progress lines.")
     save_steps: int | None = Field(

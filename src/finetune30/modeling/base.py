@@ -38,6 +38,14 @@ class BaseSource:
         loaded: dict[str, Any] = json.loads((self.folder / file).read_text(encoding="utf-8"))
         return loaded
 
+    def files_digest(self) -> str:
+        """Return what identifies configuration and tokenizer: sha256 over every other file that is read."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in (".json", ".txt", ".model") and path.is_file():
+                digest.update(f"{path.name}:{file_digest(path)}\n".encode())
+        return digest.hexdigest()
+
     def weights_digest(self) -> str:
         """Return what identifies the weights: sha256 over the sha256 of every safetensors file, in order of name."""
         digest = hashlib.sha256()

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import config_digest, dump_config
-from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError
+from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
 from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
+from finetune30.service.identity import build_identity, judge_of_plans
 from finetune30.service.publication import stage_result
 from finetune30.service.run_log import Console, RunLog
+from finetune30.service.warm_start import load_start_adapter
 from finetune30.settings import Settings
-from finetune30.store.files import encode_json
+from finetune30.store.files import disk_errors, encode_json
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.records import Claim, Run
 from finetune30.store.run_folder import AttemptFolder, Published, RunFolder
@@ -26,7 +29,7 @@ from finetune30.store.run_store import RunStore
 
 if TYPE_CHECKING:
     from finetune30.training.checkpoints import Checkpoint, Checkpoints
-    from finetune30.training.loop import Progress
+    from finetune30.training.progress import Progress
 
 StopReason = Callable[[], str | None]
 
@@ -59,9 +62,10 @@ def execute(execution: Execution) -> Published:
         try:
             with keeper:
                 published = attempt.adopt() or _train_and_publish(execution, attempt, keeper, log)
+            failpoints.reach("publish.before_row")
             store.succeed(claim, published.metrics, published.manifest_sha256)
         except BaseException as error:
-            _record_end(execution, error, log)
+            _record_end_or_say_why_not(execution, error, log)
             raise
         log.line(f"SUCCEEDED: {execution.folder.path}")
     execution.folder.prune()
@@ -96,7 +100,10 @@ def _train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Lea
     finally:
         if execution.console:
             execution.console.close()
-    facts = stage_result(attempt.outbox, execution.run, experiment, result, environment, log.line)
+    failpoints.reach("result.before_staging")
+    with disk_errors("cannot write the result"):
+        facts = stage_result(attempt.outbox, execution.run, experiment, result, environment, log.line)
+    failpoints.reach("result.before_publishing")
     return attempt.publish(facts)
 
 
@@ -106,25 +113,38 @@ def _find_start(
     """Return where checkpoints go and the newest valid one of this run, its history restored up to there."""
     from finetune30.training.checkpoints import Checkpoints
 
-    inputs = experiment.inputs
-    identity = {
-        "config": config_digest(inputs.config),
-        "dataset": inputs.data.digest,
-        "base": inputs.source.weights_digest(),
-        "engine": experiment.engine.name,
-        **environment,
-    }
+    config = experiment.inputs.config.training
     earlier = execution.folder.earlier_attempts(attempt.number)
     checkpoints = Checkpoints(
-        attempt.checkpoints, identity, inputs.config.training.save_total_limit, [a.checkpoints for a in earlier]
+        attempt.checkpoints,
+        build_identity(experiment, environment),
+        config.save_total_limit,
+        [a.checkpoints for a in earlier],
+        judge=judge_of_plans(config),
+        before_save=log.sync_history,
     )
     start = checkpoints.load_latest(lambda text: log.line(f"WARNING: {text}"))
     if start is not None:
         source = AttemptFolder(execution.folder, int(start.folder.parents[1].name))
-        lines = source.history.read_bytes().splitlines(keepends=True)[: start.progress["records"]]
-        attempt.history.write_bytes(b"".join(lines))
+        _take_over_history(source, attempt, start.progress["records"], log)
         log.line(f"resuming from step {start.step} of attempt {source.number}")
+    else:
+        if earlier:
+            log.line("no checkpoint to resume from: training from the start")
+        if config.start_adapter is not None:
+            experiment.engine.load_adapter_state(load_start_adapter(config.start_adapter))
+            log.line(f"starting from the weights in {config.start_adapter}")
     return checkpoints, start
+
+
+def _take_over_history(source: AttemptFolder, attempt: AttemptFolder, count: int, log: RunLog) -> None:
+    """Begin the history with the records that the checkpoint counts; what came after it is trained again."""
+    lines = source.history.read_bytes().splitlines(keepends=True)[:count]
+    if len(lines) < count:
+        log.line(f"WARNING: {count - len(lines)} records of the history of attempt {source.number} are lost")
+    with disk_errors("cannot write history.jsonl"):
+        failpoints.reach(failpoints.DISK_WRITE)
+        attempt.history.write_bytes(b"".join(lines))
 
 
 class _Hooks:
@@ -155,6 +175,14 @@ class _Hooks:
         if self._keeper.lost:
             return "lost"
         return "cancelled" if self._keeper.cancel_requested else self._execution.stop_reason()
+
+
+def _record_end_or_say_why_not(execution: Execution, error: BaseException, log: RunLog) -> None:
+    """Record the end; when the database cannot take it, say so: the next look at the runs finds the process gone."""
+    try:
+        _record_end(execution, error, log)
+    except StorageError as problem:
+        log.line(f"the end of this attempt could not be recorded: {problem.message}")
 
 
 def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None:

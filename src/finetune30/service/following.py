@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config.loading import LoadedConfig
 
 if TYPE_CHECKING:
-    from finetune30.training.loop import Progress
+    from finetune30.training.progress import Progress
 
 
 def is_follower() -> bool:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
-from finetune30 import __version__
+from finetune30 import __version__, failpoints
+from finetune30.errors import StorageError
 from finetune30.service.experiment import Experiment
+from finetune30.service.identity import describe_git_state
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
-    from finetune30.training.loop import TrainingResult
+    from finetune30.training.progress import TrainingResult
 
 #: Evaluation rows on which the saved model must answer like the trained one.
 _SELF_TEST_ROWS = 16
@@ -41,7 +44,9 @@ def stage_result(
     difference = _self_test(final_model, experiment, result.evaluation_logits)
     log(f"self-test: the saved model, loaded afresh, answers as trained (largest logit difference {difference:.2g})")
     metrics["self_test_logit_difference"] = difference
+    failpoints.reach(failpoints.DISK_WRITE)
     _save_predictions(outbox / "predictions.parquet", experiment, result.evaluation_logits)
+    failpoints.reach(failpoints.DISK_WRITE)
     (outbox / "metrics.json").write_text(
         json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
     )
@@ -57,6 +62,8 @@ def stage_result(
             "sha256": inputs.source.weights_digest(),
         },
         "environment": environment,
+        "git": metrics["git"],
+        "digests": result.digests,
     }
 
 
@@ -65,7 +72,8 @@ def _collect_metrics(
 ) -> dict[str, Any]:
     from finetune30.modeling.devices import peak_memory_bytes
 
-    progress, seconds, inputs = result.progress, max(result.train_seconds, 1e-9), experiment.inputs
+    progress, inputs = result.progress, experiment.inputs
+    seconds = max(progress.seconds, 1e-9)
     return {
         **result.metrics,
         "epoch": round(progress.epochs_done, 6),
@@ -73,12 +81,12 @@ def _collect_metrics(
         "best_metric": progress.best_metric,
         "best_step": progress.best_step,
         "stopped_early": progress.stopped_early,
-        "train_runtime": result.train_seconds,
+        "train_runtime": progress.seconds,
         "train_samples": len(experiment.train_split),
         "eval_samples": len(experiment.evaluation_split),
-        "train_samples_per_second": result.session_samples / seconds,
-        "train_steps_per_second": result.session_steps / seconds,
-        "train_tokens_per_second": result.session_tokens / seconds,
+        "train_samples_per_second": progress.samples / seconds,
+        "train_steps_per_second": progress.global_step / seconds,
+        "train_tokens_per_second": progress.tokens / seconds,
         "peak_memory_bytes": peak_memory_bytes(inputs.placement.device),
         "trainable_parameters": experiment.engine.trainable_parameters,
         "total_parameters": experiment.engine.total_parameters,
@@ -95,6 +103,7 @@ def _collect_metrics(
         },
         "run_id": run.id,
         "environment": environment,
+        "git": describe_git_state(),
     }
 
 
@@ -105,7 +114,13 @@ def _save_model(
     from finetune30.modeling.saving import save_labels, validate_saved_tensors
 
     inputs, task = experiment.inputs, experiment.task
-    experiment.engine.save_adapter(folder)
+    failpoints.reach(failpoints.DISK_WRITE)
+    try:
+        experiment.engine.save_adapter(folder)
+    except SafetensorError as error:  # how the library reports a full disk
+        raise StorageError(f"cannot write the adapter: {error}", "free space, then: ft30 resume RUN") from error
+    failpoints.reach("result.after_adapter")
+    failpoints.reach(failpoints.DISK_WRITE)
     validate_saved_tensors(folder, experiment.engine.adapter_state())
     experiment.tokenizer.save_pretrained(str(folder))
     save_labels(

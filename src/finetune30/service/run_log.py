@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from finetune30 import failpoints
+from finetune30.store.files import disk_errors
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from finetune30.training.loop import Progress
+    from finetune30.training.progress import Progress
 
 _SHOWN_IN_LOG = ("loss", "learning_rate", "grad_norm", "samples_per_second")
 
@@ -20,13 +25,15 @@ _SHOWN_IN_LOG = ("loss", "learning_rate", "grad_norm", "samples_per_second")
 class RunLog:
     """Writes events with UTC times to the attempt's logs.txt and, when not quiet, to the console's standard error.
 
-    One line an event: `2026-01-31T12:00:00.000Z text`; line breaks inside a text are escaped.
+    One line an event: `2026-01-31T12:00:00.000Z text`; a text of several lines becomes several. A line of logs.txt that
+    cannot be written is told to the console and never ends a run; a record of the history that cannot be written does.
     """
 
     def __init__(self, logs: Path, history: Path, *, console: Console | None = None) -> None:
-        self._logs = logs.open("a", encoding="utf-8")
-        self._history = history.open("a", encoding="utf-8")
+        self._logs = LineAppender(logs)
+        self._history = LineAppender(history)
         self._console = console
+        self._told_of_loss = False
 
     def __enter__(self) -> Self:
         return self
@@ -48,19 +55,52 @@ class RunLog:
     def to_file(self, text: str) -> None:
         """Write one event to logs.txt only (tracebacks, things the console shows otherwise)."""
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        for part in text.splitlines() or [""]:
-            self._logs.write(f"{moment} {part}\n")
-        self._logs.flush()
+        lines = "".join(f"{moment} {part}\n" for part in text.splitlines() or [""])
+        try:
+            self._logs.append(lines)
+        except OSError as error:
+            if self._console and not self._told_of_loss:
+                self._console.line(f"WARNING: logs.txt cannot be written ({error.strerror}); lines are missing in it")
+            self._told_of_loss = True
+
+    def sync_history(self) -> None:
+        """Bring the history to the disk: a checkpoint counts on the records before it."""
+        self._history.sync()
 
     def record(self, record: dict[str, Any]) -> None:
-        """Append a record to history.jsonl and its readable form to logs.txt."""
+        """Append a record to history.jsonl and its readable form to logs.txt. Raises StorageError."""
         timed = {**record, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        self._history.write(json.dumps(timed, ensure_ascii=False, allow_nan=False) + "\n")
-        self._history.flush()
+        with disk_errors("cannot write history.jsonl"):
+            self._history.append(json.dumps(timed, ensure_ascii=False, allow_nan=False) + "\n")
         text = describe_record(record)
         self.to_file(text)
         if self._console:
             self._console.record(record, text)
+
+
+class LineAppender:
+    """Appends text to a file, whole or not at all: what a full disk cuts short is taken away again."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, text: str) -> None:
+        """Append text at once; raises OSError."""
+        content = text.encode("utf-8", "backslashreplace")
+        failpoints.reach(failpoints.DISK_WRITE)
+        before = os.fstat(self._file.fileno()).st_size
+        written = self._file.write(content)
+        if written != len(content):
+            os.ftruncate(self._file.fileno(), before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Console:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from finetune30 import failpoints
 from finetune30.errors import StorageError
 
 _BLOCK_BYTES = 1 << 20
@@ -30,6 +31,7 @@ def disk_errors(doing: str) -> Iterator[None]:
 def save_bytes_atomic(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, fsync it and rename it into place. Raises StorageError."""
     with disk_errors(f"cannot write {path.name}"):
+        failpoints.reach(failpoints.DISK_WRITE)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from finetune30 import failpoints
 from finetune30.errors import NotFoundError, StaleAttemptError, StorageError
 from finetune30.store.files import (
     disk_errors,
@@ -227,7 +228,9 @@ class AttemptFolder:
                     "attempt": self.number,
                     "files": dict(sorted(entries.items())),
                 }
+                failpoints.reach("publish.before_manifest")
                 save_bytes_atomic(self.outbox / MANIFEST, encode_json(manifest))
+                failpoints.reach("publish.after_manifest")
                 self.require_newest()
                 self._move_to_top(self.outbox)
             except FileNotFoundError:
@@ -268,7 +271,9 @@ class AttemptFolder:
             if target.is_dir():
                 target.rename(self.path / f"replaced-{os.urandom(4).hex()}-{entry.name}")
             entry.replace(target)
+            failpoints.reach("publish.after_each_move")
         sync_folder(top)
+        failpoints.reach("publish.before_last_move")
         (box / MANIFEST).replace(self.run.manifest)
         sync_folder(top)
 

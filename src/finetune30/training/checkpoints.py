@@ -6,14 +6,17 @@ written last, and the folder is renamed into place after everything has reached 
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune30 import failpoints
 from finetune30.errors import CheckpointError
-from finetune30.files import file_digest, read_json, sync_file, sync_folder, write_json
+from finetune30.files import encode_json, file_digest, read_json, sync_folder
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
     from finetune30.training.engine import Engine
 
 _PREFIX = "checkpoint-"
+_PARTIAL = ".partial"
 _MANIFEST = "manifest.json"
 _ALWAYS_THERE = {"adapter.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
+
+#: Judges a difference by its key and the saved progress: None accepts it, a text says why not ("" says nothing).
+Judge = Callable[[str, Mapping[str, Any]], str | None]
 
 
 @dataclass(frozen=True)
@@ -38,36 +45,55 @@ class Checkpoint:
     progress: dict[str, Any]
 
 
-class Checkpoints:
-    """The checkpoints of a run, in one folder.
+def _refuse_every_difference(key: str, progress: Mapping[str, Any]) -> str | None:
+    return ""
 
-    `identity` names what must be equal for a resume to be exact (digests of config, data set and base weights,
-    library versions, device, threads); a checkpoint of another identity is refused with the difference. `earlier`
-    are the checkpoint folders of earlier attempts, newest first: they are read, never written.
+
+class Checkpoints:
+    """The checkpoints of a run: written to one folder, read from it and from those of earlier attempts.
+
+    `identity` names what must be equal for a resume to be exact (configuration, digests of data set and base model,
+    library versions, device, threads); a checkpoint of another identity is refused with the differences, except those
+    that `judge` accepts. `earlier` are the checkpoint folders of earlier attempts, newest first; they are read, and
+    emptied as this attempt writes its own. `before_save` runs before each save (records that the checkpoint counts on
+    reach the disk there).
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], keep: int, earlier: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        keep: int,
+        earlier: Sequence[Path] = (),
+        *,
+        judge: Judge = _refuse_every_difference,
+        before_save: Callable[[], None] | None = None,
+    ) -> None:
         self._folder, self._identity, self._keep = folder, identity, keep
-        self._earlier = earlier
+        self._earlier, self._judge, self._before_save = tuple(earlier), judge, before_save
 
     def save(self, engine: Engine, progress: dict[str, Any], best: dict[str, torch.Tensor] | None) -> Path:
         """Save the present state and remove the oldest checkpoints beyond the limit; raises OSError."""
         final = self._folder / f"{_PREFIX}{progress['global_step']:08d}"
-        temporary = final.with_suffix(".partial")
+        if find_damage(final) is None:
+            return final  # this step is saved already
+        if self._before_save:
+            self._before_save()
+        temporary = final.with_suffix(_PARTIAL)
         self._folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         try:
             temporary.mkdir()
             self._write(temporary, engine, progress, best)
-            if final.exists():  # the same step again after a resume from an older checkpoint
-                shutil.rmtree(final)
+            failpoints.reach("checkpoint.before_rename")
+            _remove(final)
             temporary.rename(final)
             sync_folder(self._folder)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
             raise
-        for old in self._found(self._folder)[self._keep :]:
-            shutil.rmtree(old)
+        failpoints.reach("checkpoint.before_rotation")
+        self._rotate()
         return final
 
     def load_latest(self, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -79,41 +105,56 @@ class Checkpoints:
             problem = find_damage(folder)
             if problem is None:
                 return self._read(folder)
-            warn(f"checkpoint {folder.name} is damaged ({problem}); using the one before it")
+            warn(f"checkpoint {folder.name} is damaged ({problem}); looking for the one before it")
         return None
 
     @staticmethod
     def _found(*places: Path) -> list[Path]:
-        """Return the checkpoint folders, newest step first; of equal steps, the one of the first place."""
-        folders = [p for place in places for p in place.glob(f"{_PREFIX}*") if p.is_dir() and p.suffix != ".partial"]
-        return sorted(folders, key=lambda folder: folder.name, reverse=True)
+        """Return the checkpoint folders, highest step first; of equal steps, the one of the first place."""
+        folders = [p for place in places for p in place.glob(f"{_PREFIX}*") if p.is_dir() and _step_of(p) is not None]
+        return sorted(folders, key=lambda folder: _step_of(folder) or 0, reverse=True)
+
+    def _rotate(self) -> None:
+        """Keep the newest by the time of writing, which after a resume need not be those of the highest steps."""
+        newest_first = [folder for place in (self._folder, *self._earlier) for folder in self._found(place)]
+        for old in newest_first[self._keep :]:
+            # Renamed first: what is removed by halves must not look like a damaged checkpoint.
+            _remove(old.rename(old.with_suffix(_PARTIAL)))
+        for place in self._earlier:
+            for unfinished in place.glob(f"{_PREFIX}*{_PARTIAL}"):
+                _remove(unfinished)
 
     def _write(
         self, folder: Path, engine: Engine, progress: dict[str, Any], best: dict[str, torch.Tensor] | None
     ) -> None:
         import torch
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         streams = engine.rng_state()
         tensors = {name: value for name, value in streams.items() if isinstance(value, torch.Tensor)}
         values = {name: value for name, value in streams.items() if name not in tensors}
-        save_file(engine.adapter_state(), folder / "adapter.safetensors")
-        save_file(engine.optimizer_state(), folder / "optimizer.safetensors")
-        save_file(tensors, folder / "rng.safetensors")
+        contents = {
+            "adapter.safetensors": save(engine.adapter_state()),
+            "optimizer.safetensors": save(engine.optimizer_state()),
+            "rng.safetensors": save(tensors),
+            "state.json": encode_json({"progress": progress, "rng": values, "identity": self._identity}),
+        }
         if best is not None:
-            save_file(best, folder / "best.safetensors")
-        write_json(folder / "state.json", {"progress": progress, "rng": values, "identity": self._identity})
-        files = sorted(p for p in folder.iterdir() if p.is_file())
-        for path in files:
-            sync_file(path)
-        listed = {p.name: {"sha256": file_digest(p), "size_bytes": p.stat().st_size} for p in files}
-        write_json(folder / _MANIFEST, {"files": listed})
+            contents["best.safetensors"] = save(best)
+        listed = {}
+        for name, content in contents.items():
+            _write_synced(folder / name, content)
+            listed[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+            failpoints.reach("checkpoint.after_each_file")
+        failpoints.reach("checkpoint.before_manifest")
+        _write_synced(folder / _MANIFEST, encode_json({"files": listed}))
+        sync_folder(folder)
 
     def _read(self, folder: Path) -> Checkpoint:
         from safetensors.torch import load_file
 
         state = read_json(folder / "state.json")
-        differences = list_differences(state["identity"], self._identity)
+        differences = self._refused_differences(state)
         if differences:
             raise CheckpointError(
                 f"checkpoint {folder.name} belongs to another training: {'; '.join(differences)}",
@@ -130,6 +171,19 @@ class Checkpoints:
             rng={**state["rng"], **load_file(folder / "rng.safetensors")},
             progress=state["progress"],
         )
+
+    def _refused_differences(self, state: dict[str, Any]) -> list[str]:
+        refused = []
+        for key, (before, now) in find_differences(state["identity"], self._identity).items():
+            reason = self._judge(key, state["progress"])
+            if reason is not None:
+                refused.append(f"{key}: {before} -> {now}" + (f" ({reason})" if reason else ""))
+        return refused
+
+
+def find_latest(*places: Path) -> Path | None:
+    """Return the folder of the newest valid checkpoint in these places, whatever training it belongs to."""
+    return next((folder for folder in Checkpoints._found(*places) if find_damage(folder) is None), None)
 
 
 def find_damage(folder: Path) -> str | None:
@@ -152,13 +206,31 @@ def find_damage(folder: Path) -> str | None:
     return None
 
 
-def list_differences(saved: dict[str, Any], present: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return `key: saved -> present` for every leaf that differs."""
-    found: list[str] = []
+def find_differences(saved: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the saved and the present value of every leaf that differs, by dotted key."""
+    found: dict[str, tuple[Any, Any]] = {}
     for key in sorted(saved.keys() | present.keys()):
         before, now = saved.get(key), present.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            found += list_differences(before, now, f"{prefix}{key}.")
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            found |= {f"{key}.{below}": pair for below, pair in find_differences(before, now).items()}
         elif before != now:
-            found.append(f"{prefix}{key}: {before} -> {now}")
+            found[key] = (before, now)
     return found
+
+
+def _step_of(folder: Path) -> int | None:
+    number = folder.name.removeprefix(_PREFIX)
+    return int(number) if number.isdigit() else None
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    failpoints.reach(failpoints.DISK_WRITE)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what stays of it is tried again at the next rotation

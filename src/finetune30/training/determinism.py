@@ -18,4 +18,6 @@ def apply_determinism(device: str, wanted: bool | None) -> bool:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(deterministic, warn_only=device == "mps")
+    # Filling every fresh tensor with NaN helps to find reads of unset memory; it costs time and changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return deterministic

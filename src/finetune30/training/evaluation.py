@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finetune30 import failpoints
 from finetune30.data.batching import collate, evaluation_order
 from finetune30.data.encoding import EncodedSplit
 from finetune30.training import processes
@@ -25,6 +26,7 @@ def predict_logits(engine: Engine, split: EncodedSplit, batch_size: int) -> NDAr
     mine = batches[processes.rank() :: processes.world_size()]
     found: NDArray[np.float32] | None = None
     for rows in mine or batches[:1]:
+        failpoints.reach("evaluation.batch")
         logits = engine.logits(collate(split, rows, engine.pad_token_id))
         if found is None:
             found = np.zeros((len(split), logits.shape[1]), dtype=np.float32)

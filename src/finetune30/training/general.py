@@ -96,12 +96,13 @@ class GeneralEngine:
         """Take over what `adapter_state` returned."""
         from peft import set_peft_model_state_dict
 
-        result: Any = set_peft_model_state_dict(self._model, state)
-        if result.unexpected_keys:
+        if wrong := sorted(state.keys() ^ self.adapter_state().keys()):
             raise CheckpointError(
-                f"the saved adapter has weights that this model lacks: {', '.join(result.unexpected_keys[:3])}",
-                "resume with the configuration of the saved run",
+                f"{len(wrong)} weights are in the saved adapter or in this model, but not in both: "
+                f"{', '.join(wrong[:3])}",
+                "use the configuration of the saved run",
             )
+        set_peft_model_state_dict(self._model, state)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Return moments and step counts as `<parameter>|<key>`, and the loss scale of fp16."""

@@ -7,96 +7,31 @@ checkpoint. It knows batches, an engine and a configuration; it reports through 
 from __future__ import annotations
 
 import math
-import random
 import time
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finetune30 import failpoints
 from finetune30.config import TrainingConfig
-from finetune30.data.batching import Batch, collate, epoch_order, step_batches
+from finetune30.data.batching import collate, epoch_order, step_batches
 from finetune30.data.encoding import EncodedSplit
 from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training import processes
 from finetune30.training.checkpoints import Checkpoint, Checkpoints
 from finetune30.training.engine import Engine
 from finetune30.training.evaluation import compute_evaluation, predict_logits
+from finetune30.training.memory import describe_out_of_memory
 from finetune30.training.metrics import default_metric, is_greater_better
-from finetune30.training.schedule import learning_rate_at
+from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
+from finetune30.training.schedule import count_total_steps, learning_rate_at
+from finetune30.training.streams import digest_tensors, seed_everything
 
 _MOST_MEMORY_RETRIES = 3
 _ROWS_NAMED_IN_ERRORS = 20
-
-
-class TrainingHooks(Protocol):
-    """How the loop reports; called in process 0 only, except `stop_reason`."""
-
-    def on_step(self, progress: Progress) -> None:
-        """Follow every optimizer step; must be cheap."""
-        ...
-
-    def on_record(self, record: dict[str, Any]) -> None:
-        """Take a line of the history: `type` is train, eval or event."""
-        ...
-
-    def stop_reason(self) -> str | None:
-        """Return None to go on, "cancelled" to stop, "released" to checkpoint and hand the run back."""
-        ...
-
-
-@dataclass
-class Progress:
-    """Where the loop stands. Everything here is saved in checkpoints and restored from them."""
-
-    total_steps: int
-    steps_per_epoch: int
-    micro_batch_size: int
-    global_step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-    samples: int = 0
-    tokens: int = 0
-    loss_sum: float = 0.0
-    window_loss_sum: float = 0.0
-    window_steps: int = 0
-    last_loss: float | None = None
-    last_learning_rate: float = 0.0
-    last_evaluation: dict[str, Any] = field(default_factory=dict)
-    best_metric: float | None = None
-    best_step: int = 0
-    evaluations_without_improvement: int = 0
-    memory_retries: int = 0
-    stopped_early: bool = False
-    records: int = 0
-
-    @property
-    def epochs_done(self) -> float:
-        """Epochs as a fraction, for logs."""
-        return self.epoch + self.step_in_epoch / self.steps_per_epoch
-
-    @property
-    def finished(self) -> bool:
-        """Tell whether no step is left to take."""
-        return self.stopped_early or self.global_step >= self.total_steps
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Final metrics (`eval_…`, `train_loss`), logits of the evaluation rows (n, num_labels) and the progress.
-
-    `session_…` count what this attempt did in `train_seconds`; `progress` counts from the very start.
-    """
-
-    metrics: dict[str, Any]
-    evaluation_logits: NDArray[np.float32]
-    progress: Progress
-    train_seconds: float
-    session_steps: int
-    session_samples: int
-    session_tokens: int
 
 
 def train(
@@ -141,6 +76,9 @@ class _Loop:
         self.best_state: dict[str, torch.Tensor] | None = None
         self.last_logits: NDArray[np.float32] | None = None
         self.last_evaluation_step = -1
+        self.evaluation_batch_size = config.per_device_eval_batch_size
+        self.last_checkpoint_step: int | None = None
+        self._last_norm = 0.0
         self.progress = self._plan()
 
     def run(self, resume_from: Checkpoint | None) -> TrainingResult:
@@ -148,17 +86,16 @@ class _Loop:
             seed_everything(self.config.seed + self.rank)
         else:
             self._restore(resume_from)
-        self.start = replace(self.progress)
-        started = time.perf_counter()
-        self._window_started = started
+        self._seconds_before = self.progress.seconds
+        self._started = self._window_started = time.perf_counter()
         while not self.progress.finished:
             self._run_epoch()
-        seconds = time.perf_counter() - started
-        return self._finish(seconds)
+        self._count_seconds()
+        return self._finish()
 
     def _plan(self) -> Progress:
         steps_per_epoch = math.ceil(len(self.train_split) / self.rows_per_step)
-        total = self.config.max_steps or steps_per_epoch * self.config.num_train_epochs
+        total = count_total_steps(self.config, steps_per_epoch)
         return Progress(total, steps_per_epoch, self.config.per_device_train_batch_size)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -167,6 +104,7 @@ class _Loop:
         planned = self.progress
         self.progress = Progress(**{**checkpoint.progress, "total_steps": planned.total_steps})
         self.best_state = checkpoint.best or None
+        self.last_checkpoint_step = checkpoint.step
         self.engine.load_rng_state(checkpoint.rng)  # last: nothing may draw between this and the next step
 
     def _run_epoch(self) -> None:
@@ -209,53 +147,52 @@ class _Loop:
         self._last_norm = norm
         if self.rank == 0:
             self.hooks.on_step(progress)
+        failpoints.reach("training.after_step")
 
     def _accumulate_within_memory(self, mine: NDArray[np.int64], rows_in_step: int) -> float:
         """Accumulate the step's gradient; when memory runs out, halve the micro-batch and begin the step again."""
         while True:
-            streams = self.engine.rng_state() if self._memory_may_run_out() else None
             try:
                 return self._accumulate(mine, rows_in_step)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                problem = describe_out_of_memory(error)
+                if problem is None:
                     raise
-                self._shrink_micro_batch(error)
-                if streams is not None:
-                    self.engine.load_rng_state(streams)
+            # Outside the handler: the error's traceback no longer keeps the failed pass and its memory alive.
+            self._shrink_micro_batch(problem)
 
     def _accumulate(self, mine: NDArray[np.int64], rows_in_step: int) -> float:
         total = torch.zeros((), dtype=torch.float64 if self.engine.device != "mps" else torch.float32)
         losses = [
-            self.engine.accumulate(self._collate(part), 1.0 / rows_in_step)
-            for part in step_batches(mine, self.progress.micro_batch_size)
+            self._accumulate_part(part, rows_in_step) for part in step_batches(mine, self.progress.micro_batch_size)
         ]
         for loss in losses:
             total += loss.cpu()
         return float(processes.sum_tensor(total.to(self.engine.device))) / rows_in_step
 
-    def _collate(self, rows: NDArray[np.int64]) -> Batch:
-        return collate(self.train_split, rows, self.engine.pad_token_id)
+    def _accumulate_part(self, rows: NDArray[np.int64], rows_in_step: int) -> torch.Tensor:
+        batch = collate(self.train_split, rows, self.engine.pad_token_id)
+        loss = self.engine.accumulate(batch, 1.0 / rows_in_step)
+        failpoints.reach("training.memory", lambda: torch.OutOfMemoryError("out of memory (fail point)"))
+        return loss
 
-    def _memory_may_run_out(self) -> bool:
-        # Copying random states costs a synchronisation on CUDA; a CPU run that has no memory left is killed anyway.
-        return self.engine.device != "cpu" and self.progress.global_step == 0
-
-    def _shrink_micro_batch(self, error: BaseException) -> None:
+    def _shrink_micro_batch(self, problem: str) -> None:
         progress = self.progress
         self.engine.discard_gradients()
         if progress.memory_retries >= _MOST_MEMORY_RETRIES or progress.micro_batch_size == 1 or self.world > 1:
             raise OutOfMemoryError(
                 f"out of memory on {self.engine.device} at step {progress.global_step + 1} with micro-batch "
-                f"{progress.micro_batch_size} and max_length tokens a row: {_first_line(error)}",
-                "lower data.max_length or per_device_train_batch_size (raise gradient_accumulation_steps alike)",
-            ) from error
+                f"{progress.micro_batch_size}, after {progress.memory_retries} halvings: {problem}",
+                "lower data.max_length or per_device_train_batch_size (raise gradient_accumulation_steps alike), "
+                "or free the device; then start a new run",
+            )
         progress.memory_retries += 1
         progress.micro_batch_size = max(1, progress.micro_batch_size // 2)
-        if self.engine.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        self._free_memory()
         self._record(
             "event",
             event="out_of_memory",
+            micro_batch_size=progress.micro_batch_size,
             message=f"out of memory; going on with micro-batch {progress.micro_batch_size}, same effective batch",
         )
 
@@ -264,9 +201,14 @@ class _Loop:
         shown = ", ".join(names[:_ROWS_NAMED_IN_ERRORS]) + (" …" if len(names) > _ROWS_NAMED_IN_ERRORS else "")
         return NonFiniteLossError(
             f"{what} at step {self.progress.global_step + 1}; rows of the step: {shown}",
-            "lower training.learning_rate, use precision fp32, or look at those rows; the last good checkpoint is kept",
+            f"lower training.learning_rate, use precision fp32, or look at those rows; {self._kept_checkpoint()}",
             details={"step": self.progress.global_step + 1, "rows": names},
         )
+
+    def _kept_checkpoint(self) -> str:
+        if self.last_checkpoint_step is None:
+            return "there is no checkpoint yet"
+        return f"the good checkpoint of step {self.last_checkpoint_step} is kept"
 
     def _log_window(self) -> None:
         progress = self.progress
@@ -293,7 +235,9 @@ class _Loop:
 
     def _evaluate(self) -> None:
         started = time.perf_counter()
+        failpoints.reach("evaluation.start")
         self.last_logits, self.last_evaluation_step = self._predict(), self.progress.global_step
+        failpoints.reach("evaluation.end")
         metrics = self._metrics_of(self.last_logits)
         seconds = time.perf_counter() - started
         self.progress.last_evaluation = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
@@ -350,14 +294,24 @@ class _Loop:
     def _save_checkpoint(self) -> None:
         if self.checkpoints is None or self.rank != 0:
             return
+        self._count_seconds()
         try:
             self.checkpoints.save(self.engine, asdict(self.progress), self.best_state)
+            self.last_checkpoint_step = self.progress.global_step
         except OSError as error:
             # The checkpoints before it are whole, so training goes on; the next one is tried at its time.
             self._record("event", event="checkpoint_failed", message=f"checkpoint not saved: {error}")
 
-    def _finish(self, seconds: float) -> TrainingResult:
+    def _count_seconds(self) -> None:
+        self.progress.seconds = self._seconds_before + time.perf_counter() - self._started
+
+    def _finish(self) -> TrainingResult:
         progress = self.progress
+        digests = {
+            "adapter": digest_tensors(self.engine.adapter_state()),
+            "optimizer": digest_tensors(self.engine.optimizer_state()),
+            "random_streams": digest_tensors(self.engine.rng_state()),
+        }
         if self.best_state is not None and progress.best_step != progress.global_step:
             self.engine.load_adapter_state(self.best_state)
             self.last_logits = None
@@ -365,41 +319,53 @@ class _Loop:
             self.last_logits = self._predict()
         metrics = self._metrics_of(self.last_logits)
         metrics["train_loss"] = progress.loss_sum / max(1, progress.global_step)
-        return TrainingResult(
-            metrics,
-            self.last_logits,
-            progress,
-            seconds,
-            session_steps=progress.global_step - self.start.global_step,
-            session_samples=progress.samples - self.start.samples,
-            session_tokens=progress.tokens - self.start.tokens,
-        )
+        return TrainingResult(metrics, self.last_logits, progress, digests)
 
     def _predict(self) -> NDArray[np.float32]:
-        return predict_logits(self.engine, self.evaluation_split, self.config.per_device_eval_batch_size)
+        """Return the logits of the evaluation rows; when memory runs out, with half the batch."""
+        while True:
+            try:
+                return predict_logits(self.engine, self.evaluation_split, self.evaluation_batch_size)
+            except (RuntimeError, MemoryError) as error:
+                problem = describe_out_of_memory(error)
+                if problem is None:
+                    raise
+            if self.evaluation_batch_size == 1 or self.world > 1:
+                raise OutOfMemoryError(
+                    f"out of memory on {self.engine.device} in evaluation with batch {self.evaluation_batch_size}: "
+                    f"{problem}",
+                    "lower data.max_length or per_device_eval_batch_size, or free the device; then ft30 resume RUN",
+                )
+            self.evaluation_batch_size //= 2
+            self._free_memory()
+            self._record(
+                "event",
+                event="out_of_memory",
+                evaluation_batch_size=self.evaluation_batch_size,
+                message=f"out of memory in evaluation; going on with batch {self.evaluation_batch_size}",
+            )
+
+    def _free_memory(self) -> None:
+        if self.engine.device.startswith("cuda"):
+            torch.cuda.empty_cache()
 
     def _metrics_of(self, logits: NDArray[np.float32]) -> dict[str, Any]:
         labels = self.evaluation_split.labels
-        return compute_evaluation(logits, labels, self.engine.problem_type, self.label_names)
+        metrics = compute_evaluation(logits, labels, self.engine.problem_type, self.label_names)
+        if not math.isfinite(metrics["eval_loss"]):
+            wrong = [
+                n for n, row in zip(self.evaluation_split.row_ids, logits, strict=True) if not np.isfinite(row).all()
+            ]
+            shown = ", ".join(wrong[:_ROWS_NAMED_IN_ERRORS])
+            raise NonFiniteLossError(
+                f"the evaluation loss is {metrics['eval_loss']} after step {self.progress.global_step}; rows: {shown}",
+                f"lower training.learning_rate or use precision fp32; {self._kept_checkpoint()}",
+                details={"step": self.progress.global_step, "rows": wrong},
+            )
+        return metrics
 
     def _record(self, kind: str, **values: Any) -> None:
         self.progress.records += 1
         if self.rank == 0:
             place = {"type": kind, "step": self.progress.global_step, "epoch": round(self.progress.epochs_done, 6)}
             self.hooks.on_record({**place, **values})
-
-
-def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch (all devices)."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell an out-of-memory error of CUDA, MPS or the CPU allocator from every other one."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error).lower()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -24,3 +24,16 @@ def learning_rate_at(step: int, total_steps: int, config: TrainingConfig) -> flo
     if kind == "cosine":
         return config.learning_rate * max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))
     return config.learning_rate * max(0.0, 1.0 - done)
+
+
+def count_total_steps(config: TrainingConfig, steps_per_epoch: int) -> int:
+    """Return how many optimizer steps a training takes: max_steps, else all epochs."""
+    return config.max_steps or steps_per_epoch * config.num_train_epochs
+
+
+def keeps_rates(config: TrainingConfig, planned_before: int, planned_now: int, steps_taken: int) -> bool:
+    """Tell whether another number of planned steps leaves the rate of every step taken so far as it was."""
+    return all(
+        learning_rate_at(step, planned_before, config) == learning_rate_at(step, planned_now, config)
+        for step in range(steps_taken)
+    )

@@ -1,0 +1,119 @@
+"""`ft30 resume`: going on with a run that was killed, cancelled or failed, exactly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.config.loading import LoadedConfig, load_config, validate_tree
+from finetune30.errors import CheckpointError, ConflictError
+from finetune30.files import read_json
+from finetune30.service.identity import PLAN_KEYS, config_keys, judge_of_plans
+from finetune30.service.records import open_records, require_records
+from finetune30.service.training import FinishedRun, carry_out_locally, train_locally
+from finetune30.service.warm_start import find_start_weights
+from finetune30.settings import Settings
+from finetune30.store import Run, RunFolder, RunStatus
+
+
+def resume_locally(
+    reference: str, settings: Settings, changes: Mapping[str, Any], *, warm_start: bool = False
+) -> FinishedRun:
+    """Go on with a run in this process from its newest valid checkpoint.
+
+    `changes` are dotted keys with new values; without `warm_start` only the number of epochs or steps may change, and
+    only where that leaves the steps taken so far as they were. With `warm_start` a new run begins from the weights, and
+    anything may change. Raises CheckpointError with the list of what differs, ConflictError, NotFoundError, and what
+    ends a training.
+    """
+    require_records(settings)
+    with open_records(settings) as records:
+        run = records.store.get(reference)
+        folder = records.folder(run)
+        if warm_start:
+            loaded = _plan_warm_start(run, folder, changes)
+        else:
+            config = _plan_resume(run, folder, changes)
+            run = records.store.retry(run.id, kind="local")
+            return carry_out_locally(records.store, run, settings, frozenset(), config)
+    return train_locally(loaded, settings.model_copy(update={"results_folder": records.results_root}))
+
+
+def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> ExperimentConfig | None:
+    """Return the configuration to go on with when it is another one. Raises before anything was touched."""
+    if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
+        raise ConflictError(
+            f"run {run.id} is {run.status}: only FAILED and CANCELLED runs can be resumed",
+            f"start a new run from its weights with: ft30 resume {run.id[:8]} --warm-start"
+            if run.status is RunStatus.SUCCEEDED
+            else f"see it with: ft30 runs show {run.id[:8]}",
+        )
+    recorded = ExperimentConfig.model_validate(run.config)
+    wanted = _changed(recorded, changes)
+    differences = _differences(recorded, wanted)
+    refused = {key: text for key, text in differences.items() if key not in PLAN_KEYS}
+    refused |= _edits_in_folder(recorded, folder)
+    refused |= _refused_plans(wanted, folder, {key: differences[key] for key in differences.keys() & PLAN_KEYS})
+    if refused:
+        raise CheckpointError(
+            f"run {run.id[:8]} cannot go on exactly with another configuration: {'; '.join(refused.values())}",
+            f"go on unchanged: ft30 resume {run.id[:8]}; or begin a new run from its weights: add --warm-start",
+            details={"differences": list(refused.values())},
+        )
+    return wanted if differences else None
+
+
+def _plan_warm_start(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> LoadedConfig:
+    if not run.status.is_final:
+        raise ConflictError(f"run {run.id} is {run.status}", f"stop it first: ft30 runs cancel {run.id[:8]}")
+    weights = find_start_weights(folder)
+    recorded = ExperimentConfig.model_validate(run.config)
+    config = _changed(recorded, {"training.start_adapter": str(weights.resolve()), **changes})
+    # Named as if by hand, so that nothing falls back to another model or data set.
+    return LoadedConfig(config, frozenset({"model.name", "data.dataset_name"}))
+
+
+def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:
+    tree = config.as_tree()
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return validate_tree(tree, source="ft30 resume")
+
+
+def _differences(before: ExperimentConfig, now: ExperimentConfig) -> dict[str, str]:
+    old, new = config_keys(before), config_keys(now)
+    return {
+        key: f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    }
+
+
+def _edits_in_folder(recorded: ExperimentConfig, folder: RunFolder) -> dict[str, str]:
+    """Return what somebody changed in the run's config.yaml: it would be ignored otherwise, since the row counts."""
+    if not folder.config.is_file():
+        return {}
+    edited = _differences(recorded, load_config(folder.config).config)
+    return {key: f"{text} (in {folder.config.name}; changes go on the command line)" for key, text in edited.items()}
+
+
+def _refused_plans(wanted: ExperimentConfig, folder: RunFolder, differences: dict[str, str]) -> dict[str, str]:
+    """Judge another number of steps by the newest checkpoint; without one anything goes."""
+    from finetune30.training.checkpoints import find_latest
+
+    latest = find_latest(*(_checkpoints_of(folder, number) for number in reversed(folder.attempt_numbers())))
+    if latest is None:
+        return {}
+    judge, progress = judge_of_plans(wanted.training), read_json(latest / "state.json")["progress"]
+    reasons = {key: judge(key, progress) for key in differences}
+    return {key: f"{differences[key]} ({reason})" for key, reason in reasons.items() if reason is not None}
+
+
+def _checkpoints_of(folder: RunFolder, number: int) -> Path:
+    return folder.attempts / str(number) / "checkpoints"

@@ -1,0 +1,67 @@
+"""Starting a new run from the weights of an earlier one: no optimizer state, no position, a fresh schedule."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune30.errors import CheckpointError, ModelError
+from finetune30.files import file_digest, write_bytes
+from finetune30.store.files import disk_errors
+from finetune30.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTER_FILE = "adapter_model.safetensors"
+
+
+def find_start_weights(folder: RunFolder) -> Path:
+    """Return a folder that keeps the weights of a run: its final model, else a copy of its newest checkpoint's.
+
+    The copy lies in `warm_start/` of the run's folder, since checkpoints come and go. Raises CheckpointError.
+    """
+    from finetune30.training.checkpoints import find_latest
+
+    if (folder.final_model / ADAPTER_FILE).is_file():
+        return folder.final_model
+    numbers = reversed(folder.attempt_numbers())
+    latest = find_latest(*(folder.attempts / str(number) / "checkpoints" for number in numbers))
+    if latest is None:
+        raise CheckpointError(
+            f"{folder.path.name} has neither a final model nor a valid checkpoint to start from",
+            "train anew: ft30 train --config " + str(folder.config),
+        )
+    kept = folder.path / "warm_start" / latest.name
+    with disk_errors("cannot keep the weights to start from"):
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        write_bytes(kept / ADAPTER_FILE, (latest / "adapter.safetensors").read_bytes())
+    return kept
+
+
+def load_start_adapter(folder: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of `training.start_adapter`. Raises ModelError when there are none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        loaded: dict[str, torch.Tensor] = load_file(_file_in(folder))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"training.start_adapter: '{folder}' has no readable {ADAPTER_FILE}: {error}",
+            "name the folder of a saved adapter, such as artifacts/final_model of a run",
+        ) from error
+    return loaded
+
+
+def start_adapter_digest(folder: str | None) -> str | None:
+    """Return the sha256 of the weights that a training starts from, None for a new adapter or a missing file."""
+    if folder is None or not _file_in(folder).is_file():
+        return None
+    return file_digest(_file_in(folder))
+
+
+def _file_in(folder: str) -> Path:
+    return Path(folder).expanduser() / ADAPTER_FILE

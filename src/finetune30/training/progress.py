@@ -1,0 +1,76 @@
+"""What the loop counts, what it returns, and how it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TrainingHooks(Protocol):
+    """How the loop reports; called in process 0 only, except `stop_reason`."""
+
+    def on_step(self, progress: Progress) -> None:
+        """Follow every optimizer step; must be cheap."""
+        ...
+
+    def on_record(self, record: dict[str, Any]) -> None:
+        """Take a line of the history: `type` is train, eval or event."""
+        ...
+
+    def stop_reason(self) -> str | None:
+        """Return None to go on, "cancelled" to stop, "released" to checkpoint and hand the run back."""
+        ...
+
+
+@dataclass
+class Progress:
+    """Where the loop stands. Everything here is saved in checkpoints and restored from them."""
+
+    total_steps: int
+    steps_per_epoch: int
+    micro_batch_size: int
+    global_step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    samples: int = 0
+    tokens: int = 0
+    loss_sum: float = 0.0
+    window_loss_sum: float = 0.0
+    window_steps: int = 0
+    last_loss: float | None = None
+    last_learning_rate: float = 0.0
+    last_evaluation: dict[str, Any] = field(default_factory=dict)
+    best_metric: float | None = None
+    best_step: int = 0
+    evaluations_without_improvement: int = 0
+    memory_retries: int = 0
+    seconds: float = 0.0
+    stopped_early: bool = False
+    records: int = 0
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs as a fraction, for logs."""
+        return self.epoch + self.step_in_epoch / self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether no step is left to take."""
+        return self.stopped_early or self.global_step >= self.total_steps
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Final metrics (`eval_…`, `train_loss`), logits of the evaluation rows (n, num_labels) and the progress.
+
+    Everything counts from the very start: what earlier attempts did up to the checkpoint is part of it. `digests` are
+    sha256 of what the training ended with: adapter, optimizer and random streams after the last step.
+    """
+
+    metrics: dict[str, Any]
+    evaluation_logits: NDArray[np.float32]
+    progress: Progress
+    digests: dict[str, str]
