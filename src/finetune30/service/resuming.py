@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from finetune30.config import ExperimentConfig
-from finetune30.config.loading import LoadedConfig, load_config, validate_tree
+from finetune30.config.loading import load_config, validate_tree
 from finetune30.errors import CheckpointError, ConflictError
 from finetune30.files import read_json
 from finetune30.service.identity import PLAN_KEYS, config_keys, judge_of_plans
 from finetune30.service.records import open_records, require_records
-from finetune30.service.training import FinishedRun, carry_out_locally, train_locally
+from finetune30.service.training import FinishedRun, carry_out_locally
 from finetune30.service.warm_start import find_start_weights
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
+
+#: Named as if by hand, so that a warm start never falls back to another model or data set.
+_CHOSEN_BY_WARM_START = frozenset({"model.name", "data.dataset_name"})
 
 
 def resume_locally(
@@ -33,12 +36,14 @@ def resume_locally(
         run = records.store.get(reference)
         folder = records.folder(run)
         if warm_start:
-            loaded = _plan_warm_start(run, folder, changes)
-        else:
-            config = _plan_resume(run, folder, changes)
-            run = records.store.retry(run.id, kind="local")
-            return carry_out_locally(records.store, run, settings, frozenset(), config)
-    return train_locally(loaded, settings.model_copy(update={"results_folder": records.results_root}))
+            config = _plan_warm_start(run, folder, changes)
+            begun = records.store.create(
+                config, kind="local", results_root=records.results_root, explicit=_CHOSEN_BY_WARM_START
+            )
+            return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START)
+        changed = _plan_resume(run, folder, changes)
+        run = records.store.retry(run.id, kind="local")
+        return carry_out_locally(records, run, settings, frozenset(run.explicit_keys or ()), changed)
 
 
 def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> ExperimentConfig | None:
@@ -65,14 +70,12 @@ def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> Exp
     return wanted if differences else None
 
 
-def _plan_warm_start(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> LoadedConfig:
+def _plan_warm_start(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> ExperimentConfig:
     if not run.status.is_final:
         raise ConflictError(f"run {run.id} is {run.status}", f"stop it first: ft30 runs cancel {run.id[:8]}")
     weights = find_start_weights(folder)
     recorded = ExperimentConfig.model_validate(run.config)
-    config = _changed(recorded, {"training.start_adapter": str(weights.resolve()), **changes})
-    # Named as if by hand, so that nothing falls back to another model or data set.
-    return LoadedConfig(config, frozenset({"model.name", "data.dataset_name"}))
+    return _changed(recorded, {"training.start_adapter": str(weights.resolve()), **changes})
 
 
 def _changed(config: ExperimentConfig, changes: Mapping[str, Any]) -> ExperimentConfig:

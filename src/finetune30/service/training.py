@@ -10,13 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-<<<<<<< HEAD
-from finetune30.config import TrainingConfig
-from finetune30.config.loading import LoadedConfig
-=======
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import LoadedConfig, config_digest
->>>>>>> 4ae10ba (ft30 resume: exact or refused; fail points, durable history, totals over attempts)
 from finetune30.errors import ConflictError
 from finetune30.service.execution import Execution, execute
 from finetune30.service.records import Records, open_records
@@ -48,30 +43,23 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
         follow_training(loaded)
         return FinishedRun("", loaded.config.experiment_name, Path(), {})
     with open_records(settings, configured_output_dir(loaded)) as records:
-        run = records.store.create(loaded.config, kind="local", results_root=records.results_root)
+        run = records.store.create(
+            loaded.config, kind="local", results_root=records.results_root, explicit=loaded.explicit
+        )
         return carry_out_locally(records, run, settings, loaded.explicit)
 
 
-<<<<<<< HEAD
-def carry_out_locally(records: Records, run: Run, settings: Settings, explicit: frozenset[str]) -> FinishedRun:
-    """Claim a QUEUED run of this process and carry it out."""
+def carry_out_locally(
+    records: Records, run: Run, settings: Settings, explicit: frozenset[str], config: ExperimentConfig | None = None
+) -> FinishedRun:
+    """Claim a QUEUED run of this process and carry it out, under another configuration when one is given."""
     claim = records.store.claim(run.id, lease_seconds=settings.lease_seconds)
     if claim is None:
         raise ConflictError(f"run {run.id} is not to be had", f"see it with: ft30 runs show {run.id[:8]}")
-    folder = records.folder(run)
-=======
-def carry_out_locally(
-    store: RunStore, run: Run, settings: Settings, explicit: frozenset[str], config: ExperimentConfig | None = None
-) -> FinishedRun:
-    """Claim a QUEUED run of this process and carry it out, under another configuration when one is given."""
-    claim = store.claim(run.id, lease_seconds=settings.lease_seconds)
-    if claim is None:
-        raise ConflictError(f"run {run.id} is not to be had", f"see it with: ft30 runs show {run.id[:8]}")
     if config is not None:
-        store.describe(claim, config=config.as_tree(), config_digest=config_digest(config))
-        run = store.get(run.id)
-    folder = RunFolder(settings.results_folder / run.folder)
->>>>>>> 4ae10ba (ft30 resume: exact or refused; fail points, durable history, totals over attempts)
+        records.store.describe(claim, config=config.as_tree(), config_digest=config_digest(config))
+        run = records.store.get(run.id)
+    folder = records.folder(run)
     with _stop_on_signals() as stop_reason:
         published = execute(
             Execution(records.store, claim, run, folder, settings, explicit, Console(), stop_reason),

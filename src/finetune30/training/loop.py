@@ -28,7 +28,7 @@ from finetune30.training.memory import describe_out_of_memory
 from finetune30.training.metrics import default_metric, is_greater_better
 from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
 from finetune30.training.schedule import count_total_steps, learning_rate_at
-from finetune30.training.streams import digest_tensors, seed_everything
+from finetune30.training.streams import digest_tensors, preserved_streams, seed_everything
 
 _MOST_MEMORY_RETRIES = 3
 _ROWS_NAMED_IN_ERRORS = 20
@@ -236,9 +236,10 @@ class _Loop:
     def _evaluate(self) -> None:
         started = time.perf_counter()
         failpoints.reach("evaluation.start")
-        self.last_logits, self.last_evaluation_step = self._predict(), self.progress.global_step
-        failpoints.reach("evaluation.end")
-        metrics = self._metrics_of(self.last_logits)
+        with preserved_streams():
+            self.last_logits, self.last_evaluation_step = self._predict(), self.progress.global_step
+            failpoints.reach("evaluation.end")
+            metrics = self._metrics_of(self.last_logits)
         seconds = time.perf_counter() - started
         self.progress.last_evaluation = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
         speed = {
