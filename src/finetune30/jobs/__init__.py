@@ -1,0 +1,1 @@
+"""Carrying queued runs out: messages, workers, the supervisor of an attempt, the reconciler. Knows no torch."""

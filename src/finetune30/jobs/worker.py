@@ -1,0 +1,124 @@
+"""A worker: takes turns when messages come, supervises attempts, and looks after lost runs.
+
+Every message gives one turn, and a turn takes the first waiting run, whatever run the message names: priorities hold
+exactly, and no message is worth anything in itself. A worker with a free place that finds runs waiting takes a turn
+without a message too, so it goes on working while Redis is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from finetune30.errors import Finetune30Error
+from finetune30.jobs.publishing import QueuePublisher
+from finetune30.jobs.reconciler import Reconciler, reconcile_once
+from finetune30.jobs.slots import DeviceSlots
+from finetune30.jobs.supervisor import claim_next, supervise
+from finetune30.settings import Settings
+from finetune30.store import RunStore
+from finetune30.store.process_identity import own_identity
+from finetune30.store.workers import remove_worker, report_worker
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The work of one worker process, apart from listening for messages."""
+
+    def __init__(
+        self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots, attempt_options: Sequence[str] = ()
+    ) -> None:
+        self.stopping = threading.Event()
+        self._store, self._settings, self._node, self._slots = store, settings, node, slots
+        self._attempt_options = attempt_options
+        self._owner = own_identity()
+        self._publisher = QueuePublisher(settings)
+        self._reconciler = Reconciler(self._look_after_runs, settings.reconcile_seconds)
+        self._own_turns: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to look after runs."""
+        self._reconciler.start()
+
+    def stop(self) -> None:
+        """Let every attempt hand its run back, and wait for that."""
+        self.stopping.set()
+        self._reconciler.stop()
+        for turn in self._own_turns:
+            turn.join()
+        remove_worker(self._store, self._owner)
+        self._publisher.close()
+
+    def take_message(self, arguments: tuple[Any, ...]) -> None:
+        """Take one turn for a message; a message that names no run only wakes the reconciler."""
+        if len(arguments) != 1 or not isinstance(arguments[0], str) or not _RUN_ID.fullmatch(arguments[0]):
+            _log.warning("a message without a run id came: looking for lost runs")
+            self._reconciler.wake()
+            return
+        self._take_turn(wait=True)
+
+    def _take_turn(self, *, wait: bool) -> None:
+        """Carry out the first waiting run, if there is one and a place for it."""
+        with self._slots.take(self.stopping, wait=wait) as slot:
+            if slot is None or self.stopping.is_set():
+                return
+            try:
+                claim = claim_next(self._store, self._owner, self._settings.lease_seconds)
+                if claim is not None:
+                    supervise(self._store, claim, self._settings, slot, self.stopping, self._attempt_options)
+            except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
+                _log.warning("turn ended early: %s", error.message)
+
+    def _look_after_runs(self) -> None:
+        report_worker(self._store, self._owner, self._node, self._slots.devices)
+        reconcile_once(self._store, self._publisher, self._settings.results_folder, self._settings.reconcile_seconds)
+        self._own_turns = [turn for turn in self._own_turns if turn.is_alive()]
+        if self.stopping.is_set() or len(self._slots.busy) >= len(self._slots.devices) or not self._store.queue(1):
+            return
+        turn = threading.Thread(target=self._take_turn, kwargs={"wait": False}, name="turn-without-message")
+        self._own_turns.append(turn)
+        turn.start()
+
+
+def run_worker(
+    store: RunStore,
+    settings: Settings,
+    node: str,
+    slots: DeviceSlots,
+    *,
+    attempt_options: Sequence[str] = (),
+    log_level: str = "INFO",
+) -> int:
+    """Listen and work until SIGTERM or SIGINT; then hand running work back. Returns the exit code."""
+    from celery.signals import worker_shutting_down
+
+    from finetune30.jobs.celery_app import build_worker_app
+
+    worker = Worker(store, settings, node, slots, attempt_options)
+    app = build_worker_app(settings, worker.take_message)
+
+    def hand_back(**_: Any) -> None:
+        worker.stopping.set()
+
+    worker_shutting_down.connect(hand_back, weak=False)
+    listener = app.Worker(
+        hostname=node,
+        pool="threads",
+        concurrency=len(slots.devices),
+        loglevel=log_level,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    try:
+        listener.start()
+    finally:
+        worker.stop()
+    return int(listener.exitcode or 0)
