@@ -63,13 +63,20 @@ class Settings(BaseSettings):
         30.0, gt=0, le=86_400, description="How long an attempt may take to stop before it is killed."
     )
     no_progress_seconds: float = Field(
-        7_200.0, ge=0, le=864_000, description="An attempt without a step or a log line for so long is killed; 0: never."
+        7_200.0,
+        ge=0,
+        le=864_000,
+        description="An attempt without a step or a log line for so long is killed; 0: never.",
     )
     worker_concurrency: int | None = Field(
         None, ge=1, le=64, description="Runs at a time on the CPU (unset: 1), or the most GPUs to use (unset: all)."
     )
     worker_name: str | None = Field(
-        None, min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$", description="Name of a worker; unset: the host's."
+        None,
+        min_length=1,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Name of a worker; unset: the host's.",
     )
 
     @field_validator("api_keys", mode="before")

@@ -25,5 +25,13 @@ COMMANDS: dict[str, Entry] = {
     "predict": Entry("finetune30.cli.predict:command", "Train", "Ask a finished run's model."),
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, cancel and delete runs."),
+    "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
+    "cancel": Entry("finetune30.cli.tasks:cancel", "Train", "Stop a run that waits or trains."),
+    "retry": Entry("finetune30.cli.tasks:retry", "Train", "Queue a failed or cancelled run again."),
+    "up": Entry("finetune30.cli.up:command", "Services", "Run Redis, worker, API and page in one terminal."),
+    "status": Entry("finetune30.cli.status:command", "Services", "Say what is up, what waits and what runs."),
+    "services": Entry("finetune30.cli.services:command", "Services", "Bring up Redis."),
+    "worker": Entry("finetune30.cli.worker:command", "Services", "Carry queued runs out."),
+    "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run (used by workers)."),
     "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
 }

@@ -29,7 +29,7 @@ class AttemptProcess:
         self._killed = False
 
     def __enter__(self) -> Self:
-        # What it prints is for the case that it cannot write its log: kept in a file without a name, which never blocks.
+        # What it prints matters only when it cannot write its log: kept in a file without a name, which never blocks.
         self._output = tempfile.TemporaryFile()
         self._memory_kills = count_memory_kills()
         claim = self._claim

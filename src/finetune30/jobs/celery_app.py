@@ -1,8 +1,8 @@
 """The Celery application: one queue, one task, JSON only; nothing of value ever lies in Redis.
 
-A message says "there is work" and names the run that it was sent for. It is acknowledged before the work begins: whether
-work is done is decided by the run's row, so neither a lost nor a doubled message matters. Remote control is off,
-because whoever can write to Redis could otherwise stop workers.
+A message says "there is work" and names the run that it was sent for. It is acknowledged before the work begins: the
+run's row decides whether there is work, so neither a lost nor a doubled message matters. Remote control is off, because
+whoever can write to Redis could otherwise stop workers.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def build_worker_app(settings: Settings, take_turn: Callable[[tuple[Any, ...]], 
         worker_redirect_stdouts=False,
     )
 
-    @app.task(name=TASK, ignore_result=True)
     def run(*arguments: Any, **_: Any) -> None:
         take_turn(arguments)
 
+    app.task(name=TASK, ignore_result=True)(run)
     setup_logging.connect(_leave_logging_alone, weak=False)
     return app
 

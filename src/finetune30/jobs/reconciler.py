@@ -10,14 +10,15 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 from finetune30.errors import Finetune30Error, ServiceUnavailableError
+from finetune30.settings import Settings
 from finetune30.store import Change, RunStore
 
 #: Messages sent in one look; the next look sends more.
 MOST_MESSAGES = 100
+_STOP_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -34,36 +35,16 @@ class MessageQueue(Protocol):
         ...
 
 
-def reconcile_once(
-    store: RunStore, messages: MessageQueue, results_root: Path, reconcile_seconds: float
-) -> list[Change]:
-    """Requeue lost runs, send the messages that are missing, remove what was deleted; return the changes of runs.
-
-    Raises StorageError. Redis out of reach is logged: the rows stay, and so does the work to do.
-    """
-    changes = store.reconcile()
-    for change in changes:
-        _log.warning("run %s attempt %d -> %s: %s", change.run_id, change.attempt, change.to_status, change.reason)
-    try:
-        republish_missing(store, messages, reconcile_seconds)
-    except ServiceUnavailableError as error:
-        _log.warning("%s", error.message)
-    store.purge_deleted(results_root)
-    return changes
-
-
 def republish_missing(store: RunStore, messages: MessageQueue, reconcile_seconds: float) -> int:
     """Send messages for waiting runs that never had one and, when the queue is empty, for all that wait for long.
 
     Any message makes a worker take the first waiting run, so a queue that is not empty needs no further message, and
     the queue never grows beyond one message a run by much. Returns how many were sent.
     """
-    never = [run for run in store.queue(MOST_MESSAGES, unpublished_since=datetime.fromtimestamp(0, UTC))]
+    never = store.queue(MOST_MESSAGES, unpublished_since=datetime.fromtimestamp(0, UTC))
     waiting = never
     if not never and messages.count_waiting() == 0:
-        waiting = store.queue(
-            MOST_MESSAGES, unpublished_since=datetime.now(UTC) - timedelta(seconds=reconcile_seconds)
-        )
+        waiting = store.queue(MOST_MESSAGES, unpublished_since=datetime.now(UTC) - timedelta(seconds=reconcile_seconds))
     for run in waiting:
         messages.publish(run.id)
     if waiting:
@@ -73,10 +54,23 @@ def republish_missing(store: RunStore, messages: MessageQueue, reconcile_seconds
 
 
 class Reconciler:
-    """A thread that calls `work` every `seconds`, at once when woken, and outlives every fault of the machine."""
+    """A thread that looks every `reconcile_seconds`, at once when woken, and outlives every fault of the machine.
 
-    def __init__(self, work: Callable[[], object], seconds: float) -> None:
-        self._work, self._seconds = work, seconds
+    One look requeues lost runs, sends the messages that are missing and removes what was deleted. `before` and `after`
+    are the owner's own work around it.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        messages: MessageQueue,
+        settings: Settings,
+        before: Callable[[], object] | None = None,
+        after: Callable[[], object] | None = None,
+    ) -> None:
+        self._store, self._messages, self._settings = store, messages, settings
+        self._before, self._after = before, after
+        self._trouble = ""
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -93,15 +87,39 @@ class Reconciler:
         """End after the look that is under way."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=_STOP_SECONDS)
+
+    def look(self) -> list[Change]:
+        """Look once; return the changes of runs. Raises StorageError; Redis out of reach only delays messages."""
+        if self._before:
+            self._before()
+        changes = self._store.reconcile()
+        for change in changes:
+            _log.warning("run %s attempt %d -> %s: %s", change.run_id, change.attempt, change.to_status, change.reason)
+        trouble = ""
+        try:
+            republish_missing(self._store, self._messages, self._settings.reconcile_seconds)
+        except ServiceUnavailableError as error:
+            trouble = error.message
+        self._tell(trouble)
+        if self._after:
+            self._after()
+        self._store.purge_deleted(self._settings.results_folder)
+        return changes
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._work()
+                self.look()
             except (Finetune30Error, OSError) as error:
-                _log.warning("look for lost runs failed: %s", error)
-            except Exception:
-                _log.exception("look for lost runs failed")
-            self._wake.wait(self._seconds)
+                self._tell(str(error))
+            except Exception:  # noqa: BLE001 - the thread must outlive what nobody thought of
+                _log.exception("a look at the runs failed")
+            self._wake.wait(self._settings.reconcile_seconds)
+
+    def _tell(self, trouble: str) -> None:
+        """Log a trouble when it begins, changes or ends, not every time it is met."""
+        if trouble != self._trouble:
+            _log.warning("%s", trouble or f"over: {self._trouble}")
+            self._trouble = trouble

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from finetune30.errors import AttemptError, NoProgressError, StaleAttemptError, StorageError
+from finetune30.errors import AttemptError, Finetune30Error, NoProgressError, StaleAttemptError, StorageError
 from finetune30.jobs.attempt_process import AttemptProcess
 from finetune30.jobs.slots import Slot
 from finetune30.settings import Settings
@@ -20,6 +20,8 @@ from finetune30.store import Claim, Lease, LeaseKeeper, RunFolder, RunStore
 
 _POLL_SECONDS = 0.2
 _PROGRESS_POLL_SECONDS = 5.0
+#: How long an attempt that recorded its own end may tidy up.
+_LEAVE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +83,7 @@ class _Watch:
         while not self._process.wait(_POLL_SECONDS):
             now = time.monotonic()
             if self._keeper.lost:
-                _log.warning("run %s attempt %d lost its lease: killed", self._claim.run_id, self._claim.attempt)
-                self._process.kill()
+                self._end_stale()
             elif self._stopping.is_set() or self._keeper.cancel_requested:
                 self._stop(now)
             elif hung := self._find_hang(now):
@@ -90,6 +91,19 @@ class _Watch:
                 self._process.wait(self._settings.stop_grace_seconds)
                 return hung
         return None
+
+    def _end_stale(self) -> None:
+        """Kill an attempt that does not hold the run any more; one that recorded its own end may leave by itself."""
+        if self._is_newest() and self._process.wait(_LEAVE_SECONDS):
+            return
+        _log.warning("run %s attempt %d lost its lease: killed", self._claim.run_id, self._claim.attempt)
+        self._process.kill()
+
+    def _is_newest(self) -> bool:
+        try:
+            return self._store.get(self._claim.run_id).attempt == self._claim.attempt
+        except Finetune30Error:  # deleted, or the database is away: nothing to wait for
+            return False
 
     def _stop(self, now: float) -> None:
         if self._asked_at is None:
@@ -148,9 +162,7 @@ def _settle(
             time.sleep(min(1.0, patience_seconds / 10))
 
 
-def _record_end(
-    store: RunStore, claim: Claim, lease: Lease, error: AttemptError, stopping: threading.Event
-) -> None:
+def _record_end(store: RunStore, claim: Claim, lease: Lease, error: AttemptError, stopping: threading.Event) -> None:
     if lease.cancel_requested:
         store.cancelled(claim)
     elif stopping.is_set() and not isinstance(error, NoProgressError):

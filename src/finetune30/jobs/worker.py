@@ -15,7 +15,7 @@ from typing import Any
 
 from finetune30.errors import Finetune30Error
 from finetune30.jobs.publishing import QueuePublisher
-from finetune30.jobs.reconciler import Reconciler, reconcile_once
+from finetune30.jobs.reconciler import Reconciler
 from finetune30.jobs.slots import DeviceSlots
 from finetune30.jobs.supervisor import claim_next, supervise
 from finetune30.settings import Settings
@@ -38,7 +38,7 @@ class Worker:
         self._attempt_options = attempt_options
         self._owner = own_identity()
         self._publisher = QueuePublisher(settings)
-        self._reconciler = Reconciler(self._look_after_runs, settings.reconcile_seconds)
+        self._reconciler = Reconciler(store, self._publisher, settings, before=self._report, after=self._fill_free_slot)
         self._own_turns: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -74,13 +74,19 @@ class Worker:
             except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
                 _log.warning("turn ended early: %s", error.message)
 
-    def _look_after_runs(self) -> None:
+    def _take_own_turn(self) -> None:
+        self._take_turn(wait=False)
+        self._reconciler.wake()  # more may wait
+
+    def _report(self) -> None:
         report_worker(self._store, self._owner, self._node, self._slots.devices)
-        reconcile_once(self._store, self._publisher, self._settings.results_folder, self._settings.reconcile_seconds)
+
+    def _fill_free_slot(self) -> None:
+        """Begin a turn of our own when runs wait although a place is free."""
         self._own_turns = [turn for turn in self._own_turns if turn.is_alive()]
         if self.stopping.is_set() or len(self._slots.busy) >= len(self._slots.devices) or not self._store.queue(1):
             return
-        turn = threading.Thread(target=self._take_turn, kwargs={"wait": False}, name="turn-without-message")
+        turn = threading.Thread(target=self._take_own_turn, name="turn-without-message")
         self._own_turns.append(turn)
         turn.start()
 
@@ -95,10 +101,14 @@ def run_worker(
     log_level: str = "INFO",
 ) -> int:
     """Listen and work until SIGTERM or SIGINT; then hand running work back. Returns the exit code."""
+    import warnings
+
+    from celery.exceptions import SecurityWarning
     from celery.signals import worker_shutting_down
 
     from finetune30.jobs.celery_app import build_worker_app
 
+    warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; nothing but JSON is accepted here
     worker = Worker(store, settings, node, slots, attempt_options)
     app = build_worker_app(settings, worker.take_message)
 

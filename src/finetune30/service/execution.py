@@ -17,6 +17,7 @@ from finetune30.config.loading import config_digest, dump_config
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
 from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
 from finetune30.service.identity import build_identity, judge_of_plans
+from finetune30.service.progress import ProgressMeter
 from finetune30.service.publication import stage_result
 from finetune30.service.run_log import Console, RunLog
 from finetune30.service.warm_start import load_start_adapter
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from finetune30.training.progress import Progress
 
 StopReason = Callable[[], str | None]
+#: What an attempt does between opening its folder and recording success; anything but training is a drill.
+Work = Callable[["Execution", AttemptFolder, LeaseKeeper, RunLog], Published]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Execution:
     explicit: frozenset[str]
     console: Console | None
     stop_reason: StopReason
+    work: Work | None = None
 
 
 def execute(execution: Execution) -> Published:
@@ -59,9 +63,10 @@ def execute(execution: Execution) -> Published:
         store, claim, lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds
     )
     with RunLog(attempt.logs, attempt.history, console=execution.console) as log:
+        work = execution.work or train_and_publish
         try:
             with keeper:
-                published = attempt.adopt() or _train_and_publish(execution, attempt, keeper, log)
+                published = attempt.adopt() or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
             store.succeed(claim, published.metrics, published.manifest_sha256)
         except BaseException as error:
@@ -72,7 +77,8 @@ def execute(execution: Execution) -> Published:
     return published
 
 
-def _train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog) -> Published:
+def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog) -> Published:
+    """Prepare the data, train, and publish the tested result."""
     config = ExperimentConfig.model_validate(execution.run.config)
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
     inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder)
@@ -83,7 +89,7 @@ def _train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Lea
     execution.store.describe(execution.claim, **_described(inputs))
     experiment = build_experiment(inputs, log.line)
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
-    hooks = _Hooks(execution, keeper, log)
+    hooks = _Hooks(execution, keeper, log, ProgressMeter(inputs.placement.device))
     from finetune30.training.loop import train
 
     try:
@@ -150,21 +156,11 @@ def _take_over_history(source: AttemptFolder, attempt: AttemptFolder, count: int
 class _Hooks:
     """Connects the loop to log, lease and console."""
 
-    def __init__(self, execution: Execution, keeper: LeaseKeeper, log: RunLog) -> None:
-        self._execution, self._keeper, self._log = execution, keeper, log
+    def __init__(self, execution: Execution, keeper: LeaseKeeper, log: RunLog, meter: ProgressMeter) -> None:
+        self._execution, self._keeper, self._log, self._meter = execution, keeper, log, meter
 
     def on_step(self, progress: Progress) -> None:
-        self._keeper.report(
-            {
-                "step": progress.global_step,
-                "total_steps": progress.total_steps,
-                "epoch": round(progress.epochs_done, 4),
-                "loss": progress.last_loss,
-                "learning_rate": progress.last_learning_rate,
-                "samples": progress.samples,
-                "last_evaluation": progress.last_evaluation,
-            }
-        )
+        self._keeper.report(self._meter.describe(progress))
         if self._execution.console:
             self._execution.console.step(progress)
 

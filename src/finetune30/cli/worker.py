@@ -1,0 +1,42 @@
+"""`ft30 worker`: carry queued runs out until told to stop."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("worker", epilog="Example: ft30 worker --concurrency 2")
+@click.option("--name", metavar="NAME", help="Name among the workers (FT30_WORKER_NAME; else the host's).")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Runs at a time on the CPU, or the most GPUs to use (FT30_WORKER_CONCURRENCY).",
+)
+@click.option("--drill", "step_seconds", type=click.FloatRange(0), hidden=True)
+@click.pass_context
+def command(context: click.Context, name: str | None, concurrency: int | None, step_seconds: float | None) -> None:
+    """Carry queued runs out, each in a process of its own.
+
+    One training at a time on every GPU, or on the Apple GPU; N on the CPU. Ctrl-C or SIGTERM lets running attempts
+    write a checkpoint and hands their runs back.
+    """
+    import logging
+    import socket
+
+    from finetune30.jobs.slots import DeviceSlots, default_lock_folder, find_devices
+    from finetune30.jobs.worker import run_worker
+    from finetune30.settings import load_settings
+    from finetune30.store import open_store
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_settings()
+    node = name or settings.worker_name or socket.gethostname()
+    slots = DeviceSlots(find_devices(concurrency or settings.worker_concurrency), default_lock_folder())
+    store = open_store(settings.resolved_database_url)
+    click.echo(f"worker {node}: {', '.join(slots.devices)}; results in {settings.results_folder}", err=True)
+    options = () if step_seconds is None else ("--drill", str(step_seconds))
+    try:
+        context.exit(run_worker(store, settings, node, slots, attempt_options=options))
+    finally:
+        store.close()

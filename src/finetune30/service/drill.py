@@ -1,0 +1,78 @@
+"""Drill mode: an attempt that does everything but train.
+
+It claims, keeps its lease, checkpoints, stops when asked, publishes and records like a training, in a process of its
+own, but a step is a short sleep. So thousands of runs can be carried out while everything around them is killed. Only
+`ft30 worker --drill SECONDS` selects it; no configuration and no request can. The experiment's name may ask for a
+misfortune: drill-crash, drill-exit, drill-memory, drill-hang, drill-data.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from functools import partial
+from typing import Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.errors import CancelledError, DataError
+from finetune30.service.execution import Execution, Work
+from finetune30.service.run_log import RunLog
+from finetune30.store.files import encode_json, load_json, save_json_atomic
+from finetune30.store.lease import LeaseKeeper
+from finetune30.store.run_folder import AttemptFolder, Published
+
+_STEPS = 5
+
+
+def build_drill(step_seconds: float) -> Work:
+    """Return the work of a drill whose steps take so long; the run's max_steps (default 5) says how many."""
+    return partial(_drill, step_seconds)
+
+
+def _drill(
+    step_seconds: float, execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog
+) -> Published:
+    config = ExperimentConfig.model_validate(execution.run.config)
+    log.line(f"DRILL, nothing is trained: run {execution.run.id}, attempt {attempt.number}")
+    _meet_misfortune(execution.run.name)
+    total = config.training.max_steps or _STEPS
+    first = _load_last_step(execution, attempt)
+    for step in range(first + 1, total + 1):
+        time.sleep(step_seconds)
+        keeper.report({"step": step, "total_steps": total, "percent": round(100 * step / total, 1)})
+        log.record({"type": "train", "step": step, "epoch": step / total, "loss": 1.0 / step})
+        save_json_atomic(attempt.checkpoints / "drill.json", {"step": step})
+        _stop_if_asked(execution, keeper, step, total)
+    metrics = {"eval_accuracy": 1.0, "train_runtime": total * step_seconds, "total_steps": total, "resumed_from": first}
+    attempt.outbox.joinpath("metrics.json").write_bytes(encode_json(metrics))
+    return attempt.publish({"run_id": execution.run.id, "drill": True})
+
+
+def _load_last_step(execution: Execution, attempt: AttemptFolder) -> int:
+    for earlier in execution.folder.earlier_attempts(attempt.number):
+        checkpoint: dict[str, Any] | None = load_json(earlier.checkpoints / "drill.json")
+        if checkpoint is not None:
+            return int(checkpoint["step"])
+    return 0
+
+
+def _stop_if_asked(execution: Execution, keeper: LeaseKeeper, step: int, total: int) -> None:
+    reason = "lost" if keeper.lost else "cancelled" if keeper.cancel_requested else execution.stop_reason()
+    if reason is not None:
+        raise CancelledError(f"stopped after step {step} of {total}", details={"reason": reason, "step": step})
+
+
+def _meet_misfortune(name: str) -> None:
+    if name == "drill-crash":
+        ctypes.string_at(0)  # a segmentation fault
+    elif name == "drill-exit":
+        os._exit(7)
+    elif name == "drill-memory":
+        filled = []
+        while True:
+            filled.append(bytearray(64 << 20))
+    elif name == "drill-hang":
+        time.sleep(86_400)
+    elif name == "drill-data":
+        raise DataError("drill.csv:1:1: a fault on purpose", "nothing to mend: this is a drill")

@@ -1,0 +1,28 @@
+"""The state of the whole service at one moment: what is up, what waits, who works on what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune30.store import RunFilter, RunStatus, RunStore
+from finetune30.store.workers import load_workers
+
+_SHOWN_RUNS = 100
+
+
+def load_overview(store: RunStore) -> dict[str, Any]:
+    """Return counts of runs by state, the length of the queue, and the workers with the runs that they carry out."""
+    running = store.find(RunFilter(statuses=frozenset({RunStatus.RUNNING}), limit=_SHOWN_RUNS))
+    by_status = {str(status): store.count(RunFilter(statuses=frozenset({status}))) for status in RunStatus}
+    workers = []
+    for worker in load_workers(store):
+        held = [_describe(run.as_dict()) for run in running if run.lease_owner == worker.owner]
+        workers.append({**worker.as_dict(), "runs": held})
+    known = {worker["owner"] for worker in workers}
+    elsewhere = [_describe(run.as_dict()) for run in running if run.lease_owner not in known]
+    return {"runs": by_status, "queued": by_status["QUEUED"], "workers": workers, "other_running": elsewhere}
+
+
+def _describe(run: dict[str, Any]) -> dict[str, Any]:
+    percent = (run["progress"] or {}).get("percent")
+    return {"id": run["id"], "name": run["name"], "kind": run["kind"], "attempt": run["attempt"], "percent": percent}

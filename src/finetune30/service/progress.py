@@ -1,0 +1,50 @@
+"""What a follower sees of a training under way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetune30.training.progress import Progress
+
+_MEMORY_SECONDS = 2.0
+
+
+class ProgressMeter:
+    """Turns the loop's progress into the JSON of the run's row; speeds are those of this attempt."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._first: tuple[float, int, int] | None = None
+        self._memory_bytes = 0
+        self._memory_at = 0.0
+
+    def describe(self, progress: Progress) -> dict[str, Any]:
+        """Return step, total_steps, epoch, percent, loss, learning_rate, samples, speed, ETA (s), memory (bytes)."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, progress.global_step, progress.samples)
+        started, first_step, first_samples = self._first
+        seconds, steps = now - started, progress.global_step - first_step
+        left = progress.total_steps - progress.global_step
+        return {
+            "step": progress.global_step,
+            "total_steps": progress.total_steps,
+            "epoch": round(progress.epochs_done, 4),
+            "percent": round(100 * progress.global_step / max(progress.total_steps, 1), 2),
+            "loss": progress.last_loss,
+            "learning_rate": progress.last_learning_rate,
+            "samples": progress.samples,
+            "samples_per_second": round((progress.samples - first_samples) / seconds, 2) if steps else None,
+            "eta_seconds": round(left * seconds / steps, 1) if steps else None,
+            "memory_bytes": self._measure_memory(now),
+            "last_evaluation": progress.last_evaluation or None,
+        }
+
+    def _measure_memory(self, now: float) -> int:
+        if now - self._memory_at >= _MEMORY_SECONDS:
+            from finetune30.modeling.devices import peak_memory_bytes
+
+            self._memory_at, self._memory_bytes = now, peak_memory_bytes(self._device)
+        return self._memory_bytes
