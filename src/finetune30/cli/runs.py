@@ -110,7 +110,7 @@ def logs(run: str, follow: bool, tail: int | None, attempt: int | None, output_d
         found = records.store.get(run)
         folder = records.folder(found)
         if not follow:
-            path = folder.logs if attempt is None else folder.attempts / str(attempt) / folder.logs.name
+            path = folder.live_logs() if attempt is None else folder.attempts / str(attempt) / folder.logs.name
             click.echo(show_controls(load_log(path, tail), _LOG_CONTROLS), nl=False)
             return
         click.echo(f"{found.folder}: {found.status}", err=True)
@@ -128,7 +128,7 @@ def history(run: str, output_dir: Path | None, as_json: bool) -> None:
     from finetune30.store.files import load_json_lines
 
     with _opened(output_dir) as records:
-        entries = load_json_lines(records.folder(records.store.get(run)).history)
+        entries = load_json_lines(records.folder(records.store.get(run)).live_history())
     if as_json:
         _print_json(entries)
         return

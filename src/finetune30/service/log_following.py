@@ -10,6 +10,7 @@ from pathlib import Path
 
 from finetune30.errors import NotFoundError
 from finetune30.service.records import Records
+from finetune30.store import RunFolder
 
 POLL_SECONDS = 0.5
 RECONCILE_SECONDS = 5.0
@@ -21,8 +22,13 @@ def load_log(path: Path, tail: int | None = None) -> str:
         text = path.read_bytes().decode(errors="replace")
     except FileNotFoundError:
         raise NotFoundError(f"{path.parent.name} has no log yet", "wait until the run starts") from None
+    return text if tail is None else last_lines(text, tail)
+
+
+def last_lines(text: str, count: int) -> str:
+    """Return the last lines of a text."""
     lines = text.splitlines(keepends=True)
-    return "".join(lines if tail is None else lines[max(0, len(lines) - tail) :])
+    return "".join(lines[max(0, len(lines) - count) :])
 
 
 def follow_log(
@@ -33,11 +39,10 @@ def follow_log(
     The log of a further attempt begins with the lines of the one before; what was yielded already is not repeated.
     A run whose process dies is found within seconds. Raises NotFoundError when the run is deleted meanwhile.
     """
-    path = records.folder(records.store.get(run_id)).logs
-    reader = _LogReader(path)
-    if tail is not None and path.is_file():
-        reader.read()
-        yield load_log(path, tail)
+    folder = records.folder(records.store.get(run_id))
+    reader = _LogReader(folder)
+    if tail is not None:
+        yield last_lines(reader.read(), tail)
     checked = time.monotonic()
     while True:
         if time.monotonic() - checked > RECONCILE_SECONDS:
@@ -52,10 +57,10 @@ def follow_log(
 
 
 class _LogReader:
-    """Reads what was added to a file that is appended to, or replaced by one that begins with the same bytes."""
+    """Reads what was added to a log that is appended to, or replaced by one that begins with the same bytes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
         self._offset = 0
         self._seen = hashlib.sha256()
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -63,7 +68,7 @@ class _LogReader:
     def read(self) -> str:
         """Return the new text, "" when there is none."""
         try:
-            with self._path.open("rb") as file:
+            with self._folder.live_logs().open("rb") as file:
                 known = file.read(self._offset)
                 added = file.read()
         except FileNotFoundError:

@@ -11,6 +11,7 @@ adopts it, or trains on; `adopt` decides by the manifest.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -38,6 +39,7 @@ HISTORY = "history.jsonl"
 
 #: Files that grow while everything else is published: the manifest vouches for their first `size` bytes.
 _GROWING = frozenset({LOGS})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK})
 _REVEAL = ".reveal"
 _OUTBOX = "outbox"
 _INHERITED = "inherited"
@@ -84,6 +86,14 @@ class RunFolder:
             sync_folder(self.attempts)
         return attempt
 
+    def live_logs(self) -> Path:
+        """Return the log being written: the newest attempt's, which the top shows too where links are possible."""
+        return self._live(LOGS)
+
+    def live_history(self) -> Path:
+        """Return the history that is being written, like `live_logs`."""
+        return self._live(HISTORY)
+
     def attempt_numbers(self) -> list[int]:
         """Return the numbers of all attempts that opened their folder, oldest first."""
         if not self.attempts.is_dir():
@@ -129,6 +139,10 @@ class RunFolder:
             attempt = AttemptFolder(self, number)
             for working in (attempt.checkpoints, attempt.outbox, attempt.inherited, *attempt.path.glob("replaced-*")):
                 shutil.rmtree(working, ignore_errors=True)
+
+    def _live(self, name: str) -> Path:
+        attempts = [self.attempts / str(number) / name for number in reversed(self.attempt_numbers())]
+        return next((path for path in attempts if path.is_file()), self.path / name)
 
     def _disarm_before(self, attempt: AttemptFolder) -> None:
         for earlier in self.earlier_attempts(attempt.number):
@@ -205,6 +219,7 @@ class AttemptFolder:
             if publisher.number != self.number:
                 shutil.copyfile(publisher.history, self.history)
                 sync_file(self.history)
+            self._show_records()
             if inherited:
                 self._move_to_top(self.inherited)
             return self.run.load_published()
@@ -232,6 +247,7 @@ class AttemptFolder:
                 save_bytes_atomic(self.outbox / MANIFEST, encode_json(manifest))
                 failpoints.reach("publish.after_manifest")
                 self.require_newest()
+                self._show_records()
                 self._move_to_top(self.outbox)
             except FileNotFoundError:
                 self.require_newest()  # a newer attempt took the outbox away
@@ -253,6 +269,13 @@ class AttemptFolder:
             except FileNotFoundError:
                 self.require_newest()
                 raise
+
+    def _show_records(self) -> None:
+        """Bring the top's log and history up to date where the file system has no hard links."""
+        for record in (self.logs, self.history):
+            shown = self.run.path / record.name
+            if not shown.exists() or not shown.samefile(record):
+                self._show(record)
 
     def _stage_own_files(self) -> None:
         for file in sorted(self.path.iterdir()):
@@ -366,7 +389,8 @@ def _entry(path: Path) -> dict[str, Any]:
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without hard links
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
         shutil.copyfile(source, target)
+        sync_file(target)

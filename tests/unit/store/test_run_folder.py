@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,6 +148,35 @@ def test_second_publish_replaces_a_half_first_one(folder):
     assert folder.verify() == []
     assert (folder.path / MODEL).read_bytes() == b"again"
     assert not (folder.artifacts / "left.bin").exists()
+
+
+def test_file_system_without_hard_links_shows_copies(folder, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    attempt = folder.open_attempt(1)
+    with attempt.logs.open("a") as logs:
+        logs.write("first\n")
+    attempt.history.write_text("{}\n")
+    assert folder.live_logs().read_text() == "first\n"
+    attempt.reveal("config.yaml", b"seed: 1\n")
+    stage(attempt)
+    attempt.publish({})
+    assert folder.verify() == []
+    assert (folder.logs.read_text(), folder.history.read_text()) == ("first\n", "{}\n")
+
+
+def test_adoption_finds_what_was_published_before_the_row(folder):
+    first = folder.open_attempt(1)
+    first.history.write_text('{"step": 1}\n')
+    stage(first)
+    published = first.publish({})
+    folder.open_attempt(2)  # lost at once
+    third = folder.open_attempt(3)
+    assert third.adopt() == published
+    assert third.history.read_text() == folder.history.read_text() == '{"step": 1}\n'
+    assert folder.verify() == []
 
 
 def test_reserve_skips_what_is_there(tmp_path):

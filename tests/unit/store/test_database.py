@@ -1,0 +1,123 @@
+"""Migrations, and what becomes of a database that refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from finetune30.errors import StorageError, UsageError
+from finetune30.store import RunFilter, database, open_store
+from finetune30.store.database import known_revisions, migrate, reading, writing
+from finetune30.store.tables import metadata
+
+
+def test_migrations_make_the_tables_of_the_code(lab):
+    with lab.store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == known_revisions()[-1]
+
+
+def test_migrations_form_one_line_and_carry_the_names_of_their_files():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    assert script.get_heads() == [known_revisions()[-1]]
+    assert [revision.revision for revision in script.walk_revisions()] == known_revisions()[::-1]
+
+
+def test_migrating_again_changes_nothing(lab):
+    run = lab.create()
+    migrate(lab.store.engine)
+    assert lab.store.get(run.id) == run
+
+
+def test_newer_schema_is_refused(lab):
+    with writing(lab.store.engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'r9999_later'"))
+    with pytest.raises(StorageError, match="the database has schema r9999_later"):
+        migrate(lab.store.engine)
+
+
+def test_sqlite_runs_with_wal_full_sync_and_a_busy_timeout(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    with reading(store.engine) as connection:
+        pragmas = [
+            connection.execute(text(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "synchronous", "busy_timeout")
+        ]
+    store.close()
+    assert pragmas == ["wal", 2, 10_000]
+
+
+@pytest.mark.parametrize("url", ["mysql://host/x", "nonsense", "postgresql+asyncpg://host/x", ""])
+def test_url_of_another_kind_is_refused(url):
+    with pytest.raises(UsageError, match="database URL"):
+        open_store(url)
+
+
+def test_locked_database_is_a_storage_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="database is locked") as caught, writing(store.engine):
+        pass
+    assert "another process kept writing" in caught.value.remedy
+    assert caught.value.retryable
+    assert store.find(RunFilter()) == []  # readers are not kept out
+    other.execute("ROLLBACK")
+    other.close()
+    store.close()
+
+
+def test_full_disk_is_a_storage_error_and_leaves_no_half_run(lab):
+    def limit(connection, _record):
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    from sqlalchemy import event
+
+    kept = lab.create("kept")
+    with reading(lab.store.engine) as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar()
+    event.listen(lab.store.engine, "connect", limit)
+    lab.store.close()
+
+    def fill() -> None:
+        for _ in range(200):
+            lab.create("more")
+
+    with pytest.raises(StorageError, match="database or disk is full") as caught:
+        fill()
+    assert "free some space" in caught.value.remedy
+    runs = lab.store.find(RunFilter(limit=1000))
+    assert kept.id in [run.id for run in runs]
+    assert {run.folder for run in runs} == {path.name for path in lab.results.iterdir() if path.is_dir()}
+
+
+def test_broken_database_file_is_a_storage_error(tmp_path):
+    (tmp_path / "runs.db").write_bytes(b"this is no database" * 500)
+    with pytest.raises(StorageError, match="file is not a database"):
+        open_store(f"sqlite:///{tmp_path}/runs.db")
+
+
+def test_folder_of_the_database_that_cannot_be_made_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="cannot make the folder"):
+        open_store(f"sqlite:///{tmp_path}/file/runs.db")
+
+
+def test_database_url_with_a_password_never_shows_it(tmp_path):
+    with pytest.raises(StorageError, match="connection") as caught:
+        open_store("postgresql://user:secret@127.0.0.1:1/x?connect_timeout=2")
+    assert "secret" not in caught.value.message + caught.value.remedy
+    assert Path(tmp_path).is_dir()
