@@ -141,8 +141,10 @@ def _print_ledger(console: Console, totals: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _status_text(run: Run) -> Text:
-    percent = (run.progress or {}).get("percent") if run.status == "RUNNING" else None
-    text = f"{run.status} {percent:.0f}%" if _is_number(percent) else str(run.status)
+    text = str(run.status)
+    match run.progress:
+        case {"step": int(step), "total_steps": int(total)} if total > 0 and run.status == "RUNNING":
+            text += f" {100 * step / total:.0f}%"
     return Text(text, style=_COLORS[run.status])
 
 
