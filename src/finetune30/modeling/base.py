@@ -107,6 +107,7 @@ def load_classifier(
 
     Returns the model and the names of the weights that the checkpoint did not hold (the new head).
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     labels: dict[str, Any] = {"num_labels": num_labels}
@@ -125,7 +126,7 @@ def load_classifier(
                 ignore_mismatched_sizes=True,  # a head for another number of labels is replaced, and reported as new
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(
                 f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
                 "choose a model that AutoModelForSequenceClassification supports",

@@ -1,0 +1,163 @@
+"""`ft30 train` and `ft30 predict` in real processes, on a tiny local model and local rows."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+import yaml
+
+from support.rows import write_reviews
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def flags(tiny_model, tmp_path):
+    """Flags of a small training, ready for `ft30 train`."""
+    data = write_reviews(tmp_path / "reviews.csv", 60)
+    chosen = {
+        "--model": tiny_model("distilbert"),
+        "--dataset": data,
+        "--experiment_name": "first try",
+        "--lora.target_modules": "auto",
+        "--data.max_length": 64,
+        "--epochs": 2,
+        "--batch_size": 4,
+        "--output_dir": tmp_path / "results",
+    }
+    return [str(part) for pair in chosen.items() for part in pair]
+
+
+def ft30(*arguments, **options):
+    command = [sys.executable, "-m", "finetune30", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, **options)
+
+
+def rows_of(results):
+    with sqlite3.connect(results / "experiments.db") as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM runs ORDER BY created_at")]
+
+
+def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(flags, tmp_path):
+    done = ft30("train", *flags)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "results").glob("first try_*")
+    assert str(folder) in done.stdout
+    assert "accuracy" in done.stdout
+    names = {path.name for path in folder.iterdir()}
+    expected = "logs.txt config.yaml metrics.json history.jsonl data_report.json predictions.parquet manifest.json"
+    assert names >= {*expected.split(), "artifacts"}
+
+    metrics = json.loads((folder / "metrics.json").read_text())
+    trainer_keys = ["train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "epoch"]
+    wanted = [*trainer_keys, "eval_loss", "eval_accuracy", "eval_f1", "eval_precision", "eval_recall"]
+    assert [key for key in [*wanted, "peak_memory_bytes"] if key not in metrics] == []
+    predictions = pl.read_parquet(folder / "predictions.parquet")
+    right = (predictions["label"] == predictions["prediction"]).mean()
+    assert right == pytest.approx(metrics["eval_accuracy"])
+
+    log = (folder / "logs.txt").read_text()
+    assert all(word in log for word in ("device: cpu", "loss=", "learning_rate=", "eval_accuracy=", "SUCCEEDED"))
+    (row,) = rows_of(tmp_path / "results")
+    assert row["status"] == "SUCCEEDED"
+    assert row["eval_accuracy"] == pytest.approx(metrics["eval_accuracy"])
+
+    asked = ft30("predict", "latest", "--output_dir", tmp_path / "results", "--json", input="good film\nbad room\n")
+    assert asked.returncode == 0, asked.stderr
+    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert [a["text"] for a in answers] == ["good film", "bad room"]
+    assert all(set(a["probabilities"]) == {"negative", "positive"} for a in answers)
+
+    again = ft30("train", "--config", folder / "config.yaml", "--output_dir", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    (second,) = (tmp_path / "again").glob("first try_*")
+    model = "artifacts/final_model/adapter_model.safetensors"
+    assert (second / model).read_bytes() == (folder / model).read_bytes()
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    config["training"]["output_dir"] = str(tmp_path / "results")
+    assert config == yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "finetune30",
+        "train",
+        *flags,
+        "--epochs",
+        "10000",
+        "--training.logging_steps",
+        "1",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("train step"):
+                break
+        process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+        assert process.wait(timeout=60) == 130, errors
+    assert "Traceback" not in errors
+    (row,) = rows_of(tmp_path / "results")
+    assert row["status"] == "CANCELLED"
+    (folder,) = (tmp_path / "results").glob("first try_*")
+    assert list(folder.glob("attempts/1/checkpoints/checkpoint-*/manifest.json"))
+    assert (folder / "history.jsonl").read_text().count('"type": "train"') >= 1
+
+
+def test_killed_training_is_never_stuck_running(flags, tmp_path):
+    command = [sys.executable, "-m", "finetune30", "train", *flags, "--epochs", "10000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("train step"):
+                break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    started = time.monotonic()
+    listed = ft30("runs", "list", "--output_dir", tmp_path / "results", "--json")
+    assert listed.returncode == 0, listed.stderr
+    (row,) = rows_of(tmp_path / "results")
+    assert row["status"] == "FAILED"
+    assert "process_lost" in row["error"]
+    assert time.monotonic() - started < 30
+
+
+def test_labels_that_disagree_fail_before_any_training_and_are_recorded(flags, tmp_path):
+    done = ft30("train", *flags, "--num_labels", "3")
+    assert done.returncode == 1
+    assert "num_labels" in done.stderr
+    assert "Traceback" not in done.stderr
+    (row,) = rows_of(tmp_path / "results")
+    assert row["status"] == "FAILED"
+    assert not list((tmp_path / "results").glob("*/attempts/1/checkpoints/*"))
+
+
+def test_faulty_configuration_leaves_nothing_behind(flags, tmp_path):
+    done = ft30("train", *flags, "--training.learning_rate", "-1", "--set", "lora.rank=3")
+    assert done.returncode == 2
+    assert "training.learning_rate" in done.stderr
+    assert "lora.rank" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_old_door_trains_from_the_repository_root(flags, repository, tmp_path):
+    command = [sys.executable, "app/train_lora_v2.py", *flags, "--learning_rate", "0.001", "--train_samples", "30"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=repository)
+    assert done.returncode == 0, done.stderr
+    assert rows_of(tmp_path / "results")[0]["status"] == "SUCCEEDED"
+
+
+def test_postgresql_records_the_run_too(flags, tmp_path, postgres_url):
+    environment = {**os.environ, "FT30_DATABASE_URL": postgres_url}
+    done = ft30("train", *flags, env=environment)
+    assert done.returncode == 0, done.stderr
+    listed = ft30("runs", "list", "--json", "--output_dir", tmp_path / "results", env=environment)
+    assert '"SUCCEEDED"' in listed.stdout
+    assert not (tmp_path / "results" / "experiments.db").exists()
