@@ -11,18 +11,6 @@ from support.rows import write_reviews
 pytestmark = pytest.mark.integration
 
 COMMON = ["train", "--device", "cpu", "--epochs", "2", "--seed", "5"]
-    "train",
-    "--training.precision",
-    "fp32",
-    "--device",
-    "cpu",
-    "--training.engine",
-    "general",
-    "--epochs",
-    "2",
-    "--seed",
-    "5",
-]
 
 
 def losses_of(folder):

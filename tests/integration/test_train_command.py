@@ -13,8 +13,11 @@ import pytest
 import yaml
 
 from support.rows import write_reviews
+from support.run_store_lab import new_postgresql_database, postgresql_server
 
 pytestmark = pytest.mark.integration
+
+LOG_ALL = ("--training.logging_steps", "1")
 
 
 @pytest.fixture
@@ -32,6 +35,12 @@ def flags(tiny_model, tmp_path):
         "--output_dir": tmp_path / "results",
     }
     return [str(part) for pair in chosen.items() for part in pair]
+
+
+@pytest.fixture
+def postgres_url():
+    with postgresql_server() as server:
+        yield new_postgresql_database(server)
 
 
 def ft30(*arguments, **options):
