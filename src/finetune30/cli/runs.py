@@ -125,7 +125,7 @@ def logs(run: str, follow: bool, tail: int | None, attempt: int | None, output_d
 @_as_json
 def history(run: str, output_dir: Path | None, as_json: bool) -> None:
     """Print the logged steps and evaluations of a run."""
-    from finetune30.store.files import load_json_lines
+    from finetune30.files import load_json_lines
 
     with _opened(output_dir) as records:
         entries = load_json_lines(records.folder(records.store.get(run)).live_history())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import STARTER, ModelConfig
 from finetune30.errors import HubUnavailableError, ModelError
-from finetune30.files import file_digest
+from finetune30.files import sha256_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,14 +43,14 @@ class BaseSource:
         digest = hashlib.sha256()
         for path in sorted(self.folder.iterdir()):
             if path.suffix in (".json", ".txt", ".model") and path.is_file():
-                digest.update(f"{path.name}:{file_digest(path)}\n".encode())
+                digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
         return digest.hexdigest()
 
     def weights_digest(self) -> str:
         """Return what identifies the weights: sha256 over the sha256 of every safetensors file, in order of name."""
         digest = hashlib.sha256()
         for path in sorted(self.folder.glob("*.safetensors")):
-            digest.update(f"{path.name}:{file_digest(path)}\n".encode())
+            digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
         return digest.hexdigest()
 
 

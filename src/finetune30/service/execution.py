@@ -15,6 +15,7 @@ from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import config_digest, dump_config
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
+from finetune30.files import disk_errors, encode_json
 from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
 from finetune30.service.identity import build_identity, judge_of_plans
 from finetune30.service.progress import ProgressMeter
@@ -22,7 +23,6 @@ from finetune30.service.publication import stage_result
 from finetune30.service.run_log import Console, RunLog
 from finetune30.service.warm_start import load_start_adapter
 from finetune30.settings import Settings
-from finetune30.store.files import disk_errors, encode_json
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.records import Claim, Run
 from finetune30.store.run_folder import AttemptFolder, Published, RunFolder

@@ -131,7 +131,7 @@ def save_answers(path: Path, answers: list[Answer]) -> None:
     """
     import polars as pl
 
-    from finetune30.files import write_bytes
+    from finetune30.files import save_bytes_atomic
 
     rows = []
     for answer in answers:
@@ -153,7 +153,7 @@ def save_answers(path: Path, answers: list[Answer]) -> None:
         raise UsageError(f"--output {path}: '{path.suffix}' is not written", "end the name in .csv, .jsonl or .parquet")
     buffer = io.BytesIO()
     writer(buffer)
-    write_bytes(path, buffer.getvalue())
+    save_bytes_atomic(path, buffer.getvalue())
 
 
 def _answer(predictor: Predictor, question: Question, logits: NDArray[np.float32]) -> Answer:

@@ -12,9 +12,9 @@ from typing import Any, get_args
 from sqlalchemy.engine import make_url
 
 from finetune30.errors import NotFoundError, UsageError
+from finetune30.files import load_json
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFilter, RunFolder, RunPage, RunStatus, RunStore, open_store
-from finetune30.store.files import load_json
 from finetune30.store.records import SortKey
 
 #: What decides most about a run, in the order in which people ask.

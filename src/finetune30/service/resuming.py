@@ -9,7 +9,7 @@ from typing import Any
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config, validate_tree
 from finetune30.errors import CheckpointError, ConflictError
-from finetune30.files import read_json
+from finetune30.files import load_json
 from finetune30.service.identity import PLAN_KEYS, config_keys, judge_of_plans
 from finetune30.service.records import open_records, require_records
 from finetune30.service.training import FinishedRun, carry_out_locally
@@ -113,7 +113,7 @@ def _refused_plans(wanted: ExperimentConfig, folder: RunFolder, differences: dic
     latest = find_latest(*(_checkpoints_of(folder, number) for number in reversed(folder.attempt_numbers())))
     if latest is None:
         return {}
-    judge, progress = judge_of_plans(wanted.training), read_json(latest / "state.json")["progress"]
+    judge, progress = judge_of_plans(wanted.training), load_json(latest / "state.json")["progress"]
     reasons = {key: judge(key, progress) for key in differences}
     return {key: f"{differences[key]} ({reason})" for key, reason in reasons.items() if reason is not None}
 

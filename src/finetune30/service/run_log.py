@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from finetune30 import failpoints
-from finetune30.store.files import disk_errors
+from finetune30.files import disk_errors
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

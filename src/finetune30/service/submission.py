@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import dump_config
 from finetune30.errors import ConfigError, ServiceUnavailableError, StorageError, UsageError
+from finetune30.files import disk_errors, save_bytes_atomic
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore
-from finetune30.store.files import disk_errors, save_bytes_atomic
 
 PRIORITIES = range(-100, 101)
 KEPT_CONFIGURATIONS = 100

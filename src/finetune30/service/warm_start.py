@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune30.errors import CheckpointError, ModelError
-from finetune30.files import file_digest, write_bytes
-from finetune30.store.files import disk_errors
+from finetune30.files import disk_errors, save_bytes_atomic, sha256_of
 from finetune30.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def find_start_weights(folder: RunFolder) -> Path:
     with disk_errors("cannot keep the weights to start from"):
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
-        write_bytes(kept / ADAPTER_FILE, (latest / "adapter.safetensors").read_bytes())
+        save_bytes_atomic(kept / ADAPTER_FILE, (latest / "adapter.safetensors").read_bytes())
     return kept
 
 
@@ -60,7 +59,7 @@ def start_adapter_digest(folder: str | None) -> str | None:
     """Return the sha256 of the weights that a training starts from, None for a new adapter or a missing file."""
     if folder is None or not _file_in(folder).is_file():
         return None
-    return file_digest(_file_in(folder))
+    return sha256_of(_file_in(folder))
 
 
 def _file_in(folder: str) -> Path:

@@ -22,7 +22,7 @@ from typing import Any
 
 from finetune30 import failpoints
 from finetune30.errors import NotFoundError, StaleAttemptError, StorageError
-from finetune30.store.files import (
+from finetune30.files import (
     disk_errors,
     encode_json,
     load_json,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30 import failpoints
-from finetune30.errors import CheckpointError
-from finetune30.files import encode_json, file_digest, read_json, sync_folder
+from finetune30.errors import CheckpointError, StorageError
+from finetune30.files import encode_json, load_json, sha256_of, sync_folder
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +153,7 @@ class Checkpoints:
     def _read(self, folder: Path) -> Checkpoint:
         from safetensors.torch import load_file
 
-        state = read_json(folder / "state.json")
+        state = load_json(folder / "state.json")
         differences = self._refused_differences(state)
         if differences:
             raise CheckpointError(
@@ -189,7 +189,10 @@ def find_latest(*places: Path) -> Path | None:
 def find_damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint folder, or None when every file matches the manifest."""
     try:
-        listed = read_json(folder / _MANIFEST)["files"]
+        manifest = load_json(folder / _MANIFEST)
+        if manifest is None:
+            return "no manifest"
+        listed = manifest["files"]
         missing = sorted(_ALWAYS_THERE - listed.keys())
         if missing:
             return f"{', '.join(missing)} not in the manifest"
@@ -197,11 +200,9 @@ def find_damage(folder: Path) -> str | None:
             path = folder / name
             if not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != expected["size_bytes"] or file_digest(path) != expected["sha256"]:
+            if path.stat().st_size != expected["size_bytes"] or sha256_of(path) != expected["sha256"]:
                 return f"{name} does not match its sha256"
-    except FileNotFoundError:
-        return "no manifest"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, StorageError, KeyError, TypeError, AttributeError) as error:
         return f"unreadable manifest: {error}"
     return None
 
