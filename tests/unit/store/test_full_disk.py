@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from finetune30.store.files import load_json, save_json_atomic
-
 from finetune30.errors import StorageError
+from finetune30.files import load_json, save_json_atomic
 from finetune30.store.run_folder import RunFolder
 from support.file_operations import at_operation, disk_full
 
