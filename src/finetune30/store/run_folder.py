@@ -14,14 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import NotFoundError, StaleAttemptError, StorageError
+from finetune30.errors import NotFoundError, StaleAttemptError
 from finetune30.files import (
     disk_errors,
     encode_json,
@@ -31,16 +29,19 @@ from finetune30.files import (
     sync_file,
     sync_folder,
 )
+from finetune30.store.manifest import (
+    HISTORY,
+    LOGS,
+    MANIFEST,
+    MANIFEST_FORMAT,
+    REVEAL,
+    describe_file,
+    describe_synced,
+    find_faults,
+    load_usable_manifest,
+)
 
-MANIFEST_FORMAT = 1
-MANIFEST = "manifest.json"
-LOGS = "logs.txt"
-HISTORY = "history.jsonl"
-
-#: Files that grow while everything else is published: the manifest vouches for their first `size` bytes.
-_GROWING = frozenset({LOGS})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK})
-_REVEAL = ".reveal"
 _OUTBOX = "outbox"
 _INHERITED = "inherited"
 
@@ -111,10 +112,10 @@ class RunFolder:
 
     def verify(self) -> list[str]:
         """Re-hash every published file and return what is wrong: nothing is the empty list."""
-        manifest = _load_manifest(self.manifest)
+        manifest = load_usable_manifest(self.manifest)
         if manifest is None:
             return [f"{MANIFEST} is missing or broken"]
-        return _faults(manifest, [self.path])
+        return find_faults(manifest, [self.path])
 
     def load_manifest(self) -> dict[str, Any]:
         """Return the manifest as it stands, unchecked. Raises NotFoundError, StorageError."""
@@ -129,7 +130,8 @@ class RunFolder:
         Raises NotFoundError also for a file that became a link or went missing.
         """
         path = self.path / name
-        if name not in self.load_manifest()["files"] or path.is_symlink() or not path.is_file():
+        known = name in self.load_manifest()["files"] and path.resolve() == self.path.resolve() / name
+        if not known or not path.is_file():
             raise NotFoundError(f"{self.path.name} has no published file {name!r}", "see manifest.json for the names")
         return path
 
@@ -207,12 +209,12 @@ class AttemptFolder:
         None when there is none or it is damaged: then train. Raises StaleAttemptError, StorageError.
         """
         with disk_errors(f"cannot adopt the result in {self.run.path.name}"):
-            inherited = _load_manifest(self.inherited / MANIFEST)
-            manifest = inherited or _load_manifest(self.run.manifest)
+            inherited = load_usable_manifest(self.inherited / MANIFEST)
+            manifest = inherited or load_usable_manifest(self.run.manifest)
             if manifest is None:
                 return None
             publisher = AttemptFolder(self.run, manifest["attempt"])
-            if not publisher.history.is_file() or _faults(
+            if not publisher.history.is_file() or find_faults(
                 manifest, [self.inherited, self.run.path], history=publisher.history
             ):
                 return None
@@ -233,10 +235,10 @@ class AttemptFolder:
         with disk_errors(f"cannot publish the result in {self.run.path.name}"):
             try:
                 self._stage_own_files()
-                entries = _sync_and_describe(self.outbox)
+                entries = describe_synced(self.outbox)
                 for record in (self.logs, self.history):
                     sync_file(record)
-                    entries[record.name] = _entry(record)
+                    entries[record.name] = describe_file(record)
                 manifest = {
                     **facts,
                     "format": MANIFEST_FORMAT,
@@ -256,7 +258,7 @@ class AttemptFolder:
 
     def _show(self, path: Path) -> None:
         """Hard-link a file of this attempt to the top, replacing what is there in one step."""
-        passing = self.outbox / _REVEAL / path.name
+        passing = self.outbox / REVEAL / path.name
         with disk_errors(f"cannot show {path.name} at the top of {self.run.path.name}"):
             self.outbox.mkdir(exist_ok=True)
             passing.parent.mkdir(exist_ok=True)
@@ -288,7 +290,7 @@ class AttemptFolder:
         top = self.run.path
         self.run.manifest.unlink(missing_ok=True)
         for entry in sorted(box.iterdir()):
-            if entry.name in (MANIFEST, _REVEAL):
+            if entry.name in (MANIFEST, REVEAL):
                 continue
             target = top / entry.name
             if target.is_dir():
@@ -299,91 +301,6 @@ class AttemptFolder:
         failpoints.reach("publish.before_last_move")
         (box / MANIFEST).replace(self.run.manifest)
         sync_folder(top)
-
-
-def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Callable[[str], bool]) -> Path:
-    """Make a new folder `{name}_{YYYYmmdd_HHMMSS}`, with -2, -3 … when that is taken. Raises StorageError."""
-    base = f"{name}_{at:%Y%m%d_%H%M%S}"
-    with disk_errors(f"cannot make a folder for the run in {results_root}"):
-        results_root.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 100_000):
-            folder = results_root / (base if number == 1 else f"{base}-{number}")
-            if is_taken(folder.name):
-                continue
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            sync_folder(results_root)
-            return folder
-    raise StorageError(f"every folder name like {base} is taken in {results_root}", "use another experiment name")
-
-
-def remove_run_folder(results_root: Path, folder: str) -> None:
-    """Remove a run's folder: hidden by one rename first, so that nobody sees half of it. Raises StorageError."""
-    if Path(folder).name != folder or folder in ("", ".", ".."):
-        raise StorageError(f"{folder!r} is not the name of a run folder", "check the row in the database")
-    hidden = results_root / f".deleted-{folder}"
-    with disk_errors(f"cannot remove {folder}"):
-        if (results_root / folder).is_dir():
-            (results_root / folder).rename(hidden)
-        if hidden.is_dir():
-            shutil.rmtree(hidden)
-
-
-def _load_manifest(path: Path) -> dict[str, Any] | None:
-    """Return a manifest that can be used; a broken one counts as none."""
-    try:
-        manifest = load_json(path)
-    except StorageError:
-        return None
-    usable = (
-        isinstance(manifest, dict)
-        and manifest.get("format") == MANIFEST_FORMAT
-        and isinstance(manifest.get("attempt"), int)
-        and isinstance(manifest.get("files"), dict)
-    )
-    return manifest if usable else None
-
-
-def _faults(manifest: dict[str, Any], places: list[Path], history: Path | None = None) -> list[str]:
-    """Check every file of a manifest in the first of `places` that has it."""
-    faults = []
-    for name, entry in manifest["files"].items():
-        found = [place / name for place in places if (place / name).is_file()]
-        path = history if history and name == HISTORY else next(iter(found), None)
-        if path is None:
-            faults.append(f"{name} is missing")
-            continue
-        size = path.stat().st_size
-        grown = name in _GROWING and size >= entry["size"]
-        if size != entry["size"] and not grown:
-            faults.append(f"{name} has {size} bytes instead of {entry['size']}")
-        elif sha256_of(path, entry["size"]) != entry["sha256"]:
-            faults.append(f"{name} has other content than was published")
-    return faults
-
-
-def _sync_and_describe(box: Path) -> dict[str, dict[str, Any]]:
-    entries = {}
-    for path in sorted(box.rglob("*")):
-        name = path.relative_to(box).as_posix()
-        if name.startswith(_REVEAL) or name == MANIFEST:
-            continue
-        if path.is_symlink():
-            raise StorageError(f"{name} is a symbolic link and cannot be published", "write the file itself")
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            sync_file(path)
-            entries[name] = _entry(path)
-    sync_folder(box)
-    return entries
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    return {"size": size, "sha256": sha256_of(path, size)}
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

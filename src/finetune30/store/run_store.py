@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.config.loading import config_digest
 from finetune30.config.schema import ExperimentConfig
-from finetune30.errors import ConflictError, IdempotencyError, StaleAttemptError
+from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.store import queries, reconciliation
+from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, migrate, reading, writing
 from finetune30.store.events import record_event
-from finetune30.store.process_identity import own_identity
 from finetune30.store.records import (
     Change,
-    Claim,
-    Lease,
     Run,
     RunEvent,
     RunFilter,
@@ -35,15 +33,8 @@ from finetune30.store.records import (
     RunStatus,
     utc_now,
 )
-from finetune30.store.run_folder import remove_run_folder, reserve_run_folder
+from finetune30.store.results_folder import remove_run_folder, reserve_run_folder
 from finetune30.store.tables import runs, tombstones
-
-#: How long a local run may stay QUEUED on a host that cannot see its process.
-LOCAL_START_SECONDS = 300.0
-
-_DESCRIBED = frozenset(
-    {"device", "precision", "dataset_digest", "model_name", "dataset_name", "config", "config_digest"}
-)
 
 
 def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> RunStore:
@@ -57,16 +48,8 @@ def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> Ru
     return RunStore(engine, clock)
 
 
-class RunStore:
+class RunStore(AttemptStates):
     """Runs and their states on one database; safe to share between threads, not across a fork."""
-
-    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
-        self.engine = engine
-        self._clock = clock
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.engine.dispose()
 
     # --- creating
 
@@ -87,8 +70,8 @@ class RunStore:
 
         A run submitted before under the same `idempotency_key` and `request_sha256` is returned instead. A local run
         belongs to the process `owner` (default: this one) from here on. `explicit` names the dotted keys that were
-        given. Raises IdempotencyError when the key was used
-        for another request, StorageError when folder or row cannot be written.
+        given. Raises IdempotencyError when the key was used for another request, StorageError when folder or row cannot
+        be written.
         """
         if known := self._find_submitted(idempotency_key, request_sha256, submitted_by):
             return known
@@ -121,7 +104,7 @@ class RunStore:
             "idempotency_key": idempotency_key,
             "request_sha256": request_sha256,
             "explicit_keys": None if explicit is None else sorted(explicit),
-            **_queued_lease(kind, owner, now),
+            **queued_lease(kind, owner, now),
         }
         try:
             with writing(self.engine) as connection:
@@ -135,113 +118,6 @@ class RunStore:
                 return known
             raise
         return self.get(values["id"])
-
-    # --- one attempt
-
-    def claim(self, run_id: str, *, owner: str | None = None, lease_seconds: float) -> Claim | None:
-        """Take a QUEUED run for a new attempt; None when it is not to be had (any more)."""
-        owner = owner or own_identity()
-        with writing(self.engine) as connection:
-            now = self.now(connection)
-            taken = connection.execute(
-                update(runs)
-                .where(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED, ~runs.c.cancel_requested)
-                .values(
-                    status=RunStatus.RUNNING,
-                    attempt=runs.c.attempt + 1,
-                    lease_owner=owner,
-                    lease_until=now + timedelta(seconds=lease_seconds),
-                    started_at=now,
-                    finished_at=None,
-                    error=None,
-                )
-            )
-            if taken.rowcount == 0:
-                return None
-            attempt = connection.execute(select(runs.c.attempt).where(runs.c.id == run_id)).scalar_one()
-            record_event(connection, run_id, now, "claimed", attempt, RunStatus.QUEUED, RunStatus.RUNNING, owner)
-        return Claim(run_id, attempt, owner)
-
-    def renew(self, claim: Claim, lease_seconds: float, progress: dict[str, Any] | None = None) -> Lease:
-        """Prolong the lease and record progress; `held` is False when the run went to somebody else."""
-        with writing(self.engine) as connection:
-            now = self.now(connection)
-            values: dict[str, Any] = {"lease_until": now + timedelta(seconds=lease_seconds)}
-            if progress is not None:
-                values["progress"] = progress
-            held = connection.execute(update(runs).where(*_held_by(claim)).values(**values)).rowcount == 1
-            asked = connection.execute(select(runs.c.cancel_requested).where(runs.c.id == claim.run_id)).scalar()
-        return Lease(held, bool(asked))
-
-    def lease(self, claim: Claim) -> Lease:
-        """Tell, without writing, whether the attempt still holds the run and whether it was asked to stop."""
-        with reading(self.engine) as connection:
-            row = connection.execute(
-                select(runs.c.status, runs.c.attempt, runs.c.lease_owner, runs.c.cancel_requested).where(
-                    runs.c.id == claim.run_id
-                )
-            ).one_or_none()
-        if row is None:
-            return Lease(held=False, cancel_requested=False)
-        held = (row.status, row.attempt, row.lease_owner) == (RunStatus.RUNNING, claim.attempt, claim.owner)
-        return Lease(held, row.cancel_requested)
-
-    def describe(self, claim: Claim, **facts: Any) -> None:
-        """Record what the attempt found out: device, precision, dataset_digest, model_name, dataset_name, and the
-        resolved config with its config_digest.
-
-        Raises StaleAttemptError when another attempt holds the run.
-        """
-        unknown = facts.keys() - _DESCRIBED
-        if unknown:
-            raise TypeError(f"cannot describe {sorted(unknown)}; known: {sorted(_DESCRIBED)}")
-        detail = {key: value for key, value in facts.items() if key != "config"}
-        with writing(self.engine) as connection:
-            self._change_held(connection, claim, "described", RunStatus.RUNNING, facts, detail)
-
-    def succeed(self, claim: Claim, metrics: dict[str, Any], manifest_sha256: str) -> None:
-        """Record the published result: RUNNING becomes SUCCEEDED. Raises StaleAttemptError."""
-        values = {
-            "metrics": metrics,
-            "manifest_sha256": manifest_sha256,
-            **{key: _number(metrics.get(key)) for key in ("train_runtime", "eval_accuracy", "eval_f1", "eval_loss")},
-        }
-        self._finish(claim, "succeeded", RunStatus.SUCCEEDED, values, {"manifest_sha256": manifest_sha256})
-
-    def fail(self, claim: Claim, error: dict[str, Any], *, may_retry: bool = False) -> RunStatus:
-        """Record an error in the shape of `Finetune30Error.as_dict`: RUNNING becomes FAILED.
-
-        With `may_retry` (machine faults) a queued run goes back to QUEUED until its third lost attempt, or to CANCELLED
-        when that was asked for. Returns the new state. Raises StaleAttemptError.
-        """
-        with writing(self.engine) as connection:
-            if not may_retry:
-                self._finish_within(connection, claim, "failed", RunStatus.FAILED, {"error": error}, error)
-                return RunStatus.FAILED
-            run = self._held_run(connection, claim)
-            state = reconciliation.state_after_loss(run)
-            values = reconciliation.values_after_loss(run, state, self.now(connection), error)
-            self._change_held(connection, claim, "lost", state, values, error)
-            return state
-
-    def cancelled(self, claim: Claim) -> None:
-        """Record that the attempt stopped as it was asked to: RUNNING becomes CANCELLED. Raises StaleAttemptError."""
-        self._finish(claim, "cancelled", RunStatus.CANCELLED, {}, None)
-
-    def release(self, claim: Claim, reason: str) -> RunStatus:
-        """Hand the run back without a fault: RUNNING becomes QUEUED, or CANCELLED when that was asked for.
-
-        Returns the new state. Raises StaleAttemptError.
-        """
-        with writing(self.engine) as connection:
-            run = self._held_run(connection, claim)
-            now = self.now(connection)
-            if run.cancel_requested:
-                self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, {"reason": reason})
-                return RunStatus.CANCELLED
-            values = {"queued_at": now, "published_at": None, **_queued_lease(run.kind, claim.owner, now)}
-            self._change_held(connection, claim, "released", RunStatus.QUEUED, values, {"reason": reason})
-            return RunStatus.QUEUED
 
     # --- asked for by people
 
@@ -289,7 +165,7 @@ class RunStore:
                 "published_at": None,
                 "finished_at": None,
                 "error": None,
-                **_queued_lease(kind or run.kind, owner, now),
+                **queued_lease(kind or run.kind, owner, now),
             }
             self._change_from(connection, run, values)
             record_event(connection, run.id, now, "retried", run.attempt, run.status, RunStatus.QUEUED)
@@ -396,13 +272,6 @@ class RunStore:
         with reading(self.engine) as connection:
             return queries.load_queue_position(connection, run_id)
 
-    def now(self, connection: Connection) -> datetime:
-        """Return the moment by which leases are judged."""
-        if self._clock is utc_now and connection.dialect.name == "postgresql":
-            moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-            return moment
-        return self._clock()
-
     # --- private
 
     def _find_submitted(self, key: str | None, request_sha256: str | None, submitted_by: str | None) -> Run | None:
@@ -417,57 +286,9 @@ class RunStore:
             )
         return run
 
-    def _held_run(self, connection: Connection, claim: Claim) -> Run:
-        row = connection.execute(select(runs).where(*_held_by(claim)).with_for_update()).one_or_none()
-        if row is None:
-            raise _stale(claim)
-        return queries.run_of(row)
-
-    def _finish(
-        self, claim: Claim, kind: str, state: RunStatus, values: dict[str, Any], detail: dict[str, Any] | None
-    ) -> None:
-        with writing(self.engine) as connection:
-            self._finish_within(connection, claim, kind, state, values, detail)
-
-    def _finish_within(
-        self,
-        connection: Connection,
-        claim: Claim,
-        kind: str,
-        state: RunStatus,
-        values: dict[str, Any],
-        detail: dict[str, Any] | None,
-    ) -> None:
-        values = {**values, "finished_at": self.now(connection), "lease_owner": None, "lease_until": None}
-        self._change_held(connection, claim, kind, state, values, detail)
-
-    def _change_held(
-        self,
-        connection: Connection,
-        claim: Claim,
-        kind: str,
-        state: RunStatus,
-        values: dict[str, Any],
-        detail: dict[str, Any] | None,
-    ) -> None:
-        changed = connection.execute(update(runs).where(*_held_by(claim)).values(**{**values, "status": state}))
-        if changed.rowcount == 0:
-            raise _stale(claim)
-        now = self.now(connection)
-        record_event(connection, claim.run_id, now, kind, claim.attempt, RunStatus.RUNNING, state, claim.owner, detail)
-
     def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:
         changed = connection.execute(update(runs).where(*_unchanged(run)).values(**values))
         _require_changed(changed.rowcount, run.id)
-
-
-def _held_by(claim: Claim) -> tuple[Any, ...]:
-    return (
-        runs.c.id == claim.run_id,
-        runs.c.attempt == claim.attempt,
-        runs.c.status == RunStatus.RUNNING,
-        runs.c.lease_owner == claim.owner,
-    )
 
 
 def _unchanged(run: Run) -> tuple[Any, ...]:
@@ -477,21 +298,3 @@ def _unchanged(run: Run) -> tuple[Any, ...]:
 def _require_changed(row_count: int, run_id: str) -> None:
     if row_count == 0:
         raise ConflictError(f"run {run_id} changed in this very moment", "look at it and try again")
-
-
-def _stale(claim: Claim) -> StaleAttemptError:
-    return StaleAttemptError(
-        f"attempt {claim.attempt} of run {claim.run_id} does not hold the run any more",
-        f"see who does: ft30 runs show {claim.run_id[:8]}",
-    )
-
-
-def _queued_lease(kind: RunKind, owner: str | None, now: datetime) -> dict[str, Any]:
-    """A local run waits for one process only, so it is lost with it; a queued one waits for any worker."""
-    if kind == "queued":
-        return {"lease_owner": None, "lease_until": None}
-    return {"lease_owner": owner or own_identity(), "lease_until": now + timedelta(seconds=LOCAL_START_SECONDS)}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

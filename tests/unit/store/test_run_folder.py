@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from finetune30.errors import NotFoundError, StaleAttemptError, StorageError
-from finetune30.store.run_folder import AttemptFolder, RunFolder, remove_run_folder, reserve_run_folder
+from finetune30.store.results_folder import remove_run_folder, reserve_run_folder
+from finetune30.store.run_folder import AttemptFolder, RunFolder
 
 MODEL = "artifacts/final_model/adapter_model.safetensors"
 

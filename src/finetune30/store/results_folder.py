@@ -1,0 +1,41 @@
+"""Making and removing the folders of runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from finetune30.errors import StorageError
+from finetune30.files import disk_errors, sync_folder
+
+
+def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Callable[[str], bool]) -> Path:
+    """Make a new folder `{name}_{YYYYmmdd_HHMMSS}`, with -2, -3 … when that is taken. Raises StorageError."""
+    base = f"{name}_{at:%Y%m%d_%H%M%S}"
+    with disk_errors(f"cannot make a folder for the run in {results_root}"):
+        results_root.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 100_000):
+            folder = results_root / (base if number == 1 else f"{base}-{number}")
+            if is_taken(folder.name):
+                continue
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            sync_folder(results_root)
+            return folder
+    raise StorageError(f"every folder name like {base} is taken in {results_root}", "use another experiment name")
+
+
+def remove_run_folder(results_root: Path, folder: str) -> None:
+    """Remove a run's folder: hidden by one rename first, so that nobody sees half of it. Raises StorageError."""
+    if Path(folder).name != folder or folder in ("", ".", ".."):
+        raise StorageError(f"{folder!r} is not the name of a run folder", "check the row in the database")
+    hidden = results_root / f".deleted-{folder}"
+    with disk_errors(f"cannot remove {folder}"):
+        if (results_root / folder).is_dir():
+            (results_root / folder).rename(hidden)
+        if hidden.is_dir():
+            shutil.rmtree(hidden)
