@@ -30,6 +30,23 @@ logs-local: install ## Follow the log of the newest run
 db-list: install ## Print the table of runs
 	@$(FT30) runs list $(ARGS)
 
+##@ Services (one terminal each, or all of them with: make up)
+
+start-services: install ## Bring up Redis: the one that answers, else one that this machine has
+	@$(FT30) services $(ARGS)
+
+start-worker: install ## Carry queued runs out
+	@$(FT30) worker $(ARGS)
+
+start-api: install ## Serve the REST API on http://localhost:8000
+	@$(FT30) api $(ARGS)
+
+up: install ## Redis, worker, API and page under one supervisor
+	@$(FT30) up $(ARGS)
+
+status: install ## What is up, how many runs wait, who works on what
+	@$(FT30) status $(ARGS)
+
 ##@ Environment
 
 install: ## Create .venv and install what is missing (every other word does it by itself)
@@ -55,6 +72,9 @@ format: install ## Reformat the sources and mend what the linter can mend
 
 test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@$(PYTHON_M) pytest $(ARGS)
+
+chaos: install ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
+	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
 
 lock: ## Write requirements.txt anew from a clean environment
 	@sh scripts/lock_requirements.sh

@@ -60,7 +60,9 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help from the registry alone, by group."""
         for group in GROUPS:
-            rows = [(name, entry.summary) for name, entry in COMMANDS.items() if entry.group == group]
+            rows = [
+                (name, entry.summary) for name, entry in COMMANDS.items() if entry.group == group and not entry.hidden
+            ]
             if rows:
                 with formatter.section(group):
                     formatter.write_dl(rows)

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """`target` is "module:attribute" of a click command."""
+    """`target` is "module:attribute" of a click command; a hidden one is not for people."""
 
     target: str
     group: str
     summary: str
+    hidden: bool = False
 
 
 #: Groups in the order in which the help shows them.
@@ -32,6 +33,6 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("finetune30.cli.status:command", "Services", "Say what is up, what waits and what runs."),
     "services": Entry("finetune30.cli.services:command", "Services", "Bring up Redis."),
     "worker": Entry("finetune30.cli.worker:command", "Services", "Carry queued runs out."),
-    "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run (used by workers)."),
+    "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run.", hidden=True),
     "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
 }

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from finetune30 import failpoints
 from finetune30.errors import AttemptError, Finetune30Error, NoProgressError, StaleAttemptError, StorageError
 from finetune30.jobs.attempt_process import AttemptProcess
 from finetune30.jobs.slots import Slot
@@ -31,6 +32,7 @@ def claim_next(store: RunStore, owner: str, lease_seconds: float) -> Claim | Non
     while waiting := store.queue(10):
         for run in waiting:
             if claim := store.claim(run.id, owner=owner, lease_seconds=lease_seconds):
+                failpoints.reach("claim.after_row")
                 return claim
     return None
 
@@ -54,6 +56,7 @@ def supervise(
     with AttemptProcess(claim, slot, attempt_options) as process, keeper:
         _log.info("run %s attempt %d: process %d on %s", claim.run_id, claim.attempt, process.pid, slot.device)
         hung = _Watch(store, claim, settings, process, keeper, stopping).wait_for_end()
+        failpoints.reach("supervisor.after_end")
         process.kill()
         if not keeper.lost:
             _settle(store, claim, settings.lease_seconds, process, hung, stopping)

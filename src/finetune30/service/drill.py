@@ -14,6 +14,7 @@ import time
 from functools import partial
 from typing import Any
 
+from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.errors import CancelledError, DataError
 from finetune30.files import encode_json, load_json, save_json_atomic
@@ -43,6 +44,7 @@ def _drill(
         keeper.report({"step": step, "total_steps": total, "percent": round(100 * step / total, 1)})
         log.record({"type": "train", "step": step, "epoch": step / total, "loss": 1.0 / step})
         save_json_atomic(attempt.checkpoints / "drill.json", {"step": step})
+        failpoints.reach("drill.after_checkpoint")
         _stop_if_asked(execution, keeper, step, total)
     metrics = {"eval_accuracy": 1.0, "train_runtime": total * step_seconds, "total_steps": total, "resumed_from": first}
     attempt.outbox.joinpath("metrics.json").write_bytes(encode_json(metrics))

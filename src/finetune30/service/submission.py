@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from finetune30 import failpoints
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import dump_config
 from finetune30.errors import ConfigError, ServiceUnavailableError, StorageError, UsageError
@@ -79,8 +80,10 @@ def submit(
         submitted_by=submitted_by,
         explicit=explicit,
     )
+    failpoints.reach("submit.after_row")
     notes = _keep_configuration(run, settings.submitted_folder)
     published, trouble = _publish(store, run, publisher)
+    failpoints.reach("submit.after_message")
     return Submission(run, store.queue_position(run.id), published, (*notes, *trouble))
 
 

