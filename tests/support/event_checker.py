@@ -1,7 +1,7 @@
 """An independent judge of what happened: reads events and rows with SQL of its own, and the run folders.
 
-It shares no code with the store. `check` returns every breach of the promises: a run that is lost, recorded twice, moved
-in a way that states do not allow, or changed by an attempt that did not hold it.
+It shares no code with the store. `check` returns every breach of the promises: a run that is lost, recorded twice,
+moved in a way that states do not allow, or changed by an attempt that did not hold it.
 """
 
 from __future__ import annotations

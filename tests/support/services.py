@@ -1,4 +1,4 @@
-"""Real services for tests: Redis, workers and a store, each in processes of its own, that can be killed at any moment."""
+"""Real services for tests: Redis and workers in processes of their own, that can be killed at any moment."""
 
 from __future__ import annotations
 

@@ -24,15 +24,19 @@ _NVIDIA_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Slot:
-    """One place: its device ("cpu", "mps", "cuda:0") and the lock's file handle, None where there is none to hold."""
+    """One place: its device ("cpu", "mps", "cuda:0"), the lock's file handle (None: none to hold), its number of threads."""
 
     device: str
     lock: int | None = None
 
+    threads: int | None = None
+
     @property
     def environment(self) -> dict[str, str]:
-        """What an attempt in this place sees of the machine."""
-        return {"CUDA_VISIBLE_DEVICES": self.device.partition(":")[2]} if self.device.startswith("cuda:") else {}
+        """What an attempt in this place sees of the machine: its GPU, or its share of the processors."""
+        if self.device.startswith("cuda:"):
+            return {"CUDA_VISIBLE_DEVICES": self.device.partition(":")[2]}
+        return {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
 
 
 @dataclass
@@ -68,8 +72,14 @@ class DeviceSlots:
                 lock = None if device == "cpu" else self._lock(device)
                 if device == "cpu" or lock is not None:
                     self.busy.append(device)
-                    return Slot(device, lock)
+                    return Slot(device, lock, self._threads())
         return None
+
+    def _threads(self) -> int | None:
+        """Two trainings that both want every processor are many times slower than two that share them."""
+        if len(self.devices) == 1 or "OMP_NUM_THREADS" in os.environ:
+            return None
+        return max(1, (os.cpu_count() or 1) // len(self.devices))
 
     def _lock(self, device: str) -> int | None:
         self.lock_folder.mkdir(parents=True, exist_ok=True)
