@@ -24,7 +24,7 @@ _NVIDIA_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Slot:
-    """One place: its device ("cpu", "mps", "cuda:0"), the lock's file handle (None: none to hold), its number of threads."""
+    """One place: its device ("cpu", "mps", "cuda:0"), its lock's file handle if it has one, its number of threads."""
 
     device: str
     lock: int | None = None
