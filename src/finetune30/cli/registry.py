@@ -25,7 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "train": Entry("finetune30.cli.train:command", "Train", "Train a model and record the run."),
     "predict": Entry("finetune30.cli.predict:command", "Train", "Ask a finished run's model."),
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
-    "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, cancel and delete runs."),
+    "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, cancel and delete runs."),
     "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
     "cancel": Entry("finetune30.cli.tasks:cancel", "Train", "Stop a run that waits or trains."),
     "retry": Entry("finetune30.cli.tasks:retry", "Train", "Queue a failed or cancelled run again."),

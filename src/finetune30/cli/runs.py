@@ -1,4 +1,4 @@
-"""`ft30 runs`: list, show, follow, cancel and delete recorded runs."""
+"""`ft30 runs`: list, show, follow, verify, cancel and delete recorded runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group("runs")
 def command() -> None:
-    """Look at recorded runs and remove them."""
+    """Look at recorded runs, stop and remove them."""
 
 
 @command.command("list", epilog="Example: ft30 runs list --min_accuracy 0.8 --sort_by eval_accuracy --limit 10")
@@ -135,6 +135,18 @@ def history(run: str, output_dir: Path | None, as_json: bool) -> None:
     from finetune30.cli.run_tables import print_history
 
     print_history(entries)
+
+
+@command.command("verify", epilog=RUN_HELP)
+@click.argument("run", default="latest")
+@_output_dir
+def verify(run: str, output_dir: Path | None) -> None:
+    """Hash the published files of a run again and compare them with its manifest."""
+    from finetune30.service.records import verify_run
+
+    with _opened(output_dir) as records:
+        found = records.store.get(run)
+        click.echo(f"{found.folder}: {verify_run(records, found)} files are as they were published")
 
 
 @command.command("cancel", epilog=RUN_HELP)

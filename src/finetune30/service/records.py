@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 from sqlalchemy.engine import make_url
 
-from finetune30.errors import NotFoundError, UsageError
-from finetune30.files import load_json
+from finetune30.errors import NotFoundError, StorageError, UsageError
+from finetune30.files import load_json, sha256_of
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFilter, RunFolder, RunPage, RunStatus, RunStore, open_store
 from finetune30.store.records import SortKey
@@ -166,6 +166,23 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
         "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
         "files": load_run_files(folder),
     }
+
+
+def verify_run(records: Records, run: Run) -> int:
+    """Hash every published file of a run again and return their number.
+
+    Raises NotFoundError when nothing is published, StorageError that names every file at fault.
+    """
+    folder = records.folder(run)
+    manifest = folder.load_manifest()
+    faults = folder.verify()
+    if run.manifest_sha256 and sha256_of(folder.manifest) != run.manifest_sha256:
+        faults.append("manifest.json is not the one that the database knows")
+    if faults:
+        raise StorageError(
+            f"{run.folder}: {'; '.join(faults)}", "take the files from a backup, or train again with its config.yaml"
+        )
+    return len(manifest["files"])
 
 
 def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:

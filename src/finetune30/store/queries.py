@@ -165,6 +165,11 @@ def load_stats(connection: Connection, now: datetime) -> RunStats:
     )
 
 
+def load_last_event_number(connection: Connection) -> int:
+    """Return the highest event number, 0 without events: no run has changed while it stays."""
+    return connection.execute(select(func.max(run_events.c.number))).scalar() or 0
+
+
 def load_events(connection: Connection, run_id: str, after: int, limit: int) -> list[RunEvent]:
     """Return events of a run, oldest first."""
     rows = connection.execute(

@@ -6,9 +6,11 @@ that changes no row means that somebody else was there first; nothing is written
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ from finetune30.store.records import (
 from finetune30.store.results_folder import remove_run_folder, reserve_run_folder
 from finetune30.store.tables import runs, tombstones
 
+#: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
+STATS_SECONDS = 10.0
+
 
 def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> RunStore:
     """Open the database, bring its schema to the newest revision and return the store.
@@ -48,8 +53,17 @@ def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> Ru
     return RunStore(engine, clock)
 
 
+@dataclass(frozen=True)
+class _KnownStats:
+    stats: RunStats
+    as_of: tuple[int, date]
+    counted_at: float
+
+
 class RunStore(AttemptStates):
     """Runs and their states on one database; safe to share between threads, not across a fork."""
+
+    _known_stats: _KnownStats | None = None
 
     # --- creating
 
@@ -250,9 +264,16 @@ class RunStore(AttemptStates):
             return queries.count_runs(connection, wanted)
 
     def stats(self) -> RunStats:
-        """Return totals over all runs."""
+        """Return totals over all runs; counted again only when an event was recorded since, or ten seconds passed."""
         with reading(self.engine) as connection:
-            return queries.load_stats(connection, self.now(connection))
+            now = self.now(connection)
+            as_of = (queries.load_last_event_number(connection), now.date())
+            known = self._known_stats
+            if known and known.as_of == as_of and time.monotonic() - known.counted_at < STATS_SECONDS:
+                return known.stats
+            stats = queries.load_stats(connection, now)
+        self._known_stats = _KnownStats(stats, as_of, time.monotonic())
+        return stats
 
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
         """Return the run's events with a number above `after`, oldest first; deleted runs keep theirs."""

@@ -148,6 +148,19 @@ def test_logs_and_history_print_what_was_written(ft30, store):
     assert len(json.loads(ft30("history", "first", "--json")[1])) == 2
 
 
+def test_verify_names_what_is_not_as_it_was_published(ft30, store):
+    finish(store, "first", 0.875)
+    folder = RunFolder(RESULTS / store.get("first").folder)
+    assert ft30("verify", "first")[:2] == (0, f"{folder.path.name}: 4 files are as they were published\n")
+    folder.metrics.write_text("{}")
+    manifest = json.loads(folder.manifest.read_text())
+    folder.manifest.write_text(json.dumps(manifest | {"attempt": 2}))
+    code, _, err = ft30("verify", "first")
+    assert code == 1
+    assert "metrics.json has 2 bytes instead of" in err
+    assert "manifest.json is not the one that the database knows" in err
+
+
 def test_delete_asks_and_refuses_running_runs(ft30, store):
     finish(store, "first", 0.875)
     running = store.create(ExperimentConfig(experiment_name="second"), kind="queued", results_root=RESULTS)

@@ -165,6 +165,33 @@ def test_stats_count_states_and_days(lab):
     assert {day: count for day, count in stats.last_30_days.items() if count} == {"2026-01-02": 3, "2026-01-04": 1}
 
 
+def test_stats_follow_every_change_at_once(lab):
+    totals = []
+
+    def note() -> None:
+        stats = lab.store.stats()
+        assert lab.store.stats() == stats
+        totals.append({state: count for state, count in stats.by_status.items() if count})
+
+    note()
+    run = lab.create()
+    note()
+    claim = lab.store.claim(run.id, owner=OWNER, lease_seconds=60)
+    note()
+    lab.store.succeed(claim, {"eval_accuracy": 0.5}, "f" * 64)
+    note()
+    lab.store.delete(run.id, lab.results)
+    note()
+    assert totals == [{}, {"QUEUED": 1}, {"RUNNING": 1}, {"SUCCEEDED": 1}, {}]
+
+
+def test_stats_move_on_with_the_day(lab):
+    lab.create()
+    first = lab.store.stats()
+    lab.clock.advance(86400)
+    assert list(lab.store.stats().last_30_days)[:-1] == list(first.last_30_days)[1:]
+
+
 def test_stats_of_an_empty_store(lab):
     stats = lab.store.stats()
     assert (stats.total, stats.mean_accuracy, stats.best_run_id, stats.total_runtime_seconds) == (0, None, None, 0.0)
