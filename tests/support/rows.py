@@ -12,12 +12,14 @@ _GOOD = ("good", "great", "very nice", "happy and clean", "not bad", "the best")
 _BAD = ("bad", "awful", "very poor", "sad and dirty", "not good", "the worst")
 
 
-def write_reviews(path: Path, count: int, *, labels: tuple[str, str] = ("negative", "positive")) -> Path:
-    """Write `count` short reviews with alternating labels as CSV; every text differs."""
+def write_reviews(
+    path: Path, count: int, *, labels: tuple[str, str] = ("negative", "positive"), first: int = 0
+) -> Path:
+    """Write `count` short reviews with alternating labels as CSV; every text differs, by its number from `first` on."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["text", "label"])
-        for i in range(count):
+        for i in range(first, first + count):
             words = (_GOOD if i % 2 else _BAD)[i // 2 % 6]
             writer.writerow([f"{_OPENINGS[i % 5]} {words} {'and so ' * (i % 4)}again {i}", labels[i % 2]])
     return path

@@ -1,0 +1,115 @@
+"""Real `ft30` processes without the start-up: a parent imports the heavy libraries once and forks a child a command.
+
+Every child is a process of its own that runs the real command line, can be killed for good, and starts from the same
+state: the parent has imported modules and done nothing else. Run as a script this module is the parent; requests and
+answers are lines of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+_IMPORTED_FIRST = (
+    "torch",
+    "transformers",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.distilbert.modeling_distilbert",
+    "transformers.models.bert.modeling_bert",
+    "peft",
+    "safetensors.torch",
+    "sklearn.metrics",
+    "sqlalchemy",
+    "alembic.command",
+    "finetune30.cli.main",
+    "finetune30.service.training",
+    "finetune30.training.loop",
+    "finetune30.training.general",
+    "finetune30.training.packed",
+)
+
+
+class Ended(NamedTuple):
+    """How a command ended; a negative code is the signal that killed it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ForkServer:
+    """The parent's client; use it as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        tests = Path(__file__).resolve().parents[1]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent / "src"), str(tests)])}
+        self._parent = subprocess.Popen(
+            [sys.executable, "-m", "support.fork_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            cwd=folder,
+        )
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parent.stdin.close()
+        self._parent.wait(timeout=30)
+        self._parent.stdout.close()
+
+    def run(self, *arguments: str, cwd: Path, **environment: str) -> Ended:
+        """Run `ft30 ARGUMENTS` in a fresh child with these further variables, wait for its end."""
+        streams = [str(self._folder / name) for name in ("child.out", "child.err")]
+        request = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "streams": streams}
+        self._parent.stdin.write(json.dumps(request).encode() + b"\n")
+        self._parent.stdin.flush()
+        answer = self._parent.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the fork server ended with code {self._parent.wait()}")
+        return Ended(json.loads(answer)["returncode"], *(Path(stream).read_text() for stream in streams))
+
+
+def serve() -> None:
+    """Fork a child for every request on standard input."""
+    import importlib
+
+    for name in _IMPORTED_FIRST:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become_command(request)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(json.dumps({"returncode": os.waitstatus_to_exitcode(status)}) + "\n")
+        sys.stdout.flush()
+
+
+def _become_command(request: dict) -> None:
+    from finetune30.cli.main import main
+
+    code = 70
+    try:
+        for number, path in zip((1, 2), request["streams"], strict=True):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        os.chdir(request["cwd"])
+        os.environ.update(request["environment"])
+        sys.argv = ["ft30", *request["arguments"]]
+        code = main() or 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()
