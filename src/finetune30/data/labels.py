@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -57,8 +58,7 @@ def plan_labels(rows: pl.DataFrame, *, problem_type: str, num_labels: int, decla
             raise DataError(message, "set model.num_labels to 1")
         return LabelPlan(REGRESSION, ())
     train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"].drop_nulls()
-    values = _lists(train).explode(empty_as_null=False).drop_nulls() if problem_type == MULTI else train
-    names = declared or order_names(values.unique())
+    names = declared or class_names({"train": train.to_frame("label")}, problem_type)
     if len(names) != num_labels:
         raise _wrong_count(names, num_labels, problem_type, train)
     return LabelPlan(problem_type, names)
@@ -119,6 +119,14 @@ def order_names(values: pl.Series) -> tuple[str, ...]:
     if values.len() and values.str.contains(_INTEGER).all():
         return tuple(sorted(names, key=lambda name: (float(name), name)))
     return tuple(sorted(names))
+
+
+def class_names(splits: Mapping[str, pl.DataFrame], problem_type: str) -> tuple[str, ...]:
+    """Return the class names found in column `label` of the training rows (or of all, where there are none)."""
+    frames = [splits["train"]] if "train" in splits else list(splits.values())
+    labels = pl.concat([frame["label"] for frame in frames]).drop_nulls()
+    values = _lists(labels).explode(empty_as_null=False).drop_nulls() if problem_type == MULTI else labels
+    return order_names(values.unique())
 
 
 def label_summary(labels: pl.Series, plan: LabelPlan) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from finetune30.config.schema import DataConfig
+from finetune30.data.analysis.statistics import balance
 from finetune30.data.columns import Columns
 from finetune30.data.labels import LabelPlan, encode_labels, label_summary, plan_labels
 from finetune30.data.ledger import build_ledger, describe_ledger
@@ -23,9 +24,6 @@ from finetune30.data.validation.validate import Validation, validate_rows
 from finetune30.data.versions.manifest import Manifest
 from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
-
-#: Above this ratio of the largest to the smallest class a set counts as imbalanced.
-BALANCED_RATIO = 3.0
 
 
 @dataclass(frozen=True)
@@ -182,13 +180,3 @@ def _build_report(
         "findings": validation.findings.to_dicts(),
         "gate": gate.limits,
     }
-
-
-def balance(counts: dict[str, int]) -> dict[str, Any]:
-    """Return `imbalance_ratio` (largest to smallest class, null where a class is empty or there is none) and
-    `is_balanced` (ratio at most 3).
-    """
-    if not counts or min(counts.values()) == 0:
-        return {"imbalance_ratio": None, "is_balanced": not counts}
-    ratio = max(counts.values()) / min(counts.values())
-    return {"imbalance_ratio": round(ratio, 2), "is_balanced": ratio <= BALANCED_RATIO}

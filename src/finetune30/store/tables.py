@@ -160,3 +160,28 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
 )
+
+#: An index of the dataset versions in the data folder, which stays the truth about them.
+dataset_versions = Table(
+    "dataset_versions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("problem_type", String(40), nullable=False),
+    Column("num_labels", Integer, nullable=False),
+    Column("train_rows", Integer, nullable=False),
+    Column("evaluation_rows", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("parent", String(64)),
+    Column("note", Text, nullable=False),
+)
+Index("ix_dataset_versions_created", dataset_versions.c.created_at)
+
+dataset_tags = Table(
+    "dataset_tags",
+    metadata,
+    Column("tag", String(80), primary_key=True),
+    Column("digest", String(64), nullable=False),
+)
+Index("ix_dataset_tags_digest", dataset_tags.c.digest)

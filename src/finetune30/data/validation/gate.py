@@ -11,8 +11,8 @@ import polars as pl
 
 from finetune30.config.schema import GateConfig
 from finetune30.data.validation.validate import Validation
-from finetune30.data.writing import write_text_atomic
 from finetune30.errors import DataError, DataFileError
+from finetune30.files import save_bytes_atomic
 
 #: Rules that are counted against limits of their own; all other errors are faults of single rows.
 _OWN_LIMITS = {
@@ -77,10 +77,16 @@ def apply_gate(validation: Validation, originals: pl.DataFrame, gate: GateConfig
     return GateResult(rows, _quarantine(rows, originals, validation.findings), limits)
 
 
+def open_gate(gate: GateConfig) -> GateConfig:
+    """Return the gate without limits: it sets rows aside and never stops."""
+    limits = {"max_faulty_share": 1.0, "max_contradictory_share": 1.0, "max_leaking_share": 1.0}
+    return gate.model_copy(update={"mode": "quarantine", **limits})
+
+
 def save_quarantine(quarantine: pl.DataFrame, path: Path) -> None:
     """Write the rows set aside as JSON lines: row_id, reason, what to do, and the cells as they were read."""
     lines = [json.dumps(row, ensure_ascii=False) for row in quarantine.to_dicts()]
-    write_text_atomic(path, "".join(line + "\n" for line in lines))
+    save_bytes_atomic(path, "".join(line + "\n" for line in lines).encode("utf-8"))
 
 
 def _measure(rows: pl.DataFrame, gate: GateConfig) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def check_unknown_labels(rows: pl.DataFrame, found: FindingList, expected: int |
 
 def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) -> pl.DataFrame:
     """Mark rows whose text is empty, too short or too long (characters without outer white space)."""
+    # A repeated header or a swapped row is one fault, not two.
+    texts = rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(["repeated_header", "columns_swapped"]))
     has_pair = rows["text_pair"].null_count() < rows.height
     text, pair = pl.col("text").str.strip_chars(), pl.col("text_pair").fill_null("").str.strip_chars()
     length, empty = text.str.len_chars(), text.str.len_bytes() == 0
@@ -59,12 +61,12 @@ def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) 
         too_long = too_long | (pair.str.len_chars() > rules.max_text_length)
     if not rules.allow_empty:
         fix = "fill in the text, or set data.validation_rules.allow_empty to true"
-        found.add("empty_text", rows.filter(empty), fix)
-        found.add("empty_text", rows.filter(no_pair & ~empty), fix, cell="text_pair")
+        found.add("empty_text", texts.filter(empty), fix)
+        found.add("empty_text", texts.filter(no_pair & ~empty), fix, cell="text_pair")
     short = f"shorter than data.validation_rules.min_text_length ({rules.min_text_length})"
     long = f"longer than data.validation_rules.max_text_length ({rules.max_text_length})"
-    found.add("too_short", rows.filter((length < rules.min_text_length) & ~empty), short)
-    found.add("too_long", rows.filter(too_long), long)
+    found.add("too_short", texts.filter((length < rules.min_text_length) & ~empty), short)
+    found.add("too_long", texts.filter(too_long), long)
     return found.mark(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.cleaning import clean_rows
 from finetune30.data.labels import REGRESSION, SINGLE
 from finetune30.data.loading import LoadedRows
-from finetune30.data.validation.findings import FindingList, count_findings
+from finetune30.data.validation.findings import DEFAULT_SEVERITIES, FindingList, count_findings
 from finetune30.data.validation.places import locate_findings
 from finetune30.data.validation.row_rules import (
     CountTokens,
@@ -23,6 +24,7 @@ from finetune30.data.validation.row_rules import (
     check_unknown_labels,
 )
 from finetune30.data.validation.set_rules import check_classes, check_constants, check_repeats, check_scripts
+from finetune30.errors import ConfigError
 
 #: Cleaning steps behind the rules whose severity is `fix`, in the order in which they run.
 _FIX_STEPS = {"mojibake": "mojibake", "html": "remove_html", "control_characters": "control_characters"}
@@ -63,15 +65,42 @@ def validate_rows(
     `expected_labels`: the model's number of labels, where known. `count_tokens` turns texts (and pairs) into token
     counts. Rules about classes do not apply to regression.
     """
-    rows, columns = loaded.rows, loaded.columns
-    is_quantity, is_single = loaded.problem_type == REGRESSION, loaded.problem_type == SINGLE
+    rows = loaded.rows
     severities: dict[str, str] = {**config.gate.severities}
     if not config.validation_rules.remove_html:
         severities.setdefault("html", "warn")
-    if is_quantity:  # several people may well give one text different numbers
+    if loaded.problem_type == REGRESSION:  # several people may well give one text different numbers
         severities.setdefault("contradictory_label", "warn")
     found = FindingList(severities)
     rows, recipe = _apply_fixes(rows.with_columns(pl.col("text").fill_null("")), found)
+    rows = _check_rows(rows, found, loaded, config, expected_labels, count_tokens)
+    return Validation(rows, locate_findings(found.frame(), loaded.tables, loaded.columns), recipe)
+
+
+def broken_rules(rows: pl.DataFrame, loaded: LoadedRows, config: DataConfig, rules: Sequence[str]) -> pl.Series:
+    """Mark the rows that break any of the named rules (for the cleaning step drop_by_rule).
+
+    Raises ConfigError for a rule that does not exist.
+    """
+    unknown = [rule for rule in rules if rule not in DEFAULT_SEVERITIES]
+    if unknown:
+        raise ConfigError(f"there is no rule {', '.join(unknown)}", f"use one of {', '.join(DEFAULT_SEVERITIES)}")
+    severities = {rule: "error" if rule in rules else "off" for rule in DEFAULT_SEVERITIES}
+    found = FindingList(severities)
+    marked = _check_rows(rows, found, loaded, config, None, None)
+    return rows["reason"].is_null() & marked["reason"].is_not_null()
+
+
+def _check_rows(
+    rows: pl.DataFrame,
+    found: FindingList,
+    loaded: LoadedRows,
+    config: DataConfig,
+    expected_labels: int | None,
+    count_tokens: CountTokens | None,
+) -> pl.DataFrame:
+    columns, is_single = loaded.columns, loaded.problem_type == SINGLE
+    is_quantity = loaded.problem_type == REGRESSION
     rows = check_labels(rows, found, columns.text, columns.label)
     if is_single:
         rows = check_unknown_labels(rows, found, expected_labels)
@@ -85,7 +114,7 @@ def validate_rows(
         rows = check_classes(rows, found, config.gate.min_class_rows)
     if count_tokens is not None:
         rows = check_tokens(rows, found, count_tokens, config.max_length)
-    return Validation(rows, locate_findings(found.frame(), loaded.tables, columns), recipe)
+    return rows
 
 
 def _apply_fixes(rows: pl.DataFrame, found: FindingList) -> tuple[pl.DataFrame, tuple[dict[str, Any], ...]]:

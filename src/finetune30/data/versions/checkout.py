@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from finetune30.data.versions.storage import VersionStore
-from finetune30.data.writing import write_atomic, write_text_atomic
 from finetune30.errors import ConflictError
+from finetune30.files import save_bytes_atomic
 
 FORMATS = ("csv", "jsonl", "parquet")
+_FILE_NAMES = {"train": "train", "evaluation": "validation"}
 
 
 def checkout_version(
     store: VersionStore, name: str, folder: Path, format_name: str = "csv", *, overwrite: bool = False
 ) -> list[Path]:
-    """Write `train` and `validation` of a version into a folder; columns text, text_pair (if any) and label.
+    """Write a version into a folder (see `save_splits`)."""
+    manifest = store.get(name)
+    splits = {split: store.load_rows(manifest, split) for split, count in manifest.rows.items() if count}
+    return save_splits(splits, folder, format_name, overwrite=overwrite)
+
+
+def save_splits(
+    splits: Mapping[str, pl.DataFrame], folder: Path, format_name: str = "csv", *, overwrite: bool = False
+) -> list[Path]:
+    """Write rows as `train` and `validation` files with columns text, text_pair (if any) and label.
 
     Raises ConflictError where a file is already there and `overwrite` is false.
     """
-    manifest = store.get(name)
-    paths: dict[str, Path] = {
-        split: folder / f"{called}.{format_name}"
-        for split, called in (("train", "train"), ("evaluation", "validation"))
-        if manifest.rows.get(split)
-    }
+    paths = {split: folder / f"{_FILE_NAMES[split]}.{format_name}" for split in splits}
     taken = [path for path in paths.values() if path.exists()]
     if taken and not overwrite:
         raise ConflictError(f"{taken[0]} is already there", "choose another folder, or give --overwrite")
     for split, path in paths.items():
-        rows = store.load_rows(manifest, split).drop("origin")
-        if rows["text_pair"].null_count() == rows.height:
-            rows = rows.drop("text_pair")
-        _save(rows, path, format_name)
+        rows = splits[split].select("text", "text_pair", "label")
+        _save(rows if rows["text_pair"].null_count() < rows.height else rows.drop("text_pair"), path, format_name)
     return list(paths.values())
 
 
 def _save(rows: pl.DataFrame, path: Path, format_name: str) -> None:
+    content = io.BytesIO()
     if format_name == "csv":
-        write_atomic(path, lambda temporary: rows.write_csv(temporary, quote_style="non_numeric"))
+        rows.write_csv(content, quote_style="non_numeric")
     elif format_name == "parquet":
-        write_atomic(path, rows.write_parquet)
+        rows.write_parquet(content)
     else:
-        lines = (json.dumps(row, ensure_ascii=False) for row in rows.iter_rows(named=True))
-        write_text_atomic(path, "".join(line + "\n" for line in lines))
+        for row in rows.iter_rows(named=True):
+            content.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
+    save_bytes_atomic(path, content.getvalue())

@@ -11,6 +11,7 @@ Writers race without harm: a piece or manifest that is already there is the same
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +27,8 @@ from finetune30.data.sources.parquet import number_rows
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.versions.chunks import cut_into_chunks, digest_chunk
 from finetune30.data.versions.manifest import DIGEST, ROW_COLUMNS, TAG, Chunk, Manifest, VersionIndex, load_manifest
-from finetune30.data.writing import write_atomic, write_text_atomic
 from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
+from finetune30.files import save_bytes_atomic
 
 #: Splits in the order in which they are hashed.
 SPLITS = ("train", "evaluation")
@@ -98,16 +99,21 @@ class VersionStore:
         tagged = self.tags().get(name)
         if tagged is not None:
             return tagged
-        near = [digest for digest in self._digests() if len(name) >= 4 and digest.startswith(name)]
+        near = [digest for digest in self.digests() if len(name) >= 4 and digest.startswith(name)]
         if len(near) == 1:
             return near[0]
         if near:
             raise UsageError(f"{len(near)} versions begin with {name!r}", "write more digits of the digest")
         raise NotFoundError(f"there is no dataset version {name!r}", "list them with: ft30 data versions list")
 
+    def digests(self) -> list[str]:
+        """Return the digests of all versions."""
+        folder = self.folder / "versions"
+        return sorted(path.stem for path in folder.glob("*.json") if DIGEST.match(path.stem))
+
     def list_all(self) -> list[Manifest]:
         """Return all manifests, newest first."""
-        found = [self.get(digest) for digest in self._digests()]
+        found = [self.get(digest) for digest in self.digests()]
         return sorted(found, key=lambda manifest: (manifest.created_at, manifest.digest), reverse=True)
 
     def load_rows(self, manifest: Manifest, split: str) -> pl.DataFrame:
@@ -151,7 +157,8 @@ class VersionStore:
         present = self.tags().get(tag)
         if present not in (None, manifest.digest) and not move:
             raise ConflictError(f"the tag {tag!r} points at version {str(present)[:12]}", "move it with: --move")
-        write_text_atomic(self.folder / "tags" / tag, manifest.digest + "\n")
+        path = self.folder / "tags" / tag
+        save_bytes_atomic(path, f"{manifest.digest}\n".encode())
         if self._index is not None:
             self._index.record_tag(tag, manifest.digest)
         return manifest
@@ -199,7 +206,7 @@ class VersionStore:
             gone = sorted(manifests.keys() - kept)
             used = {chunk.digest for digest in kept for chunks in manifests[digest].chunks.values() for chunk in chunks}
             loose = sorted(path for path in self.folder.glob("chunks/*/*.parquet") if path.stem not in used)
-            leftovers = sorted(path for path in self.folder.rglob(".*.tmp") if path.is_file())
+            leftovers = sorted(path for path in self.folder.rglob(".*") if path.is_file() and path.name != ".lock")
             if not dry_run:
                 for digest in gone:  # manifests first: a version without its pieces must never be seen
                     self._manifest_path(digest).unlink()
@@ -222,7 +229,9 @@ class VersionStore:
             digest = digest_chunk(frame)
             path = self._chunk_path(digest)
             if not path.exists():
-                write_atomic(path, frame.write_parquet)
+                content = io.BytesIO()
+                frame.write_parquet(content)
+                save_bytes_atomic(path, content.getvalue())
             yield Chunk(digest, frame.height, path.stat().st_size)
 
     def _load_chunk(self, chunk: Chunk) -> pl.DataFrame:
@@ -231,10 +240,6 @@ class VersionStore:
         except (OSError, pl.exceptions.PolarsError) as error:
             message = f"piece {chunk.digest[:12]} with {chunk.rows} rows is missing or cannot be read"
             raise StorageError(message, "restore chunks/ from a backup, or create the version again") from error
-
-    def _digests(self) -> list[str]:
-        folder = self.folder / "versions"
-        return sorted(path.stem for path in folder.glob("*.json") if DIGEST.match(path.stem))
 
     def _manifest_path(self, digest: str) -> Path:
         return self.folder / "versions" / f"{digest}.json"

@@ -1,0 +1,215 @@
+"""`ft30 data`: look at data, check it, clean it, version it, and find labels that are probably wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from finetune30.cli.data_source import SOURCE_HELP, as_json_option, note, print_json, read_request, source_options
+from finetune30.cli.data_versions import versions
+
+
+@click.group("data")
+def command() -> None:
+    """Look at data, check it, clean it and version it."""
+
+
+@command.command("analyze", epilog=SOURCE_HELP)
+@source_options
+@click.option("--against", metavar="SOURCE", help="Compare with another data set or version (drift).")
+@click.option(
+    "--model", metavar="NAME", help="Count tokens under this model's tokenizer ('starter', folder, hub name)."
+)
+@click.option("--html", "html_file", metavar="FILE", type=click.Path(path_type=Path), help="Write a page with plots.")
+@click.option(
+    "--language", type=click.Choice(["en", "zh-TW"]), default="en", show_default=True, help="Language of the page."
+)
+@as_json_option
+@click.pass_context
+def analyze(
+    context: click.Context,
+    source: str | None,
+    config_file: Path | None,
+    against: str | None,
+    model: str | None,
+    html_file: Path | None,
+    language: str,
+    as_json: bool,
+) -> None:
+    """Count labels, lengths, words and duplicates; compare with other data; write a report."""
+    from dataclasses import replace
+
+    from finetune30.service import datasets
+    from finetune30.settings import load_settings
+
+    request = read_request(context, source, config_file)
+    if model is not None:
+        request = replace(request, models=(model,))
+    other = datasets.request_of_source(against) if against else None
+    analysis = datasets.analyze(request, load_settings(), note, other)
+    if html_file is not None:
+        from finetune30.data.analysis.html_report import build_html
+        from finetune30.files import save_bytes_atomic
+
+        page = build_html(analysis, "zh-TW" if language == "zh-TW" else "en", drift=analysis.get("drift"))
+        save_bytes_atomic(html_file, page.encode("utf-8"))
+        note(f"report: {html_file}")
+    if as_json:
+        print_json(analysis)
+        return
+    from finetune30.cli.data_tables import print_analysis
+
+    print_analysis(analysis)
+
+
+@command.command("validate", epilog=SOURCE_HELP)
+@source_options
+@click.option("--report", metavar="FILE", type=click.Path(path_type=Path), help="Write all findings as JSON.")
+@click.option("--quarantine", metavar="FILE", type=click.Path(path_type=Path), help="Write the rows set aside (JSONL).")
+@click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Findings shown a rule.")
+@as_json_option
+@click.pass_context
+def validate(
+    context: click.Context,
+    source: str | None,
+    config_file: Path | None,
+    report: Path | None,
+    quarantine: Path | None,
+    examples: int,
+    as_json: bool,
+) -> None:
+    """Apply every rule and name each fault by file:line:column; exit code 1 when there are errors."""
+    from finetune30.data.validation.gate import save_quarantine
+    from finetune30.files import save_json_atomic
+    from finetune30.service import datasets
+    from finetune30.settings import load_settings
+
+    request = read_request(context, source, config_file)
+    loaded, validation = datasets.validate(request, load_settings(), note)
+    aside, refusal = datasets.gate_verdict(loaded, validation, request.data)
+    tree = {
+        "dataset_name": loaded.source["name"],
+        "rows": loaded.rows.height,
+        "errors": validation.error_count,
+        "summary": validation.summary(),
+        "set_aside": aside.height,
+        "would_train": refusal is None,
+        "refusal": refusal,
+        "findings": validation.findings.to_dicts(),
+    }
+    if report is not None:
+        save_json_atomic(report, tree)
+        note(f"report: {report}")
+    if quarantine is not None:
+        save_quarantine(aside, quarantine)
+        note(f"rows set aside: {quarantine}")
+    if as_json:
+        print_json(tree)
+    else:
+        from finetune30.cli.data_tables import print_findings
+
+        print_findings(tree, validation.findings, examples)
+    if validation.error_count:
+        context.exit(1)
+
+
+@command.command("clean", epilog=SOURCE_HELP)
+@source_options
+@click.option(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path), required=True, help="Folder for the clean files."
+)
+@click.option(
+    "--recipe", metavar="FILE", type=click.Path(path_type=Path), help="YAML list of steps; else the default one."
+)
+@click.option(
+    "--format", "format_name", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
+@as_json_option
+@click.pass_context
+def clean(
+    context: click.Context,
+    source: str | None,
+    config_file: Path | None,
+    out: Path,
+    recipe: Path | None,
+    format_name: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Run a cleaning recipe and write the clean rows as files."""
+    from finetune30.data.cleaning import DEFAULT_RECIPE
+    from finetune30.data.versions.checkout import save_splits
+    from finetune30.data.versions.storage import digest_version
+    from finetune30.service import datasets
+    from finetune30.settings import load_settings
+
+    request = read_request(context, source, config_file)
+    steps = datasets.load_recipe(recipe) if recipe else list(DEFAULT_RECIPE)
+    loaded, counts, splits = datasets.clean(request, load_settings(), note, steps)
+    paths = save_splits(splits, out, format_name, overwrite=overwrite)
+    tree = {
+        "dataset_name": loaded.source["name"],
+        "recipe": steps,
+        **counts,
+        "rows_before": loaded.rows.height,
+        "rows_after": sum(rows.height for rows in splits.values()),
+        "content_digest": digest_version((), splits),
+        "files": [str(path) for path in paths],
+    }
+    if as_json:
+        print_json(tree)
+        return
+    from finetune30.cli.data_tables import print_cleaning
+
+    print_cleaning(tree)
+
+
+@command.command("suspects", epilog="RUN is an id, its beginning, a name or 'latest'.")
+@click.argument("run")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Rows shown.")
+@click.option(
+    "--export", metavar="FILE", type=click.Path(path_type=Path), help="Write a CSV to review, for ft30 data relabel."
+)
+@click.option("--all", "everything", is_flag=True, help="Export every training row, not only the suspects.")
+@click.option("--device", metavar="NAME", help="Device for the model: auto, cpu, cuda, mps.")
+@as_json_option
+def suspects(run: str, limit: int, export: Path | None, everything: bool, device: str | None, as_json: bool) -> None:
+    """Rank the training rows of a run whose label its model disagrees with."""
+    from finetune30.service.suspects import export_suspects, find_suspects
+    from finetune30.settings import load_settings
+
+    found = find_suspects(load_settings(), run, note, device=device)
+    if export is not None:
+        count = export_suspects(found, export, everything=everything)
+        note(f"{count} rows to review: {export}; fill in 'new_label', then: ft30 data relabel {export}")
+    if as_json:
+        print_json(found.as_dict(limit))
+        return
+    from finetune30.cli.data_tables import print_suspects
+
+    print_suspects(found.as_dict(limit))
+
+
+@command.command("relabel")
+@click.argument("csv_file", metavar="CSV", type=click.Path(path_type=Path))
+@click.option("--note", "note_text", metavar="TEXT", default="", help="What was reviewed and by whom.")
+@click.option("--tag", metavar="NAME", help="Tag the new version.")
+@as_json_option
+def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> None:
+    """Turn a reviewed CSV (from suspects --export) into a new version."""
+    from finetune30.service.suspects import apply_review
+    from finetune30.settings import load_settings
+
+    result = apply_review(load_settings(), csv_file, note=note_text, tag=tag)
+    if as_json:
+        print_json(result)
+        return
+    click.echo(
+        f"version {result['digest'][:12]}: {result['relabelled']} labels changed, {result['removed']} rows removed"
+    )
+    click.echo(f"train on it: ft30 train --dataset version:{tag or result['digest'][:12]}")
+
+
+command.add_command(versions)

@@ -1,0 +1,193 @@
+"""Terminal views of data: analysis, findings, cleaning, versions, differences, suspects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from finetune30.cli.terminal_text import show_controls
+from finetune30.data.validation.findings import describe_findings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from finetune30.data.versions.manifest import Manifest
+
+_LABELS_SHOWN = 20
+_BAR_WIDTH = 30
+_TEXT_SHOWN = 70
+_PERCENTILES = ("5", "50", "95", "99")
+
+
+def print_analysis(analysis: dict[str, Any]) -> None:
+    """Print label counts, lengths, vocabulary and duplicates of every split, and a comparison where there is one."""
+    console = Console(highlight=False)
+    for split, tree in analysis["splits"].items():
+        console.print(f"\n[bold]{_safe(analysis['dataset_name'])}[/bold] {split}: {tree['total_samples']:,} rows")
+        if tree["label_counts"]:
+            _print_labels(console, tree)
+        _print_lengths(console, tree["lengths"])
+        words, copies = tree["vocabulary"], tree["duplicates"]
+        console.print(
+            f"words: {words['total_words']:,}, {words['distinct_words']:,} different, "
+            f"{words['words_seen_once']:,} seen once; texts: {copies['distinct_texts']:,} different, "
+            f"{copies['repeated_rows']:,} rows repeat one, {copies['same_but_for_case_and_punctuation']:,} differ only "
+            "in case or punctuation"
+        )
+    if "drift" in analysis:
+        _print_drift(console, analysis["drift"])
+
+
+def print_findings(tree: dict[str, Any], findings: pl.DataFrame, examples: int) -> None:
+    """Print findings grouped by rule, and what a training would do."""
+    console = Console(highlight=False)
+    for line in describe_findings(findings, examples):
+        console.print(_safe(line), soft_wrap=True)
+    total = sum(group["count"] for group in tree["summary"])
+    console.print(f"{tree['rows']:,} rows: {total:,} findings, {tree['errors']:,} of them errors", soft_wrap=True)
+    if tree["refusal"]:
+        console.print(f"a training would not start: {_safe(tree['refusal'])}", soft_wrap=True)
+    elif tree["set_aside"]:
+        console.print(f"a training would set {tree['set_aside']:,} rows aside and use the others")
+
+
+def print_cleaning(tree: dict[str, Any]) -> None:
+    """Print what every step did and the files."""
+    console = Console(highlight=False)
+    for step in tree["recipe"]:
+        name = step["step"]
+        changed, dropped = tree["changed"].get(name, 0), tree["dropped"].get(name)
+        console.print(f"{name:<20} {f'{changed:,} rows changed' if dropped is None else f'{dropped:,} rows dropped'}")
+    console.print(
+        f"{tree['rows_before']:,} rows before, {tree['rows_after']:,} after; content {tree['content_digest'][:12]}"
+    )
+    for file in tree["files"]:
+        console.print(_safe(file), soft_wrap=True)
+
+
+def print_versions(found: list[Manifest], tags: dict[str, str]) -> None:
+    """Print a table of versions."""
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("version", "left"), ("created (UTC)", "left"), ("train", "right"), ("evaluation", "right")):
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    for name in ("labels", "source", "tags", "note"):
+        table.add_column(name)
+    for manifest in found:
+        rows = manifest.rows
+        table.add_row(
+            manifest.short,
+            f"{manifest.created_at:%Y-%m-%d %H:%M}",
+            f"{rows.get('train', 0):,}",
+            f"{rows.get('evaluation', 0):,}",
+            str(len(manifest.label_names)) if manifest.label_names else manifest.problem_type,
+            _safe(str(manifest.source.get("name", ""))),
+            ", ".join(tag for tag, digest in tags.items() if digest == manifest.digest),
+            _safe(manifest.note),
+        )
+    Console(highlight=False).print(table)
+
+
+def print_version(tree: dict[str, Any]) -> None:
+    """Print a version: facts, recipe, runs and first rows."""
+    console = Console(highlight=False)
+    for key in ("digest", "created_at", "problem_type", "parent", "note"):
+        if tree[key]:
+            console.print(f"{key:<14}{_safe(str(tree[key]))}", soft_wrap=True)
+    console.print(f"{'source':<14}{_safe(str(tree['source'].get('name', '')))}")
+    console.print(f"{'rows':<14}{', '.join(f'{split} {count:,}' for split, count in tree['rows'].items())}")
+    if tree["label_names"]:
+        console.print(f"{'labels':<14}{_safe(', '.join(tree['label_names'][:_LABELS_SHOWN]))}")
+    for key in ("tags", "recipe", "runs"):
+        names = [
+            value if isinstance(value, str) else value.get("step") or f"{value['id'][:8]} {value['name']}"
+            for value in tree[key]
+        ]
+        if names:
+            console.print(f"{key:<14}{_safe(', '.join(names))}")
+    for split, rows in tree["first_rows"].items():
+        for row in rows:
+            console.print(_safe(f"{split}  {row['label']}  {_cut(row['text'])}"), soft_wrap=True)
+
+
+def print_diff(tree: dict[str, Any]) -> None:
+    """Print counts of differences and the first rows of them."""
+    console = Console(highlight=False)
+    console.print(", ".join(f"{count:,} {kind}" for kind, count in tree["counts"].items()))
+    signs = {"added": "+", "removed": "-", "relabelled": "~", "changed": "~"}
+    for row in tree["rows"]:
+        label = (
+            row["label"] if row["label_before"] in (None, row["label"]) else f"{row['label_before']} -> {row['label']}"
+        )
+        text = _cut(row["text"])
+        if row["kind"] == "changed":
+            text = f"{_cut(row['text_before'])} -> {text}"
+        console.print(
+            _safe(f"{signs[row['kind']]} {row['kind']:<10} {row['origin']}  [{label}]  {text}"), soft_wrap=True
+        )
+    hidden = sum(count for kind, count in tree["counts"].items() if kind != "unchanged") - len(tree["rows"])
+    if hidden > 0:
+        console.print(f"… and {hidden:,} more (--limit)")
+
+
+def print_suspects(tree: dict[str, Any]) -> None:
+    """Print the rows whose label the model doubts most."""
+    console = Console(highlight=False)
+    console.print(
+        f"{tree['suspects']:,} of {tree['rows']:,} training rows are suspects ({_safe(tree['method'])})", soft_wrap=True
+    )
+    for row in tree["ranking"]:
+        given, wanted = row["label"], row["suggested_label"]
+        sign = "?" if row["is_suspect"] else " "
+        line = f"{sign} {row['score']:.3f}  {row['origin']}  {given} -> {wanted}  {_cut(row['text'])}"
+        console.print(_safe(line), soft_wrap=True)
+
+
+def _print_labels(console: Console, tree: dict[str, Any]) -> None:
+    counts = tree["label_counts"]
+    largest, width = max(counts.values()), max(len(str(name)) for name in counts)
+    for name, count in list(counts.items())[:_LABELS_SHOWN]:
+        bar = "█" * max(1, round(_BAR_WIDTH * count / largest)) if count else ""
+        share = count / max(tree["total_samples"], 1)
+        console.print(f"  {_safe(name):<{min(width, 30)}} {count:>8,} {share:>6.1%} {bar}")
+    if len(counts) > _LABELS_SHOWN:
+        console.print(f"  … and {len(counts) - _LABELS_SHOWN} more labels")
+    verdict = "balanced" if tree["is_balanced"] else "not balanced"
+    console.print(f"imbalance_ratio: {tree['imbalance_ratio']} ({verdict}: at most 3 counts as balanced)")
+
+
+def _print_lengths(console: Console, lengths: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("length")
+    for name in ("mean", "min", *(f"{p} %" for p in _PERCENTILES), "max"):
+        table.add_column(name, justify="right")
+    for unit in ("characters", "words", "tokens"):
+        values = lengths[unit]
+        if values and values["mean"] is not None:
+            middle = [f"{values['percentiles'][p]:g}" for p in _PERCENTILES]
+            table.add_row(unit, f"{values['mean']:g}", str(values["min"]), *middle, str(values["max"]))
+    console.print(table)
+    if lengths["suggested_max_length"]:
+        console.print(f"suggested max_length: {lengths['suggested_max_length']} (truncates at most 1 % of the rows)")
+
+
+def _print_drift(console: Console, drift: dict[str, Any]) -> None:
+    console.print(
+        f"\ncompared with {_safe(str(drift['name']))} ({drift['rows'][0]:,} against {drift['rows'][1]:,} rows)"
+    )
+    for part in ("labels", "lengths"):
+        test = drift[part]
+        verdict = "differs" if test["differs"] else "no difference that matters"
+        numbers = f"statistic {test['statistic']:.4g}, effect {test['effect']:.3f}, p = {test['p_value']:.3g}"
+        console.print(f"  {part}: {verdict} ({numbers}; {_safe(test['test'])})", soft_wrap=True)
+    console.print(f"  words unknown to it: {drift['vocabulary']['unknown_share']:.1%}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_SHOWN else text[: _TEXT_SHOWN - 1] + "…"
+
+
+def _safe(text: str) -> str:
+    return escape(show_controls(str(text)))

@@ -1,0 +1,1 @@
+"""Analysis: what a data set holds, whether two of them differ, and a report to read."""

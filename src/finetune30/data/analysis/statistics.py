@@ -1,0 +1,181 @@
+"""Statistics of a data set: labels, lengths, vocabulary, duplicates and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from finetune30.data.labels import MULTI, REGRESSION
+from finetune30.data.validation.near_duplicates import normalize
+from finetune30.data.validation.set_rules import text_keys
+
+PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
+#: Above this ratio of the largest to the smallest class a set counts as imbalanced.
+BALANCED_RATIO = 3.0
+#: The suggested max_length leaves at most this share of the rows truncated …
+_TRUNCATED_SHARE = 0.01
+#: … and is a multiple of this, which suits the hardware.
+_LENGTH_STEP = 8
+_WORDS = r"\p{Han}|[\w--\p{Han}]+"
+_CHUNK_ROWS = 50_000
+_TOP_WORDS = 20
+_EXAMPLES = 3
+_EXAMPLE_CHARACTERS = 160
+_BINS = 30
+
+CountTokens = Callable[[list[str], list[str] | None], list[int]]
+
+
+def analyze_rows(
+    rows: pl.DataFrame, problem_type: str, *, name: str = "", count_tokens: CountTokens | None = None
+) -> dict[str, Any]:
+    """Return the analysis of rows (columns split, text, text_pair, label_text) as a JSON tree.
+
+    The top-level keys total_samples, label_counts, imbalance_ratio and is_balanced speak of the training rows;
+    `splits` has the whole analysis of each split. Lengths are characters, words (a Han character counts as one) and,
+    where `count_tokens` is given, tokens.
+    """
+    splits = {
+        str(split): _analyze_split(part, problem_type, count_tokens)
+        for (split,), part in rows.group_by("split", maintain_order=True)
+    }
+    main = splits.get("train") or next(iter(splits.values()))
+    head = {key: main[key] for key in ("total_samples", "label_counts", "imbalance_ratio", "is_balanced")}
+    return {**head, "dataset_name": name, "problem_type": problem_type, "splits": splits}
+
+
+def balance(counts: dict[str, int]) -> dict[str, Any]:
+    """Return `imbalance_ratio` (largest to smallest class; null where a class is empty or there are no classes) and
+    `is_balanced` (ratio at most 3).
+    """
+    if not counts or min(counts.values()) == 0:
+        return {"imbalance_ratio": None, "is_balanced": not counts}
+    ratio = max(counts.values()) / min(counts.values())
+    return {"imbalance_ratio": round(ratio, 2), "is_balanced": ratio <= BALANCED_RATIO}
+
+
+def describe_lengths(lengths: np.ndarray) -> dict[str, Any]:
+    """Return mean, extremes, percentiles and a histogram of lengths (n,)."""
+    if not len(lengths):
+        return {"mean": None, "min": None, "max": None, "percentiles": {}, "histogram": {"edges": [], "counts": []}}
+    top = max(int(np.percentile(lengths, 99.5)), 1)
+    step = max(1, -(-top // _BINS))
+    edges = np.arange(0, top + step, step)
+    counts, _ = np.histogram(np.minimum(lengths, edges[-1]), bins=edges)
+    return {
+        "mean": round(float(lengths.mean()), 2),
+        "min": int(lengths.min()),
+        "max": int(lengths.max()),
+        "percentiles": {str(p): float(np.percentile(lengths, p)) for p in PERCENTILES},
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def suggest_max_length(tokens: np.ndarray) -> int:
+    """Return the least multiple of 8 that truncates at most 1 % of the rows."""
+    needed = int(np.percentile(tokens, 100 * (1 - _TRUNCATED_SHARE), method="higher"))
+    return -(-needed // _LENGTH_STEP) * _LENGTH_STEP
+
+
+def count_words(texts: pl.Series) -> tuple[np.ndarray, pl.DataFrame]:
+    """Return the number of words of every text (n,) and a frame of words with their counts, chunk by chunk."""
+    lengths: list[np.ndarray] = []
+    counts: pl.DataFrame | None = None
+    for start in range(0, len(texts), _CHUNK_ROWS):
+        words = texts[start : start + _CHUNK_ROWS].str.to_lowercase().str.extract_all(_WORDS)
+        lengths.append(words.list.len().to_numpy())
+        part = words.explode(empty_as_null=False).drop_nulls().rename("word").value_counts(name="count")
+        counts = part if counts is None else pl.concat([counts, part]).group_by("word").agg(pl.col("count").sum())
+    if counts is None:
+        return np.zeros(0, dtype=np.int64), pl.DataFrame(schema={"word": pl.String, "count": pl.UInt32})
+    return np.concatenate(lengths).astype(np.int64), counts
+
+
+def count_labels(labels: pl.Series, problem_type: str) -> dict[str, int]:
+    """Return rows by label, in class order (multi-label: rows that carry it); empty for regression."""
+    if problem_type == REGRESSION:
+        return {}
+    present = labels.drop_nulls()
+    if problem_type == MULTI:
+        present = present.str.json_decode(pl.List(pl.String)).explode(empty_as_null=False).drop_nulls()
+    counts = dict(present.value_counts().iter_rows())
+    numeric = all(name.lstrip("-").isdigit() for name in counts)
+    return {name: int(counts[name]) for name in sorted(counts, key=(lambda name: int(name)) if numeric else None)}
+
+
+def _analyze_split(rows: pl.DataFrame, problem_type: str, count_tokens: CountTokens | None) -> dict[str, Any]:
+    texts = rows["text"].fill_null("")
+    words, vocabulary = count_words(texts)
+    lengths: dict[str, Any] = {
+        "characters": describe_lengths(texts.str.len_chars().to_numpy().astype(np.int64)),
+        "words": describe_lengths(words),
+        "tokens": None,
+        "suggested_max_length": None,
+    }
+    if count_tokens is not None and rows.height:
+        pairs = rows["text_pair"].fill_null("").to_list() if rows["text_pair"].null_count() < rows.height else None
+        tokens = np.array(count_tokens(texts.to_list(), pairs), dtype=np.int64)
+        lengths |= {"tokens": describe_lengths(tokens), "suggested_max_length": suggest_max_length(tokens)}
+    counts = count_labels(rows["label_text"], problem_type)
+    return {
+        "total_samples": rows.height,
+        "unlabelled": rows["label_text"].null_count(),
+        "label_counts": counts,
+        **balance(counts),
+        "label_values": _describe_quantity(rows["label_text"]) if problem_type == REGRESSION else None,
+        "lengths": lengths,
+        "vocabulary": _describe_vocabulary(vocabulary),
+        "duplicates": _count_duplicates(rows),
+        "examples": _pick_examples(rows, problem_type),
+    }
+
+
+def _describe_quantity(labels: pl.Series) -> dict[str, Any]:
+    values = labels.cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    if not len(values):
+        return {}
+    counts, edges = np.histogram(values, bins=_BINS)
+    return {
+        "mean": round(float(values.mean()), 6),
+        "standard_deviation": round(float(values.std()), 6),
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "histogram": {"edges": edges.round(6).tolist(), "counts": counts.tolist()},
+    }
+
+
+def _describe_vocabulary(counts: pl.DataFrame) -> dict[str, Any]:
+    total = int(counts["count"].sum() or 0)
+    top = counts.sort(["count", "word"], descending=[True, False]).head(_TOP_WORDS)
+    return {
+        "total_words": total,
+        "distinct_words": counts.height,
+        "words_seen_once": counts.filter(pl.col("count") == 1).height,
+        "type_token_ratio": round(counts.height / total, 4) if total else None,
+        "most_frequent": {word: int(count) for word, count in top.iter_rows()},
+    }
+
+
+def _count_duplicates(rows: pl.DataFrame) -> dict[str, int]:
+    keys = text_keys(rows)
+    distinct = keys.unique()
+    return {
+        "distinct_texts": len(distinct),
+        "repeated_rows": rows.height - len(distinct),
+        "same_but_for_case_and_punctuation": len(distinct) - normalize(distinct).n_unique(),
+    }
+
+
+def _pick_examples(rows: pl.DataFrame, problem_type: str) -> dict[str, list[str]]:
+    """Return the first texts of every label (of a quantity: of its lowest and highest value)."""
+    shown = pl.col("text").str.slice(0, _EXAMPLE_CHARACTERS)
+    present = rows.filter(pl.col("label_text").is_not_null())
+    if problem_type == REGRESSION:
+        ordered = present.sort(pl.col("label_text").cast(pl.Float64, strict=False), maintain_order=True)
+        ends = {"lowest": ordered.head(_EXAMPLES), "highest": ordered.tail(_EXAMPLES)}
+        return {name: part.select(shown).to_series().to_list() for name, part in ends.items()}
+    grouped = present.group_by("label_text", maintain_order=True).agg(shown.head(_EXAMPLES))
+    return {str(label): list(texts) for label, texts in sorted(grouped.iter_rows())}

@@ -1,0 +1,265 @@
+"""Dataset work: analyse, validate, clean and version any file, hub set or version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config.loading import load_config
+from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
+from finetune30.errors import ConfigError, DataError, Finetune30Error, HubUnavailableError
+from finetune30.service.records import open_records
+from finetune30.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from finetune30.data.analysis.statistics import CountTokens
+    from finetune30.data.loading import LoadedRows
+    from finetune30.data.validation.validate import Validation
+    from finetune30.data.versions.manifest import Manifest
+    from finetune30.data.versions.storage import VersionStore
+
+Log = Callable[[str], None]
+
+_TOKENIZED_ROWS = 10_000
+_NO_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class DatasetRequest:
+    """Which rows to look at: the data section of a configuration, sampled as a training would (`sampled`) or whole.
+
+    `num_labels` and `problem_type` are those of the model where a configuration names one; `models` are those whose
+    tokenizer may count tokens, the first that can be had.
+    """
+
+    data: DataConfig
+    sampled: bool = False
+    num_labels: int | None = None
+    problem_type: str = "auto"
+    models: tuple[str, ...] = ()
+    seed: int = 42
+
+
+def request_of_config(config: ExperimentConfig) -> DatasetRequest:
+    """Return the request that looks at the rows a training with this configuration would use."""
+    model = config.model
+    return DatasetRequest(
+        config.data,
+        sampled=True,
+        num_labels=model.num_labels,
+        problem_type=model.problem_type,
+        models=tuple(name for name in (model.name, model.offline_fallback) if name),
+        seed=config.training.seed,
+    )
+
+
+def request_of_source(source: str, **data: Any) -> DatasetRequest:
+    """Return the request that looks at all rows of a file, folder, hub set, starter or version.
+
+    `data` are further keys of the data section. Raises ConfigError.
+    """
+    chosen = {"dataset_name": source, "dataset_config": None, "train_samples": None, "eval_samples": None, **data}
+    config = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).config
+    return DatasetRequest(config.data)
+
+
+@contextmanager
+def open_versions(settings: Settings) -> Iterator[VersionStore]:
+    """Open the versions of the data folder with the database that says which of them runs refer to."""
+    from finetune30.data.versions.storage import VersionStore
+    from finetune30.store.dataset_versions import DatasetIndex
+
+    with open_records(settings) as records:
+        yield VersionStore(settings.data_folder, DatasetIndex(records.store))
+
+
+def load_dataset_rows(request: DatasetRequest, settings: Settings, log: Log) -> LoadedRows:
+    """Load the rows of a request; the default set falls back to the starter where the configuration allows it."""
+    from finetune30.data.loading import load_rows
+    from finetune30.data.versions.storage import VersionStore
+
+    versions = VersionStore(settings.data_folder)
+
+    def load(data: DataConfig) -> LoadedRows:
+        return load_rows(
+            data,
+            log,
+            problem_type=request.problem_type,
+            num_labels=request.num_labels,
+            load_version=versions.load_tables,
+        )
+
+    try:
+        return load(request.data)
+    except HubUnavailableError:
+        fallback = request.data.offline_fallback
+        if fallback is None or request.data.dataset_name != DataConfig().dataset_name:
+            raise
+        log(f"WARNING: the hub cannot be reached: using '{fallback}' instead of '{request.data.dataset_name}'")
+        return load(request.data.model_copy(update={"dataset_name": fallback}))
+
+
+def analyze(
+    request: DatasetRequest, settings: Settings, log: Log, against: DatasetRequest | None = None
+) -> dict[str, Any]:
+    """Return the analysis (see `analyze_rows`); `against` adds a comparison under `drift`."""
+    from finetune30.data.analysis.drift import compare_rows
+    from finetune30.data.analysis.statistics import analyze_rows
+
+    loaded = load_dataset_rows(request, settings, log)
+    rows = _chosen(loaded.rows, request)
+    name = str(loaded.source["name"])
+    analysis = analyze_rows(rows, loaded.problem_type, name=name, count_tokens=find_token_counter(request.models, log))
+    if against is not None:
+        other = load_dataset_rows(against, settings, log)
+        before, after = (part.filter(part["split"] == "train") for part in (_chosen(other.rows, against), rows))
+        analysis["drift"] = {"name": other.source["name"], **compare_rows(before, after, loaded.problem_type)}
+    return analysis
+
+
+def validate(request: DatasetRequest, settings: Settings, log: Log) -> tuple[LoadedRows, Validation]:
+    """Apply every rule; the findings say what a training would set aside."""
+    from finetune30.data.validation.validate import validate_rows
+
+    loaded = load_dataset_rows(request, settings, log)
+    counter = find_token_counter(request.models, log)
+    return loaded, validate_rows(loaded, request.data, expected_labels=request.num_labels, count_tokens=counter)
+
+
+def gate_verdict(loaded: LoadedRows, validation: Validation, data: DataConfig) -> tuple[pl.DataFrame, str | None]:
+    """Return the rows that a training would set aside, and why it would not start at all (None: it would)."""
+    from finetune30.data.validation.gate import apply_gate, open_gate
+
+    try:
+        return apply_gate(validation, loaded.rows, data.gate).quarantine, None
+    except DataError as error:
+        return apply_gate(validation, loaded.rows, open_gate(data.gate)).quarantine, error.message
+
+
+def clean(
+    request: DatasetRequest, settings: Settings, log: Log, recipe: Sequence[Mapping[str, Any]]
+) -> tuple[LoadedRows, dict[str, Any], dict[str, pl.DataFrame]]:
+    """Run a cleaning recipe; return what was loaded, what each step did, and the rows by split as stored."""
+    from finetune30.data.cleaning import clean_rows
+    from finetune30.data.validation.validate import broken_rules
+
+    loaded = load_dataset_rows(request, settings, log)
+    result = clean_rows(loaded.rows, recipe, lambda rows, rules: broken_rules(rows, loaded, request.data, rules))
+    kept = result.rows.filter(result.rows["reason"].is_null())
+    return loaded, {"changed": result.changed, "dropped": result.dropped}, _by_split(kept)
+
+
+def create_version(
+    request: DatasetRequest,
+    settings: Settings,
+    log: Log,
+    *,
+    recipe: Sequence[Mapping[str, Any]] = (),
+    note: str = "",
+    parent: str | None = None,
+) -> tuple[Manifest, bool]:
+    """Store all rows of a request (after a recipe) as a version; return its manifest and whether it is new."""
+    from finetune30.data.analysis.statistics import balance, count_labels
+    from finetune30.data.labels import REGRESSION, class_names
+
+    loaded, _, splits = clean(request, settings, log, recipe)
+    if not splits:
+        raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
+    names = () if loaded.problem_type == REGRESSION else loaded.declared or class_names(splits, loaded.problem_type)
+    main = splits.get("train", next(iter(splits.values())))
+    counts = count_labels(main["label"], loaded.problem_type)
+    statistics = {"total_samples": main.height, "label_counts": counts, **balance(counts)}
+    with open_versions(settings) as versions:
+        return versions.create(
+            splits,
+            label_names=names,
+            problem_type=loaded.problem_type,
+            source=loaded.source,
+            recipe=[dict(step) for step in recipe],
+            statistics=statistics,
+            parent=parent or next((f["version"] for f in loaded.source["files"] if "version" in f), None),
+            note=note,
+        )
+
+
+def runs_of(settings: Settings, digest: str) -> list[dict[str, str]]:
+    """Return id and name of the runs that were trained on a version, newest first."""
+    from finetune30.store.dataset_versions import DatasetIndex
+
+    with open_records(settings) as records:
+        return [{"id": run_id, "name": name} for run_id, name in DatasetIndex(records.store).runs_of(digest)]
+
+
+def load_recipe(path: Path) -> list[dict[str, Any]]:
+    """Read a recipe: a YAML or JSON list of steps. Raises ConfigError."""
+    import yaml
+
+    from finetune30.data.cleaning import check_recipe
+
+    try:
+        steps = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the recipe {path} cannot be read: {error}", "write a YAML list of steps") from error
+    if not isinstance(steps, list):
+        raise ConfigError(f"the recipe {path} is no list", "write one '- step: name' a line")
+    check_recipe(steps)
+    return steps
+
+
+def find_token_counter(models: Sequence[str], log: Log) -> CountTokens | None:
+    """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one."""
+    from finetune30.modeling.base import find_base
+    from finetune30.modeling.text_encoder import FileTokenizer, load_text_encoder
+
+    encoder: FileTokenizer | None = None
+    for model in models:
+        try:
+            encoder = load_text_encoder(find_base(ModelConfig(name=model)), uses_token_types=False)
+        except Finetune30Error as error:
+            log(f"data: no tokens under '{model}': {error.message}")
+            continue
+        if encoder is not None:
+            log(f"data: tokens are counted under '{model}'")
+            break
+        log(f"data: no tokens under '{model}': it has no tokenizer.json")
+    if encoder is None:
+        return None
+    tokenizer = encoder
+
+    def count(texts: list[str], pairs: list[str] | None) -> list[int]:
+        lengths: list[int] = []
+        for start in range(0, len(texts), _TOKENIZED_ROWS):
+            part = slice(start, start + _TOKENIZED_ROWS)
+            lengths += tokenizer.encode(texts[part], pairs[part] if pairs else None, _NO_LIMIT).full_lengths
+        return lengths
+
+    return count
+
+
+def _chosen(rows: pl.DataFrame, request: DatasetRequest) -> pl.DataFrame:
+    """Return the rows that a training would sample, or all of them."""
+    import polars as pl
+
+    from finetune30.data.splitting import sample_rows
+
+    if not request.sampled:
+        return rows
+    wanted = {"train": request.data.train_samples, "evaluation": request.data.eval_samples}
+    parts = []
+    for (split,), part in rows.group_by("split", maintain_order=True):
+        count = wanted[str(split)]
+        chosen = None if count is None else sample_rows(part["label_text"].fill_null(""), count, request.seed)
+        parts.append(part if chosen is None else part[chosen])
+    return pl.concat(parts)
+
+
+def _by_split(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    import polars as pl
+
+    stored = ("text", "text_pair", pl.col("label_text").alias("label"), pl.col("row_id").alias("origin"))
+    return {str(split): part.select(stored) for (split,), part in rows.group_by("split", maintain_order=True)}

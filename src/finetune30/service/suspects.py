@@ -1,0 +1,231 @@
+"""Suspect labels: training rows whose label the model of a finished run disagrees with, to review and put right."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune30.errors import ConflictError, DataError, DataFileError
+from finetune30.files import save_bytes_atomic
+from finetune30.service.datasets import open_versions
+from finetune30.service.records import open_records, require_records
+from finetune30.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from finetune30.data.versions.manifest import Manifest
+
+METHOD = "confident learning, Northcutt, Jiang & Chuang 2021 (JAIR 70), with cleanlab"
+METHOD_MULTI = "mean self-confidence over the labels of a row (Kuan & Mueller 2022), with cleanlab"
+COLUMNS = (
+    "row",
+    "new_label",
+    "label",
+    "suggested_label",
+    "score",
+    "is_suspect",
+    "text",
+    "text_pair",
+    "origin",
+    "version",
+)
+#: What a reviewer writes into new_label to remove a row.
+REMOVE = "REMOVE"
+#: A cell that begins so would be a formula in a spreadsheet.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Training rows of a run in order of doubt.
+
+    `rows`: row (position in the version, from 0), text, text_pair, label, origin, suggested_label, score (0: surely
+    wrong, 1: surely right) and is_suspect.
+    """
+
+    run_id: str
+    version: Manifest
+    rows: pl.DataFrame
+    method: str
+
+    def as_dict(self, limit: int | None = None) -> dict[str, Any]:
+        """Return a JSON tree with the first `limit` rows."""
+        shown = self.rows if limit is None else self.rows.head(limit)
+        return {
+            "run_id": self.run_id,
+            "version": self.version.digest,
+            "method": self.method,
+            "rows": self.rows.height,
+            "suspects": int(self.rows["is_suspect"].sum()),
+            "ranking": shown.to_dicts(),
+        }
+
+
+def find_suspects(
+    settings: Settings, run_name: str, log: Callable[[str], None], *, device: str | None = None
+) -> Suspects:
+    """Rank the training rows of a SUCCEEDED classification run by the doubt of its model.
+
+    The probabilities are those of the run's own model on the rows it was trained on (not out of fold), so it has
+    already bent a little towards wrong labels: what it still doubts is worth a look, what it accepts may be wrong too.
+    Raises NotFoundError, ConflictError (no finished model, or regression).
+    """
+    from finetune30.data.labels import REGRESSION
+    from finetune30.service.predicting import load_predictor
+
+    require_records(settings)
+    with open_records(settings) as records:
+        run = records.store.get(run_name)
+    predictor = load_predictor(settings, None, run.id, device)
+    if predictor.problem_type == REGRESSION:
+        raise ConflictError("a regression run has no labels to doubt", "choose a classification run")
+    with open_versions(settings) as versions:
+        manifest = versions.get(str(run.dataset_digest))
+        rows = versions.load_rows(manifest, "train")
+    log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
+    pairs = rows["text_pair"].to_list() if rows["text_pair"].null_count() < rows.height else None
+    logits = predictor.answer_logits(rows["text"].to_list(), pairs)
+    ranked, method = rank_rows(rows, logits, manifest.label_names, manifest.problem_type)
+    return Suspects(run.id, manifest, ranked, method)
+
+
+def rank_rows(rows: pl.DataFrame, logits: Any, names: tuple[str, ...], problem_type: str) -> tuple[pl.DataFrame, str]:
+    """Return rows (columns text, text_pair, label, origin) by doubt, and the method; logits float32 (n, labels)."""
+    import json
+
+    import numpy as np
+    import polars as pl
+
+    from finetune30.data.labels import MULTI
+
+    logits = np.asarray(logits, dtype=np.float64)
+    ids = {name: index for index, name in enumerate(names)}
+    if problem_type == MULTI:
+        from cleanlab.multilabel_classification import filter as multi_filter
+        from cleanlab.multilabel_classification import get_label_quality_scores as multi_scores
+
+        probabilities = 1.0 / (1.0 + np.exp(-logits))
+        given = [[ids[name] for name in json.loads(cell)] for cell in rows["label"]]
+        scores = np.asarray(multi_scores(given, probabilities))
+        issues = np.asarray(multi_filter.find_label_issues(given, probabilities))
+        best = [json.dumps([names[i] for i in np.flatnonzero(row > 0.5)], ensure_ascii=False) for row in probabilities]
+        method = METHOD_MULTI
+    else:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        labels = np.array([ids[name] for name in rows["label"]], dtype=np.int64)
+        scores = get_label_quality_scores(labels, probabilities, method="self_confidence")
+        issues = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+        best = [names[index] for index in probabilities.argmax(axis=1)]
+        method = METHOD
+    found = rows.with_row_index("row").with_columns(
+        pl.Series("suggested_label", best, dtype=pl.String),
+        pl.Series("score", scores, dtype=pl.Float64).round(6),
+        pl.Series("is_suspect", issues, dtype=pl.Boolean),
+    )
+    return found.sort(["is_suspect", "score", "row"], descending=[True, False, False]), method
+
+
+def export_suspects(found: Suspects, path: Path, *, everything: bool = False) -> int:
+    """Write a CSV to review; return its number of rows. Texts that a spreadsheet would run get a leading apostrophe."""
+    import polars as pl
+
+    rows = found.rows if everything else found.rows.filter(pl.col("is_suspect"))
+    content = io.StringIO()
+    writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows.iter_rows(named=True):
+        shown = {name: _for_spreadsheet(row[name]) for name in ("text", "text_pair", "origin")}
+        writer.writerow({**row, **shown, "new_label": "", "version": found.version.digest})
+    save_bytes_atomic(path, content.getvalue().encode("utf-8-sig"))
+    return rows.height
+
+
+def apply_review(settings: Settings, path: Path, *, note: str = "", tag: str | None = None) -> dict[str, Any]:
+    """Turn a reviewed CSV into a new version: `new_label` replaces the label, REMOVE takes the row out.
+
+    Raises DataFileError for a row that does not belong to the version or a label that it does not know, DataError
+    where nothing was reviewed.
+    """
+    import polars as pl
+
+    changes, version = _read_review(path)
+    with open_versions(settings) as versions:
+        parent = versions.get(version)
+        train = versions.load_rows(parent, "train")
+        for number, (line, label) in changes.items():
+            if not 0 <= number < train.height:
+                raise DataFileError(
+                    path.name, line, 0, f"version {parent.short} has no row {number}", "keep column row"
+                )
+            if label != REMOVE and label not in parent.label_names and parent.problem_type.startswith("single"):
+                known = ", ".join(parent.label_names[:8])
+                raise DataFileError(
+                    path.name, line, 0, f"the label {label!r} is unknown", f"use one of {known}, or {REMOVE}"
+                )
+        labels = train["label"].to_list()
+        for number, (_, label) in changes.items():
+            labels[number] = label
+        changed = train.with_columns(pl.Series("label", labels, dtype=pl.String))
+        kept = changed.filter(pl.col("label") != REMOVE)
+        splits = {split: versions.load_rows(parent, split) for split in parent.rows} | {"train": kept}
+        manifest, is_new = versions.create(
+            splits,
+            label_names=parent.label_names,
+            problem_type=parent.problem_type,
+            source=parent.source,
+            recipe=[*parent.recipe, {"step": "relabel", "rows": len(changes)}],
+            parent=parent.digest,
+            note=note or f"{len(changes)} rows reviewed",
+        )
+        if tag is not None:
+            versions.tag(tag, manifest.digest, move=True)
+    removed = train.height - kept.height
+    return {
+        "digest": manifest.digest,
+        "parent": parent.digest,
+        "is_new": is_new,
+        "relabelled": int((train["label"] != changed["label"]).sum()) - removed,
+        "removed": removed,
+    }
+
+
+def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
+    """Return the reviewed rows (position → line and new label) and the version they belong to."""
+    from finetune30.data.sources.files import load_file
+    from finetune30.data.sources.table import LINE
+
+    table = load_file(path)
+    for name in ("row", "new_label", "version"):
+        if name not in table.columns:
+            raise DataFileError(
+                table.name, 1, 0, f"there is no column {name!r}", "use a file of: ft30 data suspects --export"
+            )
+    changes: dict[int, tuple[int, str]] = {}
+    versions = set()
+    for number, label, version, line in table.frame.select("row", "new_label", "version", LINE).iter_rows():
+        versions.add(version)
+        if label and label.strip():
+            if not (number or "").strip().isdigit():
+                raise DataFileError(table.name, line, 0, f"{number!r} is no row number", "keep column row as it was")
+            changes[int(number)] = (line, label.strip())
+    if len(versions) != 1:
+        raise DataError(f"{table.name} speaks of {len(versions)} versions", "review one export at a time")
+    if not changes:
+        raise DataError(
+            f"no row of {table.name} has a new_label", f"write the right label, or {REMOVE}, into new_label"
+        )
+    return changes, str(versions.pop())
+
+
+def _for_spreadsheet(value: str | None) -> str:
+    text = value or ""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

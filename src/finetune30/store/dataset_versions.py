@@ -1,0 +1,77 @@
+"""What the database knows about dataset versions: an index for listings and joins, and which of them runs refer to.
+
+The data folder is the truth; every call may be repeated, and an entry that is missing is written again by the next
+creation or listing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from finetune30.data.versions.manifest import Manifest
+from finetune30.store.database import reading, writing
+from finetune30.store.run_store import RunStore
+from finetune30.store.tables import dataset_tags, dataset_versions, runs
+
+
+class DatasetIndex:
+    """The database side of a VersionStore (see `finetune30.data.versions.manifest.VersionIndex`)."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._engine = store.engine
+
+    def record(self, manifest: Manifest) -> None:
+        """Add or refresh the entry of a version."""
+        values = {
+            "created_at": manifest.created_at,
+            "name": str(manifest.source.get("name", "")),
+            "problem_type": manifest.problem_type,
+            "num_labels": len(manifest.label_names) or 1,
+            "train_rows": manifest.rows.get("train", 0),
+            "evaluation_rows": manifest.rows.get("evaluation", 0),
+            "size_bytes": manifest.size_bytes,
+            "parent": manifest.parent,
+            "note": manifest.note,
+        }
+        with writing(self._engine) as connection:
+            _put(connection, dataset_versions, "digest", manifest.digest, values)
+
+    def record_tag(self, tag: str, digest: str | None) -> None:
+        """Let a tag point at a version; None removes it."""
+        with writing(self._engine) as connection:
+            if digest is None:
+                connection.execute(delete(dataset_tags).where(dataset_tags.c.tag == tag))
+            else:
+                _put(connection, dataset_tags, "tag", tag, {"digest": digest})
+
+    def remove(self, digest: str) -> None:
+        """Remove the entry of a version that is gone."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(dataset_versions).where(dataset_versions.c.digest == digest))
+
+    def referenced(self) -> frozenset[str]:
+        """Return the digests that runs refer to."""
+        with reading(self._engine) as connection:
+            query = select(runs.c.dataset_digest).where(runs.c.dataset_digest.is_not(None)).distinct()
+            return frozenset(connection.execute(query).scalars())
+
+    def runs_of(self, digest: str) -> list[tuple[str, str]]:
+        """Return id and name of the runs that were trained on a version, newest first."""
+        with reading(self._engine) as connection:
+            query = select(runs.c.id, runs.c.name).where(runs.c.dataset_digest == digest)
+            return [(row.id, row.name) for row in connection.execute(query.order_by(runs.c.created_at.desc()))]
+
+
+def _put(connection: Connection, table: Table, key: str, value: str, values: dict[str, Any]) -> None:
+    """Update the row of a key, or insert it; two writers at once both succeed."""
+    change = update(table).where(table.c[key] == value).values(**values)
+    if connection.execute(change).rowcount:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(table).values(**{key: value}, **values))
+    except IntegrityError:  # somebody else inserted it in between
+        connection.execute(change)
