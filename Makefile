@@ -46,6 +46,17 @@ up: install ## Redis, worker, API and page under one supervisor
 
 status: install ## What is up, how many runs wait, who works on what
 	@$(FT30) status $(ARGS)
+##@ Data
+
+data-analyze: install ## Labels, lengths, words and duplicates of the default data set
+	@$(FT30) data analyze $(ARGS)
+
+data-validate: install ## Check every row of the default data set; faults are named by place
+	@$(FT30) data validate $(ARGS)
+
+data-versions: install ## Store the default data set as a version and list all versions
+	@$(FT30) data versions create $(ARGS)
+	@$(FT30) data versions list
 
 ##@ Environment
 

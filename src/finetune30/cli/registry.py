@@ -34,7 +34,6 @@ COMMANDS: dict[str, Entry] = {
     "services": Entry("finetune30.cli.services:command", "Services", "Bring up Redis."),
     "worker": Entry("finetune30.cli.worker:command", "Services", "Carry queued runs out."),
     "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run.", hidden=True),
-    "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run (used by workers)."),
     "data": Entry("finetune30.cli.data:command", "Data", "Analyse, validate, clean and version data."),
     "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
 }

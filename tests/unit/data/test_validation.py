@@ -218,9 +218,7 @@ def test_real_sets_give_the_counts_of_an_independent_check(shared_data, name, tr
 
 def test_near_duplicates_equal_a_search_over_all_pairs(shared_data):
     lines = read_pairs(shared_data / "trec" / "train.csv")[:2500]
-    texts = pl.Series([text.strip() for text, _ in lines]).unique(
-        maintain_order=True
-    )
+    texts = pl.Series([text.strip() for text, _ in lines]).unique(maintain_order=True)
     found = {position for row in find_near_duplicates(texts).iter_rows() for position in row[:2]}
     shingles, holders, expected = [], {}, set()
     for position, text in enumerate(normalize(texts)):

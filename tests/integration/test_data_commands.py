@@ -1,0 +1,97 @@
+"""`ft30 data` in real processes: what it prints, writes and exits with."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+
+def ft30(*arguments, folder: Path, code: int = 0):
+    result = subprocess.run(
+        [sys.executable, "-m", "finetune30", "data", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == code, result.stderr + result.stdout
+    return result
+
+
+def test_default_set_falls_back_loudly_and_prints_the_documented_keys(tmp_path):
+    result = ft30("analyze", "--json", folder=tmp_path)
+    tree = json.loads(result.stdout)
+    assert tree["total_samples"] == 500
+    assert tree["label_counts"] == {"negative": 250, "positive": 250}
+    assert (tree["imbalance_ratio"], tree["is_balanced"]) == (1.0, True)
+    assert "WARNING: the hub cannot be reached: using 'starter' instead of 'glue'" in result.stderr
+    assert "imbalance_ratio: 1.0" in ft30("analyze", folder=tmp_path).stdout
+
+
+def test_validate_names_places_and_exits_with_1_on_errors(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "text,label\n" + "".join(f"word{i} number {i},{i % 2}\n" for i in range(50)) + ",1\n"
+    )
+    result = ft30("validate", "a.csv", "--report", "r.json", "--quarantine", "q.jsonl", folder=tmp_path, code=1)
+    assert "a.csv:52:1" in result.stdout
+    assert "a training would not start: 1 faulty train rows (2.0%" in result.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["errors"] == 1
+    assert json.loads((tmp_path / "q.jsonl").read_text())["reason"] == "empty_text"
+    assert "0 of them errors" in ft30("validate", "starter", folder=tmp_path).stdout
+
+
+def test_broken_file_is_two_lines_on_stderr(tmp_path):
+    (tmp_path / "a.csv").write_text('text,label\n"open,1\n')
+    result = ft30("validate", "a.csv", folder=tmp_path, code=1)
+    assert result.stderr.splitlines()[-2].startswith("Error: a.csv:2:1: the quote that opens here is never closed")
+
+
+def test_version_from_clean_rows_to_diff_checkout_and_gc(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "text,label\none text here,x\nanother  text,y\none text here,x\n<b>bold</b> text,y\n"
+    )
+    raw = json.loads(ft30("versions", "create", "a.csv", "--json", folder=tmp_path).stdout)
+    clean = json.loads(
+        ft30("versions", "create", "a.csv", "--clean", "--tag", "clean", "--json", folder=tmp_path).stdout
+    )
+    assert clean["rows"] == {"train": 3}
+    assert [step["step"] for step in clean["recipe"]][-2:] == ["dedupe", "drop_by_rule"]
+    diff = json.loads(ft30("versions", "diff", raw["digest"][:8], "clean", "--json", folder=tmp_path).stdout)
+    assert diff["counts"] == {"added": 0, "removed": 1, "relabelled": 0, "changed": 2, "unchanged": 1}
+    ft30("versions", "checkout", "clean", "out", "--format", "jsonl", folder=tmp_path)
+    again = json.loads(ft30("versions", "create", "out", "--json", folder=tmp_path).stdout)
+    assert (again["digest"], again["is_new"]) == (clean["digest"], False)
+    listed = json.loads(ft30("versions", "list", "--json", folder=tmp_path).stdout)["versions"]
+    assert {version["digest"]: version["tags"] for version in listed} == {raw["digest"]: [], clean["digest"]: ["clean"]}
+    assert "would remove 1 versions" in ft30("versions", "gc", "--dry-run", "--keep-days", "0", folder=tmp_path).stdout
+    ft30("versions", "gc", "--keep-days", "0", folder=tmp_path)
+    assert ft30("versions", "verify", folder=tmp_path).stdout == f"{clean['digest'][:12]}: ok\n"
+    (chunk,) = (tmp_path / "data_store" / "chunks").glob("*/*")
+    chunk.write_bytes(b"damaged")
+    assert "missing or cannot be read" in ft30("versions", "verify", folder=tmp_path, code=1).stdout
+
+
+def test_clean_writes_files_and_runs_a_recipe_again_to_the_same_content(tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tlabel\n  spaced   out \tx\nspaced out\tx\n")
+    (tmp_path / "recipe.yaml").write_text("- step: white_space\n- step: dedupe\n")
+    first = json.loads(
+        ft30("clean", "a.tsv", "--out", "o", "--recipe", "recipe.yaml", "--json", folder=tmp_path).stdout
+    )
+    assert (tmp_path / "o" / "train.csv").read_text() == '"text","label"\n"spaced out","x"\n'
+    assert (first["rows_after"], first["dropped"]) == (1, {"dedupe": 1})
+    again = json.loads(ft30("clean", "o", "--out", "p", "--recipe", "recipe.yaml", "--json", folder=tmp_path).stdout)
+    assert again["content_digest"] == first["content_digest"]
+    (tmp_path / "recipe.yaml").write_text("- step: wash\n")
+    result = ft30("clean", "a.tsv", "--out", "q", "--recipe", "recipe.yaml", folder=tmp_path, code=2)
+    assert "step 1 of the recipe is 'wash'" in result.stderr
+
+
+def test_page_with_plots_is_written(tmp_path):
+    ft30("analyze", "starter-zh", "--html", "r.html", "--language", "zh-TW", "--against", "starter", folder=tmp_path)
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "資料報告" in page
+    assert "<svg" in page
