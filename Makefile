@@ -46,6 +46,7 @@ up: install ## Redis, worker, API and page under one supervisor
 
 status: install ## What is up, how many runs wait, who works on what
 	@$(FT30) status $(ARGS)
+
 ##@ Data
 
 data-analyze: install ## Labels, lengths, words and duplicates of the default data set

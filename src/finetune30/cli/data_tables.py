@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune30.cli.terminal_text import show_controls
-from finetune30.data.validation.findings import describe_findings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,6 +42,8 @@ def print_analysis(analysis: dict[str, Any]) -> None:
 
 def print_findings(tree: dict[str, Any], findings: pl.DataFrame, examples: int) -> None:
     """Print findings grouped by rule, and what a training would do."""
+    from finetune30.data.validation.findings import describe_findings
+
     console = Console(highlight=False)
     for line in describe_findings(findings, examples):
         console.print(_safe(line), soft_wrap=True)
