@@ -2,6 +2,12 @@
 
     Finetune30Error                     exit 1   HTTP 500
     ├── UsageError                      exit 2   HTTP 400   a command or request that cannot be read
+    │   ├── HostError                            HTTP 403   a host name or web page that the API does not serve
+    │   ├── MediaTypeError                       HTTP 415   a body of another kind
+    │   └── TooLargeError                        HTTP 413   a body beyond the limit
+    ├── AccessError                     exit 1   HTTP 403   the key's role does not allow it
+    │   └── AuthenticationError                  HTTP 401   no key, or an unknown or revoked one
+    ├── QuotaError                      exit 1   HTTP 429   too many open runs or streams
     ├── ConfigError                     exit 2   HTTP 422   faults of a configuration, all of them at once
     ├── DataError                       exit 1   HTTP 422   rows, files or columns that cannot be used
     │   └── DataFileError                                   … with `file:line:column`
@@ -68,6 +74,51 @@ class UsageError(Finetune30Error):
     cause = "request"
     exit_code = 2
     http_status = 400
+
+
+class HostError(UsageError):
+    """A request for a host name, or from a web page, that the API does not serve."""
+
+    code = "host_refused"
+    http_status = 403
+
+
+class MediaTypeError(UsageError):
+    """A body of a kind that the route does not read."""
+
+    code = "media_type_refused"
+    http_status = 415
+
+
+class TooLargeError(UsageError):
+    """A body beyond the limit."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class AccessError(Finetune30Error):
+    """The role of the caller does not allow it."""
+
+    code = "access_denied"
+    cause = "request"
+    http_status = 403
+
+
+class AuthenticationError(AccessError):
+    """No key, or one that is unknown or revoked."""
+
+    code = "authentication_required"
+    http_status = 401
+
+
+class QuotaError(Finetune30Error):
+    """The caller has too much open at once."""
+
+    code = "quota_exceeded"
+    cause = "request"
+    http_status = 429
+    retryable = True
 
 
 class ConfigError(Finetune30Error):

@@ -54,6 +54,27 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Keys that open the API, separated by commas; needed to bind to anything but loopback."
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Host names by which the API may be called, separated by commas, beside localhost and its own.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Web origins whose pages may call the API from a browser, separated by commas; none by default."
+    )
+    allowed_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (Path("data"),),
+        description="Folders, separated by commas, whose files a request to the API may name as data or model.",
+    )
+    max_body_bytes: int = Field(1 << 20, ge=1024, le=1 << 26, description="Longest JSON body that the API reads.")
+    max_upload_bytes: int = Field(
+        200 << 20, ge=1024, le=1 << 40, description="Largest data file that may be uploaded to the API."
+    )
+    max_open_runs: int = Field(
+        1000, ge=1, le=1_000_000, description="Runs, waiting or running, that one key may have at a time."
+    )
+    disk_reserve_bytes: int = Field(
+        1 << 30, ge=0, le=1 << 50, description="Free space of the results disk below which the API takes nothing more."
+    )
     ui_host: str = Field("127.0.0.1", min_length=1, description="Address the page binds to.")
     ui_port: int = Field(8501, ge=1, le=65_535, description="Port of the page.")
     lease_seconds: float = Field(60.0, gt=0, le=86_400, description="How long a run stays claimed without a heartbeat.")
@@ -79,10 +100,10 @@ class Settings(BaseSettings):
         description="Name of a worker; unset: the host's.",
     )
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "allowed_hosts", "allowed_origins", "allowed_folders", mode="before")
     @classmethod
-    def _split_keys(cls, value: Any) -> Any:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+    def _split_list(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def resolved_database_url(self) -> str:

@@ -12,27 +12,21 @@ from typing import Any, TypeVar
 
 import click
 
-from finetune30.config.fields import describe_allowed, field_schemas
+from finetune30.config.fields import SHORT_NAMES, describe_allowed, field_schemas
 from finetune30.config.loading import LoadedConfig, load_config, load_override
 from finetune30.config.presets import default_config_path, preset_path
 from finetune30.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-#: Short flag → (dotted key, metavar).
-SHORT_FLAGS: dict[str, tuple[str, str]] = {
-    "experiment_name": ("experiment_name", "NAME"),
-    "model": ("model.name", "NAME"),
-    "num_labels": ("model.num_labels", "N"),
-    "dataset": ("data.dataset_name", "NAME"),
-    "train_samples": ("data.train_samples", "N"),
-    "eval_samples": ("data.eval_samples", "N"),
-    "epochs": ("training.num_train_epochs", "N"),
-    "learning_rate": ("training.learning_rate", "RATE"),
-    "batch_size": ("training.per_device_train_batch_size", "N"),
-    "device": ("training.device", "NAME"),
-    "seed": ("training.seed", "N"),
-    "output_dir": ("training.output_dir", "FOLDER"),
+#: What the help shows for the value of a short flag; a number is N.
+METAVARS = {
+    "experiment_name": "NAME",
+    "model": "NAME",
+    "dataset": "NAME",
+    "learning_rate": "RATE",
+    "device": "NAME",
+    "output_dir": "FOLDER",
 }
 _STATE = "finetune30.overrides"
 
@@ -51,8 +45,8 @@ def config_options(command: Decorated) -> Decorated:
         callback=_collect_assignments,
         help="Set any key, for example --set training.weight_decay=0.01; also --training.weight_decay 0.01.",
     )(command)
-    for flag, (key, metavar) in reversed(SHORT_FLAGS.items()):
-        command = _short_option(flag, key, metavar)(command)
+    for flag, key in reversed(SHORT_NAMES.items()):
+        command = _short_option(flag, key, METAVARS.get(flag, "N"))(command)
     command = click.option("--preset", metavar="NAME", help="A shipped configuration: ft30 config presets.")(command)
     return click.option(
         "--config",

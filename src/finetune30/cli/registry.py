@@ -35,5 +35,8 @@ COMMANDS: dict[str, Entry] = {
     "worker": Entry("finetune30.cli.worker:command", "Services", "Carry queued runs out."),
     "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run.", hidden=True),
     "data": Entry("finetune30.cli.data:command", "Data", "Analyse, validate, clean and version data."),
+    "api": Entry("finetune30.cli.api:command", "Services", "Serve the REST API."),
+    "keys": Entry("finetune30.cli.keys:command", "Services", "Make, list and revoke keys of the API."),
+    "audit": Entry("finetune30.cli.keys:audit", "Services", "List what was changed through the API."),
     "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
 }

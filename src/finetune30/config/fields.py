@@ -13,6 +13,22 @@ from typing import Any
 
 from finetune30.config.schema import ExperimentConfig
 
+#: Short names of the common keys, the same as flags of the command line and in requests.
+SHORT_NAMES: dict[str, str] = {
+    "experiment_name": "experiment_name",
+    "model": "model.name",
+    "num_labels": "model.num_labels",
+    "dataset": "data.dataset_name",
+    "train_samples": "data.train_samples",
+    "eval_samples": "data.eval_samples",
+    "epochs": "training.num_train_epochs",
+    "learning_rate": "training.learning_rate",
+    "batch_size": "training.per_device_train_batch_size",
+    "device": "training.device",
+    "seed": "training.seed",
+    "output_dir": "training.output_dir",
+}
+
 #: Spellings of other tools, and what they are called here.
 FOREIGN_KEYS: dict[str, str] = {
     "adapter_rank": "lora.r",

@@ -72,33 +72,35 @@ class Fault:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -> LoadedConfig:
+def load_config(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, *, given_by: str = COMMAND_LINE
+) -> LoadedConfig:
     """Load a configuration file, lay `overrides` (dotted keys) over it and validate the whole.
 
-    `path` None means the schema's defaults. Raises ConfigError with every fault of the file and of the overrides.
+    `path` None means the schema's defaults; `given_by` says in faults where the overrides stood. Raises ConfigError with every fault of the file and of the overrides.
     """
     overrides = dict(overrides or {})
     document, faults = _load_document(path)
     source = str(path) if path is not None else "defaults"
     tree = document.tree if isinstance(document.tree, dict) else {}
     notes = _drop_companions(tree, overrides, source)
-    places = _Places(source, document.lines, overrides)
+    places = _Places(source, document.lines, overrides, given_by)
     for key, value in overrides.items():
         _put(tree, tuple(key.split(".")), value)
     config, more = _validate(tree, places)
     faults += more
     if faults or config is None:
-        raise _config_error(faults)
+        raise config_error(faults)
     return LoadedConfig(config, frozenset(overrides), path, tuple(notes))
 
 
 def validate_tree(tree: Any, *, source: str = "request") -> ExperimentConfig:
     """Validate a plain tree such as a request body; raises ConfigError with every fault."""
     if not isinstance(tree, dict):
-        raise _config_error([Fault("", f"must be an object with sections, not {_show(tree)}", source)])
+        raise config_error([Fault("", f"must be an object with sections, not {_show(tree)}", source)])
     config, faults = _validate(tree, _Places(source, {}, {}))
     if faults or config is None:
-        raise _config_error(faults)
+        raise config_error(faults)
     return config
 
 
@@ -135,6 +137,18 @@ def config_digest(config: ExperimentConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def config_error(faults: list[Fault]) -> ConfigError:
+    """Return the error that reports these faults, one a line."""
+    details = {
+        "faults": [
+            {"key": f.key, "problem": f.problem, "source": f.source, "line": f.line, "hint": f.hint} for f in faults
+        ]
+    }
+    lines = [str(fault) for fault in faults]
+    message = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} faults in the configuration", *lines])
+    return ConfigError(message, REMEDY_KEYS, details=details)
+
+
 class _ConfigDumper(yaml.SafeDumper):
     """Quotes every text that either YAML 1.1 or our reader would take for something else."""
 
@@ -155,11 +169,12 @@ class _Places:
     source: str
     lines: Mapping[tuple[str, ...], int]
     overrides: Mapping[str, Any]
+    given_by: str = COMMAND_LINE
 
     def fault(self, path: tuple[str, ...], problem: str, hint: str = "") -> Fault:
         key = ".".join(path)
         if any(given == key or given.startswith(f"{key}.") or key.startswith(f"{given}.") for given in self.overrides):
-            return Fault(key, problem, COMMAND_LINE, None, hint)
+            return Fault(key, problem, self.given_by, None, hint)
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
         return Fault(key, problem, self.source, self.lines[known] if known else None, hint)
 
@@ -172,7 +187,7 @@ def _load_document(path: Path | None) -> tuple[YamlDocument, list[Fault]]:
     if document.tree is not None and not isinstance(document.tree, dict):
         faults.append(Fault("", f"must hold sections (model:, data: …), not {_show(document.tree)}", str(path), 1))
     if faults and document.tree is None:
-        raise _config_error(faults)
+        raise config_error(faults)
     return document, faults
 
 
@@ -185,7 +200,7 @@ def _load_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise _config_error([Fault("", f"not UTF-8 text (byte {error.start})", str(path), line)]) from error
+        raise config_error([Fault("", f"not UTF-8 text (byte {error.start})", str(path), line)]) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"config file {str(path)!r} cannot be read: {reason}", remedy) from error
@@ -306,14 +321,3 @@ def _show(value: Any) -> str:
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _config_error(faults: list[Fault]) -> ConfigError:
-    details = {
-        "faults": [
-            {"key": f.key, "problem": f.problem, "source": f.source, "line": f.line, "hint": f.hint} for f in faults
-        ]
-    }
-    lines = [str(fault) for fault in faults]
-    message = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} faults in the configuration", *lines])
-    return ConfigError(message, REMEDY_KEYS, details=details)

@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetune30.errors import NotFoundError
@@ -14,6 +15,17 @@ from finetune30.store import RunFolder
 
 POLL_SECONDS = 0.5
 RECONCILE_SECONDS = 5.0
+#: The longest piece handed out at a time.
+PIECE_BYTES = 262_144
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """Text of a log; `offset` is the byte after it, `size` that of the whole log."""
+
+    text: str
+    offset: int
+    size: int
 
 
 def load_log(path: Path, tail: int | None = None) -> str:
@@ -29,6 +41,27 @@ def last_lines(text: str, count: int) -> str:
     """Return the last lines of a text."""
     lines = text.splitlines(keepends=True)
     return "".join(lines[max(0, len(lines) - count) :])
+
+
+def load_log_piece(path: Path, *, tail: int | None = None, offset: int = 0) -> LogPiece:
+    """Return at most 256 KiB of a log from byte `offset` on, or the end of it with the last `tail` lines.
+
+    Pieces end where a line does, so that no character is torn; a log that was not begun is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            start = max(0, size - PIECE_BYTES) if tail is not None else min(offset, size)
+            file.seek(start)
+            content = file.read(PIECE_BYTES)
+    except FileNotFoundError:
+        return LogPiece("", 0, 0)
+    complete = content[: content.rfind(b"\n") + 1] or (content if len(content) == PIECE_BYTES else b"")
+    shown = complete
+    if tail is not None:
+        lines = complete.splitlines(keepends=True)[1 if start else 0 :]
+        shown = b"".join(lines[max(0, len(lines) - tail) :])
+    return LogPiece(shown.decode(errors="replace"), start + len(complete), size)
 
 
 def follow_log(

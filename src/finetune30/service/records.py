@@ -88,6 +88,8 @@ def build_filter(
     max_runtime: float | None = None,
     start_date: str | None = None,
     end_date: str | None = None,
+    model_name: str | None = None,
+    dataset_digest: str | None = None,
     sort_by: str = "created_at",
     descending: bool = True,
     limit: int = 50,
@@ -111,6 +113,8 @@ def build_filter(
         max_runtime_seconds=max_runtime,
         start_date=parse_moment(start_date, "start_date") if start_date else None,
         end_date=parse_moment(end_date, "end_date", day_ends=True) if end_date else None,
+        model_name=model_name,
+        dataset_digest=dataset_digest,
         sort_by=sort_by,  # type: ignore[arg-type]
         descending=descending,
         limit=limit,

@@ -236,6 +236,10 @@ def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
         conditions.append(runs.c.created_at >= wanted.start_date)
     if wanted.end_date is not None:
         conditions.append(runs.c.created_at < wanted.end_date)
+    if wanted.model_name is not None:
+        conditions.append(runs.c.model_name == wanted.model_name)
+    if wanted.dataset_digest is not None:
+        conditions.append(runs.c.dataset_digest == wanted.dataset_digest)
     return conditions
 
 

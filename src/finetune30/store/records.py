@@ -135,7 +135,7 @@ class RunFilter:
 
     `name` is matched without case, every word of it anywhere in the name. `min_accuracy` (0-1) and
     `max_runtime_seconds` keep only runs that have the value. Dates are aware datetimes, `start_date`
-    inclusive, `end_date` exclusive. Without `with_config` the runs come with an empty configuration, in less time.
+    inclusive, `end_date` exclusive. `model_name` and `dataset_digest` are compared whole. Without `with_config` the runs come with an empty configuration, in less time.
     """
 
     name: str | None = None
@@ -144,6 +144,8 @@ class RunFilter:
     max_runtime_seconds: float | None = None
     start_date: datetime | None = None
     end_date: datetime | None = None
+    model_name: str | None = None
+    dataset_digest: str | None = None
     sort_by: SortKey = "created_at"
     descending: bool = True
     limit: int = 50

@@ -1,8 +1,9 @@
 """The tables of the run database, the same on SQLite and PostgreSQL.
 
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
-`tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of. The schema is
-made by the migrations beside this file; a test holds both to the same shape.
+`tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
+may call the API, `audit` what was changed through it. The schema is made by the migrations beside this file; a test
+holds both to the same shape.
 """
 
 from __future__ import annotations
@@ -185,3 +186,32 @@ dataset_tags = Table(
     Column("digest", String(64), nullable=False),
 )
 Index("ix_dataset_tags_digest", dataset_tags.c.digest)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),  # sha256 of the key; the key itself is nowhere
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    UniqueConstraint("name"),
+    UniqueConstraint("digest"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", EventNumber, primary_key=True, autoincrement=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("action", String(100), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("outcome", Integer, nullable=False),  # HTTP status; 0: from the command line
+    Column("client", String(200), nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_runs_open", runs.c.submitted_by, runs.c.status)
+Index("ix_run_events_kind", run_events.c.kind)

@@ -1,0 +1,1 @@
+"""The REST API: parse, one service call, JSON. Knows no torch."""

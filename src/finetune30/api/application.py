@@ -1,0 +1,100 @@
+"""The application: routes behind the gate, opened and closed with the process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+import finetune30
+from finetune30.api.answers import add_error_handlers
+from finetune30.api.context import Services
+from finetune30.api.event_stream import EventStream
+from finetune30.api.gate import Gate
+from finetune30.api.keys import KeyRing
+from finetune30.api.routes import configuration, experiments, system, tasks
+from finetune30.api.telemetry import RequestMeter, Telemetry
+from finetune30.jobs.publishing import QueuePublisher
+from finetune30.jobs.reconciler import Reconciler, reconcile_once
+from finetune30.settings import Settings
+from finetune30.store import open_store
+
+if TYPE_CHECKING:
+    from finetune30.service.submission import Publisher
+
+DESCRIPTION = """Fine-tune a model with LoRA, and never lose, mix up or fail to repeat an experiment.
+
+Errors have one shape: `{"error": code, "message": …, "remedy": …}`, with `details.faults` where there are several.
+Times are ISO 8601 in UTC. Where keys are in use, send `Authorization: Bearer KEY`."""
+TAGS = [
+    {"name": "tasks", "description": "Submit runs and follow them."},
+    {"name": "experiments", "description": "Runs on record."},
+    {"name": "configuration", "description": "What a run can be told."},
+    {"name": "system", "description": "The service itself."},
+]
+
+
+def build_app(settings: Settings, *, publisher: Publisher | None = None) -> FastAPI:
+    """Return the application; it opens store and queue, and looks after lost runs, from its start to its end.
+
+    With a `publisher` of its own it uses that one and leaves lost runs to others.
+    """
+    app = FastAPI(
+        title="finetune30",
+        version=finetune30.__version__,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=partial(_lifespan, settings, publisher),
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.telemetry = Telemetry()
+    app.state.event_stream = EventStream()
+    for part in (tasks, experiments, configuration, system):
+        app.include_router(part.router)
+    add_error_handlers(app)
+    if settings.allowed_origins:
+        _allow_origins(app, settings)
+    app.add_middleware(
+        Gate, settings=settings, keys=lambda: app.state.keys, store=lambda: app.state.services.store
+    )
+    app.add_middleware(RequestMeter, telemetry=app.state.telemetry)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAPI) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        store = await run_in_threadpool(open_store, settings.resolved_database_url)
+        stack.callback(store.close)
+        if publisher is None:
+            publisher = queue = stack.enter_context(QueuePublisher(settings))
+            look = partial(
+                reconcile_once, store, queue, settings.results_folder, settings.reconcile_seconds
+            )
+            reconciler = Reconciler(look, settings.reconcile_seconds)
+            reconciler.start()
+            stack.push_async_callback(run_in_threadpool, reconciler.stop)
+        app.state.services = Services(settings, store, publisher)
+        app.state.keys = KeyRing(settings, store)
+        yield
+        app.state.event_stream.stop()
+
+
+def _allow_origins(app: FastAPI, settings: Settings) -> None:
+    """Let the pages of these origins read answers; the gate lets their requests in."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.allowed_origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key"],
+    )

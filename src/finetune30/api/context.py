@@ -1,0 +1,66 @@
+"""What every route may use: the services of this process and the caller of this request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from finetune30.errors import AccessError
+from finetune30.service.records import Records
+from finetune30.settings import Settings
+from finetune30.store import Run, RunStore
+from finetune30.store.access import Role
+
+if TYPE_CHECKING:
+    from finetune30.service.submission import Publisher
+
+
+@dataclass(frozen=True)
+class Services:
+    """Opened once a process; `publisher` tells the workers that a run waits."""
+
+    settings: Settings
+    store: RunStore
+    publisher: Publisher
+
+    @property
+    def records(self) -> Records:
+        """The runs of the results folder."""
+        return Records(self.store, self.settings.results_folder)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: `name` is that of the key, "" for a person at this machine where no keys are in use."""
+
+    name: str
+    role: Role
+
+    @property
+    def label(self) -> str:
+        """Who it was, in words for the audit trail."""
+        return self.name or "local"
+
+    def require_own(self, run: Run) -> None:
+        """Raise AccessError unless the run is the caller's own, or the caller an admin."""
+        if self.role is not Role.ADMIN and (run.submitted_by or "") != self.name:
+            raise AccessError(
+                f"run {run.id} was submitted by {run.submitted_by or 'local'!r}, not by {self.label!r}",
+                "ask its submitter, or use a key with the role admin",
+            )
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Here = Annotated[Services, Depends(_services)]
+Who = Annotated[Caller, Depends(_caller)]

@@ -1,0 +1,76 @@
+"""Server-sent events of a task: what changed, in order and resumable, and how far the run is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from finetune30.errors import Finetune30Error, QuotaError
+from finetune30.service.tasks import load_task
+from finetune30.store import RunStore
+
+POLL_SECONDS = 0.5
+#: Proxies drop connections on which nothing comes for a minute.
+SILENCE_SECONDS = 15.0
+MOST_STREAMS = 200
+_FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
+
+
+class EventStream:
+    """Answers /task/{id}/events; `stop` ends every stream, so that the API can end."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End every stream at its next look; browsers come back by themselves."""
+        self._stopping = True
+
+    async def answer(self, store: RunStore, task_id: str, last_event_id: str | None) -> Response:
+        """Return the stream. Raises NotFoundError, QuotaError when too many are open."""
+        task = await run_in_threadpool(load_task, store, task_id)
+        if self._open >= MOST_STREAMS:
+            raise QuotaError(f"{self._open} event streams are open", "close some, or ask GET /task/{id} instead")
+        seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0
+        return StreamingResponse(
+            self._follow(store, task, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
+
+    async def _follow(self, store: RunStore, task: dict[str, Any], seen: int) -> AsyncIterator[str]:
+        self._open += 1
+        try:
+            yield "retry: 2000\n\n"
+            shown: dict[str, Any] | None = None
+            spoken = time.monotonic()
+            while not self._stopping:
+                pieces = []
+                for event in await run_in_threadpool(store.events, task["task_id"], seen):
+                    pieces.append(_message("change", event.as_dict(), event.number))
+                    seen = event.number
+                if task != shown:
+                    pieces.append(_message("task", task))
+                    shown = task
+                if task["status"] in _FINAL:
+                    yield "".join([*pieces, _message("end", {"status": task["status"]})])
+                    return
+                if pieces or time.monotonic() - spoken > SILENCE_SECONDS:
+                    spoken = time.monotonic()
+                    yield "".join(pieces) or ": still here\n\n"
+                await asyncio.sleep(POLL_SECONDS)
+                task = await run_in_threadpool(load_task, store, task["task_id"])
+        except Finetune30Error as error:  # the run was deleted, or the database went away
+            yield _message("error", error.as_dict())
+        finally:
+            self._open -= 1
+
+
+def _message(kind: str, tree: dict[str, Any], number: int | None = None) -> str:
+    data = json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+    return f"{'' if number is None else f'id: {number}\n'}event: {kind}\ndata: {data}\n\n"

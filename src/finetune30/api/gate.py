@@ -1,0 +1,282 @@
+"""The gate before every route and mount: whoever is not let in here reaches nothing.
+
+In this order: the host name that was called (a web page elsewhere may point a name of its own at this machine), the web
+page that calls (browsers say so), the key, the role that the method needs, and kind and length of the body. What no
+rule allows is refused. Every change that succeeds goes into the audit trail before its answer leaves.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from finetune30.api.answers import answer_error
+from finetune30.api.context import Caller
+from finetune30.api.keys import KeyRing
+from finetune30.errors import (
+    AccessError,
+    AuthenticationError,
+    Finetune30Error,
+    HostError,
+    MediaTypeError,
+    TooLargeError,
+    UsageError,
+)
+from finetune30.settings import Settings
+from finetune30.store.access import Role, record_audit
+
+#: What anybody may ask who reaches the port: whether the API is there. It tells nothing else.
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+#: Routes whose need differs from that of their method. Methods: reading needs viewer, POST submitter, all else admin.
+ROLES: dict[tuple[str, str], Role] = {
+    ("GET", "/audit"): Role.ADMIN,
+    ("POST", "/config/validate"): Role.VIEWER,
+    ("POST", "/estimate"): Role.VIEWER,
+}
+#: Submitters may delete, their own runs only: the route sees to that.
+_DELETABLE_BY_SUBMITTERS = "/experiments/"
+#: The routes that take a file as it is; every other body is JSON.
+UPLOAD_PATHS = frozenset({"/datasets/files"})
+UPLOAD_TYPE = "application/octet-stream"
+#: Changes nothing although it is a POST, so it leaves no trail.
+_UNTRAILED = frozenset({"/config/validate", "/estimate"})
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+]
+
+
+class Gate:
+    """ASGI middleware; `keys` is called when the first request comes, after the application has started."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Callable[[], KeyRing], store: Callable[[], Any]) -> None:
+        self._app, self._settings, self._keys, self._store = app, settings, keys, store
+        self._hosts = allowed_hosts(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer why not."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        try:
+            caller = await self._admit(scope)
+            receive = await self._limit_body(scope, receive)
+        except Finetune30Error as error:
+            await answer_error(error)(scope, receive, _with_security_headers(send))
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, self._with_trail(scope, caller, _with_security_headers(send)))
+
+    async def _admit(self, scope: Scope) -> Caller:
+        headers = Headers(scope=scope)
+        _require_readable_address(scope)
+        self._require_host(headers)
+        self._require_page(scope, headers)
+        keys = self._keys()
+        if keys.is_stale():
+            await run_in_threadpool(keys.refresh)
+        if scope["path"] in PUBLIC_PATHS and scope["method"] in ("GET", "HEAD"):
+            return Caller("", Role.VIEWER)
+        if not keys.in_use:
+            return _local_caller(scope)
+        caller = keys.find(_secret(headers))
+        needed = needed_role(scope["method"], scope["path"])
+        if not caller.role.includes(needed):
+            raise AccessError(
+                f"{scope['method']} {scope['path'][:200]} needs the role {needed}, this key has {caller.role}",
+                f"ask an admin for a key: ft30 keys create NAME --role {needed}",
+            )
+        return caller
+
+    def _require_host(self, headers: Headers) -> None:
+        given = headers.getlist("host")
+        name = _host_name(given[0]) if len(given) == 1 else None
+        if name is None or name not in self._hosts:
+            raise HostError(
+                f"the API is not served as {', '.join(given)[:200] or 'nothing'!r}",
+                "call it as localhost, or name the host in FT30_ALLOWED_HOSTS",
+            )
+
+    def _require_page(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what a web page of another origin sends; programs that are no browsers send neither header."""
+        origin = headers.get("origin")
+        if origin is not None:
+            own = urlsplit(origin).netloc == headers["host"] and urlsplit(origin).scheme == scope["scheme"]
+            if not own and origin not in self._settings.allowed_origins:
+                raise HostError(
+                    f"web pages of {origin[:200]!r} may not call the API",
+                    "name the origin in FT30_ALLOWED_ORIGINS if they should",
+                )
+            return
+        site = headers.get("sec-fetch-site", "none")
+        opened = headers.get("sec-fetch-mode") == "navigate" and scope["method"] in ("GET", "HEAD")
+        if site not in ("none", "same-origin") and not opened:
+            raise HostError("a web page elsewhere may not call the API", "open the address itself")
+
+    async def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
+        headers = Headers(scope=scope)
+        limit = self._settings.max_body_bytes
+        length = headers.get("content-length")
+        has_body = "transfer-encoding" in headers or (length is not None and length != "0")
+        kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
+        wanted = "application/json"
+        if scope["path"] in UPLOAD_PATHS:
+            limit, wanted = self._settings.max_upload_bytes, UPLOAD_TYPE
+        if (has_body or kind) and scope["method"] not in ("GET", "HEAD") and kind != wanted:
+            raise MediaTypeError(f"a body of type {kind[:100] or 'unknown'!r} is not read here", f"send {wanted}")
+        if length is not None and (not length.isdecimal() or int(length[:20]) > limit):
+            raise TooLargeError(f"a body of {length[:20]} bytes is beyond the limit of {limit}", "send less at a time")
+        if not has_body:
+            return receive
+        return _counted(receive, limit) if scope["path"] in UPLOAD_PATHS else await _read_ahead(receive, limit)
+
+    def _with_trail(self, scope: Scope, caller: Caller, send: Send) -> Send:
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] in _UNTRAILED:
+            return send
+
+        async def send_after_trail(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                client = scope.get("client")
+                await run_in_threadpool(
+                    record_audit,
+                    self._store(),
+                    actor=caller.label,
+                    role=str(caller.role),
+                    action=_action(scope),
+                    target=scope["state"].get("target", scope["path"])[:400],
+                    outcome=message["status"],
+                    client=client[0] if client else "",
+                )
+            await send(message)
+
+        return send_after_trail
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """Return the host names, without ports, by which the API may be called."""
+    own = settings.api_host
+    named = [own if ":" not in own else f"[{own}]"] if not is_wildcard(own) else []
+    return frozenset(name.lower() for name in (*LOOPBACK_NAMES, *named, *settings.allowed_hosts))
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether binding to this address means every address of the machine."""
+    return host in ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def needed_role(method: str, path: str) -> Role:
+    """Return the least role for a request: what is not known as harmless needs admin."""
+    if known := ROLES.get((method, path)):
+        return known
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return Role.ADMIN if path == "/audit" or path.startswith("/audit/") else Role.VIEWER
+    if method == "POST" or (method == "DELETE" and path.startswith(_DELETABLE_BY_SUBMITTERS)):
+        return Role.SUBMITTER
+    return Role.ADMIN
+
+
+def _local_caller(scope: Scope) -> Caller:
+    client = scope.get("client")
+    if client is not None and not is_loopback(client[0]):
+        raise AuthenticationError(
+            "no keys are in use here, so only this machine may call", "make a key with: ft30 keys create"
+        )
+    return Caller("", Role.ADMIN)
+
+
+def _secret(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key")
+
+
+def _host_name(host: str) -> str | None:
+    """Return the name of a Host header without its port; None when it is no plain name."""
+    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if colon and not port.isdecimal():
+        return None
+    name = name if colon else host
+    return name.lower() if name and not set(name) & set("/@?# \t") else None
+
+
+def _require_readable_address(scope: Scope) -> None:
+    for part in (scope.get("raw_path") or scope["path"].encode(), scope["query_string"]):
+        decoded = unquote_to_bytes(part.replace(b"+", b" "))
+        if b"\x00" in decoded:
+            raise UsageError("the address holds a NUL character", "leave it out")
+        try:
+            decoded.decode()
+        except UnicodeDecodeError:
+            raise UsageError("the address is no UTF-8 text", "encode it as UTF-8 before percent-encoding") from None
+
+
+async def _read_ahead(receive: Receive, limit: int) -> Receive:
+    """Read the whole body, which is short, so that the application never sees one beyond the limit."""
+    pieces, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise UsageError("the caller went away", "send the whole body")
+        pieces.append(message.get("body", b""))
+        size, more = size + len(pieces[-1]), message.get("more_body", False)
+        if size > limit:
+            raise TooLargeError(f"the body is beyond the limit of {limit} bytes", "send less at a time")
+    body: list[Message] = [{"type": "http.request", "body": b"".join(pieces), "more_body": False}]
+
+    async def replay() -> Message:
+        return body.pop() if body else await receive()
+
+    return replay
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    size = 0
+
+    async def count() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise TooLargeError(f"the file is beyond the limit of {limit} bytes", "raise FT30_MAX_UPLOAD_BYTES")
+        return message
+
+    return count
+
+
+def _with_security_headers(send: Send) -> Send:
+    async def send_secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message.get("headers", [])}
+            added = [header for header in _SECURITY_HEADERS if header[0] not in present]
+            message = {**message, "headers": [*message.get("headers", []), *added]}
+        await send(message)
+
+    return send_secured
+
+
+def _action(scope: Scope) -> str:
+    route = scope.get("route")
+    return f"{scope['method']} {getattr(route, 'path', scope['path'])}"[:100]

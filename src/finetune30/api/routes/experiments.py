@@ -1,0 +1,217 @@
+"""Runs on record: listing, totals, everything about one, its files, deletion."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import FileResponse, Response
+
+from finetune30.api.answers import Json
+from finetune30.api.context import Here, Who
+from finetune30.api.shapes import (
+    RUN_ID,
+    ArtifactList,
+    ConfigAnswer,
+    ExperimentDetails,
+    ExperimentPage,
+    History,
+    LogPiece,
+    Stats,
+    errors,
+)
+from finetune30.config.loading import dump_config, validate_tree
+from finetune30.errors import NotFoundError
+from finetune30.service.log_following import load_log_piece
+from finetune30.service.records import build_filter, load_run_details, page_as_dict
+from finetune30.store import Run
+from finetune30.store.files import load_json, load_json_lines
+
+router = APIRouter(prefix="/experiments", tags=["experiments"])
+
+MOST_BYTES = (1 << 63) - 1
+ExperimentId = Annotated[
+    str,
+    Path(
+        max_length=200,
+        description="Id, its beginning, folder, exact name (the newest of it) or `latest`.",
+        examples=[RUN_ID],
+    ),
+]
+FullId = Annotated[str, Path(max_length=200, description="The full id.", examples=[RUN_ID])]
+#: Answers of a route about one run.
+_OF_ONE = errors(404, 409, 422)
+_FULL_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class ListQuery(BaseModel):
+    """Which runs, in which order."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str | None = Field(None, max_length=200, description="Words that the name contains, in any case.")
+    status: list[Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]] = Field(
+        [], max_length=5, description="May be given several times."
+    )
+    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least evaluation accuracy.", examples=[0.8])
+    max_runtime: float | None = Field(None, ge=0, description="Longest training time in seconds.")
+    start_date: str | None = Field(
+        None, max_length=40, description="Created at or after: ISO 8601, UTC without an offset.", examples=["2026-01-31"]
+    )
+    end_date: str | None = Field(None, max_length=40, description="Created before, or on that day.")
+    model: str | None = Field(None, max_length=500, description="Exact name of the base model.")
+    dataset_digest: str | None = Field(None, max_length=128, description="Exact digest of the dataset version.")
+    sort_by: Literal["created_at", "name", "train_runtime", "eval_accuracy"] = Field(
+        "created_at", examples=["eval_accuracy"]
+    )
+    desc: bool = Field(True, description="Descending.")
+    limit: int = Field(50, ge=1, le=1000)
+    cursor: str | None = Field(None, max_length=2000, description="next_cursor of the page before.")
+    with_total: bool = Field(False, description="Count all that the filters keep.")
+
+
+@router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
+def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Response:
+    """Runs by name, status, accuracy, runtime, dates, model and dataset version, page by page."""
+    wanted = build_filter(
+        name=query.name,
+        statuses=query.status,
+        min_accuracy=query.min_accuracy,
+        max_runtime=query.max_runtime,
+        start_date=query.start_date,
+        end_date=query.end_date,
+        model_name=query.model,
+        dataset_digest=query.dataset_digest,
+        sort_by=query.sort_by,
+        descending=query.desc,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    page = page_as_dict(here.store.find_page(wanted))
+    rows = [{key: value for key, value in run.items() if key != "metrics"} for run in page["runs"]]
+    total = here.store.count(wanted) if query.with_total else None
+    return Json({"experiments": rows, "next_cursor": page["next_cursor"], "total": total})
+
+
+@router.get("/stats", summary="Totals over all runs", response_model=Stats, responses=errors())
+def read_stats(here: Here) -> Response:
+    """Runs by status, accuracy, runtime, runs a day."""
+    return Json(here.store.stats().as_dict())
+
+
+@router.get("/{experiment_id}", summary="Everything about a run", response_model=ExperimentDetails, responses=_OF_ONE)
+def read_experiment(here: Here, experiment_id: ExperimentId) -> Response:
+    """Row, configuration, metrics, ledger totals and files."""
+    run = here.store.get(experiment_id)
+    details = load_run_details(here.records, run)
+    shown = {key: details[key] for key in ("config_summary", "ledger_totals", "files")}
+    return Json({**details["run"], **shown, "links": _links(run)})
+
+
+@router.get("/{experiment_id}/history", summary="Curves of a run", response_model=History, responses=_OF_ONE)
+def read_history(
+    here: Here,
+    experiment_id: ExperimentId,
+    after: Annotated[int, Query(ge=0, le=MOST_BYTES, description="`next` of the answer before.")] = 0,
+) -> Response:
+    """Every logged step and evaluation; empty until the first one."""
+    run = here.store.get(experiment_id)
+    records = load_json_lines(here.records.folder(run).history)
+    return Json({"records": records[after:], "next": len(records), "attempt": run.attempt})
+
+
+@router.get("/{experiment_id}/logs", summary="Log of a run", response_model=LogPiece, responses=_OF_ONE)
+def read_logs(
+    here: Here,
+    experiment_id: ExperimentId,
+    tail: Annotated[int | None, Query(ge=0, le=10_000, description="Only the last lines.")] = None,
+    offset: Annotated[int, Query(ge=0, le=MOST_BYTES, description="From this byte on.")] = 0,
+) -> Response:
+    """A piece of at most 256 KiB; follow the log by asking again with the `offset` of the answer before."""
+    run = here.store.get(experiment_id)
+    piece = load_log_piece(here.records.folder(run).logs, tail=tail, offset=offset)
+    return Json({"text": piece.text, "offset": piece.offset, "size": piece.size, "attempt": run.attempt})
+
+
+@router.get("/{experiment_id}/config", summary="Configuration of a run", response_model=ConfigAnswer, responses=_OF_ONE)
+def read_config(here: Here, experiment_id: ExperimentId) -> Response:
+    """The tree, and the YAML that repeats the run."""
+    run = here.store.get(experiment_id)
+    return Json({"config": run.config, "yaml": dump_config(validate_tree(run.config, source=run.folder))})
+
+
+@router.get("/{experiment_id}/report", summary="Data report of a run", response_model=dict[str, Any], responses=_OF_ONE)
+def read_report(here: Here, experiment_id: ExperimentId) -> Response:
+    """Validation, analysis and the ledger of every input row."""
+    run = here.store.get(experiment_id)
+    report = load_json(here.records.folder(run).data_report)
+    if report is None:
+        raise NotFoundError(f"run {run.id} has no data report yet", "wait until its data is prepared")
+    return Json(report)
+
+
+@router.get("/{experiment_id}/artifacts", summary="Published files of a run", response_model=ArtifactList, responses=_OF_ONE)
+def list_artifacts(here: Here, experiment_id: ExperimentId) -> Response:
+    """Names, sizes and sha256 from the manifest; there are none before the run SUCCEEDED."""
+    run = here.store.get(experiment_id)
+    files = here.records.folder(run).load_manifest()["files"]
+    links = f"/experiments/{run.id}/artifacts/"
+    listed = [{"name": name, **entry, "link": links + name} for name, entry in files.items()]
+    return Json({"manifest_sha256": run.manifest_sha256, "artifacts": listed})
+
+
+@router.get(
+    "/{experiment_id}/artifacts/{name:path}",
+    summary="One published file",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {
+            "description": "The range that was asked for.",
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "multipart/byteranges": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        **errors(404, 409, 416, 422),
+    },
+)
+def read_artifact(
+    here: Here, experiment_id: ExperimentId, name: Annotated[str, Path(max_length=500, examples=["metrics.json"])]
+) -> Response:
+    """The bytes of a file that the manifest names; nothing else can be reached. Ranges are answered."""
+    folder = here.records.folder(here.store.get(experiment_id))
+    path = folder.artifact(name)
+    digest = base64.b64encode(bytes.fromhex(folder.load_manifest()["files"][name]["sha256"])).decode()
+    return FileResponse(
+        path,
+        media_type="application/octet-stream",
+        filename=path.name,
+        headers={"Repr-Digest": f"sha-256=:{digest}:", "Content-Security-Policy": "sandbox"},
+    )
+
+
+@router.delete("/{experiment_id}", summary="Delete a run", status_code=204, response_class=Response, responses=_OF_ONE)
+def delete_experiment(here: Here, who: Who, experiment_id: FullId, request: Request) -> Response:
+    """Remove row and folder of a run that is not RUNNING; its events stay."""
+    run = load_by_id(here, experiment_id)
+    who.require_own(run)
+    request.state.target = run.id
+    here.store.delete(run.id, here.settings.results_folder)
+    return Response(status_code=204)
+
+
+def load_by_id(here: Here, run_id: str) -> Run:
+    """Return the run with this full id: what changes a run takes no abbreviations. Raises NotFoundError."""
+    if not _FULL_ID.fullmatch(run_id):
+        raise NotFoundError(f"there is no run {run_id[:64]!r}", "give the full id of 32 hexadecimal digits")
+    return here.store.get(run_id)
+
+
+def _links(run: Run) -> dict[str, str]:
+    own = f"/experiments/{run.id}"
+    parts = ("history", "logs", "config", "report", "artifacts")
+    return {"self": own, "task": f"/task/{run.id}", **{part: f"{own}/{part}" for part in parts}}

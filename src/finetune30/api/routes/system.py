@@ -1,0 +1,76 @@
+"""Whether the API lives, is ready, what it is, and what happened in it."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+import finetune30
+from finetune30.api.answers import Json
+from finetune30.api.context import Here
+from finetune30.api.shapes import AuditPage, Health, Version, errors
+from finetune30.api.telemetry import Telemetry
+from finetune30.store.access import load_audit
+from finetune30.store.database import known_revisions
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/healthz", summary="Is it alive", response_model=Health, responses=errors())
+async def read_health() -> Response:
+    """Needs no key and touches nothing."""
+    return Json({"status": "ok"})
+
+
+@router.get("/readyz", summary="Is it ready", response_model=Health, responses=errors(503))
+def read_readiness(here: Here) -> Response:
+    """Needs no key. 507 while the database is out of reach; Redis is not needed to accept runs."""
+    here.store.queue(limit=1)
+    return Json({"status": "ok"})
+
+
+@router.get("/version", summary="What runs here", response_model=Version, responses=errors())
+async def read_version() -> Response:
+    """Versions of the package, Python and the database's schema."""
+    return Json(
+        {
+            "name": "finetune30",
+            "version": finetune30.__version__,
+            "python": platform.python_version(),
+            "schema_revision": known_revisions()[-1],
+        }
+    )
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors()},
+)
+async def read_metrics(here: Here, request: Request) -> Response:
+    """Runs by state, queue, durations, attempts, lost leases, request latency."""
+    telemetry: Telemetry = request.app.state.telemetry
+    body, media_type = await run_in_threadpool(telemetry.render, here.store)
+    return Response(body, headers={"Content-Type": media_type})
+
+
+@router.get("/audit", summary="Audit trail", response_model=AuditPage, responses=errors(422))
+def read_audit(
+    here: Here,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=(1 << 63) - 1, description="`next_before` of the answer before.")] = None,
+    actor: Annotated[str | None, Query(max_length=200, description="Only changes of this key.")] = None,
+) -> Response:
+    """Who changed what and when, the newest first. Needs the role admin."""
+    entries = load_audit(here.store, before=before, limit=limit, actor=actor)
+    return Json(
+        {
+            "entries": [entry.as_dict() for entry in entries],
+            "next_before": entries[-1].number if len(entries) == limit else None,
+        }
+    )

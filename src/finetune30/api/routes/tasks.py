@@ -1,0 +1,121 @@
+"""Submitting runs and following them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request
+from starlette.responses import Response, StreamingResponse
+
+from finetune30.api.answers import Json
+from finetune30.api.context import Here, Who
+from finetune30.api.event_stream import EventStream
+from finetune30.api.routes.experiments import load_by_id
+from finetune30.api.shapes import RUN_ID, Accepted, Task, TrainRequest, errors
+from finetune30.service.admission import require_room
+from finetune30.service.submission import Submission, cancel_task, digest_request, retry_task, submit
+from finetune30.service.tasks import load_task
+from finetune30.service.training_requests import load_requested_config
+
+router = APIRouter(tags=["tasks"])
+
+TaskId = Annotated[str, Path(max_length=200, description="The task_id that POST /train gave.", examples=[RUN_ID])]
+
+
+@router.post("/train", summary="Submit a run", status_code=202, response_model=Accepted, responses=errors(404, 413, 415, 422, 429))
+def train(
+    here: Here,
+    who: Who,
+    body: TrainRequest,
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="The same key and body give the same task."),
+    ] = None,
+) -> Response:
+    """Validate completely, record durably, tell the workers. 202 means that the run will not be lost."""
+    asked = body.model_dump(exclude_unset=True)
+    loaded = load_requested_config(asked, here.settings)
+    require_room(here.store, here.settings, who.name)
+    done = submit(
+        here.store,
+        loaded.config,
+        here.settings,
+        publisher=here.publisher,
+        explicit=loaded.explicit,
+        priority=body.priority,
+        idempotency_key=idempotency_key,
+        request_sha256=digest_request(asked),
+        submitted_by=who.name or None,
+    )
+    request.state.target = done.run.id
+    return _accepted(done, loaded.notes)
+
+
+@router.get("/task/{task_id}", summary="State of a task", response_model=Task, responses=errors(404, 422))
+def read_task(here: Here, task_id: TaskId) -> Response:
+    """State, queue position, progress, result or error."""
+    return Json(load_task(here.store, task_id))
+
+
+@router.get(
+    "/task/{task_id}/events",
+    summary="Follow a task",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **errors(404, 422, 429)},
+)
+async def stream_events(
+    here: Here,
+    task_id: TaskId,
+    request: Request,
+    last_event_id: Annotated[str | None, Header(max_length=40, description="Number of the last `change` seen.")] = None,
+) -> Response:
+    """Server-sent events: `task` (the state, whenever it differs), `change` (numbered, resumable), `end`."""
+    stream: EventStream = request.app.state.event_stream
+    return await stream.answer(here.store, task_id, last_event_id)
+
+
+@router.post("/task/{task_id}/cancel", summary="Cancel a task", response_model=Task, responses=errors(404, 409, 422))
+def cancel(here: Here, who: Who, task_id: TaskId, request: Request) -> Response:
+    """Cancel a waiting run at once; ask a running one to stop at its next step."""
+    run = load_by_id(here, task_id)
+    who.require_own(run)
+    request.state.target = run.id
+    cancel_task(here.store, run.id)
+    return Json(load_task(here.store, run.id))
+
+
+@router.post(
+    "/task/{task_id}/retry",
+    summary="Try a task again",
+    status_code=202,
+    response_model=Accepted,
+    responses=errors(404, 409, 422, 429),
+)
+def retry(here: Here, who: Who, task_id: TaskId, request: Request) -> Response:
+    """Queue a FAILED or CANCELLED run again; it goes on from its last checkpoint."""
+    run = load_by_id(here, task_id)
+    who.require_own(run)
+    require_room(here.store, here.settings, who.name)
+    request.state.target = run.id
+    return _accepted(retry_task(here.store, run.id, publisher=here.publisher))
+
+
+def _accepted(done: Submission, notes: tuple[str, ...] = ()) -> Response:
+    run, task = done.run, f"/task/{done.run.id}"
+    answer: dict[str, Any] = {
+        "task_id": run.id,
+        "experiment_id": run.id,
+        "experiment_name": run.name,
+        "status": str(run.status),
+        "queue_position": done.queue_position,
+        "folder": run.folder,
+        "notes": [*notes, *done.notes],
+        "links": {
+            "task": task,
+            "events": f"{task}/events",
+            "cancel": f"{task}/cancel",
+            "experiment": f"/experiments/{run.id}",
+        },
+    }
+    return Json(answer, status_code=202, headers={"Location": task})

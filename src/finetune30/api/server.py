@@ -1,0 +1,71 @@
+"""Serving the application: where it may bind, and clear words when it cannot."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from finetune30.api.application import build_app
+from finetune30.api.gate import is_loopback, is_wildcard
+from finetune30.errors import ConfigError, ServiceUnavailableError
+from finetune30.settings import Settings
+from finetune30.store import open_store
+from finetune30.store.access import load_keys
+
+#: Streams are told to end; whoever still reads after so long is cut off.
+STOP_SECONDS = 5
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises ConfigError for an address beyond this machine without keys, ServiceUnavailableError for a taken port.
+    """
+    require_keys_beyond_loopback(settings)
+    listener = open_listener(settings)
+    config = uvicorn.Config(
+        build_app(settings),
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        lifespan="on",
+        ws="none",
+        log_level="info",
+    )
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def require_keys_beyond_loopback(settings: Settings) -> None:
+    """Raise ConfigError when others could reach the API and nobody would have to show a key."""
+    if is_loopback(settings.api_host) or settings.api_keys:
+        return
+    store = open_store(settings.resolved_database_url)
+    try:
+        if any(key.revoked_at is None for key in load_keys(store)):
+            return
+    finally:
+        store.close()
+    place = "every address" if is_wildcard(settings.api_host) else settings.api_host
+    raise ConfigError(
+        f"FT30_API_HOST: {settings.api_host!r} opens the API to {place}, and there are no keys",
+        "make one with: ft30 keys create NAME --role admin, or set FT30_API_KEYS",
+    )
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """Return a bound socket. Raises ServiceUnavailableError when address or port cannot be had."""
+    host = "0.0.0.0" if settings.api_host in ("", "*") else settings.api_host  # noqa: S104 - asked for by name
+    try:
+        family, *_, address = socket.getaddrinfo(host, settings.api_port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
+    except OSError as error:
+        raise ServiceUnavailableError(
+            f"the API cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}",
+            "stop what uses the port, or choose another: FT30_API_PORT=8001",
+        ) from error
+    return listener

@@ -1,0 +1,318 @@
+"""The JSON that requests bring and answers carry, as OpenAPI describes it.
+
+Answers are built by the services as plain trees; these models document them, and tests hold both to the same shape.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from finetune30.store import RunStatus
+
+RUN_ID = "9f2c4e6a8b0d4f1e9a7c5b3d1f0e2a4c"
+Moment = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-01-31T12:00:00+00:00"])]
+Status = Annotated[RunStatus, Field(examples=["RUNNING"])]
+Tree = dict[str, Any]
+
+
+class Fault(BaseModel):
+    """One thing wrong with a request or configuration."""
+
+    model_config = ConfigDict(extra="allow")
+
+    key: str = Field(description="Dotted key, or the name of the parameter.", examples=["training.learning_rate"])
+    problem: str = Field(examples=["2.0 is not allowed, must be a number above 0 and at most 1"])
+    hint: str = Field("", description="The nearest known key, where there is one.")
+
+
+class Error(BaseModel):
+    """The one shape of every error."""
+
+    error: str = Field(description="Stable code.", examples=["not_found"])
+    message: str = Field(description="What failed, the value, what is allowed.", examples=["there is no run 'abc'"])
+    remedy: str = Field(description="The next thing to do; may be empty.", examples=["see all runs: GET /experiments"])
+    details: Tree | None = Field(None, description="More, for machines; `faults` lists every fault of a request.")
+
+
+class TrainRequest(BaseModel):
+    """What to train. Everything is optional; what is left out comes from `preset`, else from config/default.yaml."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    experiment_name: Any = Field(None, description="Name of the run and its folder.", examples=["test_async"])
+    epochs: Any = Field(None, description="training.num_train_epochs", examples=[1])
+    learning_rate: Any = Field(None, description="training.learning_rate", examples=[0.0005])
+    train_samples: Any = Field(None, description="data.train_samples", examples=[500])
+    eval_samples: Any = Field(None, description="data.eval_samples", examples=[100])
+    batch_size: Any = Field(None, description="training.per_device_train_batch_size", examples=[8])
+    seed: Any = Field(None, description="training.seed", examples=[42])
+    device: Any = Field(None, description="training.device", examples=["cpu"])
+    model: Any = Field(None, description="model.name", examples=["starter"])
+    num_labels: Any = Field(None, description="model.num_labels", examples=[2])
+    dataset: Any = Field(None, description="data.dataset_name", examples=["starter"])
+    preset: str | None = Field(
+        None, max_length=100, description="Name of a shipped configuration: GET /config/presets.", examples=["starter"]
+    )
+    config: Tree | None = Field(
+        None,
+        description="Any part of the configuration tree: GET /config/schema.",
+        examples=[{"lora": {"r": 16}, "training": {"warmup_ratio": 0.1}}],
+    )
+    priority: int = Field(0, ge=-100, le=100, description="Higher is earlier.")
+
+
+class Links(BaseModel):
+    """Where to go on."""
+
+    task: str = Field(examples=[f"/task/{RUN_ID}"])
+    events: str = Field(examples=[f"/task/{RUN_ID}/events"])
+    cancel: str = Field(examples=[f"/task/{RUN_ID}/cancel"])
+    experiment: str = Field(examples=[f"/experiments/{RUN_ID}"])
+
+
+class Accepted(BaseModel):
+    """A run that is durably queued."""
+
+    task_id: str = Field(examples=[RUN_ID])
+    experiment_id: str = Field(description="The same id.", examples=[RUN_ID])
+    experiment_name: str = Field(examples=["test_async"])
+    status: Status
+    queue_position: int | None = Field(description="1 is next; null once the run is no longer QUEUED.", examples=[1])
+    folder: str = Field(description="Below the results folder.", examples=["test_async_20260131_120000"])
+    notes: list[str] = Field(description="What went less than well, for people; usually empty.")
+    links: Links
+
+
+class TaskError(BaseModel):
+    """Why a run failed, or why its attempt before was lost."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str = Field(examples=["data_error"])
+    message: str
+    remedy: str
+    cause: str = Field(description="Class of causes.", examples=["data"])
+    retry_may_help: bool
+
+
+class Progress(BaseModel):
+    """How far a run is; keys come as they become known."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step: int | None = Field(None, examples=[120])
+    total_steps: int | None = Field(None, examples=[250])
+    epoch: float | None = Field(None, examples=[0.48])
+    percent: float | None = Field(None, examples=[48.0])
+    loss: float | None = Field(None, examples=[0.41])
+    learning_rate: float | None = Field(None, examples=[0.00026])
+    samples_per_second: float | None = Field(None, examples=[61.2])
+    eta_seconds: float | None = Field(None, examples=[8.5])
+    peak_memory_bytes: int | None = Field(None, examples=[734003200])
+
+
+class Task(BaseModel):
+    """A run as its submitter follows it."""
+
+    task_id: str = Field(examples=[RUN_ID])
+    experiment_id: str = Field(examples=[RUN_ID])
+    experiment_name: str = Field(examples=["test_async"])
+    status: Status
+    queue_position: int | None
+    priority: int
+    attempt: int = Field(description="Attempts begun so far.", examples=[1])
+    cancel_requested: bool
+    progress: Progress | None
+    result: Tree | None = Field(description="The metrics, once SUCCEEDED.")
+    error: TaskError | None
+    folder: str
+    device: str | None = Field(examples=["cpu"])
+    precision: str | None = Field(examples=["fp32"])
+    submitted_by: str | None = Field(description="Name of the key; null: a person at that machine.")
+    worker: str | None = Field(description="Who carries it out now.")
+    created_at: Moment
+    queued_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+
+
+class Experiment(BaseModel):
+    """A run as a listing shows it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str = Field(examples=[RUN_ID])
+    name: str = Field(examples=["test_async"])
+    status: Status
+    attempt: int
+    folder: str = Field(examples=["test_async_20260131_120000"])
+    model_name: str | None = Field(examples=["distilbert-base-uncased"])
+    dataset_name: str | None = Field(examples=["glue"])
+    dataset_digest: str | None = Field(description="The dataset version.")
+    device: str | None
+    precision: str | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    train_runtime: float | None = Field(description="Seconds.", examples=[93.4])
+    eval_accuracy: float | None = Field(description="0 to 1.", examples=[0.89])
+    eval_f1: float | None
+    eval_loss: float | None
+    error: Tree | None
+    progress: Progress | None
+    submitted_by: str | None
+
+
+class ExperimentPage(BaseModel):
+    """One page of a listing."""
+
+    experiments: list[Experiment]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    total: int | None = Field(description="All that the filters keep; only counted with `with_total=true`.")
+
+
+class PublishedFile(BaseModel):
+    """A file of a run."""
+
+    name: str = Field(examples=["artifacts/final_model/adapter_model.safetensors"])
+    size: int = Field(description="Bytes.", examples=[3554208])
+
+
+class ExperimentDetails(Experiment):
+    """Everything about one run."""
+
+    config: Tree = Field(description="The configuration tree.")
+    config_digest: str
+    config_summary: Tree = Field(description="What decides most, by dotted key.")
+    metrics: Tree | None
+    ledger_totals: Tree = Field(description="Where the input rows went.")
+    files: list[PublishedFile]
+    links: Tree
+
+
+class Stats(BaseModel):
+    """Totals over all runs; accuracy and runtime are those of SUCCEEDED ones."""
+
+    total: int = Field(examples=[128])
+    by_status: dict[str, int] = Field(examples=[{"SUCCEEDED": 120, "FAILED": 5, "QUEUED": 2, "RUNNING": 1}])
+    mean_accuracy: float | None = Field(examples=[0.87])
+    best_accuracy: float | None = Field(examples=[0.93])
+    best_run_id: str | None
+    mean_runtime_seconds: float | None
+    total_runtime_seconds: float
+    last_30_days: dict[str, int] = Field(description="Runs created on each day (UTC), oldest first.")
+
+
+class History(BaseModel):
+    """Logged steps and evaluations, oldest first."""
+
+    records: list[Tree] = Field(
+        examples=[[{"type": "train", "step": 10, "epoch": 0.04, "loss": 0.69, "learning_rate": 0.00048}]]
+    )
+    next: int = Field(description="Give it as `after` to get only what came since.", examples=[1])
+    attempt: int = Field(description="When it grows, a new attempt began its own history: ask again from 0.")
+
+
+class LogPiece(BaseModel):
+    """A piece of logs.txt."""
+
+    text: str
+    offset: int = Field(description="Give it as `offset` to get only what came since. Bytes.", examples=[18231])
+    size: int = Field(description="Bytes of the whole log.", examples=[18231])
+    attempt: int = Field(description="When it grows, a new attempt began its own log: ask again from 0.")
+
+
+class ConfigAnswer(BaseModel):
+    """A configuration."""
+
+    config: Tree = Field(description="The tree.")
+    yaml: str = Field(description="The same as a file for `ft30 train --config`.")
+
+
+class PresetSummary(BaseModel):
+    """A shipped configuration."""
+
+    name: str = Field(examples=["starter"])
+    summary: str
+    command: str = Field(description="How to run it from a shell.")
+
+
+class PresetList(BaseModel):
+    """The shipped configurations."""
+
+    presets: list[PresetSummary]
+
+
+class Artifact(PublishedFile):
+    """A published file and where to get it."""
+
+    sha256: str
+    link: str = Field(examples=[f"/experiments/{RUN_ID}/artifacts/metrics.json"])
+
+
+class ArtifactList(BaseModel):
+    """The published files of a run, as its manifest vouches for them."""
+
+    manifest_sha256: str | None
+    artifacts: list[Artifact]
+
+
+class Health(BaseModel):
+    """The API is there."""
+
+    status: Literal["ok"]
+
+
+class Version(BaseModel):
+    """What runs here."""
+
+    name: Literal["finetune30"]
+    version: str = Field(examples=["0.1.0"])
+    python: str = Field(examples=["3.11.7"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0004_access"])
+
+
+class AuditPage(BaseModel):
+    """Changes that were made, the newest first."""
+
+    entries: list[Tree] = Field(
+        examples=[
+            [
+                {
+                    "number": 7,
+                    "at": "2026-01-31T12:00:00+00:00",
+                    "actor": "anna",
+                    "role": "submitter",
+                    "action": "POST /train",
+                    "target": RUN_ID,
+                    "outcome": 202,
+                    "client": "127.0.0.1",
+                }
+            ]
+        ]
+    )
+    next_before: int | None = Field(description="Give it as `before` for older ones.")
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI answers of a route's errors, those of the gate included."""
+    known = {
+        400: "The request cannot be read.",
+        401: "A key is needed, or is unknown or revoked.",
+        403: "Host name, web page or role is not allowed.",
+        404: "There is no such thing.",
+        409: "The present state does not allow it.",
+        413: "The body is beyond the limit.",
+        415: "The body is of another type.",
+        416: "The range is outside of the file.",
+        422: "The request has faults; all of them are listed.",
+        429: "Too many open runs or streams.",
+        500: "Something unexpected; the log of the API says more.",
+        502: "The hub is out of reach.",
+        503: "A service is out of reach.",
+        507: "Disk or database refused.",
+    }
+    wanted = sorted({400, 401, 403, 507, *statuses})
+    return {status: {"model": Error, "description": known[status]} for status in wanted}

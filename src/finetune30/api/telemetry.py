@@ -1,0 +1,105 @@
+"""Metrics for Prometheus: requests as this process answers them, runs as the database tells of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from finetune30.store import RunStore
+from finetune30.store.telemetry import RunTotals, load_run_totals
+
+#: However many scrapers ask, the database counts no more often.
+TOTALS_SECONDS = 2.0
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Telemetry:
+    """The metrics of one application; has a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._latency = Histogram(
+            "ft30_request_seconds",
+            "Time from a request to the first byte of its answer.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._lock = threading.Lock()
+        self._totals: tuple[float, RunTotals] | None = None
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._latency.labels(method, route, str(status)).observe(seconds)
+
+    def render(self, store: RunStore) -> tuple[bytes, str]:
+        """Return the exposition and its media type. Raises StorageError."""
+        with self._lock:
+            if self._totals is None or time.monotonic() - self._totals[0] > TOTALS_SECONDS:
+                self._totals = (time.monotonic(), load_run_totals(store))
+            totals = self._totals[1]
+        runs = CollectorRegistry()
+        runs.register(_RunCollector(totals))
+        return generate_latest(self._registry) + generate_latest(runs), CONTENT_TYPE_PLAIN_0_0_4
+
+
+class RequestMeter:
+    """ASGI middleware that times every request, also those that the gate refuses."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app, self._telemetry = app, telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and note when the answer starts."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def send_timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "(none)")
+                method = scope["method"] if scope["method"] in _METHODS else "(other)"
+                self._telemetry.observe(method, route, message["status"], time.perf_counter() - started)
+            await send(message)
+
+        await self._app(scope, receive, send_timed)
+
+
+#: Other words would let a caller make as many time series as it likes.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _RunCollector:
+    def __init__(self, totals: RunTotals) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Any]:
+        """Yield one family a metric."""
+        totals = self._totals
+        states = GaugeMetricFamily("ft30_runs", "Runs by state.", labels=["status"])
+        for status, count in totals.by_status.items():
+            states.add_metric([status], count)
+        yield states
+        yield GaugeMetricFamily("ft30_queue_length", "Runs that wait for a worker.", value=totals.queue_length)
+        yield GaugeMetricFamily("ft30_oldest_wait_seconds", "Wait of the longest waiting run.", value=totals.oldest_wait)
+        yield GaugeMetricFamily("ft30_workers", "Workers heard of lately.", value=totals.workers)
+        yield GaugeMetricFamily(
+            "ft30_train_runtime_mean_seconds", "Mean training time of SUCCEEDED runs.", value=totals.mean_runtime or 0.0
+        )
+        yield GaugeMetricFamily(
+            "ft30_train_runtime_seconds_all", "Training time of all SUCCEEDED runs.", value=totals.total_runtime
+        )
+        events = CounterMetricFamily("ft30_run_events", "Changes of runs by kind.", labels=["kind"])
+        for kind, count in totals.events.items():
+            events.add_metric([kind], count)
+        yield events
+        yield CounterMetricFamily("ft30_attempts", "Attempts begun.", value=totals.events.get("claimed", 0))
+        yield CounterMetricFamily("ft30_leases_lost", "Attempts lost.", value=totals.events.get("lost", 0))

@@ -1,0 +1,155 @@
+"""What a request to train means: preset, short names and part of the tree, laid over each other and validated.
+
+A request comes from elsewhere, so it may name files only where the settings allow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.config.fields import SHORT_NAMES, reads_as_text, section_keys
+from finetune30.config.loading import Fault, LoadedConfig, config_error, flatten_tree, load_config
+from finetune30.config.presets import default_config_path, preset_path
+from finetune30.config.schema import VERSION_PREFIX
+from finetune30.config.yaml_source import load_yaml_text
+from finetune30.data.starter import is_starter
+from finetune30.settings import Settings
+
+SOURCE = "request"
+#: A request's texts are names and paths; none needs to be longer.
+MAX_TEXT = 10_000
+MAX_ITEMS = 10_000
+MAX_DEPTH = 12
+_STARTER_MODEL = "starter"
+_DATA_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
+
+
+def load_requested_config(
+    request: Mapping[str, Any], settings: Settings, working_folder: Path | None = None
+) -> LoadedConfig:
+    """Return the configuration that a request asks for: preset (else config/default.yaml) < `config` < short names.
+
+    `request` holds the keys of POST /train. Raises NotFoundError for an unknown preset, ConfigError with every fault,
+    also for a key that is given twice with different values and for a file outside of the allowed folders.
+    """
+    overrides, faults = _collect_overrides(request)
+    if faults:
+        raise config_error(faults)
+    preset = request.get("preset")
+    path = preset_path(preset) if preset is not None else default_config_path(working_folder or Path.cwd())
+    loaded = load_config(path, overrides, given_by=SOURCE)
+    if faults := _path_faults(loaded.config, settings):
+        raise config_error(faults)
+    return loaded
+
+
+def load_yaml_request(text: str, request: Mapping[str, Any], settings: Settings) -> LoadedConfig:
+    """Like `load_requested_config`, with the text of a configuration file in the place of `config`.
+
+    Raises ConfigError with every fault, those of the text with their lines.
+    """
+    if "config" in request:
+        raise config_error([Fault("yaml", "is given beside config, which says the same", SOURCE)])
+    document = load_yaml_text(text, reads_as_text)
+    faults = [Fault(".".join(fault.path), fault.problem, "yaml", fault.line) for fault in document.faults]
+    if document.tree is not None and not isinstance(document.tree, dict):
+        faults.append(Fault("", "must hold sections (model:, data: …)", "yaml", 1))
+    if faults:
+        raise config_error(faults)
+    return load_requested_config({**request, "config": document.tree or {}}, settings)
+
+
+def _collect_overrides(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    tree = request.get("config") or {}
+    faults = _size_faults(request)
+    if faults:
+        return {}, faults
+    overrides = flatten_tree(tree)
+    overrides = {key: value for key, value in overrides.items() if not (key in section_keys() and value in ({}, None))}
+    for name, key in SHORT_NAMES.items():
+        value = request.get(name)
+        if value is None:
+            continue
+        if key in overrides and overrides[key] != value:
+            faults.append(Fault(key, f"is given twice, as {name} and in config, with different values", SOURCE))
+        overrides[key] = value
+    return overrides, faults
+
+
+def _size_faults(request: Mapping[str, Any]) -> list[Fault]:
+    """Return what is too long or deep to look at, and texts that no database can keep."""
+    faults: list[Fault] = []
+    left: list[tuple[str, Any, int]] = [("", request, 0)]
+    while left:
+        key, value, depth = left.pop()
+        if depth > MAX_DEPTH:
+            faults.append(Fault(key[:200], f"is nested deeper than {MAX_DEPTH}", SOURCE))
+        elif isinstance(value, Mapping | list) and len(value) > MAX_ITEMS:
+            faults.append(Fault(key, f"has {len(value)} entries, allowed are {MAX_ITEMS}", SOURCE))
+        elif isinstance(value, Mapping):
+            faults += [fault for name in value if (fault := _text_fault(key, str(name)))]
+            left += [(f"{key}.{name}".lstrip("."), below, depth + 1) for name, below in value.items()]
+        elif isinstance(value, list):
+            left += [(key, below, depth + 1) for below in value]
+        elif isinstance(value, str) and (fault := _text_fault(key, value)):
+            faults.append(fault)
+    return faults
+
+
+def _text_fault(key: str, text: str) -> Fault | None:
+    if len(text) > MAX_TEXT:
+        return Fault(key[:200], f"has {len(text)} characters, allowed are {MAX_TEXT}", SOURCE)
+    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        return Fault(key[:200].encode(errors="backslashreplace").decode(), "holds a character that is no text", SOURCE)
+    return None
+
+
+def _path_faults(config: ExperimentConfig, settings: Settings) -> list[Fault]:
+    values = {
+        "model.name": config.model.name,
+        "data.dataset_name": config.data.dataset_name,
+        "data.eval_file": config.data.eval_file,
+    }
+    allowed = [folder.resolve() for folder in (*settings.allowed_folders, settings.data_folder)]
+    return [
+        Fault(
+            key,
+            f"{value[:80]!r} is a file or folder outside of those that requests may name",
+            SOURCE,
+            hint=f"allowed: {', '.join(str(folder) for folder in settings.allowed_folders)} (FT30_ALLOWED_FOLDERS), "
+            "or upload the file",
+        )
+        for key, value in values.items()
+        if value is not None and not _is_named_thing(key, value) and not _lies_within(value, allowed)
+    ]
+
+
+def _is_named_thing(key: str, value: str) -> bool:
+    """Tell whether the value names a hub set, model or version, and no file or folder."""
+    if key == "data.eval_file":
+        return False
+    if key == "data.dataset_name" and (is_starter(value) or value.startswith(VERSION_PREFIX)):
+        return True
+    if key == "model.name" and value == _STARTER_MODEL:
+        return True
+    parts = PurePosixPath(value).parts
+    looks_like_path = (
+        value.startswith(("/", "~", "."))
+        or ".." in parts
+        or "\\" in value
+        or ":" in value
+        or len(parts) > 2
+        or value.lower().endswith(_DATA_ENDINGS)
+        or bool(PureWindowsPath(value).drive)
+    )
+    return not looks_like_path and not Path(value).exists()
+
+
+def _lies_within(value: str, allowed: list[Path]) -> bool:
+    if "://" in value or "~" in value or "\\" in value:
+        return False
+    path = Path(value).resolve()  # follows links, so a link inside does not lead outside
+    return any(path.is_relative_to(folder) for folder in allowed)

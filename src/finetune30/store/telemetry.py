@@ -1,0 +1,52 @@
+"""Totals for monitoring, each from an index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from finetune30.store.database import reading
+from finetune30.store.records import RunStatus
+from finetune30.store.run_store import RunStore
+from finetune30.store.tables import run_events, runs
+from finetune30.store.workers import load_workers
+
+
+@dataclass(frozen=True)
+class RunTotals:
+    """Counts over all runs and events; `oldest_wait` and runtimes in seconds."""
+
+    by_status: Mapping[str, int]
+    queue_length: int
+    oldest_wait: float
+    workers: int
+    mean_runtime: float | None
+    total_runtime: float
+    events: Mapping[str, int]
+
+
+def load_run_totals(store: RunStore) -> RunTotals:
+    """Return the totals. Raises StorageError."""
+    workers = len(load_workers(store))
+    waits = (runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued")
+    with reading(store.engine) as connection:
+        now = store.now(connection)
+        counted = {
+            row[0]: row[1]
+            for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
+        }
+        length, oldest = connection.execute(select(func.count(), func.min(runs.c.queued_at)).where(*waits)).one()
+        mean, total = connection.execute(
+            select(func.avg(runs.c.train_runtime), func.sum(runs.c.train_runtime)).where(
+                runs.c.status == RunStatus.SUCCEEDED
+            )
+        ).one()
+        events = {
+            row[0]: row[1]
+            for row in connection.execute(select(run_events.c.kind, func.count()).group_by(run_events.c.kind))
+        }
+    wait = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
+    by_status = dict.fromkeys((status.value for status in RunStatus), 0) | counted
+    return RunTotals(by_status, length, wait, workers, mean, total or 0.0, events)
