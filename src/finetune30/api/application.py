@@ -19,7 +19,7 @@ from finetune30.api.keys import KeyRing
 from finetune30.api.routes import configuration, experiments, system, tasks
 from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
-from finetune30.jobs.reconciler import Reconciler, reconcile_once
+from finetune30.jobs.reconciler import Reconciler
 from finetune30.settings import Settings
 from finetune30.store import open_store
 
@@ -62,9 +62,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
     add_error_handlers(app)
     if settings.allowed_origins:
         _allow_origins(app, settings)
-    app.add_middleware(
-        Gate, settings=settings, keys=lambda: app.state.keys, store=lambda: app.state.services.store
-    )
+    app.add_middleware(Gate, settings=settings, keys=lambda: app.state.keys, store=lambda: app.state.services.store)
     app.add_middleware(RequestMeter, telemetry=app.state.telemetry)
     return app
 
@@ -76,10 +74,7 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         stack.callback(store.close)
         if publisher is None:
             publisher = queue = stack.enter_context(QueuePublisher(settings))
-            look = partial(
-                reconcile_once, store, queue, settings.results_folder, settings.reconcile_seconds
-            )
-            reconciler = Reconciler(look, settings.reconcile_seconds)
+            reconciler = Reconciler(store, queue, settings)
             reconciler.start()
             stack.push_async_callback(run_in_threadpool, reconciler.stop)
         app.state.services = Services(settings, store, publisher)

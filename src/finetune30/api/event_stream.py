@@ -73,4 +73,5 @@ class EventStream:
 
 def _message(kind: str, tree: dict[str, Any], number: int | None = None) -> str:
     data = json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
-    return f"{'' if number is None else f'id: {number}\n'}event: {kind}\ndata: {data}\n\n"
+    numbered = "" if number is None else f"id: {number}\n"
+    return f"{numbered}event: {kind}\ndata: {data}\n\n"

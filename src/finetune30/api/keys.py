@@ -56,5 +56,7 @@ class KeyRing:
         return caller
 
     def _load(self) -> dict[str, Caller | None]:
-        recorded = {key.digest: None if key.revoked_at else Caller(key.name, key.role) for key in load_keys(self._store)}
+        recorded = {
+            key.digest: None if key.revoked_at else Caller(key.name, key.role) for key in load_keys(self._store)
+        }
         return {**recorded, **self._fixed}

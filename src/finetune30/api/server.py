@@ -60,9 +60,13 @@ def open_listener(settings: Settings) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, settings.api_port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(512)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(512)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise ServiceUnavailableError(
             f"the API cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}",

@@ -89,7 +89,9 @@ class _RunCollector:
             states.add_metric([status], count)
         yield states
         yield GaugeMetricFamily("ft30_queue_length", "Runs that wait for a worker.", value=totals.queue_length)
-        yield GaugeMetricFamily("ft30_oldest_wait_seconds", "Wait of the longest waiting run.", value=totals.oldest_wait)
+        yield GaugeMetricFamily(
+            "ft30_oldest_wait_seconds", "Wait of the longest waiting run.", value=totals.oldest_wait
+        )
         yield GaugeMetricFamily("ft30_workers", "Workers heard of lately.", value=totals.workers)
         yield GaugeMetricFamily(
             "ft30_train_runtime_mean_seconds", "Mean training time of SUCCEEDED runs.", value=totals.mean_runtime or 0.0

@@ -77,7 +77,8 @@ def load_config(
 ) -> LoadedConfig:
     """Load a configuration file, lay `overrides` (dotted keys) over it and validate the whole.
 
-    `path` None means the schema's defaults; `given_by` says in faults where the overrides stood. Raises ConfigError with every fault of the file and of the overrides.
+    `path` None means the schema's defaults; `given_by` says in faults where the overrides stood. Raises ConfigError
+    with every fault of the file and of the overrides.
     """
     overrides = dict(overrides or {})
     document, faults = _load_document(path)

@@ -8,14 +8,17 @@ from pathlib import Path
 from finetune30.errors import QuotaError, StorageError
 from finetune30.settings import Settings
 from finetune30.store import RunStore
-from finetune30.store.access import count_open_runs
+from finetune30.store.access import count_open_runs, is_submitted
 
 
-def require_room(store: RunStore, settings: Settings, submitted_by: str) -> None:
+def require_room(store: RunStore, settings: Settings, submitted_by: str, idempotency_key: str | None = None) -> None:
     """Raise QuotaError when the submitter has too many open runs, StorageError when the disk is nearly full.
 
-    Requests at the same moment may pass together, so the number can be exceeded by as many.
+    What was submitted before under this key needs no room. Requests at the same moment may pass together, so the number
+    can be exceeded by as many.
     """
+    if idempotency_key is not None and is_submitted(store, submitted_by, idempotency_key):
+        return
     require_disk_reserve(settings.results_folder, settings.disk_reserve_bytes)
     open_runs = count_open_runs(store, submitted_by)
     if open_runs >= settings.max_open_runs:

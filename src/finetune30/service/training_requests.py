@@ -14,8 +14,9 @@ from finetune30.config.fields import SHORT_NAMES, reads_as_text, section_keys
 from finetune30.config.loading import Fault, LoadedConfig, config_error, flatten_tree, load_config
 from finetune30.config.presets import default_config_path, preset_path
 from finetune30.config.schema import VERSION_PREFIX
-from finetune30.config.yaml_source import load_yaml_text
+from finetune30.config.yaml_source import YamlDocument, load_yaml_text
 from finetune30.data.starter import is_starter
+from finetune30.errors import ConfigError
 from finetune30.settings import Settings
 
 SOURCE = "request"
@@ -59,7 +60,17 @@ def load_yaml_request(text: str, request: Mapping[str, Any], settings: Settings)
         faults.append(Fault("", "must hold sections (model:, data: …)", "yaml", 1))
     if faults:
         raise config_error(faults)
-    return load_requested_config({**request, "config": document.tree or {}}, settings)
+    try:
+        return load_requested_config({**request, "config": document.tree or {}}, settings)
+    except ConfigError as error:
+        for fault in error.details["faults"]:
+            fault["line"] = fault["line"] or _line_of(document, str(fault["key"]))
+        raise
+
+
+def _line_of(document: YamlDocument, key: str) -> int | None:
+    path = tuple(key.split("."))
+    return next((document.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in document.lines), None)
 
 
 def _collect_overrides(request: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.database import reading, writing
+from finetune30.store.queries import load_submitted
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import api_keys, audit, runs
@@ -130,6 +131,12 @@ def load_audit(
         query = query.where(audit.c.actor == actor)
     with reading(store.engine) as connection:
         return [AuditEntry(**row._mapping) for row in connection.execute(query)]
+
+
+def is_submitted(store: RunStore, submitted_by: str, idempotency_key: str) -> bool:
+    """Tell whether the submitter used this idempotency key before."""
+    with reading(store.engine) as connection:
+        return load_submitted(connection, idempotency_key, submitted_by) is not None
 
 
 def count_open_runs(store: RunStore, submitted_by: str) -> int:

@@ -135,7 +135,8 @@ class RunFilter:
 
     `name` is matched without case, every word of it anywhere in the name. `min_accuracy` (0-1) and
     `max_runtime_seconds` keep only runs that have the value. Dates are aware datetimes, `start_date`
-    inclusive, `end_date` exclusive. `model_name` and `dataset_digest` are compared whole. Without `with_config` the runs come with an empty configuration, in less time.
+    inclusive, `end_date` exclusive. `model_name` and `dataset_digest` are compared whole.
+    Without `with_config` the runs come with an empty configuration, in less time.
     """
 
     name: str | None = None

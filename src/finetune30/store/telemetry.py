@@ -34,8 +34,7 @@ def load_run_totals(store: RunStore) -> RunTotals:
     with reading(store.engine) as connection:
         now = store.now(connection)
         counted = {
-            row[0]: row[1]
-            for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
+            row[0]: row[1] for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
         }
         length, oldest = connection.execute(select(func.count(), func.min(runs.c.queued_at)).where(*waits)).one()
         mean, total = connection.execute(

@@ -75,7 +75,12 @@ def read_preset(name: Annotated[str, Path(max_length=100, examples=["starter"])]
     return Json({"name": name, **_as_answer(load_preset(name))})
 
 
-@router.post("/validate", summary="Check a request to train", response_model=ValidationAnswer, responses=errors(404, 413, 415, 422))
+@router.post(
+    "/validate",
+    summary="Check a request to train",
+    response_model=ValidationAnswer,
+    responses=errors(404, 413, 415, 422),
+)
 def check(here: Here, body: ValidationRequest) -> Response:
     """Answer what POST /train would run, or every fault; nothing is recorded."""
     asked = body.model_dump(exclude_unset=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from starlette.responses import FileResponse, Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
+from finetune30.api.downloads import Download
 from finetune30.api.shapes import (
     RUN_ID,
     ArtifactList,
@@ -25,10 +25,10 @@ from finetune30.api.shapes import (
 )
 from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
+from finetune30.files import load_json, load_json_lines
 from finetune30.service.log_following import load_log_piece
 from finetune30.service.records import build_filter, load_run_details, page_as_dict
 from finetune30.store import Run
-from finetune30.store.files import load_json, load_json_lines
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -59,7 +59,10 @@ class ListQuery(BaseModel):
     min_accuracy: float | None = Field(None, ge=0, le=1, description="Least evaluation accuracy.", examples=[0.8])
     max_runtime: float | None = Field(None, ge=0, description="Longest training time in seconds.")
     start_date: str | None = Field(
-        None, max_length=40, description="Created at or after: ISO 8601, UTC without an offset.", examples=["2026-01-31"]
+        None,
+        max_length=40,
+        description="Created at or after: ISO 8601, UTC without an offset.",
+        examples=["2026-01-31"],
     )
     end_date: str | None = Field(None, max_length=40, description="Created before, or on that day.")
     model: str | None = Field(None, max_length=500, description="Exact name of the base model.")
@@ -153,7 +156,9 @@ def read_report(here: Here, experiment_id: ExperimentId) -> Response:
     return Json(report)
 
 
-@router.get("/{experiment_id}/artifacts", summary="Published files of a run", response_model=ArtifactList, responses=_OF_ONE)
+@router.get(
+    "/{experiment_id}/artifacts", summary="Published files of a run", response_model=ArtifactList, responses=_OF_ONE
+)
 def list_artifacts(here: Here, experiment_id: ExperimentId) -> Response:
     """Names, sizes and sha256 from the manifest; there are none before the run SUCCEEDED."""
     run = here.store.get(experiment_id)
@@ -185,13 +190,7 @@ def read_artifact(
     """The bytes of a file that the manifest names; nothing else can be reached. Ranges are answered."""
     folder = here.records.folder(here.store.get(experiment_id))
     path = folder.artifact(name)
-    digest = base64.b64encode(bytes.fromhex(folder.load_manifest()["files"][name]["sha256"])).decode()
-    return FileResponse(
-        path,
-        media_type="application/octet-stream",
-        filename=path.name,
-        headers={"Repr-Digest": f"sha-256=:{digest}:", "Content-Security-Policy": "sandbox"},
-    )
+    return Download(path, folder.load_manifest()["files"][name]["sha256"])
 
 
 @router.delete("/{experiment_id}", summary="Delete a run", status_code=204, response_class=Response, responses=_OF_ONE)

@@ -63,7 +63,9 @@ async def read_metrics(here: Here, request: Request) -> Response:
 def read_audit(
     here: Here,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[int | None, Query(ge=1, le=(1 << 63) - 1, description="`next_before` of the answer before.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=(1 << 63) - 1, description="`next_before` of the answer before.")
+    ] = None,
     actor: Annotated[str | None, Query(max_length=200, description="Only changes of this key.")] = None,
 ) -> Response:
     """Who changed what and when, the newest first. Needs the role admin."""

@@ -22,7 +22,13 @@ router = APIRouter(tags=["tasks"])
 TaskId = Annotated[str, Path(max_length=200, description="The task_id that POST /train gave.", examples=[RUN_ID])]
 
 
-@router.post("/train", summary="Submit a run", status_code=202, response_model=Accepted, responses=errors(404, 413, 415, 422, 429))
+@router.post(
+    "/train",
+    summary="Submit a run",
+    status_code=202,
+    response_model=Accepted,
+    responses=errors(404, 413, 415, 422, 429),
+)
 def train(
     here: Here,
     who: Who,
@@ -36,7 +42,7 @@ def train(
     """Validate completely, record durably, tell the workers. 202 means that the run will not be lost."""
     asked = body.model_dump(exclude_unset=True)
     loaded = load_requested_config(asked, here.settings)
-    require_room(here.store, here.settings, who.name)
+    require_room(here.store, here.settings, who.name, idempotency_key)
     done = submit(
         here.store,
         loaded.config,

@@ -1,0 +1,125 @@
+"""Runs on record over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+TRAVERSALS = ("../../secret", "..%2f..%2fsecret", "%2e%2e/%2e%2e/secret", "/etc/passwd", "%252e%252e%252fsecret")
+
+
+def test_list_filters_sorts_and_pages(api, submit, finish):
+    for number, accuracy in enumerate((0.7, 0.9, 0.8)):
+        finish(submit(f"sst2 Trial {number}"), eval_accuracy=accuracy)
+    submit("waiting")
+    found = api.get("/experiments?min_accuracy=0.8&sort_by=eval_accuracy&desc=true").json()
+    assert [run["eval_accuracy"] for run in found["experiments"]] == [0.9, 0.8]
+    assert found["next_cursor"] is None
+    first = api.get("/experiments", params={"name": "trial SST2", "limit": 2, "with_total": True}).json()
+    assert (len(first["experiments"]), first["total"]) == (2, 3)
+    rest = api.get("/experiments", params={"name": "trial SST2", "limit": 2, "cursor": first["next_cursor"]}).json()
+    assert len(rest["experiments"]) == 1
+    assert [run["name"] for run in api.get("/experiments?status=QUEUED").json()["experiments"]] == ["waiting"]
+    assert len(api.get("/experiments?max_runtime=2&start_date=2020-01-01").json()["experiments"]) == 3
+    assert api.get("/experiments?end_date=2020-01-01").json()["experiments"] == []
+    model = found["experiments"][0]["model_name"]
+    assert len(api.get("/experiments", params={"model": model}).json()["experiments"]) == 4
+    assert api.get("/experiments?dataset_digest=abc").json()["experiments"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("min_acuracy=0.8", 422),
+        ("min_accuracy=2", 422),
+        ("min_accuracy=nan", 422),
+        ("sort_by=folder", 422),
+        ("limit=0", 422),
+        ("limit=99999999999999999999", 422),
+        ("status=LOST", 422),
+        ("start_date=yesterday", 400),
+        ("cursor=abc", 400),
+        ("name=%00", 400),
+        ("name=%ff", 400),
+    ],
+)
+def test_list_refuses_in_the_one_shape(api, query, status):
+    answer = api.get(f"/experiments?{query}")
+    assert answer.status_code == status
+    assert {"error", "message", "remedy"} <= answer.json().keys()
+
+
+def test_stats_count_by_state(api, submit, finish):
+    finish(submit(), eval_accuracy=0.9)
+    submit()
+    stats = api.get("/experiments/stats").json()
+    assert (stats["total"], stats["by_status"]["SUCCEEDED"], stats["by_status"]["QUEUED"]) == (2, 1, 1)
+    assert (stats["best_accuracy"], stats["mean_runtime_seconds"], len(stats["last_30_days"])) == (0.9, 2.0, 30)
+
+
+def test_experiment_shows_everything_by_any_of_its_names(api, submit, finish):
+    run_id = submit("named")
+    finish(run_id)
+    for reference in (run_id, run_id[:10], "named", "latest"):
+        assert api.get(f"/experiments/{reference}").json()["id"] == run_id
+    run = api.get(f"/experiments/{run_id}").json()
+    assert run["metrics"]["eval_accuracy"] == 0.75
+    assert run["ledger_totals"] == {"input": 4}
+    assert run["config_summary"]["training.num_train_epochs"] == 1
+    assert {"metrics.json", "logs.txt", "history.jsonl"} <= {file["name"] for file in run["files"]}
+    for link in run["links"].values():
+        assert api.get(link).status_code == 200
+
+
+def test_history_and_logs_go_on_where_the_reader_was(api, submit, finish):
+    run_id = submit()
+    assert api.get(f"/experiments/{run_id}/history").json() == {"records": [], "next": 0, "attempt": 0}
+    assert api.get(f"/experiments/{run_id}/logs").json()["text"] == ""
+    finish(run_id)
+    history = api.get(f"/experiments/{run_id}/history").json()
+    assert (history["records"][0]["loss"], history["next"]) == (0.7, 1)
+    assert api.get(f"/experiments/{run_id}/history?after=1").json()["records"] == []
+    log = api.get(f"/experiments/{run_id}/logs?tail=1").json()
+    assert log["text"] == "2026-01-31T12:00:01.000Z done\n"
+    assert log["offset"] == log["size"]
+    whole = api.get(f"/experiments/{run_id}/logs").json()
+    assert len(whole["text"].splitlines()) == 2
+    assert api.get(f"/experiments/{run_id}/logs", params={"offset": whole["offset"]}).json()["text"] == ""
+
+
+def test_artifacts_are_reached_by_manifest_name_only(api, submit, finish, tmp_path):
+    run_id = submit()
+    assert api.get(f"/experiments/{run_id}/artifacts").status_code == 404
+    content = bytes(range(256)) * 8
+    finish(run_id, {"artifacts/final_model/weights.bin": content})
+    listed = {entry["name"]: entry for entry in api.get(f"/experiments/{run_id}/artifacts").json()["artifacts"]}
+    entry = listed["artifacts/final_model/weights.bin"]
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    whole = api.get(entry["link"])
+    assert (whole.content, whole.headers["content-type"]) == (content, "application/octet-stream")
+    assert whole.headers["content-disposition"].startswith("attachment")
+    part = api.get(entry["link"], headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, content[10:20])
+    outside = api.get(entry["link"], headers={"Range": "bytes=99999-"})
+    assert (outside.status_code, outside.json()["error"]) == (416, "range_not_satisfiable")
+    (tmp_path / "secret").write_text("canary")
+    base = f"/experiments/{run_id}/artifacts/"
+    for name in (*TRAVERSALS, "manifest.json", "", "attempts"):
+        assert api.get(base + name).status_code == 404, name
+
+
+def test_deleted_experiment_is_gone_with_its_folder(api, submit, finish, tmp_path):
+    run_id = submit()
+    finish(run_id)
+    folder = tmp_path / "results" / api.get(f"/experiments/{run_id}").json()["folder"]
+    assert folder.is_dir()
+    assert api.delete(f"/experiments/{run_id}").status_code == 204
+    assert not folder.exists()
+    assert api.get(f"/experiments/{run_id}").status_code == 404
+
+
+def test_running_experiment_is_not_deleted(api, submit):
+    run_id = submit()
+    api.app.state.services.store.claim(run_id, lease_seconds=60)
+    assert api.delete(f"/experiments/{run_id}").status_code == 409
