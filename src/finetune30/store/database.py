@@ -21,6 +21,7 @@ from finetune30.errors import StorageError, UsageError
 from finetune30.store.json_columns import dump_json_column
 
 BUSY_TIMEOUT_SECONDS = 10.0
+IDLE_TRANSACTION_SECONDS = 60
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: Enough that a search through all names of 100,000 runs reads its index from memory.
@@ -38,7 +39,7 @@ def build_engine(database_url: str) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _build_sqlite_engine(url)
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             json_serializer=dump_json_column,
             pool_pre_ping=True,
@@ -47,6 +48,8 @@ def build_engine(database_url: str) -> Engine:
             pool_timeout=30,
             connect_args={"connect_timeout": 10},
         )
+        event.listen(engine, "connect", _prepare_postgresql_connection)
+        return engine
     except (ImportError, NoSuchModuleError) as error:
         raise StorageError(
             f"the PostgreSQL driver is missing: {error}", 'install it: pip install "finetune30[postgres]"'
@@ -128,6 +131,14 @@ def _build_sqlite_engine(url: URL) -> Engine:
     return engine
 
 
+def _prepare_postgresql_connection(connection: Any, _record: Any) -> None:
+    """Let nobody wait for ever: a process that was paused within a transaction loses it after a minute."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_SECONDS * 1000}")
+    connection.commit()
+
+
 def _prepare_sqlite_connection(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: the driver's own would take the write lock too late
     cursor = connection.cursor()
@@ -178,8 +189,9 @@ def _storage_error(engine: Engine, error: SQLAlchemyError) -> StorageError:
     cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
     place = engine.url.render_as_string(hide_password=True)
     lowered = cause.lower()
-    if "locked" in lowered or "busy" in lowered:
-        remedy = f"another process kept writing for {BUSY_TIMEOUT_SECONDS:.0f} s; try again, or use PostgreSQL"
+    if "locked" in lowered or "busy" in lowered or "lock timeout" in lowered:
+        remedy = f"another process kept writing for {BUSY_TIMEOUT_SECONDS:.0f} s; try again"
+        remedy += ", or use PostgreSQL" if engine.dialect.name == "sqlite" else ""
     elif "full" in lowered or "no space" in lowered:
         remedy = "free some space on that disk and try again"
     elif "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
