@@ -11,8 +11,6 @@ from finetune30.config import ExperimentConfig
 from finetune30.service.fallbacks import resolve_fallbacks
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from finetune30.data.encoding import EncodedSplit
     from finetune30.data.prepare import PreparedData
     from finetune30.modeling.base import BaseSource
@@ -42,7 +40,6 @@ class Experiment:
     inputs: Inputs
     task: Task
     engine: Engine
-    tokenizer: PreTrainedTokenizerBase
     train_split: EncodedSplit
     evaluation_split: EncodedSplit
 
@@ -92,13 +89,12 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
 def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     """Load model and tokenizer, encode the rows, and choose the training path."""
     from finetune30.data.encoding import encode_split
-    from finetune30.modeling.base import load_tokenizer
-    from finetune30.training.building import Task, build_encoder, build_general_engine
+    from finetune30.training.building import Task, build_encoder, build_engine, choose_path
 
     config, data = inputs.config, inputs.data
     task = Task(data.problem_type, data.label_names)
-    tokenizer = load_tokenizer(inputs.source)
-    encoder = build_encoder(inputs.source, tokenizer, config.data.max_length)
+    path, reason = choose_path(config, inputs.source, inputs.placement)
+    encoder = build_encoder(path, inputs.source, config.data.max_length)
     train_split = encode_split(data.train, encoder, config.data.max_length, task.problem_type)
     evaluation_split = encode_split(data.evaluation, encoder, config.data.max_length, task.problem_type)
     log(
@@ -106,12 +102,14 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
-    engine = build_general_engine(config, inputs.source, tokenizer, task, inputs.placement)
+    engine = build_engine(path, config, inputs.source, task, inputs.placement)
+    share = 100 * engine.trainable_parameters / engine.total_parameters
     log(
         f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
-        f"trainable ({100 * engine.trainable_parameters / engine.total_parameters:.2f} %), {engine.name} path"
+        f"trainable ({share:.2f} %)"
     )
-    return Experiment(inputs, task, engine, tokenizer, train_split, evaluation_split)
+    log(f"training path: {engine.name} ({reason})")
+    return Experiment(inputs, task, engine, train_split, evaluation_split)
 
 
 def describe_environment(inputs: Inputs) -> dict[str, Any]:

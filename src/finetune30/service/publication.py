@@ -110,6 +110,7 @@ def _collect_metrics(
 def _save_model(
     folder: Path, run: Run, experiment: Experiment, metrics: dict[str, Any], environment: dict[str, Any]
 ) -> None:
+    from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.model_card import build_model_card
     from finetune30.modeling.saving import save_labels, validate_saved_tensors
 
@@ -122,7 +123,7 @@ def _save_model(
     failpoints.reach("result.after_adapter")
     failpoints.reach(failpoints.DISK_WRITE)
     validate_saved_tensors(folder, experiment.engine.adapter_state())
-    experiment.tokenizer.save_pretrained(str(folder))
+    load_tokenizer(inputs.source).save_pretrained(str(folder))
     save_labels(
         folder,
         task.problem_type,

@@ -10,7 +10,7 @@ from finetune30.config import ExperimentConfig
 @pytest.fixture(scope="session")
 def build_general(tiny_model):
     """Return build(family=…, problem_type=…, classes=…, lora={…}, training={…}, precision=…) -> GeneralEngine."""
-    from finetune30.modeling.base import find_base, load_tokenizer
+    from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
     from finetune30.training.building import Task, build_general_engine
 
@@ -32,7 +32,7 @@ def build_general(tiny_model):
         source = find_base(config.model)
         names = () if problem_type == "regression" else tuple(f"label{i}" for i in range(classes))
         placement = choose_placement("cpu", precision)
-        return build_general_engine(config, source, load_tokenizer(source), Task(problem_type, names), placement)
+        return build_general_engine(config, source, Task(problem_type, names), placement)
 
     return build
 
