@@ -87,6 +87,7 @@ test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
 
 chaos: install ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
+
 chaos-exact: install ## Kill runs at every point, fill the disk at every write, and compare bytes (about an hour)
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 

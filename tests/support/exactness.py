@@ -87,7 +87,7 @@ def fingerprint(run: Path, *, with_events: bool = True) -> dict:
         "tensors": {name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in tensors.items()},
         "digests": manifest["digests"],
         "history": history_of(run, with_events=with_events),
-        "metrics": {k: v for k, v in _untimed(metrics).items() if k not in ("run_id", "peak_memory_bytes")},
+        "metrics": {k: v for k, v in _untimed(metrics).items() if k not in ("run_id", "peak_memory_bytes", "origin")},
         "predictions": manifest["files"]["predictions.parquet"]["sha256"],
     }
 

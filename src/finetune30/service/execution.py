@@ -18,6 +18,7 @@ from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError
 from finetune30.files import disk_errors, encode_json
 from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
 from finetune30.service.identity import build_identity, judge_of_plans
+from finetune30.service.origin import load_origin
 from finetune30.service.progress import ProgressMeter
 from finetune30.service.publication import stage_result
 from finetune30.service.run_log import Console, RunLog
@@ -107,8 +108,9 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
         if execution.console:
             execution.console.close()
     failpoints.reach("result.before_staging")
+    origin = load_origin(execution.folder)
     with disk_errors("cannot write the result"):
-        facts = stage_result(attempt.outbox, execution.run, experiment, result, environment, log.line)
+        facts = stage_result(attempt.outbox, execution.run, experiment, result, environment, origin, log.line)
     failpoints.reach("result.before_publishing")
     return attempt.publish(facts)
 

@@ -31,6 +31,7 @@ def stage_result(
     experiment: Experiment,
     result: TrainingResult,
     environment: dict[str, Any],
+    origin: dict[str, Any] | None,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write artifacts/final_model, predictions.parquet and metrics.json, and test the saved model.
@@ -39,7 +40,7 @@ def stage_result(
     """
     final_model = outbox / "artifacts" / "final_model"
     final_model.mkdir(parents=True, exist_ok=True)
-    metrics = _collect_metrics(run, experiment, result, environment)
+    metrics = _collect_metrics(run, experiment, result, environment) | {"origin": origin}
     _save_model(final_model, run, experiment, metrics, environment)
     difference = _self_test(final_model, experiment, result.evaluation_logits)
     log(f"self-test: the saved model, loaded afresh, answers as trained (largest logit difference {difference:.2g})")
@@ -64,6 +65,7 @@ def stage_result(
         "environment": environment,
         "git": metrics["git"],
         "digests": result.digests,
+        "origin": origin,
     }
 
 

@@ -11,6 +11,7 @@ from finetune30.config.loading import load_config, validate_tree
 from finetune30.errors import CheckpointError, ConflictError
 from finetune30.files import load_json
 from finetune30.service.identity import PLAN_KEYS, config_keys, judge_of_plans
+from finetune30.service.origin import save_origin
 from finetune30.service.records import open_records, require_records
 from finetune30.service.training import FinishedRun, carry_out_locally
 from finetune30.service.warm_start import find_start_weights
@@ -40,6 +41,7 @@ def resume_locally(
             begun = records.store.create(
                 config, kind="local", results_root=records.results_root, explicit=_CHOSEN_BY_WARM_START
             )
+            save_origin(records.folder(begun), warm_start_of=run.id)
             return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START)
         changed = _plan_resume(run, folder, changes)
         run = records.store.retry(run.id, kind="local")

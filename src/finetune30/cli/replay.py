@@ -1,0 +1,75 @@
+"""`ft30 replay`: repeat a finished run and say whether it came out the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from finetune30.service.replaying import Comparison
+
+_MOST_LINES = 10
+
+
+@click.command("replay", epilog="Example: ft30 replay latest")
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option(
+    "--output_dir",
+    "--output-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs, where it is not the one of the settings.",
+)
+@click.pass_context
+def command(context: click.Context, run: str, as_json: bool, output_dir: Path | None) -> None:
+    """Repeat a finished run from its record into a new run, and compare the two bit for bit.
+
+    RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'.
+
+    Compared are every weight, the optimizer, the random streams, the whole history, metrics and predictions. Exit code
+    1 when they differ although versions, device and threads are the same.
+    """
+    from finetune30.service.replaying import replay_locally
+    from finetune30.settings import load_settings
+
+    settings = load_settings()
+    if output_dir is not None:
+        settings = settings.model_copy(update={"results_folder": output_dir})
+    replay = replay_locally(run, settings)
+    comparison = replay.comparison
+    if as_json:
+        click.echo(json.dumps({"replay_of": replay.original.id, **comparison.as_dict()}, indent=2))
+    else:
+        click.echo(f"run {replay.original.id[:8]} repeated as {replay.repeated.run_id[:8]}: {_verdict(comparison)}")
+        _print_differences(comparison)
+    if comparison.must_be_identical and not comparison.identical:
+        context.exit(1)
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.identical:
+        return "identical (weights, optimizer, random streams, history, metrics, predictions)"
+    return "NOT identical" + ("" if comparison.must_be_identical else ", and neither is the environment")
+
+
+def _print_differences(comparison: Comparison) -> None:
+    weights = [f"{name}: by up to {difference:.3g}" for name, difference in comparison.tensors.items()]
+    for title, lines in (
+        ("environment", comparison.environment),
+        ("inputs", comparison.inputs),
+        ("weights", weights),
+        ("states", comparison.states),
+        ("first difference in the history", comparison.history),
+        ("metrics", comparison.metrics),
+        ("predictions", comparison.predictions),
+    ):
+        if lines:
+            click.echo(f"{title}:")
+        for line in lines[:_MOST_LINES]:
+            click.echo(f"  {line}")
+        if len(lines) > _MOST_LINES:
+            click.echo(f"  … {len(lines) - _MOST_LINES} more in replay.json")
