@@ -23,27 +23,29 @@ class AttentionTape(NamedTuple):
 
 
 class Attention:
-    """Attention within groups of tokens; rows of (tokens, parts * hidden) are split into heads and merged again."""
+    """Attention within groups of tokens; rows of (tokens, parts * hidden) are split into heads and merged again.
+
+    The factor 1 / sqrt(size) is part of the query's frozen weights: see `query_scale`.
+    """
 
     def __init__(self, hidden_size: int, head_count: int, dropout: float) -> None:
-        self.heads, self._size = head_count, hidden_size // head_count
-        self._scale = 1.0 / math.sqrt(self._size)
-        self.dropout = dropout
+        self.heads, self._size, self._dropout = head_count, hidden_size // head_count, dropout
+
+    @property
+    def query_scale(self) -> float:
+        """What queries must be multiplied by before they come here."""
+        return 1.0 / math.sqrt(self._size)
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        padding: Tensor | None,
-        masks: MaskSource | None,
+        self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, masks: MaskSource | None
     ) -> tuple[Tensor, AttentionTape]:
-        """Return the context (groups * heads, queries, size); `padding` (groups or 1, 1, queries or 1, width)."""
-        scores = torch.bmm(query, key.transpose(1, 2)).mul_(self._scale)
-        if padding is not None:
-            scores.view(-1, self.heads, *scores.shape[1:]).add_(padding)
+        """Return the context (groups * heads, queries, size); `padding` is added to the scores."""
+        keys = key.transpose(1, 2)
+        scores = torch.bmm(query, keys) if padding is None else torch.baddbmm(padding, query, keys)
         probabilities = torch.softmax(scores, -1)
-        mask = masks.draw(tuple(probabilities.shape), self.dropout, probabilities.dtype) if masks is not None else None
+        mask = None
+        if masks is not None:
+            mask = masks.draw(tuple(probabilities.shape), self._dropout, probabilities.dtype)
         dropped = probabilities if mask is None else probabilities * mask
         return torch.bmm(dropped, value), AttentionTape(query, key, value, probabilities, dropped, mask)
 
@@ -54,7 +56,6 @@ class Attention:
         if tape.mask is not None:
             probabilities.mul_(tape.mask)
         scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, gradient.dtype)
-        scores.mul_(self._scale)
         torch.bmm(scores, tape.key, out=query)
         torch.bmm(scores.transpose(1, 2), tape.query, out=key)
 

@@ -78,12 +78,12 @@ class SelfAttentionBlock:
 
     def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, SelfAttentionTape]:
         """Return the block's output for rows (T, hidden)."""
-        projected = self.linear.forward(rows)
+        projected = self.linear.forward(rows).to(layout.attention_dtype)
         lora = self.lora.forward(rows, projected, masks)
         query, key, value = self.attention.split(layout.to_grid(projected), layout.groups, 3)
         context, attention = self.attention.forward(query, key, value, layout.mask, masks)
         merged = layout.from_grid(self.attention.merge(context[None], layout.groups))
-        result, output = self.output.forward(merged, rows, masks)
+        result, output = self.output.forward(merged.to(rows.dtype), rows, masks)
         return result, SelfAttentionTape(lora, attention, output)
 
     def backward(self, gradient: Tensor, tape: SelfAttentionTape, layout: PackedLayout) -> Tensor | None:
@@ -92,11 +92,13 @@ class SelfAttentionBlock:
         context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
         if context is None:
             return None
-        (grid,) = self.attention.split(layout.to_grid(context), layout.groups, 1)
+        (grid,) = self.attention.split(layout.to_grid(context.to(layout.attention_dtype)), layout.groups, 1)
         parts = torch.empty(3, *grid.shape, dtype=grid.dtype)
         self.attention.backward(grid, tape.attention, parts[0], parts[1], parts[2])
         projected = layout.from_grid(self.attention.merge(parts, layout.groups))
-        below = self.linear.input_gradient_add(projected, residual) if self.trains_below else None
+        below = None
+        if self.trains_below:
+            below = self.linear.input_gradient_add(projected.to(residual.dtype), residual)
         self.lora.backward(projected, tape.lora, below)
         return below
 
@@ -127,14 +129,15 @@ class PooledAttentionBlock:
     ) -> tuple[Tensor, PooledAttentionTape]:
         """Return the block's output (B, hidden) for rows (T, hidden)."""
         pooled = rows.index_select(0, layout.first)
-        projected_query = self.query_linear.forward(pooled)
+        projected_query = self.query_linear.forward(pooled).to(layout.attention_dtype)
         query_lora = self.query_lora.forward(pooled, projected_query, masks)
-        projected = self.key_value_linear.forward(rows)
+        projected = self.key_value_linear.forward(rows).to(layout.attention_dtype)
         key_value_lora = self.key_value_lora.forward(rows, projected, masks)
         (query,) = self.attention.split(projected_query, layout.groups, 1)
         key, value = self.attention.split(layout.to_grid(projected), layout.groups, 2)
         context, attention = self.attention.forward(query, key, value, layout.pooled_mask, masks)
-        result, output = self.output.forward(self.attention.merge(context[None], layout.groups), pooled, masks)
+        merged = self.attention.merge(context[None], layout.groups).to(rows.dtype)
+        result, output = self.output.forward(merged, pooled, masks)
         return result, PooledAttentionTape(query_lora, key_value_lora, attention, output)
 
     def backward(self, gradient: Tensor, tape: PooledAttentionTape, layout: PackedLayout) -> Tensor | None:
@@ -143,7 +146,7 @@ class PooledAttentionBlock:
         context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
         if context is None:
             return None
-        (grid,) = self.attention.split(context, layout.groups, 1)
+        (grid,) = self.attention.split(context.to(layout.attention_dtype), layout.groups, 1)
         query = torch.empty_like(grid)
         parts = torch.empty(2, *tape.attention.key.shape, dtype=grid.dtype)
         self.attention.backward(grid, tape.attention, query, parts[0], parts[1])
@@ -153,8 +156,8 @@ class PooledAttentionBlock:
             self.query_lora.backward(projected_query, tape.query_lora, None)
             self.key_value_lora.backward(projected, tape.key_value_lora, None)
             return None
-        pooled = self.query_linear.input_gradient_add(projected_query, residual)
+        pooled = self.query_linear.input_gradient_add(projected_query.to(residual.dtype), residual)
         self.query_lora.backward(projected_query, tape.query_lora, pooled)
-        below = self.key_value_linear.input_gradient(projected)
+        below = self.key_value_linear.input_gradient(projected.to(residual.dtype))
         self.key_value_lora.backward(projected, tape.key_value_lora, below)
         return below.index_add_(0, layout.first, pooled)

@@ -49,12 +49,14 @@ class BaseWeights:
         found = self._find(name)
         return None if found is None else tuple(self._files[found].get_slice(found).get_shape())
 
-    def load(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Return a weight in this data type, independent of the file; raises KeyError when it is missing."""
+    def load(self, name: str, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
+        """Return `factor` times a weight, in this data type; raises KeyError when it is missing."""
         found = self._find(name)
         if found is None:
             raise KeyError(name)
         tensor: Tensor = self._files[found].get_tensor(found)
+        if factor != 1.0:
+            return (tensor.to(torch.promote_types(dtype, torch.float32)) * factor).to(dtype)
         # A copy even in the same type: a view would keep the whole file mapped.
         return tensor.to(dtype, copy=True)
 

@@ -16,7 +16,7 @@ from finetune30.training.packed.family import ROLES, EncoderFamily
 from finetune30.training.packed.feed_forward import FeedForward
 from finetune30.training.packed.head import ClassificationHead, DenseWeights, trained_dense
 from finetune30.training.packed.linear import FrozenLinear, build_frozen_linear
-from finetune30.training.packed.lora import LoraGroup, LoraTarget
+from finetune30.training.packed.lora import LoraGroup, LoraTarget, name_a, name_b
 from finetune30.training.packed.norm import LayerNorm
 from finetune30.training.packed.parameters import TrainableWeights
 from finetune30.training.packed.plan import LoraPlan
@@ -45,7 +45,8 @@ def build_packed_model(
     master_dtype: torch.dtype = torch.float32,
 ) -> PackedModel:
     """Load the base in `dtype` and build everything trained in `master_dtype`."""
-    weights = TrainableWeights(_initial_weights(family, plan, base, num_labels, seed), master_dtype, dtype)
+    initial = _initial_weights(family, plan, base, num_labels, seed)
+    weights = TrainableWeights(initial, master_dtype, transposed={name_b(path) for path in plan.paths})
     builder = _Builder(family, plan, base, weights, dtype, master_dtype)
     encoder = builder.encoder()
     return PackedModel(encoder, builder.head(), weights, builder.frozen_count)
@@ -62,13 +63,11 @@ def _initial_weights(
         groups += [(family.module_path(layer, role),) for role in ROLES[3:]]
     groups.append((family.head.dense,))
     for paths in groups:
-        chosen = [LoraTarget(path, 0, 0) for path in paths if path in plan.paths]
-        shapes = {t.path: _linear_shape(family, t.path) for t in chosen}
-        for target in chosen:
-            r_by_in = (plan.config.r, shapes[target.path][1])
-            initial[target.name_a] = initial_lora_a(target.path, r_by_in, seed)
-        for target in chosen:
-            initial[target.name_b] = torch.zeros(shapes[target.path][0], plan.config.r)
+        shapes = {path: _linear_shape(family, path) for path in paths if path in plan.paths}
+        for path, (_, inputs) in shapes.items():
+            initial[name_a(path)] = initial_lora_a(path, (plan.config.r, inputs), seed)
+        for path, (outputs, _) in shapes.items():
+            initial[name_b(path)] = torch.zeros(outputs, plan.config.r)
     heads = [family.head.output]
     if trains_dense(family, plan):
         heads.insert(0, family.head.dense)
@@ -133,7 +132,7 @@ class _Builder:
         else:
             weight = self._load(f"{family.dense}.weight", self._master_dtype)
             dense = DenseWeights(weight, self._load(f"{family.dense}.bias", self._master_dtype), None, None)
-        lora = self._lora([family.dense], [self._family.hidden_size], in_head=True)
+        lora = self._lora([family.dense], [self._family.hidden_size])
         output = trained_dense(self._weights, family.output)
         return ClassificationHead(family, dense, output, lora)
 
@@ -202,29 +201,27 @@ class _Builder:
         return any(self._family.module_path(layer, role) in self._plan.paths for role in ROLES)
 
     def _linear(self, paths: list[str], needs_input_gradient: bool) -> FrozenLinear:
-        weight = torch.cat([self._load(f"{path}.weight", self._dtype) for path in paths])
-        bias = torch.cat([self._load(f"{path}.bias", self._dtype) for path in paths])
+        weight = torch.cat([self._load(f"{path}.weight", self._dtype, self._factor(path)) for path in paths])
+        bias = torch.cat([self._load(f"{path}.bias", self._dtype, self._factor(path)) for path in paths])
         return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
+
+    def _factor(self, path: str) -> float:
+        """Return what a layer's output is multiplied by: attention wants its queries scaled."""
+        return self._attention.query_scale if path.endswith("." + self._family.modules["query"]) else 1.0
 
     def _norm(self, path: str) -> LayerNorm:
         weight, bias = (self._load(f"{path}.{part}", self._dtype) for part in ("weight", "bias"))
         return LayerNorm(weight, bias, self._family.norm_epsilon)
 
-    def _lora(self, paths: list[str], sizes: list[int], *, in_head: bool = False) -> LoraGroup:
+    def _lora(self, paths: list[str], sizes: list[int]) -> LoraGroup:
         targets, start = [], 0
         for path, size in zip(paths, sizes, strict=True):
             if path in self._plan.paths:
-                targets.append(LoraTarget(path, start, start + size))
+                targets.append(LoraTarget(path, start, start + size, self._plan.scale * self._factor(path)))
             start += size
-        return LoraGroup(
-            targets,
-            self._weights,
-            scale=self._plan.scale,
-            dropout=self._plan.config.lora_dropout,
-            computes_in_masters=in_head,
-        )
+        return LoraGroup(targets, self._weights, self._plan.config.lora_dropout)
 
-    def _load(self, name: str, dtype: torch.dtype) -> Tensor:
-        tensor = self._base.load(name, dtype)
+    def _load(self, name: str, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
+        tensor = self._base.load(name, dtype, factor)
         self.frozen_count += tensor.numel()
         return tensor

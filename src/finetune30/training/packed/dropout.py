@@ -59,7 +59,9 @@ class _MaskStream:
 
     def __init__(self, seed: int, probability: float, dtype: torch.dtype) -> None:
         self._threshold = round(probability * _LEVELS) - _LEVELS // 2
-        self._kept_value, self._dtype = 1.0 / (1.0 - probability), dtype
+        self._dtype = dtype
+        kept_value = torch.tensor([1.0 / (1.0 - probability)], dtype=dtype)
+        self._kept_bits = kept_value.view(torch.uint8).numpy().view(f"u{dtype.itemsize}")
         key = (self._threshold + _LEVELS // 2, dtype.itemsize)
         # Spawned under a key of its own: data order draws from the seed itself.
         self._bits = np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key))
@@ -94,5 +96,7 @@ class _MaskStream:
         self._before = self._bits.state
         words = self._bits.random_raw(-(-count // 4))
         # Read as signed, the lowest integers are the negative ones; the threshold is shifted to match.
-        kept = torch.from_numpy(words.view(np.int16))[:count] >= self._threshold
-        self._chunk, self._taken = kept.to(self._dtype).mul_(self._kept_value), 0
+        kept = words.view(np.int16)[:count] >= self._threshold
+        # The bit pattern of 1 / (1 - p), or zero: an integer product is far cheaper than casting and scaling.
+        patterns = kept.view(np.uint8) * self._kept_bits
+        self._chunk, self._taken = torch.from_numpy(patterns.view(np.uint8)).view(self._dtype), 0

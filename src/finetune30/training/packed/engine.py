@@ -55,6 +55,7 @@ def build_packed_engine(
         precision=precision,
         problem_type=problem_type,
         pad_token_id=family.pad_token_id,
+        heads=family.head_count,
     )
 
 
@@ -74,9 +75,10 @@ class PackedEngine:
         precision: str,
         problem_type: str,
         pad_token_id: int,
+        heads: int,
     ) -> None:
         self._model, self._optimizer, self._masks = model, optimizer, masks
-        self._adapter_config = adapter_config
+        self._adapter_config, self._heads = adapter_config, heads
         self._loss = LOSSES[problem_type]
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
@@ -143,7 +145,7 @@ class PackedEngine:
         save_adapter_files(folder, self._adapter_config, self.adapter_state())
 
     def _layout(self, batch: Batch) -> PackedLayout:
-        return build_layout(batch.lengths, self._model.encoder.dtype)
+        return build_layout(batch.lengths, self._heads, self._model.encoder.dtype)
 
 
 def _packed_ids(batch: Batch, layout: PackedLayout) -> tuple[Tensor, Tensor | None]:

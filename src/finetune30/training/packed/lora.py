@@ -19,21 +19,17 @@ from finetune30.training.packed.parameters import TrainableWeights
 
 @dataclass(frozen=True)
 class LoraTarget:
-    """A linear layer with LoRA: its module name, and the columns of the group's output that are its own."""
+    """A linear layer with LoRA: its module name, the columns of the group's output that are its own, its scale."""
 
     path: str
     start: int
     stop: int
+    scale: float
 
     @property
-    def name_a(self) -> str:
-        """Name of A (r, in) in the weights."""
-        return f"{self.path}.lora_A.weight"
-
-    @property
-    def name_b(self) -> str:
-        """Name of B (out, r) in the weights."""
-        return f"{self.path}.lora_B.weight"
+    def columns(self) -> slice:
+        """The columns of the group's output."""
+        return slice(self.start, self.stop)
 
 
 class LoraTape(NamedTuple):
@@ -45,25 +41,19 @@ class LoraTape(NamedTuple):
 
 
 class LoraGroup:
-    """LoRA on n layers of `in_features` inputs; without targets it does nothing."""
+    """LoRA on n layers that share an input; without targets it does nothing.
 
-    def __init__(
-        self,
-        targets: Sequence[LoraTarget],
-        weights: TrainableWeights,
-        *,
-        scale: float,
-        dropout: float,
-        computes_in_masters: bool = False,
-    ) -> None:
-        self._targets = tuple(targets)
-        self._scale, self._dropout = scale, dropout
+    Everything is computed in the masters' type (float32): at these sizes float32 products are as fast as bfloat16
+    ones, and the trained weights need no second copy.
+    """
+
+    def __init__(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> None:
+        self._targets, self._dropout = tuple(targets), dropout
         if self._targets:
-            names_a, names_b = [t.name_a for t in targets], [t.name_b for t in targets]
-            stacked = weights.stacked_values if computes_in_masters else weights.stacked_copies
-            self._a, self._gradient_a = stacked(names_a), weights.stacked_gradients(names_a)
-            self._b, self._gradient_b = stacked(names_b), weights.stacked_gradients(names_b)
-            self._same_type = self._a.dtype == self._gradient_a.dtype
+            names_a, names_b = [name_a(t.path) for t in targets], [name_b(t.path) for t in targets]
+            self._a, self._gradient_a = weights.stacked_values(names_a), weights.stacked_gradients(names_a)
+            # Stored as (r, out): both products with B are faster that way round.
+            self._b, self._gradient_b = weights.stacked_values(names_b), weights.stacked_gradients(names_b)
 
     def __bool__(self) -> bool:
         return bool(self._targets)
@@ -73,35 +63,44 @@ class LoraGroup:
         if not self._targets:
             return None
         shape = (len(self._targets), *rows.shape)
-        mask = masks.draw(shape, self._dropout, rows.dtype) if masks is not None else None
-        inputs = (rows[None] * mask) if mask is not None else rows[None].expand(shape)
+        mask = masks.draw(shape, self._dropout, self._a.dtype) if masks is not None else None
+        inputs = rows[None] * mask if mask is not None else rows[None].to(self._a.dtype).expand(shape)
         reduced = torch.bmm(inputs, self._a.transpose(1, 2))
-        for position, target in enumerate(self._targets):
-            output[:, target.start : target.stop].addmm_(reduced[position], self._b[position].t(), alpha=self._scale)
+        for target, low, b in zip(self._targets, reduced, self._b, strict=True):
+            part = output[:, target.columns]
+            if part.dtype == low.dtype:
+                part.addmm_(low, b, alpha=target.scale)
+            else:
+                part.add_(low @ b, alpha=target.scale)
         return LoraTape(inputs, mask, reduced)
 
     def backward(self, gradient: Tensor, tape: LoraTape | None, input_gradient: Tensor | None) -> None:
         """Accumulate the gradients of A and B; add that of the input to `input_gradient` (T, in), if given."""
         if tape is None:
             return
+        gradient = gradient.to(self._a.dtype)
         reduced_gradient = torch.empty_like(tape.reduced)
         for position, target in enumerate(self._targets):
-            part = gradient[:, target.start : target.stop]
-            torch.mm(part, self._b[position], out=reduced_gradient[position])
-            self._add(self._gradient_b[position], part.t(), tape.reduced[position])
-        for position in range(len(self._targets)):
-            self._add(self._gradient_a[position], reduced_gradient[position].t(), tape.inputs[position])
+            part = gradient[:, target.columns]
+            low = torch.mm(part, self._b[position].t(), out=reduced_gradient[position])
+            low.mul_(target.scale)
+            self._gradient_b[position].addmm_(tape.reduced[position].t(), part, alpha=target.scale)
+        self._gradient_a.baddbmm_(reduced_gradient.transpose(1, 2), tape.inputs)
         if input_gradient is None:
             return
         through = torch.bmm(reduced_gradient, self._a)
-        for position in range(len(self._targets)):
-            if tape.masks is None:
-                input_gradient.add_(through[position], alpha=self._scale)
-            else:
-                input_gradient.addcmul_(through[position], tape.masks[position], value=self._scale)
+        if tape.masks is None:
+            input_gradient.add_(through.sum(0))
+            return
+        for part, mask in zip(through, tape.masks, strict=True):
+            input_gradient.addcmul_(part, mask)
 
-    def _add(self, total: Tensor, left: Tensor, right: Tensor) -> None:
-        if self._same_type:
-            total.addmm_(left, right, alpha=self._scale)
-        else:
-            total.add_(left @ right, alpha=self._scale)
+
+def name_a(path: str) -> str:
+    """Return the name of a module's A (r, in) in the weights."""
+    return f"{path}.lora_A.weight"
+
+
+def name_b(path: str) -> str:
+    """Return the name of a module's B (out, r) in the weights."""
+    return f"{path}.lora_B.weight"

@@ -46,7 +46,6 @@ class FlatAdamW:
             if 0.0 < settings.max_grad_norm < size + 1e-6:
                 weights.gradients.mul_(settings.max_grad_norm / (size + 1e-6))
             self._update(learning_rate)
-            weights.refresh_copies()
         weights.gradients.zero_()
         return norm
 

@@ -1,36 +1,36 @@
-"""All trained weights in one flat buffer, so that clipping and AdamW are a few operations on one tensor.
-
-The optimizer works on float32 masters; the encoder may compute in bfloat16 and then reads copies that are refreshed
-once after each optimizer step.
-"""
+"""All trained weights in one flat float32 buffer, so that clipping and AdamW are a few operations on one tensor."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 
 class TrainableWeights:
-    """Named views into flat buffers: `values`, `gradients` and, in the compute type, copies.
+    """Named views into two flat buffers, `values` and `gradients`.
 
-    Order: weights first, biases last, because weight decay applies to `values[:decayed_count]` only.
+    Order: weights first, biases last, because weight decay applies to `values[:decayed_count]` only. Weights named in
+    `transposed` are stored the other way round (the layout their products want) and shown as they are saved.
     """
 
-    def __init__(self, initial: Mapping[str, Tensor], master_dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
+    def __init__(
+        self, initial: Mapping[str, Tensor], dtype: torch.dtype, transposed: Collection[str] = frozenset()
+    ) -> None:
         ordered = sorted(initial.items(), key=lambda item: item[1].dim() < 2)  # stable: keeps the given order
         self.names = [name for name, _ in ordered]
-        self.values = torch.cat([tensor.reshape(-1) for _, tensor in ordered]).to(master_dtype)
+        self._transposed = frozenset(transposed)
+        stored = {name: tensor.t() if name in self._transposed else tensor for name, tensor in ordered}
+        self.values = torch.cat([tensor.reshape(-1) for tensor in stored.values()]).to(dtype)
         self.gradients = torch.zeros_like(self.values)
-        self.decayed_count = sum(tensor.numel() for _, tensor in ordered if tensor.dim() >= 2)
+        self.decayed_count = sum(tensor.numel() for tensor in stored.values() if tensor.dim() >= 2)
         self._places: dict[str, tuple[int, tuple[int, ...]]] = {}
         offset = 0
-        for name, tensor in ordered:
+        for name, tensor in stored.items():
             self._places[name] = (offset, tuple(tensor.shape))
             offset += tensor.numel()
-        self._copies = self.values if compute_dtype == master_dtype else self.values.to(compute_dtype)
 
     @property
     def count(self) -> int:
@@ -38,39 +38,32 @@ class TrainableWeights:
         return self.values.numel()
 
     def value(self, name: str) -> Tensor:
-        """Return the master of one weight (a view)."""
-        return self._view(self.values, [name])[0]
+        """Return one weight as it is saved (a view)."""
+        return self._saved_way(name, self._view(self.values, [name])[0])
 
     def gradient(self, name: str) -> Tensor:
-        """Return the gradient of one weight (a view)."""
-        return self._view(self.gradients, [name])[0]
-
-    def stacked_copies(self, names: list[str]) -> Tensor:
-        """Return equally shaped neighbours as one view (n, ...) in the compute type."""
-        return self._view(self._copies, names)
+        """Return the gradient of one weight as the weight is saved (a view)."""
+        return self._saved_way(name, self._view(self.gradients, [name])[0])
 
     def stacked_values(self, names: list[str]) -> Tensor:
-        """Return the masters of equally shaped neighbours as one view (n, ...)."""
+        """Return equally shaped neighbours as they are stored, one view (n, ...)."""
         return self._view(self.values, names)
 
     def stacked_gradients(self, names: list[str]) -> Tensor:
-        """Return the gradients of equally shaped neighbours as one view (n, ...)."""
+        """Return the gradients of equally shaped neighbours as they are stored, one view (n, ...)."""
         return self._view(self.gradients, names)
-
-    def refresh_copies(self) -> None:
-        """Bring the compute type's copies up to date with the masters."""
-        if self._copies is not self.values:
-            self._copies.copy_(self.values)
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of every weight by name."""
-        return {name: self.value(name).clone() for name in self.names}
+        return {name: self.value(name).clone(memory_format=torch.contiguous_format) for name in self.names}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights by name; raises KeyError when one is missing."""
         for name in self.names:
             self.value(name).copy_(state[name])
-        self.refresh_copies()
+
+    def _saved_way(self, name: str, stored: Tensor) -> Tensor:
+        return stored.t() if name in self._transposed else stored
 
     def _view(self, buffer: Tensor, names: list[str]) -> Tensor:
         start, shape = self._places[names[0]]

@@ -11,8 +11,8 @@ import pytest
 from tests.support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
 from tests.support.tiny_models import build_tiny_model
 
-# One layout each: uniform, joint (with fillers), padded grid.
-LAYOUTS = {"uniform": [8, 8], "joint": [13, 5, 9], "padded": [30, 28, 9, 3, 30, 27, 30, 25, 26, 11, 30, 30]}
+# One layout each: joint (with fillers), a grid with padding, a grid that is full.
+LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
 ALL_TARGETS = {
     "distilbert": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
     "bert": ["query", "key", "value", "dense"],

@@ -19,7 +19,7 @@ from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import build_layout
 from finetune30.training.packed.support import plan_of
 
-LAYOUTS = {"uniform": [8, 8], "joint": [13, 5, 9], "padded": [30, 28, 9, 3, 30, 27, 30, 25, 26, 11, 30, 30]}
+LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
 
 
 def _model(folder: Path, target_modules: list[str]) -> PackedModel:
@@ -43,7 +43,7 @@ def _model(folder: Path, target_modules: list[str]) -> PackedModel:
 
 def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
     """Run a batch whose tokens, labels and dropout masks are always the same ones."""
-    layout = build_layout(np.asarray(lengths), torch.float64)
+    layout = build_layout(np.asarray(lengths), 2, torch.float64)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(5, 40, (layout.total,), generator=generator)
     labels = torch.randint(0, 3, (len(lengths),), generator=generator)
@@ -108,7 +108,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(tmp_path: Path, layo
             parameter.copy_(packed.weights.value(name))
     sizes = torch.tensor(LAYOUTS[layout])
     inside = torch.arange(int(sizes.max()))[None] < sizes[:, None]
-    plan = build_layout(sizes.numpy(), torch.float64)
+    plan = build_layout(sizes.numpy(), 2, torch.float64)
     ids = torch.randint(5, 40, (plan.total,), generator=torch.Generator().manual_seed(4))
     grid = torch.zeros(inside.shape, dtype=torch.long)
     grid[inside] = ids[: plan.token_count]
