@@ -1,0 +1,38 @@
+"""`ft30 ui`: the page in the browser."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("ui")
+@click.option("--host", help="Address to bind to; default: FT30_UI_HOST.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port; default: FT30_UI_PORT.")
+@click.option("--api-url", help="Address of the API; default: from FT30_API_HOST and FT30_API_PORT.")
+def command(host: str | None, port: int | None, api_url: str | None) -> None:
+    """Serve the page on localhost:8501; it needs the API (ft30 api)."""
+    import os
+    import socket
+
+    from finetune30.errors import ServiceUnavailableError
+    from finetune30.settings import load_settings
+    from finetune30.ui.launching import build_command, is_installed
+
+    settings = load_settings()
+    host, port = host or settings.ui_host, port or settings.ui_port
+    if not is_installed():
+        raise ServiceUnavailableError("the page needs Streamlit", "install it: pip install 'finetune30[ui]'")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"port {port} on {host} cannot be used: {error.strerror}",
+                "stop what listens there, or choose another: ft30 ui --port 8502",
+            ) from error
+    # Everywhere stands for this machine as far as the page itself is concerned.
+    api_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104
+    arguments = build_command(host, port, api_url or f"http://{api_host}:{settings.api_port}")
+    click.echo(f"page: http://{'localhost' if host == '127.0.0.1' else host}:{port}", err=True)
+    os.execv(arguments[0], arguments)  # noqa: S606  # Ctrl-C and signals reach the page itself

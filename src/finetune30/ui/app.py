@@ -1,0 +1,123 @@
+"""The page's frame: language, key, connection and navigation. Streamlit runs this file for every visitor."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from finetune30.ui import session
+from finetune30.ui.catalogue import LANGUAGES
+from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
+from finetune30.ui.pages import compare, data, experiments, follow, run, submit, try_model
+from finetune30.ui.session import t
+
+WATCH_SECONDS = 2
+
+#: Name in the address -> what shows it and its icon, in the order of the navigation.
+PAGES = {
+    "submit": (submit.show, ":material/rocket_launch:"),
+    "follow": (follow.show, ":material/monitoring:"),
+    "experiments": (experiments.show, ":material/table_rows:"),
+    "run": (run.show, ":material/lab_profile:"),
+    "compare": (compare.show, ":material/compare_arrows:"),
+    "data": (data.show, ":material/dataset:"),
+    "try": (try_model.show, ":material/chat:"),
+}
+HIDDEN = {"run"}
+
+
+def main() -> None:
+    """Show the page."""
+    st.set_page_config(page_title="finetune30", page_icon=":material/tune:", layout="wide")
+    pages = _build_pages()
+    st.session_state.pages = pages
+    chosen = st.navigation(list(pages.values()))
+    with st.sidebar:
+        _choose_language()
+        _enter_key()
+    _watch_connection()
+    if _is_open_to_everyone():
+        st.error(t("key.api_without_keys"), icon=":material/lock_open:")
+        return
+    try:
+        chosen.run()
+    except ApiUnreachableError as error:
+        session.lost(error)
+        st.info(t("connection.waiting"), icon=":material/hourglass_empty:")
+
+
+def _build_pages() -> dict[str, st.Page]:  # type: ignore[valid-type]
+    return {
+        name: st.Page(
+            show,
+            title=t(f"navigation.{name}"),
+            icon=icon,
+            url_path=name,
+            default=name == "submit",
+            visibility="hidden" if name in HIDDEN else "visible",
+        )
+        for name, (show, icon) in PAGES.items()
+    }
+
+
+def _choose_language() -> None:
+    codes = list(LANGUAGES)
+    chosen = st.segmented_control(
+        "語言 / Language",
+        codes,
+        default=session.language(),
+        required=True,
+        format_func=LANGUAGES.__getitem__,
+        key="language_switch",
+    )
+    if chosen and chosen != session.language():
+        st.session_state.language = chosen
+        st.query_params["lang"] = chosen
+        st.rerun()
+    if "language" in st.session_state and st.query_params.get("lang") != st.session_state.language:
+        st.query_params["lang"] = st.session_state.language  # navigation clears the address
+    elif "language" not in st.session_state and st.query_params.get("lang") in LANGUAGES:
+        st.session_state.language = st.query_params["lang"]
+
+
+def _enter_key() -> None:
+    with st.expander(t("key.title"), icon=":material/key:", expanded=bool(st.session_state.get("key_wanted"))):
+        with st.form("key", border=False, clear_on_submit=True):
+            key = st.text_input(t("key.label"), type="password", help=t("key.help"), autocomplete="off")
+            if st.form_submit_button(t("key.use"), width="stretch"):
+                session.use_key(key.strip())
+                st.session_state.key_wanted = False
+        if st.session_state.get("api_key"):
+            st.caption(t("key.in_use"))
+
+
+@st.fragment(run_every=WATCH_SECONDS)
+def _watch_connection() -> None:
+    """Say that the API is away, and run the page anew when it is back."""
+    if session.client().is_up():
+        if st.session_state.pop("api_lost", False):
+            st.session_state.pop("api_lost_reason", None)
+            st.toast(t("connection.back"), icon=":material/check_circle:")
+            st.rerun()
+        return
+    st.session_state.api_lost = True
+    st.error(t("connection.lost", address=session.api_url()), icon=":material/cloud_off:")
+
+
+def _is_open_to_everyone() -> bool:
+    """Whether the page is reachable from elsewhere while the API lets everybody in."""
+    if not session.requires_key():
+        return False
+    visitor = ApiClient(session.api_url())
+    try:
+        visitor.load_statistics()
+    except ApiError as error:
+        return error.status not in (401, 403)
+    except ApiUnreachableError:
+        return False
+    finally:
+        visitor.close()
+    return True
+
+
+if __name__ == "__main__":
+    main()

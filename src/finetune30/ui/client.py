@@ -1,0 +1,269 @@
+"""A small HTTP client of the REST API: one method a question, plain JSON out, two kinds of failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 30.0
+#: Validation, previews and first predictions load data or a model.
+SLOW_READ_SECONDS = 180.0
+HEALTH_SECONDS = 1.5
+#: Texts in one request to a model.
+TEXTS_A_REQUEST = 256
+
+Json = dict[str, Any]
+
+
+class ApiUnreachableError(Exception):
+    """The API does not answer (or stopped in the middle of an answer)."""
+
+
+class ApiError(Exception):
+    """The API refused: its one error shape, plus the HTTP status."""
+
+    def __init__(
+        self, status: int, code: str, message: str, remedy: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.remedy = status, code, message, remedy
+        self.details = dict(details or {})
+
+    @property
+    def faults(self) -> list[Json]:
+        """Faults of a configuration: key (dotted), problem, hint."""
+        found = self.details.get("faults")
+        return [fault for fault in found if isinstance(fault, dict)] if isinstance(found, list) else []
+
+
+class ApiClient:
+    """Speaks to one API with one key. Raises ApiError and ApiUnreachableError."""
+
+    def __init__(self, base_url: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._http = httpx.Client(
+            base_url=self.base_url,
+            headers=headers,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            transport=transport,
+            trust_env=False,  # the address is the API's own; a proxy of the environment would see the key
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # -- the API itself
+
+    def is_up(self) -> bool:
+        """Tell whether the API answers."""
+        try:
+            return self._http.get("/healthz", timeout=HEALTH_SECONDS).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+    def load_version(self) -> Json:
+        """Return the API's version."""
+        return self._json("GET", "/version")
+
+    # -- configuration
+
+    def load_schema(self) -> Json:
+        """Return the JSON Schema of a configuration."""
+        return self._json("GET", "/config/schema")
+
+    def load_presets(self) -> list[Json]:
+        """Return name and summary of every shipped configuration."""
+        return _listed(self._json("GET", "/config/presets"), "presets")
+
+    def load_preset(self, name: str) -> Json:
+        """Return the configuration tree of a preset."""
+        tree: Json = self._json("GET", f"/config/presets/{_part(name)}")["config"]
+        return tree
+
+    def check_config(self, body: Json) -> Json:
+        """Return `config` (complete), `yaml` and `notes` of a request to train (or of `{"yaml": text}`).
+
+        Every fault comes as one ApiError.
+        """
+        return self._json("POST", "/config/validate", json=body)
+
+    def estimate(self, tree: Json) -> Json:
+        """Return steps, parameters, memory and seconds to expect; null where unknown."""
+        return self._json("POST", "/config/estimate", json={"config": tree})
+
+    # -- tasks
+
+    def submit(self, body: Json, idempotency_key: str) -> Json:
+        """Submit a run; the same key and body never make a second one."""
+        return self._json("POST", "/train", json=body, headers={"Idempotency-Key": idempotency_key})
+
+    def load_task(self, task_id: str) -> Json:
+        """Return state, place in the queue, progress, result or error, times."""
+        return self._json("GET", f"/task/{_part(task_id)}")
+
+    def cancel(self, task_id: str) -> Json:
+        """Ask a run to stop."""
+        return self._json("POST", f"/task/{_part(task_id)}/cancel")
+
+    def retry(self, task_id: str) -> Json:
+        """Queue a failed or cancelled run again."""
+        return self._json("POST", f"/task/{_part(task_id)}/retry")
+
+    # -- experiments
+
+    def find_experiments(self, **filters: Any) -> tuple[list[Json], str | None]:
+        """Return one page of runs and the cursor of the next."""
+        kept = {name: value for name, value in filters.items() if value not in (None, "", [], ())}
+        body = self._json("GET", "/experiments", params=kept)
+        return _listed(body, "experiments"), body.get("next_cursor")
+
+    def load_statistics(self) -> Json:
+        """Return totals by state, accuracy, runtime, the last 30 days."""
+        return self._json("GET", "/experiments/stats")
+
+    def load_experiment(self, run_id: str) -> Json:
+        """Return everything the row of a run tells."""
+        return self._json("GET", f"/experiments/{_part(run_id)}")
+
+    def load_history(self, run_id: str, after: int = 0) -> Json:
+        """Return `records` from number `after` on, `next` to ask with, and the `attempt` they belong to."""
+        return self._json("GET", f"/experiments/{_part(run_id)}/history", params={"after": after})
+
+    def load_log(self, run_id: str, tail: int = 200) -> list[str]:
+        """Return the last lines of the run's log."""
+        body = self._json("GET", f"/experiments/{_part(run_id)}/logs", params={"tail": tail})
+        return str(body.get("text", "")).splitlines()
+
+    def load_config_text(self, run_id: str) -> str:
+        """Return a run's configuration as YAML."""
+        return str(self._json("GET", f"/experiments/{_part(run_id)}/config")["yaml"])
+
+    def load_report(self, run_id: str) -> Json:
+        """Return the data report of a run."""
+        return self._json("GET", f"/experiments/{_part(run_id)}/report")
+
+    def load_artifacts(self, run_id: str) -> list[Json]:
+        """Return name and size of every published file."""
+        return _listed(self._json("GET", f"/experiments/{_part(run_id)}/artifacts"), "artifacts")
+
+    def load_artifact(self, run_id: str, name: str) -> bytes:
+        """Return the bytes of a published file."""
+        return self._ask("GET", f"/experiments/{_part(run_id)}/artifacts/{quote(name, safe='/')}").content
+
+    def delete_experiment(self, run_id: str) -> None:
+        """Delete a run and its files."""
+        self._ask("DELETE", f"/experiments/{_part(run_id)}")
+
+    def compare(self, run_ids: Sequence[str]) -> Json:
+        """Compare two to eight runs."""
+        return self._json("GET", "/experiments/compare", params={"ids": ",".join(run_ids)}, timeout=SLOW_READ_SECONDS)
+
+    # -- models
+
+    def predict(self, run_id: str, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> Iterator[Json]:
+        """Yield one answer a text from the model of a finished run, piece by piece."""
+        for start in range(0, len(texts), TEXTS_A_REQUEST):
+            end = start + TEXTS_A_REQUEST
+            body = {
+                "texts": list(texts[start:end]),
+                "text_pairs": None if text_pairs is None else list(text_pairs[start:end]),
+            }
+            path = f"/experiments/{_part(run_id)}/predict"
+            yield from self._json("POST", path, json=body, timeout=SLOW_READ_SECONDS)["answers"]
+
+    # -- data
+
+    def upload(self, filename: str, content: bytes) -> Json:
+        """Store a data file; returns the `dataset_name` by which a configuration calls it."""
+        return self._json(
+            "POST",
+            "/datasets/files",
+            params={"name": filename},
+            content=content,
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=SLOW_READ_SECONDS,
+        )
+
+    def preview(self, tree: Json) -> Json:
+        """Return first rows, columns, label counts, findings and ledger of what a configuration would train on."""
+        return self._json("POST", "/datasets/preview", json={"config": tree}, timeout=SLOW_READ_SECONDS)
+
+    def load_versions(self) -> list[Json]:
+        """Return all dataset versions, newest first."""
+        return _listed(self._json("GET", "/datasets"), "versions")
+
+    def load_dataset(self, name: str) -> Json:
+        """Return one dataset version."""
+        return self._json("GET", f"/datasets/{_part(name)}")
+
+    def load_rows(self, name: str, split: str, offset: int, limit: int) -> Json:
+        """Return rows of a version."""
+        params = {"split": split, "offset": offset, "limit": limit}
+        return self._json("GET", f"/datasets/{_part(name)}/rows", params=params)
+
+    def compare_datasets(self, first: str, second: str) -> Json:
+        """Return what the second version has and the first has not, and the other way round."""
+        return self._json("GET", "/datasets/diff", params={"a": first, "b": second}, timeout=SLOW_READ_SECONDS)
+
+    def tag_dataset(self, name: str, tag: str) -> Json:
+        """Give a version a name that people remember."""
+        return self._json("POST", f"/datasets/{_part(name)}/tags", json={"tag": tag})
+
+    def relabel(self, name: str, changes: Sequence[Json], note: str) -> Json:
+        """Make a new version with other labels."""
+        body = {"changes": list(changes), "note": note}
+        return self._json("POST", f"/datasets/{_part(name)}/labels", json=body, timeout=SLOW_READ_SECONDS)
+
+    # -- one request
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        answer = self._ask(method, path, **options)
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise ApiError(answer.status_code, "bad_answer", f"{path} did not answer with JSON") from error
+        return body if isinstance(body, dict) else {"items": body}
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ApiUnreachableError(str(error) or type(error).__name__) from error
+        if answer.is_success:
+            return answer
+        raise _refusal(answer)
+
+
+def _refusal(answer: httpx.Response) -> ApiError:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or "message" not in body:
+        return ApiError(answer.status_code, f"http_{answer.status_code}", f"HTTP {answer.status_code}")
+    details = body.get("details")
+    return ApiError(
+        answer.status_code,
+        str(body.get("error", "")),
+        str(body["message"]),
+        str(body.get("remedy") or ""),
+        details if isinstance(details, dict) else None,
+    )
+
+
+def _listed(body: Json, *names: str) -> list[Json]:
+    for name in (*names, "items"):
+        if isinstance(body.get(name), list):
+            return list(body[name])
+    return []
+
+
+def _part(text: str) -> str:
+    """One segment of a path, whatever a person typed."""
+    return quote(text.strip(), safe="") or "-"

@@ -1,0 +1,125 @@
+"""How values look: numbers with units, local times, and text from elsewhere that must stay text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+NOTHING = "–"
+LONGEST_TEXT = 300
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=@])")
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def plain(text: Any, limit: int = LONGEST_TEXT) -> str:
+    """Return text for places where Streamlit reads Markdown (labels, messages): every sign of it is escaped."""
+    return _MARKDOWN.sub(r"\\\1", raw(text, limit)).replace("\n", " ")
+
+
+def raw(text: Any, limit: int = LONGEST_TEXT) -> str:
+    """Return text for places without Markdown: no control or direction-changing characters, not endless."""
+    shown = "".join(character for character in str(text)[: limit + 1] if _is_harmless(character))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Return a number with so many significant digits, thousands separated."""
+    if not _is_number(value):
+        return NOTHING
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
+        return f"{int(value):,}"
+    return f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+
+
+def percent(value: Any) -> str:
+    """Return a share (0-1) as per cent."""
+    return f"{100 * value:.1f} %" if _is_number(value) else NOTHING
+
+
+def rate(value: Any) -> str:
+    """Return a small number such as a learning rate."""
+    return f"{value:.3g}" if _is_number(value) else NOTHING
+
+
+def size(value: Any) -> str:
+    """Return bytes in the unit that people read."""
+    if not _is_number(value):
+        return NOTHING
+    amount = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:,.3g} TB"
+
+
+def duration(seconds: Any) -> str:
+    """Return seconds as `3.2 s`, `4 min 05 s` or `2 h 10 min`."""
+    if not _is_number(seconds) or seconds < 0:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def moment(value: Any) -> datetime | None:
+    """Return an ISO 8601 text as an aware moment."""
+    try:
+        parsed = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def local_time(value: Any, zone: str | None) -> str:
+    """Return an ISO 8601 moment in a time zone such as Asia/Taipei."""
+    at = moment(value)
+    return at.astimezone(_zone(zone)).strftime("%Y-%m-%d %H:%M:%S") if at else NOTHING
+
+
+def utc_time(value: Any) -> str:
+    """Return an ISO 8601 moment in UTC, with its unit."""
+    at = moment(value)
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if at else NOTHING
+
+
+def save_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return CSV (UTF-8 with mark, for spreadsheets) in which no cell is taken for a formula."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow([_without_formula(column) for column in columns])
+    for row in rows:
+        writer.writerow([_without_formula(cell) for cell in row])
+    return b"\xef\xbb\xbf" + buffer.getvalue().encode()
+
+
+def _without_formula(cell: Any) -> Any:
+    if isinstance(cell, str) and cell.lstrip(" ").startswith(_STARTS_FORMULA):
+        return "'" + cell
+    return "" if cell is None else cell
+
+
+def _is_harmless(character: str) -> bool:
+    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")

@@ -1,0 +1,196 @@
+"""The form: one widget for every field of the configuration, in step with the draft in the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from finetune30.ui import display
+from finetune30.ui.fields import COMMON, Field, get_value, put_value
+from finetune30.ui.session import language, t, t_or
+
+Json = dict[str, Any]
+
+#: Key that marks "left empty" in choices, so that it can be told from a choice called None.
+EMPTY = "\0empty"
+MODULE_CHOICES = ("auto", "all-linear", "q_lin", "v_lin", "query", "value", "key", "q_proj", "v_proj")
+WHOLE_CHOICES = ("auto", "all-linear")
+MODEL_OF_DEFAULT_MODULES = "distilbert-base-uncased"
+
+
+def load_draft() -> Json | None:
+    """Return the configuration being written, None before a first one was chosen."""
+    draft: Json | None = st.session_state.get("draft")
+    return draft
+
+
+def replace_draft(tree: Json) -> None:
+    """Take over a whole configuration; every widget starts anew from it."""
+    st.session_state.draft = tree
+    st.session_state.draft_generation = st.session_state.get("draft_generation", 0) + 1
+
+
+def show_fields(fields: Iterable[Field], faults: Mapping[str, list[str]], *, columns: int = 3) -> None:
+    """Show the widgets of some fields, with their faults beneath them."""
+    shown = list(fields)
+    for start in range(0, len(shown), columns):
+        for place, field in zip(st.columns(columns), shown[start : start + columns], strict=False):
+            with place:
+                _show_field(field)
+                for fault in faults.get(field.key, ()):
+                    st.error(display.plain(fault), icon=":material/error:")
+
+
+def show_folded(fields: Mapping[str, Field], faults: Mapping[str, list[str]], hidden: Iterable[str] = ()) -> None:
+    """Show every further field, folded by section; a section with a fault is open."""
+    left = [field for key, field in fields.items() if key not in COMMON and key not in set(hidden)]
+    for section in dict.fromkeys(field.section for field in left):
+        members = [field for field in left if field.section == section]
+        has_fault = any(field.key in faults for field in members)
+        label = t_or(f"section.{section or 'top'}", display.plain(section))
+        with st.expander(label, expanded=has_fault):
+            show_fields(members, faults)
+
+
+def field_label(key: str) -> str:
+    """Return what a field is called, with its key."""
+    return t_or(f"field.{key}", display.plain(key))
+
+
+def _show_field(field: Field) -> None:
+    draft = load_draft() or {}
+    value = get_value(draft, field.key)
+    key = f"field-{st.session_state.get('draft_generation', 0)}-{field.key}"
+    label = field_label(field.key)
+    common: Json = {"key": key, "help": _help(field), "on_change": _take, "args": (field, key)}
+    if choices := _choices(field):
+        options = [*choices] if value in choices or value is None else [*choices, value]
+        st.selectbox(label, options, index=_position(options, value), format_func=_choice_label, **common)
+    elif field.kinds == {"boolean"}:
+        st.toggle(label, value=bool(value), **common)
+    elif "array" in field.kinds:
+        _show_list(field, label, value, common)
+    elif "integer" in field.kinds or "number" in field.kinds:
+        _show_number(field, label, value, common)
+    else:
+        st.text_input(label, value="" if value is None else str(value), placeholder=_placeholder(field), **common)
+
+
+def _show_list(field: Field, label: str, value: Any, common: Json) -> None:
+    present = [value] if isinstance(value, str) else [str(item) for item in value or ()]
+    offered = MODULE_CHOICES if field.key == "lora.target_modules" else field.item_choices
+    options = list(dict.fromkeys([*offered, *present]))
+    free = not field.item_choices
+    st.multiselect(
+        label, options, default=present, accept_new_options=free, placeholder=_placeholder(field) or "", **common
+    )
+
+
+def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
+    whole = "integer" in field.kinds
+    convert = int if whole else float
+    st.number_input(
+        label,
+        min_value=None if field.minimum is None else convert(field.minimum),
+        max_value=None if field.maximum is None else convert(field.maximum),
+        value=None if value is None else convert(value),
+        step=1 if whole else _step(value),
+        format="%d" if whole else "%g",
+        placeholder=_placeholder(field),
+        **common,
+    )
+
+
+def _take(field: Field, key: str) -> None:
+    """Put what a person entered into the draft."""
+    draft = load_draft()
+    if draft is None:
+        return
+    value = _entered(field, st.session_state[key])
+    put_value(draft, field.key, value)
+    if field.key == "model.name":
+        _adapt_to_model(draft)
+
+
+def _entered(field: Field, value: Any) -> Any:
+    if isinstance(value, str) and value == EMPTY:
+        return None
+    if isinstance(value, str) and not value.strip() and field.nullable:
+        return None
+    if isinstance(value, list):
+        return _entered_list(field, value)
+    return value
+
+
+def _entered_list(field: Field, value: list[str]) -> Any:
+    if not value and field.nullable:
+        return None
+    if field.key == "lora.target_modules" and value[-1:] and value[-1] in WHOLE_CHOICES:
+        return value[-1]
+    if field.item_kind == "integer":
+        return [int(item) if item.strip().isdecimal() else item for item in value]
+    return [item for item in value if item not in WHOLE_CHOICES]
+
+
+def _adapt_to_model(draft: Json) -> None:
+    """Module names of one model mean nothing in another, nor does its revision."""
+    default = get_value(draft, "model.name") == MODEL_OF_DEFAULT_MODULES
+    put_value(draft, "lora.target_modules", ["q_lin", "v_lin"] if default else "auto")
+    put_value(draft, "model.revision", None)
+    put_value(draft, "model.offline_fallback", None)
+    replace_draft(draft)
+
+
+def _choices(field: Field) -> list[Any]:
+    if "array" in field.kinds:
+        return []
+    nothing = [EMPTY] if field.nullable else []
+    if field.choices and "boolean" in field.kinds:
+        return [*nothing, True, False, *field.choices]
+    if field.choices:
+        return [*nothing, *field.choices]
+    if field.kinds == {"boolean", "null"}:
+        return [EMPTY, True, False]
+    return []
+
+
+def _position(options: list[Any], value: Any) -> int:
+    wanted = EMPTY if value is None else value
+    return next((n for n, option in enumerate(options) if option is wanted or option == wanted), 0)
+
+
+def _choice_label(choice: Any) -> str:
+    if isinstance(choice, bool):
+        return t("form.yes") if choice else t("form.no")
+    return t("form.automatic") if choice == EMPTY else str(choice)
+
+
+def _placeholder(field: Field) -> str | None:
+    return t("form.automatic") if field.nullable else None
+
+
+def _step(value: Any) -> float:
+    """A step of the value's own magnitude, so that the arrows of a learning rate do something sensible."""
+    if not value:
+        return 0.01
+    exponent = int(f"{abs(float(value)):e}".partition("e")[2])
+    return float(f"1e{exponent}") if exponent < 0 else 0.1
+
+
+def _help(field: Field) -> str:
+    text = field.description if language() == "en" else t_or(f"help.{field.key}", field.description)
+    facts = [display.plain(text, 600), f"`{field.key}`"]
+    low, high = field.minimum, field.maximum
+    if low is not None or high is not None:
+        facts.append(t("form.bounds", low=_bound(low), high=_bound(high)))
+    if field.allowed:
+        facts.append(display.plain(field.allowed))
+    if field.default is not None and not isinstance(field.default, dict | list):
+        facts.append(t("form.default", value=display.plain(_choice_label(field.default))))
+    return "  \n".join(facts)
+
+
+def _bound(value: float | None) -> str:
+    return "∞" if value is None else f"{value:.6g}"

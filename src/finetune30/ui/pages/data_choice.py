@@ -1,0 +1,165 @@
+"""Part of Submit: where the rows come from, and a look at them before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from finetune30.ui import charts, display, form
+from finetune30.ui.fields import get_value, put_value
+from finetune30.ui.findings import show_findings
+from finetune30.ui.session import ask, client, t
+
+Json = dict[str, Any]
+
+SOURCES = ("starter", "starter-zh", "hub", "upload", "version")
+FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet"]
+COLUMN_KEYS = ("text_column", "text_pair_column", "label_column")
+LARGEST_UPLOAD_MB = 200
+
+
+def show() -> None:
+    """Show the choice and the preview."""
+    st.subheader(t("data_choice.title"))
+    draft = form.load_draft() or {}
+    present = _source_of(str(get_value(draft, "data.dataset_name")))
+    source = st.segmented_control(
+        t("data_choice.source"),
+        SOURCES,
+        default=present,
+        required=True,
+        format_func=lambda name: t(f"data_choice.{name}"),
+        key=f"data-source-{st.session_state.get('draft_generation', 0)}",
+    )
+    if source in ("starter", "starter-zh") and source != present:
+        choose(str(source))
+    elif source == "hub":
+        _choose_hub(draft)
+    elif source == "upload":
+        _choose_upload()
+    elif source == "version":
+        _choose_version(draft)
+    st.caption(t("data_choice.chosen", name=display.plain(get_value(form.load_draft() or {}, "data.dataset_name"))))
+    if st.button(t("data_choice.preview"), icon=":material/visibility:"):
+        st.session_state.preview = ask(lambda: client().preview(form.load_draft() or {}))
+    if st.session_state.get("preview"):
+        _show_preview(st.session_state.preview)
+
+
+def choose(name: str) -> None:
+    """Train on another data set: what described the one before is forgotten."""
+    draft = form.load_draft() or {}
+    put_value(draft, "data.dataset_name", name)
+    for key in ("dataset_config", "revision", "train_split", "eval_split", "eval_file", "offline_fallback"):
+        put_value(draft, f"data.{key}", None)
+    for key in COLUMN_KEYS:
+        put_value(draft, f"data.{key}", None)
+    form.replace_draft(draft)
+    st.session_state.pop("preview", None)
+    st.rerun()
+
+
+def _source_of(name: str) -> str:
+    if name in ("starter", "starter-zh"):
+        return name
+    if name.startswith("version:"):
+        return "version"
+    return "upload" if name == st.session_state.get("uploaded_name") else "hub"
+
+
+def _choose_hub(draft: Json) -> None:
+    name = str(get_value(draft, "data.dataset_name"))
+    with st.form("hub", border=False):
+        wanted = st.text_input(
+            t("data_choice.hub_name"),
+            name if _source_of(name) == "hub" else "",
+            help=t("data_choice.hub_help"),
+            max_chars=1000,
+        )
+        if st.form_submit_button(t("data_choice.use")) and wanted.strip() and wanted.strip() != name:
+            choose(wanted.strip())
+
+
+def _choose_upload() -> None:
+    file = st.file_uploader(
+        t("data_choice.file"), type=FILE_TYPES, help=t("data_choice.file_help"), max_upload_size=LARGEST_UPLOAD_MB
+    )
+    if file is None or file.file_id == st.session_state.get("upload_taken"):
+        return
+    stored = ask(lambda: client().upload(file.name, file.getvalue()))
+    st.session_state.upload_taken = file.file_id
+    if stored is not None:
+        st.session_state.uploaded_name = stored["dataset_name"]
+        choose(stored["dataset_name"])
+
+
+def _choose_version(draft: Json) -> None:
+    versions = ask(lambda: client().load_versions())
+    if versions is None:
+        return
+    if not versions:
+        st.info(t("data_choice.no_versions"))
+        return
+    names = {f"version:{version['digest']}": version for version in versions}
+    present = str(get_value(draft, "data.dataset_name"))
+    chosen = st.selectbox(
+        t("data_choice.version_name"),
+        list(names),
+        index=list(names).index(present) if present in names else None,
+        format_func=lambda name: describe_version(names[name]),
+        placeholder=t("data_choice.version_name"),
+    )
+    if chosen and chosen != present:
+        choose(chosen)
+
+
+def describe_version(version: Json) -> str:
+    """Return one line about a dataset version."""
+    rows = version.get("rows") or {}
+    counts = " + ".join(display.number(count) for count in rows.values()) if isinstance(rows, dict) else str(rows)
+    source = version.get("source") or {}
+    tags = ", ".join(version.get("tags") or ())
+    parts = [str(version["digest"])[:12], tags, str(source.get("name", "")), counts]
+    return display.raw(" · ".join(part for part in parts if part), 120)
+
+
+def _show_preview(preview: Json) -> None:
+    with st.container(border=True):
+        columns = preview.get("columns") or {}
+        _show_columns(columns)
+        rows = preview.get("rows") or []
+        st.caption(t("data_choice.first_rows", count=len(rows)))
+        st.dataframe(pd.DataFrame(rows), hide_index=True, height=260)
+        if preview.get("label_counts"):
+            charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
+        show_findings(preview.get("report") or {})
+
+
+def _show_columns(columns: Json) -> None:
+    available = [str(name) for name in columns.get("available") or ()]
+    if not available:
+        return
+    draft = form.load_draft() or {}
+    places = st.columns(3)
+    chosen = {}
+    for place, key in zip(places, COLUMN_KEYS, strict=True):
+        guessed = columns.get(key.removesuffix("_column"))
+        options = [form.EMPTY, *available]
+        chosen[key] = place.selectbox(
+            form.field_label(f"data.{key}"),
+            options,
+            index=options.index(guessed) if guessed in options else 0,
+            format_func=lambda name: t("form.automatic") if name == form.EMPTY else display.raw(name),
+            key=f"column-{key}-{st.session_state.get('draft_generation', 0)}",
+        )
+    guesses = {key: columns.get(key.removesuffix("_column")) for key in COLUMN_KEYS}
+    wanted = {key: None if name == form.EMPTY else name for key, name in chosen.items()}
+    if wanted == guesses:
+        return
+    if st.button(t("data_choice.use_columns"), icon=":material/check:"):
+        for key, name in wanted.items():
+            put_value(draft, f"data.{key}", name)
+        st.session_state.preview = ask(lambda: client().preview(draft))
+        st.rerun()

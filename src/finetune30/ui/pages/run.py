@@ -1,0 +1,228 @@
+"""One run: settings, results, curves, data, files, and what can be done with it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from finetune30.ui import charts, display, form
+from finetune30.ui.confirmation import confirmed_button
+from finetune30.ui.findings import show_findings, show_ledger
+from finetune30.ui.run_header import show_error_card, show_state, show_times
+from finetune30.ui.session import ask, client, t
+
+Json = dict[str, Any]
+
+PARTS = ("results", "curves", "config", "data", "files", "log")
+LOG_LINES = 1000
+#: Files up to this size are fetched when the person asks for them.
+LARGEST_DOWNLOAD_BYTES = 500_000_000
+FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
+PLAIN_NUMBER = (int, float)
+
+
+def show() -> None:
+    """Show the page."""
+    st.title(t("run.title"))
+    run_id = st.query_params.get("run", "")
+    if not run_id:
+        st.info(t("run.empty"), icon=":material/lab_profile:")
+        st.page_link(st.session_state.pages["experiments"], label=t("navigation.experiments"))
+        return
+    run = ask(lambda: client().load_experiment(run_id))
+    if run is None:
+        return
+    show_state(run)
+    show_error_card(run.get("error"), final=run["status"] in FINAL)
+    _show_actions(run)
+    show_times(run)
+    part = st.segmented_control(
+        t("run.part"),
+        PARTS,
+        default=PARTS[0],
+        required=True,
+        format_func=lambda name: t(f"run.part_{name}"),
+        key="run_part",
+        label_visibility="collapsed",
+    )
+    shows = {
+        "results": _show_results,
+        "curves": _show_curves,
+        "config": _show_config,
+        "data": _show_data,
+        "files": _show_files,
+        "log": _show_log,
+    }
+    shows[str(part or PARTS[0])](run)
+
+
+def _show_actions(run: Json) -> None:
+    pages, run_id = st.session_state.pages, str(run["id"])
+    with st.container(horizontal=True):
+        st.page_link(
+            pages["follow"], label=t("navigation.follow"), icon=":material/monitoring:", query_params={"task": run_id}
+        )
+        if run["status"] == "SUCCEEDED":
+            st.page_link(
+                pages["try"], label=t("navigation.try"), icon=":material/chat:", query_params={"run": run_id}
+            )
+        if st.button(t("run.clone"), icon=":material/content_copy:", help=t("run.clone_help")):
+            _clone(run)
+        if run["status"] in FINAL:
+            confirmed_button(
+                t("run.delete"),
+                t("run.delete_question", name=display.plain(run["name"], 80)),
+                lambda: client().delete_experiment(run_id),
+                key=f"delete-{run_id}",
+                icon=":material/delete:",
+                after=lambda: st.switch_page(pages["experiments"]),
+            )
+
+
+def _clone(run: Json) -> None:
+    """Begin a submission with this run's configuration."""
+    base = ask(lambda: client().load_preset("default"))
+    if base is None:
+        return
+    form.replace_draft(copy.deepcopy(run["config"]))
+    st.session_state.draft_preset, st.session_state.draft_base = "default", base
+    st.session_state.pop("submitted", None)
+    st.switch_page(st.session_state.pages["submit"])
+
+
+def _show_results(run: Json) -> None:
+    metrics = run.get("metrics") or {}
+    if not metrics:
+        st.info(t("run.no_results"), icon=":material/hourglass_empty:")
+        return
+    facts = (
+        ("accuracy", display.percent(metrics.get("eval_accuracy"))),
+        ("f1", display.percent(metrics.get("eval_f1"))),
+        ("loss", display.number(metrics.get("eval_loss"))),
+        ("runtime", display.duration(metrics.get("train_runtime"))),
+        ("speed", t("unit.samples_per_second", value=display.number(metrics.get("train_samples_per_second"), 3))),
+        ("memory", display.size(metrics.get("peak_memory_bytes"))),
+    )
+    for place, (name, value) in zip(st.columns(6), facts, strict=True):
+        place.metric(t(f"run.{name}"), value, border=True)
+    left, right = st.columns(2)
+    with left:
+        if matrix := metrics.get("eval_confusion_matrix"):
+            charts.confusion(matrix, metrics.get("labels") or [], title=t("run.confusion"), key="run-confusion")
+    with right:
+        shown = [
+            {t("run.metric"): name, t("run.value"): display.number(value)}
+            for name, value in metrics.items()
+            if isinstance(value, PLAIN_NUMBER) and not isinstance(value, bool)
+        ]
+        st.dataframe(pd.DataFrame(shown), hide_index=True, height=320)
+    _show_lineage(run)
+
+
+def _show_lineage(run: Json) -> None:
+    """Data version -> run -> model."""
+    st.markdown(f"**{t('run.lineage')}**")
+    digest = run.get("dataset_digest")
+    steps = (
+        (t("run.lineage_data"), f"{run.get('dataset_name') or display.NOTHING} · {(digest or display.NOTHING)[:16]}"),
+        (t("run.lineage_run"), f"{run['folder']} · {run['id'][:8]}"),
+        (
+            t("run.lineage_model"),
+            f"{run.get('model_name') or display.NOTHING} · {(run.get('manifest_sha256') or display.NOTHING)[:16]}",
+        ),
+    )
+    for place, (name, value) in zip(st.columns(3), steps, strict=True):
+        with place.container(border=True):
+            st.caption(name)
+            st.text(display.raw(value, 120))
+
+
+def _show_curves(run: Json) -> None:
+    answer = ask(lambda: client().load_history(run["id"]))
+    records = (answer or {}).get("records", [])
+    if not records:
+        st.info(t("follow.no_curves"))
+        return
+    axis = st.segmented_control(
+        t("run.axis"), charts.AXES, default="step", required=True, format_func=lambda name: t(f"axis.{name}")
+    )
+    trained = [record for record in records if record.get("type") == "train"]
+    evaluated = [record for record in records if record.get("type") == "eval"]
+    measured = dict.fromkeys(
+        name for record in evaluated for name, value in record.items() if isinstance(value, PLAIN_NUMBER)
+    )
+    names = [(trained, "loss", False), (trained, "learning_rate", False), (trained, "grad_norm", False)]
+    names += [(evaluated, name, True) for name in measured if name.startswith("eval_") and "second" not in name]
+    places = st.columns(2)
+    for number, (source, name, marks) in enumerate(names):
+        with places[number % 2]:
+            charts.curve(source, name, title=name, axis=str(axis), key=f"run-curve-{name}", marks=marks)
+
+
+def _show_config(run: Json) -> None:
+    text = ask(lambda: client().load_config_text(run["id"]))
+    if text is None:
+        return
+    st.download_button(
+        t("submit.yaml_download"), text.encode(), "config.yaml", "application/yaml", icon=":material/download:"
+    )
+    st.code(text, language="yaml")
+
+
+def _show_data(run: Json) -> None:
+    report = ask(lambda: client().load_report(run["id"]))
+    if report is None:
+        return
+    counts = {"train": report.get("label_counts") or {}}
+    counts["evaluation"] = (report.get("evaluation") or {}).get("label_counts") or {}
+    facts = (
+        ("rows", display.number(report.get("total_samples"))),
+        ("imbalance", display.number(report.get("imbalance_ratio"))),
+        ("balanced", {True: t("form.yes"), False: t("form.no")}.get(report.get("is_balanced"), display.NOTHING)),
+    )
+    for place, (name, value) in zip(st.columns(3), facts, strict=True):
+        place.metric(t(f"run.data_{name}"), value, border=True)
+    charts.bars(counts, title=t("data_choice.labels"), key="run-labels")
+    show_findings(report)
+    show_ledger(report.get("ledger") or {})
+    with st.expander(t("run.report_whole")):
+        st.json(report, expanded=1)
+
+
+def _show_files(run: Json) -> None:
+    if run["status"] != "SUCCEEDED":
+        st.info(t("run.no_files"), icon=":material/folder_off:")
+        return
+    files = ask(lambda: client().load_artifacts(run["id"]))
+    if not files:
+        return
+    frame = pd.DataFrame(
+        {
+            t("run.file"): [display.raw(file["name"]) for file in files],
+            t("run.size"): [display.size(file["size"]) for file in files],
+            "sha256": [str(file.get("sha256", ""))[:16] for file in files],
+        }
+    )
+    st.dataframe(frame, hide_index=True)
+    small = [file["name"] for file in files if file["size"] <= LARGEST_DOWNLOAD_BYTES]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox(t("run.file_choose"), small, format_func=display.raw, width=480)
+        api = client()
+        if name:
+            st.download_button(
+                t("run.file_download"),
+                lambda: api.load_artifact(run["id"], name),
+                file_name=name.rpartition("/")[2],
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _show_log(run: Json) -> None:
+    lines = ask(lambda: client().load_log(run["id"], LOG_LINES))
+    if lines is not None:
+        shown = "\n".join(display.raw(line, 2000) for line in lines)
+        st.code(shown or t("follow.log_empty"), language=None, height=520)

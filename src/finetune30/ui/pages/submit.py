@@ -1,0 +1,236 @@
+"""Submit: presets, data, form, YAML, what to expect, and the button."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from typing import Any
+
+import streamlit as st
+import yaml
+
+from finetune30.ui import display, form
+from finetune30.ui.client import ApiError
+from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, difference, get_value, load_fields
+from finetune30.ui.pages import data_choice
+from finetune30.ui.session import ask, client, show_error, t
+
+Json = dict[str, Any]
+
+DEFAULT_PRESET = "default"
+#: Keys with one meaning here: the services decide where results lie.
+DECIDED_BY_SERVICES = ("training.output_dir",)
+
+
+def show() -> None:
+    """Show the page."""
+    st.title(t("submit.title"))
+    _show_submitted()
+    start = _load_start()
+    if start is None:
+        return
+    fields, presets = start
+    if form.load_draft() is None and not _take_preset(DEFAULT_PRESET):
+        return
+    _choose_preset(presets)
+    st.caption(t("submit.intro"))
+    data_choice.show()
+    faults = _check()
+    _show_form(fields, faults)
+    _show_yaml()
+    _show_estimate(bool(faults))
+    _show_button(faults)
+
+
+def _load_start() -> tuple[dict[str, Field], dict[str, Json]] | None:
+    """Fields and presets, asked for once a session."""
+    if "submit_start" not in st.session_state:
+        loaded = ask(lambda: (client().load_schema(), client().load_presets()))
+        if loaded is None:
+            return None
+        schema, presets = loaded
+        st.session_state.submit_start = (load_fields(schema), {preset["name"]: preset for preset in presets})
+    start: tuple[dict[str, Field], dict[str, Json]] = st.session_state.submit_start
+    return start
+
+
+def _choose_preset(presets: dict[str, Json]) -> None:
+    names = list(presets)
+    present = st.session_state.draft_preset
+    st.selectbox(
+        t("submit.preset"),
+        names,
+        index=names.index(present) if present in names else 0,
+        format_func=lambda name: f"{name} · {display.raw(presets[name].get('summary', ''), 90)}",
+        help=t("submit.preset_help"),
+        key=f"preset-{st.session_state.draft_generation}",
+        on_change=lambda: _take_preset(st.session_state[f"preset-{st.session_state.draft_generation}"]),
+    )
+
+
+def _take_preset(name: str) -> bool:
+    """Begin anew from a preset; tell whether it could be read."""
+    tree = ask(lambda: client().load_preset(name))
+    if tree is None:
+        return False
+    form.replace_draft(copy.deepcopy(tree))
+    st.session_state.draft_preset, st.session_state.draft_base = name, tree
+    st.session_state.pop("preview", None)
+    return True
+
+
+def build_request() -> Json:
+    """Return what is sent: the preset and what differs from it, so that chosen keys are told apart from defaults."""
+    changed = difference(form.load_draft() or {}, st.session_state.draft_base)
+    for key in DECIDED_BY_SERVICES:
+        section, _, name = key.partition(".")
+        changed.get(section, {}).pop(name, None)
+    return {"preset": st.session_state.draft_preset, "config": changed}
+
+
+def _check() -> dict[str, list[str]]:
+    """Validate the draft at the API; return key -> faults. Asked only when the draft changed."""
+    draft = form.load_draft()
+    known: tuple[Json, dict[str, list[str]]] | None = st.session_state.get("draft_check")
+    if known is not None and known[0] == draft:
+        return known[1]
+    faults: dict[str, list[str]] = {}
+    try:
+        client().check_config(build_request())
+    except ApiError as error:
+        if not error.faults:
+            show_error(error)
+        faults = sort_faults(error)
+    st.session_state.draft_check = (copy.deepcopy(draft), faults)
+    return faults
+
+
+def sort_faults(error: ApiError) -> dict[str, list[str]]:
+    """Return key -> what is wrong there, with the hint."""
+    faults: dict[str, list[str]] = {}
+    for fault in error.faults:
+        text = "; ".join(str(fault[part]) for part in ("problem", "hint") if fault.get(part))
+        faults.setdefault(str(fault.get("key") or ""), []).append(text)
+    return faults
+
+
+def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
+    elsewhere = {key: texts for key, texts in faults.items() if key not in fields}
+    for key, texts in elsewhere.items():
+        for text in texts:
+            st.error(display.plain(f"{key}: {text}" if key else text, 1000), icon=":material/error:")
+    st.subheader(t("submit.common"))
+    form.show_fields([fields[key] for key in COMMON if key in fields], faults)
+    st.subheader(t("submit.more"))
+    form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *DECIDED_BY_SERVICES))
+
+
+def _show_yaml() -> None:
+    text = dump_yaml(form.load_draft() or {})
+    with st.expander(t("submit.yaml"), icon=":material/code:"):
+        st.caption(t("submit.yaml_help"))
+        # The widget's name changes with the draft, so that it shows what the form says.
+        edited = st.text_area(t("submit.yaml"), text, height=320, key=f"yaml-{hash(text)}", label_visibility="collapsed")
+        with st.container(horizontal=True):
+            if st.button(t("submit.yaml_take"), icon=":material/check:"):
+                _take_yaml(edited)
+            st.download_button(
+                t("submit.yaml_download"),
+                text.encode(),
+                file_name="config.yaml",
+                mime="application/yaml",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+        uploaded = st.file_uploader(t("submit.yaml_upload"), type=["yaml", "yml"], max_upload_size=1, key="yaml_upload")
+        if uploaded is not None and uploaded.file_id != st.session_state.get("yaml_taken"):
+            st.session_state.yaml_taken = uploaded.file_id
+            _take_yaml(uploaded.getvalue().decode("utf-8", errors="replace"))
+        for text in st.session_state.pop("yaml_notes", []):
+            st.info(display.plain(text, 500))
+
+
+def dump_yaml(tree: Json) -> str:
+    """Return a configuration as YAML in its own order."""
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=4096)
+
+
+def _take_yaml(text: str) -> None:
+    checked = ask(lambda: client().check_config({"yaml": text}))
+    if checked is None:
+        return
+    if st.session_state.draft_preset != DEFAULT_PRESET and not _take_preset(DEFAULT_PRESET):
+        return
+    form.replace_draft(checked["config"])
+    st.session_state.yaml_notes = checked.get("notes", [])
+    st.rerun()
+
+
+def _show_estimate(has_faults: bool) -> None:
+    st.subheader(t("submit.estimate"))
+    if has_faults:
+        st.caption(t("submit.estimate_after_faults"))
+        return
+    draft = form.load_draft() or {}
+    known = st.session_state.get("draft_estimate")
+    if known is None or known[0] != draft:
+        known = (copy.deepcopy(draft), ask(lambda: client().estimate(draft)))
+        st.session_state.draft_estimate = known
+    expected = known[1]
+    if expected is None:
+        return
+    runs = expected.get("based_on_runs") or 0
+    facts = (
+        ("steps", display.number(expected.get("steps")), None),
+        ("parameters", display.number(expected.get("trainable_parameters")), None),
+        ("memory", display.size(expected.get("memory_bytes")), t("submit.estimate_past", runs=runs)),
+        ("time", display.duration(expected.get("seconds")), t("submit.estimate_past", runs=runs)),
+    )
+    for place, (name, value, help_text) in zip(st.columns(4), facts, strict=True):
+        place.metric(t(f"submit.estimate_{name}"), value, help=help_text, border=True)
+
+
+def _show_button(faults: dict[str, list[str]]) -> None:
+    draft = form.load_draft() or {}
+    pressed = st.button(
+        t("submit.button"), type="primary", icon=":material/rocket_launch:", disabled=bool(faults), key="submit_button"
+    )
+    if faults:
+        st.caption(t("submit.faults_first", count=sum(map(len, faults.values()))))
+    if not pressed:
+        return
+    body = build_request()
+    key = _idempotency_key(body)
+    answer = ask(lambda: client().submit(body, key))
+    if answer is not None:
+        st.session_state.pop("submit_key", None)
+        st.session_state.submitted = {"name": get_value(draft, "experiment_name"), **answer}
+        st.rerun()
+
+
+def _idempotency_key(body: Json) -> str:
+    """The same key while the same body was not accepted, so that pressing again after a lost answer makes one run."""
+    held = st.session_state.get("submit_key")
+    if held is None or held[0] != body:
+        held = (copy.deepcopy(body), uuid.uuid4().hex)
+        st.session_state.submit_key = held
+    return str(held[1])
+
+
+def _show_submitted() -> None:
+    answer = st.session_state.get("submitted")
+    if answer is None:
+        return
+    with st.container(border=True):
+        st.success(t("submit.done", name=display.plain(answer["name"])), icon=":material/check_circle:")
+        st.code(str(answer["task_id"]), language=None)
+        if answer.get("queue_position"):
+            st.caption(t("submit.position", position=answer["queue_position"]))
+        for note in answer.get("notes") or ():
+            st.info(display.plain(note, 500))
+        st.page_link(
+            st.session_state.pages["follow"],
+            label=t("action.follow"),
+            icon=":material/monitoring:",
+            query_params={"task": str(answer["task_id"])},
+        )

@@ -1,0 +1,155 @@
+"""Try: questions to the models of one or two finished runs."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from finetune30.ui import display
+from finetune30.ui.session import ask, client, t
+
+Json = dict[str, Any]
+
+MOST_RUNS = 2
+OFFERED = 200
+MOST_ROWS = 20_000
+LONGEST_TEXT = 20_000
+TEXT_NAMES = ("text", "sentence", "content", "review")
+
+
+def show() -> None:
+    """Show the page."""
+    st.title(t("try.title"))
+    found = ask(lambda: client().find_experiments(status=["SUCCEEDED"], limit=OFFERED))
+    if found is None:
+        return
+    runs = {run["id"]: run for run in found[0]}
+    if not runs:
+        st.info(t("try.empty"), icon=":material/chat:")
+        st.page_link(st.session_state.pages["submit"], label=t("action.submit_first"), icon=":material/rocket_launch:")
+        return
+    chosen = _choose_runs(runs)
+    text = st.text_area(t("try.text"), key="try_text", max_chars=LONGEST_TEXT, placeholder=t("try.text_hint"))
+    pair = None
+    if st.toggle(t("try.with_pair"), key="try_with_pair", help=t("try.pair_help")):
+        pair = st.text_area(t("try.pair"), key="try_pair", max_chars=LONGEST_TEXT)
+    if st.button(t("try.ask"), type="primary", icon=":material/send:", disabled=not chosen or not text.strip()):
+        with st.spinner(t("try.loading")):
+            st.session_state.try_answers = {
+                run_id: ask(lambda run_id=run_id: list(client().predict(run_id, [text], [pair] if pair else None)))  # type: ignore[misc]
+                for run_id in chosen
+            }
+    _show_answers(st.session_state.get("try_answers") or {}, runs)
+    _show_batch(chosen, runs)
+
+
+def _choose_runs(runs: dict[str, Json]) -> list[str]:
+    address = st.query_params.get("run", "")
+    if "try_runs" not in st.session_state:
+        st.session_state.try_runs = [address] if address in runs else [next(iter(runs))]
+    chosen: list[str] = st.multiselect(
+        t("try.runs"),
+        list(runs),
+        format_func=lambda run_id: _describe(runs[run_id]),
+        max_selections=MOST_RUNS,
+        key="try_runs",
+        placeholder=t("try.runs"),
+    )
+    return chosen
+
+
+def _describe(run: Json) -> str:
+    return display.raw(f"{run['name']} · {display.percent(run.get('eval_accuracy'))} · {run['id'][:8]}", 100)
+
+
+def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) -> None:
+    known = {run_id: found[0] for run_id, found in answers.items() if found and run_id in runs}
+    if not known:
+        return
+    for place, (run_id, answer) in zip(st.columns(len(known)), known.items(), strict=True):
+        with place.container(border=True):
+            st.caption(display.plain(_describe(runs[run_id])))
+            if "value" in answer:
+                st.metric(t("try.value"), display.number(answer["value"]))
+                continue
+            st.markdown("**" + display.plain(", ".join(answer.get("labels") or ()) or t("try.no_label")) + "**")
+            for label, share in sorted((answer.get("probabilities") or {}).items(), key=lambda item: -item[1]):
+                st.progress(min(1.0, max(0.0, float(share))), f"{display.plain(label, 60)} · {display.percent(share)}")
+
+
+def _show_batch(chosen: list[str], runs: dict[str, Json]) -> None:
+    st.subheader(t("try.batch"))
+    file = st.file_uploader(t("try.batch_file"), type=["csv", "tsv", "jsonl", "txt", "parquet"], max_upload_size=50)
+    if file is None or not chosen:
+        st.caption(t("try.batch_hint"))
+        return
+    frame = _read_file(file.name, file.getvalue())
+    if frame is None:
+        return
+    columns = [str(column) for column in frame.columns]
+    guess = next((n for n, column in enumerate(columns) if column.lower() in TEXT_NAMES), 0)
+    column = st.selectbox(t("field.data.text_column"), columns, index=guess, format_func=display.raw)
+    if len(frame) > MOST_ROWS:
+        st.warning(t("try.batch_cut", most=f"{MOST_ROWS:,}", rows=f"{len(frame):,}"))
+        frame = frame.head(MOST_ROWS)
+    if st.button(t("try.batch_run", rows=f"{len(frame):,}"), icon=":material/play_arrow:"):
+        texts = [str(text) for text in frame[column].fillna("")]
+        st.session_state.try_file = _predict_file(chosen, runs, texts)
+    if st.session_state.get("try_file"):
+        st.download_button(
+            t("try.batch_download"),
+            st.session_state.try_file,
+            "predictions.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _predict_file(chosen: list[str], runs: dict[str, Json], texts: list[str]) -> bytes | None:
+    columns, tables = ["text"], [texts]
+    for run_id in chosen:
+        bar = st.progress(0.0, display.plain(_describe(runs[run_id])))
+        answers = ask(lambda run_id=run_id, bar=bar: _collect(run_id, texts, bar))  # type: ignore[misc]
+        if answers is None:
+            return None
+        name = f"{runs[run_id]['name']} {run_id[:8]}"
+        columns += [f"{name} prediction", f"{name} probability"]
+        tables += [[_label_of(answer) for answer in answers], [_share_of(answer) for answer in answers]]
+    return display.save_csv(columns, zip(*tables, strict=True))
+
+
+def _collect(run_id: str, texts: list[str], bar: Any) -> list[Json]:
+    answers = []
+    for number, answer in enumerate(client().predict(run_id, texts), start=1):
+        answers.append(answer)
+        if number % 64 == 0 or number == len(texts):
+            bar.progress(number / len(texts))
+    return answers
+
+
+def _label_of(answer: Json) -> Any:
+    return answer["value"] if "value" in answer else "|".join(answer.get("labels") or ())
+
+
+def _share_of(answer: Json) -> Any:
+    return max((answer.get("probabilities") or {}).values(), default=None)
+
+
+def _read_file(name: str, content: bytes) -> pd.DataFrame | None:
+    ending = name.lower().rpartition(".")[2]
+    try:
+        if ending == "parquet":
+            return pd.read_parquet(io.BytesIO(content))
+        if ending == "jsonl":
+            return pd.read_json(io.BytesIO(content), lines=True, dtype=False)
+        if ending == "txt":
+            lines = content.decode("utf-8-sig").splitlines()
+            return pd.DataFrame({"text": [line for line in lines if line.strip()]})
+        return pd.read_csv(io.BytesIO(content), sep="\t" if ending == "tsv" else ",", dtype=str, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        st.error(t("try.batch_unreadable", reason=display.plain(error)), icon=":material/error:")
+        return None

@@ -1,0 +1,58 @@
+"""What the top of a run looks like on every page: state, times, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from finetune30.ui import display
+from finetune30.ui.session import local_time, t, t_or
+
+COLORS = {"QUEUED": "gray", "RUNNING": "blue", "SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "orange"}
+ICONS = {
+    "QUEUED": ":material/schedule:",
+    "RUNNING": ":material/play_circle:",
+    "SUCCEEDED": ":material/check_circle:",
+    "FAILED": ":material/error:",
+    "CANCELLED": ":material/cancel:",
+}
+MOMENTS = ("created_at", "started_at", "finished_at")
+
+
+def show_state(run: Mapping[str, Any]) -> None:
+    """Show name, state and id of a run or task."""
+    status = str(run["status"])
+    name = run.get("name") or run.get("experiment_name") or ""
+    st.subheader(display.plain(name, 120), anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(t_or(f"status.{status}", status), color=COLORS.get(status, "gray"), icon=ICONS.get(status))  # type: ignore[arg-type]
+        st.caption(f"`{display.raw(run.get('id') or run.get('task_id') or '', 40)}`")
+
+
+def show_times(run: Mapping[str, Any]) -> None:
+    """Show when a run was made, started and ended: local time, UTC in the help."""
+    for place, name in zip(st.columns(3), MOMENTS, strict=True):
+        value = run.get(name)
+        with place:
+            st.caption(
+                f"{t(f'run.{name}')}: {local_time(value)}", help=t("time.utc", moment=display.utc_time(value))
+            )
+
+
+def show_error_card(error: Mapping[str, Any] | None, *, final: bool) -> None:
+    """Show why a run failed (or its attempt before this one), what to do, and whether a retry may help."""
+    if not error:
+        return
+    cause = str(error.get("cause") or error.get("error") or "unknown")
+    title = t("error.title") if final else t("error.title_before")
+    lines = [f"**{title}** {t_or(f'cause.{cause}', display.plain(cause))}", display.plain(error.get("message"), 2000)]
+    if error.get("remedy"):
+        lines.append(f"**{t('error.remedy')}** {display.plain(error['remedy'], 500)}")
+    place = error.get("details") or {}
+    if place.get("file"):
+        lines.append(t("error.place", place=display.plain(f"{place['file']}:{place.get('line', '')}")))
+    if final and "retry_may_help" in error:
+        lines.append(t("error.retry_helps") if error["retry_may_help"] else t("error.retry_useless"))
+    (st.error if final else st.warning)("\n\n".join(lines), icon=":material/error:")

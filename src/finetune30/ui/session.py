@@ -1,0 +1,94 @@
+"""What a visitor's session holds: language, API key, connection; and how a question to the API is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from finetune30.ui import display
+from finetune30.ui.catalogue import LANGUAGES, has_text, match_language, translate
+from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
+
+DEFAULT_API = "http://127.0.0.1:8000"
+API_OPTION = "--api-url"
+KEY_OPTION = "--require-key"
+
+T = TypeVar("T")
+
+
+def language() -> str:
+    """Return the chosen language, else the browser's."""
+    chosen = st.session_state.get("language") or st.query_params.get("lang")
+    return chosen if chosen in LANGUAGES else match_language(st.context.locale)
+
+
+def t(key: str, **values: Any) -> str:
+    """Return a text of the page in the session's language."""
+    return translate(language(), key, **values)
+
+
+def t_or(key: str, otherwise: str) -> str:
+    """Return a text of the page, or `otherwise` where the catalogue has none (a name that a later API brings)."""
+    return t(key) if has_text(language(), key) else otherwise
+
+
+def api_url() -> str:
+    """Return the address of the API, given to the page's process on its command line."""
+    arguments = sys.argv
+    if API_OPTION in arguments[:-1]:
+        return arguments[arguments.index(API_OPTION) + 1]
+    return DEFAULT_API
+
+
+def requires_key() -> bool:
+    """Tell whether the page is reachable from elsewhere, so that every visitor needs a key of their own."""
+    return KEY_OPTION in sys.argv
+
+
+def client() -> ApiClient:
+    """Return the session's client."""
+    held: ApiClient | None = st.session_state.get("client")
+    if held is None:
+        held = ApiClient(api_url(), st.session_state.get("api_key"))
+        st.session_state.client = held
+    return held
+
+
+def use_key(key: str | None) -> None:
+    """Speak to the API with this key from now on; it lives in this session only."""
+    if (held := st.session_state.pop("client", None)) is not None:
+        held.close()
+    st.session_state.api_key = key or None
+
+
+def local_time(value: Any) -> str:
+    """Return a moment in the visitor's time zone."""
+    return display.local_time(value, st.context.timezone)
+
+
+def show_error(error: ApiError) -> None:
+    """Show what the API refused and what to do next."""
+    text = display.plain(error.message, 2000)
+    if error.remedy:
+        text += f"\n\n{t('error.remedy')} {display.plain(error.remedy, 500)}"
+    st.error(text, icon=":material/error:")
+
+
+def ask(question: Callable[[], T]) -> T | None:
+    """Ask the API; a refusal is shown where it happens and gives None. An API that is away ends the page's run."""
+    try:
+        return question()
+    except ApiError as error:
+        if error.status == 401:
+            st.session_state.key_wanted = True
+        show_error(error)
+        return None
+
+
+def lost(error: ApiUnreachableError) -> None:
+    """Remember that the API is away; the banner watches for its return."""
+    st.session_state.api_lost = True
+    st.session_state.api_lost_reason = str(error)
