@@ -41,6 +41,9 @@ start-worker: install ## Carry queued runs out
 start-api: install ## Serve the REST API on http://localhost:8000
 	@$(FT30) api $(ARGS)
 
+start-ui: install ## Serve the page on http://localhost:8501
+	@$(FT30) ui $(ARGS)
+
 up: install ## Redis, worker, API and page under one supervisor
 	@$(FT30) up $(ARGS)
 

@@ -39,5 +39,6 @@ COMMANDS: dict[str, Entry] = {
     "api": Entry("finetune30.cli.api:command", "Services", "Serve the REST API."),
     "keys": Entry("finetune30.cli.keys:command", "Services", "Make, list and revoke keys of the API."),
     "audit": Entry("finetune30.cli.keys:audit", "Services", "List what was changed through the API."),
+    "ui": Entry("finetune30.cli.ui:command", "Services", "Serve the page on localhost:8501."),
     "config": Entry("finetune30.cli.config:command", "Setup", "Show, check and explain configurations."),
 }

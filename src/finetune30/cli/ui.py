@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import ipaddress
+import sys
+from pathlib import Path
+
 import click
+
+#: Streamlit options that never change.
+_FIXED = (
+    "--server.headless=true",
+    "--browser.gatherUsageStats=false",
+    "--server.fileWatcherType=none",
+    "--server.runOnSave=false",
+    "--client.toolbarMode=minimal",
+    "--client.showErrorDetails=none",
+    "--server.maxUploadSize=200",
+    "--server.showEmailPrompt=false",
+)
+PAGE = Path(__file__).parents[1] / "ui"
 
 
 @click.command("ui")
@@ -16,11 +34,10 @@ def command(host: str | None, port: int | None, api_url: str | None) -> None:
 
     from finetune30.errors import ServiceUnavailableError
     from finetune30.settings import load_settings
-    from finetune30.ui.launching import build_command, is_installed
 
     settings = load_settings()
     host, port = host or settings.ui_host, port or settings.ui_port
-    if not is_installed():
+    if importlib.util.find_spec("streamlit") is None:
         raise ServiceUnavailableError("the page needs Streamlit", "install it: pip install 'finetune30[ui]'")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,3 +53,47 @@ def command(host: str | None, port: int | None, api_url: str | None) -> None:
     arguments = build_command(host, port, api_url or f"http://{api_host}:{settings.api_port}")
     click.echo(f"page: http://{'localhost' if host == '127.0.0.1' else host}:{port}", err=True)
     os.execv(arguments[0], arguments)  # noqa: S606  # Ctrl-C and signals reach the page itself
+
+
+def build_command(host: str, port: int, api_url: str) -> list[str]:
+    """Return the command line that serves the page on host:port over the API at `api_url`."""
+    local = is_loopback(host)
+    names = ["localhost", "127.0.0.1", "[::1]", host] if local else ["*"]
+    own = [f"--server.address={host}", f"--server.port={port}"]
+    own += [f"--server.allowedHosts={name}" for name in dict.fromkeys(names)]
+    page = ["--api-url", api_url, *([] if local else ["--require-key"])]
+    return [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(PAGE / "app.py"),
+        *_FIXED,
+        *own,
+        *_theme_options(),
+        "--",
+        *page,
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _theme_options() -> list[str]:
+    """The theme as options: Streamlit looks for its own file in the working folder only."""
+    import tomllib
+
+    options = []
+    for section, values in tomllib.loads((PAGE / "theme.toml").read_text(encoding="utf-8"))["theme"].items():
+        if isinstance(values, dict):
+            options += [f"--theme.{section}.{name}={value}" for name, value in values.items()]
+        else:
+            options.append(f"--theme.{section}={values}")
+    return options

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from finetune30.ui import session
 from finetune30.ui.catalogue import LANGUAGES
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
-from finetune30.ui.pages import compare, data, experiments, follow, run, submit, try_model
 from finetune30.ui.session import t
+from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
 
 WATCH_SECONDS = 2
+ICON = Path(__file__).parent / "icon.png"
 
 #: Name in the address -> what shows it and its icon, in the order of the navigation.
 PAGES = {
@@ -27,7 +30,7 @@ HIDDEN = {"run"}
 
 def main() -> None:
     """Show the page."""
-    st.set_page_config(page_title="finetune30", page_icon=":material/tune:", layout="wide")
+    st.set_page_config(page_title="finetune30", page_icon=ICON, layout="wide")
     pages = _build_pages()
     st.session_state.pages = pages
     chosen = st.navigation(list(pages.values()))
@@ -45,7 +48,7 @@ def main() -> None:
         st.info(t("connection.waiting"), icon=":material/hourglass_empty:")
 
 
-def _build_pages() -> dict[str, st.Page]:  # type: ignore[valid-type]
+def _build_pages() -> dict[str, st.Page]:
     return {
         name: st.Page(
             show,

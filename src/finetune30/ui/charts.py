@@ -29,16 +29,19 @@ def thin(records: Sequence[Json], most: int = MOST_POINTS) -> list[Json]:
     return [records[int(n * stride)] for n in range(most - 1)] + [records[-1]]
 
 
-def curve(records: Sequence[Json], value: str, *, title: str, axis: str = "step", key: str, marks: bool = False) -> None:
+def curve(
+    records: Sequence[Json], value: str, *, title: str, axis: str = "step", key: str, marks: bool = False
+) -> None:
     """Plot one value of the history over step, epoch or time (seconds since the first record)."""
     points = _points(records, value, axis)
     if not points:
         st.caption(t("chart.empty", title=title))
         return
     frame = pd.DataFrame(thin(points))
+    color = SECOND if marks else ACCENT
     chart = (
         alt.Chart(frame, height=HEIGHT)
-        .mark_line(point=marks or len(points) < 12, color=SECOND if marks else ACCENT)
+        .mark_line(point={"color": color} if marks or len(points) < 12 else False, color=color)
         .encode(
             x=alt.X("x:Q", title=t(f"axis.{axis}"), axis=alt.Axis(format="~s" if axis == "step" else "~g")),
             y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
@@ -138,14 +141,14 @@ def trend(runs: Sequence[Json], *, title: str, key: str) -> None:
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: str, key: str) -> None:
     """Plot a confusion matrix, true labels downwards."""
     names = [raw(label, 40) for label in labels] or [str(n) for n in range(len(matrix))]
-    cells = [
+    cells: list[Json] = [
         {"true": names[row], "predicted": names[column], "rows": count}
         for row, counts in enumerate(matrix)
         for column, count in enumerate(counts)
         if row < len(names) and column < len(names)
     ]
     most = max((cell["rows"] for cell in cells), default=0)
-    base = alt.Chart(pd.DataFrame(cells), height=max(160, 34 * len(names))).encode(
+    base = alt.Chart(pd.DataFrame(cells)).encode(
         x=alt.X("predicted:N", title=t("chart.predicted"), sort=names),
         y=alt.Y("true:N", title=t("chart.true"), sort=names),
         tooltip=["true:N", "predicted:N", "rows:Q"],
@@ -156,7 +159,9 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
         color=alt.condition(alt.datum.rows > most / 2, alt.value("white"), alt.value("#22313a")),
     )
     layers = heat + text if len(names) <= 20 else heat
-    st.altair_chart(layers.properties(title=title), width="stretch", key=key, alt=title)
+    st.altair_chart(
+        layers.properties(title=title, height=max(200, 34 * len(names))), width="stretch", key=key, alt=title
+    )
 
 
 def _points(records: Sequence[Json], value: str, axis: str) -> list[Json]:

@@ -34,6 +34,11 @@ class ApiError(Exception):
         self.details = dict(details or {})
 
     @property
+    def is_missing_route(self) -> bool:
+        """Whether an API of another version does not know the question at all."""
+        return self.status in (404, 405) and self.message.startswith("there is no ") and " /" in self.message
+
+    @property
     def faults(self) -> list[Json]:
         """Faults of a configuration: key (dotted), problem, hint."""
         found = self.details.get("faults")

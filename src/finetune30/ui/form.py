@@ -90,17 +90,15 @@ def _show_list(field: Field, label: str, value: Any, common: Json) -> None:
 
 def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
     whole = "integer" in field.kinds
-    convert = int if whole else float
-    st.number_input(
-        label,
-        min_value=None if field.minimum is None else convert(field.minimum),
-        max_value=None if field.maximum is None else convert(field.maximum),
-        value=None if value is None else convert(value),
-        step=1 if whole else _step(value),
-        format="%d" if whole else "%g",
-        placeholder=_placeholder(field),
-        **common,
-    )
+    convert: Any = int if whole else float
+    bounds: Json = {
+        "min_value": None if field.minimum is None else convert(field.minimum),
+        "max_value": None if field.maximum is None else convert(field.maximum),
+        "value": convert(value) if isinstance(value, int | float) else None,
+        "step": 1 if whole else _step(value),
+        "format": "%d" if whole else "%g",
+    }
+    st.number_input(label, placeholder=_placeholder(field), **bounds, **common)
 
 
 def _take(field: Field, key: str) -> None:

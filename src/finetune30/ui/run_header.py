@@ -36,9 +36,7 @@ def show_times(run: Mapping[str, Any]) -> None:
     for place, name in zip(st.columns(3), MOMENTS, strict=True):
         value = run.get(name)
         with place:
-            st.caption(
-                f"{t(f'run.{name}')}: {local_time(value)}", help=t("time.utc", moment=display.utc_time(value))
-            )
+            st.caption(f"{t(f'run.{name}')}: {local_time(value)}", help=t("time.utc", moment=display.utc_time(value)))
 
 
 def show_error_card(error: Mapping[str, Any] | None, *, final: bool) -> None:

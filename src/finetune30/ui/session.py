@@ -71,6 +71,9 @@ def local_time(value: Any) -> str:
 
 def show_error(error: ApiError) -> None:
     """Show what the API refused and what to do next."""
+    if error.is_missing_route:
+        st.caption(t("error.missing_route"))
+        return
     text = display.plain(error.message, 2000)
     if error.remedy:
         text += f"\n\n{t('error.remedy')} {display.plain(error.remedy, 500)}"

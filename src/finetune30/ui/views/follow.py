@@ -164,7 +164,7 @@ def _show_progress(task: Json) -> None:
 
 def _show_actions(task: Json) -> None:
     task_id = str(task["task_id"])
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if task["status"] in CURRENT:
             stopping = bool(task.get("cancel_requested"))
             label = t("follow.cancelling") if stopping else t("follow.cancel")

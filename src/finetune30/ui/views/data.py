@@ -9,8 +9,8 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.findings import show_findings
-from finetune30.ui.pages.data_choice import describe_version
 from finetune30.ui.session import ask, client, local_time, t
+from finetune30.ui.views.data_choice import describe_version
 
 Json = dict[str, Any]
 

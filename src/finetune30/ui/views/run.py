@@ -61,14 +61,12 @@ def show() -> None:
 
 def _show_actions(run: Json) -> None:
     pages, run_id = st.session_state.pages, str(run["id"])
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
             pages["follow"], label=t("navigation.follow"), icon=":material/monitoring:", query_params={"task": run_id}
         )
         if run["status"] == "SUCCEEDED":
-            st.page_link(
-                pages["try"], label=t("navigation.try"), icon=":material/chat:", query_params={"run": run_id}
-            )
+            st.page_link(pages["try"], label=t("navigation.try"), icon=":material/chat:", query_params={"run": run_id})
         if st.button(t("run.clone"), icon=":material/content_copy:", help=t("run.clone_help")):
             _clone(run)
         if run["status"] in FINAL:
@@ -181,7 +179,7 @@ def _show_data(run: Json) -> None:
     facts = (
         ("rows", display.number(report.get("total_samples"))),
         ("imbalance", display.number(report.get("imbalance_ratio"))),
-        ("balanced", {True: t("form.yes"), False: t("form.no")}.get(report.get("is_balanced"), display.NOTHING)),
+        ("balanced", _yes_or_no(report.get("is_balanced"))),
     )
     for place, (name, value) in zip(st.columns(3), facts, strict=True):
         place.metric(t(f"run.data_{name}"), value, border=True)
@@ -190,6 +188,10 @@ def _show_data(run: Json) -> None:
     show_ledger(report.get("ledger") or {})
     with st.expander(t("run.report_whole")):
         st.json(report, expanded=1)
+
+
+def _yes_or_no(value: Any) -> str:
+    return display.NOTHING if value is None else t("form.yes") if value else t("form.no")
 
 
 def _show_files(run: Json) -> None:

@@ -161,9 +161,7 @@ def _show_flipped(flipped: list[Json], names: list[str]) -> None:
                 t("compare.row"): display.raw(row.get("row_id", "")),
                 t("compare.text"): display.raw(row.get("text") or "", 400),
                 t("compare.label"): display.raw(row.get("label", "")),
-                **{
-                    name: display.raw(value) for name, value in zip(names, row.get("predictions") or (), strict=False)
-                },
+                **{name: display.raw(value) for name, value in zip(names, row.get("predictions") or (), strict=False)},
             }
             for row in flipped
         ]

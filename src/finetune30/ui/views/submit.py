@@ -12,8 +12,8 @@ import yaml
 from finetune30.ui import display, form
 from finetune30.ui.client import ApiError
 from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, difference, get_value, load_fields
-from finetune30.ui.pages import data_choice
 from finetune30.ui.session import ask, client, show_error, t
+from finetune30.ui.views import data_choice
 
 Json = dict[str, Any]
 
@@ -64,8 +64,12 @@ def _choose_preset(presets: dict[str, Json]) -> None:
         format_func=lambda name: f"{name} · {display.raw(presets[name].get('summary', ''), 90)}",
         help=t("submit.preset_help"),
         key=f"preset-{st.session_state.draft_generation}",
-        on_change=lambda: _take_preset(st.session_state[f"preset-{st.session_state.draft_generation}"]),
+        on_change=_take_chosen_preset,
     )
+
+
+def _take_chosen_preset() -> None:
+    _take_preset(st.session_state[f"preset-{st.session_state.draft_generation}"])
 
 
 def _take_preset(name: str) -> bool:
@@ -130,7 +134,9 @@ def _show_yaml() -> None:
     with st.expander(t("submit.yaml"), icon=":material/code:"):
         st.caption(t("submit.yaml_help"))
         # The widget's name changes with the draft, so that it shows what the form says.
-        edited = st.text_area(t("submit.yaml"), text, height=320, key=f"yaml-{hash(text)}", label_visibility="collapsed")
+        edited = st.text_area(
+            t("submit.yaml"), text, height=320, key=f"yaml-{hash(text)}", label_visibility="collapsed"
+        )
         with st.container(horizontal=True):
             if st.button(t("submit.yaml_take"), icon=":material/check:"):
                 _take_yaml(edited)

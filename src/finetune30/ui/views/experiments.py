@@ -170,7 +170,7 @@ def _show_table(filters: Json, cursor: str | None) -> None:
         },
         alt=t("experiments.title"),
     )
-    chosen = [runs[row]["id"] for row in event.selection.rows if row < len(runs)]  # type: ignore[union-attr]
+    chosen = [runs[row]["id"] for row in event.selection.rows if row < len(runs)]
     _show_choice(chosen)
     was_live = st.session_state.get("experiments_live", False)
     st.session_state.experiments_live = any(run["status"] in LIVE for run in runs)

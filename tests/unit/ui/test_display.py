@@ -1,0 +1,72 @@
+import csv
+import io
+
+import pytest
+
+from finetune30.ui import display
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "[click](javascript:alert(1))",
+    "![x](https://example.com/x.png)",
+    ":material/delete: $x$ **bold** `code`",
+    "\x1b[31mred\x1b[0m\x07",
+    "\u202egnp.exe",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_plain_text_leaves_no_markdown_sign_unescaped(text):
+    shown = display.plain(text)
+    bare = "".join(part[1:] if number else part for number, part in enumerate(shown.split("\\")))
+    assert not set("*_`[]<>$:!~") & set(bare)
+    assert not any(ord(character) < 32 or character in "\u202e\x7f" for character in shown)
+
+
+def test_raw_text_is_cut_and_loses_control_characters():
+    assert display.raw("a\x1b[31mb") == "a[31mb"
+    assert len(display.raw("x" * 10_000)) == display.LONGEST_TEXT
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "  =1", "\r=1"])
+def test_csv_cells_are_never_formulas(cell):
+    text = display.save_csv(["name", "=x"], [[cell, 1.5]]).decode("utf-8-sig")
+    header, row = csv.reader(io.StringIO(text, newline=""))
+    assert header == ["name", "'=x"]
+    assert row == ["'" + cell, "1.5"]
+
+
+def test_csv_leaves_numbers_and_nothing_alone():
+    text = display.save_csv(["a", "b"], [[-1.5, None]]).decode("utf-8-sig")
+    assert text.splitlines()[1] == "-1.5,"
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "shown"),
+    [
+        (display.number, 1234567, "1,234,567"),
+        (display.number, 0.123456, "0.1235"),
+        (display.number, 12345.678, "12,346"),
+        (display.number, None, "–"),
+        (display.number, float("nan"), "–"),
+        (display.number, True, "–"),
+        (display.percent, 0.9231, "92.3 %"),
+        (display.rate, 5e-5, "5e-05"),
+        (display.size, 753_000_000, "753 MB"),
+        (display.size, 12, "12 B"),
+        (display.duration, 3.21, "3.2 s"),
+        (display.duration, 245, "4 min 05 s"),
+        (display.duration, 7800, "2 h 10 min"),
+        (display.duration, None, "–"),
+    ],
+)
+def test_values_are_shown_with_units(function, value, shown):
+    assert function(value) == shown
+
+
+def test_times_are_local_with_utc_beside_them():
+    moment = "2026-11-23T22:00:31+00:00"
+    assert display.local_time(moment, "Asia/Taipei") == "2026-11-24 06:00:31"
+    assert display.local_time("2026-11-23T22:00:31", None) == "2026-11-23 22:00:31"
+    assert display.utc_time(moment) == "2026-11-23 22:00:31 UTC"
+    assert display.local_time("rubbish", "Nowhere/Land") == "–"
