@@ -16,7 +16,7 @@ from finetune30.api.context import Services
 from finetune30.api.event_stream import EventStream
 from finetune30.api.gate import Gate
 from finetune30.api.keys import KeyRing
-from finetune30.api.routes import configuration, experiments, system, tasks
+from finetune30.api.routes import comparison, configuration, datasets, experiments, system, tasks
 from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
@@ -33,6 +33,7 @@ Times are ISO 8601 in UTC. Where keys are in use, send `Authorization: Bearer KE
 TAGS = [
     {"name": "tasks", "description": "Submit runs and follow them."},
     {"name": "experiments", "description": "Runs on record."},
+    {"name": "datasets", "description": "Dataset versions, and files to train on."},
     {"name": "configuration", "description": "What a run can be told."},
     {"name": "system", "description": "The service itself."},
 ]
@@ -57,7 +58,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
     )
     app.state.telemetry = Telemetry()
     app.state.event_stream = EventStream()
-    for part in (tasks, experiments, configuration, system):
+    for part in (tasks, comparison, experiments, datasets, configuration, system):
         app.include_router(part.router)
     add_error_handlers(app)
     if settings.allowed_origins:

@@ -1,0 +1,100 @@
+"""Data files that came over the network: kept by their content, under a name that a configuration can use.
+
+<data folder>/uploads/<first 16 digits of the sha256>/<name>
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from finetune30.errors import DataError, UsageError
+from finetune30.files import disk_errors, sync_folder
+
+_NAME = re.compile(r"\w[\w .+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in the data folder; `dataset_name` is what data.dataset_name takes."""
+
+    dataset_name: str
+    size: int
+    sha256: str
+    columns: list[str]
+    rows: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return dict(vars(self))
+
+
+class FileUpload:
+    """Takes the pieces of one file; a context manager that leaves nothing behind unless `keep` was called."""
+
+    def __init__(self, data_folder: Path, name: str) -> None:
+        from finetune30.data.sources.files import READERS
+
+        path = Path(name)
+        if not _NAME.fullmatch(name) or path.name != name or path.suffix.lower() not in READERS:
+            raise UsageError(
+                f"{name[:100]!r} is no name of a data file",
+                f"use letters, digits, spaces, dots and dashes, ending in {', '.join(READERS)}",
+            )
+        self._folder, self._name = data_folder / "uploads", name
+        self._temporary = self._folder / f".{uuid.uuid4().hex}.tmp"
+        self._digest, self._size = hashlib.sha256(), 0
+
+    def __enter__(self) -> Self:
+        with disk_errors("cannot take the file"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("xb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def write(self, piece: bytes) -> None:
+        """Append a piece. Raises StorageError."""
+        with disk_errors("cannot take the file"):
+            self._file.write(piece)
+        self._digest.update(piece)
+        self._size += len(piece)
+
+    def keep(self) -> StoredFile:
+        """Read the file as data and keep it; the same content and name are kept once.
+
+        Raises DataError and DataFileError for what is no readable data, StorageError.
+        """
+        if self._size == 0:
+            raise DataError(f"{self._name} is empty", "send a file with rows")
+        with disk_errors("cannot keep the file"):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        digest = self._digest.hexdigest()
+        final = self._folder / digest[:16] / self._name
+        reading = self._temporary.with_suffix(Path(self._name).suffix)
+        with disk_errors("cannot keep the file"):
+            self._temporary.rename(reading)
+        try:
+            columns, rows = _read(reading, self._name)
+            with disk_errors("cannot keep the file"):
+                final.parent.mkdir(exist_ok=True)
+                reading.replace(final)
+                sync_folder(final.parent)
+        finally:
+            reading.unlink(missing_ok=True)
+        return StoredFile(final.as_posix(), self._size, digest, columns, rows)
+
+
+def _read(path: Path, name: str) -> tuple[list[str], int]:
+    from finetune30.data.sources.files import load_file
+
+    table = load_file(path, name)
+    return table.columns, table.frame.height
