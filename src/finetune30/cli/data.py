@@ -80,8 +80,8 @@ def validate(
     as_json: bool,
 ) -> None:
     """Apply every rule and name each fault by file:line:column; exit code 1 when there are errors."""
-    from finetune30.data.validation.gate import save_quarantine
-    from finetune30.files import save_json_atomic
+    from finetune30.data.validation.gate import encode_quarantine
+    from finetune30.files import save_bytes_atomic, save_json_atomic
     from finetune30.service import datasets
     from finetune30.settings import load_settings
 
@@ -102,7 +102,7 @@ def validate(
         save_json_atomic(report, tree)
         note(f"report: {report}")
     if quarantine is not None:
-        save_quarantine(aside, quarantine)
+        save_bytes_atomic(quarantine, encode_quarantine(aside))
         note(f"rows set aside: {quarantine}")
     if as_json:
         print_json(tree)

@@ -14,7 +14,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import balance
 from finetune30.data.columns import Columns
 from finetune30.data.labels import LabelPlan, encode_labels, label_summary, plan_labels
-from finetune30.data.ledger import build_ledger, describe_ledger
+from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import load_rows
 from finetune30.data.splitting import sample_rows, split_off, strata_of
 from finetune30.data.validation.findings import describe_findings
@@ -73,8 +73,6 @@ def prepare_data(
     plan = plan_labels(gate.rows, problem_type=loaded.problem_type, num_labels=num_labels, declared=loaded.declared)
     rows = choose_rows(encode_labels(gate.rows, plan), config, seed)
     ledger = build_ledger(rows)
-    for line in describe_ledger(ledger):
-        log(f"data: {line}")
     used = {split: _take(rows, split) for split in SPLITS}
     train, evaluation = (used[split].drop("label_text") for split in SPLITS)
     version_rows = {split: _version_rows(frame) for split, frame in used.items()}

@@ -16,6 +16,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.loading import config_digest, dump_config
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
 from finetune30.files import disk_errors, encode_json
+from finetune30.service.accounting import check_consumption, record_data
 from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
 from finetune30.service.identity import build_identity, judge_of_plans
 from finetune30.service.origin import load_origin
@@ -86,9 +87,10 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())
-    attempt.reveal("data_report.json", encode_json(inputs.data.report))
+    record_data(inputs.data, attempt, execution.store, execution.settings)
     execution.store.describe(execution.claim, **_described(inputs))
     experiment = build_experiment(inputs, log.line)
+    attempt.reveal("data_report.json", encode_json(experiment.inputs.data.report))
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
     hooks = _Hooks(execution, keeper, log, ProgressMeter(inputs.placement.device))
     from finetune30.training.loop import train
@@ -107,6 +109,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     finally:
         if execution.console:
             execution.console.close()
+    check_consumption(experiment.inputs.data, result.progress, len(result.evaluation_logits))
     failpoints.reach("result.before_staging")
     origin = load_origin(execution.folder)
     with disk_errors("cannot write the result"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.service.accounting import settle_ledger
 from finetune30.service.fallbacks import resolve_fallbacks
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"trainable ({share:.2f} %)"
     )
     log(f"training path: {engine.name} ({reason})")
+    inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log))
     return Experiment(inputs, task, engine, train_split, evaluation_split)
 
 

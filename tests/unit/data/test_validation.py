@@ -13,7 +13,7 @@ from finetune30.data.labels import split_row_id
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES
-from finetune30.data.validation.gate import apply_gate, save_quarantine
+from finetune30.data.validation.gate import apply_gate, encode_quarantine
 from finetune30.data.validation.near_duplicates import SHINGLE_CHARACTERS, find_near_duplicates, normalize
 from finetune30.data.validation.validate import validate_rows
 from finetune30.errors import DataError, DataFileError
@@ -174,8 +174,7 @@ def test_quarantine_file_keeps_the_rows_as_they_were_read(tmp_path):
     rows = sentences(100)
     rows[30] = ["<p> </p>", "good"]
     data = prepare(write(tmp_path / "a.csv", rows))
-    save_quarantine(data.quarantine, tmp_path / "quarantine.jsonl")
-    (row,) = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()]
+    (row,) = [json.loads(line) for line in encode_quarantine(data.quarantine).decode().splitlines()]
     assert (row["text"], row["label"], row["reason"], row["place"]) == ("<p> </p>", "good", "empty_text", "a.csv:32:1")
 
 

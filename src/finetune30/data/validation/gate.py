@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +11,6 @@ import polars as pl
 from finetune30.config.schema import GateConfig
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
-from finetune30.files import save_bytes_atomic
 
 #: Rules that are counted against limits of their own; all other errors are faults of single rows.
 _OWN_LIMITS = {
@@ -83,10 +81,9 @@ def open_gate(gate: GateConfig) -> GateConfig:
     return gate.model_copy(update={"mode": "quarantine", **limits})
 
 
-def save_quarantine(quarantine: pl.DataFrame, path: Path) -> None:
-    """Write the rows set aside as JSON lines: row_id, reason, what to do, and the cells as they were read."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in quarantine.to_dicts()]
-    save_bytes_atomic(path, "".join(line + "\n" for line in lines).encode("utf-8"))
+def encode_quarantine(quarantine: pl.DataFrame) -> bytes:
+    """Return the rows set aside as JSON lines: row_id, reason, what to do, and the cells as they were read."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in quarantine.to_dicts()).encode()
 
 
 def _measure(rows: pl.DataFrame, gate: GateConfig) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""The data of a run on the record: its version, the rows set aside, and a ledger that agrees with the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from finetune30.data.ledger import describe_ledger, reconcile
+from finetune30.errors import DataError
+from finetune30.files import encode_json
+
+if TYPE_CHECKING:
+    from finetune30.data.encoding import EncodedSplit
+    from finetune30.data.prepare import PreparedData
+    from finetune30.settings import Settings
+    from finetune30.store.run_folder import AttemptFolder
+    from finetune30.store.run_store import RunStore
+    from finetune30.training.progress import Progress
+
+
+def record_data(data: PreparedData, attempt: AttemptFolder, store: RunStore, settings: Settings) -> None:
+    """Store the run's rows as a dataset version and show the report and the rows set aside in the run folder."""
+    from finetune30.data.prepare import record_version
+    from finetune30.data.validation.gate import encode_quarantine
+    from finetune30.data.versions.storage import VersionStore
+    from finetune30.store.dataset_versions import DatasetIndex
+
+    attempt.reveal("data_report.json", encode_json(data.report))
+    if data.quarantine.height:
+        attempt.reveal("quarantine.jsonl", encode_quarantine(data.quarantine))
+    record_version(data, VersionStore(settings.data_folder, DatasetIndex(store)))
+
+
+def settle_ledger(
+    data: PreparedData, train: EncodedSplit, evaluation: EncodedSplit, log: Callable[[str], None]
+) -> PreparedData:
+    """Return the data with a ledger that names truncated rows, compared with what the trainer was given.
+
+    Raises DataError where a row is missing or too many.
+    """
+    truncated = {
+        split: [row_id for row_id, cut in zip(encoded.row_ids, encoded.truncated.tolist(), strict=True) if cut]
+        for split, encoded in (("train", train), ("evaluation", evaluation))
+    }
+    ledger = reconcile(data.ledger, len(train), len(evaluation), truncated)
+    for line in describe_ledger(ledger):
+        log(f"ledger: {line}")
+    return replace(data, ledger=ledger, report={**data.report, "ledger": ledger})
+
+
+def check_consumption(data: PreparedData, progress: Progress, evaluated_rows: int) -> None:
+    """Compare the ledger with the rows that the trainer counted step by step.
+
+    Whole epochs must have taken every used row once, a broken-off one at most once. Raises DataError (the run must
+    fail) where they differ.
+    """
+    used = data.ledger["totals"]["train"]["used"]
+    least = progress.epoch * used
+    most = least + (used if progress.step_in_epoch else 0)
+    if not least <= progress.samples <= most:
+        message = f"the trainer took {progress.samples} rows in {progress.epochs_done:g} epochs of {used} used rows"
+        raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")
+    expected = data.ledger["totals"]["evaluation"]["used"]
+    if evaluated_rows != expected:
+        message = f"the trainer evaluated {evaluated_rows} rows, the ledger says {expected} are used"
+        raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")

@@ -1,0 +1,54 @@
+"""The ledger of a run agrees with what the trainer was given and took, or the run fails."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from finetune30.config.schema import DataConfig
+from finetune30.data.encoding import EncodedSplit
+from finetune30.data.prepare import prepare_data
+from finetune30.errors import DataError
+from finetune30.service.accounting import check_consumption, settle_ledger
+from finetune30.training.progress import Progress
+
+
+def encoded(frame, cut=()):
+    size = frame.height
+    return EncodedSplit(
+        frame["row_id"].to_list(),
+        np.zeros(size, dtype=np.int32),
+        np.arange(size + 1, dtype=np.int64),
+        None,
+        np.zeros(size, dtype=np.int64),
+        np.isin(np.arange(size), list(cut)),
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    config = DataConfig(dataset_name="starter", train_samples=40, eval_samples=10)
+    return prepare_data(config, problem_type="auto", num_labels=2, seed=0, log=lambda message: None)
+
+
+def test_truncated_rows_are_counted_in_their_file(data):
+    lines = []
+    settled = settle_ledger(data, encoded(data.train, cut=(1, 5)), encoded(data.evaluation), lines.append)
+    assert settled.ledger["totals"]["train"]["truncated"] == 2
+    assert settled.report["ledger"]["reconciled"]
+    assert "ledger: train: 864 rows = 40 used (2 truncated) + 824 not_sampled" in lines
+
+
+def test_row_that_did_not_reach_the_trainer_fails_the_run(data):
+    with pytest.raises(DataError, match="the ledger says 40 train rows are used, the trainer consumed 39"):
+        settle_ledger(data, encoded(data.train[:39]), encoded(data.evaluation), print)
+
+
+def test_steps_that_took_other_rows_fail_the_run(data):
+    done = Progress(total_steps=10, steps_per_epoch=5, micro_batch_size=8, epoch=2, samples=80)
+    check_consumption(data, done, 10)
+    check_consumption(data, replace(done, step_in_epoch=2, samples=96), 10)
+    with pytest.raises(DataError, match="took 79 rows in 2 epochs of 40 used rows"):
+        check_consumption(data, replace(done, samples=79), 10)
+    with pytest.raises(DataError, match="evaluated 9 rows"):
+        check_consumption(data, done, 9)

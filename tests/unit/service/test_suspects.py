@@ -1,0 +1,92 @@
+"""Suspect labels: planted wrong labels come first, and a reviewed file becomes a version."""
+
+import csv
+
+import numpy as np
+import polars as pl
+import pytest
+
+from finetune30.data.versions.compare import diff_versions
+from finetune30.errors import DataError, DataFileError
+from finetune30.service.datasets import open_versions
+from finetune30.service.suspects import Suspects, apply_review, export_suspects, rank_rows
+from finetune30.settings import load_settings
+
+NAMES = ("bad", "good")
+WRONG = (3, 40, 77)
+
+
+def build_rows(count=100):
+    labels = [NAMES[(index + (index in WRONG)) % 2] for index in range(count)]
+    texts = [f"=text {index}" for index in range(count)]
+    return pl.DataFrame(
+        {"text": texts, "text_pair": None, "label": labels, "origin": [f"a.csv:{index + 2}" for index in range(count)]},
+        schema_overrides={"text_pair": pl.String},
+    )
+
+
+def build_logits(count=100):
+    noise = np.random.default_rng(0).normal(0, 0.3, (count, 2))
+    return np.array([[2.0, -2.0] if index % 2 == 0 else [-2.0, 2.0] for index in range(count)]) + noise
+
+
+@pytest.fixture
+def found():
+    with open_versions(load_settings()) as versions:
+        manifest, _ = versions.create(
+            {"train": build_rows()}, label_names=NAMES, problem_type="single_label_classification", source={"name": "a"}
+        )
+    ranked, method = rank_rows(build_rows(), build_logits(), NAMES, manifest.problem_type)
+    return Suspects("run", manifest, ranked, method)
+
+
+def review(path, changes):
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        row["new_label"] = changes.get(int(row["row"]), "")
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def test_planted_wrong_labels_are_the_suspects(found):
+    tree = found.as_dict(limit=3)
+    assert tree["suspects"] == 3
+    assert {row["row"] for row in tree["ranking"]} == set(WRONG)
+    assert all(row["label"] != row["suggested_label"] for row in tree["ranking"])
+
+
+def test_multi_label_rows_are_ranked_too():
+    rows = build_rows(60).with_columns(
+        pl.Series("label", ['["a"]' if i % 2 == 0 else '["b"]' for i in range(59)] + ['["a"]'])
+    )
+    logits = np.array([[3.0, -3.0] if i % 2 == 0 else [-3.0, 3.0] for i in range(60)])
+    ranked, _ = rank_rows(rows, logits, ("a", "b"), "multi_label_classification")
+    assert (ranked["row"][0], ranked["suggested_label"][0]) == (59, '["b"]')
+
+
+def test_reviewed_file_becomes_a_version_with_the_rows_relabelled(found, tmp_path):
+    path = tmp_path / "review.csv"
+    assert export_suspects(found, path) == 3
+    rows = review(path, {3: "good", 40: "good", 77: "REMOVE"})
+    assert all(row["text"].startswith("'=text") for row in rows)  # no spreadsheet may run it
+    result = apply_review(load_settings(), path, tag="reviewed")
+    assert (result["relabelled"], result["removed"], result["is_new"]) == (1, 1, True)
+    with open_versions(load_settings()) as versions:
+        manifest = versions.get("reviewed")
+        diff = diff_versions(versions, found.version.digest, "reviewed")
+    assert manifest.parent == found.version.digest
+    assert diff.counts() == {"added": 0, "removed": 1, "relabelled": 1, "changed": 0, "unchanged": 98}
+
+
+def test_review_without_a_new_label_or_with_an_unknown_one_is_refused(found, tmp_path):
+    path = tmp_path / "review.csv"
+    export_suspects(found, path)
+    with pytest.raises(DataError, match="has a new_label"):
+        apply_review(load_settings(), path)
+    review(path, {3: "splendid"})
+    with pytest.raises(DataFileError, match=r"review\.csv:\d: the label 'splendid' is unknown"):
+        apply_review(load_settings(), path)
