@@ -107,9 +107,7 @@ def _head_rows(run: Mapping[str, Any], path: str) -> dict[str, Any]:
         "status": run["status"] + (" (asked to stop)" if stopping else ""),
         "kind": run["kind"],
         "attempt": run["attempt"],
-        "created": run["created_at"],
-        "started": run["started_at"],
-        "finished": run["finished_at"],
+        **{moment: _moment(run[f"{moment}_at"]) for moment in ("created", "started", "finished")},
         "device": " ".join(value for value in (run["device"], run["precision"]) if value),
         "data digest": run["dataset_digest"],
         "folder": path,
@@ -127,7 +125,7 @@ def _print_pairs(console: Console, title: str, pairs: Mapping[str, Any]) -> None
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in pairs.items():
-        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        shown = f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
         table.add_row(Text(show_controls(str(key))), Text(show_controls(shown), style=_COLORS.get(shown, "")))
     console.print(table)
 
@@ -146,6 +144,10 @@ def _status_text(run: Run) -> Text:
         case {"step": int(step), "total_steps": int(total)} if total > 0 and run.status == "RUNNING":
             text += f" {100 * step / total:.0f}%"
     return Text(text, style=_COLORS[run.status])
+
+
+def _moment(iso: str | None) -> str:
+    return f"{iso[:19].replace('T', ' ')} UTC" if iso else ""
 
 
 def _number(value: Any, digits: int) -> str:

@@ -113,6 +113,8 @@ def test_show_prints_state_configuration_metrics_rows_and_files(ft30, store):
     assert lines["id"] == run_id
     assert lines["status"] == "SUCCEEDED"
     assert lines["training.learning_rate"] == "0.0005"
+    assert lines["finished"].endswith(" UTC")
+    assert lines["data.dataset_config"] == "sst2"
     assert lines["eval_accuracy"] == "0.875"
     assert lines["train"] == "input 12, used 10, truncated 1, too_short 2"
     assert "metrics.json" in lines
