@@ -18,6 +18,11 @@ wanted_state() {
     { pwd; cat requirements.txt pyproject.toml; } | cksum
 }
 
+# The Python behind an environment can vanish when the system's is upgraded.
+is_up_to_date() {
+    [ -x "$folder/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(wanted_state)" ]
+}
+
 is_recent_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
@@ -76,9 +81,9 @@ install_requirements() {
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 }
 
-[ "$(cat "$stamp" 2>/dev/null)" != "$(wanted_state)" ] || exit 0
+! is_up_to_date || exit 0
 take_lock
-[ "$(cat "$stamp" 2>/dev/null)" != "$(wanted_state)" ] || exit 0
+! is_up_to_date || exit 0
 state=$(wanted_state)
 "$folder/bin/python" -m pip --version >/dev/null 2>&1 || create_environment
 "$folder/bin/python" -c 'import torch' 2>/dev/null || say_what_torch_weighs

@@ -25,7 +25,7 @@ case "$*" in
 --version) echo "Python ${VERSION:-3.12.1}" ;;
 *"-m venv"*)
     [ "${NO_VENV:-0}" = 0 ] || { echo "ensurepip is not available" >&2; exit 1; }
-    mkdir -p "$4/bin" && cp "$ENVIRONMENT_PYTHON" "$4/bin/python" ;;
+    rm -rf "$4" && mkdir -p "$4/bin" && cp "$ENVIRONMENT_PYTHON" "$4/bin/python" ;;
 esac
 """
 
@@ -106,6 +106,17 @@ def test_moved_checkout_installs_again(checkout: Checkout) -> None:
     checkout.root = checkout.root.rename(checkout.root.with_name("elsewhere"))
     checkout.install()
     assert len(checkout.calls()) == 4
+
+
+def test_environment_whose_python_vanished_is_made_anew(checkout: Checkout) -> None:
+    checkout.install()
+    python = checkout.root / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3.12")
+    status, stderr = checkout.install()
+    assert status == 0, stderr
+    assert len(checkout.calls()) == 4
+    assert python.exists()
 
 
 def test_failed_installation_is_tried_again(checkout: Checkout) -> None:
