@@ -95,5 +95,8 @@ chaos: install ## Thousands of drill runs while everything around them is killed
 chaos-exact: install ## Kill runs at every point, fill the disk at every write, and compare bytes (about an hour)
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 
+bench: install ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
+	@$(PYTHON_M) benchmarks --rows 64 --pairs 3 --batches 2 --output build/benchmark.md $(ARGS)
+
 lock: ## Write requirements.txt anew from a clean environment
 	@sh scripts/lock_requirements.sh

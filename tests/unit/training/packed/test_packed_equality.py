@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,18 @@ def test_checkpoint_with_prefix_and_old_norm_names_is_read(tmp_path: Path) -> No
     }
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
     np.testing.assert_array_equal(build_packed(configure(folder)).logits(batch), expected)
+
+
+@pytest.mark.parametrize("model_type", ["xlm-roberta", "camembert"])
+def test_descendants_of_roberta_equal_general_path(tmp_path: Path, model_type: str) -> None:
+    folder = build_tiny_model(tmp_path / "base", "roberta")
+    switch_off_dropout(folder)
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**described, "model_type": model_type}))
+    general, packed = _both(folder, {}, "single_label_classification", 2)
+    batch = random_batch([6, 4])
+    assert float(packed.accumulate(batch, 0.5)) == pytest.approx(float(general.accumulate(batch, 0.5)), abs=2e-6)
+    assert float(packed.step(1e-2)) == pytest.approx(float(general.step(1e-2)), rel=1e-4)
 
 
 def test_missing_pooler_is_trained_like_in_the_general_path(tmp_path: Path) -> None:
