@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from finetune30.errors import StorageError, UsageError
 from finetune30.store import RunFilter, database, open_store
@@ -84,8 +83,6 @@ def test_full_disk_is_a_storage_error_and_leaves_no_half_run(lab):
     def limit(connection, _record):
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    from sqlalchemy import event
-
     kept = lab.create("kept")
     with reading(lab.store.engine) as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar()
@@ -116,8 +113,7 @@ def test_folder_of_the_database_that_cannot_be_made_is_a_storage_error(tmp_path)
         open_store(f"sqlite:///{tmp_path}/file/runs.db")
 
 
-def test_database_url_with_a_password_never_shows_it(tmp_path):
+def test_database_url_with_a_password_never_shows_it():
     with pytest.raises(StorageError, match="connection") as caught:
         open_store("postgresql://user:secret@127.0.0.1:1/x?connect_timeout=2")
     assert "secret" not in caught.value.message + caught.value.remedy
-    assert Path(tmp_path).is_dir()
