@@ -17,7 +17,7 @@ SHINGLE_CHARACTERS = 5
 MIN_CHARACTERS = 12
 _BANDS, _ROWS_PER_BAND = 16, 7
 _SEED = 30
-_CHUNK_ROWS = 50_000
+_CHUNK_ROWS = 20_000
 
 
 def normalize(texts: pl.Series) -> pl.Series:
@@ -102,17 +102,23 @@ def _candidates(keys: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _verify(pairs: np.ndarray, texts: pl.Series, positions: np.ndarray) -> pl.DataFrame:
+    """Return the candidates that are as similar as wanted; pairs come sorted by their first text."""
     left = texts.gather(pairs[:, 0]).to_list()
     right = texts.gather(pairs[:, 1]).to_list()
-    similarity = np.array([jaccard(a, b) for a, b in zip(left, right, strict=True)], dtype=np.float64)
+    similarity = np.empty(len(pairs), dtype=np.float64)
+    last, shingles = None, frozenset[str]()
+    for index, (first, second) in enumerate(zip(left, right, strict=True)):
+        if first != last:
+            last, shingles = first, shingles_of(first)
+        others = shingles_of(second)
+        shared = len(shingles & others)
+        similarity[index] = shared / (len(shingles) + len(others) - shared)
     close = similarity >= SIMILARITY
     where = positions[pairs[close]].reshape(-1, 2)
     return pl.DataFrame({"first": where[:, 0], "second": where[:, 1], "similarity": similarity[close]})
 
 
-def jaccard(first: str, second: str) -> float:
-    """Return the exact overlap of the shingle sets of two normalized texts."""
+def shingles_of(text: str) -> frozenset[str]:
+    """Return the distinct shingles of a normalized text."""
     size = SHINGLE_CHARACTERS
-    a = {first[start : start + size] for start in range(len(first) - size + 1)}
-    b = {second[start : start + size] for start in range(len(second) - size + 1)}
-    return len(a & b) / len(a | b)
+    return frozenset([text[start : start + size] for start in range(len(text) - size + 1)])
