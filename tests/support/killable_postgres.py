@@ -1,0 +1,41 @@
+"""A PostgreSQL server that survives being killed: the same data folder and socket after every restart."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from support.run_store_lab import new_postgresql_database, postgresql_server
+
+
+class KillablePostgres:
+    """Starts a server of its own; `kill_and_restart` ends it the hard way and brings it up again."""
+
+    def __enter__(self) -> Self:
+        self._context = postgresql_server()
+        self._server = self._context.__enter__()
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # here what was committed must survive
+            self._server.psql(f"ALTER SYSTEM RESET {setting}")
+        self._server.psql("SELECT pg_reload_conf()")
+        self.url = new_postgresql_database(self._server)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(None, None, None)
+
+    def kill_and_restart(self) -> None:
+        server = psutil.Process(self._pid())
+        family = [server, *server.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=10)
+        time.sleep(1.0)
+        self._server.ensure_postgres_running()
+
+    def _pid(self) -> int:
+        return int((Path(self._server.pgdata) / "postmaster.pid").read_text().splitlines()[0])
