@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from finetune30.jobs.supervision import Service
+    from finetune30.settings import Settings
 
 
 @click.command("up")
@@ -13,18 +20,32 @@ def command(workers: int) -> None:
     What dies is started again, with growing pauses. Ctrl-C stops everything; running attempts write a checkpoint and
     their runs go on when the services are back.
     """
-    import importlib.util
-
-    from finetune30.cli.registry import COMMANDS
-    from finetune30.errors import ServiceUnavailableError
-    from finetune30.jobs.addresses import describe_address
-    from finetune30.jobs.redis_server import build_redis_command, is_port_taken, is_redis_up
-    from finetune30.jobs.supervision import Service, ServiceGroup, ft30_command
+    from finetune30.jobs.supervision import ServiceGroup
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 
     settings = load_settings()
     open_store(settings.resolved_database_url).close()
+    services, addresses = _plan(settings, workers)
+
+    def tell_addresses() -> None:
+        click.echo("\n".join((*addresses, f"Results {settings.results_folder}", "Ctrl-C stops everything")), err=True)
+
+    ServiceGroup(services, lambda line: click.echo(line, err=True)).run(tell_addresses)
+    click.echo("all stopped", err=True)
+
+
+def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
+    """Return the services to run here, in the order of starting, and the addresses to tell.
+
+    Raises ServiceUnavailableError when a port is taken or there is no way to run Redis.
+    """
+    from finetune30.cli.registry import COMMANDS
+    from finetune30.errors import ServiceUnavailableError
+    from finetune30.jobs.addresses import describe_address
+    from finetune30.jobs.redis_server import build_redis_command, is_port_taken, is_redis_up
+    from finetune30.jobs.supervision import Service, ft30_command
+
     services: list[Service] = []
     addresses = [f"Redis   {describe_address(settings.redis_url)}"]
     if not is_redis_up(settings.redis_url):
@@ -33,9 +54,8 @@ def command(workers: int) -> None:
         name = "worker" if number == 1 else f"worker{number}"
         arguments = [] if number == 1 else ["--name", f"{settings.worker_name or 'worker'}-{number}"]
         services.append(Service(name, ft30_command("worker", *arguments), settings.stop_grace_seconds + 10))
-    web = {"api": (settings.api_host, settings.api_port, None), "ui": (settings.ui_host, settings.ui_port, "streamlit")}
-    for name, (host, port, needed) in web.items():
-        if name not in COMMANDS or (needed and importlib.util.find_spec(needed) is None):
+    for name, host, port in (("api", settings.api_host, settings.api_port), ("ui", settings.ui_host, settings.ui_port)):
+        if name not in COMMANDS or (name == "ui" and importlib.util.find_spec("streamlit") is None):
             continue
         if is_port_taken("127.0.0.1" if host == "0.0.0.0" else host, port):  # noqa: S104 - compared, not bound
             raise ServiceUnavailableError(
@@ -43,9 +63,4 @@ def command(workers: int) -> None:
             )
         services.append(Service(name, ft30_command(name)))
         addresses.append(f"{'API' if name == 'api' else 'Page':<7} http://{host}:{port}")
-
-    def tell_addresses() -> None:
-        click.echo("\n".join((*addresses, f"Results {settings.results_folder}", "Ctrl-C stops everything")), err=True)
-
-    ServiceGroup(services, lambda line: click.echo(line, err=True)).run(tell_addresses)
-    click.echo("all stopped", err=True)
+    return services, addresses

@@ -1,0 +1,85 @@
+"""Everything in one terminal: started, told, started again, stopped; and a taken port is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.services import free_port, wait_until
+
+pytestmark = pytest.mark.integration
+
+
+def environment(folder: Path) -> dict[str, str]:
+    ports = {name: str(free_port()) for name in ("FT30_API_PORT", "FT30_UI_PORT")}
+    redis = f"redis://localhost:{free_port()}"
+    return {
+        **os.environ, **ports, "FT30_REDIS_URL": f"{redis}/0", "FT30_RESULT_BACKEND_URL": f"{redis}/1",
+        "FT30_RESULTS_FOLDER": str(folder / "results"),
+    }  # fmt: skip
+
+
+def ft30(*arguments: str, env: dict[str, str], **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "finetune30", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_up_starts_restarts_and_stops_everything(tmp_path):
+    env = environment(tmp_path)
+    log = tmp_path / "up.log"
+    with log.open("wb") as output:
+        up = subprocess.Popen([sys.executable, "-m", "finetune30", "up"], env=env, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: " ready." in log.read_text(), 60, "the worker listens")
+        assert f"http://127.0.0.1:{env['FT30_API_PORT']}" in log.read_text()
+        status = ft30("status", env=env)
+        assert status.returncode == 0, status.stdout
+        assert "queue   0 waiting" in status.stdout
+        children = psutil.Process(up.pid).children(recursive=True)
+        worker = next(child for child in children if "worker" in child.cmdline())
+        worker.kill()
+        wait_until(lambda: "worker was ended by SIGKILL; starting it again in 1 s" in log.read_text(), 10, "it is told")
+        wait_until(lambda: log.read_text().count(" ready.") == 2, 60, "the worker listens again")
+        children = psutil.Process(up.pid).children(recursive=True)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 0
+        assert log.read_text().endswith("all stopped\n")
+        assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    finally:
+        if up.poll() is None:
+            up.terminate()
+            up.wait(60)
+
+
+@pytest.mark.parametrize("variable", ["FT30_API_PORT", "FT30_REDIS_URL"])
+def test_up_says_which_port_is_taken(tmp_path, variable):
+    env = environment(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        env[variable] = str(port) if variable.endswith("PORT") else f"redis://localhost:{port}/0"
+        done = ft30("up", env=env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_services_starts_redis_once(tmp_path):
+    env = environment(tmp_path)
+    first, second = ft30("services", env=env), ft30("services", env=env)
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert "started at" in first.stdout
+    assert "answers at" in second.stdout
+    port = env["FT30_REDIS_URL"].rsplit(":", 1)[1].split("/")[0]
+    started = [p for p in psutil.process_iter(["cmdline"]) if f"*:{port}" in " ".join(p.info["cmdline"] or [])
+               or f"127.0.0.1:{port}" in " ".join(p.info["cmdline"] or [])]  # fmt: skip
+    assert len(started) == 1
+    started[0].kill()
