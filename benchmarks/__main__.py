@@ -83,10 +83,11 @@ def _speed(options: argparse.Namespace, base: Path, rows_file: Path) -> list[str
         for round_number in range(options.pairs + 1):
             for name, process in contenders.items():
                 trained = _ask(process, "train")
-                evaluated = _ask(process, "evaluate")
                 if round_number:  # the first round warms up: code is prepared, memory is touched
                     training[name].append(trained)
-                    evaluation[name].append(evaluated)
+                # The usual script's evaluation takes longest and varies least: once is enough.
+                if round_number == 1 or (round_number and name != "usual fp32"):
+                    evaluation[name].append(_ask(process, "evaluate"))
             if round_number:
                 for precision, limit in _limits(options.precisions.split(",")).items():
                     limits.setdefault(precision, []).append(limit)

@@ -17,7 +17,8 @@ def main() -> None:
     from benchmarks.contender import Ours
 
     rows = [(text, int(label)) for text, label in json.loads(Path(rows_file).read_text(encoding="utf-8"))]
-    Ours(path, precision, 2, Path(base), rows[:2]).train()
+    contender = Ours(path, precision, 2, Path(base), rows)
+    contender.take_first_step()
     print(time.time())
 
 

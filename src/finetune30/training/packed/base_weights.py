@@ -1,71 +1,81 @@
-"""Base weights straight from safetensors, without building a model that would be taken apart again."""
+"""Base weights straight from safetensors, without building a model that would be taken apart again.
+
+The files are read, not mapped into memory: mapped pages would stay resident beside the copies laid out for oneDNN.
+The format is a little-endian header length (8 bytes), a JSON header and the data:
+https://huggingface.co/docs/safetensors/index#format
+"""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from finetune30.errors import ModelError
 from finetune30.training.packed.family import EncoderFamily
 
 _INDEX_FILE = "model.safetensors.index.json"
 _WEIGHTS_FILE = "model.safetensors"
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor lies: bytes from `start` on in a file."""
+
+    file: Path
+    start: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def read(self) -> Tensor:
+        """Read the tensor into memory of its own."""
+        size = math.prod(self.shape) * self.dtype.itemsize
+        data = np.fromfile(self.file, dtype=np.uint8, count=size, offset=self.start)
+        if data.size != size:
+            raise ModelError(f"'{self.file}' ends within its weights", "download or copy the model again")
+        return torch.from_numpy(data).view(self.dtype).view(self.shape)
 
 
 class BaseWeights:
-    """The open weight files of a checkpoint; a context manager.
+    """The weights of a checkpoint, found by their names in the sequence classifier.
 
     Checkpoints of the bare encoder leave out the prefix ("bert."), and the oldest ones call a norm's weight and bias
-    gamma and beta; both are found under the classifier's names.
+    gamma and beta; both are found. Raises ModelError when a file is no safetensors file.
     """
 
     def __init__(self, folder: Path, family: EncoderFamily) -> None:
-        from safetensors import safe_open
-
         self._prefix = family.prefix + "."
-        self._files: dict[str, Any] = {}
-        with ExitStack() as stack:
-            for path in weight_files(folder):
-                opened = stack.enter_context(safe_open(path, framework="pt"))
-                self._files.update(dict.fromkeys(opened.keys(), opened))
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> BaseWeights:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._files.clear()
-        self._stack.close()
+        self._places: dict[str, _Place] = {}
+        for file in weight_files(folder):
+            self._places |= _load_places(file)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Return the shape of a weight, or None when the checkpoint lacks it."""
         found = self._find(name)
-        return None if found is None else tuple(self._files[found].get_slice(found).get_shape())
+        return None if found is None else self._places[found].shape
 
     def load(self, name: str, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
         """Return `factor` times a weight, in this data type; raises KeyError when it is missing."""
         found = self._find(name)
         if found is None:
             raise KeyError(name)
-        tensor: Tensor = self._files[found].get_tensor(found)
+        tensor = self._places[found].read()
         if factor != 1.0:
-            return (tensor.to(torch.promote_types(dtype, torch.float32)) * factor).to(dtype)
-        # A copy even in the same type: a view would keep the whole file mapped.
-        return tensor.to(dtype, copy=True)
+            tensor = tensor.to(torch.promote_types(dtype, torch.float32)).mul_(factor)
+        return tensor.to(dtype)
 
     def _find(self, name: str) -> str | None:
         bare = name.removeprefix(self._prefix)
         for candidate in (name, bare):
             old = candidate.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
             for spelling in (candidate, old):
-                if spelling in self._files:
+                if spelling in self._places:
                     return spelling
         return None
 
@@ -77,6 +87,21 @@ def weight_files(folder: Path) -> list[Path]:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         return [folder / name for name in dict.fromkeys(names)]
     return [folder / _WEIGHTS_FILE] if (folder / _WEIGHTS_FILE).is_file() else []
+
+
+def _load_places(file: Path) -> dict[str, _Place]:
+    """Read the header of a safetensors file; tensors that are not of floating point are left out."""
+    try:
+        with file.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            header = json.loads(handle.read(min(length, file.stat().st_size)))
+        return {
+            name: _Place(file, 8 + length + entry["data_offsets"][0], tuple(entry["shape"]), _DTYPES[entry["dtype"]])
+            for name, entry in header.items()
+            if name != "__metadata__" and entry["dtype"] in _DTYPES
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"'{file}' is not a safetensors file: {error}", "download or copy the model again") from error
 
 
 def backbone_shapes(family: EncoderFamily) -> dict[str, tuple[int, ...]]:

@@ -35,7 +35,8 @@ def build_packed_engine(
     """Load the base and start an adapter; ask `supports` first."""
     family = describe_family(source.load_json("config.json"))
     training = config.training
-    with torch.no_grad(), BaseWeights(source.folder, family) as base:
+    with torch.no_grad():
+        base = BaseWeights(source.folder, family)
         plan = plan_of(config, family, base)
         model = build_packed_model(
             family, plan, base, num_labels=num_labels, seed=training.seed, dtype=_DTYPES[precision]

@@ -34,14 +34,14 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
         return f"data.max_length {config.data.max_length} is above the model's {usable_positions} positions"
     if not weight_files(source.folder):
         return "the checkpoint has no model.safetensors"
-    with BaseWeights(source.folder, family) as base:
-        reason = _missing_weights(base, family)
-        if reason is not None:
-            return reason
-        try:
-            plan_of(config, family, base)
-        except UnsupportedPlanError as error:
-            return str(error)
+    base = BaseWeights(source.folder, family)
+    reason = _missing_weights(base, family)
+    if reason is not None:
+        return reason
+    try:
+        plan_of(config, family, base)
+    except UnsupportedPlanError as error:
+        return str(error)
     return None
 
 

@@ -26,16 +26,16 @@ def _model(folder: Path, target_modules: list[str]) -> PackedModel:
     config = configure(folder, lora={"target_modules": target_modules, "lora_dropout": 0.25})
     source = find_base(config.model)
     family = describe_family(source.load_json("config.json"))
-    with BaseWeights(source.folder, family) as base:
-        model = build_packed_model(
-            family,
-            plan_of(config, family, base),
-            base,
-            num_labels=3,
-            seed=1,
-            dtype=torch.float64,
-            master_dtype=torch.float64,
-        )
+    base = BaseWeights(source.folder, family)
+    model = build_packed_model(
+        family,
+        plan_of(config, family, base),
+        base,
+        num_labels=3,
+        seed=1,
+        dtype=torch.float64,
+        master_dtype=torch.float64,
+    )
     model.weights.values.copy_(torch.randn(model.weights.count, generator=torch.Generator().manual_seed(5)).double())
     model.weights.values.mul_(0.3)
     return model

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.engines import CPU_FP32, configure
+from tests.support.engines import CPU_FP32, build_packed, configure
 from tests.support.tiny_models import build_tiny_model
 
+from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
 from finetune30.training.packed import supports
@@ -72,3 +73,22 @@ def test_refuses_architectures_it_does_not_know(tmp_path: Path, changes: dict[st
     (folder / "config.json").write_text(json.dumps({**described, **changes}))
     config = configure(folder)
     assert reason in str(supports(config, find_base(config.model), CPU_FP32))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 64, (8).to_bytes(8, "little") + b"not json"], ids=["empty", "wild", "text"]
+)
+def test_damaged_weights_are_named(tmp_path: Path, content: bytes) -> None:
+    folder = build_tiny_model(tmp_path / "base")
+    (folder / "model.safetensors").write_bytes(content)
+    config = configure(folder)
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        supports(config, find_base(config.model), CPU_FP32)
+
+
+def test_weights_that_end_too_early_are_named(tmp_path: Path) -> None:
+    folder = build_tiny_model(tmp_path / "base")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(ModelError, match="ends within its weights"):
+        build_packed(configure(folder))
