@@ -13,6 +13,7 @@ from finetune30.data.validation.findings import FindingList
 CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
 #: A label that at most this many rows carry counts as a slip where the median class has a hundred rows.
 _RARE_LABEL_ROWS, _COMMON_CLASS_ROWS = 2, 100
+_SLICE_ROWS = 100_000
 
 CountTokens = Callable[[list[str], list[str] | None], list[int]]
 
@@ -95,7 +96,9 @@ def check_contents(rows: pl.DataFrame, found: FindingList, *, is_quantity: bool)
     text, kept = pl.col("text").str.strip_chars().str.to_lowercase(), pl.col("reason").is_null()
     if found.wanted("constant_text"):
         words = text.str.split(" ").list
-        candidates = rows.filter(kept & (words.first() == words.last()))
+        # By slices: all words of all rows at once would take several times the memory of the texts.
+        slices = rows.filter(kept).iter_slices(_SLICE_ROWS)
+        candidates = pl.concat([part.filter(words.first() == words.last()) for part in slices] or [rows.clear()])
         constant = pl.Series([_says_nothing(value) for value in candidates["text"]], dtype=pl.Boolean)
         found.add("constant_text", candidates.filter(constant), "the text says nothing; remove the row")
     if found.wanted("label_in_text") and not is_quantity:
