@@ -16,10 +16,21 @@ from finetune30.api.context import Services
 from finetune30.api.event_stream import EventStream
 from finetune30.api.gate import Gate
 from finetune30.api.keys import KeyRing
-from finetune30.api.routes import comparison, configuration, datasets, experiments, system, tasks
+from finetune30.api.routes import (
+    comparison,
+    configuration,
+    dataset_rows,
+    datasets,
+    estimates,
+    experiments,
+    predictions,
+    system,
+    tasks,
+)
 from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
+from finetune30.service.model_processes import ModelProcesses
 from finetune30.settings import Settings
 from finetune30.store import open_store
 
@@ -37,6 +48,8 @@ TAGS = [
     {"name": "configuration", "description": "What a run can be told."},
     {"name": "system", "description": "The service itself."},
 ]
+#: In this order: /experiments/compare must be asked before /experiments/{id}.
+ROUTES = (tasks, comparison, experiments, predictions, datasets, dataset_rows, configuration, estimates, system)
 
 
 def build_app(settings: Settings, *, publisher: Publisher | None = None) -> FastAPI:
@@ -58,7 +71,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
     )
     app.state.telemetry = Telemetry()
     app.state.event_stream = EventStream()
-    for part in (tasks, comparison, experiments, datasets, configuration, system):
+    for part in ROUTES:
         app.include_router(part.router)
     add_error_handlers(app)
     if settings.allowed_origins:
@@ -80,6 +93,8 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
             stack.push_async_callback(run_in_threadpool, reconciler.stop)
         app.state.services = Services(settings, store, publisher)
         app.state.keys = KeyRing(settings, store)
+        app.state.models = models = ModelProcesses()
+        stack.push_async_callback(run_in_threadpool, models.close)
         yield
         app.state.event_stream.stop()
 

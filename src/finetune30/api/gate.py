@@ -37,7 +37,8 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/audit"): Role.ADMIN,
     ("POST", "/config/validate"): Role.VIEWER,
-    ("POST", "/estimate"): Role.VIEWER,
+    ("POST", "/config/estimate"): Role.VIEWER,
+    ("POST", "/datasets/preview"): Role.VIEWER,
 }
 #: Submitters may delete, their own runs only: the route sees to that.
 _DELETABLE_BY_SUBMITTERS = "/experiments/"
@@ -45,7 +46,7 @@ _DELETABLE_BY_SUBMITTERS = "/experiments/"
 UPLOAD_PATHS = frozenset({"/datasets/files"})
 UPLOAD_TYPE = "application/octet-stream"
 #: Changes nothing although it is a POST, so it leaves no trail.
-_UNTRAILED = frozenset({"/config/validate", "/estimate"})
+_UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview"})
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _SECURITY_HEADERS = [
@@ -145,7 +146,7 @@ class Gate:
         return _counted(receive, limit) if scope["path"] in UPLOAD_PATHS else await _read_ahead(receive, limit)
 
     def _with_trail(self, scope: Scope, caller: Caller, send: Send) -> Send:
-        if scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] in _UNTRAILED:
+        if scope["method"] in ("GET", "HEAD", "OPTIONS") or _changes_nothing(scope["path"]):
             return send
 
         async def send_after_trail(message: Message) -> None:
@@ -195,6 +196,11 @@ def needed_role(method: str, path: str) -> Role:
     if method == "POST" or (method == "DELETE" and path.startswith(_DELETABLE_BY_SUBMITTERS)):
         return Role.SUBMITTER
     return Role.ADMIN
+
+
+def _changes_nothing(path: str) -> bool:
+    """Whether a POST to this path only asks."""
+    return path in _UNTRAILED or (path.startswith("/experiments/") and path.endswith("/predict"))
 
 
 def _local_caller(scope: Scope) -> Caller:

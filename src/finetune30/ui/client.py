@@ -98,9 +98,9 @@ class ApiClient:
         """
         return self._json("POST", "/config/validate", json=body)
 
-    def estimate(self, tree: Json) -> Json:
-        """Return steps, parameters, memory and seconds to expect; null where unknown."""
-        return self._json("POST", "/config/estimate", json={"config": tree})
+    def estimate(self, body: Json) -> Json:
+        """Return what a request to train will take: steps, parameters, memory, seconds; null where unknown."""
+        return self._json("POST", "/config/estimate", json=body)
 
     # -- tasks
 
@@ -195,9 +195,9 @@ class ApiClient:
             timeout=SLOW_READ_SECONDS,
         )
 
-    def preview(self, tree: Json) -> Json:
-        """Return first rows, columns, label counts, findings and ledger of what a configuration would train on."""
-        return self._json("POST", "/datasets/preview", json={"config": tree}, timeout=SLOW_READ_SECONDS)
+    def preview(self, body: Json) -> Json:
+        """Return first rows, columns, label counts, findings and ledger of what a request would train on."""
+        return self._json("POST", "/datasets/preview", json=body, timeout=SLOW_READ_SECONDS)
 
     def load_versions(self) -> list[Json]:
         """Return all dataset versions, newest first."""

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.fields import COMMON, Field, get_value, put_value
+from finetune30.ui.fields import COMMON, Field, difference, get_value, put_value
 from finetune30.ui.session import language, t, t_or
 
 Json = dict[str, Any]
@@ -18,6 +18,8 @@ EMPTY = "\0empty"
 MODULE_CHOICES = ("auto", "all-linear", "q_lin", "v_lin", "query", "value", "key", "q_proj", "v_proj")
 WHOLE_CHOICES = ("auto", "all-linear")
 MODEL_OF_DEFAULT_MODULES = "distilbert-base-uncased"
+#: Keys with one meaning here: the services decide where results lie.
+DECIDED_BY_SERVICES = ("training.output_dir",)
 
 
 def load_draft() -> Json | None:
@@ -30,6 +32,15 @@ def replace_draft(tree: Json) -> None:
     """Take over a whole configuration; every widget starts anew from it."""
     st.session_state.draft = tree
     st.session_state.draft_generation = st.session_state.get("draft_generation", 0) + 1
+
+
+def build_request() -> Json:
+    """Return what is sent: the preset and what differs from it, so that chosen keys are told apart from defaults."""
+    changed = difference(load_draft() or {}, st.session_state.draft_base)
+    for key in DECIDED_BY_SERVICES:
+        section, _, name = key.partition(".")
+        changed.get(section, {}).pop(name, None)
+    return {"preset": st.session_state.draft_preset, "config": changed}
 
 
 def show_fields(fields: Iterable[Field], faults: Mapping[str, list[str]], *, columns: int = 3) -> None:

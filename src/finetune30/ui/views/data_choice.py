@@ -43,7 +43,7 @@ def show() -> None:
         _choose_version(draft)
     st.caption(t("data_choice.chosen", name=display.plain(get_value(form.load_draft() or {}, "data.dataset_name"))))
     if st.button(t("data_choice.preview"), icon=":material/visibility:"):
-        st.session_state.preview = ask(lambda: client().preview(form.load_draft() or {}))
+        st.session_state.preview = ask(lambda: client().preview(form.build_request()))
     if st.session_state.get("preview"):
         _show_preview(st.session_state.preview)
 
@@ -161,5 +161,5 @@ def _show_columns(columns: Json) -> None:
     if st.button(t("data_choice.use_columns"), icon=":material/check:"):
         for key, name in wanted.items():
             put_value(draft, f"data.{key}", name)
-        st.session_state.preview = ask(lambda: client().preview(draft))
+        st.session_state.preview = ask(lambda: client().preview(form.build_request()))
         st.rerun()

@@ -11,15 +11,13 @@ import yaml
 
 from finetune30.ui import display, form
 from finetune30.ui.client import ApiError
-from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, difference, get_value, load_fields
+from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, get_value, load_fields
 from finetune30.ui.session import ask, client, show_error, t
 from finetune30.ui.views import data_choice
 
 Json = dict[str, Any]
 
 DEFAULT_PRESET = "default"
-#: Keys with one meaning here: the services decide where results lie.
-DECIDED_BY_SERVICES = ("training.output_dir",)
 
 
 def show() -> None:
@@ -83,15 +81,6 @@ def _take_preset(name: str) -> bool:
     return True
 
 
-def build_request() -> Json:
-    """Return what is sent: the preset and what differs from it, so that chosen keys are told apart from defaults."""
-    changed = difference(form.load_draft() or {}, st.session_state.draft_base)
-    for key in DECIDED_BY_SERVICES:
-        section, _, name = key.partition(".")
-        changed.get(section, {}).pop(name, None)
-    return {"preset": st.session_state.draft_preset, "config": changed}
-
-
 def _check() -> dict[str, list[str]]:
     """Validate the draft at the API; return key -> faults. Asked only when the draft changed."""
     draft = form.load_draft()
@@ -100,7 +89,7 @@ def _check() -> dict[str, list[str]]:
         return known[1]
     faults: dict[str, list[str]] = {}
     try:
-        client().check_config(build_request())
+        client().check_config(form.build_request())
     except ApiError as error:
         if not error.faults:
             show_error(error)
@@ -126,7 +115,7 @@ def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
     st.subheader(t("submit.common"))
     form.show_fields([fields[key] for key in COMMON if key in fields], faults)
     st.subheader(t("submit.more"))
-    form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *DECIDED_BY_SERVICES))
+    form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *form.DECIDED_BY_SERVICES))
 
 
 def _show_yaml() -> None:
@@ -180,7 +169,7 @@ def _show_estimate(has_faults: bool) -> None:
     draft = form.load_draft() or {}
     known = st.session_state.get("draft_estimate")
     if known is None or known[0] != draft:
-        known = (copy.deepcopy(draft), ask(lambda: client().estimate(draft)))
+        known = (copy.deepcopy(draft), ask(lambda: client().estimate(form.build_request())))
         st.session_state.draft_estimate = known
     expected = known[1]
     if expected is None:
@@ -205,7 +194,7 @@ def _show_button(faults: dict[str, list[str]]) -> None:
         st.caption(t("submit.faults_first", count=sum(map(len, faults.values()))))
     if not pressed:
         return
-    body = build_request()
+    body = form.build_request()
     key = _idempotency_key(body)
     answer = ask(lambda: client().submit(body, key))
     if answer is not None:

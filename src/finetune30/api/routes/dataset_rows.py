@@ -1,0 +1,111 @@
+"""Rows: a look at them before a training, those of a version, and other labels for them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from finetune30.api.answers import Json
+from finetune30.api.context import Here
+from finetune30.api.shapes import TrainRequest, Tree, errors
+from finetune30.service.datasets import open_versions
+from finetune30.service.previewing import load_version_rows, preview_data, relabel_rows
+from finetune30.service.training_requests import load_requested_config
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+VersionName = Annotated[
+    str, Path(min_length=1, max_length=100, description="Digest, beginning of one, or tag.", examples=["reviews-v1"])
+]
+Split = Literal["train", "evaluation"]
+MOST_CHANGES = 10_000
+
+
+class DataPreview(BaseModel):
+    """What a training would see."""
+
+    dataset_name: str
+    problem_type: str
+    label_names: list[str]
+    columns: Tree
+    rows: list[Tree] = Field(description="The first ones of every split.")
+    label_counts: dict[str, dict[str, int]]
+    report: Tree
+    ledger: Tree
+
+
+class VersionRows(BaseModel):
+    """Rows of one split."""
+
+    digest: str
+    total: int
+    rows: list[Tree]
+
+
+class LabelChange(BaseModel):
+    """One row with another label."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    split: Split
+    index: int = Field(ge=0, le=(1 << 62), description="Place in its split, from 0.")
+    label: str = Field(max_length=1000)
+
+
+class LabelChanges(BaseModel):
+    """Other labels for rows of a version."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    changes: list[LabelChange] = Field(min_length=1, max_length=MOST_CHANGES)
+    note: str = Field("", max_length=1000)
+
+
+class RelabelledVersion(BaseModel):
+    """The version that was made."""
+
+    digest: str
+    parent: str
+    changed: int
+
+
+@router.post(
+    "/preview",
+    summary="Look at the data of a request",
+    response_model=DataPreview,
+    responses=errors(404, 413, 415, 422, 502),
+)
+def preview(here: Here, body: TrainRequest) -> Response:
+    """First rows, columns, label counts, findings and ledger of what a request would train on."""
+    loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
+    return Json(preview_data(loaded.config, here.settings))
+
+
+@router.get("/{name}/rows", summary="Rows of a version", response_model=VersionRows, responses=errors(404, 422))
+def read_rows(
+    here: Here,
+    name: VersionName,
+    split: Annotated[Split, Query()] = "train",
+    offset: Annotated[int, Query(ge=0, le=(1 << 62))] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Rows with text, label and origin, in the order of the version."""
+    with open_versions(here.settings) as versions:
+        return Json(load_version_rows(versions, name, split, offset, limit))
+
+
+@router.post(
+    "/{name}/labels",
+    summary="Give rows other labels",
+    status_code=201,
+    response_model=RelabelledVersion,
+    responses=errors(404, 413, 415, 422),
+)
+def relabel(here: Here, name: VersionName, body: LabelChanges) -> Response:
+    """Make a new version; the one before stays as it is."""
+    changes: list[dict[str, Any]] = [change.model_dump() for change in body.changes]
+    with open_versions(here.settings) as versions:
+        return Json(relabel_rows(versions, name, changes, body.note), status_code=201)

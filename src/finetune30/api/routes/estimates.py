@@ -1,0 +1,33 @@
+"""What a run will take."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from finetune30.api.answers import Json
+from finetune30.api.context import Here
+from finetune30.api.shapes import TrainRequest, errors
+from finetune30.service.estimating import estimate_run
+from finetune30.service.training_requests import load_requested_config
+
+router = APIRouter(prefix="/config", tags=["configuration"])
+
+
+class Estimate(BaseModel):
+    """Judged by the configuration and by finished runs; null where there is nothing to go by."""
+
+    steps: int | None = Field(description="Optimizer steps.", examples=[250])
+    trainable_parameters: int | None = Field(examples=[37634])
+    total_parameters: int | None = Field(examples=[22751620])
+    memory_bytes: float | None = Field(examples=[744235008])
+    seconds: float | None = Field(examples=[42.0])
+    based_on_runs: int = Field(description="Finished runs with the same model, adapter, batch and length.")
+
+
+@router.post("/estimate", summary="What a run will take", response_model=Estimate, responses=errors(404, 413, 415, 422))
+def estimate(here: Here, body: TrainRequest) -> Response:
+    """Steps, parameters, memory and time to expect from a request to train; nothing is recorded."""
+    loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
+    return Json(estimate_run(loaded.config, here.store))

@@ -1,0 +1,54 @@
+"""Questions to the model of a finished run."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from finetune30.api.answers import Json
+from finetune30.api.context import Here
+from finetune30.api.routes.experiments import ExperimentId
+from finetune30.api.shapes import Tree, errors
+from finetune30.errors import UsageError
+from finetune30.service.model_processes import ModelProcesses
+
+router = APIRouter(prefix="/experiments", tags=["experiments"])
+
+MOST_TEXTS = 256
+LONGEST_TEXT = 20_000
+
+
+class Questions(BaseModel):
+    """Texts, or pairs of texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: list[str] = Field(min_length=1, max_length=MOST_TEXTS, examples=[["A fine film."]])
+    text_pairs: list[str] | None = Field(None, max_length=MOST_TEXTS, description="As many as texts, or none.")
+
+
+class Answers(BaseModel):
+    """One answer a text: labels and probabilities, or the value of a regression."""
+
+    answers: list[Tree] = Field(
+        examples=[
+            [{"text": "A fine film.", "labels": ["positive"], "probabilities": {"negative": 0.1, "positive": 0.9}}]
+        ]
+    )
+
+
+@router.post(
+    "/{experiment_id}/predict",
+    summary="Ask a finished model",
+    response_model=Answers,
+    responses=errors(404, 409, 413, 415, 422, 503),
+)
+def predict(here: Here, experiment_id: ExperimentId, body: Questions, request: Request) -> Response:
+    """The first question loads the model into a process of its own, which goes away when nobody asks any more."""
+    if any(len(text) > LONGEST_TEXT for text in (*body.texts, *(body.text_pairs or ()))):
+        raise UsageError(f"a text is longer than {LONGEST_TEXT} characters", "shorten it, or cut it into pieces")
+    if body.text_pairs is not None and len(body.text_pairs) != len(body.texts):
+        raise UsageError(f"{len(body.texts)} texts but {len(body.text_pairs)} second texts", "give as many, or none")
+    models: ModelProcesses = request.app.state.models
+    return Json({"answers": models.ask(here.store.get(experiment_id), body.texts, body.text_pairs)})

@@ -1,0 +1,30 @@
+"""`ft30 answer`: the process that holds a model for the API. Not for people, who use `ft30 predict`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("answer", hidden=True)
+@click.argument("run")
+def command(run: str) -> None:
+    """Answer every JSON line of standard input (texts, text_pairs) with one on standard output."""
+    import json
+    import sys
+
+    from finetune30.errors import Finetune30Error
+    from finetune30.service.predicting import Question, answer_questions, load_predictor
+    from finetune30.settings import load_settings
+
+    predictor = None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        pairs = asked["text_pairs"] or [None] * len(asked["texts"])
+        try:
+            predictor = predictor or load_predictor(load_settings(), None, run)
+            questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
+            answers = [answer.as_dict() for answer in answer_questions(predictor, questions)]
+            shape = {"answers": answers}
+        except Finetune30Error as error:
+            shape = error.as_dict()
+        print(json.dumps(shape), flush=True)  # noqa: T201

@@ -1,0 +1,86 @@
+"""What a run will take, judged by its configuration and by the runs that were finished before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.data.starter import is_starter
+from finetune30.store import Run, RunFilter, RunStatus, RunStore
+
+#: Finished runs that are looked at, the newest.
+MOST_RUNS = 200
+
+_LOAD_KEYS = (
+    ("training", "per_device_train_batch_size"),
+    ("training", "gradient_accumulation_steps"),
+    ("data", "max_length"),
+)
+
+
+def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
+    """Return steps, trainable_parameters, memory_bytes, seconds and based_on_runs; null where nothing is to go by.
+
+    Parameters come from runs with the same model and adapter; memory and time from those of them with the same batch
+    and length, time at the median of their speed (rows a second).
+    """
+    found = store.find(
+        RunFilter(statuses=frozenset({RunStatus.SUCCEEDED}), model_name=config.model.name, limit=MOST_RUNS)
+    )
+    alike = [run for run in found if run.metrics and _same_adapter(run, config)]
+    as_fast = [run for run in alike if _same_load(run, config)]
+    speed = _median(as_fast, "train_samples_per_second")
+    rows = _rows_to_train(config)
+    return {
+        "steps": _count_steps(config),
+        "trainable_parameters": _first(alike, "trainable_parameters"),
+        "total_parameters": _first(alike, "total_parameters"),
+        "memory_bytes": _median(as_fast, "peak_memory_bytes"),
+        "seconds": rows / speed if rows and speed else None,
+        "based_on_runs": len(as_fast),
+    }
+
+
+def _count_steps(config: ExperimentConfig) -> int | None:
+    training = config.training
+    if training.max_steps is not None and config.data.train_samples is None:
+        return training.max_steps
+    if config.data.train_samples is None:
+        return None
+    a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    steps = math.ceil(config.data.train_samples / a_step) * training.num_train_epochs
+    return min(steps, training.max_steps or steps)
+
+
+def _rows_to_train(config: ExperimentConfig) -> int | None:
+    steps = _count_steps(config)
+    training = config.training
+    if steps is None:
+        return None
+    rows = steps * training.per_device_train_batch_size * training.gradient_accumulation_steps
+    whole = config.data.train_samples
+    return rows if whole is None else min(rows, whole * training.num_train_epochs)
+
+
+def _same_adapter(run: Run, config: ExperimentConfig) -> bool:
+    lora: dict[str, Any] = config.as_tree()["lora"]
+    then = run.config.get("lora") or {}
+    return all(then.get(key) == lora[key] for key in ("r", "target_modules", "bias", "use_dora", "modules_to_save"))
+
+
+def _same_load(run: Run, config: ExperimentConfig) -> bool:
+    now, then = config.as_tree(), run.config
+    same_data = is_starter(config.data.dataset_name) == is_starter(str((then.get("data") or {}).get("dataset_name")))
+    return same_data and all((then.get(section) or {}).get(key) == now[section][key] for section, key in _LOAD_KEYS)
+
+
+def _first(runs: Sequence[Run], key: str) -> Any:
+    return next((run.metrics[key] for run in runs if run.metrics and run.metrics.get(key) is not None), None)
+
+
+def _median(runs: Sequence[Run], key: str) -> float | None:
+    values = [run.metrics[key] for run in runs if run.metrics and isinstance(run.metrics.get(key), int | float)]
+    return median(values) if values else None

@@ -1,0 +1,157 @@
+"""Processes that hold a finished model and answer questions, so that whoever asks stays free of torch.
+
+A process is started by the first question to its run, answers one JSON line for one JSON line, and is let go after a
+while without questions, or when more runs are asked than may be held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from finetune30.errors import ConflictError, DataError, ServiceUnavailableError
+from finetune30.store import Run, RunStatus
+
+MOST_MODELS = 2
+IDLE_SECONDS = 120.0
+ANSWER_SECONDS = 170.0
+_LOOK_SECONDS = 5.0
+_BY_CODE = {kind.code: kind for kind in (ConflictError, DataError)}
+
+
+class ModelProcesses:
+    """At most `most` processes, each let go after `idle_seconds`; safe to use from several threads."""
+
+    def __init__(self, most: int = MOST_MODELS, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._most, self._idle_seconds = most, idle_seconds
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def ask(self, run: Run, texts: Sequence[str], text_pairs: Sequence[str] | None) -> list[dict[str, Any]]:
+        """Return one answer a text. Raises ConflictError (no model), DataError, ServiceUnavailableError."""
+        if run.status is not RunStatus.SUCCEEDED:
+            raise ConflictError(
+                f"run {run.id[:8]} is {run.status} and has no finished model",
+                "choose a SUCCEEDED one: GET /experiments?status=SUCCEEDED",
+            )
+        held = self._hold(run.id)
+        try:
+            answer = held.ask({"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)})
+        except ServiceUnavailableError:
+            self._let_go(run.id, held)
+            raise
+        if "error" in answer:
+            kind = _BY_CODE.get(answer["error"], ServiceUnavailableError)
+            raise kind(answer["message"], answer.get("remedy", ""))
+        answers: list[dict[str, Any]] = answer["answers"]
+        return answers
+
+    def close(self) -> None:
+        """End all processes."""
+        self._stopping.set()
+        with self._lock:
+            held, self._held = list(self._held.values()), OrderedDict()
+        for process in held:
+            process.stop()
+
+    def _hold(self, run_id: str) -> _Held:
+        released = []
+        with self._lock:
+            held = self._held.get(run_id)
+            if held is None or not held.is_alive:
+                held = self._held[run_id] = _Held(run_id)
+            self._held.move_to_end(run_id)
+            while len(self._held) > self._most:
+                released.append(self._held.popitem(last=False)[1])
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="idle models", daemon=True)
+                self._watcher.start()
+        for process in released:
+            process.stop()
+        return held
+
+    def _let_go(self, run_id: str, held: _Held) -> None:
+        with self._lock:
+            if self._held.get(run_id) is held:
+                del self._held[run_id]
+        held.stop()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(min(_LOOK_SECONDS, self._idle_seconds)):
+            with self._lock:
+                idle = [item for item in self._held.items() if item[1].idle_for > self._idle_seconds]
+            for run_id, held in idle:
+                self._let_go(run_id, held)
+
+
+class _Held:
+    """One process; questions are asked one after the other."""
+
+    def __init__(self, run_id: str) -> None:
+        command = [sys.executable, "-m", "finetune30", "answer", run_id]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._turn = threading.Lock()
+        self._last = time.monotonic()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the last answer; none while it works."""
+        return 0.0 if self._turn.locked() else time.monotonic() - self._last
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        with self._turn:
+            try:
+                assert self._process.stdin is not None  # noqa: S101
+                self._process.stdin.write(json.dumps(question).encode() + b"\n")
+                self._process.stdin.flush()
+                line = self._read_line()
+            except OSError as error:
+                raise _gone(f"the model's process ended ({error})") from error
+            finally:
+                self._last = time.monotonic()
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise _gone("the model's process ended while it answered") from error
+        return answer
+
+    def stop(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read_line(self) -> bytes:
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101
+        with selectors.DefaultSelector() as selector:
+            selector.register(stream, selectors.EVENT_READ)
+            if not selector.select(ANSWER_SECONDS):
+                raise _gone(f"the model did not answer within {ANSWER_SECONDS:.0f} s")
+        return stream.readline()
+
+
+def _gone(message: str) -> ServiceUnavailableError:
+    return ServiceUnavailableError(message, "ask again; if it stays so: ft30 predict RUN TEXT shows why")

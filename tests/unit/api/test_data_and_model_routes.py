@@ -1,0 +1,92 @@
+"""Estimates, previews, rows, labels, and questions to models, at the routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finetune30.config.presets import load_preset
+from finetune30.data.prepare import prepare_data, record_version
+from finetune30.service.datasets import open_versions
+
+
+@pytest.fixture
+def version(api):
+    """The digest of a version made of the starter data."""
+    config = load_preset("quick_cpu").config
+    prepared = prepare_data(
+        config.data, problem_type="auto", num_labels=2, seed=42, log=lambda _: None, data_folder=Path("data_store")
+    )
+    with open_versions(api.app.state.services.settings) as versions:
+        return record_version(prepared, versions).digest
+
+
+def test_estimate_counts_steps_and_knows_nothing_without_runs(api):
+    body = {"config": {"data": {"train_samples": 100}, "training": {"num_train_epochs": 3}}, "batch_size": 8}
+    answer = api.post("/config/estimate", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["steps"] == 39
+    assert answer.json()["seconds"] is None
+    assert answer.json()["based_on_runs"] == 0
+
+
+def test_estimate_refuses_what_train_would_refuse(api):
+    answer = api.post("/config/estimate", json={"learning_rate": 7})
+    assert answer.status_code == 422
+    assert answer.json()["details"]["faults"][0]["key"] == "training.learning_rate"
+
+
+def test_preview_shows_rows_columns_labels_and_ledger(api):
+    answer = api.post("/datasets/preview", json={"preset": "quick_cpu"})
+    assert answer.status_code == 200, answer.text
+    seen = answer.json()
+    assert seen["label_names"] == ["negative", "positive"]
+    assert seen["columns"]["text"] == "text"
+    assert {"text", "label"} <= set(seen["columns"]["available"])
+    assert {row["split"] for row in seen["rows"]} == {"train", "evaluation"}
+    assert sum(seen["label_counts"]["train"].values()) == seen["ledger"]["totals"]["train"]["used"]
+
+
+def test_rows_of_a_version_come_page_by_page(api, version):
+    first = api.get(f"/datasets/{version}/rows", params={"limit": 3}).json()
+    second = api.get(f"/datasets/{version}/rows", params={"limit": 3, "offset": 3}).json()
+    assert len(first["rows"]) == len(second["rows"]) == 3
+    assert first["rows"] != second["rows"]
+    assert first["total"] == 64
+
+
+def test_relabelling_makes_a_new_version_and_leaves_the_old_one(api, version):
+    before = api.get(f"/datasets/{version}/rows", params={"limit": 1}).json()["rows"][0]
+    other = {"negative": "positive", "positive": "negative"}[before["label"]]
+    body = {"changes": [{"split": "train", "index": 0, "label": other}], "note": "read again"}
+    made = api.post(f"/datasets/{version}/labels", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["parent"] == version
+    after = api.get(f"/datasets/{made.json()['digest']}/rows", params={"limit": 1}).json()["rows"][0]
+    assert (after["text"], after["label"]) == (before["text"], other)
+    assert api.get(f"/datasets/{version}/rows", params={"limit": 1}).json()["rows"][0] == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split": "train", "index": 10_000, "label": "positive"}, "no row 10000"),
+        ({"split": "train", "index": 0, "label": "splendid"}, "no label of this version"),
+    ],
+)
+def test_relabelling_refuses_rows_and_labels_that_are_not_there(api, version, change, message):
+    answer = api.post(f"/datasets/{version}/labels", json={"changes": [change]})
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
+def test_a_run_without_a_model_cannot_be_asked(api, submit):
+    answer = api.post(f"/experiments/{submit()}/predict", json={"texts": ["fine"]})
+    assert answer.status_code == 409
+    assert "no finished model" in answer.json()["message"]
+
+
+def test_texts_and_second_texts_must_be_as_many(api, submit):
+    answer = api.post(f"/experiments/{submit()}/predict", json={"texts": ["a", "b"], "text_pairs": ["c"]})
+    assert answer.status_code == 400
