@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.errors import UsageError
-from finetune30.service.datasets import load_dataset_rows, request_of_config
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,8 +23,9 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
 
     The gate only reports here, so that what it would refuse can be looked at. Raises DataError, HubUnavailableError.
     """
+    from finetune30.data.loading import load_rows
     from finetune30.data.prepare import prepare_data
-    from finetune30.data.versions.storage import SPLITS
+    from finetune30.data.versions.storage import SPLITS, VersionStore
 
     data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
     prepared = prepare_data(
@@ -37,7 +37,13 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
         data_folder=settings.data_folder,
     )
     columns: dict[str, Any] = dict(prepared.report.get("columns") or {})
-    first = load_dataset_rows(request_of_config(config), settings, log=lambda _: None).tables[0]
+    first = load_rows(
+        data,
+        lambda _: None,
+        problem_type=config.model.problem_type,
+        num_labels=config.model.num_labels,
+        load_version=VersionStore(settings.data_folder).load_tables,
+    ).tables[0]
     evaluation = prepared.report.get("evaluation") or {}
     return {
         "dataset_name": config.data.dataset_name,

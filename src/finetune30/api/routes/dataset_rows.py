@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
+from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import TrainRequest, Tree, errors
-from finetune30.service.datasets import open_versions
 from finetune30.service.previewing import load_version_rows, preview_data, relabel_rows
 from finetune30.service.training_requests import load_requested_config
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
-VersionName = Annotated[
-    str, Path(min_length=1, max_length=100, description="Digest, beginning of one, or tag.", examples=["reviews-v1"])
-]
 Split = Literal["train", "evaluation"]
 MOST_CHANGES = 10_000
 
@@ -93,8 +90,7 @@ def read_rows(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Rows with text, label and origin, in the order of the version."""
-    with open_versions(here.settings) as versions:
-        return Json(load_version_rows(versions, name, split, offset, limit))
+    return Json(load_version_rows(open_versions(here), name, split, offset, limit))
 
 
 @router.post(
@@ -107,5 +103,4 @@ def read_rows(
 def relabel(here: Here, name: VersionName, body: LabelChanges) -> Response:
     """Make a new version; the one before stays as it is."""
     changes: list[dict[str, Any]] = [change.model_dump() for change in body.changes]
-    with open_versions(here.settings) as versions:
-        return Json(relabel_rows(versions, name, changes, body.note), status_code=201)
+    return Json(relabel_rows(open_versions(here), name, changes, body.note), status_code=201)

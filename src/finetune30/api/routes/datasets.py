@@ -83,7 +83,7 @@ class UploadedFile(BaseModel):
 @router.get("", summary="List dataset versions", response_model=DatasetList, responses=errors())
 def list_datasets(here: Here) -> Response:
     """Every version in the data folder."""
-    versions = _open(here)
+    versions = open_versions(here)
     tags = _tags_by_digest(versions)
     return Json({"versions": [_summary(manifest, tags) for manifest in versions.list_all()]})
 
@@ -98,13 +98,13 @@ def diff_datasets(
     """Rows added, removed, relabelled and changed."""
     from finetune30.data.versions.compare import diff_versions
 
-    return Json(diff_versions(_open(here), a, b).as_dict(limit=limit))
+    return Json(diff_versions(open_versions(here), a, b).as_dict(limit=limit))
 
 
 @router.get("/{name}", summary="One dataset version", response_model=DatasetDetails, responses=errors(404, 422))
 def read_dataset(here: Here, name: VersionName) -> Response:
     """Its manifest, and the runs that used it."""
-    versions = _open(here)
+    versions = open_versions(here)
     manifest = versions.get(name)
     used_by = [
         {"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(here.store).runs_of(manifest.digest)
@@ -144,7 +144,7 @@ async def send_file(
     return Json(kept.as_dict(), status_code=201)
 
 
-def _open(here: Services) -> VersionStore:
+def open_versions(here: Services) -> VersionStore:
     from finetune30.data.versions.storage import VersionStore
 
     return VersionStore(here.settings.data_folder, DatasetIndex(here.store))
