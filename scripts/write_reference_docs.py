@@ -1,7 +1,7 @@
 """Write the generated parts of docs/ anew; with `--check` only tell what is stale.
 
 A generated part stands between `<!-- output of: ft30 … -->` and `<!-- end of output -->`; the command's output is the
-text. `<!-- output of: every command -->` stands for the help of all commands.
+text. `<!-- output of: every command -->` stands for the help of all commands, `every route` for the REST API.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ def build_page(text: str) -> str:
 def _output(command: str) -> str:
     if command == "every command":
         return "\n\n".join(_describe_commands(app, "ft30", None))
+    if command == "every route":
+        from finetune30.api.reference import build_markdown
+
+        return build_markdown()
     from click.testing import CliRunner
 
     result = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)

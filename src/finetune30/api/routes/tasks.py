@@ -19,6 +19,16 @@ from finetune30.service.training_requests import load_requested_config
 
 router = APIRouter(tags=["tasks"])
 
+#: One server-sent event.
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["task", "change", "end", "error"]},
+        "id": {"type": "string", "description": "Number of a change."},
+        "data": {"type": "string", "description": "JSON."},
+        "retry": {"type": "integer"},
+    },
+}
 TaskId = Annotated[str, Path(max_length=200, description="The task_id that POST /train gave.", examples=[RUN_ID])]
 
 
@@ -68,7 +78,7 @@ def read_task(here: Here, task_id: TaskId) -> Response:
     "/task/{task_id}/events",
     summary="Follow a task",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **errors(404, 422, 429)},
+    responses={200: {"content": {"text/event-stream": {"schema": _EVENT}}}, **errors(404, 422, 429)},
 )
 async def stream_events(
     here: Here,
