@@ -228,7 +228,7 @@ class ConfigAnswer(BaseModel):
     """A configuration."""
 
     config: Tree = Field(description="The tree.")
-    yaml: str = Field(description="The same as a file for `ft30 train --config`.")
+    yaml: str = Field(description="The same as a configuration file.")
 
 
 class PresetSummary(BaseModel):
