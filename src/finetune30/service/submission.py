@@ -82,9 +82,10 @@ def submit(
     )
     failpoints.reach("submit.after_row")
     notes = _keep_configuration(run, settings.submitted_folder)
+    position = store.queue_position(run.id)  # before a worker hears of it
     published, trouble = _publish(store, run, publisher)
     failpoints.reach("submit.after_message")
-    return Submission(run, store.queue_position(run.id), published, (*notes, *trouble))
+    return Submission(run, position, published, (*notes, *trouble))
 
 
 def cancel_task(store: RunStore, reference: str) -> Run:
@@ -98,8 +99,9 @@ def retry_task(store: RunStore, reference: str, *, publisher: Publisher) -> Subm
     Raises NotFoundError, ConflictError for another state.
     """
     run = store.retry(store.get(reference).id, kind="queued")
+    position = store.queue_position(run.id)
     published, notes = _publish(store, run, publisher)
-    return Submission(run, store.queue_position(run.id), published, notes)
+    return Submission(run, position, published, notes)
 
 
 def digest_request(tree: Mapping[str, Any]) -> str:
