@@ -78,6 +78,19 @@ def test_killed_run_on_the_packed_path_resumes_to_the_same_bytes(demanding, poin
     kill_and_resume(*demanding("packed"), point)
 
 
+def test_evaluating_logging_and_saving_more_often_change_no_weight(make_lab):
+    last = {"training.engine": "packed", "training.load_best_model_at_end": False}
+    often = {"training.eval_steps": 1, "training.early_stopping_patience": 99, "training.logging_steps": 1}
+    ends = []
+    for changes in ({**last, "training.eval_steps": 12}, {**last, **often, "training.save_steps": 1}):
+        lab = make_lab(changes)
+        assert lab.train("results").returncode == 0
+        ends.append(fingerprint(lab.run_folder("results")))
+    assert len(ends[1]["history"]) > len(ends[0]["history"])
+    assert ends[0]["tensors"] == ends[1]["tensors"]
+    assert ends[0]["digests"] == ends[1]["digests"]
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("engine", ["general", "packed"])
 @pytest.mark.parametrize("point", EVERY_POINT)
