@@ -128,6 +128,9 @@ class Services:
             with suppress(ProcessLookupError):
                 os.kill(self.workers[name].pid, signal.SIGCONT)
             self.kill_worker(name)
+        for pid in self.attempt_processes():  # one that was paused before it could watch its parent
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self.redis and self.redis.poll() is None:
             self.kill_redis()
         self.publisher.close()
