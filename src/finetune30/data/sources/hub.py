@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
@@ -14,7 +15,7 @@ from finetune30.data.sources.table import SourceTable
 from finetune30.errors import DataError, HubUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from datasets import DatasetDict
 
@@ -65,13 +66,12 @@ def load_hub(name: str, config: str | None, revision: str | None, log: Callable[
 def _load(name: str, config: str | None, revision: str | None) -> DatasetDict:
     cached_only = not hub_reachable()
     import datasets
-    from datasets import DownloadConfig
     from datasets.exceptions import DatasetNotFoundError
 
     datasets.disable_progress_bars()
-    options: dict[str, Any] = {"download_config": DownloadConfig(local_files_only=True)} if cached_only else {}
     try:
-        return datasets.load_dataset(name, config, revision=revision, **options)
+        with _hub_left_alone() if cached_only else nullcontext():
+            return datasets.load_dataset(name, config, revision=revision)
     except ConnectionError as error:
         raise _unavailable(name) from error
     except DatasetNotFoundError as error:
@@ -89,6 +89,20 @@ def _load(name: str, config: str | None, revision: str | None) -> DatasetDict:
             raise _unavailable(name) from error
         remedy = "set data.dataset_config to one of the names above"
         raise DataError(f"the hub set {name!r}: {str(error).splitlines()[0][:500]}", remedy) from error
+
+
+@contextmanager
+def _hub_left_alone() -> Iterator[None]:
+    """Read the cache only; the libraries would otherwise ask the unreachable hub five times, half a minute in all."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    before = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _build_table(dataset: Any, source: str, revision: str | None) -> SourceTable:
