@@ -12,7 +12,7 @@ from support.exactness import fingerprint
 pytestmark = pytest.mark.integration
 
 #: Writes of the demanding run: logs, history, every checkpoint's files, the staged result, the manifest.
-WRITES = 76
+WRITES = 75
 #: What the database takes before the first run.
 _EMPTY_DATABASE_BYTES = 200_000
 

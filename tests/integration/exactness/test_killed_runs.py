@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 POINTS = {
     "training.after_step": STEPS,
     "evaluation.start": 4,
-    "evaluation.batch": 4,
+    "evaluation.batch": 5,
     "evaluation.end": 4,
     "checkpoint.after_each_file": 29,
     "checkpoint.before_manifest": 6,
