@@ -15,6 +15,8 @@ from finetune30.store.access import load_keys
 
 #: Streams are told to end; whoever still reads after so long is cut off.
 STOP_SECONDS = 5
+#: Longer than clients keep idle connections, so that none of them is closed while a request is on its way.
+KEEP_ALIVE_SECONDS = 75
 
 
 def serve(settings: Settings) -> None:
@@ -29,6 +31,7 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         lifespan="on",
         ws="none",
         log_level="info",

@@ -6,10 +6,12 @@ value, what is allowed, and the nearest known key.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -183,13 +185,19 @@ class _Places:
 def _load_document(path: Path | None) -> tuple[YamlDocument, list[Fault]]:
     if path is None:
         return YamlDocument({}), []
-    document = load_yaml_text(_load_text(path), reads_as_text)
+    document = copy.deepcopy(_parse_document(_load_text(path)))
     faults = [Fault(".".join(fault.path), fault.problem, str(path), fault.line) for fault in document.faults]
     if document.tree is not None and not isinstance(document.tree, dict):
         faults.append(Fault("", f"must hold sections (model:, data: …), not {_show(document.tree)}", str(path), 1))
     if faults and document.tree is None:
         raise config_error(faults)
     return document, faults
+
+
+@lru_cache(maxsize=16)
+def _parse_document(text: str) -> YamlDocument:
+    """Read a text that is met again and again, as the default configuration is by the API; callers copy it."""
+    return load_yaml_text(text, reads_as_text)
 
 
 def _load_text(path: Path) -> str:
