@@ -28,8 +28,11 @@ def disk_errors(doing: str) -> Iterator[None]:
         ) from error
 
 
-def save_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, fsync it and rename it into place. Raises StorageError."""
+def save_bytes_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file under a temporary name, fsync it and rename it into place. Raises StorageError.
+
+    Without `durable` nothing is fsynced: for what a power loss may take, because it can be had again.
+    """
     with disk_errors(f"cannot write {path.name}"):
         failpoints.reach(failpoints.DISK_WRITE)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,12 +40,14 @@ def save_bytes_atomic(path: Path, content: bytes) -> None:
         try:
             with temporary.open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
 
 
 def save_json_atomic(path: Path, tree: Any) -> None:

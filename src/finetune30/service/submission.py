@@ -142,7 +142,7 @@ def _keep_configuration(run: Run, folder: Path) -> tuple[str, ...]:
     try:
         with disk_errors(f"cannot keep {path}"):
             folder.mkdir(parents=True, exist_ok=True)
-            save_bytes_atomic(path, dump_config(config, header).encode())
+            save_bytes_atomic(path, dump_config(config, header).encode(), durable=False)
             _remove_oldest(folder)
     except StorageError as error:
         return (error.message,)
