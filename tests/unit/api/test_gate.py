@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from finetune30.api.gate import PUBLIC_PATHS, needed_role
 from finetune30.api.server import open_listener, require_keys_beyond_loopback
 from finetune30.cli.main import app as cli
-from finetune30.errors import ConfigError, ServiceUnavailableError
+from finetune30.errors import ConfigError, ServiceUnavailableError, StorageError
 from finetune30.settings import Settings
 from finetune30.store.access import Role, create_key, revoke_key
 
@@ -199,6 +199,19 @@ def test_unexpected_faults_have_the_one_shape_and_tell_no_secrets(api, monkeypat
     answer = api.get("/experiments/stats")
     assert (answer.status_code, answer.json()["error"]) == (500, "internal_error")
     assert "hunter2" not in answer.text
+
+
+def test_database_out_of_reach_closes_the_api_but_not_its_health(start, monkeypatch):
+    def fail():
+        raise StorageError("database is out of reach")
+
+    api = start(api_keys=KEY)
+    monkeypatch.setattr(api.app.state.keys, "_load", fail)
+    monkeypatch.setattr(api.app.state.services.store, "queue", lambda **_: fail())
+    api.app.state.keys._loaded_at = -1e9
+    assert api.get("/healthz").json() == {"status": "ok"}
+    assert (api.get("/readyz").status_code, api.get("/readyz").json()["error"]) == (507, "storage_error")
+    assert api.get("/experiments", headers={"X-API-Key": KEY}).status_code == 507
 
 
 def test_binding_beyond_this_machine_needs_keys(start):
