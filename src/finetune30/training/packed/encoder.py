@@ -94,12 +94,14 @@ class PackedEncoder:
         mask = masks.draw(tuple(rows.shape), self.embeddings.dropout, rows.dtype) if masks is not None else None
         return rows if mask is None else rows.mul_(mask)
 
-    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, list[LayerTape]]:
-        """Return the pooled tokens (B, hidden) and the tapes of the layers from `first_trained` on."""
+    def forward(
+        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None, *, keeps_tapes: bool = True
+    ) -> tuple[Tensor, list[LayerTape]]:
+        """Return the pooled tokens (B, hidden) and, if kept, the tapes of the layers from `first_trained` on."""
         tapes: list[LayerTape] = []
         for index, layer in enumerate(self.layers):
             rows, tape = layer.forward(rows, layout, masks)
-            if index >= self.first_trained:
+            if keeps_tapes and index >= self.first_trained:
                 tapes.append(tape)
         return rows, tapes
 

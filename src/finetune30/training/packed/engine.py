@@ -113,7 +113,7 @@ class PackedEngine:
         layout = self._layout(batch)
         encoder = self._model.encoder
         rows = encoder.embed(*_packed_ids(batch, layout), layout, None)
-        pooled, _ = encoder.forward(rows, layout, None)
+        pooled, _ = encoder.forward(rows, layout, None, keeps_tapes=False)
         logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
         return logits.float().numpy()
 
