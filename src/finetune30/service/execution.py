@@ -187,7 +187,10 @@ def _record_end_or_say_why_not(execution: Execution, error: BaseException, log: 
 
 
 def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None:
-    """Write down how the attempt ended: in the log, and in the row unless another attempt holds it."""
+    """Write down how the attempt ended: in the log, and in the row unless another attempt holds it.
+
+    The console is left to whoever catches the error, which says it there once.
+    """
     store, claim = execution.store, execution.claim
     if execution.console:
         execution.console.close()
@@ -197,11 +200,11 @@ def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None
         log.line(f"handed back: {error.message}")
         store.release(claim, "stopped by its worker")
     elif isinstance(error, CancelledError | KeyboardInterrupt):
-        log.line(f"CANCELLED: {error.message if isinstance(error, CancelledError) else 'interrupted'}")
+        log.to_file(f"CANCELLED: {error.message if isinstance(error, CancelledError) else 'interrupted'}")
         store.cancelled(claim)
     elif isinstance(error, Finetune30Error):
-        log.line(f"FAILED: {error.message}")
-        log.line(f"remedy: {error.remedy}")
+        log.to_file(f"FAILED: {error.message}")
+        log.to_file(f"remedy: {error.remedy}")
         store.fail(claim, error.as_dict(), may_retry=error.retryable)
     else:
         log.line(f"FAILED: {type(error).__name__}: {error}")

@@ -171,8 +171,14 @@ def describe_record(record: dict[str, Any]) -> str:
         shown = {key: record[key] for key in _SHOWN_IN_LOG if record.get(key) is not None}
     else:
         shown = {key: value for key, value in record.items() if key.startswith("eval_") and _is_number(value)}
-    values = " ".join(f"{key}={value:.6g}" for key, value in shown.items())
+    values = " ".join(f"{key}={value:{_format_of(key)}}" for key, value in shown.items())
     return f"{record['type']} {place} {values}"
+
+
+def _format_of(key: str) -> str:
+    if key.endswith(("per_second", "runtime")):
+        return ".1f"
+    return ".3g" if key in ("learning_rate", "grad_norm") else ".4f"
 
 
 def _is_number(value: Any) -> bool:
