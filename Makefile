@@ -87,6 +87,7 @@ format: install ## Reformat the sources and mend what the linter can mend
 
 # Two processes: many tests wait for other processes. Whole files, so that a database server is started once for each.
 test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
+	@sh scripts/install_browser.sh
 	@$(PYTHON_M) pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: install ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")

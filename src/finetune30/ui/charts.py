@@ -19,6 +19,8 @@ HEIGHT = 240
 AXES = ("step", "epoch", "time")
 ACCENT = "#2f6f8f"
 SECOND = "#c2703d"
+#: Told apart by brightness too, for eyes that mix up hues.
+PALETTE = (ACCENT, SECOND, "#7a9e3f", "#7d5a9e", "#1b3a4b", "#d9a441", "#4fa3a5", "#8c4a4a")
 
 
 def thin(records: Sequence[Json], most: int = MOST_POINTS) -> list[Json]:
@@ -63,12 +65,17 @@ def overlaid(series: Mapping[str, Sequence[Json]], value: str, *, title: str, ax
         st.caption(t("chart.empty", title=title))
         return
     chart = (
-        alt.Chart(pd.DataFrame(rows), height=HEIGHT)
+        alt.Chart(pd.DataFrame(rows), height=HEIGHT + 30 * len(series))
         .mark_line(point=len(rows) < 40)
         .encode(
             x=alt.X("x:Q", title=t(f"axis.{axis}")),
             y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
-            color=alt.Color("run:N", title=None, legend=alt.Legend(orient="bottom", columns=1, labelLimit=400)),
+            color=alt.Color(
+                "run:N",
+                title=None,
+                scale=alt.Scale(range=list(PALETTE)),
+                legend=alt.Legend(orient="bottom", columns=1, labelLimit=400),
+            ),
             tooltip=["run:N", alt.Tooltip("x:Q", title=t(f"axis.{axis}")), alt.Tooltip("y:Q", format=".4g")],
         )
         .properties(title=title)
@@ -149,7 +156,12 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
     ]
     most = max((cell["rows"] for cell in cells), default=0)
     base = alt.Chart(pd.DataFrame(cells)).encode(
-        x=alt.X("predicted:N", title=t("chart.predicted"), sort=names),
+        x=alt.X(
+            "predicted:N",
+            title=t("chart.predicted"),
+            sort=names,
+            axis=alt.Axis(labelAngle=0 if len(names) < 8 else -45),
+        ),
         y=alt.Y("true:N", title=t("chart.true"), sort=names),
         tooltip=["true:N", "predicted:N", "rows:Q"],
     )

@@ -102,9 +102,12 @@ def sort_faults(error: ApiError) -> dict[str, list[str]]:
     """Return key -> what is wrong there, with the hint."""
     faults: dict[str, list[str]] = {}
     for fault in error.faults:
-        text = "; ".join(str(fault[part]) for part in ("problem", "hint") if fault.get(part))
-        faults.setdefault(str(fault.get("key") or ""), []).append(text)
+        faults.setdefault(str(fault.get("key") or ""), []).append(_describe_fault(fault))
     return faults
+
+
+def _describe_fault(fault: Json) -> str:
+    return "; ".join(str(fault[part]) for part in ("problem", "hint") if fault.get(part))
 
 
 def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
@@ -151,8 +154,15 @@ def dump_yaml(tree: Json) -> str:
 
 
 def _take_yaml(text: str) -> None:
-    checked = ask(lambda: client().check_config({"yaml": text}))
-    if checked is None:
+    try:
+        checked = client().check_config({"yaml": text})
+    except ApiError as error:
+        if not error.faults:
+            show_error(error)
+        for fault in error.faults:
+            said = ": ".join(part for part in (str(fault.get("key") or ""), _describe_fault(fault)) if part)
+            place = t("submit.yaml_fault", line=fault["line"]) + " " if fault.get("line") else ""
+            st.error(place + display.plain(said, 1000), icon=":material/error:")
         return
     if st.session_state.draft_preset != DEFAULT_PRESET and not _take_preset(DEFAULT_PRESET):
         return

@@ -36,7 +36,7 @@ def show() -> None:
     pair = None
     if st.toggle(t("try.with_pair"), key="try_with_pair", help=t("try.pair_help")):
         pair = st.text_area(t("try.pair"), key="try_pair", max_chars=LONGEST_TEXT)
-    if st.button(t("try.ask"), type="primary", icon=":material/send:", disabled=not chosen or not text.strip()):
+    if st.button(t("try.ask"), type="primary", icon=":material/send:", disabled=not chosen) and _is_given(text):
         with st.spinner(t("try.loading")):
             st.session_state.try_answers = {
                 run_id: ask(lambda run_id=run_id: list(client().predict(run_id, [text], [pair] if pair else None)))  # type: ignore[misc]
@@ -44,6 +44,12 @@ def show() -> None:
             }
     _show_answers(st.session_state.get("try_answers") or {}, runs)
     _show_batch(chosen, runs)
+
+
+def _is_given(text: str) -> bool:
+    if not text.strip():
+        st.info(t("try.text_hint"))
+    return bool(text.strip())
 
 
 def _choose_runs(runs: dict[str, Json]) -> list[str]:

@@ -1,0 +1,121 @@
+"""One stack (Redis, worker, API, page) and one browser for all tests of the page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.services import Services, free_port, wait_until
+
+#: No sandbox in containers; nothing that looks for a network.
+CHROMIUM_OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
+    "--disable-sync --no-first-run"
+).split()
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Stack:
+    """The services of the README, each in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.services = Services(folder, api_port=free_port(), ui_port=free_port(), disk_reserve_bytes=0)
+        self.api_url = f"http://127.0.0.1:{self.services.settings.api_port}"
+        self.page_url = f"http://127.0.0.1:{self.services.settings.ui_port}"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        self.services.start_redis()
+        self.services.start_worker(drill=None)
+        self.start_command("api")
+        self.start_command("ui")
+        wait_until(lambda: self._answers(self.api_url + "/healthz"), 40, "the API answers")
+        wait_until(lambda: self._answers(self.page_url + "/_stcore/health"), 40, "the page answers")
+        self.services.wait_for_worker()
+
+    def start_command(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "finetune30", name],
+                stdout=log,
+                stderr=log,
+                env=self.services.environment(),
+                cwd=self.folder,
+            )
+
+    def kill(self, name: str) -> None:
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def submit(self, name: str, **body: Any) -> str:
+        answer = httpx.post(self.api_url + "/train", json={"experiment_name": name, "preset": "quick_cpu", **body})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
+
+    def close(self) -> None:
+        for name in list(self._processes):
+            self.kill(name)
+        self.services.close()
+
+    @staticmethod
+    def _answers(url: str) -> bool:
+        try:
+            return httpx.get(url, timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, or a skip that says what is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    found = next((path for path in map(shutil.which, NAMES) if path), None)
+    with sync_api.sync_playwright() as playwright:
+        path = found or playwright.chromium.executable_path
+        if not os.access(path, os.X_OK):
+            pytest.skip("no Chromium here: apt-get install chromium, or playwright install chromium")
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def stack(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running services; started only where there is a browser to look at them."""
+    running = Stack(tmp_path_factory.mktemp("page"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, stack: Stack) -> Iterator[Any]:
+    """Return a function that opens an address of the page in a new window of a visitor's browser."""
+    contexts = []
+
+    def open_at(path: str, locale: str = "en-US", width: int = 1280) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, locale=locale, timezone_id="Asia/Taipei"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(stack.page_url + path)
+        page.wait_for_selector("h1")
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()

@@ -1,0 +1,164 @@
+"""The page's logic without a browser: every page runs against a real API in this process."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import uvicorn
+import yaml
+
+import finetune30.ui
+from finetune30.api.application import build_app
+from finetune30.settings import Settings
+from finetune30.ui.client import ApiClient, ApiError
+
+apptest = pytest.importorskip("streamlit.testing.v1", reason="Streamlit is not installed")
+APP = Path(finetune30.ui.__file__).parent / "app.py"
+
+pytestmark = [
+    pytest.mark.integration,
+    # Streamlit's test runner looks for a session where there is none.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Queue:
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, run_id):
+        self.sent.append(run_id)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    """An API on a port of its own, and its client."""
+    folder = tmp_path_factory.mktemp("api")
+    settings = Settings(
+        results_folder=folder / "results",
+        submitted_folder=folder / "config",
+        data_folder=folder / "data_store",
+        disk_reserve_bytes=0,
+    )
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    app = build_app(settings, publisher=Queue())
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    client = ApiClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    yield client
+    client.close()
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+
+
+@pytest.fixture
+def visit(api, monkeypatch):
+    """Give a function that opens the page with some parameters of the address."""
+
+    pages = []
+
+    def open_page(url=api.base_url, **parameters):
+        monkeypatch.setattr(sys, "argv", ["app.py", "--api-url", url])
+        page = apptest.AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in parameters.items():
+            page.query_params[name] = value
+        pages.append(page.run())
+        assert not page.exception, page.exception
+        return page
+
+    yield open_page
+    for page in pages:
+        page.session_state["client"].close()
+
+
+def widget(kind, label):
+    found = [entry for entry in kind if entry.label == label]
+    assert found, (label, [entry.label for entry in kind])
+    return found[0]
+
+
+def shown_yaml(page):
+    return yaml.safe_load(widget(page.text_area, "Configuration as YAML").value)
+
+
+def test_form_holds_every_parameter_in_both_languages(visit):
+    english, chinese = visit(lang="en"), visit(lang="zh")
+    assert [title.value for title in english.title] == ["Submit a run"]
+    assert [title.value for title in chinese.title] == ["提交任務"]
+    assert len(english.number_input) == len(chinese.number_input) > 25
+    assert widget(chinese.number_input, "學習率").value == 5e-4
+    assert widget(english.number_input, "Learning rate").min > 0
+
+
+def test_yaml_follows_the_form_and_the_form_follows_the_yaml(visit):
+    page = visit(lang="en")
+    widget(page.number_input, "Epochs").set_value(4).run()
+    assert shown_yaml(page)["training"]["num_train_epochs"] == 4
+    tree = shown_yaml(page)
+    tree["training"]["learning_rate"] = 0.00123
+    widget(page.text_area, "Configuration as YAML").set_value(yaml.safe_dump(tree)).run()
+    widget(page.button, "Use this YAML").click().run()
+    assert not page.exception
+    assert widget(page.number_input, "Learning rate").value == 0.00123
+    assert widget(page.number_input, "Epochs").value == 4
+
+
+def test_yaml_with_faults_is_refused_with_its_line(visit):
+    page = visit(lang="en")
+    widget(page.text_area, "Configuration as YAML").set_value("training:\n  lerning_rate: 1\n").run()
+    widget(page.button, "Use this YAML").click().run()
+    assert any(error.value.startswith("Line 2:") and "lerning" in error.value for error in page.error), [
+        e.value for e in page.error
+    ]
+
+
+def test_a_fault_stands_at_its_field_and_closes_the_button(visit):
+    page = visit(lang="en")
+    widget(page.text_input, "Experiment name").set_value("no/slash").run()
+    assert any("slash" in error.value for error in page.error)
+    assert widget(page.button, "Submit").disabled
+
+
+def test_submitting_sends_what_differs_and_shows_the_task(visit, api):
+    page = visit(lang="en")
+    widget(page.text_input, "Experiment name").set_value("from the page").run()
+    widget(page.number_input, "LoRA rank r").set_value(3).run()
+    widget(page.button, "Submit").click().run()
+    assert not page.exception
+    task_id = page.code[0].value
+    run = api.load_experiment(task_id)
+    assert (run["name"], run["status"], run["config"]["lora"]["r"]) == ("from the page", "QUEUED", 3)
+
+
+def test_changing_the_model_forgets_the_modules_of_the_one_before(visit):
+    page = visit(lang="en")
+    widget(page.text_input, "Base model").set_value("starter").run()
+    assert shown_yaml(page)["lora"]["target_modules"] == "auto"
+
+
+def test_preset_replaces_the_form(visit):
+    page = visit(lang="en")
+    widget(page.selectbox, "Preset").select("quick_cpu").run()
+    assert not page.exception
+    assert shown_yaml(page)["model"]["name"] == "starter"
+
+
+def test_an_api_that_is_away_is_said_without_a_fault(visit):
+    page = visit("http://127.0.0.1:9", lang="en")
+    assert any("does not answer" in error.value for error in page.error)
+    assert any("comes back by itself" in info.value for info in page.info)
+
+
+def test_unknown_answers_of_the_api_are_refusals(api):
+    with pytest.raises(ApiError, match="there is no task"):
+        api.load_task("nothing")
