@@ -111,6 +111,20 @@ def test_hostile_names_stay_text_and_ten_thousand_runs_stay_quick(open_page, sta
     assert alert == []
 
 
+def test_cancel_asks_first_and_retry_is_offered(open_page, stack):
+    task_id = stack.submit("too long", epochs=500)
+    page = open_page(f"/follow?task={task_id}")
+    page.get_by_text("running", exact=True).wait_for(timeout=60_000)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="No, leave it").click()
+    assert not stack.services.store.get(task_id).cancel_requested
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Yes, do it").click()
+    page.get_by_text("cancelled", exact=True).wait_for(timeout=60_000)
+    page.get_by_role("button", name="Retry").wait_for()
+    assert stack.services.store.get(task_id).status is RunStatus.CANCELLED
+
+
 def test_narrow_screen_shows_the_form_without_scrolling_sideways(open_page):
     page = open_page("/", locale="zh-TW", width=390)
     page.get_by_role("button", name="提交", exact=True).wait_for()
