@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 TASK = re.compile(r"[0-9a-f]{32}")
 FINISHED = RunStatus.SUCCEEDED
+BADGE = ".stMarkdownBadge"
 HOSTILE = ("\u003cscript\u003ealert(1)\u003c/script\u003e", "=cmd()", "\x1b[31mred", "x" * 10_000)
 
 
@@ -35,15 +36,16 @@ def test_submitted_run_is_followed_to_its_end_in_chinese(open_page, stack):
     page.get_by_role("textbox", name="實驗名稱").fill("從頁面提交")
     page.get_by_role("textbox", name="實驗名稱").press("Tab")
     page.get_by_role("button", name="提交", exact=True).click()
-    page.get_by_role("link", name="追蹤進度").last.click()
+    page.get_by_text(re.compile("已提交")).wait_for()
+    page.get_by_test_id("stMain").get_by_role("link", name="追蹤進度").click()
     page.wait_for_url(re.compile(r"task=[0-9a-f]{32}"))
     task_id = TASK.search(page.url).group()
 
     page.reload()  # in mid-run: the address keeps the view
     page.get_by_role("heading", name="從頁面提交").wait_for()
     second = open_page(f"/follow?task={task_id}")  # another visitor, another language
-    second.get_by_text("finished", exact=True).wait_for(timeout=90_000)
-    page.get_by_text("已完成", exact=True).wait_for(timeout=10_000)
+    second.locator(BADGE, has_text="finished").wait_for(timeout=90_000)
+    page.locator(BADGE, has_text="已完成").wait_for(timeout=10_000)
     assert stack.services.store.get(task_id).status is FINISHED
     assert stack.services.store.get(task_id).config["training"]["num_train_epochs"] == 1
 
@@ -96,6 +98,7 @@ def test_hostile_names_stay_text_and_ten_thousand_runs_stay_quick(open_page, sta
     alert = []
     config = ExperimentConfig.model_validate({"experiment_name": "crowd"})
     run = store.create(config, kind="queued", results_root=root)
+    store.request_cancel(run.id)
     _multiply(store, run.id, 10_000)
     page = open_page("/experiments")
     page.on("dialog", lambda dialog: (alert.append(dialog.message), dialog.dismiss()))
@@ -114,13 +117,13 @@ def test_hostile_names_stay_text_and_ten_thousand_runs_stay_quick(open_page, sta
 def test_cancel_asks_first_and_retry_is_offered(open_page, stack):
     task_id = stack.submit("too long", epochs=500)
     page = open_page(f"/follow?task={task_id}")
-    page.get_by_text("running", exact=True).wait_for(timeout=60_000)
+    page.locator(BADGE, has_text="running").wait_for(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="No, leave it").click()
     assert not stack.services.store.get(task_id).cancel_requested
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Yes, do it").click()
-    page.get_by_text("cancelled", exact=True).wait_for(timeout=60_000)
+    page.locator(BADGE, has_text="cancelled").wait_for(timeout=60_000)
     page.get_by_role("button", name="Retry").wait_for()
     assert stack.services.store.get(task_id).status is RunStatus.CANCELLED
 

@@ -270,5 +270,5 @@ def _listed(body: Json, *names: str) -> list[Json]:
 
 
 def _part(text: str) -> str:
-    """One segment of a path, whatever a person typed."""
-    return quote(text.strip(), safe="") or "-"
+    """One segment of a path, whatever a person typed: a slash, also an encoded one, would name another route."""
+    return quote(text.strip().replace("/", "\N{DIVISION SLASH}"), safe="") or "-"

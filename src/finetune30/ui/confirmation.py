@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from finetune30.ui.session import ask, t
+from finetune30.ui.client import ApiUnreachableError
+from finetune30.ui.session import ask, lost, t
 
 
 def confirmed_button(
@@ -34,7 +35,11 @@ def confirmed_button(
     if not yes and not no:
         return
     del st.session_state[asked]
-    done = ask(lambda: (action(), True)) if yes else (None, True)
+    try:
+        done = ask(lambda: (action(), True)) if yes else (None, True)
+    except ApiUnreachableError as error:
+        lost(error)  # the banner says so; the person may press again
+        return
     if done is not None:
         if yes and after:
             after()

@@ -48,7 +48,8 @@ def test_key_travels_in_the_header_only_and_ids_cannot_leave_their_segment():
 
     client_of(note, "secret").load_task("../../audit?x=1")
     assert seen[0].headers["Authorization"] == "Bearer secret"
-    assert seen[0].url.raw_path == b"/task/..%2F..%2Faudit%3Fx%3D1"
+    segment = seen[0].url.raw_path.removeprefix(b"/task/")
+    assert not {b"/", b"?", b"%2F", b"%3f"} & {segment[n : n + size] for n in range(len(segment)) for size in (1, 3)}
     assert "secret" not in str(seen[0].url)
 
 

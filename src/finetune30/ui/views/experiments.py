@@ -12,8 +12,8 @@ import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display
-from finetune30.ui.client import ApiClient
-from finetune30.ui.session import ask, client, local_time, t
+from finetune30.ui.client import ApiClient, ApiUnreachableError
+from finetune30.ui.session import ask, client, local_time, lost, t
 
 Json = dict[str, Any]
 
@@ -152,10 +152,7 @@ def _cursors(filters: Json) -> list[str | None]:
 
 
 def _show_table(filters: Json, cursor: str | None) -> None:
-    found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursor))
-    if found is None:
-        return
-    runs = found[0]
+    runs = _load_page(filters, cursor)
     st.caption(t("experiments.select_hint"))
     event = st.dataframe(
         _frame(runs),
@@ -176,6 +173,19 @@ def _show_table(filters: Json, cursor: str | None) -> None:
     st.session_state.experiments_live = any(run["status"] in LIVE for run in runs)
     if was_live and not st.session_state.experiments_live:
         st.rerun()  # the last run ended: totals change, and nothing needs refreshing any more
+
+
+def _load_page(filters: Json, cursor: str | None) -> list[Json]:
+    """The runs of this page; while the API is away, those that were seen last."""
+    try:
+        found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursor))
+    except ApiUnreachableError as error:
+        lost(error)
+        found = None
+    if found is not None:
+        st.session_state.experiments_seen = found[0]
+    seen: list[Json] = st.session_state.get("experiments_seen", [])
+    return seen
 
 
 def _frame(runs: list[Json]) -> pd.DataFrame:
