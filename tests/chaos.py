@@ -1,10 +1,11 @@
-"""The long form of the proof: thousands of drill runs while workers, Redis and PostgreSQL are killed at random.
+"""The long form of the proof: thousands of drill runs while everything around them is killed at random.
 
     make chaos ARGS="--jobs 2000 --seed 7"        python tests/chaos.py --jobs 500 --postgres
 
-Submitters hand in runs all the time, also while Redis is down; some runs are cancelled. Every few seconds something is
-killed (kill -9), paused past its lease, flushed, or killed at a fail point. In the end an independent checker reads the
-event log. Prints the seed, which repeats the same sequence of misfortunes. Exit code 1 for any breach.
+Clients hand runs in over HTTP, each under an Idempotency-Key and again until it is answered; some runs are cancelled.
+Every few seconds something is killed (kill -9: API, worker, attempt, Redis, PostgreSQL), paused past its lease,
+flushed, or killed at a fail point. In the end an independent checker reads the event log. Prints the seed, which
+repeats the same sequence of misfortunes. Exit code 1 for any breach.
 """
 
 from __future__ import annotations
@@ -25,17 +26,21 @@ from typing import Any
 
 from finetune30.errors import ConflictError, Finetune30Error
 from finetune30.store import Run, RunFilter, RunStatus
-from support.event_checker import check
+from support.event_checker import check, load_recorded
+from support.patient_client import PatientClient, UnansweredError, total_tries
 from support.services import Services, running_services
 
 FAIL_POINTS = (
-    "claim.after_row", "heartbeat", "supervisor.after_end", "drill.after_checkpoint", "disk.write",
-    "publish.before_manifest", "publish.after_manifest", "publish.after_each_move", "publish.before_last_move",
-    "publish.before_row",
+    "claim.before_row", "claim.after_row", "heartbeat", "supervisor.after_end", "drill.before_checkpoint",
+    "drill.after_checkpoint", "disk.write", "publish.before_manifest", "publish.after_manifest",
+    "publish.after_each_move", "publish.before_last_move", "publish.before_row", "finish.after_row",
 )  # fmt: skip
+API_FAIL_POINTS = ("before_row", "after_row", "before_message", "after_message", "before_answer")
+CLIENTS = 4
 MISFORTUNES = {
     "worker killed": 5, "attempt killed": 4, "redis killed": 3, "redis flushed": 2, "worker paused past its lease": 2,
-    "killed at a fail point": 5, "message doubled": 2, "message forged": 1, "cancelled": 2, "worker stopped": 1,
+    "API killed": 4, "API killed at a fail point": 2, "killed at a fail point": 5, "message doubled": 2,
+    "message forged": 1, "cancelled": 2, "worker stopped": 1,
 }  # fmt: skip
 
 
@@ -45,48 +50,49 @@ class Chaos:
     def __init__(self, services: Services, jobs: int, workers: int, seed: int, postgres: Any | None) -> None:
         self.services, self.jobs, self.postgres = services, jobs, postgres
         self.names = [f"w{number}" for number in range(workers)]
-        self.random = random.Random(seed)
+        self.seed, self.random = seed, random.Random(seed)
+        self.broken_keys: list[str] = []
         self.accepted: list[str] = []
-        self.refused = self.slowest_submit = 0.0
+        self.clients = [PatientClient(services.api_address) for _ in range(CLIENTS)]
         self.done: Counter[str] = Counter()
         self.recoveries: list[float] = []
         self._bereaved: dict[str, tuple[int, float]] = {}  # run id -> (attempt that was killed, moment)
         self._paused: list[tuple[float, int]] = []
-        self._stop = threading.Event()
 
     def run(self, pause: tuple[float, float]) -> None:
-        submitter = threading.Thread(target=self._submit_all)
-        submitter.start()
+        self.services.start_api()
+        submitters = [threading.Thread(target=self._submit, args=(number,)) for number in range(CLIENTS)]
+        for submitter in submitters:
+            submitter.start()
         for name in self.names:
             self.services.start_worker(name, drill=0.02)
         due = time.monotonic() + self.random.uniform(*pause)
         told = 0.0
-        while submitter.is_alive() or self._open_runs():
+        while (submitting := any(submitter.is_alive() for submitter in submitters)) or self._open_runs():
             time.sleep(0.2)
             self._keep_up()
-            if time.monotonic() > due and submitter.is_alive() | (self._open_runs() > self.jobs * 0.02):
+            if time.monotonic() > due and (submitting or self._open_runs() > self.jobs * 0.02):
                 self._strike()
                 due = time.monotonic() + self.random.uniform(*pause)
             if time.monotonic() - told > 30:
                 told = time.monotonic()
                 struck = sum(self.done.values())
                 print(f"{len(self.accepted)} accepted, {self._open_runs()} open, {struck} misfortunes", flush=True)
-        submitter.join()
 
     # --- submitting
 
-    def _submit_all(self) -> None:
-        while len(self.accepted) < self.jobs:
-            started = time.monotonic()
-            try:
-                steps = self.random.randint(1, 4)
-                self.accepted.append(self.services.submit(f"drill{len(self.accepted)}", steps=steps).run.id)
-            except Finetune30Error:
-                self.refused += 1  # the database was away: nothing was promised
-                time.sleep(0.2)
-            self.slowest_submit = max(self.slowest_submit, time.monotonic() - started)
-            if len(self.accepted) > 100:
-                time.sleep(0.05)
+    def _submit(self, number: int) -> None:
+        """Hand in every fourth run, some of them twice, and never run far ahead of the workers."""
+        chosen = random.Random(f"{self.seed} {number}")
+        with self.clients[number] as client, suppress(UnansweredError):  # its missing runs are told of in the end
+            for job in range(number, self.jobs, CLIENTS):
+                key, steps = f"chaos-{job}", chosen.randint(1, 4)
+                task_id = client.submit(key, f"drill{job}", steps)
+                self.accepted.append(task_id)
+                if chosen.random() < 0.05 and client.submit(key, f"drill{job}", steps) != task_id:
+                    self.broken_keys.append(key)
+                while len(self.accepted) > 100 and self._open_runs() > 200:
+                    time.sleep(0.5)
 
     # --- breaking
 
@@ -106,6 +112,13 @@ class Chaos:
             services.kill_worker(name)
         elif what == "worker stopped" and worker:
             worker.terminate()
+        elif what == "API killed":
+            services.kill_api()
+        elif what == "API killed at a fail point":
+            services.kill_api()
+            services.start_api(
+                FT30_FAILPOINT=f"submit.{self.random.choice(API_FAIL_POINTS)}:{self.random.randint(1, 3)}"
+            )
         elif what == "attempt killed":
             os.kill(self.random.choice(services.attempt_processes() or [2**22]), signal.SIGKILL)
         elif what == "redis killed":
@@ -147,7 +160,7 @@ class Chaos:
     # --- repairing
 
     def _keep_up(self) -> None:
-        """Start dead workers again, as their supervisor would; let paused ones go on; see what became of the rest."""
+        """Start dead services again, as their supervisor would; let paused ones go on; see what became of the rest."""
         now = time.monotonic()
         for moment, pid in list(self._paused):
             if now > moment:
@@ -158,6 +171,8 @@ class Chaos:
             worker = self.services.workers.get(name)
             if worker is None or worker.poll() is not None:
                 self.services.start_worker(name, drill=0.02)
+        if self.services.api is None or self.services.api.poll() is not None:
+            self.services.start_api()
         with suppress(Finetune30Error):
             self._look_at_bereaved()
             failed = RunFilter(statuses=frozenset({RunStatus.FAILED}))
@@ -210,16 +225,23 @@ def main() -> int:
         seconds = time.monotonic() - started
         for name in list(services.workers):
             services.kill_worker(name)
+        services.kill_api()
+        recorded = load_recorded(services.settings.resolved_database_url)
         verdict = check(services.settings.resolved_database_url, services.settings.results_folder, chaos.accepted)
-    print(f"seed {seed}, {seconds:.0f} s, {len(chaos.accepted)} runs accepted, {chaos.refused:.0f} refused while the "
-          f"database was away, slowest answer to a submit {chaos.slowest_submit:.2f} s")  # fmt: skip
+    tries = total_tries(chaos.clients)
+    slowest = max(client.slowest_answer for client in chaos.clients)
+    print(f"seed {seed}, {seconds:.0f} s, {len(chaos.accepted)} runs accepted, slowest answer {slowest:.2f} s")
+    print("requests:", ", ".join(f"{count} {what}" for what, count in tries.most_common()))
     print("misfortunes:", ", ".join(f"{count} {what}" for what, count in chaos.done.most_common()))
     if chaos.recoveries:
         print(f"killed worker to next attempt: {len(chaos.recoveries)} times, longest {max(chaos.recoveries):.1f} s")
-    print(verdict.summary())
-    for breach in verdict.breaches:
+    print(f"{verdict.summary()}, recorded runs {len(recorded)} for {len({*chaos.accepted})} keys")
+    missing = [f"{options.jobs - len(chaos.accepted)} runs were never accepted"] * (len(chaos.accepted) < options.jobs)
+    doubled = [f"{run_id} was recorded, but no client was told of it" for run_id in recorded - {*chaos.accepted}]
+    doubled += [f"{key} gave two runs" for key in chaos.broken_keys]
+    for breach in (breaches := [*verdict.breaches, *missing, *doubled]):
         print("BREACH", breach)
-    return bool(verdict.breaches)
+    return bool(breaches)
 
 
 if __name__ == "__main__":

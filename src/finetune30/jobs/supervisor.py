@@ -31,6 +31,7 @@ def claim_next(store: RunStore, owner: str, lease_seconds: float) -> Claim | Non
     """Claim the first waiting run that nobody else takes; None when none waits. Raises StorageError."""
     while waiting := store.queue(10):
         for run in waiting:
+            failpoints.reach("claim.before_row")
             if claim := store.claim(run.id, owner=owner, lease_seconds=lease_seconds):
                 failpoints.reach("claim.after_row")
                 return claim

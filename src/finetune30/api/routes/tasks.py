@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import Response, StreamingResponse
 
+from finetune30 import failpoints
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.event_stream import EventStream
@@ -65,6 +66,7 @@ def train(
         submitted_by=who.name or None,
     )
     request.state.target = done.run.id
+    failpoints.reach("submit.before_answer")
     return _accepted(done, loaded.notes)
 
 

@@ -1,0 +1,60 @@
+"""A client of the API as a careful program is one: a key for each run, and the same request until it is answered."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Self
+
+import httpx
+
+PAUSE_SECONDS = 0.1
+
+
+class UnansweredError(AssertionError):
+    """A submission was refused, or never answered."""
+
+
+class PatientClient:
+    """Submits drills over HTTP; `tries` counts what became of every single request. One thread, one client."""
+
+    def __init__(self, address: str) -> None:
+        self._http = httpx.Client(base_url=address, timeout=15)
+        self.tries: Counter[str] = Counter()
+        self.slowest_answer = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def submit(self, key: str, name: str = "drill", steps: int = 3, patience_seconds: float = 180) -> str:
+        """Return the task id under this Idempotency-Key, however often the API dies meanwhile."""
+        body: dict[str, Any] = {"experiment_name": name, "config": {"training": {"max_steps": steps}}}
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            started = time.monotonic()
+            try:
+                answer = self._http.post("/train", json=body, headers={"Idempotency-Key": key})
+            except httpx.TransportError as error:
+                self.tries[f"no answer: {type(error).__name__}"] += 1
+            else:
+                self.tries[str(answer.status_code)] += 1
+                if answer.status_code == 202:
+                    self.slowest_answer = max(self.slowest_answer, time.monotonic() - started)
+                    return str(answer.json()["task_id"])
+                if answer.status_code < 500:
+                    raise UnansweredError(f"{answer.status_code} for {key}: {answer.text}")
+            if time.monotonic() > deadline:
+                raise UnansweredError(f"no answer for {key} within {patience_seconds:.0f} s: {self.tries}")
+            time.sleep(PAUSE_SECONDS)
+
+
+def total_tries(clients: Iterable[PatientClient]) -> Counter[str]:
+    """Add up what became of all requests."""
+    total: Counter[str] = Counter()
+    for client in clients:
+        total.update(client.tries)
+    return total
