@@ -97,16 +97,18 @@ def measure_alone(address: str, questions: dict[str, Question]) -> None:
                 started = time.perf_counter()
                 client.request(method, path, **arguments).raise_for_status()
                 times.append((time.perf_counter() - started) * 1000)
-            print(f"{name:34} {statistics.median(times):8.1f} ms {sorted(times)[int(CALLS * 0.95)]:8.1f} ms")
+            print(f"{name:34} {statistics.median(times):8.1f} ms {_high(times):8.1f} ms")
 
 
 async def measure_together(address: str, questions: dict[str, Question]) -> None:
-    """Print what 50 clients at a time get from a mix of all questions."""
-    asks, times, errors = list(questions.values()), [], []
+    """Print what 50 clients at a time get from a mix of all questions: each of them, then all."""
+    asks, errors = list(questions.items()), []
+    by_name: dict[str, list[float]] = {name: [] for name in questions}
 
     async def work(client: httpx.AsyncClient, number: int) -> None:
         for call in range(CALLS_EACH):
-            method, path, arguments = asks[(number + call) % len(asks)]()
+            name, ask = asks[(number + call) % len(asks)]
+            method, path, arguments = ask()
             started = time.perf_counter()
             try:
                 answer = await client.request(method, path, **arguments)
@@ -114,18 +116,24 @@ async def measure_together(address: str, questions: dict[str, Question]) -> None
                     errors.append(f"{method} {path} {answer.status_code} {answer.text[:200]}")
             except httpx.HTTPError as error:
                 errors.append(f"{method} {path} {error!r}")
-            times.append((time.perf_counter() - started) * 1000)
+            by_name[name].append((time.perf_counter() - started) * 1000)
 
     started = time.perf_counter()
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=httpx.Limits(max_connections=CLIENTS)) as client:
         await asyncio.gather(*(work(client, number) for number in range(CLIENTS)))
     seconds = time.perf_counter() - started
-    high = sorted(times)[int(len(times) * 0.95)]
+    times = [one for of_name in by_name.values() for one in of_name]
+    for name, of_name in by_name.items():
+        print(f"{name:34} {statistics.median(of_name):8.1f} ms {_high(of_name):8.1f} ms")
     print(
         f"{CLIENTS} clients, {len(times)} requests: {len(errors)} errors, {len(times) / seconds:.0f} requests/s, "
-        f"median {statistics.median(times):.0f} ms, 95th percentile {high:.0f} ms"
+        f"median {statistics.median(times):.0f} ms, 95th percentile {_high(times):.0f} ms"
     )
     print("\n".join(errors[:10]))
+
+
+def _high(times: list[float]) -> float:
+    return sorted(times)[int(len(times) * 0.95)]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -34,8 +35,19 @@ class KillablePostgres:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
-        time.sleep(1.0)
-        self._server.ensure_postgres_running()
+        self._start_again()
+
+    def _start_again(self, tries: int = 6) -> None:
+        """Start it; recovery after a kill may take longer than the package waits, on a busy machine."""
+        for left in reversed(range(tries)):
+            time.sleep(1.0)
+            try:
+                self._server.ensure_postgres_running()
+            except (subprocess.SubprocessError, psutil.NoSuchProcess):
+                if not left:
+                    raise
+            else:
+                return
 
     def _pid(self) -> int:
         return int((Path(self._server.pgdata) / "postmaster.pid").read_text().splitlines()[0])

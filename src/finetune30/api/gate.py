@@ -7,8 +7,10 @@ rule allows is refused. Every change that succeeds goes into the audit trail bef
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -47,6 +49,8 @@ UPLOAD_PATHS = frozenset({"/datasets/files"})
 UPLOAD_TYPE = "application/octet-stream"
 #: Changes nothing although it is a POST, so it leaves no trail.
 _UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview"})
+#: Changes that are carried out at the same time; further ones wait without a thread.
+CHANGES_AT_A_TIME = 8
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _SECURITY_HEADERS = [
@@ -64,6 +68,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings, keys: Callable[[], KeyRing], store: Callable[[], Any]) -> None:
         self._app, self._settings, self._keys, self._store = app, settings, keys, store
         self._hosts = allowed_hosts(settings)
+        self._changes = asyncio.Semaphore(CHANGES_AT_A_TIME)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer why not."""
@@ -80,7 +85,8 @@ class Gate:
             await answer_error(error)(scope, receive, _with_security_headers(send))
             return
         scope.setdefault("state", {})["caller"] = caller
-        await self._app(scope, receive, self._with_trail(scope, caller, _with_security_headers(send)))
+        async with self._turn(scope):
+            await self._app(scope, receive, self._with_trail(scope, caller, _with_security_headers(send)))
 
     async def _admit(self, scope: Scope) -> Caller:
         headers = Headers(scope=scope)
@@ -145,8 +151,13 @@ class Gate:
             return receive
         return _counted(receive, limit) if scope["path"] in UPLOAD_PATHS else await _read_ahead(receive, limit)
 
+    def _turn(self, scope: Scope) -> AbstractAsyncContextManager[object]:
+        """Let a few changes go on at a time: those that wait for the disk must not take every thread from readers."""
+        short_change = not _only_asks(scope) and scope["path"] not in UPLOAD_PATHS
+        return self._changes if short_change else nullcontext()
+
     def _with_trail(self, scope: Scope, caller: Caller, send: Send) -> Send:
-        if scope["method"] in ("GET", "HEAD", "OPTIONS") or _changes_nothing(scope["path"]):
+        if _only_asks(scope):
             return send
 
         async def send_after_trail(message: Message) -> None:
@@ -198,9 +209,11 @@ def needed_role(method: str, path: str) -> Role:
     return Role.ADMIN
 
 
-def _changes_nothing(path: str) -> bool:
-    """Whether a POST to this path only asks."""
-    return path in _UNTRAILED or (path.startswith("/experiments/") and path.endswith("/predict"))
+def _only_asks(scope: Scope) -> bool:
+    """Tell whether a request changes nothing, by its method or as a POST that only asks."""
+    path: str = scope["path"]
+    asking_post = path in _UNTRAILED or (path.startswith("/experiments/") and path.endswith("/predict"))
+    return scope["method"] in ("GET", "HEAD", "OPTIONS") or asking_post
 
 
 def _local_caller(scope: Scope) -> Caller:

@@ -1,16 +1,19 @@
 """Engines, transactions and migrations for SQLite and PostgreSQL.
 
 SQLite runs with WAL, synchronous FULL and a 10 s busy timeout; a write takes its lock at BEGIN (BEGIN IMMEDIATE), so
-two writers queue up instead of failing half way. Whatever the database refuses comes out as a StorageError.
+two writers queue up instead of failing half way. The threads of one process take turns at it, because SQLite lets
+waiting connections sleep and try again, in no order. Whatever the database refuses comes out as a StorageError.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -26,7 +29,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: Enough that a search through all names of 100,000 runs reads its index from memory.
 _SQLITE_CACHE_KIB = 32_768
+#: Connections kept open, and how many more there may be: as many as the API has threads.
+_POOL_SIZE, _POOL_OVERFLOW = 10, 40
 _WRITE = "finetune30_write"
+_DURABLE = "finetune30_durable"
+_RELAXED = "finetune30_relaxed"  # of a SQLite connection whose last write did not wait for the disk
+_sqlite_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 _MIGRATION_LOCK = 0x46543330  # "FT30": the advisory lock that serialises migrations on PostgreSQL
 
 
@@ -43,8 +51,8 @@ def build_engine(database_url: str) -> Engine:
             url,
             json_serializer=dump_json_column,
             pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=40,
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_OVERFLOW,
             pool_timeout=30,
             connect_args={"connect_timeout": 10},
         )
@@ -64,13 +72,20 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that holds the right to write from its beginning; it commits at the end of the block."""
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """Open a transaction that holds the right to write from its beginning; it commits at the end of the block.
+
+    Without `durable` the commit does not wait for the disk: a power failure, but no crash of a process, may undo it,
+    unless a durable commit came after it.
+    """
     with (
         _translated(engine),
-        engine.connect().execution_options(**{_WRITE: True}) as connection,
+        _turn_to_write(engine),
+        engine.connect().execution_options(**{_WRITE: True, _DURABLE: durable}) as connection,
         connection.begin(),
     ):
+        if not durable and engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL synchronous_commit = off"))
         yield connection
 
 
@@ -125,7 +140,11 @@ def _build_sqlite_engine(url: URL) -> Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make the folder of {url.database}: {error.strerror}") from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, json_serializer=dump_json_column)
+    pool = {} if url.database in (None, "", ":memory:") else {"pool_size": _POOL_SIZE, "max_overflow": _POOL_OVERFLOW}
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, json_serializer=dump_json_column, **pool
+    )
+    _sqlite_turns[engine] = threading.Lock()
     event.listen(engine, "connect", _prepare_sqlite_connection)
     event.listen(engine, "begin", _begin_sqlite_transaction)
     return engine
@@ -171,8 +190,32 @@ def _switch_to_wal(cursor: Any) -> None:
 
 
 def _begin_sqlite_transaction(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(_WRITE, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    if options[_DURABLE] == connection.info.get(_RELAXED, False):
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options[_DURABLE] else 'NORMAL'}")
+        connection.info[_RELAXED] = not options[_DURABLE]
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _turn_to_write(engine: Engine) -> Iterator[None]:
+    """Wait until no other thread of this process writes to this SQLite database; PostgreSQL needs no such turns."""
+    turn = _sqlite_turns.get(engine)
+    if turn is None:
+        yield
+        return
+    if not turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+        raise StorageError(
+            f"database {engine.url.render_as_string(hide_password=True)}: locked by this very process",
+            f"it kept writing for {BUSY_TIMEOUT_SECONDS:.0f} s; try again, or use PostgreSQL",
+        )
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -102,6 +104,19 @@ def test_train_is_durable_while_the_queue_is_down(api, monkeypatch):
     assert answer.status_code == 202
     assert "Redis is out of reach" in answer.json()["notes"][0]
     assert api.get(f"/task/{answer.json()['task_id']}").json()["status"] == "QUEUED"
+
+
+def test_readers_are_answered_while_more_changes_than_threads_wait(api, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(api.app.state.services.publisher, "publish", lambda _run_id: go_on.wait(60))
+    with ThreadPoolExecutor(61) as clients:  # the API has 40 threads
+        waiting = [clients.submit(api.post, "/train", json={"experiment_name": f"n{n}"}) for n in range(60)]
+        try:
+            assert clients.submit(api.get, "/experiments/stats").result(30).status_code == 200
+            assert not any(submitted.done() for submitted in waiting)
+        finally:
+            go_on.set()
+        assert {submitted.result(60).status_code for submitted in waiting} == {202}
 
 
 def test_open_runs_beyond_the_quota_are_refused_until_one_ends(start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -56,6 +57,45 @@ def test_sqlite_runs_with_wal_full_sync_and_a_busy_timeout(tmp_path):
         ]
     store.close()
     assert pragmas == ["wal", 2, 10_000]
+
+
+def test_writes_wait_for_the_disk_unless_they_say_otherwise(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    seen = []
+    for durable in (True, False, True):
+        with writing(store.engine, durable=durable) as connection:
+            seen.append(connection.execute(text("PRAGMA synchronous")).scalar())
+    store.close()
+    assert seen == [2, 1, 2]
+
+
+def test_threads_of_one_process_take_turns_at_writing(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    with sqlite3.connect(tmp_path / "runs.db") as plain:
+        plain.execute("CREATE TABLE counted (number INTEGER)")
+        plain.execute("INSERT INTO counted VALUES (0)")
+
+    def count(_: int) -> None:
+        with writing(store.engine) as connection:
+            number = connection.execute(text("SELECT number FROM counted")).scalar_one()
+            assert store.engine.pool.checkedout() == 1, "who waits holds no connection"
+            connection.execute(text("UPDATE counted SET number = :next"), {"next": number + 1})
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(count, range(64)))
+    with reading(store.engine) as connection:
+        assert connection.execute(text("SELECT number FROM counted")).scalar_one() == 64
+    store.close()
+
+
+def test_waiting_for_a_thread_that_never_stops_writing_ends_in_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    with ThreadPoolExecutor(1) as threads, writing(store.engine):
+        refused = threads.submit(store.mark_published, ["0" * 32])
+        with pytest.raises(StorageError, match="locked by this very process"):
+            refused.result(30)
+    store.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://host/x", "nonsense", "postgresql+asyncpg://host/x", ""])
