@@ -23,7 +23,7 @@ class AttentionTape(NamedTuple):
 
 
 class Attention:
-    """Attention within groups of tokens; rows of (tokens, parts * hidden) are split into heads and merged again.
+    """Attention within groups of tokens, each head on its own.
 
     The factor 1 / sqrt(size) is part of the query's frozen weights: see `query_scale`.
     """
@@ -59,13 +59,12 @@ class Attention:
         torch.bmm(scores, tape.key, out=query)
         torch.bmm(scores.transpose(1, 2), tape.query, out=key)
 
-    def split(self, rows: Tensor, groups: int, parts: int) -> Tensor:
-        """Return rows (groups * width, parts * hidden) as contiguous (parts, groups * heads, width, size)."""
-        split = rows.view(groups, -1, parts, self.heads, self._size).permute(2, 0, 3, 1, 4)
-        return split.reshape(parts, groups * self.heads, -1, self._size)
+    def split(self, queries: Tensor, groups: int) -> Tensor:
+        """Return the first tokens' queries (B, hidden) as contiguous (groups * heads, B / groups, size)."""
+        split = queries.view(groups, -1, self.heads, self._size).transpose(1, 2)
+        return split.reshape(groups * self.heads, -1, self._size)
 
-    def merge(self, parts: Tensor, groups: int) -> Tensor:
-        """Undo `split`: (parts, groups * heads, width, size) to (groups * width, parts * hidden)."""
-        count, _, width, size = parts.shape
-        merged = parts.view(count, groups, self.heads, width, size).permute(1, 3, 0, 2, 4)
-        return merged.reshape(groups * width, count * self.heads * size)
+    def merge(self, queries: Tensor, groups: int) -> Tensor:
+        """Undo `split`."""
+        merged = queries.view(groups, self.heads, -1, self._size).transpose(1, 2)
+        return merged.reshape(-1, self.heads * self._size)

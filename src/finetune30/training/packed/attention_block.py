@@ -80,10 +80,10 @@ class SelfAttentionBlock:
         """Return the block's output for rows (T, hidden)."""
         projected = self.linear.forward(rows).to(layout.attention_dtype)
         lora = self.lora.forward(rows, projected, masks)
-        query, key, value = self.attention.split(layout.to_grid(projected), layout.groups, 3)
+        query, key, value = layout.to_heads(projected, 3)
         context, attention = self.attention.forward(query, key, value, layout.mask, masks)
-        merged = layout.from_grid(self.attention.merge(context[None], layout.groups))
-        result, output = self.output.forward(merged.to(rows.dtype), rows, masks)
+        merged = layout.from_heads(context[None]).to(rows.dtype)
+        result, output = self.output.forward(merged, rows, masks)
         return result, SelfAttentionTape(lora, attention, output)
 
     def backward(self, gradient: Tensor, tape: SelfAttentionTape, layout: PackedLayout) -> Tensor | None:
@@ -92,10 +92,10 @@ class SelfAttentionBlock:
         context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
         if context is None:
             return None
-        (grid,) = self.attention.split(layout.to_grid(context.to(layout.attention_dtype)), layout.groups, 1)
-        parts = torch.empty(3, *grid.shape, dtype=grid.dtype)
-        self.attention.backward(grid, tape.attention, parts[0], parts[1], parts[2])
-        projected = layout.from_grid(self.attention.merge(parts, layout.groups))
+        (cells,) = layout.to_heads(context.to(layout.attention_dtype), 1)
+        parts = torch.empty(3, *cells.shape, dtype=cells.dtype)
+        self.attention.backward(cells, tape.attention, parts[0], parts[1], parts[2])
+        projected = layout.from_heads(parts)
         below = None
         if self.trains_below:
             below = self.linear.input_gradient_add(projected.to(residual.dtype), residual)
@@ -133,10 +133,10 @@ class PooledAttentionBlock:
         query_lora = self.query_lora.forward(pooled, projected_query, masks)
         projected = self.key_value_linear.forward(rows).to(layout.attention_dtype)
         key_value_lora = self.key_value_lora.forward(rows, projected, masks)
-        (query,) = self.attention.split(projected_query, layout.groups, 1)
-        key, value = self.attention.split(layout.to_grid(projected), layout.groups, 2)
+        query = self.attention.split(projected_query, layout.groups)
+        key, value = layout.to_heads(projected, 2)
         context, attention = self.attention.forward(query, key, value, layout.pooled_mask, masks)
-        merged = self.attention.merge(context[None], layout.groups).to(rows.dtype)
+        merged = self.attention.merge(context, layout.groups).to(rows.dtype)
         result, output = self.output.forward(merged, pooled, masks)
         return result, PooledAttentionTape(query_lora, key_value_lora, attention, output)
 
@@ -146,12 +146,12 @@ class PooledAttentionBlock:
         context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
         if context is None:
             return None
-        (grid,) = self.attention.split(context.to(layout.attention_dtype), layout.groups, 1)
-        query = torch.empty_like(grid)
-        parts = torch.empty(2, *tape.attention.key.shape, dtype=grid.dtype)
-        self.attention.backward(grid, tape.attention, query, parts[0], parts[1])
-        projected_query = self.attention.merge(query[None], layout.groups)
-        projected = layout.from_grid(self.attention.merge(parts, layout.groups))
+        cells = self.attention.split(context.to(layout.attention_dtype), layout.groups)
+        query = torch.empty_like(cells)
+        parts = torch.empty(2, *tape.attention.key.shape, dtype=cells.dtype)
+        self.attention.backward(cells, tape.attention, query, parts[0], parts[1])
+        projected_query = self.attention.merge(query, layout.groups)
+        projected = layout.from_heads(parts)
         if not self.trains_below:
             self.query_lora.backward(projected_query, tape.query_lora, None)
             self.key_value_lora.backward(projected, tape.key_value_lora, None)
