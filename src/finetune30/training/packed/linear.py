@@ -106,11 +106,12 @@ def can_prepack(dtype: torch.dtype) -> bool:
     return all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
 
 
+# The overloads are named: the bare operator tries them in turn, and every failed try formats its tensors for a message.
 def _product(rows: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, weight, bias, "none", [], "")
     return result
 
 
 def _product_add(rows: Tensor, other: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, other, weight, bias, "add")
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, other, weight, bias, "add")
     return result
