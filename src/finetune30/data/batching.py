@@ -37,6 +37,20 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def part(self, rows: slice) -> Batch:
+        """Return some of the rows, padded no further than they need."""
+        lengths = self.lengths[rows]
+        width = int(lengths.max())
+        types = None if self.token_type_ids is None else self.token_type_ids[rows, :width]
+        return Batch(
+            self.rows[rows],
+            self.input_ids[rows, :width],
+            self.attention_mask[rows, :width],
+            types,
+            self.labels[rows],
+            lengths,
+        )
+
 
 def epoch_order(lengths: NDArray[np.int64], rows_per_step: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Return the row indices of every optimizer step of an epoch, longest row first within a step.

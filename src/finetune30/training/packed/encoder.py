@@ -60,10 +60,12 @@ class EncoderLayer:
     attention: SelfAttentionBlock | PooledAttentionBlock
     feed_forward: FeedForward
 
-    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, LayerTape]:
+    def forward(
+        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None, *, keeps_tape: bool
+    ) -> tuple[Tensor, LayerTape]:
         """Return the layer's output for rows (T, hidden)."""
         attended, attention = self.attention.forward(rows, layout, masks)
-        result, feed_forward = self.feed_forward.forward(attended, masks)
+        result, feed_forward = self.feed_forward.forward(attended, masks, keeps_tape=keeps_tape)
         return result, LayerTape(attention, feed_forward)
 
     def backward(self, gradient: Tensor, tape: LayerTape, layout: PackedLayout) -> Tensor | None:
@@ -100,8 +102,9 @@ class PackedEncoder:
         """Return the pooled tokens (B, hidden) and, if kept, the tapes of the layers from `first_trained` on."""
         tapes: list[LayerTape] = []
         for index, layer in enumerate(self.layers):
-            rows, tape = layer.forward(rows, layout, masks)
-            if keeps_tapes and index >= self.first_trained:
+            keeps_tape = keeps_tapes and index >= self.first_trained
+            rows, tape = layer.forward(rows, layout, masks, keeps_tape=keeps_tape)
+            if keeps_tape:
                 tapes.append(tape)
         return rows, tapes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune30.config import ExperimentConfig
+from finetune30.training.memory import return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import PackedModel, build_packed_model
@@ -25,6 +27,9 @@ from finetune30.training.packed.support import plan_of
 if TYPE_CHECKING:
     from finetune30.data.batching import Batch
     from finetune30.modeling.base import BaseSource
+
+#: Without padding nothing is gained by predicting more tokens than this together, and activations take memory.
+_TOKENS_AT_ONCE = 512
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -41,6 +46,7 @@ def build_packed_engine(
         model = build_packed_model(
             family, plan, base, num_labels=num_labels, seed=training.seed, dtype=_DTYPES[precision]
         )
+    return_freed_memory()
     settings = AdamWSettings(
         beta1=training.adam_beta1,
         beta2=training.adam_beta2,
@@ -110,12 +116,17 @@ class PackedEngine:
     @torch.no_grad()
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return logits, float32 (B, labels), without dropout."""
+        parts = [batch.part(rows) for rows in _rows_at_once(batch.lengths)]
+        return np.concatenate([self._logits(part) for part in parts])
+
+    def _logits(self, batch: Batch) -> NDArray[np.float32]:
         layout = self._layout(batch)
         encoder = self._model.encoder
         rows = encoder.embed(*_packed_ids(batch, layout), layout, None)
         pooled, _ = encoder.forward(rows, layout, None, keeps_tapes=False)
         logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
-        return logits.float().numpy()
+        result: NDArray[np.float32] = logits.float().numpy()
+        return result
 
     def adapter_state(self) -> dict[str, Tensor]:
         """Return adapter and head under PEFT's names."""
@@ -147,6 +158,13 @@ class PackedEngine:
 
     def _layout(self, batch: Batch) -> PackedLayout:
         return build_layout(batch.lengths, self._heads, self._model.encoder.dtype)
+
+
+def _rows_at_once(lengths: NDArray[np.int64]) -> list[slice]:
+    """Cut the rows of a batch into neighbours that have few enough tokens together."""
+    share = (np.cumsum(lengths) - 1) // _TOKENS_AT_ONCE
+    borders = [0, *(np.flatnonzero(np.diff(share)) + 1).tolist(), len(lengths)]
+    return [slice(start, stop) for start, stop in pairwise(borders)]
 
 
 def _packed_ids(batch: Batch, layout: PackedLayout) -> tuple[Tensor, Tensor | None]:

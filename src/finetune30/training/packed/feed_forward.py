@@ -41,11 +41,13 @@ class FeedForward:
     dropout: float
     trains_below: bool
 
-    def forward(self, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, FeedForwardTape]:
-        """Return the block's output and its tape."""
+    def forward(
+        self, rows: Tensor, masks: MaskSource | None, *, keeps_tape: bool = True
+    ) -> tuple[Tensor, FeedForwardTape]:
+        """Return the block's output and its tape; one that is not kept cannot be used, but takes less memory."""
         inner = self.linear_in.forward(rows)
         lora_in = self.lora_in.forward(rows, inner, masks)
-        active = functional.gelu(inner) if self.activation == "gelu" else torch.relu(inner)
+        active = self._activate(inner, in_place=not keeps_tape)
         mask = masks.draw(tuple(rows.shape), self.dropout, rows.dtype) if masks is not None else None
         if mask is None and not self.lora_out:
             lora_out, residual = None, self.linear_out.forward_add(active, rows)
@@ -55,6 +57,11 @@ class FeedForward:
             residual = outer.add_(rows) if mask is None else torch.addcmul(rows, outer, mask)
         normed, norm = self.norm.forward(residual)
         return normed, FeedForwardTape(lora_in, lora_out, inner, mask, norm)
+
+    def _activate(self, inner: Tensor, *, in_place: bool) -> Tensor:
+        if in_place:
+            return torch.ops.aten.gelu_.default(inner) if self.activation == "gelu" else inner.relu_()
+        return functional.gelu(inner) if self.activation == "gelu" else torch.relu(inner)
 
     def backward(self, gradient: Tensor, tape: FeedForwardTape) -> Tensor | None:
         """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""

@@ -63,7 +63,7 @@ class PackedLayout:
     @property
     def width(self) -> int:
         """Cells of a group."""
-        return self.token_of.shape[1]
+        return int(self.token_of.shape[1])
 
     def to_heads(self, tokens: Tensor, parts: int) -> Tensor:
         """Return tokens (T, parts * hidden) as (parts, groups * heads, width, size)."""

@@ -165,3 +165,11 @@ def test_missing_pooler_is_trained_like_in_the_general_path(tmp_path: Path) -> N
     assert "base_model.model.bert.pooler.dense.weight" in packed.adapter_state()
     batch = random_batch([6, 4])
     np.testing.assert_allclose(packed.logits(batch), general.logits(batch), atol=1e-6)
+
+
+def test_logits_of_a_long_batch_equal_those_of_its_rows_alone(tmp_path: Path) -> None:
+    folder = build_tiny_model(tmp_path / "base", "bert")
+    packed = build_packed(configure(folder), problem_type="single_label_classification", num_labels=2)
+    batch = random_batch([30] * 40, seed=0)  # more tokens than are predicted together
+    alone = [packed.logits(batch.part(slice(i, i + 1))) for i in range(len(batch))]
+    np.testing.assert_allclose(packed.logits(batch), np.concatenate(alone), atol=2e-6)
