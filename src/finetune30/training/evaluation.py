@@ -14,6 +14,7 @@ from finetune30.data.encoding import EncodedSplit
 from finetune30.training import processes
 from finetune30.training.engine import Engine
 from finetune30.training.losses import row_losses
+from finetune30.training.memory import return_freed_memory
 from finetune30.training.metrics import compute_metrics
 
 
@@ -22,6 +23,7 @@ def predict_logits(engine: Engine, split: EncodedSplit, batch_size: int) -> NDAr
     batches = evaluation_order(split.lengths, batch_size)
     if not batches:
         return np.empty((0, 0), dtype=np.float32)
+    return_freed_memory()  # what training's activations left, before other sizes are asked for
     # Every process takes its share; one without a share still runs a batch to learn the number of labels.
     mine = batches[processes.rank() :: processes.world_size()]
     found: NDArray[np.float32] | None = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
 
 #: Without padding nothing is gained by predicting more tokens than this together, and activations take memory.
-_TOKENS_AT_ONCE = 512
+_TOKENS_AT_ONCE = 256
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
