@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,6 +120,7 @@ def load_settings(env_file: Path | None = None) -> Settings:
     file = env_file or Path(ENV_FILE)
     _refuse_misspelt(os.environ)
     try:
+        _refuse_misspelt(_load_names(file))
         return Settings(_env_file=file)
     except ValidationError as error:
         faults = [
@@ -139,7 +141,14 @@ def variable_name(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def _refuse_misspelt(environment: Any) -> None:
+def _load_names(file: Path) -> list[str]:
+    """Return the names that an environment file sets."""
+    from dotenv import dotenv_values
+
+    return list(dotenv_values(file, interpolate=False)) if file.is_file() else []
+
+
+def _refuse_misspelt(environment: Iterable[str]) -> None:
     known = [variable_name(name) for name in Settings.model_fields]
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:

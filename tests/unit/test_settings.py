@@ -59,3 +59,10 @@ def test_misspelt_variable_is_refused(monkeypatch):
     with pytest.raises(ConfigError, match="FT30_DATABSE_URL is set but is no setting") as error:
         load_settings()
     assert error.value.remedy == "did you mean FT30_DATABASE_URL?"
+
+
+def test_misspelt_variable_of_an_environment_file_is_refused():
+    Path(".env").write_text("FT30_RESULT_FOLDER=elsewhere\n")
+    with pytest.raises(ConfigError, match="FT30_RESULT_FOLDER is set but is no setting") as error:
+        load_settings()
+    assert error.value.remedy == "did you mean FT30_RESULTS_FOLDER?"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 
@@ -19,8 +21,8 @@ STOP_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `tell` gets the line with the address, once it is ours.
 
     Raises ConfigError for an address beyond this machine without keys, ServiceUnavailableError for a taken port.
     """
@@ -36,8 +38,15 @@ def serve(settings: Settings) -> None:
         ws="none",
         log_level="info",
     )
-    with listener:
+    tell(f"API: {describe_own_address(settings)}; every route: {describe_own_address(settings)}/docs")
+    with listener, suppress(KeyboardInterrupt):  # raised again after everything is closed; stopping is no failure
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def describe_own_address(settings: Settings) -> str:
+    """Return the address at which this machine calls the API."""
+    host = "localhost" if settings.api_host == "127.0.0.1" or is_wildcard(settings.api_host) else settings.api_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
 def require_keys_beyond_loopback(settings: Settings) -> None:

@@ -20,4 +20,5 @@ def command(host: str | None, port: int | None) -> None:
 
     given: dict[str, Any] = {"api_host": host, "api_port": port}
     settings = load_settings()
-    serve(settings.model_copy(update={key: value for key, value in given.items() if value is not None}))
+    settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+    serve(settings, lambda line: click.echo(line, err=True))

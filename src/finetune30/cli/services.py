@@ -27,6 +27,6 @@ def command() -> None:
     if is_redis_up(settings.redis_url):
         click.echo(f"Redis: answers at {address}")
         return
-    source = start_redis(settings.redis_url, Path(tempfile.gettempdir()) / "finetune30-redis" / LOG)
+    source, pid = start_redis(settings.redis_url, Path(tempfile.gettempdir()) / "finetune30-redis" / LOG)
     click.echo(f"Redis: started at {address} ({source})")
-    click.echo("stop it with: redis-cli shutdown, or leave it running")
+    click.echo(f"it goes on running when this terminal closes; stop it with: kill {pid}")

@@ -30,6 +30,7 @@ def command(context: click.Context, name: str | None, concurrency: int | None, s
     from finetune30.store import open_store
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a new database is no news for whoever starts a worker
     settings = load_settings()
     node = name or settings.worker_name or socket.gethostname()
     slots = DeviceSlots(find_devices(concurrency or settings.worker_concurrency), default_lock_folder())

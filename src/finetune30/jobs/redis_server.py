@@ -86,8 +86,8 @@ def build_redis_command(url: str) -> RedisCommand:
     )
 
 
-def start_redis(url: str, log: Path) -> str:
-    """Start Redis in the background, wait until it answers, and return where it came from.
+def start_redis(url: str, log: Path) -> tuple[str, int]:
+    """Start Redis in the background, wait until it answers; return where it came from and its process id.
 
     Raises ServiceUnavailableError, with the last lines of its log when it does not come up.
     """
@@ -98,7 +98,7 @@ def start_redis(url: str, log: Path) -> str:
             command.arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     wait_for_redis(url, process, log)
-    return command.source
+    return command.source, process.pid
 
 
 def wait_for_redis(url: str, process: subprocess.Popen[bytes], log: Path | None = None) -> None:

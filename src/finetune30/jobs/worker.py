@@ -130,5 +130,6 @@ def run_worker(
     try:
         listener.start()
     finally:
+        asked = worker.stopping.is_set()
         worker.stop()
-    return int(listener.exitcode or 0)
+    return 0 if asked else int(listener.exitcode or 0)  # Celery calls a stop by Ctrl-C a failure
