@@ -58,9 +58,12 @@ class Services:
             results_folder=folder / "results",
             submitted_folder=folder / "config",
             data_folder=folder / "data_store",
-            redis_url=f"redis://127.0.0.1:{self.port}/0",
-            result_backend_url=f"redis://127.0.0.1:{self.port}/1",
-            **{**QUICK, **settings},
+            **{
+                "redis_url": f"redis://127.0.0.1:{self.port}/0",
+                "result_backend_url": f"redis://127.0.0.1:{self.port}/1",
+                **QUICK,
+                **settings,
+            },
         )
         self.store: RunStore = open_store(self.settings.resolved_database_url)
         self.publisher = QueuePublisher(self.settings)

@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 
+from finetune30.jobs.tls import split_tls
 from finetune30.settings import Settings
 
 QUEUE = "finetune30"
@@ -60,8 +61,12 @@ def build_worker_app(settings: Settings, take_turn: Callable[[tuple[Any, ...]], 
 
 
 def _build_app(settings: Settings, answer_seconds: float) -> Celery:
-    app = Celery("finetune30", broker=settings.redis_url, backend=settings.result_backend_url, set_as_current=False)
+    broker, broker_tls = split_tls(settings.redis_url)
+    backend, backend_tls = split_tls(settings.result_backend_url)
+    app = Celery("finetune30", broker=broker, backend=backend, set_as_current=False)
     app.conf.update(
+        broker_use_ssl=broker_tls or None,
+        redis_backend_use_ssl=backend_tls or None,
         broker_transport=_TRANSPORT,
         broker_transport_options={
             "socket_connect_timeout": CONNECT_SECONDS,

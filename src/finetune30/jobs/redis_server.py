@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from finetune30.errors import ServiceUnavailableError
 from finetune30.jobs.addresses import describe_address
+from finetune30.jobs.tls import split_tls
 
 ANSWER_SECONDS = 2.0
 START_SECONDS = 15.0
@@ -31,19 +32,29 @@ class RedisCommand:
 
 
 def is_redis_up(url: str) -> bool:
-    """Tell whether a Redis answers at the address within 2 s. Raises ServiceUnavailableError when it wants a login."""
+    """Tell whether a Redis answers at the address within 2 s.
+
+    Raises ServiceUnavailableError when it refuses the login, or when its certificate is not accepted.
+    """
     from redis import Redis
     from redis.exceptions import AuthenticationError, RedisError
 
     try:
-        with Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS) as client:
+        plain, tls = split_tls(url)
+        limits = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
+        with Redis.from_url(plain, **limits, **tls) as client:
             return bool(client.ping())
     except AuthenticationError as error:
         raise ServiceUnavailableError(
             f"Redis at {describe_address(url)} refuses the login: {error}",
             "put user and password into FT30_REDIS_URL and FT30_RESULT_BACKEND_URL: redis://user:password@host:6379/0",
         ) from error
-    except (RedisError, OSError):
+    except (RedisError, OSError) as error:
+        if "certificate" in str(error).lower():
+            raise ServiceUnavailableError(
+                f"the certificate of Redis at {describe_address(url)} is not accepted: {error}",
+                "name its authority in FT30_REDIS_URL and FT30_RESULT_BACKEND_URL: …/0?ssl_ca_certs=FILE",
+            ) from error
         return False
 
 
