@@ -51,6 +51,7 @@ class Chaos:
         self.services, self.jobs, self.postgres = services, jobs, postgres
         self.names = [f"w{number}" for number in range(workers)]
         self.seed, self.random = seed, random.Random(seed)
+        self.submit_until, self.skipped = 0.0, list[int]()
         self.broken_keys: list[str] = []
         self.accepted: list[str] = []
         self.clients = [PatientClient(services.api_address) for _ in range(CLIENTS)]
@@ -59,7 +60,8 @@ class Chaos:
         self._bereaved: dict[str, tuple[int, float]] = {}  # run id -> (attempt that was killed, moment)
         self._paused: list[tuple[float, int]] = []
 
-    def run(self, pause: tuple[float, float]) -> None:
+    def run(self, pause: tuple[float, float], seconds: float) -> None:
+        self.submit_until = time.monotonic() + seconds
         self.services.start_api()
         submitters = [threading.Thread(target=self._submit, args=(number,)) for number in range(CLIENTS)]
         for submitter in submitters:
@@ -86,6 +88,9 @@ class Chaos:
         chosen = random.Random(f"{self.seed} {number}")
         with self.clients[number] as client, suppress(UnansweredError):  # its missing runs are told of in the end
             for job in range(number, self.jobs, CLIENTS):
+                if time.monotonic() > self.submit_until:
+                    self.skipped.append(job)
+                    continue
                 key, steps = f"chaos-{job}", chosen.randint(1, 4)
                 task_id = client.submit(key, f"drill{job}", steps)
                 self.accepted.append(task_id)
@@ -204,6 +209,7 @@ class Chaos:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=1e6, help="submit no longer than this; then only finish")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--every", type=float, nargs=2, default=(2.0, 10.0), metavar=("LEAST", "MOST"))
@@ -221,7 +227,7 @@ def main() -> int:
             postgres = stack.enter_context(KillablePostgres())
         services = stack.enter_context(running_services(folder, postgres.url if postgres else None))
         chaos = Chaos(services, options.jobs, options.workers, seed, postgres)
-        chaos.run(tuple(options.every))
+        chaos.run(tuple(options.every), options.minutes * 60)
         seconds = time.monotonic() - started
         for name in list(services.workers):
             services.kill_worker(name)
@@ -236,7 +242,8 @@ def main() -> int:
     if chaos.recoveries:
         print(f"killed worker to next attempt: {len(chaos.recoveries)} times, longest {max(chaos.recoveries):.1f} s")
     print(f"{verdict.summary()}, recorded runs {len(recorded)} for {len({*chaos.accepted})} keys")
-    missing = [f"{options.jobs - len(chaos.accepted)} runs were never accepted"] * (len(chaos.accepted) < options.jobs)
+    unaccepted = options.jobs - len(chaos.skipped) - len(chaos.accepted)
+    missing = [f"{unaccepted} runs were never accepted"] if unaccepted else []
     doubled = [f"{run_id} was recorded, but no client was told of it" for run_id in recorded - {*chaos.accepted}]
     doubled += [f"{key} gave two runs" for key in chaos.broken_keys]
     for breach in (breaches := [*verdict.breaches, *missing, *doubled]):
