@@ -74,13 +74,13 @@ def test_api_killed_while_many_submit_keeps_every_promise(services):
 
     def hand_in(number: int) -> list[str]:
         with clients[number] as client:
-            return [client.submit(f"{number}-{count}", name=f"by-{number}", steps=1) for count in range(8)]
+            return [client.submit(f"{number}-{count}", name=f"by-{number}", steps=1) for count in range(5)]
 
     with ThreadPoolExecutor(len(clients)) as threads:
         working = [threads.submit(hand_in, number) for number in range(len(clients))]
         for _ in range(3):
             seen = services.store.stats().total
-            goal = min(seen + misfortunes.randint(2, 8), 30)
+            goal = min(seen + misfortunes.randint(2, 5), 18)
             wait_until(lambda goal=goal: services.store.stats().total >= goal, 60, f"{goal} runs are recorded")
             services.kill_api()
             services.start_api()
