@@ -173,14 +173,21 @@ def clean(
     "--export", metavar="FILE", type=click.Path(path_type=Path), help="Write a CSV to review, for ft30 data relabel."
 )
 @click.option("--all", "everything", is_flag=True, help="Export every training row, not only the suspects.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 20),
+    help="Judge each row by a model trained without it: as many trainings. Else the run's own model judges.",
+)
 @click.option("--device", metavar="NAME", help="Device for the model: auto, cpu, cuda, mps.")
 @as_json_option
-def suspects(run: str, limit: int, export: Path | None, everything: bool, device: str | None, as_json: bool) -> None:
-    """Rank the training rows of a run whose label its model disagrees with."""
+def suspects(
+    run: str, limit: int, export: Path | None, everything: bool, folds: int | None, device: str | None, as_json: bool
+) -> None:
+    """Rank the training rows of a run whose label its model, or models that never saw them, disagree with."""
     from finetune30.service.suspects import export_suspects, find_suspects
     from finetune30.settings import load_settings
 
-    found = find_suspects(load_settings(), run, note, device=device)
+    found = find_suspects(load_settings(), run, note, device=device, folds=folds)
     if export is not None:
         count = export_suspects(found, export, everything=everything)
         note(f"{count} rows to review: {export}; fill in 'new_label', then: ft30 data relabel {export}")

@@ -1,4 +1,4 @@
-"""Seeded choice of rows: an evaluation share split off, and samples of a wanted size; both stratified by label."""
+"""Seeded choice of rows: an evaluation share split off, samples of a wanted size, folds; stratified by label."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import polars as pl
 
 #: Strata of a quantity: rows are grouped by decile of the label.
 _QUANTITY_STRATA = 10
-#: Keeps the random streams of the two choices apart.
-_SPLIT_STREAM, _SAMPLE_STREAM = 1, 2
+#: Keeps the random streams of the choices apart.
+_SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM = 1, 2, 3
 
 
 def split_off(keys: pl.Series, strata: pl.Series, fraction: float, seed: int) -> np.ndarray:
@@ -53,6 +53,19 @@ def sample_rows(strata: pl.Series, count: int, seed: int) -> np.ndarray:
     order = np.lexsort((generator.random(size), codes))
     rank_within = np.arange(size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(order[rank_within < quota[codes[order]]])
+
+
+def assign_folds(keys: pl.Series, strata: pl.Series, folds: int, seed: int) -> np.ndarray:
+    """Return the fold of every row, int64 (n,) from 0: rows with the same key share one, strata are spread evenly.
+
+    The groups of a stratum are shuffled and dealt out in turn, going on where the stratum before it ended.
+    """
+    generator = np.random.default_rng([seed, _FOLD_STREAM])
+    frame = pl.DataFrame({"key": keys, "stratum": strata})
+    groups = frame.group_by("key", maintain_order=True).agg(pl.col("stratum").first())
+    groups = groups.with_columns(pl.Series("draw", generator.random(groups.height))).sort("stratum", "draw")
+    groups = groups.with_columns(pl.Series("fold", np.arange(groups.height, dtype=np.int64) % folds))
+    return frame.join(groups.select("key", "fold"), on="key", how="left", maintain_order="left")["fold"].to_numpy()
 
 
 def strata_of(labels: pl.Series) -> pl.Series:

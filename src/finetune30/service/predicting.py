@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from finetune30.errors import ConflictError, DataError, UsageError
 from finetune30.service.records import open_records, require_records
 from finetune30.settings import Settings
-from finetune30.store.records import RunStatus
+from finetune30.store.records import Run, RunStatus
 
 if TYPE_CHECKING:
     from finetune30.modeling.predicting import Predictor
@@ -75,17 +75,22 @@ def load_predictor(settings: Settings, output_dir: Path | None, run_name: str, d
     """Load the model of a SUCCEEDED run, in fp32 on a CPU and in the device's own precision elsewhere."""
     require_records(settings, output_dir)
     with open_records(settings, output_dir) as records:
-        run = records.store.get(run_name)
-        if run.status is not RunStatus.SUCCEEDED:
-            raise ConflictError(
-                f"run {run.id[:8]} '{run.name}' is {run.status} and has no finished model",
-                "choose a SUCCEEDED one: ft30 runs list --status SUCCEEDED",
-            )
+        run = require_model(records.store.get(run_name))
         folder = records.folder(run).final_model
     from finetune30.modeling.devices import choose_placement
     from finetune30.modeling.predicting import Predictor
 
     return Predictor(folder, choose_placement(device, "auto"))
+
+
+def require_model(run: Run) -> Run:
+    """Return the run if it has a finished model; raises ConflictError."""
+    if run.status is not RunStatus.SUCCEEDED:
+        raise ConflictError(
+            f"run {run.id[:8]} '{run.name}' is {run.status} and has no finished model",
+            "choose a SUCCEEDED one: ft30 runs list --status SUCCEEDED",
+        )
+    return run
 
 
 def answer_questions(predictor: Predictor, questions: list[Question], batch_size: int = 32) -> list[Answer]:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune30.config import ExperimentConfig
 from finetune30.errors import ConflictError, DataError, DataFileError
 from finetune30.files import save_bytes_atomic
 from finetune30.service.datasets import open_versions
+from finetune30.service.predicting import require_model
 from finetune30.service.records import open_records, require_records
 from finetune30.settings import Settings
+from finetune30.store import Run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,31 +70,51 @@ class Suspects:
 
 
 def find_suspects(
-    settings: Settings, run_name: str, log: Callable[[str], None], *, device: str | None = None
+    settings: Settings,
+    run_name: str,
+    log: Callable[[str], None],
+    *,
+    device: str | None = None,
+    folds: int | None = None,
 ) -> Suspects:
-    """Rank the training rows of a SUCCEEDED classification run by the doubt of its model.
+    """Rank the training rows of a SUCCEEDED classification run by the doubt of a model.
 
-    The probabilities are those of the run's own model on the rows it was trained on (not out of fold), so it has
-    already bent a little towards wrong labels: what it still doubts is worth a look, what it accepts may be wrong too.
-    Raises NotFoundError, ConflictError (no finished model, or regression).
+    Without `folds` the probabilities are those of the run's own model on the rows it was trained on, so it has already
+    bent a little towards wrong labels: what it still doubts is worth a look, what it accepts may be wrong too. With
+    `folds` (2 or more) each row is judged by a model trained without it, as confident learning assumes (Northcutt et
+    al. 2021, section 3), for the price of that many trainings of the run's configuration.
+    Raises NotFoundError, ConflictError (no finished model, regression, or too few rows).
     """
     from finetune30.data.labels import REGRESSION
-    from finetune30.service.predicting import load_predictor
 
     require_records(settings)
     with open_records(settings) as records:
-        run = records.store.get(run_name)
-    predictor = load_predictor(settings, None, run.id, device)
-    if predictor.problem_type == REGRESSION:
-        raise ConflictError("a regression run has no labels to doubt", "choose a classification run")
+        run = require_model(records.store.get(run_name))
     with open_versions(settings) as versions:
         manifest = versions.get(str(run.dataset_digest))
         rows = versions.load_rows(manifest, "train")
+    if manifest.problem_type == REGRESSION:
+        raise ConflictError("a regression run has no labels to doubt", "choose a classification run")
+    if folds is None:
+        logits, judge = _ask_own_model(settings, run, rows, device, log), "the run's own model on rows it has seen"
+    else:
+        from finetune30.service.out_of_fold import train_out_of_fold
+
+        logits = train_out_of_fold(ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device)
+        judge = f"{folds} models, each trained without the rows it judges"
+    ranked, method = rank_rows(rows, logits, manifest.label_names, manifest.problem_type)
+    return Suspects(run.id, manifest, ranked, f"{method}; {judge}")
+
+
+def _ask_own_model(
+    settings: Settings, run: Run, rows: pl.DataFrame, device: str | None, log: Callable[[str], None]
+) -> Any:
+    from finetune30.service.predicting import load_predictor
+
+    predictor = load_predictor(settings, None, run.id, device)
     log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
     pairs = rows["text_pair"].to_list() if rows["text_pair"].null_count() < rows.height else None
-    logits = predictor.answer_logits(rows["text"].to_list(), pairs)
-    ranked, method = rank_rows(rows, logits, manifest.label_names, manifest.problem_type)
-    return Suspects(run.id, manifest, ranked, method)
+    return predictor.answer_logits(rows["text"].to_list(), pairs)
 
 
 def rank_rows(rows: pl.DataFrame, logits: Any, names: tuple[str, ...], problem_type: str) -> tuple[pl.DataFrame, str]:

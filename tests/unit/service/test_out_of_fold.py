@@ -1,0 +1,94 @@
+"""Out-of-fold answers: no model is asked about a text that it was trained on, and every row is answered once."""
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.support.tiny_models import build_tiny_model
+
+from finetune30.config import ExperimentConfig
+from finetune30.data.splitting import assign_folds
+from finetune30.data.versions.storage import VersionStore
+from finetune30.errors import ConflictError
+
+LABELS = ("bad", "good")
+
+
+def build_rows(count):
+    """Every text stands in two rows."""
+    return pl.DataFrame(
+        {
+            "text": [f"the film was very {'good' if i % 4 < 2 else 'bad'} {i // 2}" for i in range(count)],
+            "text_pair": pl.Series([None] * count, dtype=pl.String),
+            "label": [LABELS[int(i % 4 < 2)] for i in range(count)],
+            "origin": [f"a.csv:{i + 2}" for i in range(count)],
+        }
+    )
+
+
+def store_rows(folder, rows):
+    manifest, _ = VersionStore(folder).create(
+        {"train": rows}, label_names=LABELS, problem_type="single_label_classification", source={"name": "a"}
+    )
+    return manifest
+
+
+def build_config(model):
+    training = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "seed": 5}
+    # What would let held-out rows choose the weights; a fold must do without.
+    training |= {
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "early_stopping_patience": 1,
+        "load_best_model_at_end": True,
+    }
+    tree = {"model": {"name": str(model)}, "data": {"max_length": 32}, "training": training}
+    tree["lora"] = {"target_modules": "auto"}
+    return ExperimentConfig.model_validate(tree)
+
+
+def test_folds_hold_whole_texts_and_their_share_of_each_label():
+    keys = pl.Series([f"text {i // 2}" for i in range(100)])
+    strata = pl.Series([i % 4 // 2 for i in range(100)])
+    folds = assign_folds(keys, strata, 5, seed=1)
+    assert (folds[::2] == folds[1::2]).all()
+    counts = [np.bincount(folds[strata.to_numpy() == stratum], minlength=5) for stratum in (0, 1)]
+    assert np.array(counts).tolist() == [[10] * 5] * 2
+    assert (folds == assign_folds(keys, strata, 5, seed=1)).all()
+    assert (folds != assign_folds(keys, strata, 5, seed=2)).any()
+
+
+def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_path, monkeypatch):
+    from finetune30.service.out_of_fold import train_out_of_fold
+    from finetune30.training import loop
+
+    rows = build_rows(24)
+    seen = []
+    train = loop.train
+
+    def watch(engine, train_split, held_out, config, *rest):
+        result = train(engine, train_split, held_out, config, *rest)
+        seen.append((train_split.row_ids, held_out.row_ids, result))
+        return result
+
+    monkeypatch.setattr(loop, "train", watch)
+    config = build_config(build_tiny_model(tmp_path / "model"))
+    logits = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 3, lambda line: None)
+
+    assert logits.shape == (24, 2)
+    text_of = dict(rows.select("origin", "text").iter_rows())
+    for trained, held_out, result in seen:
+        assert not {text_of[name] for name in trained} & {text_of[name] for name in held_out}
+        assert len(trained) + len(held_out) == rows.height
+        assert result.progress.global_step == 4  # to the end: nothing was chosen by the held-out rows
+        positions = [rows["origin"].to_list().index(name) for name in held_out]
+        assert np.array_equal(logits[positions], result.evaluation_logits)
+    assert sorted(name for _, held_out, _ in seen for name in held_out) == sorted(rows["origin"])
+
+
+def test_more_folds_than_texts_are_refused(tmp_path):
+    from finetune30.service.out_of_fold import train_out_of_fold
+
+    rows = build_rows(8)
+    config = build_config("starter")
+    with pytest.raises(ConflictError, match="4 different texts cannot fill 5 folds"):
+        train_out_of_fold(config, rows, store_rows(tmp_path, rows), 5, lambda line: None)
