@@ -24,7 +24,7 @@ def disk_errors(doing: str) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{doing}: {error.strerror or error}" + (f" ({error.filename})" if error.filename else ""),
-            "check free space (df -h) and permissions of the results folder",
+            "check free space (df -h) and the permissions of that folder",
         ) from error
 
 

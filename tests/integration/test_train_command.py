@@ -116,6 +116,7 @@ def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags,
     assert "Traceback" not in errors
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "CANCELLED"
+    assert f"Try: go on with: ft30 resume {row['id'][:8]}\n" in errors
     (folder,) = (tmp_path / "results").glob("first try_*")
     assert list(folder.glob("attempts/1/checkpoints/checkpoint-*/manifest.json"))
     assert (folder / "history.jsonl").read_text().count('"type": "train"') >= 1

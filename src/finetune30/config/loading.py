@@ -141,7 +141,8 @@ def config_digest(config: ExperimentConfig) -> str:
 
 
 def config_error(faults: list[Fault]) -> ConfigError:
-    """Return the error that reports these faults, one a line."""
+    """Return the error that reports these faults, one a line, in the order of the file; flags come last."""
+    faults = sorted(faults, key=lambda fault: (fault.line is None, fault.line or 0))
     details = {
         "faults": [
             {"key": f.key, "problem": f.problem, "source": f.source, "line": f.line, "hint": f.hint} for f in faults

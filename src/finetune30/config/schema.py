@@ -46,6 +46,13 @@ class ModelConfig(_Section):
     )
     num_labels: int = Field(2, ge=1, le=10_000, description="Number of classes; 1 for regression.")
     problem_type: ProblemType = Field("auto", description="Kind of task; auto: told from the labels.")
+    dropout: float | None = Field(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="Dropout probability inside the base model and its head while training; null: as its own "
+        "configuration says. 0 learns faster where there are many classes with few rows each.",
+    )
     offline_fallback: Literal["starter"] | None = Field(
         None, description="What to use when the default model cannot be reached; a model you chose never falls back."
     )

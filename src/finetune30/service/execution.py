@@ -73,6 +73,7 @@ def execute(execution: Execution) -> Published:
             store.succeed(claim, published.metrics, published.manifest_sha256)
             failpoints.reach("finish.after_row")
         except BaseException as error:
+            _name_the_run(error, execution.run)
             _record_end_or_say_why_not(execution, error, log)
             raise
         log.line(f"SUCCEEDED: {execution.folder.path}")
@@ -177,6 +178,12 @@ class _Hooks:
         if self._keeper.lost:
             return "lost"
         return "cancelled" if self._keeper.cancel_requested else self._execution.stop_reason()
+
+
+def _name_the_run(error: BaseException, run: Run) -> None:
+    """Put the run's id into the next command: the loop, which wrote `RUN`, knows of no runs."""
+    if isinstance(error, Finetune30Error):
+        error.remedy = error.remedy.replace("ft30 resume RUN", f"ft30 resume {run.id[:8]}")
 
 
 def _record_end_or_say_why_not(execution: Execution, error: BaseException, log: RunLog) -> None:

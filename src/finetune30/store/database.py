@@ -139,7 +139,10 @@ def _build_sqlite_engine(url: URL) -> Engine:
         try:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"cannot make the folder of {url.database}: {error.strerror}") from error
+            raise StorageError(
+                f"cannot make the folder of {url.database}: {error.strerror}",
+                "choose another folder with --output_dir, or check its permissions",
+            ) from error
     pool = {} if url.database in (None, "", ":memory:") else {"pool_size": _POOL_SIZE, "max_overflow": _POOL_OVERFLOW}
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, json_serializer=dump_json_column, **pool

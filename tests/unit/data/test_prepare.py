@@ -146,6 +146,22 @@ def test_missing_column_lists_those_that_exist_and_the_nearest(tmp_path):
     assert caught.value.remedy == "set data.text_column to 'sentence'"
 
 
+def test_first_row_taken_for_the_header_is_noticed(tmp_path):
+    first, *others = rows_of(20)
+    path = write_csv(tmp_path / "a.csv", first, others)
+    with pytest.raises(
+        DataFileError, match=r"a\.csv:1: the first line looks like a row of data: 'no' is also the label"
+    ):
+        prepare(path, **ALL)
+    assert prepare(path, label_column="no", **ALL).ledger["totals"]["train"]["input"] == 19
+
+
+def test_header_that_stands_in_the_rows_again_is_a_fault_of_that_row_only(tmp_path):
+    path = write_csv(tmp_path / "a.csv", ["phrase", "mood"], [*rows_of(200), ["phrase", "mood"]])
+    data = prepare(path, **ALL)
+    assert data.quarantine["reason"].to_list() == ["repeated_header"]
+
+
 def test_evaluation_file_is_used_as_named(tmp_path):
     train = write_csv(tmp_path / "a.csv", ["text", "label"], rows_of(10))
     other = tmp_path / "other"

@@ -236,6 +236,13 @@ def test_killed_create_leaves_nothing_half(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
 
 
+def test_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=r"cannot write a dataset version: .*file") as caught:
+        record_version(prepare("starter", None), VersionStore(tmp_path / "file" / "store"))
+    assert "permissions" in caught.value.remedy
+
+
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_checkout_gives_files_that_make_the_same_version_again(tmp_path, format_name):
     first = prepare("starter", None, train_samples=100, eval_samples=20)
@@ -246,6 +253,8 @@ def test_checkout_gives_files_that_make_the_same_version_again(tmp_path, format_
     assert prepare(str(tmp_path / "out"), None).digest == first.digest
     with pytest.raises(ConflictError, match="already there"):
         checkout_version(store, first.digest, tmp_path / "out", format_name)
+    with pytest.raises(ConflictError, match="is a file, not a folder"):
+        checkout_version(store, first.digest, paths[0], format_name)
 
 
 def test_manifest_says_how_the_version_was_made(tmp_path):

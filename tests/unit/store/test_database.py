@@ -149,8 +149,9 @@ def test_broken_database_file_is_a_storage_error(tmp_path):
 
 def test_folder_of_the_database_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match="cannot make the folder"):
+    with pytest.raises(StorageError, match="cannot make the folder") as caught:
         open_store(f"sqlite:///{tmp_path}/file/runs.db")
+    assert "--output_dir" in caught.value.remedy
 
 
 def test_database_url_with_a_password_never_shows_it():

@@ -31,8 +31,10 @@ def save_splits(
 ) -> list[Path]:
     """Write rows as `train` and `validation` files with columns text, text_pair (if any) and label.
 
-    Raises ConflictError where a file is already there and `overwrite` is false.
+    Raises ConflictError where `folder` is a file, or where a file is already there and `overwrite` is false.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConflictError(f"{folder} is a file, not a folder", "choose another folder")
     paths = {split: folder / f"{_FILE_NAMES[split]}.{format_name}" for split in splits}
     taken = [path for path in paths.values() if path.exists()]
     if taken and not overwrite:

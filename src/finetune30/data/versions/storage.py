@@ -28,7 +28,7 @@ from finetune30.data.sources.table import SourceTable
 from finetune30.data.versions.chunks import cut_into_chunks, digest_chunk
 from finetune30.data.versions.manifest import DIGEST, ROW_COLUMNS, TAG, Chunk, Manifest, VersionIndex, load_manifest
 from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
-from finetune30.files import save_bytes_atomic
+from finetune30.files import disk_errors, save_bytes_atomic
 
 #: Splits in the order in which they are hashed.
 SPLITS = ("train", "evaluation")
@@ -249,13 +249,14 @@ class VersionStore:
 
     @contextmanager
     def _lock(self, *, exclusive: bool) -> Iterator[None]:
-        """Hold the folder's lock: creators share it, gc has it alone."""
+        """Hold the folder's lock: creators share it, gc has it alone. What the disk refuses is a StorageError."""
         import fcntl
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-            yield
+        with disk_errors("cannot write a dataset version"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / ".lock").open("a") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+                yield
 
 
 def digest_version(label_names: Sequence[str], splits: Mapping[str, pl.DataFrame]) -> str:

@@ -38,7 +38,7 @@ def build_packed_engine(
     config: ExperimentConfig, source: BaseSource, *, problem_type: str, num_labels: int, precision: str
 ) -> PackedEngine:
     """Load the base and start an adapter; ask `supports` first."""
-    family = describe_family(source.load_json("config.json"))
+    family = describe_family(source.load_config())
     training = config.training
     with torch.no_grad():
         base = BaseWeights(source.folder, family)

@@ -28,7 +28,7 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
     reason = unsupported_architecture(source.load_json("config.json"))
     if reason is not None:
         return reason
-    family = describe_family(source.load_json("config.json"))
+    family = describe_family(source.load_config())
     usable_positions = family.position_count - family.position_offset
     if config.data.max_length > usable_positions:
         return f"data.max_length {config.data.max_length} is above the model's {usable_positions} positions"
