@@ -16,7 +16,6 @@ from finetune30.errors import HubUnavailableError
 
 #: Keys whose tuned values belong to the starter model, and those that belong to the starter data.
 _MODEL_KEYS = (
-    "model.dropout",
     "lora.target_modules",
     "training.learning_rate",
     "training.per_device_train_batch_size",
