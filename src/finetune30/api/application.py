@@ -19,11 +19,13 @@ from finetune30.api.keys import KeyRing
 from finetune30.api.routes import (
     comparison,
     configuration,
+    dataset_details,
     dataset_rows,
     datasets,
     estimates,
     experiments,
     predictions,
+    suspects,
     system,
     tasks,
 )
@@ -31,6 +33,8 @@ from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
 from finetune30.service.model_processes import ModelProcesses
+from finetune30.service.suspect_searches import SuspectSearches
+from finetune30.service.version_reports import VersionReports
 from finetune30.settings import Settings
 from finetune30.store import open_store
 
@@ -49,7 +53,19 @@ TAGS = [
     {"name": "system", "description": "The service itself."},
 ]
 #: In this order: /experiments/compare must be asked before /experiments/{id}.
-ROUTES = (tasks, comparison, experiments, predictions, datasets, dataset_rows, configuration, estimates, system)
+ROUTES = (
+    tasks,
+    comparison,
+    experiments,
+    predictions,
+    suspects,
+    datasets,
+    dataset_rows,
+    dataset_details,
+    configuration,
+    estimates,
+    system,
+)
 
 
 def build_app(settings: Settings, *, publisher: Publisher | None = None) -> FastAPI:
@@ -95,6 +111,9 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         app.state.keys = KeyRing(settings, store)
         app.state.models = models = ModelProcesses()
         stack.push_async_callback(run_in_threadpool, models.close)
+        app.state.suspects = searches = SuspectSearches()
+        stack.push_async_callback(run_in_threadpool, searches.close)
+        app.state.version_reports = VersionReports(settings)
         yield
         app.state.event_stream.stop()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
@@ -42,8 +43,8 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/config/estimate"): Role.VIEWER,
     ("POST", "/datasets/preview"): Role.VIEWER,
 }
-#: Submitters may delete, their own runs only: the route sees to that.
-_DELETABLE_BY_SUBMITTERS = "/experiments/"
+#: Submitters may delete runs (their own only: the route sees to that) and take tags from versions.
+_DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
 #: The routes that take a file as it is; every other body is JSON.
 UPLOAD_PATHS = frozenset({"/datasets/files"})
 UPLOAD_TYPE = "application/octet-stream"
@@ -204,7 +205,7 @@ def needed_role(method: str, path: str) -> Role:
         return known
     if method in ("GET", "HEAD", "OPTIONS"):
         return Role.ADMIN if path == "/audit" or path.startswith("/audit/") else Role.VIEWER
-    if method == "POST" or (method == "DELETE" and path.startswith(_DELETABLE_BY_SUBMITTERS)):
+    if method == "POST" or (method == "DELETE" and _DELETABLE_BY_SUBMITTERS.fullmatch(path) is not None):
         return Role.SUBMITTER
     return Role.ADMIN
 

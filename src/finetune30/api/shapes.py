@@ -259,6 +259,15 @@ class ArtifactList(BaseModel):
     artifacts: list[Artifact]
 
 
+class QuarantinePage(BaseModel):
+    """Rows that a run was not trained on."""
+
+    total: int
+    rows: list[Tree] = Field(
+        examples=[[{"row_id": "r.csv:7", "reason": "too_short", "fix": "…", "text": "", "label": "0"}]]
+    )
+
+
 class Health(BaseModel):
     """The API is there."""
 

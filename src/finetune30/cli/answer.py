@@ -8,7 +8,7 @@ import click
 @click.command("answer", hidden=True)
 @click.argument("run")
 def command(run: str) -> None:
-    """Answer every JSON line of standard input (texts, text_pairs) with one on standard output."""
+    """Answer every JSON line of standard input (texts and text_pairs, or suspects) with one on standard output."""
     import json
     import sys
 
@@ -19,8 +19,11 @@ def command(run: str) -> None:
     predictor = None
     for line in sys.stdin:
         asked = json.loads(line)
-        pairs = asked["text_pairs"] or [None] * len(asked["texts"])
         try:
+            if "suspects" in asked:
+                print(json.dumps(_search_suspects(run)), flush=True)  # noqa: T201
+                continue
+            pairs = asked["text_pairs"] or [None] * len(asked["texts"])
             predictor = predictor or load_predictor(load_settings(), None, run)
             questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
             answers = [answer.as_dict() for answer in answer_questions(predictor, questions)]
@@ -28,3 +31,17 @@ def command(run: str) -> None:
         except Finetune30Error as error:
             shape = error.as_dict()
         print(json.dumps(shape), flush=True)  # noqa: T201
+
+
+def _search_suspects(run_name: str) -> dict[str, int]:
+    """Rank the training rows of a run and keep the ranking in its folder."""
+    from finetune30.service.records import open_records
+    from finetune30.service.suspect_searches import save_suspects
+    from finetune30.service.suspects import find_suspects
+    from finetune30.settings import load_settings
+
+    settings = load_settings()
+    found = find_suspects(settings, run_name, lambda _: None)
+    with open_records(settings) as records:
+        save_suspects(found, records.folder(records.store.get(found.run_id)).path)
+    return {"suspects": int(found.rows["is_suspect"].sum())}

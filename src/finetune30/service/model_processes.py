@@ -32,28 +32,21 @@ class ModelProcesses:
 
     def __init__(self, most: int = MOST_MODELS, idle_seconds: float = IDLE_SECONDS) -> None:
         self._most, self._idle_seconds = most, idle_seconds
-        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._held: OrderedDict[str, ModelProcess] = OrderedDict()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def ask(self, run: Run, texts: Sequence[str], text_pairs: Sequence[str] | None) -> list[dict[str, Any]]:
         """Return one answer a text. Raises ConflictError (no model), DataError, ServiceUnavailableError."""
-        if run.status is not RunStatus.SUCCEEDED:
-            raise ConflictError(
-                f"run {run.id[:8]} is {run.status} and has no finished model",
-                "choose a SUCCEEDED one: GET /experiments?status=SUCCEEDED",
-            )
+        require_model(run)
         held = self._hold(run.id)
         try:
             answer = held.ask({"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)})
         except ServiceUnavailableError:
             self._let_go(run.id, held)
             raise
-        if "error" in answer:
-            kind = _BY_CODE.get(answer["error"], ServiceUnavailableError)
-            raise kind(answer["message"], answer.get("remedy", ""))
-        answers: list[dict[str, Any]] = answer["answers"]
+        answers: list[dict[str, Any]] = read_answer(answer)["answers"]
         return answers
 
     def close(self) -> None:
@@ -64,12 +57,12 @@ class ModelProcesses:
         for process in held:
             process.stop()
 
-    def _hold(self, run_id: str) -> _Held:
+    def _hold(self, run_id: str) -> ModelProcess:
         released = []
         with self._lock:
             held = self._held.get(run_id)
             if held is None or not held.is_alive:
-                held = self._held[run_id] = _Held(run_id)
+                held = self._held[run_id] = ModelProcess(run_id)
             self._held.move_to_end(run_id)
             while len(self._held) > self._most:
                 released.append(self._held.popitem(last=False)[1])
@@ -80,7 +73,7 @@ class ModelProcesses:
             process.stop()
         return held
 
-    def _let_go(self, run_id: str, held: _Held) -> None:
+    def _let_go(self, run_id: str, held: ModelProcess) -> None:
         with self._lock:
             if self._held.get(run_id) is held:
                 del self._held[run_id]
@@ -94,7 +87,7 @@ class ModelProcesses:
                 self._let_go(run_id, held)
 
 
-class _Held:
+class ModelProcess:
     """One process; questions are asked one after the other."""
 
     def __init__(self, run_id: str) -> None:
@@ -107,6 +100,7 @@ class _Held:
 
     @property
     def is_alive(self) -> bool:
+        """Whether it can still be asked."""
         return self._process.poll() is None
 
     @property
@@ -114,13 +108,14 @@ class _Held:
         """Seconds since the last answer; none while it works."""
         return 0.0 if self._turn.locked() else time.monotonic() - self._last
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, question: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Return the answer to a question; `read_answer` tells errors apart. Raises ServiceUnavailableError."""
         with self._turn:
             try:
                 assert self._process.stdin is not None  # noqa: S101
                 self._process.stdin.write(json.dumps(question).encode() + b"\n")
                 self._process.stdin.flush()
-                line = self._read_line()
+                line = self._read_line(seconds)
             except OSError as error:
                 raise _gone(f"the model's process ended ({error})") from error
             finally:
@@ -132,6 +127,7 @@ class _Held:
         return answer
 
     def stop(self) -> None:
+        """End the process."""
         for stream in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 if stream is not None:
@@ -143,14 +139,31 @@ class _Held:
             self._process.kill()
             self._process.wait()
 
-    def _read_line(self) -> bytes:
+    def _read_line(self, seconds: float) -> bytes:
         stream = self._process.stdout
         assert stream is not None  # noqa: S101
         with selectors.DefaultSelector() as selector:
             selector.register(stream, selectors.EVENT_READ)
-            if not selector.select(ANSWER_SECONDS):
-                raise _gone(f"the model did not answer within {ANSWER_SECONDS:.0f} s")
+            if not selector.select(seconds):
+                raise _gone(f"the model did not answer within {seconds:.0f} s")
         return stream.readline()
+
+
+def require_model(run: Run) -> None:
+    """Raise ConflictError unless the run has a finished model."""
+    if run.status is not RunStatus.SUCCEEDED:
+        raise ConflictError(
+            f"run {run.id[:8]} is {run.status} and has no finished model",
+            "choose a SUCCEEDED one: GET /experiments?status=SUCCEEDED",
+        )
+
+
+def read_answer(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer of a model's process, or raise the error that it carries."""
+    if "error" in answer:
+        kind = _BY_CODE.get(answer["error"], ServiceUnavailableError)
+        raise kind(answer["message"], answer.get("remedy", ""))
+    return answer
 
 
 def _gone(message: str) -> ServiceUnavailableError:

@@ -65,6 +65,7 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.history = path / HISTORY
         self.data_report = path / "data_report.json"
+        self.quarantine = path / "quarantine.jsonl"
         self.predictions = path / "predictions.parquet"
         self.manifest = path / MANIFEST
         self.artifacts = path / "artifacts"

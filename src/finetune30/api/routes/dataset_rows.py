@@ -12,7 +12,8 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import TrainRequest, Tree, errors
-from finetune30.service.previewing import load_version_rows, preview_data, relabel_rows
+from finetune30.service.previewing import load_version_rows, preview_data
+from finetune30.service.relabelling import relabel_rows
 from finetune30.service.training_requests import load_requested_config
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -43,13 +44,16 @@ class VersionRows(BaseModel):
 
 
 class LabelChange(BaseModel):
-    """One row with another label."""
+    """One row with another label, or without a place in the new version."""
 
     model_config = ConfigDict(extra="forbid")
 
     split: Split
     index: int = Field(ge=0, le=(1 << 62), description="Place in its split, from 0.")
-    label: str = Field(max_length=1000)
+    label: str | None = Field(
+        max_length=1000,
+        description="As the version writes it: a name, a JSON list of names, or a number; null removes the row.",
+    )
 
 
 class LabelChanges(BaseModel):
@@ -66,7 +70,9 @@ class RelabelledVersion(BaseModel):
 
     digest: str
     parent: str
+    is_new: bool = Field(description="False: these very rows were a version already.")
     changed: int
+    removed: int
 
 
 @router.post(

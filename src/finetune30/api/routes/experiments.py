@@ -20,6 +20,7 @@ from finetune30.api.shapes import (
     ExperimentPage,
     History,
     LogPiece,
+    QuarantinePage,
     Stats,
     errors,
 )
@@ -156,6 +157,18 @@ def read_report(here: Here, experiment_id: ExperimentId) -> Response:
     return Json(report)
 
 
+@router.get("/{experiment_id}/quarantine", summary="Rows set aside", response_model=QuarantinePage, responses=_OF_ONE)
+def read_quarantine(
+    here: Here,
+    experiment_id: ExperimentId,
+    offset: Annotated[int, Query(ge=0, le=MOST_BYTES)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Rows that the gate kept away from the training, with their cells as read, the reason and what to do."""
+    rows = load_json_lines(here.records.folder(here.store.get(experiment_id)).quarantine)
+    return Json({"total": len(rows), "rows": rows[offset : offset + limit]})
+
+
 @router.get(
     "/{experiment_id}/artifacts", summary="Published files of a run", response_model=ArtifactList, responses=_OF_ONE
 )
@@ -212,5 +225,5 @@ def load_by_id(here: Here, run_id: str) -> Run:
 
 def _links(run: Run) -> dict[str, str]:
     own = f"/experiments/{run.id}"
-    parts = ("history", "logs", "config", "report", "artifacts")
+    parts = ("history", "logs", "config", "report", "quarantine", "artifacts")
     return {"self": own, "task": f"/task/{run.id}", **{part: f"{own}/{part}" for part in parts}}

@@ -156,7 +156,10 @@ class VersionStore:
         manifest = self.get(name)
         present = self.tags().get(tag)
         if present not in (None, manifest.digest) and not move:
-            raise ConflictError(f"the tag {tag!r} points at version {str(present)[:12]}", "move it with: --move")
+            raise ConflictError(
+                f"the tag {tag!r} points at version {str(present)[:12]}",
+                "move it with: --move (in a request: move=true)",
+            )
         path = self.folder / "tags" / tag
         save_bytes_atomic(path, f"{manifest.digest}\n".encode())
         if self._index is not None:

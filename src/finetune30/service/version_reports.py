@@ -1,0 +1,57 @@
+"""What validation and analysis say about a dataset version, and which of its rows a training would set aside."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from finetune30.settings import Settings
+
+SHOWN_FINDINGS = 500
+SHOWN_ROWS = 1000
+KEPT = 8
+
+
+class VersionReports:
+    """Reports of versions, made one at a time (a large version needs memory) and the last ones kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = threading.Lock()
+        self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def load(self, digest: str) -> dict[str, Any]:
+        """Return the report of a version; the same digest is always the same report. Raises DataError."""
+        with self._turn:
+            if digest not in self._kept:
+                self._kept[digest] = report_version(digest, self._settings)
+            self._kept.move_to_end(digest)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[digest]
+
+
+def report_version(digest: str, settings: Settings) -> dict[str, Any]:
+    """Validate and analyse all rows of a version under the default rules, without a tokenizer.
+
+    Returns a JSON tree: `analysis` (see `analyze_rows`), findings by rule and the first ones, and the quarantine.
+    """
+    from finetune30.data.analysis.statistics import analyze_rows
+    from finetune30.service import datasets
+
+    request = datasets.request_of_source(f"version:{digest}")
+    loaded, validation = datasets.validate(request, settings, lambda _: None)
+    aside, refusal = datasets.gate_verdict(loaded, validation, request.data)
+    return {
+        "digest": digest,
+        "rows": loaded.rows.height,
+        "analysis": analyze_rows(loaded.rows, loaded.problem_type, name=f"version:{digest[:12]}"),
+        "errors": validation.error_count,
+        "summary": validation.summary(),
+        "findings": validation.findings.head(SHOWN_FINDINGS).to_dicts(),
+        "would_train": refusal is None,
+        "refusal": refusal,
+        "set_aside": aside.height,
+        "quarantine": aside.head(SHOWN_ROWS).to_dicts(),
+    }
