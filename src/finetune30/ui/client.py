@@ -216,9 +216,30 @@ class ApiClient:
         """Return what the second version has and the first has not, and the other way round."""
         return self._json("GET", "/datasets/diff", params={"a": first, "b": second}, timeout=SLOW_READ_SECONDS)
 
-    def tag_dataset(self, name: str, tag: str) -> Json:
-        """Give a version a name that people remember."""
-        return self._json("POST", f"/datasets/{_part(name)}/tags", json={"tag": tag})
+    def tag_dataset(self, name: str, tag: str, *, move: bool = False) -> Json:
+        """Give a version a name that people remember; `move` takes it from the version that has it."""
+        return self._json("POST", f"/datasets/{_part(name)}/tags", json={"tag": tag, "move": move})
+
+    def untag_dataset(self, name: str, tag: str) -> Json:
+        """Take a tag from a version."""
+        return self._json("DELETE", f"/datasets/{_part(name)}/tags/{_part(tag)}")
+
+    def load_dataset_report(self, name: str) -> Json:
+        """Return analysis, findings and quarantine of a version."""
+        return self._json("GET", f"/datasets/{_part(name)}/report", timeout=SLOW_READ_SECONDS)
+
+    def load_quarantine(self, run_id: str, limit: int = 1000) -> Json:
+        """Return the `total` and the first `rows` that a run was not trained on."""
+        return self._json("GET", f"/experiments/{_part(run_id)}/quarantine", params={"limit": limit})
+
+    def search_suspects(self, run_id: str) -> Json:
+        """Begin to search the training rows of a run for suspect labels."""
+        return self._json("POST", f"/experiments/{_part(run_id)}/suspects")
+
+    def load_suspects(self, run_id: str, offset: int = 0, limit: int = 100) -> Json:
+        """Return the `state` of the search, and the suspect rows (`ranking`) once it is ready."""
+        params = {"offset": offset, "limit": limit}
+        return self._json("GET", f"/experiments/{_part(run_id)}/suspects", params=params)
 
     def relabel(self, name: str, changes: Sequence[Json], note: str) -> Json:
         """Make a new version with other labels."""

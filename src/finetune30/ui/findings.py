@@ -1,8 +1,8 @@
-"""What validation found in data, and where every row went, as a person reads it."""
+"""What validation and analysis found in data, and where every row went, as a person reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,26 +13,89 @@ from finetune30.ui.session import t, t_or
 
 Json = dict[str, Any]
 
+SHOWN_PLACES = 200
+SPLITS = ("train", "evaluation")
+LENGTHS = ("characters", "words", "tokens")
+QUARANTINE_COLUMNS = ("row_id", "split", "reason", "place", "fix", "label", "text", "text_pair")
+
 
 def show_findings(report: Mapping[str, Any]) -> None:
-    """Show the findings of a data report, or that there are none."""
-    counts = report.get("findings_by_rule") or {}
-    if not counts:
+    """Show the findings of a run's data report, or that there are none."""
+    show_summary(report.get("findings_summary") or [], report.get("findings") or [])
+
+
+def show_summary(summary: Sequence[Json], findings: Sequence[Json]) -> None:
+    """Show the number of findings (rule, severity, split, count), worst first, and where the first ones are."""
+    if not summary:
         st.success(t("findings.none"), icon=":material/check_circle:")
         return
+    rules = list(dict.fromkeys((entry["rule"], entry["severity"]) for entry in summary))
     rows = [
-        {t("findings.rule"): _rule(rule), t("findings.count"): _count(value)} for rule, value in sorted(counts.items())
+        {
+            t("findings.rule"): _rule(rule),
+            t("findings.severity"): t_or(f"severity.{severity}", display.raw(severity)),
+            **{t(f"split.{split}"): _count(summary, rule, severity, split) for split in SPLITS},
+        }
+        for rule, severity in rules
     ]
     st.warning(t("findings.some", count=len(rows)), icon=":material/rule:")
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
-    places = [
-        {name: display.raw(value) if isinstance(value, str) else str(value) for name, value in finding.items()}
-        for finding in (report.get("findings") or ())[:200]
-        if isinstance(finding, Mapping)
-    ]
-    if places:
-        with st.expander(t("findings.places")):
-            st.dataframe(pd.DataFrame(places), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=t("findings.rule"))
+    _show_places(findings)
+
+
+def show_gate(report: Mapping[str, Any]) -> None:
+    """Say which limit of the gate would stop a training on these rows."""
+    for entry in (report.get("gate") or {}).values():
+        if entry["share"] > entry["allowed"]:
+            values = {"share": display.percent(entry["share"]), "allowed": display.percent(entry["allowed"])}
+            what = t_or(f"field.data.gate.{entry['limit']}", display.raw(entry["limit"]))
+            split = t_or(f"split.{entry['split']}", display.raw(entry["split"]))
+            st.error(t("gate.stops", what=what, split=split, **values), icon=":material/block:")
+
+
+def show_analysis(analysis: Mapping[str, Any]) -> None:
+    """Show balance, lengths and duplicates of an analysis."""
+    facts = (
+        ("rows", display.number(analysis.get("total_samples"))),
+        ("imbalance", display.number(analysis.get("imbalance_ratio"))),
+        ("balanced", yes_or_no(analysis.get("is_balanced"))),
+    )
+    for place, (name, value) in zip(st.columns(3), facts, strict=True):
+        place.metric(t(f"run.data_{name}"), value, border=True)
+    rows = []
+    for split, part in (analysis.get("splits") or {}).items():
+        repeated = (part.get("duplicates") or {}).get("repeated_rows")
+        for unit in LENGTHS:
+            lengths = (part.get("lengths") or {}).get(unit)
+            if lengths:
+                rows.append({
+                    t("ledger.split"): t_or(f"split.{split}", display.raw(split)),
+                    t("analysis.unit"): t(f"analysis.{unit}"),
+                    t("analysis.shortest"): lengths.get("min"),
+                    t("analysis.mean"): lengths.get("mean"),
+                    t("analysis.longest"): lengths.get("max"),
+                    t("analysis.repeated"): repeated,
+                })  # fmt: skip
+    if rows:
+        st.markdown(f"**{t('analysis.lengths')}**")
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt=t("analysis.lengths"))
+
+
+def show_quarantine_rows(rows: Sequence[Json], total: int, file_name: str) -> None:
+    """Show rows that were set aside with reason, place and remedy, and offer them as CSV."""
+    st.caption(t("data.shown_rows", shown=display.number(len(rows)), total=display.number(total)))
+    columns = {
+        t("quarantine.reason"): [_rule(str(row.get("reason", ""))) for row in rows],
+        t("compare.text"): [display.raw(row.get("text") or "", 400) for row in rows],
+        t("data.label"): [display.raw(row.get("label") or "") for row in rows],
+        t("quarantine.place"): [display.raw(row.get("place") or row.get("row_id") or "") for row in rows],
+        t("quarantine.fix"): [display.raw(row.get("fix") or "", 400) for row in rows],
+    }
+    st.dataframe(pd.DataFrame(columns), hide_index=True, alt=t("data.part_quarantine"))
+    content = display.save_csv(QUARANTINE_COLUMNS, ([row.get(column) for column in QUARANTINE_COLUMNS] for row in rows))
+    st.download_button(
+        t("action.download_csv"), content, file_name, "text/csv", icon=":material/download:", on_click="ignore"
+    )
 
 
 def show_ledger(ledger: Mapping[str, Any]) -> None:
@@ -43,20 +106,41 @@ def show_ledger(ledger: Mapping[str, Any]) -> None:
     rows = []
     for split, counts in totals.items():
         row = {t("ledger.split"): t_or(f"split.{split}", display.raw(split))}
-        for name in ("input", "used", "truncated"):
+        for name in ("input", "used", "truncated", "moved_to_evaluation"):
             row[t(f"ledger.{name}")] = counts.get(name)
         for reason, count in (counts.get("dropped") or {}).items():
-            row[t_or(f"ledger.dropped.{reason}", display.raw(reason))] = count
+            row[t("ledger.dropped", reason=_rule(reason))] = count
         rows.append(row)
     st.markdown(f"**{t('ledger.title')}**")
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=t("ledger.title"))
+
+
+def yes_or_no(value: Any) -> str:
+    """Return a truth value as a word."""
+    return display.NOTHING if value is None else t("form.yes") if value else t("form.no")
+
+
+def _show_places(findings: Sequence[Json]) -> None:
+    if not findings:
+        return
+    shown = findings[:SHOWN_PLACES]
+    columns = {
+        t("findings.rule"): [_rule(str(finding.get("rule", ""))) for finding in shown],
+        t("quarantine.place"): [display.raw(finding.get("place") or finding.get("row_id") or "") for finding in shown],
+        t("run.value"): [display.raw(finding.get("value") or "") for finding in shown],
+        t("quarantine.fix"): [display.raw(finding.get("fix") or "", 400) for finding in shown],
+    }
+    with st.expander(t("findings.places"), icon=":material/location_searching:"):
+        st.dataframe(pd.DataFrame(columns), hide_index=True, alt=t("findings.places"))
 
 
 def _rule(rule: str) -> str:
     return t_or(f"rule.{rule}", display.raw(rule))
 
 
-def _count(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{display.raw(name)}: {count}" for name, count in value.items())
-    return value
+def _count(summary: Sequence[Json], rule: str, severity: str, split: str) -> int:
+    return sum(
+        int(entry["count"])
+        for entry in summary
+        if (entry["rule"], entry["severity"], entry["split"]) == (rule, severity, split)
+    )

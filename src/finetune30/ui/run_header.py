@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.session import local_time, t, t_or
+from finetune30.ui.session import explain, local_time, t, t_or
 
 COLORS = {"QUEUED": "gray", "RUNNING": "blue", "SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "orange"}
 ICONS = {
@@ -45,9 +45,7 @@ def show_error_card(error: Mapping[str, Any] | None, *, final: bool) -> None:
         return
     cause = str(error.get("cause") or error.get("error") or "unknown")
     title = t("error.title") if final else t("error.title_before")
-    lines = [f"**{title}** {t_or(f'cause.{cause}', display.plain(cause))}", display.plain(error.get("message"), 2000)]
-    if error.get("remedy"):
-        lines.append(f"**{t('error.remedy')}** {display.plain(error['remedy'], 500)}")
+    lines = [f"**{title}** {t_or(f'cause.{cause}', display.plain(cause))}", explain(error)]
     place = error.get("details") or {}
     if place.get("file"):
         lines.append(t("error.place", place=display.plain(f"{place['file']}:{place.get('line', '')}")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -11,6 +11,7 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.catalogue import LANGUAGES, has_text, match_language, translate
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
+from finetune30.ui.messages import translate_message
 
 DEFAULT_API = "http://127.0.0.1:8000"
 API_OPTION = "--api-url"
@@ -74,10 +75,29 @@ def show_error(error: ApiError) -> None:
     if error.is_missing_route:
         st.caption(t("error.missing_route"))
         return
-    text = display.plain(error.message, 2000)
-    if error.remedy:
-        text += f"\n\n{t('error.remedy')} {display.plain(error.remedy, 500)}"
-    st.error(text, icon=":material/error:")
+    st.error(explain({"error": error.code, "message": error.message, "remedy": error.remedy}), icon=":material/error:")
+
+
+def explain(error: Mapping[str, Any]) -> str:
+    """Return an error of the API (error, message, remedy) as Markdown in the session's language.
+
+    A message without a translation stays English beneath what its code says.
+    """
+    message, remedy = str(error.get("message") or ""), str(error.get("remedy") or "")
+    said = translate_message(language(), message)
+    if said is None:
+        code = f"api_error.{error.get('error')}"
+        said = f"{t_or(code, t('api_error.unknown'))}：{message}"
+    text = display.plain(said, 2000)
+    if remedy:
+        done = translate_message(language(), remedy) or remedy
+        text += f"\n\n{t('error.remedy')} {display.plain(done, 500)}"
+    return text
+
+
+def in_own_words(text: str) -> str:
+    """Return a message of the API in the session's language, as it came where there is no translation."""
+    return translate_message(language(), text) or text
 
 
 def ask(question: Callable[[], T]) -> T | None:

@@ -1,4 +1,4 @@
-"""Data: dataset versions, their rows and labels, and what differs between two of them."""
+"""Data: dataset versions, their rows and labels, what is wrong with them, and what differs between two of them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from finetune30.ui import charts, display
-from finetune30.ui.findings import show_findings
+from finetune30.ui import display
 from finetune30.ui.session import ask, client, local_time, t
+from finetune30.ui.views import data_care, relabelling, suspects
 from finetune30.ui.views.data_choice import describe_version
 
 Json = dict[str, Any]
 
-PAGE_ROWS = 100
+PARTS = ("rows", "suspects", "report", "quarantine", "diff")
 SPLITS = ("train", "evaluation")
+DIFF_KINDS = ("added", "removed", "relabelled", "changed", "unchanged")
 
 
 def show() -> None:
@@ -30,24 +31,47 @@ def show() -> None:
         return
     names = {str(version["digest"]): version for version in versions}
     _show_versions(versions)
-    digest = st.selectbox(
-        t("data.choose"), list(names), format_func=lambda name: describe_version(names[name]), key="data_version"
-    )
+    digest = _choose_version(names)
+    _show_actions(names[digest])
+    relabelling.show_made()
     part = st.segmented_control(
         t("data.part"),
-        ("rows", "report", "diff"),
-        default="rows",
+        PARTS,
+        default=PARTS[0],
         required=True,
         format_func=lambda name: t(f"data.part_{name}"),
         key="data_part",
         label_visibility="collapsed",
+        persist_state="session",
     )
     if part == "rows":
-        _show_rows(names[digest])
+        relabelling.show_rows(names[digest])
+    elif part == "suspects":
+        suspects.show(names[digest])
     elif part == "report":
-        _show_report(digest)
+        data_care.show_report(digest)
+    elif part == "quarantine":
+        data_care.show_quarantine(digest)
     else:
         _show_difference(digest, names)
+
+
+def _choose_version(names: dict[str, Json]) -> str:
+    """The version of the address (`?version=`), else the one chosen here."""
+    address = st.query_params.get("version", "")
+    if st.session_state.get("data_address") != address:
+        st.session_state.data_address = address
+        found = [digest for digest in names if address and digest.startswith(address)]
+        if len(found) == 1:
+            st.session_state.data_version = found[0]
+    if st.session_state.get("data_version") not in names:
+        st.session_state.data_version = next(iter(names))
+    digest: str = st.selectbox(
+        t("data.choose"), list(names), format_func=lambda name: describe_version(names[name]), key="data_version"
+    )
+    if digest[:12] != address[:12]:
+        st.session_state.data_address = st.query_params["version"] = digest[:12]
+    return digest
 
 
 def _show_versions(versions: list[Json]) -> None:
@@ -59,84 +83,37 @@ def _show_versions(versions: list[Json]) -> None:
                 t("data.source"): display.raw((version.get("source") or {}).get("name", "")),
                 **{t(f"split.{split}"): (version.get("rows") or {}).get(split) for split in SPLITS},
                 t("data.labels"): display.raw(", ".join(version.get("label_names") or ())),
+                t("data.note_column"): display.raw(version.get("note") or ""),
                 t("data.created"): local_time(version.get("created_at")),
                 t("column.utc"): display.utc_time(version.get("created_at")),
             }
             for version in versions
         ]
     )
-    st.dataframe(frame, hide_index=True, height=min(38 * (len(versions) + 1) + 2, 300))
+    st.dataframe(frame, hide_index=True, height=min(38 * (len(versions) + 1) + 2, 260), alt=t("data.title"))
 
 
-def _show_rows(version: Json) -> None:
+def _show_actions(version: Json) -> None:
+    """Train on the version, and its tags: who has one can call it by that name everywhere."""
     digest = str(version["digest"])
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        split = st.segmented_control(
-            t("ledger.split"),
-            SPLITS,
-            default="train",
-            required=True,
-            format_func=lambda name: t(f"split.{name}"),
-            key="data_split",
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(
+            st.session_state.pages["submit"],
+            label=t("data.train"),
+            icon=":material/rocket_launch:",
+            query_params={"data": f"version:{digest}"},
         )
-        total = int((version.get("rows") or {}).get(str(split)) or 0)
-        pages = max(1, -(-total // PAGE_ROWS))
-        page = st.pagination(pages, key=f"data-page-{digest}-{split}") if pages > 1 else 1
-    found = ask(lambda: client().load_rows(digest, str(split), (page - 1) * PAGE_ROWS, PAGE_ROWS))
-    if found is None:
-        return
-    rows = found.get("rows") or []
-    labels = [str(name) for name in version.get("label_names") or ()]
-    st.caption(t("data.relabel_hint"))
-    edited = st.data_editor(
-        pd.DataFrame(
-            [
-                {
-                    t("data.origin"): display.raw(row.get("origin") or row.get("row_id") or ""),
-                    t("compare.text"): display.raw(row.get("text") or "", 2000),
-                    t("data.label"): str(row.get("label", "")),
-                }
-                for row in rows
-            ]
-        ),
-        hide_index=True,
-        disabled=[t("data.origin"), t("compare.text")],
-        column_config={t("data.label"): st.column_config.SelectboxColumn(options=labels, required=True)}
-        if labels
-        else None,
-        key=f"rows-{digest}-{split}-{page}",
-    )
-    changes = [
-        {"split": split, "index": (page - 1) * PAGE_ROWS + number, "label": label}
-        for number, (row, label) in enumerate(zip(rows, edited[t("data.label")], strict=True))
-        if str(row.get("label", "")) != label
-    ]
-    _offer_new_version(digest, changes)
-
-
-def _offer_new_version(digest: str, changes: list[Json]) -> None:
-    if not changes:
-        return
-    with st.form("relabel"):
-        note = st.text_input(t("data.note"), max_chars=500)
-        if st.form_submit_button(t("data.relabel", count=len(changes)), type="primary"):
-            made = ask(lambda: client().relabel(digest, changes, note))
-            if made is not None:
-                st.success(t("data.relabelled", digest=str(made.get("digest", ""))[:12]))
-
-
-def _show_report(digest: str) -> None:
-    version = ask(lambda: client().load_dataset(digest))
-    if version is None:
-        return
-    statistics = version.get("statistics") or {}
-    counts = statistics.get("label_counts") or version.get("label_counts") or {}
-    if counts:
-        by_split = counts if all(isinstance(value, dict) for value in counts.values()) else {"train": counts}
-        charts.bars(by_split, title=t("data_choice.labels"), key="data-labels")
-    if "findings_by_rule" in statistics:
-        show_findings(statistics)
-    st.json(version, expanded=1)
+        for tag in version.get("tags") or ():
+            label = t("data.untag", tag=display.plain(tag, 80))
+            pressed = st.button(label, icon=":material/label_off:", key=f"untag-{tag}", help=t("data.untag_help"))
+            if pressed and ask(lambda tag=tag: client().untag_dataset(digest, tag)) is not None:  # type: ignore[misc]
+                st.rerun()
+        with st.popover(t("data.tag"), icon=":material/label:"), st.form("tag", border=False, clear_on_submit=True):
+            tag = st.text_input(t("data.tag_name"), max_chars=80, help=t("data.tag_help"))
+            move = st.checkbox(t("data.tag_move"), help=t("data.tag_move_help"))
+            given = st.form_submit_button(t("data.tag_give"), type="primary") and tag.strip()
+            if given and ask(lambda: client().tag_dataset(digest, tag.strip(), move=move)) is not None:
+                st.rerun()
 
 
 def _show_difference(digest: str, names: dict[str, Json]) -> None:
@@ -144,13 +121,42 @@ def _show_difference(digest: str, names: dict[str, Json]) -> None:
     if not others:
         st.info(t("data.one_version"))
         return
-    before = st.selectbox(t("data.before"), others, format_func=lambda name: describe_version(names[name]))
+    parent = names[digest].get("parent")
+    before = st.selectbox(
+        t("data.before"),
+        others,
+        index=others.index(parent) if parent in others else 0,
+        format_func=lambda name: describe_version(names[name]),
+        key=f"diff-{digest}",
+    )
     found = ask(lambda: client().compare_datasets(str(before), digest))
     if found is None:
         return
     counts = found.get("counts") or {}
-    for place, (kind, count) in zip(st.columns(max(1, len(counts))), counts.items(), strict=False):
-        place.metric(t(f"diff.{kind}"), display.number(count), border=True)
-    rows = [{key: display.raw(value or "", 400) for key, value in row.items()} for row in found.get("rows") or ()]
-    if rows:
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+    for place, kind in zip(st.columns(len(DIFF_KINDS)), DIFF_KINDS, strict=True):
+        place.metric(t(f"diff.{kind}"), display.number(counts.get(kind)), border=True)
+    rows = found.get("rows") or []
+    if not rows:
+        st.success(t("diff.none"), icon=":material/check_circle:")
+        return
+    columns = {
+        t("diff.kind"): [t(f"diff.{row['kind']}") for row in rows],
+        t("ledger.split"): [t(f"split.{row['split']}") for row in rows],
+        t("compare.text"): [display.raw(row.get("text") or "", 400) for row in rows],
+        t("data.label"): [display.raw(row.get("label") or "") for row in rows],
+        t("diff.label_before"): [display.raw(row.get("label_before") or "") for row in rows],
+        t("diff.text_before"): [_other_text(row) for row in rows],
+        t("data.origin"): [display.raw(row.get("origin") or "") for row in rows],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    st.caption(t("data.shown_rows", shown=display.number(len(rows)), total=display.number(_differing(counts))))
+    st.dataframe(pd.DataFrame(shown), hide_index=True, alt=t("data.part_diff"))
+
+
+def _other_text(row: Json) -> str:
+    before = row.get("text_before")
+    return display.raw(before, 400) if before and before != row.get("text") else ""
+
+
+def _differing(counts: Json) -> int:
+    return sum(int(count) for kind, count in counts.items() if kind != "unchanged")

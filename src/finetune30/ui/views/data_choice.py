@@ -9,7 +9,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.fields import get_value, put_value
-from finetune30.ui.findings import show_findings
+from finetune30.ui.findings import show_findings, show_gate, show_ledger
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -134,7 +134,9 @@ def _show_preview(preview: Json) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, height=260)
         if preview.get("label_counts"):
             charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
+        show_gate(preview.get("report") or {})
         show_findings(preview.get("report") or {})
+        show_ledger(preview.get("ledger") or {})
 
 
 def _show_columns(columns: Json) -> None:

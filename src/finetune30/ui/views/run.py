@@ -10,7 +10,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.confirmation import confirmed_button
-from finetune30.ui.findings import show_findings, show_ledger
+from finetune30.ui.findings import show_findings, show_ledger, show_quarantine_rows, yes_or_no
 from finetune30.ui.run_header import show_error_card, show_state, show_times
 from finetune30.ui.session import ask, client, t
 
@@ -179,19 +179,24 @@ def _show_data(run: Json) -> None:
     facts = (
         ("rows", display.number(report.get("total_samples"))),
         ("imbalance", display.number(report.get("imbalance_ratio"))),
-        ("balanced", _yes_or_no(report.get("is_balanced"))),
+        ("balanced", yes_or_no(report.get("is_balanced"))),
     )
     for place, (name, value) in zip(st.columns(3), facts, strict=True):
         place.metric(t(f"run.data_{name}"), value, border=True)
     charts.bars(counts, title=t("data_choice.labels"), key="run-labels")
     show_findings(report)
     show_ledger(report.get("ledger") or {})
+    _show_quarantine(run)
     with st.expander(t("run.report_whole")):
         st.json(report, expanded=1)
 
 
-def _yes_or_no(value: Any) -> str:
-    return display.NOTHING if value is None else t("form.yes") if value else t("form.no")
+def _show_quarantine(run: Json) -> None:
+    """The rows that the gate kept away from this training."""
+    aside = ask(lambda: client().load_quarantine(run["id"]))
+    if aside and aside.get("total"):
+        st.markdown(f"**{t('quarantine.title')}**")
+        show_quarantine_rows(aside["rows"], int(aside["total"]), f"quarantine-{run['id'][:8]}.csv")
 
 
 def _show_files(run: Json) -> None:

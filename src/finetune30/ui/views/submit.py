@@ -12,7 +12,7 @@ import yaml
 from finetune30.ui import display, form
 from finetune30.ui.client import ApiError
 from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, get_value, load_fields
-from finetune30.ui.session import ask, client, show_error, t
+from finetune30.ui.session import ask, client, in_own_words, show_error, t
 from finetune30.ui.views import data_choice
 
 Json = dict[str, Any]
@@ -30,6 +30,7 @@ def show() -> None:
     fields, presets = start
     if form.load_draft() is None and not _take_preset(DEFAULT_PRESET):
         return
+    _take_data_of_address()
     _choose_preset(presets)
     st.caption(t("submit.intro"))
     data_choice.show()
@@ -50,6 +51,16 @@ def _load_start() -> tuple[dict[str, Field], dict[str, Json]] | None:
         st.session_state.submit_start = (load_fields(schema), {preset["name"]: preset for preset in presets})
     start: tuple[dict[str, Field], dict[str, Json]] = st.session_state.submit_start
     return start
+
+
+def _take_data_of_address() -> None:
+    """A link may bring the data along (`?data=version:…`); it is taken once."""
+    wanted = st.query_params.get("data", "")
+    if not wanted or st.session_state.get("data_of_address") == wanted:
+        return
+    st.session_state.data_of_address = wanted
+    if wanted != get_value(form.load_draft() or {}, "data.dataset_name"):
+        data_choice.choose(wanted)
 
 
 def _choose_preset(presets: dict[str, Json]) -> None:
@@ -107,7 +118,7 @@ def sort_faults(error: ApiError) -> dict[str, list[str]]:
 
 
 def _describe_fault(fault: Json) -> str:
-    return "; ".join(str(fault[part]) for part in ("problem", "hint") if fault.get(part))
+    return "; ".join(in_own_words(str(fault[part])) for part in ("problem", "hint") if fault.get(part))
 
 
 def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:

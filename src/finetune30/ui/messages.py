@@ -1,0 +1,72 @@
+"""Messages of the API in the visitor's language, from `messages.yaml`: English template -> Traditional Chinese one.
+
+A template holds its values as {names}. A message that no template fits stays English beneath a heading for its code.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from string import Formatter
+
+import yaml
+
+#: Values that are themselves made of templates.
+NESTED = frozenset({"allowed", "more", "bounds"})
+
+
+def translate_message(language: str, message: str) -> str | None:
+    """Return a message of the API in a language, None where the catalogue has no template for it."""
+    if language == "en":
+        return message
+    lines = [_translate_line(line) for line in message.split("\n")]
+    return None if any(line is None for line in lines) else "\n".join(line for line in lines if line is not None)
+
+
+@cache
+def load_templates() -> dict[str, str]:
+    """Return English template -> Chinese template."""
+    text = (files("finetune30.ui") / "messages.yaml").read_text(encoding="utf-8")
+    templates: dict[str, str] = yaml.safe_load(text)
+    return templates
+
+
+def _translate_line(line: str) -> str | None:
+    for pattern, template in _patterns():
+        found = pattern.fullmatch(line)
+        if found is None:
+            continue
+        values = {name: _translate_value(name, value) for name, value in found.groupdict().items()}
+        if all(value is not None for value in values.values()):
+            return template.format(**values)
+    return _with_place(line)
+
+
+def _with_place(line: str) -> str | None:
+    """A place (`file:line:column`) or a key of the configuration, and what is wrong there."""
+    start, colon, rest = line.partition(": ")
+    if not colon or not rest or not re.fullmatch(r"[^:]+(:\d+){0,2}|[\w.]+( \([^)]*\))?", start):
+        return None
+    translated = _translate_line(rest)
+    return None if translated is None else f"{start}：{translated}"
+
+
+def _translate_value(name: str, value: str) -> str | None:
+    return _translate_line(value) if name in NESTED else value
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    """Templates as patterns; those with more fixed text are tried first, so that a general one hides no other."""
+    ordered = sorted(load_templates().items(), key=lambda entry: -len(re.sub(r"\{\w+\}", "", entry[0])))
+    return [(_compile(english), chinese) for english, chinese in ordered]
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    parts = []
+    for fixed, name, _, _ in Formatter().parse(template):
+        parts.append(re.escape(fixed))
+        if name:
+            parts.append(f"(?P<{name}>.+?)")
+    return re.compile("".join(parts))

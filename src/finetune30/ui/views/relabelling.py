@@ -1,0 +1,186 @@
+"""Part of Data: other labels for rows, collected over pages of a table, that become one new version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from finetune30.ui import display
+from finetune30.ui.session import ask, client, t
+
+Json = dict[str, Any]
+#: (split, index) -> the label before, the label wanted (None: the row goes), the text.
+Pending = dict[tuple[str, int], Json]
+
+PAGE_ROWS = 100
+SPLITS = ("train", "evaluation")
+SHOWN_CHANGES = 200
+
+
+def show_rows(version: Json) -> None:
+    """Show the rows of a version, whose labels can be edited."""
+    digest = str(version["digest"])
+    splits = [split for split in SPLITS if (version.get("rows") or {}).get(split)]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        split = st.segmented_control(
+            t("ledger.split"),
+            splits,
+            default=splits[0],
+            required=True,
+            format_func=lambda name: t(f"split.{name}"),
+            key=f"data_split-{'-'.join(splits)}",
+        )
+        total = int(version["rows"][str(split)])
+        pages = max(1, -(-total // PAGE_ROWS))
+        page = st.pagination(pages, key=f"data-page-{digest}-{split}") if pages > 1 else 1
+    found = ask(lambda: client().load_rows(digest, str(split), (page - 1) * PAGE_ROWS, PAGE_ROWS))
+    if found is None:
+        return
+    rows = [
+        {**row, "index": (page - 1) * PAGE_ROWS + number, "split": str(split)}
+        for number, row in enumerate(found.get("rows") or ())
+    ]
+    st.caption(t("data.relabel_hint"))
+    edit_labels(version, rows, key=f"rows-{digest}-{split}-{page}")
+    offer_version(version)
+
+
+def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: bool = False) -> None:
+    """Show rows (split, index, text, label, origin, suggested_label, score) in a table; remember what is changed."""
+    pending = load_pending(version)
+    base = _hold_base(key, rows, pending)
+    columns: Json = {t("data.label"): [label for label, _ in base], t("data.remove"): [gone for _, gone in base]}
+    if suggestions:
+        columns = {
+            t("suspects.suggested"): [display.raw(row.get("suggested_label") or "") for row in rows],
+            t("suspects.score"): [row.get("score") for row in rows],
+            **columns,
+        }
+    columns[t("compare.text")] = [_whole_text(row) for row in rows]
+    columns[t("data.origin")] = [display.raw(row.get("origin") or "") for row in rows]
+    columns[t("data.row")] = [row["index"] for row in rows]
+    editable = (t("data.label"), t("data.remove"))
+    edited = st.data_editor(
+        pd.DataFrame(columns),
+        hide_index=True,
+        disabled=[name for name in columns if name not in editable],
+        column_config=_describe_columns(version),
+        key=f"{key}-{st.session_state.get('relabel_generation', 0)}",
+        alt=t("data.part_rows"),
+    )
+    for row, label, gone in zip(rows, edited[t("data.label")], edited[t("data.remove")], strict=True):
+        place, before = (row["split"], row["index"]), str(row.get("label", ""))
+        wanted = None if gone else str(label)
+        if wanted == before:
+            pending.pop(place, None)
+        else:
+            pending[place] = {"before": before, "label": wanted, "text": row.get("text") or ""}
+
+
+def load_pending(version: Json) -> Pending:
+    """Return the changes that are not a version yet; those of another version are kept until it is looked at again."""
+    changes: dict[str, Pending] = st.session_state.setdefault("relabel_pending", {})
+    return changes.setdefault(str(version["digest"]), {})
+
+
+def forget_pending(version: Json) -> None:
+    """Drop the changes and let every table begin anew."""
+    load_pending(version).clear()
+    restart_tables()
+
+
+def restart_tables() -> None:
+    """Let every table begin anew from the changes."""
+    st.session_state.relabel_generation = st.session_state.get("relabel_generation", 0) + 1
+    st.session_state.pop("relabel_base", None)
+
+
+def offer_version(version: Json) -> None:
+    """Show what was changed and offer to make a version of it."""
+    pending = load_pending(version)
+    if not pending:
+        return
+    with st.container(border=True):
+        st.markdown(f"**{t('data.changes', count=display.number(len(pending)))}**")
+        listed = list(pending.items())[:SHOWN_CHANGES]
+        frame = {
+            t("data.row"): [index for (_, index), _ in listed],
+            t("data.change"): [_describe_change(change) for _, change in listed],
+            t("compare.text"): [display.raw(change["text"], 300) for _, change in listed],
+        }
+        st.dataframe(pd.DataFrame(frame), hide_index=True, height=min(38 * (len(listed) + 1) + 2, 220))
+        with st.form("relabel", border=False):
+            note = st.text_input(t("data.note"), max_chars=500)
+            with st.container(horizontal=True):
+                make = st.form_submit_button(t("data.relabel"), type="primary", icon=":material/add_notes:")
+                drop = st.form_submit_button(t("data.discard"), icon=":material/undo:")
+    if drop:
+        forget_pending(version)
+        st.rerun()
+    if make:
+        _make_version(version, pending, note)
+
+
+def show_made() -> None:
+    """Say once that a version was made."""
+    made = st.session_state.pop("relabel_made", None)
+    if made is not None:
+        st.success(
+            t("data.relabelled", digest=made["digest"][:12], changed=made["changed"], removed=made.get("removed", 0)),
+            icon=":material/check_circle:",
+        )
+
+
+def _make_version(version: Json, pending: Pending, note: str) -> None:
+    changes = [{"split": split, "index": index, "label": entry["label"]} for (split, index), entry in pending.items()]
+    made = ask(lambda: client().relabel(str(version["digest"]), changes, note))
+    if made is None:
+        return
+    forget_pending(version)
+    st.session_state.relabel_made = made
+    st.query_params["version"] = str(made["digest"])[:12]  # show the new one
+    st.rerun()
+
+
+def _hold_base(key: str, rows: Sequence[Json], pending: Pending) -> list[tuple[str, bool]]:
+    """Return (label, removed) of every row as first shown: an editor whose input moves loses its edits."""
+    held = st.session_state.get("relabel_base")
+    if held is None or held[0] != key:
+        held = (key, [_present(row, pending) for row in rows])
+        st.session_state.relabel_base = held
+    base: list[tuple[str, bool]] = held[1]
+    return base
+
+
+def _present(row: Json, pending: Pending) -> tuple[str, bool]:
+    label = str(row.get("label", ""))
+    change = pending.get((row["split"], row["index"]))
+    if change is None:
+        return label, False
+    return (label, True) if change["label"] is None else (change["label"], False)
+
+
+def _describe_columns(version: Json) -> Json:
+    labels = [str(name) for name in version.get("label_names") or ()]
+    single = str(version.get("problem_type", "")).startswith("single")
+    column = st.column_config
+    choice = column.SelectboxColumn(options=labels, required=True) if single and labels else column.TextColumn()
+    return {
+        t("data.label"): choice,
+        t("data.remove"): column.CheckboxColumn(help=t("data.remove_help"), width="small"),
+        t("compare.text"): column.TextColumn(width="large"),
+        t("suspects.score"): column.NumberColumn(format="%.3f", help=t("suspects.score_help")),
+    }
+
+
+def _whole_text(row: Json) -> str:
+    texts = [row.get("text") or "", row.get("text_pair") or ""]
+    return display.raw(" ⟷ ".join(text for text in texts if text), 2000)
+
+
+def _describe_change(change: Json) -> str:
+    after = t("data.removed_row") if change["label"] is None else change["label"]
+    return display.raw(f"{change['before']} → {after}", 200)

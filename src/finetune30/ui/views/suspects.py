@@ -1,0 +1,103 @@
+"""Part of Data: labels that a finished model doubts, to look at and put right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from finetune30.ui import display
+from finetune30.ui.client import ApiUnreachableError
+from finetune30.ui.session import ask, client, explain, lost, t
+from finetune30.ui.views import relabelling
+
+Json = dict[str, Any]
+
+PAGE_ROWS = 50
+REFRESH_SECONDS = 2
+
+
+def show(version: Json) -> None:
+    """Show the suspects of the version as a run that was trained on it sees them."""
+    st.caption(t("suspects.intro"))
+    run_id = _choose_run(version)
+    if run_id is None:
+        return
+    found = ask(lambda: client().load_suspects(run_id, limit=PAGE_ROWS))
+    if found is None:
+        return
+    if found["state"] == "searching":
+        st.fragment(_watch, run_every=REFRESH_SECONDS)(run_id)
+    elif found["state"] == "ready":
+        _show_found(version, run_id, found)
+    else:
+        _offer_search(run_id, found)
+
+
+def _choose_run(version: Json) -> str | None:
+    details = ask(lambda: client().load_dataset(str(version["digest"])))
+    if details is None:
+        return None
+    names = {run["id"]: f"{run['name']} · {run['id'][:8]}" for run in details.get("runs") or ()}
+    if not names:
+        st.info(t("suspects.no_run"), icon=":material/model_training:")
+        return None
+    chosen: str = st.selectbox(
+        t("suspects.run"),
+        list(names),
+        format_func=lambda run_id: display.raw(names.get(run_id, run_id), 100),
+        help=t("suspects.run_help"),
+        key=f"suspects-run-{version['digest']}",
+    )
+    return chosen
+
+
+def _offer_search(run_id: str, found: Json) -> None:
+    error = found.get("error")
+    if error:
+        st.error(explain(error), icon=":material/error:")
+    pressed = st.button(t("suspects.search"), type="primary", icon=":material/search:")
+    if pressed and ask(lambda: client().search_suspects(run_id)) is not None:
+        st.rerun()
+
+
+def _watch(run_id: str) -> None:
+    """Wait for the search; the page is run anew when it has ended."""
+    try:
+        found = ask(lambda: client().load_suspects(run_id, limit=1))
+    except ApiUnreachableError as error:
+        lost(error)
+        found = None
+    if found is not None and found["state"] != "searching":
+        st.rerun()
+    st.info(t("suspects.searching"), icon=":material/hourglass_top:")
+
+
+def _show_found(version: Json, run_id: str, found: Json) -> None:
+    count = int(found.get("suspects") or 0)
+    st.caption(t("suspects.method", rows=display.number(found.get("rows")), method=display.plain(found.get("method"))))
+    if not count:
+        st.success(t("suspects.none"), icon=":material/check_circle:")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{t('suspects.count', count=display.number(count))}**")
+        pages = -(-count // PAGE_ROWS)
+        page = st.pagination(pages, key=f"suspects-page-{run_id}") if pages > 1 else 1
+    if page > 1:
+        found = ask(lambda: client().load_suspects(run_id, (page - 1) * PAGE_ROWS, PAGE_ROWS)) or {}
+    rows = [{**row, "split": "train", "index": row["row"]} for row in found.get("ranking") or ()]
+    if st.button(t("suspects.take_all"), icon=":material/done_all:", help=t("suspects.take_all_help")):
+        _take_suggestions(version, rows)
+    relabelling.edit_labels(version, rows, key=f"suspects-{run_id}-{page}", suggestions=True)
+    relabelling.offer_version(version)
+
+
+def _take_suggestions(version: Json, rows: list[Json]) -> None:
+    """Put every suggestion of this page into the changes; each can still be put back."""
+    pending = relabelling.load_pending(version)
+    for row in rows:
+        if row["suggested_label"] != row["label"]:
+            change = {"before": row["label"], "label": row["suggested_label"], "text": row.get("text") or ""}
+            pending[("train", int(row["index"]))] = change
+    relabelling.restart_tables()
+    st.rerun()
