@@ -94,6 +94,8 @@ def _theme_options() -> list[str]:
     for section, values in tomllib.loads((PAGE / "theme.toml").read_text(encoding="utf-8"))["theme"].items():
         if isinstance(values, dict):
             options += [f"--theme.{section}.{name}={value}" for name, value in values.items()]
+        elif isinstance(values, list):
+            options += [f"--theme.{section}={value}" for value in values]
         else:
             options.append(f"--theme.{section}={values}")
     return options

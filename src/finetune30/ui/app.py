@@ -14,6 +14,7 @@ from finetune30.ui.views import compare, data, experiments, follow, run, submit,
 
 WATCH_SECONDS = 2
 ICON = Path(__file__).parent / "icon.png"
+LOGO = Path(__file__).parent / "logo.png"
 
 #: Name in the address -> what shows it and its icon, in the order of the navigation.
 PAGES = {
@@ -33,6 +34,7 @@ def main() -> None:
     st.set_page_config(page_title="finetune30", page_icon=ICON, layout="wide")
     pages = _build_pages()
     st.session_state.pages = pages
+    st.logo(str(LOGO), size="large", icon_image=str(ICON))
     chosen = st.navigation(list(pages.values()))
     with st.sidebar:
         _choose_language()

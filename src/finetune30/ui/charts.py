@@ -45,7 +45,7 @@ def curve(
         alt.Chart(frame, height=HEIGHT)
         .mark_line(point={"color": color} if marks or len(points) < 12 else False, color=color)
         .encode(
-            x=alt.X("x:Q", title=t(f"axis.{axis}"), axis=alt.Axis(format="~s" if axis == "step" else "~g")),
+            x=_across(axis),
             y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
             tooltip=[alt.Tooltip("x:Q", title=t(f"axis.{axis}")), alt.Tooltip("y:Q", title=title, format=".4g")],
         )
@@ -68,7 +68,7 @@ def overlaid(series: Mapping[str, Sequence[Json]], value: str, *, title: str, ax
         alt.Chart(pd.DataFrame(rows), height=HEIGHT + 30 * len(series))
         .mark_line(point=len(rows) < 40)
         .encode(
-            x=alt.X("x:Q", title=t(f"axis.{axis}")),
+            x=_across(axis),
             y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
             color=alt.Color(
                 "run:N",
@@ -123,22 +123,22 @@ def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
     st.altair_chart(chart, width="stretch", key=key, alt=title)
 
 
-def trend(runs: Sequence[Json], *, title: str, key: str) -> None:
-    """Plot the accuracy of the listed runs by the time of their making."""
+def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str) -> None:
+    """Plot one value of the listed runs by the time of their making; `form` is a number format of D3."""
     points = [
-        {"at": run["created_at"], "accuracy": run["eval_accuracy"], "name": raw(run.get("name", ""), 60)}
+        {"at": run["created_at"], "value": run[value], "name": raw(run.get("name", ""), 60)}
         for run in runs
-        if run.get("eval_accuracy") is not None
+        if run.get(value) is not None
     ]
     if len(points) < 2:
         return
     chart = (
-        alt.Chart(pd.DataFrame(points), height=160)
+        alt.Chart(pd.DataFrame(points), height=170)
         .mark_circle(size=60, color=ACCENT)
         .encode(
-            x=alt.X("at:T", title=None),
-            y=alt.Y("accuracy:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=".0%")),
-            tooltip=["name:N", "at:T", alt.Tooltip("accuracy:Q", format=".1%")],
+            x=alt.X("at:T", title=None, axis=alt.Axis(format="%m-%d %H:%M", labelOverlap="greedy", tickCount=5)),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format=form)),
+            tooltip=["name:N", alt.Tooltip("at:T", format="%Y-%m-%d %H:%M"), alt.Tooltip("value:Q", format=form)],
         )
         .properties(title=title)
     )
@@ -174,6 +174,12 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
     st.altair_chart(
         layers.properties(title=title, height=max(200, 34 * len(names))), width="stretch", key=key, alt=title
     )
+
+
+def _across(axis: str) -> alt.X:
+    """The horizontal axis: steps are whole numbers."""
+    ticks = alt.Axis(format=",d", tickMinStep=1) if axis == "step" else alt.Axis(format="~g")
+    return alt.X("x:Q", title=t(f"axis.{axis}"), axis=ticks, scale=alt.Scale(nice=False))
 
 
 def _points(records: Sequence[Json], value: str, axis: str) -> list[Json]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.session import t, t_or
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def show_summary(summary: Sequence[Json], findings: Sequence[Json]) -> None:
         for rule, severity in rules
     ]
     st.warning(t("findings.some", count=len(rows)), icon=":material/rule:")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=t("findings.rule"))
+    show_table(rows, alt=t("findings.rule"))
     _show_places(findings)
 
 
@@ -60,8 +60,7 @@ def show_analysis(analysis: Mapping[str, Any]) -> None:
         ("imbalance", display.number(analysis.get("imbalance_ratio"))),
         ("balanced", yes_or_no(analysis.get("is_balanced"))),
     )
-    for place, (name, value) in zip(st.columns(3), facts, strict=True):
-        place.metric(t(f"run.data_{name}"), value, border=True)
+    show_figures((t(f"run.data_{name}"), value) for name, value in facts)
     rows = []
     for split, part in (analysis.get("splits") or {}).items():
         repeated = (part.get("duplicates") or {}).get("repeated_rows")
@@ -78,7 +77,7 @@ def show_analysis(analysis: Mapping[str, Any]) -> None:
                 })  # fmt: skip
     if rows:
         st.markdown(f"**{t('analysis.lengths')}**")
-        st.dataframe(pd.DataFrame(rows), hide_index=True, alt=t("analysis.lengths"))
+        show_table(rows, alt=t("analysis.lengths"))
 
 
 def show_quarantine_rows(rows: Sequence[Json], total: int, file_name: str) -> None:
@@ -91,7 +90,7 @@ def show_quarantine_rows(rows: Sequence[Json], total: int, file_name: str) -> No
         t("quarantine.place"): [display.raw(row.get("place") or row.get("row_id") or "") for row in rows],
         t("quarantine.fix"): [display.raw(row.get("fix") or "", 400) for row in rows],
     }
-    st.dataframe(pd.DataFrame(columns), hide_index=True, alt=t("data.part_quarantine"))
+    show_table(columns, alt=t("data.part_quarantine"))
     content = display.save_csv(QUARANTINE_COLUMNS, ([row.get(column) for column in QUARANTINE_COLUMNS] for row in rows))
     st.download_button(
         t("action.download_csv"), content, file_name, "text/csv", icon=":material/download:", on_click="ignore"
@@ -112,7 +111,7 @@ def show_ledger(ledger: Mapping[str, Any]) -> None:
             row[t("ledger.dropped", reason=_rule(reason))] = count
         rows.append(row)
     st.markdown(f"**{t('ledger.title')}**")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=t("ledger.title"))
+    show_table(rows, alt=t("ledger.title"))
 
 
 def yes_or_no(value: Any) -> str:
@@ -131,7 +130,7 @@ def _show_places(findings: Sequence[Json]) -> None:
         t("quarantine.fix"): [display.raw(finding.get("fix") or "", 400) for finding in shown],
     }
     with st.expander(t("findings.places"), icon=":material/location_searching:"):
-        st.dataframe(pd.DataFrame(columns), hide_index=True, alt=t("findings.places"))
+        show_table(columns, alt=t("findings.places"))
 
 
 def _rule(rule: str) -> str:

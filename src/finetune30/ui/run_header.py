@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -33,10 +33,19 @@ def show_state(run: Mapping[str, Any]) -> None:
 
 def show_times(run: Mapping[str, Any]) -> None:
     """Show when a run was made, started and ended: local time, UTC in the help."""
-    for place, name in zip(st.columns(3), MOMENTS, strict=True):
-        value = run.get(name)
-        with place:
-            st.caption(f"{t(f'run.{name}')}: {local_time(value)}", help=t("time.utc", moment=display.utc_time(value)))
+    with st.container(horizontal=True, gap="medium"):
+        for name in MOMENTS:
+            value = run.get(name)
+            label = t("time.label", what=t(f"run.{name}"), moment=local_time(value))
+            utc = t("time.utc", moment=display.utc_time(value)) if value else None
+            st.caption(label, help=utc, width="content")
+
+
+def show_log(lines: Sequence[str], pixels: int) -> None:
+    """Show the last lines of a log, the newest in sight."""
+    shown = "\n".join(display.raw(line, 2000) for line in lines)
+    with st.container(height=pixels, border=False, autoscroll=True):
+        st.code(shown or t("follow.log_empty"), language=None, wrap_lines=True)
 
 
 def show_error_card(error: Mapping[str, Any] | None, *, final: bool) -> None:

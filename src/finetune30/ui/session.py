@@ -86,8 +86,8 @@ def explain(error: Mapping[str, Any]) -> str:
     message, remedy = str(error.get("message") or ""), str(error.get("remedy") or "")
     said = translate_message(language(), message)
     if said is None:
-        code = f"api_error.{error.get('error')}"
-        said = f"{t_or(code, t('api_error.unknown'))}：{message}"
+        code = error.get("error")
+        said = f"{t_or(f'api_error.{code}', t('api_error.unknown'))}：{message}"
     text = display.plain(said, 2000)
     if remedy:
         done = translate_message(language(), remedy) or remedy

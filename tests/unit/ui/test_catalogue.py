@@ -5,6 +5,7 @@ from string import Formatter
 import pytest
 
 import finetune30.ui
+from finetune30.config.presets import list_presets
 from finetune30.config.reference import build_json_schema
 from finetune30.ui.catalogue import LANGUAGES, load_catalogue, match_language, translate
 from finetune30.ui.fields import load_fields
@@ -19,7 +20,7 @@ def test_every_text_is_there_in_every_language():
         (key, language)
         for key, texts in load_catalogue().items()
         for language in LANGUAGES
-        if not key.startswith("help.") and not texts.get(language, "").strip()
+        if not key.startswith(("help.", "preset.")) and not texts.get(language, "").strip()
     ]
     assert missing == []
 
@@ -39,6 +40,11 @@ def test_every_field_of_the_configuration_has_a_name_and_a_translated_help():
     assert [key for key in keys if not catalogue.get(f"help.{key}", {}).get("zh")] == []
     known = {f"{kind}.{key}" for key in keys for kind in ("field", "help")}
     assert [key for key in catalogue if key.startswith(("field.", "help.")) and key not in known] == []
+
+
+def test_every_preset_is_described_in_chinese():
+    catalogue = load_catalogue()
+    assert [p.name for p in list_presets() if not catalogue.get(f"preset.{p.name}", {}).get("zh")] == []
 
 
 def test_every_text_that_the_page_asks_for_exists_and_none_is_left_over():

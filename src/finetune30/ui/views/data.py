@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.session import ask, client, local_time, t
 from finetune30.ui.views import data_care, relabelling, suspects
 from finetune30.ui.views.data_choice import describe_version
@@ -75,7 +75,7 @@ def _choose_version(names: dict[str, Json]) -> str:
 
 
 def _show_versions(versions: list[Json]) -> None:
-    frame = pd.DataFrame(
+    show_table(
         [
             {
                 t("data.version"): str(version["digest"])[:12],
@@ -85,12 +85,13 @@ def _show_versions(versions: list[Json]) -> None:
                 t("data.labels"): display.raw(", ".join(version.get("label_names") or ())),
                 t("data.note_column"): display.raw(version.get("note") or ""),
                 t("data.created"): local_time(version.get("created_at")),
-                t("column.utc"): display.utc_time(version.get("created_at")),
+                t("data.created_utc"): display.utc_time(version.get("created_at")),
             }
             for version in versions
-        ]
+        ],
+        alt=t("data.title"),
+        most_pixels=260,
     )
-    st.dataframe(frame, hide_index=True, height=min(38 * (len(versions) + 1) + 2, 260), alt=t("data.title"))
 
 
 def _show_actions(version: Json) -> None:
@@ -133,8 +134,7 @@ def _show_difference(digest: str, names: dict[str, Json]) -> None:
     if found is None:
         return
     counts = found.get("counts") or {}
-    for place, kind in zip(st.columns(len(DIFF_KINDS)), DIFF_KINDS, strict=True):
-        place.metric(t(f"diff.{kind}"), display.number(counts.get(kind)), border=True)
+    show_figures((t(f"diff.{kind}"), display.number(counts.get(kind))) for kind in DIFF_KINDS)
     rows = found.get("rows") or []
     if not rows:
         st.success(t("diff.none"), icon=":material/check_circle:")
@@ -150,7 +150,7 @@ def _show_difference(digest: str, names: dict[str, Json]) -> None:
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     st.caption(t("data.shown_rows", shown=display.number(len(rows)), total=display.number(_differing(counts))))
-    st.dataframe(pd.DataFrame(shown), hide_index=True, alt=t("data.part_diff"))
+    show_table(shown, alt=t("data.part_diff"))
 
 
 def _other_text(row: Json) -> str:

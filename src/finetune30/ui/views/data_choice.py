@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.fields import get_value, put_value
 from finetune30.ui.findings import show_findings, show_gate, show_ledger
+from finetune30.ui.layout import show_table
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -71,12 +71,13 @@ def _source_of(name: str) -> str:
 
 def _choose_hub(draft: Json) -> None:
     name = str(get_value(draft, "data.dataset_name"))
-    with st.form("hub", border=False):
+    with st.form("hub", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.text_input(
             t("data_choice.hub_name"),
             name if _source_of(name) == "hub" else "",
             help=t("data_choice.hub_help"),
             max_chars=1000,
+            width=420,
         )
         if st.form_submit_button(t("data_choice.use")) and wanted.strip() and wanted.strip() != name:
             choose(wanted.strip())
@@ -131,12 +132,23 @@ def _show_preview(preview: Json) -> None:
         _show_columns(columns)
         rows = preview.get("rows") or []
         st.caption(t("data_choice.first_rows", count=len(rows)))
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height=260)
+        show_table([_describe_row(row) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
         if preview.get("label_counts"):
             charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
         show_gate(preview.get("report") or {})
         show_findings(preview.get("report") or {})
         show_ledger(preview.get("ledger") or {})
+
+
+def _describe_row(row: Json) -> Json:
+    pair = {t("try.pair"): display.raw(row["text_pair"], 400)} if row.get("text_pair") else {}
+    return {
+        t("ledger.split"): t(f"split.{row['split']}"),
+        t("data.label"): display.raw(row.get("label", "")),
+        t("compare.text"): display.raw(row.get("text", ""), 400),
+        **pair,
+        t("data.origin"): display.raw(row.get("origin", "")),
+    }
 
 
 def _show_columns(columns: Json) -> None:

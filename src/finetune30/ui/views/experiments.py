@@ -13,6 +13,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiClient, ApiUnreachableError
+from finetune30.ui.layout import show_figures, table_pixels
 from finetune30.ui.session import ask, client, local_time, lost, t
 
 Json = dict[str, Any]
@@ -62,7 +63,13 @@ def show() -> None:
     is_live = any(run["status"] in LIVE for run in found[0])
     st.fragment(_show_table, run_every=LIVE_SECONDS if is_live else None)(filters, cursors[-1])
     _show_paging(cursors, found[1])
-    charts.trend(found[0], title=t("experiments.trend"), key="experiments-trend")
+    left, right = st.columns(2)
+    with left:
+        accuracy = t("experiments.trend_accuracy")
+        charts.trend(found[0], "eval_accuracy", title=accuracy, form=".1%", key="experiments-accuracy")
+    with right:
+        runtime = t("experiments.trend_runtime")
+        charts.trend(found[0], "train_runtime", title=runtime, form="~g", key="experiments-runtime")
     _show_downloads(filters)
 
 
@@ -79,8 +86,7 @@ def _show_statistics() -> None:
         ("best", display.percent(stats.get("best_accuracy"))),
         ("runtime", display.duration(stats.get("mean_runtime_seconds"))),
     )
-    for place, (name, value) in zip(st.columns(6), facts, strict=True):
-        place.metric(t(f"experiments.{name}"), value, border=True)
+    show_figures((t(f"experiments.{name}"), value) for name, value in facts)
     days = stats.get("last_30_days") or {}
     if days:
         with st.expander(t("experiments.last_30_days"), icon=":material/bar_chart:"):
@@ -89,40 +95,47 @@ def _show_statistics() -> None:
 
 def _choose_filters() -> Json:
     """Return the query parameters that the person chose; kept while they visit other pages."""
-    with st.expander(t("experiments.filters"), expanded=True, icon=":material/filter_list:"):
-        first = st.columns([2, 2, 1, 1])
-        name = first[0].text_input(t("experiments.name"), key="filter_name", max_chars=200, persist_state="session")
-        status = first[1].multiselect(
-            t("experiments.status"),
-            STATUSES,
-            format_func=lambda value: t(f"status.{value}"),
-            key="filter_status",
-            placeholder=t("experiments.any"),
-            persist_state="session",
-        )
-        accuracy = first[2].number_input(
+    first = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
+    name = first[0].text_input(
+        t("experiments.name"), key="filter_name", max_chars=200, icon=":material/search:", persist_state="session"
+    )
+    status = first[1].multiselect(
+        t("experiments.status"),
+        STATUSES,
+        format_func=lambda value: t(f"status.{value}"),
+        key="filter_status",
+        placeholder=t("experiments.any"),
+        persist_state="session",
+    )
+    sort_by = first[2].selectbox(
+        t("experiments.sort_by"),
+        SORTS,
+        format_func=lambda value: t(f"sort.{value}"),
+        key="filter_sort",
+        persist_state="session",
+    )
+    descending = first[3].toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
+    chosen = {"name": name.strip(), "status": status, **_choose_more()}
+    kept = {key: value for key, value in chosen.items() if value not in (None, "", [])}
+    return {**kept, "sort_by": sort_by, "desc": "true" if descending else "false"}
+
+
+def _choose_more() -> Json:
+    """The filters that are needed less often, folded while none of them is set."""
+    with st.expander(t("experiments.filters"), expanded=_any_set(), icon=":material/filter_list:"):
+        second = st.columns(4)
+        accuracy = second[0].number_input(
             t("experiments.min_accuracy"), 0.0, 100.0, None, 1.0, key="filter_accuracy", persist_state="session"
         )
-        runtime = first[3].number_input(
+        runtime = second[1].number_input(
             t("experiments.max_runtime"), 0.0, None, None, 10.0, key="filter_runtime", persist_state="session"
         )
-        second = st.columns([1, 1, 2, 2])
-        start = second[0].date_input(t("experiments.start_date"), None, key="filter_start", persist_state="session")
-        end = second[1].date_input(t("experiments.end_date"), None, key="filter_end", persist_state="session")
-        model = second[2].text_input(t("experiments.model"), key="filter_model", max_chars=500, persist_state="session")
-        digest = second[3].text_input(t("experiments.data"), key="filter_data", max_chars=128, persist_state="session")
-        third = st.columns([1, 1, 2], vertical_alignment="bottom")
-        sort_by = third[0].selectbox(
-            t("experiments.sort_by"),
-            SORTS,
-            format_func=lambda value: t(f"sort.{value}"),
-            key="filter_sort",
-            persist_state="session",
-        )
-        descending = third[1].toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
-    chosen = {
-        "name": name.strip(),
-        "status": status,
+        start = second[2].date_input(t("experiments.start_date"), None, key="filter_start", persist_state="session")
+        end = second[3].date_input(t("experiments.end_date"), None, key="filter_end", persist_state="session")
+        third = st.columns(2)
+        model = third[0].text_input(t("experiments.model"), key="filter_model", max_chars=500, persist_state="session")
+        digest = third[1].text_input(t("experiments.data"), key="filter_data", max_chars=128, persist_state="session")
+    return {
         "min_accuracy": None if accuracy is None else accuracy / 100,
         "max_runtime": runtime,
         "start_date": _day(start),
@@ -130,8 +143,11 @@ def _choose_filters() -> Json:
         "model": model.strip(),
         "dataset_digest": digest.strip().lower(),
     }
-    kept = {key: value for key, value in chosen.items() if value not in (None, "", [])}
-    return {**kept, "sort_by": sort_by, "desc": "true" if descending else "false"}
+
+
+def _any_set() -> bool:
+    names = ("accuracy", "runtime", "start", "end", "model", "data")
+    return any(st.session_state.get(f"filter_{name}") not in (None, "") for name in names)
 
 
 def _day(day: Any) -> str | None:
@@ -160,7 +176,8 @@ def _show_table(filters: Json, cursor: str | None) -> None:
         on_select="rerun",
         selection_mode="multi-row",
         key=f"experiments-table-{cursor}",
-        height=min(38 * (len(runs) + 1) + 2, 560),
+        height=table_pixels(len(runs), 560),
+        placeholder=display.NOTHING,
         column_config={
             t("column.accuracy"): st.column_config.NumberColumn(format="%.1f %%"),
             t("column.progress"): st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),

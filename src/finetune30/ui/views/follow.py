@@ -9,8 +9,10 @@ import streamlit as st
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button
-from finetune30.ui.run_header import show_error_card, show_state, show_times
-from finetune30.ui.session import ask, client, local_time, lost, t
+from finetune30.ui.layout import show_figures
+from finetune30.ui.metrics import rows_per_second
+from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
+from finetune30.ui.session import ask, client, local_time, lost, t, t_or
 
 Json = dict[str, Any]
 
@@ -144,8 +146,7 @@ def _show(held: Json) -> None:
     _show_curves(history)
     show_times(task)
     with st.expander(t("follow.log"), expanded=True, icon=":material/terminal:"):
-        lines = "\n".join(display.raw(line, 2000) for line in held["log"])
-        st.code(lines or t("follow.log_empty"), language=None, height=300)
+        show_log(held["log"], 300)
 
 
 def _show_progress(task: Json) -> None:
@@ -154,6 +155,8 @@ def _show_progress(task: Json) -> None:
     if status == "QUEUED":
         st.progress(0.0, t("follow.waiting", position=task.get("queue_position") or "?"))
         return
+    if status in RETRYABLE and not progress.get("step"):
+        return  # it ended before its first step
     share = 1.0 if status == "SUCCEEDED" else min(1.0, max(0.0, float(progress.get("percent") or 0) / 100))
     step, total = progress.get("step"), progress.get("total_steps", progress.get("total"))
     text = t("follow.progress", percent=f"{100 * share:.0f}", step=display.number(step), total=display.number(total))
@@ -203,12 +206,11 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
         ("loss", display.number(trained.get("loss", progress.get("loss")))),
         ("learning_rate", display.rate(trained.get("learning_rate", progress.get("learning_rate")))),
         ("accuracy", display.percent(result.get("eval_accuracy", evaluated.get("eval_accuracy")))),
-        ("speed", t("unit.samples_per_second", value=display.number(speed, 3))),
-        ("memory", display.size(progress.get("peak_memory_bytes", result.get("peak_memory_bytes")))),
+        ("speed", rows_per_second(speed)),
+        ("memory", display.size(result.get("peak_memory_bytes") or progress.get("memory_bytes"))),
         ("attempt", display.number(task.get("attempt"))),
     )
-    for place, (name, value) in zip(st.columns(6), facts, strict=True):
-        place.metric(t(f"follow.{name}"), value, border=True)
+    show_figures((t(f"follow.{name}"), value) for name, value in facts)
 
 
 def _show_curves(history: list[Json]) -> None:
@@ -229,5 +231,5 @@ def _show_curves(history: list[Json]) -> None:
             quality = next(
                 (name for name in ("eval_accuracy", "eval_f1", "eval_mse") if name in evaluated[-1]), "eval_loss"
             )
-            charts.curve(evaluated, quality, title=t("follow.quality_curve", name=quality), key="follow-q", marks=True)
+            charts.curve(evaluated, quality, title=t_or(f"metric.{quality}", quality), key="follow-q", marks=True)
     st.caption(t("follow.last_record", moment=local_time(history[-1].get("time"))))

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.layout import show_table
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -106,12 +107,12 @@ def offer_version(version: Json) -> None:
     with st.container(border=True):
         st.markdown(f"**{t('data.changes', count=display.number(len(pending)))}**")
         listed = list(pending.items())[:SHOWN_CHANGES]
-        frame = {
+        frame: Json = {
             t("data.row"): [index for (_, index), _ in listed],
             t("data.change"): [_describe_change(change) for _, change in listed],
             t("compare.text"): [display.raw(change["text"], 300) for _, change in listed],
         }
-        st.dataframe(pd.DataFrame(frame), hide_index=True, height=min(38 * (len(listed) + 1) + 2, 220))
+        show_table(frame, alt=t("data.change"), most_pixels=220)
         with st.form("relabel", border=False):
             note = st.text_input(t("data.note"), max_chars=500)
             with st.container(horizontal=True):

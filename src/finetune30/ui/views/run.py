@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.confirmation import confirmed_button
 from finetune30.ui.findings import show_findings, show_ledger, show_quarantine_rows, yes_or_no
-from finetune30.ui.run_header import show_error_card, show_state, show_times
-from finetune30.ui.session import ask, client, t
+from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.metrics import metric_value, rows_per_second
+from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
+from finetune30.ui.session import ask, client, t, t_or
 
 Json = dict[str, Any]
 
@@ -101,22 +102,21 @@ def _show_results(run: Json) -> None:
         ("f1", display.percent(metrics.get("eval_f1"))),
         ("loss", display.number(metrics.get("eval_loss"))),
         ("runtime", display.duration(metrics.get("train_runtime"))),
-        ("speed", t("unit.samples_per_second", value=display.number(metrics.get("train_samples_per_second"), 3))),
+        ("speed", rows_per_second(metrics.get("train_samples_per_second"))),
         ("memory", display.size(metrics.get("peak_memory_bytes"))),
     )
-    for place, (name, value) in zip(st.columns(6), facts, strict=True):
-        place.metric(t(f"run.{name}"), value, border=True)
+    show_figures((t(f"run.{name}"), value) for name, value in facts)
     left, right = st.columns(2)
     with left:
         if matrix := metrics.get("eval_confusion_matrix"):
             charts.confusion(matrix, metrics.get("labels") or [], title=t("run.confusion"), key="run-confusion")
     with right:
         shown = [
-            {t("run.metric"): name, t("run.value"): display.number(value)}
+            {t("run.metric"): t_or(f"metric.{name}", name), t("run.value"): metric_value(name, value)}
             for name, value in metrics.items()
             if isinstance(value, PLAIN_NUMBER) and not isinstance(value, bool)
         ]
-        st.dataframe(pd.DataFrame(shown), hide_index=True, height=320)
+        show_table(shown, alt=t("run.metric"), most_pixels=320)
     _show_lineage(run)
 
 
@@ -157,7 +157,8 @@ def _show_curves(run: Json) -> None:
     places = st.columns(2)
     for number, (source, name, marks) in enumerate(names):
         with places[number % 2]:
-            charts.curve(source, name, title=name, axis=str(axis), key=f"run-curve-{name}", marks=marks)
+            title = t_or(f"metric.{name}", name)
+            charts.curve(source, name, title=title, axis=str(axis), key=f"run-curve-{name}", marks=marks)
 
 
 def _show_config(run: Json) -> None:
@@ -181,8 +182,7 @@ def _show_data(run: Json) -> None:
         ("imbalance", display.number(report.get("imbalance_ratio"))),
         ("balanced", yes_or_no(report.get("is_balanced"))),
     )
-    for place, (name, value) in zip(st.columns(3), facts, strict=True):
-        place.metric(t(f"run.data_{name}"), value, border=True)
+    show_figures((t(f"run.data_{name}"), value) for name, value in facts)
     charts.bars(counts, title=t("data_choice.labels"), key="run-labels")
     show_findings(report)
     show_ledger(report.get("ledger") or {})
@@ -206,14 +206,12 @@ def _show_files(run: Json) -> None:
     files = ask(lambda: client().load_artifacts(run["id"]))
     if not files:
         return
-    frame = pd.DataFrame(
-        {
-            t("run.file"): [display.raw(file["name"]) for file in files],
-            t("run.size"): [display.size(file["size"]) for file in files],
-            "sha256": [str(file.get("sha256", ""))[:16] for file in files],
-        }
-    )
-    st.dataframe(frame, hide_index=True)
+    columns = {
+        t("run.file"): [display.raw(file["name"]) for file in files],
+        t("run.size"): [display.size(file["size"]) for file in files],
+        "sha256": [str(file.get("sha256", ""))[:16] for file in files],
+    }
+    show_table(columns, alt=t("run.part_files"))
     small = [file["name"] for file in files if file["size"] <= LARGEST_DOWNLOAD_BYTES]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox(t("run.file_choose"), small, format_func=display.raw, width=480)
@@ -231,5 +229,4 @@ def _show_files(run: Json) -> None:
 def _show_log(run: Json) -> None:
     lines = ask(lambda: client().load_log(run["id"], LOG_LINES))
     if lines is not None:
-        shown = "\n".join(display.raw(line, 2000) for line in lines)
-        st.code(shown or t("follow.log_empty"), language=None, height=520)
+        show_log(lines, 520)

@@ -12,7 +12,8 @@ import yaml
 from finetune30.ui import display, form
 from finetune30.ui.client import ApiError
 from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, get_value, load_fields
-from finetune30.ui.session import ask, client, in_own_words, show_error, t
+from finetune30.ui.layout import show_figures
+from finetune30.ui.session import ask, client, in_own_words, language, show_error, t, t_or
 from finetune30.ui.views import data_choice
 
 Json = dict[str, Any]
@@ -70,11 +71,17 @@ def _choose_preset(presets: dict[str, Json]) -> None:
         t("submit.preset"),
         names,
         index=names.index(present) if present in names else 0,
-        format_func=lambda name: f"{name} · {display.raw(presets[name].get('summary', ''), 90)}",
+        format_func=lambda name: f"{name} · {_summary(presets[name])}",
         help=t("submit.preset_help"),
         key=f"preset-{st.session_state.draft_generation}",
         on_change=_take_chosen_preset,
     )
+
+
+def _summary(preset: Json) -> str:
+    """What a preset is for; English ones come with the API."""
+    summary = str(preset.get("summary") or "")
+    return display.raw(summary if language() == "en" else t_or(f"preset.{preset['name']}", summary), 110)
 
 
 def _take_chosen_preset() -> None:
@@ -202,8 +209,7 @@ def _show_estimate(has_faults: bool) -> None:
         ("memory", display.size(expected.get("memory_bytes")), t("submit.estimate_past", runs=runs)),
         ("time", display.duration(expected.get("seconds")), t("submit.estimate_past", runs=runs)),
     )
-    for place, (name, value, help_text) in zip(st.columns(4), facts, strict=True):
-        place.metric(t(f"submit.estimate_{name}"), value, help=help_text, border=True)
+    show_figures((t(f"submit.estimate_{name}"), value, help_text) for name, value, help_text in facts)
 
 
 def _show_button(faults: dict[str, list[str]]) -> None:

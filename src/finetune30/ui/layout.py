@@ -1,0 +1,35 @@
+"""Pieces of every page that look the same everywhere: a row of figures, a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from finetune30.ui.display import NOTHING
+
+ROW_PIXELS = 35
+#: Narrower figures wrap into the next line, so that a telephone shows two beside each other.
+FIGURE_PIXELS = 128
+
+
+def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]]) -> None:
+    """Show (label, value, help) beside each other, as many in a line as there is room for."""
+    with st.container(horizontal=True, gap="small"):
+        for label, value, *more in figures:
+            st.metric(label, value, help=more[0] if more else None, border=True, width="stretch")
+
+
+def show_table(
+    rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]], *, alt: str, most_pixels: int = 400
+) -> None:
+    """Show rows (or columns) as a table as high as they need, up to a limit; `alt` is what a screen reader says."""
+    frame = pd.DataFrame(rows)
+    st.dataframe(frame, hide_index=True, height=table_pixels(len(frame), most_pixels), placeholder=NOTHING, alt=alt)
+
+
+def table_pixels(rows: int, most: int = 400) -> int:
+    """Return the height of a table with so many rows."""
+    return min(ROW_PIXELS * (rows + 1) + 3, most)
