@@ -38,19 +38,30 @@ class Stack:
         self.services.start_worker(drill=None)
         self.start_command("api")
         self.start_command("ui")
-        wait_until(lambda: self._answers(self.api_url + "/healthz"), 40, "the API answers")
-        wait_until(lambda: self._answers(self.page_url + "/_stcore/health"), 40, "the page answers")
+        wait_until(lambda: self._answers(self.api_url + "/healthz"), 120, "the API answers")
+        wait_until(lambda: self._answers(self.page_url + "/_stcore/health"), 120, "the page answers")
         self.services.wait_for_worker()
 
-    def start_command(self, name: str) -> None:
+    def start_command(self, name: str, **environment: str) -> None:
+        known = "-".join([name, *environment.values()])
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
+            self._processes[known] = subprocess.Popen(
                 [sys.executable, "-m", "finetune30", name],
                 stdout=log,
                 stderr=log,
-                env=self.services.environment(),
+                env=self.services.environment(**environment),
                 cwd=self.folder,
             )
+
+    def start_locked(self, key: str) -> str:
+        """Start a second API that asks for a key, and its page; return the page's address."""
+        api, ui = free_port(), free_port()
+        ports = {"FT30_API_PORT": str(api), "FT30_UI_PORT": str(ui)}
+        self.start_command("api", **ports, FT30_API_KEYS=key)
+        self.start_command("ui", **ports)
+        wait_until(lambda: self._answers(f"http://127.0.0.1:{api}/healthz"), 120, "the API with keys answers")
+        wait_until(lambda: self._answers(f"http://127.0.0.1:{ui}/_stcore/health"), 120, "its page answers")
+        return f"http://127.0.0.1:{ui}"
 
     def kill(self, name: str) -> None:
         process = self._processes.pop(name)
@@ -58,7 +69,9 @@ class Stack:
         process.wait()
 
     def submit(self, name: str, **body: Any) -> str:
-        answer = httpx.post(self.api_url + "/train", json={"experiment_name": name, "preset": "quick_cpu", **body})
+        answer = httpx.post(
+            self.api_url + "/train", json={"experiment_name": name, "preset": "quick_cpu", **body}, timeout=60
+        )
         assert answer.status_code == 202, answer.text
         return str(answer.json()["task_id"])
 
@@ -105,14 +118,14 @@ def open_page(browser: Any, stack: Stack) -> Iterator[Any]:
     """Return a function that opens an address of the page in a new window of a visitor's browser."""
     contexts = []
 
-    def open_at(path: str, locale: str = "en-US", width: int = 1280) -> Any:
+    def open_at(path: str, locale: str = "en-US", width: int = 1280, base: str = stack.page_url) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, locale=locale, timezone_id="Asia/Taipei"
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.goto(stack.page_url + path)
+        page.set_default_timeout(90_000)
+        page.goto(base + path)
         page.wait_for_selector("h1")
         return page
 

@@ -88,6 +88,7 @@ def is_loopback(host: str) -> bool:
 
 def _theme_options() -> list[str]:
     """The theme as options: Streamlit looks for its own file in the working folder only."""
+    import json
     import tomllib
 
     options = []
@@ -95,7 +96,7 @@ def _theme_options() -> list[str]:
         if isinstance(values, dict):
             options += [f"--theme.{section}.{name}={value}" for name, value in values.items()]
         elif isinstance(values, list):
-            options += [f"--theme.{section}={value}" for value in values]
+            options.append(f"--theme.{section}={json.dumps(values)}")
         else:
             options.append(f"--theme.{section}={values}")
     return options

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Heads that transformers gives sequence classifiers; they are trained and saved whole even if they were loaded.
 HEAD_NAMES = ("classifier", "score", "pre_classifier")
-_QUERY_AND_VALUE = (
+QUERY_AND_VALUE = (
     ("query", "value"),
     ("q_lin", "v_lin"),
     ("q_proj", "v_proj"),
@@ -79,7 +79,7 @@ def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, save
     if wanted == "all-linear":
         return candidates
     if wanted == "auto":
-        for pair in _QUERY_AND_VALUE:
+        for pair in QUERY_AND_VALUE:
             if set(pair) <= set(candidates):
                 return list(pair)
         return candidates

@@ -85,7 +85,7 @@ def find_base(config: ModelConfig) -> BaseSource:
     Raises ModelError for a model that cannot be used and HubUnavailableError when it is neither cached nor reachable.
     """
     if config.name == STARTER:
-        folder = _starter_folder()
+        folder = starter_folder()
         source = BaseSource(STARTER, str(folder), folder, None)
     elif Path(config.name).expanduser().is_dir():
         folder = Path(config.name).expanduser().resolve()
@@ -200,7 +200,8 @@ class quiet_transformers:  # noqa: N801 - reads like a statement
             logging.enable_progress_bar()
 
 
-def _starter_folder() -> Path:
+def starter_folder() -> Path:
+    """Return where the starter model lies. Raises ModelError."""
     # The package is found, not imported: importing it would load sentence-transformers.
     spec = util.find_spec(STARTER_PACKAGE)
     if spec is None or spec.origin is None:

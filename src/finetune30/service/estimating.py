@@ -9,6 +9,7 @@ from typing import Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.starter import is_starter
+from finetune30.modeling.sizes import count_parameters
 from finetune30.store import Run, RunFilter, RunStatus, RunStore
 
 #: Finished runs that are looked at, the newest.
@@ -24,8 +25,8 @@ _LOAD_KEYS = (
 def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
     """Return steps, trainable_parameters, memory_bytes, seconds and based_on_runs; null where nothing is to go by.
 
-    Parameters come from runs with the same model and adapter; memory and time from those of them with the same batch
-    and length, time at the median of their speed (rows a second).
+    Parameters come from runs with the same model and adapter, else from the weights where they lie on this machine;
+    memory and time from those runs with the same batch and length, time at the median of their speed (rows a second).
     """
     found = store.find(
         RunFilter(statuses=frozenset({RunStatus.SUCCEEDED}), model_name=config.model.name, limit=MOST_RUNS)
@@ -34,10 +35,11 @@ def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
     as_fast = [run for run in alike if _same_load(run, config)]
     speed = _median(as_fast, "train_samples_per_second")
     rows = _rows_to_train(config)
+    counted = None if alike else count_parameters(config.model, config.lora)
     return {
         "steps": _count_steps(config),
-        "trainable_parameters": _first(alike, "trainable_parameters"),
-        "total_parameters": _first(alike, "total_parameters"),
+        "trainable_parameters": counted[1] if counted else _first(alike, "trainable_parameters"),
+        "total_parameters": counted[0] if counted else _first(alike, "total_parameters"),
         "memory_bytes": _median(as_fast, "peak_memory_bytes"),
         "seconds": rows / speed if rows and speed else None,
         "based_on_runs": len(as_fast),

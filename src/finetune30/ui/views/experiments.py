@@ -66,10 +66,10 @@ def show() -> None:
     left, right = st.columns(2)
     with left:
         accuracy = t("experiments.trend_accuracy")
-        charts.trend(found[0], "eval_accuracy", title=accuracy, form=".1%", key="experiments-accuracy")
+        charts.trend(found[0], "eval_accuracy", title=accuracy, form=".0%", key="experiments-accuracy")
     with right:
         runtime = t("experiments.trend_runtime")
-        charts.trend(found[0], "train_runtime", title=runtime, form="~g", key="experiments-runtime")
+        charts.trend(found[0], "train_runtime", title=runtime, form="~s", key="experiments-runtime")
     _show_downloads(filters)
 
 

@@ -1,0 +1,124 @@
+"""How many parameters a training would have, counted from the headers of the weights: no torch, no download."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from finetune30.config import STARTER, LoraConfig, ModelConfig
+from finetune30.errors import ModelError
+from finetune30.modeling.adapters import HEAD_NAMES, QUERY_AND_VALUE
+from finetune30.modeling.base import starter_folder
+
+Shapes = dict[str, tuple[int, ...]]
+
+_WITH_DENSE_HEAD = frozenset({"roberta", "xlm-roberta", "camembert"})
+_WITH_SCORE = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3"})
+_LAYER = re.compile(r"\.(\d+)\.")
+_HEADER_LIMIT = 100_000_000
+
+
+def count_parameters(model: ModelConfig, lora: LoraConfig) -> tuple[int, int] | None:
+    """Return (all, trainable) parameters; None where the base is not on this machine or its family is unknown here."""
+    folder = _find_local(model)
+    if folder is None:
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        shapes = _load_shapes(folder)
+    except (OSError, ValueError):
+        return None  # the training itself will say what is wrong with the folder
+    head = _count_head(config, shapes, model.num_labels)
+    if head is None or lora.bias != "none":
+        return None
+    shapes = {name: shape for name, shape in shapes.items() if not _is_unused(name, config)}
+    adapter = sum(_count_lora(shape, lora) for shape in _targets(shapes, lora))
+    saved = sum(math.prod(shape) for name, shape in shapes.items() if _is_saved(name, lora))
+    trainable = head + adapter + saved
+    return sum(math.prod(shape) for shape in shapes.values()) + head + adapter, trainable
+
+
+def _find_local(model: ModelConfig) -> Path | None:
+    if model.name == STARTER:
+        try:
+            return starter_folder()
+        except ModelError:
+            return None
+    if Path(model.name).is_dir():
+        return Path(model.name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model.name, revision=model.revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+
+
+def _load_shapes(folder: Path) -> Shapes:
+    """Read names and shapes of all tensors; the prefix of the encoder ("bert.") is taken off. Raises ValueError."""
+    found: Shapes = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            if length > _HEADER_LIMIT:
+                raise ValueError(f"{file.name} is no safetensors file")
+            header: dict[str, Any] = json.loads(handle.read(length))
+        found |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return {re.sub(r"^(bert|distilbert|roberta|model)\.", "", name): shape for name, shape in found.items()}
+
+
+def _count_head(config: dict[str, Any], shapes: Shapes, labels: int) -> int | None:
+    """Parameters of the classifier and of whatever the checkpoint lacks below it."""
+    family, hidden = config.get("model_type"), config.get("hidden_size") or config.get("dim")
+    if not isinstance(hidden, int):
+        return None
+    dense, out = hidden * hidden + hidden, hidden * labels + labels
+    if family == "bert":
+        return out + (0 if "pooler.dense.weight" in shapes else dense)
+    if family == "distilbert" or family in _WITH_DENSE_HEAD:
+        return dense + out
+    return hidden * labels if family in _WITH_SCORE else None
+
+
+def _is_unused(name: str, config: dict[str, Any]) -> bool:
+    """Whether a classifier leaves a tensor of the checkpoint out, or trains its own in its place."""
+    top = name.split(".", 1)[0]
+    no_pooler = config.get("model_type") in _WITH_DENSE_HEAD and top == "pooler"
+    return no_pooler or top in (*HEAD_NAMES, "lm_head", "cls", "vocab_transform", "vocab_layer_norm", "vocab_projector")
+
+
+def _targets(shapes: Shapes, lora: LoraConfig) -> list[tuple[int, ...]]:
+    linear = {
+        name.removesuffix(".weight"): shape
+        for name, shape in shapes.items()
+        if name.endswith(".weight") and len(shape) == 2 and "embed" not in name and not _is_saved(name, lora)
+    }
+    leaves = {path.rsplit(".", 1)[-1] for path in linear}
+    wanted: set[str] | list[str] = lora.target_modules if isinstance(lora.target_modules, list) else leaves
+    if lora.target_modules == "auto":
+        wanted = next((list(pair) for pair in QUERY_AND_VALUE if set(pair) <= leaves), leaves)
+    return [
+        shape
+        for path, shape in linear.items()
+        if any(path == name or path.endswith("." + name) for name in wanted) and _is_in_layers(path, lora)
+    ]
+
+
+def _is_in_layers(path: str, lora: LoraConfig) -> bool:
+    if lora.layers_to_transform is None:
+        return True
+    layer = _LAYER.search(path)
+    return layer is not None and int(layer[1]) in lora.layers_to_transform
+
+
+def _is_saved(name: str, lora: LoraConfig) -> bool:
+    return any(part in (lora.modules_to_save or ()) for part in name.split("."))
+
+
+def _count_lora(shape: tuple[int, ...], lora: LoraConfig) -> int:
+    out, into = shape
+    return lora.r * (into + out) + (out if lora.use_dora else 0)

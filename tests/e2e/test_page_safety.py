@@ -1,0 +1,85 @@
+"""Keys, hostile names, languages and narrow screens, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from finetune30.store import RunStatus
+from finetune30.ui.catalogue import load_catalogue
+
+expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SECRET = "a-key-for-this-test-0123456789"
+PAGES = ("submit", "follow", "experiments", "compare", "data", "try")
+#: English texts that are the same in Chinese, or part of data that people wrote.
+LONG_ENOUGH = 9
+
+
+@pytest.fixture(scope="module")
+def locked(stack):
+    """A second API that asks for a key, and its page, over the same runs."""
+    return stack.start_locked(SECRET)
+
+
+@pytest.fixture(scope="module")
+def one_run(stack):
+    run_id = stack.submit("language check")
+    stack.services.wait_for(run_id, RunStatus.SUCCEEDED, seconds=300)
+    return run_id
+
+
+def test_key_is_entered_once_and_stands_nowhere(open_page, locked):
+    page = open_page("/experiments", base=locked)
+    page.get_by_text("a key is needed").first.wait_for()
+    page.get_by_label("Key", exact=True).fill("wrong")
+    page.get_by_role("button", name="Use this key").click()
+    page.get_by_text("the key is unknown or revoked").first.wait_for()
+    page.get_by_label("Key", exact=True).fill(SECRET)
+    page.get_by_role("button", name="Use this key").click()
+    page.get_by_text("Best accuracy").wait_for()
+    for name in ("Data", "Compare", "Experiments"):  # not asked for again
+        page.get_by_role("link", name=name, exact=True).first.click()
+        page.get_by_role("heading", level=1).filter(has_text=name).wait_for()
+        expect(page.get_by_text("a key is needed")).to_have_count(0)
+    stored = page.evaluate("JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}])")
+    assert SECRET not in stored
+    assert SECRET not in page.content()
+
+
+def test_refused_key_is_said_in_chinese(open_page, locked):
+    page = open_page("/experiments", locale="zh-TW", base=locked)
+    page.get_by_text("需要 API 金鑰").first.wait_for()
+    page.get_by_text("解決方法：").first.wait_for()
+
+
+def test_every_page_is_chinese_for_a_chinese_browser(open_page, one_run):
+    english = {
+        texts["en"]
+        for key, texts in load_catalogue().items()
+        if "en" in texts and len(texts["en"]) >= LONG_ENOUGH and "{" not in texts["en"] and texts["en"] != texts["zh"]
+    }
+    page = open_page("/", locale="zh-TW")
+    root = page.url.split("/?")[0].rstrip("/")
+    for path in (*PAGES, f"follow?task={one_run}", f"run?run={one_run}"):
+        page.goto(f"{root}/{path}")
+        page.get_by_role("heading", level=1).wait_for()
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
+        shown = set(page.get_by_test_id("stMain").inner_text().split("\n"))
+        assert shown & english == set(), path
+
+
+@pytest.mark.parametrize("path", ["", "experiments", "data", "try", "run?run={run}", "follow?task={run}"])
+def test_no_page_scrolls_sideways_on_a_telephone(open_page, one_run, path):
+    page = open_page("/" + path.format(run=one_run), locale="zh-TW", width=390)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_hostile_task_in_the_address_is_text(open_page):
+    page = open_page("/follow?task=" + "%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+    page.get_by_text(re.compile("there is no task")).wait_for()
+    assert page.locator("script", has_text="alert(1)").count() == 0

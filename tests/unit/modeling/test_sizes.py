@@ -1,0 +1,53 @@
+"""Parameters counted from headers are those that PEFT really trains."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from finetune30.config import LoraConfig, ModelConfig
+from finetune30.modeling.adapters import build_adapter
+from finetune30.modeling.base import find_base, load_classifier
+from finetune30.modeling.sizes import count_parameters
+from support.tiny_models import build_tiny_model
+
+CASES = [
+    ("distilbert", {}),
+    ("bert", {"r": 3}),
+    ("roberta", {"target_modules": "all-linear"}),
+    ("llama", {"target_modules": "all-linear", "use_dora": True}),
+    ("bert", {"target_modules": ["query", "output.dense"], "layers_to_transform": [1]}),
+    ("distilbert", {"modules_to_save": ["sa_layer_norm"]}),
+]
+
+
+@pytest.mark.parametrize(("family", "lora"), CASES)
+def test_counts_are_those_of_the_built_model(tmp_path, family, lora):
+    folder = build_tiny_model(tmp_path / "base", family)
+    model = ModelConfig(name=str(folder), num_labels=3)
+    config = LoraConfig.model_validate({"target_modules": "auto", **lora})
+    source = find_base(model)
+    facts = {"label_names": (), "num_labels": 3, "problem_type": "single_label_classification", "pad_token_id": 0}
+    base, new_weights = load_classifier(source, **facts)
+    built = build_adapter(base, config, source, new_weights, 1)
+    trainable = sum(weight.numel() for weight in built.parameters() if weight.requires_grad)
+    counted = count_parameters(model, config)
+    assert counted is not None
+    assert counted[1] == trainable
+
+
+def test_nothing_is_counted_for_a_model_that_is_not_here():
+    assert count_parameters(ModelConfig(name="nobody/nothing"), LoraConfig()) is None
+
+
+def test_counting_needs_no_torch():
+    code = (
+        "import sys; from finetune30.config import LoraConfig, ModelConfig; "
+        "from finetune30.modeling.sizes import count_parameters; "
+        "found = count_parameters(ModelConfig(name='starter'), LoraConfig(r=4, target_modules='auto')); "
+        "print(found and found[1], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() in (["37634", "False"], ["None", "False"])
