@@ -24,14 +24,14 @@ WRONG = (10, 41)
 
 
 def build_rows():
-    """80 plain rows, two of them under the wrong label, and one that no training can use."""
+    """80 plain rows, two of them under the wrong label, and one with HTML."""
     other = {"good": "bad", "bad": "good"}
     rows = []
     for number in range(80):
         label = ("good", "bad")[number % 2]
         text = f"{WORDS[label][number % 3]}, and number {number} was {'fine' if label == 'good' else 'dull'}"
         rows.append((text, other[label] if number in WRONG else label))
-    return [*rows, ("", "good")]
+    return [*rows, ("<b>a splendid film</b> indeed", "good")]
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,12 @@ def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upl
     page = open_page("/")
     choose(page, "Preset", "^quick_cpu")
     page.get_by_text("Chosen: starter").wait_for()
-    page.get_by_test_id("stMain").get_by_text("Upload a file", exact=True).click()
-    page.get_by_test_id("stFileUploader").first.locator("input[type=file]").set_input_files(upload)
+    page.get_by_test_id("stMain").get_by_text("Upload a file", exact=True).first.click()
+    uploader = page.get_by_test_id("stFileUploader").filter(has_text="PARQUET")
+    uploader.locator("input[type=file]").set_input_files(upload)
     page.get_by_text(re.compile(r"Chosen: .*my reviews\.csv")).wait_for()
     page.get_by_role("button", name="Look at the data").click()
-    page.get_by_text("Validation: ").wait_for()  # the empty row was found
+    page.get_by_text("Validation: ").wait_for()  # the HTML was found
     page.get_by_text("Where every row went").wait_for()
     name = page.get_by_role("textbox", name="Experiment name")
     name.fill("uploaded")
@@ -89,7 +90,7 @@ def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upl
 def test_suspects_become_a_version_with_a_tag_that_can_be_trained_on(open_page, stack, trained):
     digest = stack.services.store.get(trained).dataset_digest
     page = open_page(f"/data?version={digest[:12]}")
-    page.get_by_text("Suspect labels", exact=True).click()
+    page.get_by_text("Suspect labels", exact=True).first.click()
     page.get_by_role("button", name="Search for suspect labels").click()
     page.get_by_text(re.compile("suspect labels, the most doubtful first")).wait_for(timeout=90_000)
     page.get_by_role("button", name="Take all suggestions of this page").click()
@@ -100,7 +101,7 @@ def test_suspects_become_a_version_with_a_tag_that_can_be_trained_on(open_page, 
     made = re.search(r"version=([0-9a-f]{12})", page.url).group(1)
     assert made != digest[:12]
 
-    page.get_by_text("Differences", exact=True).click()
+    page.get_by_text("Differences", exact=True).first.click()
     page.get_by_text("Label before").first.wait_for(state="attached")
     page.get_by_role("button", name="Add a tag").click()
     page.get_by_role("textbox", name="Tag", exact=True).fill("looked-at")
@@ -119,9 +120,9 @@ def test_row_is_marked_in_the_table_and_kept_over_pages_of_the_page(open_page, s
     box = grid.bounding_box()
     page.mouse.click(box["x"] + 145, box["y"] + 35 + 17)  # the box "remove" of the first row: the table is a canvas
     page.get_by_text("尚未儲存的修改：1 筆").wait_for()
-    page.get_by_text("報告", exact=True).click()
+    page.get_by_text("報告", exact=True).first.click()
     page.get_by_text("重複筆數").first.wait_for(state="attached")
-    page.get_by_text("資料與標籤", exact=True).click()
+    page.get_by_text("資料與標籤", exact=True).first.click()
     page.get_by_text("尚未儲存的修改：1 筆").wait_for()
     page.get_by_role("button", name="放棄修改").click()
     expect(page.get_by_text("尚未儲存的修改")).to_have_count(0)

@@ -105,8 +105,9 @@ def ask(question: Callable[[], T]) -> T | None:
     try:
         return question()
     except ApiError as error:
-        if error.status == 401:
+        if error.status == 401 and not st.session_state.get("key_wanted"):
             st.session_state.key_wanted = True
+            st.rerun()  # the side bar, drawn before this, opens where the key is entered
         show_error(error)
         return None
 

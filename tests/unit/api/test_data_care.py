@@ -150,3 +150,18 @@ def test_rows_set_aside_by_a_run_come_page_by_page(api, submit, finish):
     finish(run_id, files={"quarantine.jsonl": lines})
     page = api.get(f"/experiments/{run_id}/quarantine", params={"offset": 1}).json()
     assert page == {"total": 2, "rows": [{"row_id": "a.csv:9", "reason": "html"}]}
+
+
+def test_sent_file_becomes_a_version_with_all_its_rows(api):
+    lines = b"review,mark\n" + b"".join(b"film number %d,%d\n" % (number, number % 2) for number in range(30))
+    sent = api.post(
+        "/datasets/files?name=films.csv", content=lines, headers={"Content-Type": "application/octet-stream"}
+    )
+    data = {"text_column": "review", "label_column": "mark", "train_samples": 4}
+    body = {"dataset": sent.json()["dataset_name"], "config": {"data": data}, "note": "as it came"}
+    made = api.post("/datasets", json=body)
+    assert made.status_code == 201, made.text
+    assert sum(made.json()["rows"].values()) == 30
+    assert api.get(f"/datasets/{made.json()['digest']}").json()["note"] == "as it came"
+    assert api.post("/datasets", json=body).json() == {**made.json(), "is_new": False}
+    assert api.post("/datasets", json={"dataset": "/etc/passwd"}).status_code == 422

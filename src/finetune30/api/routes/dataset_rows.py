@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -12,6 +12,9 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import TrainRequest, Tree, errors
+from finetune30.service import datasets
+from finetune30.service.admission import require_disk_reserve
+from finetune30.service.datasets import DatasetRequest
 from finetune30.service.previewing import load_version_rows, preview_data
 from finetune30.service.relabelling import relabel_rows
 from finetune30.service.training_requests import load_requested_config
@@ -33,6 +36,20 @@ class DataPreview(BaseModel):
     label_counts: dict[str, dict[str, int]]
     report: Tree
     ledger: Tree
+
+
+class NewVersion(TrainRequest):
+    """A request to train, of which only the data counts, and why the version is made."""
+
+    note: str = Field("", max_length=1000)
+
+
+class MadeVersion(BaseModel):
+    """The version that holds the rows."""
+
+    digest: str
+    rows: dict[str, int] = Field(examples=[{"train": 500, "evaluation": 100}])
+    is_new: bool = Field(description="False: these very rows were a version already.")
 
 
 class VersionRows(BaseModel):
@@ -85,6 +102,24 @@ def preview(here: Here, body: TrainRequest) -> Response:
     """First rows, columns, label counts, findings and ledger of what a request would train on."""
     loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
     return Json(preview_data(loaded.config, here.settings))
+
+
+@router.post(
+    "",
+    summary="Make a version",
+    status_code=201,
+    response_model=MadeVersion,
+    responses=errors(404, 413, 415, 422, 502),
+)
+def create_version(here: Here, body: NewVersion, request: Request) -> Response:
+    """Store all rows of what a request would train on as a version; the same rows are always the same version."""
+    asked = body.model_dump(exclude_unset=True, exclude={"note"})
+    config = load_requested_config(asked, here.settings).config
+    require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes)
+    whole = DatasetRequest(config.data, problem_type=config.model.problem_type)
+    manifest, is_new = datasets.create_version(whole, here.settings, lambda _: None, note=body.note)
+    request.state.target = manifest.digest
+    return Json({"digest": manifest.digest, "rows": manifest.rows, "is_new": is_new}, status_code=201)
 
 
 @router.get("/{name}/rows", summary="Rows of a version", response_model=VersionRows, responses=errors(404, 422))

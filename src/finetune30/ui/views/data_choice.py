@@ -42,8 +42,11 @@ def show() -> None:
     elif source == "version":
         _choose_version(draft)
     st.caption(t("data_choice.chosen", name=display.plain(get_value(form.load_draft() or {}, "data.dataset_name"))))
-    if st.button(t("data_choice.preview"), icon=":material/visibility:"):
-        st.session_state.preview = ask(lambda: client().preview(form.build_request()))
+    with st.container(horizontal=True):
+        if st.button(t("data_choice.preview"), icon=":material/visibility:"):
+            st.session_state.preview = ask(lambda: client().preview(form.build_request()))
+        if source == "upload" and present == "upload":
+            _offer_version()
     if st.session_state.get("preview"):
         _show_preview(st.session_state.preview)
 
@@ -94,6 +97,14 @@ def _choose_upload() -> None:
     if stored is not None:
         st.session_state.uploaded_name = stored["dataset_name"]
         choose(stored["dataset_name"])
+
+
+def _offer_version() -> None:
+    """Keep the rows of the upload as a version, with the columns chosen by now, and train on that."""
+    if st.button(t("data_choice.keep"), icon=":material/inventory_2:", help=t("data_choice.keep_help")):
+        made = ask(lambda: client().create_version(form.build_request()))
+        if made is not None:
+            choose(f"version:{made['digest']}")
 
 
 def _choose_version(draft: Json) -> None:

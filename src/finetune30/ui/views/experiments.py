@@ -60,6 +60,7 @@ def show() -> None:
     if not found[0] and len(cursors) == 1:
         _show_nothing(bool(filters.keys() - {"sort_by", "desc"}))
         return
+    st.session_state.experiments_fresh = found[0]
     is_live = any(run["status"] in LIVE for run in found[0])
     st.fragment(_show_table, run_every=LIVE_SECONDS if is_live else None)(filters, cursors[-1])
     _show_paging(cursors, found[1])
@@ -193,7 +194,11 @@ def _show_table(filters: Json, cursor: str | None) -> None:
 
 
 def _load_page(filters: Json, cursor: str | None) -> list[Json]:
-    """The runs of this page; while the API is away, those that were seen last."""
+    """The runs of this page: those just asked for, later asked anew; while the API is away, those seen last."""
+    fresh: list[Json] | None = st.session_state.pop("experiments_fresh", None)
+    if fresh is not None:
+        st.session_state.experiments_seen = fresh
+        return fresh
     try:
         found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursor))
     except ApiUnreachableError as error:
