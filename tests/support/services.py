@@ -51,9 +51,6 @@ class Services:
         self.folder = folder
         self.port = free_port()
         self.settings = Settings(
-            api_port=free_port(),
-            max_open_runs=1_000_000,
-            disk_reserve_bytes=0,
             database_url=database_url,
             results_folder=folder / "results",
             submitted_folder=folder / "config",
@@ -61,6 +58,9 @@ class Services:
             **{
                 "redis_url": f"redis://127.0.0.1:{self.port}/0",
                 "result_backend_url": f"redis://127.0.0.1:{self.port}/1",
+                "api_port": free_port(),
+                "max_open_runs": 1_000_000,
+                "disk_reserve_bytes": 0,
                 **QUICK,
                 **settings,
             },
