@@ -131,4 +131,6 @@ def open_page(browser: Any, stack: Stack) -> Iterator[Any]:
 
     yield open_at
     for context in contexts:
+        for number, page in enumerate(context.pages):  # what was seen last, to look at after a failure
+            page.screenshot(path=stack.folder / f"last-seen-{number}.png")
         context.close()

@@ -240,9 +240,9 @@ class ApiClient:
         """Begin to search the training rows of a run for suspect labels."""
         return self._json("POST", f"/experiments/{_part(run_id)}/suspects")
 
-    def load_suspects(self, run_id: str, offset: int = 0, limit: int = 100) -> Json:
-        """Return the `state` of the search, and the suspect rows (`ranking`) once it is ready."""
-        params = {"offset": offset, "limit": limit}
+    def load_suspects(self, run_id: str, offset: int = 0, limit: int = 100, *, everything: bool = False) -> Json:
+        """Return the `state` of the search, and the suspect (or all) rows, `ranking`, once it is ready."""
+        params = {"offset": offset, "limit": limit, "everything": everything}
         return self._json("GET", f"/experiments/{_part(run_id)}/suspects", params=params)
 
     def relabel(self, name: str, changes: Sequence[Json], note: str) -> Json:

@@ -10,7 +10,7 @@ from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.session import ask, client, local_time, t
 from finetune30.ui.views import data_care, relabelling, suspects
-from finetune30.ui.views.data_choice import describe_version
+from finetune30.ui.views.data_choice import describe_version, source_name
 
 Json = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _show_versions(versions: list[Json]) -> None:
             {
                 t("data.version"): str(version["digest"])[:12],
                 t("data.tags"): display.raw(", ".join(version.get("tags") or ())),
-                t("data.source"): display.raw((version.get("source") or {}).get("name", "")),
+                t("data.source"): display.raw(source_name(version.get("source") or {})),
                 **{t(f"split.{split}"): (version.get("rows") or {}).get(split) for split in SPLITS},
                 t("data.labels"): display.raw(", ".join(version.get("label_names") or ())),
                 t("data.note_column"): display.raw(version.get("note") or ""),

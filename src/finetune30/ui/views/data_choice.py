@@ -133,8 +133,13 @@ def describe_version(version: Json) -> str:
     counts = " + ".join(display.number(count) for count in rows.values()) if isinstance(rows, dict) else str(rows)
     source = version.get("source") or {}
     tags = ", ".join(version.get("tags") or ())
-    parts = [str(version["digest"])[:12], tags, str(source.get("name", "")), counts]
+    parts = [str(version["digest"])[:12], tags, source_name(source), counts]
     return display.raw(" · ".join(part for part in parts if part), 120)
+
+
+def source_name(source: Json) -> str:
+    """Where the rows came from; of a file its name, without the folders above it."""
+    return str(source.get("name", "")).rpartition("/")[2]
 
 
 def _show_preview(preview: Json) -> None:

@@ -74,21 +74,25 @@ def _watch(run_id: str) -> None:
 
 
 def _show_found(version: Json, run_id: str, found: Json) -> None:
-    count = int(found.get("suspects") or 0)
+    suspects = int(found.get("suspects") or 0)
     st.caption(t("suspects.method", rows=display.number(found.get("rows")), method=display.plain(found.get("method"))))
-    if not count:
+    if suspects:
+        st.markdown(f"**{t('suspects.count', count=display.number(suspects))}**")
+    else:
         st.success(t("suspects.none"), icon=":material/check_circle:")
+    everything = st.toggle(t("suspects.everything"), key=f"suspects-all-{run_id}", help=t("suspects.everything_help"))
+    count = int(found["rows"]) if everything else suspects
+    if not count:
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{t('suspects.count', count=display.number(count))}**")
-        pages = -(-count // PAGE_ROWS)
-        page = st.pagination(pages, key=f"suspects-page-{run_id}") if pages > 1 else 1
-    if page > 1:
-        found = ask(lambda: client().load_suspects(run_id, (page - 1) * PAGE_ROWS, PAGE_ROWS)) or {}
+    pages = -(-count // PAGE_ROWS)
+    page = st.pagination(pages, key=f"suspects-page-{run_id}-{everything}") if pages > 1 else 1
+    if everything or page > 1:
+        start = (page - 1) * PAGE_ROWS
+        found = ask(lambda: client().load_suspects(run_id, start, PAGE_ROWS, everything=everything)) or {}
     rows = [{**row, "split": "train", "index": row["row"]} for row in found.get("ranking") or ()]
     if st.button(t("suspects.take_all"), icon=":material/done_all:", help=t("suspects.take_all_help")):
         _take_suggestions(version, rows)
-    relabelling.edit_labels(version, rows, key=f"suspects-{run_id}-{page}", suggestions=True)
+    relabelling.edit_labels(version, rows, key=f"suspects-{run_id}-{everything}-{page}", suggestions=True)
     relabelling.offer_version(version)
 
 
