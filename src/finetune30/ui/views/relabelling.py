@@ -52,6 +52,7 @@ def show_rows(version: Json) -> None:
 def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: bool = False) -> None:
     """Show rows (split, index, text, label, origin, suggested_label, score) in a table; remember what is changed."""
     pending = load_pending(version)
+    key = f"{key}-{st.session_state.get('relabel_generation', 0)}"
     base = _hold_base(key, rows, pending)
     columns: Json = {t("data.label"): [label for label, _ in base], t("data.remove"): [gone for _, gone in base]}
     if suggestions:
@@ -69,7 +70,7 @@ def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: b
         hide_index=True,
         disabled=[name for name in columns if name not in editable],
         column_config=_describe_columns(version),
-        key=f"{key}-{st.session_state.get('relabel_generation', 0)}",
+        key=key,
         alt=t("data.part_rows"),
     )
     for row, label, gone in zip(rows, edited[t("data.label")], edited[t("data.remove")], strict=True):
@@ -149,7 +150,7 @@ def _make_version(version: Json, pending: Pending, note: str) -> None:
 def _hold_base(key: str, rows: Sequence[Json], pending: Pending) -> list[tuple[str, bool]]:
     """Return (label, removed) of every row as first shown: an editor whose input moves loses its edits."""
     held = st.session_state.get("relabel_base")
-    if held is None or held[0] != key:
+    if held is None or held[0] != key or key not in st.session_state:  # the editor begins, or begins anew
         held = (key, [_present(row, pending) for row in rows])
         st.session_state.relabel_base = held
     base: list[tuple[str, bool]] = held[1]
