@@ -43,5 +43,6 @@ def _search_suspects(run_name: str) -> dict[str, int]:
     settings = load_settings()
     found = find_suspects(settings, run_name, lambda _: None)
     with open_records(settings) as records:
-        save_suspects(found, records.folder(records.store.get(found.run_id)).path)
+        folder = records.folder(records.store.get(found.run_id)).path
+    save_suspects(found.rows, found.version.digest, found.method, folder)
     return {"suspects": int(found.rows["is_suspect"].sum())}

@@ -41,13 +41,15 @@ def analyze(
     from dataclasses import replace
 
     from finetune30.service import datasets
+    from finetune30.service.token_counting import find_token_counter
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
     if model is not None:
         request = replace(request, models=(model,))
     other = datasets.request_of_source(against) if against else None
-    analysis = datasets.analyze(request, load_settings(), note, other)
+    counter = find_token_counter(request.models, note)
+    analysis = datasets.analyze(request, load_settings(), note, other, counter)
     if html_file is not None:
         from finetune30.data.analysis.html_report import build_html
         from finetune30.files import save_bytes_atomic
@@ -83,10 +85,12 @@ def validate(
     from finetune30.data.validation.gate import encode_quarantine
     from finetune30.files import save_bytes_atomic, save_json_atomic
     from finetune30.service import datasets
+    from finetune30.service.token_counting import find_token_counter
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
-    loaded, validation = datasets.validate(request, load_settings(), note)
+    counter = find_token_counter(request.models, note)
+    loaded, validation = datasets.validate(request, load_settings(), note, counter)
     aside, refusal = datasets.gate_verdict(loaded, validation, request.data)
     tree = {
         "dataset_name": loaded.source["name"],

@@ -9,22 +9,13 @@ from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
 from finetune30.modeling.base import quiet_transformers
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
+from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
     from finetune30.modeling.base import BaseSource
-
-#: Heads that transformers gives sequence classifiers; they are trained and saved whole even if they were loaded.
-HEAD_NAMES = ("classifier", "score", "pre_classifier")
-QUERY_AND_VALUE = (
-    ("query", "value"),
-    ("q_lin", "v_lin"),
-    ("q_proj", "v_proj"),
-    ("query_proj", "value_proj"),
-    ("q", "v"),
-)
 
 
 def build_adapter(

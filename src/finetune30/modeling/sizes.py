@@ -10,8 +10,7 @@ from typing import Any
 
 from finetune30.config import STARTER, LoraConfig, ModelConfig
 from finetune30.errors import ModelError
-from finetune30.modeling.adapters import HEAD_NAMES, QUERY_AND_VALUE
-from finetune30.modeling.base import starter_folder
+from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, starter_folder
 
 Shapes = dict[str, tuple[int, ...]]
 

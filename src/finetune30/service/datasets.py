@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config.loading import load_config
-from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
-from finetune30.errors import ConfigError, DataError, Finetune30Error, HubUnavailableError
+from finetune30.config.schema import DataConfig, ExperimentConfig
+from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.service.records import open_records
 from finetune30.settings import Settings
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
 
 Log = Callable[[str], None]
-
-_TOKENIZED_ROWS = 10_000
-_NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,11 @@ def load_dataset_rows(request: DatasetRequest, settings: Settings, log: Log) -> 
 
 
 def analyze(
-    request: DatasetRequest, settings: Settings, log: Log, against: DatasetRequest | None = None
+    request: DatasetRequest,
+    settings: Settings,
+    log: Log,
+    against: DatasetRequest | None = None,
+    count_tokens: CountTokens | None = None,
 ) -> dict[str, Any]:
     """Return the analysis (see `analyze_rows`); `against` adds a comparison under `drift`."""
     from finetune30.data.analysis.drift import compare_rows
@@ -114,7 +115,7 @@ def analyze(
     loaded = load_dataset_rows(request, settings, log)
     rows = _chosen(loaded.rows, request)
     name = str(loaded.source["name"])
-    analysis = analyze_rows(rows, loaded.problem_type, name=name, count_tokens=find_token_counter(request.models, log))
+    analysis = analyze_rows(rows, loaded.problem_type, name=name, count_tokens=count_tokens)
     if against is not None:
         other = load_dataset_rows(against, settings, log)
         before, after = (part.filter(part["split"] == "train") for part in (_chosen(other.rows, against), rows))
@@ -122,13 +123,15 @@ def analyze(
     return analysis
 
 
-def validate(request: DatasetRequest, settings: Settings, log: Log) -> tuple[LoadedRows, Validation]:
+def validate(
+    request: DatasetRequest, settings: Settings, log: Log, count_tokens: CountTokens | None = None
+) -> tuple[LoadedRows, Validation]:
     """Apply every rule; the findings say what a training would set aside."""
     from finetune30.data.validation.validate import validate_rows
 
     loaded = load_dataset_rows(request, settings, log)
-    counter = find_token_counter(request.models, log)
-    return loaded, validate_rows(loaded, request.data, expected_labels=request.num_labels, count_tokens=counter)
+    labels = request.num_labels
+    return loaded, validate_rows(loaded, request.data, expected_labels=labels, count_tokens=count_tokens)
 
 
 def gate_verdict(loaded: LoadedRows, validation: Validation, data: DataConfig) -> tuple[pl.DataFrame, str | None]:
@@ -209,36 +212,6 @@ def load_recipe(path: Path) -> list[dict[str, Any]]:
         raise ConfigError(f"the recipe {path} is no list", "write one '- step: name' a line")
     check_recipe(steps)
     return steps
-
-
-def find_token_counter(models: Sequence[str], log: Log) -> CountTokens | None:
-    """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one."""
-    from finetune30.modeling.base import find_base
-    from finetune30.modeling.text_encoder import FileTokenizer, load_text_encoder
-
-    encoder: FileTokenizer | None = None
-    for model in models:
-        try:
-            encoder = load_text_encoder(find_base(ModelConfig(name=model)), uses_token_types=False)
-        except Finetune30Error as error:
-            log(f"data: no tokens under '{model}': {error.message}")
-            continue
-        if encoder is not None:
-            log(f"data: tokens are counted under '{model}'")
-            break
-        log(f"data: no tokens under '{model}': it has no tokenizer.json")
-    if encoder is None:
-        return None
-    tokenizer = encoder
-
-    def count(texts: list[str], pairs: list[str] | None) -> list[int]:
-        lengths: list[int] = []
-        for start in range(0, len(texts), _TOKENIZED_ROWS):
-            part = slice(start, start + _TOKENIZED_ROWS)
-            lengths += tokenizer.encode(texts[part], pairs[part] if pairs else None, _NO_LIMIT).full_lengths
-        return lengths
-
-    return count
 
 
 def _chosen(rows: pl.DataFrame, request: DatasetRequest) -> pl.DataFrame:

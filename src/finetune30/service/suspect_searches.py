@@ -20,7 +20,7 @@ from finetune30.service.records import Records
 from finetune30.store import Run
 
 if TYPE_CHECKING:
-    from finetune30.service.suspects import Suspects
+    import polars as pl
 
 FILE = "suspects.parquet"
 SEARCH_SECONDS = 4 * 3600.0
@@ -87,11 +87,11 @@ class SuspectSearches:
             process.stop()
 
 
-def save_suspects(found: Suspects, folder: Path) -> None:
-    """Keep a finding in the run's folder: the rows in order of doubt, with version and method beside them."""
-    facts = {"version": found.version.digest, "method": found.method}
+def save_suspects(rows: pl.DataFrame, version: str, method: str, folder: Path) -> None:
+    """Keep a finding in the run's folder: the rows in order of doubt, the digest of their version, and the method."""
+    facts = {"version": version, "method": method}
     content = io.BytesIO()
-    found.rows.write_parquet(content, metadata={_FACTS: json.dumps(facts)})
+    rows.write_parquet(content, metadata={_FACTS: json.dumps(facts)})
     save_bytes_atomic(folder / FILE, content.getvalue())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from finetune30.service.datasets import open_versions
 from finetune30.service.suspect_searches import save_suspects
-from finetune30.service.suspects import Suspects, rank_rows
+from finetune30.service.suspects import rank_rows
 
 NAMES = ("bad", "good")
 
@@ -52,7 +52,7 @@ def test_suspects_are_none_before_a_search_and_paged_after_it(api, submit, finis
     logits = [[2.0, -2.0], [-2.0, 2.0]] * 20
     ranked, method = rank_rows(build_rows(wrong=(3, 8)), logits, NAMES, version.problem_type)
     store = api.app.state.services.store
-    save_suspects(Suspects(run_id, version, ranked, method), Path("results") / store.get(run_id).folder)
+    save_suspects(ranked, version.digest, method, Path("results") / store.get(run_id).folder)
 
     assert api.post(f"/experiments/{run_id}/suspects").json()["state"] == "ready"
     found = api.get(f"/experiments/{run_id}/suspects", params={"limit": 1}).json()

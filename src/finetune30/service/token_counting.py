@@ -1,0 +1,45 @@
+"""Counting tokens for analysis and validation, where a tokenizer can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from finetune30.config.schema import ModelConfig
+from finetune30.errors import Finetune30Error
+
+if TYPE_CHECKING:
+    from finetune30.data.analysis.statistics import CountTokens
+
+_TOKENIZED_ROWS = 10_000
+_NO_LIMIT = 1 << 30
+
+
+def find_token_counter(models: Sequence[str], log: Callable[[str], None]) -> CountTokens | None:
+    """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one."""
+    from finetune30.modeling.base import find_base
+    from finetune30.modeling.text_encoder import FileTokenizer, load_text_encoder
+
+    encoder: FileTokenizer | None = None
+    for model in models:
+        try:
+            encoder = load_text_encoder(find_base(ModelConfig(name=model)), uses_token_types=False)
+        except Finetune30Error as error:
+            log(f"data: no tokens under '{model}': {error.message}")
+            continue
+        if encoder is not None:
+            log(f"data: tokens are counted under '{model}'")
+            break
+        log(f"data: no tokens under '{model}': it has no tokenizer.json")
+    if encoder is None:
+        return None
+    tokenizer = encoder
+
+    def count(texts: list[str], pairs: list[str] | None) -> list[int]:
+        lengths: list[int] = []
+        for start in range(0, len(texts), _TOKENIZED_ROWS):
+            part = slice(start, start + _TOKENIZED_ROWS)
+            lengths += tokenizer.encode(texts[part], pairs[part] if pairs else None, _NO_LIMIT).full_lengths
+        return lengths
+
+    return count
