@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import suppress
 
 import pytest
 
 from finetune30.store import RunStatus
 
-expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+expect = playwright.expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 BADGE = ".stMarkdownBadge"
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 TASK = re.compile(r"[0-9a-f]{32}")
 WORDS = {
     "good": ("a splendid film", "simply wonderful", "we loved it"),
@@ -64,13 +67,23 @@ def choose(page, name, option):
     page.get_by_role("option", name=re.compile(option)).first.click()
 
 
+def open_uploader(page):
+    """Choose to upload; a preset draws the choice of data anew, and a click into the old drawing is lost."""
+    uploader = page.get_by_test_id("stFileUploader").filter(has_text="PARQUET")
+    for _ in range(5):
+        page.locator(AT_REST).wait_for()
+        page.get_by_test_id("stMain").get_by_text("Upload a file", exact=True).first.click()
+        with suppress(playwright.TimeoutError):
+            uploader.wait_for(timeout=20_000)
+            break
+    return uploader
+
+
 def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upload):
     page = open_page("/")
     choose(page, "Preset", "^quick_cpu")
     page.get_by_text("Chosen: starter").wait_for()
-    page.get_by_test_id("stMain").get_by_text("Upload a file", exact=True).first.click()
-    uploader = page.get_by_test_id("stFileUploader").filter(has_text="PARQUET")
-    uploader.locator("input[type=file]").set_input_files(upload)
+    open_uploader(page).locator("input[type=file]").set_input_files(upload)
     page.get_by_text(re.compile(r"Chosen: .*my reviews\.csv")).wait_for()
     page.get_by_role("button", name="Look at the data").click()
     page.get_by_text("Validation: ").wait_for()  # the HTML was found
