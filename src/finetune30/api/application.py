@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 import finetune30
 from finetune30.api.answers import add_error_handlers
-from finetune30.api.context import Services
+from finetune30.api.context import Services, limit_threads
 from finetune30.api.event_stream import EventStream
 from finetune30.api.gate import Gate
 from finetune30.api.keys import KeyRing
@@ -99,6 +99,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
 
 @asynccontextmanager
 async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAPI) -> AsyncIterator[None]:
+    app.state.slow_threads = limit_threads()
     async with AsyncExitStack() as stack:
         store = await run_in_threadpool(open_store, settings.resolved_database_url)
         stack.callback(store.close)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
+from starlette.responses import Response
 
 from finetune30.errors import AccessError
 from finetune30.service.records import Records
@@ -15,6 +18,11 @@ from finetune30.store.access import Role
 
 if TYPE_CHECKING:
     from finetune30.service.submission import Publisher
+
+#: Threads that answer. Python runs one of them at a time: with more, each waits longer for its turn after every query.
+THREADS = 16
+#: Further ones for questions that take seconds, so that these never keep quick ones waiting.
+SLOW_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,17 @@ class Caller:
                 f"run {run.id} was submitted by {run.submitted_by or 'local'!r}, not by {self.label!r}",
                 "ask its submitter, or use a key with the role admin",
             )
+
+
+def limit_threads() -> CapacityLimiter:
+    """Set the number of threads of this event loop; return the limiter of the slow ones."""
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    return CapacityLimiter(SLOW_THREADS)
+
+
+async def answer_slowly(request: Request, work: Callable[[], Response]) -> Response:
+    """Run what may take seconds in a thread that quick answers do not need."""
+    return await to_thread.run_sync(work, limiter=request.app.state.slow_threads)
 
 
 def _services(request: Request) -> Services:

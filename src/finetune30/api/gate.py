@@ -50,8 +50,8 @@ UPLOAD_PATHS = frozenset({"/datasets/files"})
 UPLOAD_TYPE = "application/octet-stream"
 #: Changes nothing although it is a POST, so it leaves no trail.
 _UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview"})
-#: Changes that are carried out at the same time; further ones wait without a thread.
-CHANGES_AT_A_TIME = 8
+#: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.
+CHANGES_AT_A_TIME = 12
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _SECURITY_HEADERS = [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from finetune30.api.context import THREADS
 from finetune30.config.presets import load_preset
 from finetune30.data.prepare import prepare_data, record_version
 from finetune30.service.datasets import open_versions
@@ -90,3 +93,17 @@ def test_a_run_without_a_model_cannot_be_asked(api, submit):
 def test_texts_and_second_texts_must_be_as_many(api, submit):
     answer = api.post(f"/experiments/{submit()}/predict", json={"texts": ["a", "b"], "text_pairs": ["c"]})
     assert answer.status_code == 400
+
+
+def test_slow_questions_to_models_keep_nobody_else_waiting(api, submit, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(api.app.state.models, "ask", lambda *_: [] if go_on.wait(60) else None)
+    path = f"/experiments/{submit()}/predict"
+    with ThreadPoolExecutor(THREADS * 2 + 1) as clients:
+        waiting = [clients.submit(api.post, path, json={"texts": ["a"]}) for _ in range(THREADS * 2)]
+        try:
+            assert clients.submit(api.get, "/experiments/stats").result(30).status_code == 200
+            assert not any(asked.done() for asked in waiting)
+        finally:
+            go_on.set()
+        assert {asked.result(60).status_code for asked in waiting} == {200}

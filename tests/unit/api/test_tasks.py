@@ -109,7 +109,7 @@ def test_train_is_durable_while_the_queue_is_down(api, monkeypatch):
 def test_readers_are_answered_while_more_changes_than_threads_wait(api, monkeypatch):
     go_on = threading.Event()
     monkeypatch.setattr(api.app.state.services.publisher, "publish", lambda _run_id: go_on.wait(60))
-    with ThreadPoolExecutor(61) as clients:  # the API has 40 threads
+    with ThreadPoolExecutor(61) as clients:
         waiting = [clients.submit(api.post, "/train", json={"experiment_name": f"n{n}"}) for n in range(60)]
         try:
             assert clients.submit(api.get, "/experiments/stats").result(30).status_code == 200

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here
+from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import TrainRequest, Tree, errors
 from finetune30.service import datasets
@@ -98,10 +98,14 @@ class RelabelledVersion(BaseModel):
     response_model=DataPreview,
     responses=errors(404, 413, 415, 422, 502),
 )
-def preview(here: Here, body: TrainRequest) -> Response:
+async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     """First rows, columns, label counts, findings and ledger of what a request would train on."""
-    loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
-    return Json(preview_data(loaded.config, here.settings))
+
+    def look() -> Response:
+        loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
+        return Json(preview_data(loaded.config, here.settings))
+
+    return await answer_slowly(request, look)
 
 
 @router.post(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here
+from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.experiments import ExperimentId
 from finetune30.api.shapes import Tree, errors
 from finetune30.errors import UsageError
@@ -44,11 +44,15 @@ class Answers(BaseModel):
     response_model=Answers,
     responses=errors(404, 409, 413, 415, 422, 503),
 )
-def predict(here: Here, experiment_id: ExperimentId, body: Questions, request: Request) -> Response:
+async def predict(here: Here, experiment_id: ExperimentId, body: Questions, request: Request) -> Response:
     """The first question loads the model into a process of its own, which goes away when nobody asks any more."""
     if any(len(text) > LONGEST_TEXT for text in (*body.texts, *(body.text_pairs or ()))):
         raise UsageError(f"a text is longer than {LONGEST_TEXT} characters", "shorten it, or cut it into pieces")
     if body.text_pairs is not None and len(body.text_pairs) != len(body.texts):
         raise UsageError(f"{len(body.texts)} texts but {len(body.text_pairs)} second texts", "give as many, or none")
     models: ModelProcesses = request.app.state.models
-    return Json({"answers": models.ask(here.store.get(experiment_id), body.texts, body.text_pairs)})
+
+    def ask() -> Response:
+        return Json({"answers": models.ask(here.store.get(experiment_id), body.texts, body.text_pairs)})
+
+    return await answer_slowly(request, ask)
