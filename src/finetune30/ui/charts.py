@@ -97,8 +97,10 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
         .mark_bar()
         .encode(
             y=alt.Y("label:N", title=None, sort="-x"),
-            x=alt.X("rows:Q", title=t("chart.rows")),
-            color=alt.Color("split:N", title=None, legend=alt.Legend(orient="bottom")),
+            x=alt.X("rows:Q", title=t("chart.rows"), axis=alt.Axis(tickMinStep=1, tickCount=6, format=",d")),
+            color=alt.Color(
+                "split:N", title=None, scale=alt.Scale(range=[ACCENT, SECOND]), legend=alt.Legend(orient="bottom")
+            ),
             yOffset="split:N",
             tooltip=["label:N", "split:N", "rows:Q"],
         )

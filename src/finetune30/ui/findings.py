@@ -9,7 +9,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
-from finetune30.ui.session import t, t_or
+from finetune30.ui.session import in_own_words, t, t_or
 
 Json = dict[str, Any]
 
@@ -88,7 +88,7 @@ def show_quarantine_rows(rows: Sequence[Json], total: int, file_name: str) -> No
         t("compare.text"): [display.raw(row.get("text") or "", 400) for row in rows],
         t("data.label"): [display.raw(row.get("label") or "") for row in rows],
         t("quarantine.place"): [display.raw(row.get("place") or row.get("row_id") or "") for row in rows],
-        t("quarantine.fix"): [display.raw(row.get("fix") or "", 400) for row in rows],
+        t("quarantine.fix"): [display.raw(in_own_words(row.get("fix") or ""), 400) for row in rows],
     }
     show_table(columns, alt=t("data.part_quarantine"))
     content = display.save_csv(QUARANTINE_COLUMNS, ([row.get(column) for column in QUARANTINE_COLUMNS] for row in rows))
@@ -127,7 +127,7 @@ def _show_places(findings: Sequence[Json]) -> None:
         t("findings.rule"): [_rule(str(finding.get("rule", ""))) for finding in shown],
         t("quarantine.place"): [display.raw(finding.get("place") or finding.get("row_id") or "") for finding in shown],
         t("run.value"): [display.raw(finding.get("value") or "") for finding in shown],
-        t("quarantine.fix"): [display.raw(finding.get("fix") or "", 400) for finding in shown],
+        t("quarantine.fix"): [display.raw(in_own_words(finding.get("fix") or ""), 400) for finding in shown],
     }
     with st.expander(t("findings.places"), icon=":material/location_searching:"):
         show_table(columns, alt=t("findings.places"))

@@ -10,7 +10,7 @@ import streamlit as st
 
 from finetune30.ui.display import NOTHING
 
-ROW_PIXELS = 35
+ROW_PIXELS = 33
 #: Narrower figures wrap into the next line, so that a telephone shows two beside each other.
 FIGURE_PIXELS = 128
 

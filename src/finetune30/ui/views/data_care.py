@@ -20,10 +20,7 @@ def show_report(digest: str) -> None:
         return
     analysis = report.get("analysis") or {}
     show_analysis(analysis)
-    counts = {
-        "train": analysis.get("label_counts") or {},
-        "evaluation": (analysis.get("evaluation") or {}).get("label_counts") or {},
-    }
+    counts = {split: part.get("label_counts") or {} for split, part in (analysis.get("splits") or {}).items()}
     charts.bars(counts, title=t("data_choice.labels"), key="data-labels")
     show_summary(report.get("summary") or [], report.get("findings") or [])
     with st.expander(t("run.report_whole"), icon=":material/data_object:"):
