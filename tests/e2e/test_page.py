@@ -118,6 +118,7 @@ def test_cancel_asks_first_and_retry_is_offered(open_page, stack):
     page.locator(BADGE, has_text="running").wait_for(timeout=200_000)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="No, leave it").click()
+    page.get_by_role("button", name="Yes, do it").wait_for(state="detached")
     assert not stack.services.store.get(task_id).cancel_requested
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Yes, do it").click()

@@ -105,11 +105,16 @@ def ask(question: Callable[[], T]) -> T | None:
     try:
         return question()
     except ApiError as error:
-        if error.status == 401 and not st.session_state.get("key_wanted"):
-            st.session_state.key_wanted = True
-            st.rerun()  # the side bar, drawn before this, opens where the key is entered
-        show_error(error)
+        refuse(error)
         return None
+
+
+def refuse(error: ApiError) -> None:
+    """Show a refusal of the API; the first for want of a key opens the place where it is entered."""
+    if error.status == 401 and not st.session_state.get("key_wanted"):
+        st.session_state.key_wanted = True
+        st.rerun()  # the side bar was drawn before this
+    show_error(error)
 
 
 def lost(error: ApiUnreachableError) -> None:

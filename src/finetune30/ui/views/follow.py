@@ -186,7 +186,7 @@ def _show_actions(task: Json) -> None:
                 lambda: client().retry(task_id),
                 key=f"retry-{task_id}",
                 icon=":material/replay:",
-                after=lambda: st.session_state.pop("followed", None),
+                after=_follow_anew,
             )
         st.page_link(
             st.session_state.pages["run"],
@@ -194,6 +194,12 @@ def _show_actions(task: Json) -> None:
             icon=":material/lab_profile:",
             query_params={"run": task_id},
         )
+
+
+def _follow_anew() -> None:
+    """Forget the ended attempt, so that the page looks every two seconds again."""
+    st.session_state.pop("followed", None)
+    st.rerun()
 
 
 def _show_numbers(task: Json, history: list[Json]) -> None:
