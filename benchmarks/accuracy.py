@@ -19,7 +19,7 @@ CONTENDERS = (("general", "fp32"), ("packed", "fp32"), ("packed", "bf16"))
 class Silent:
     """Training hooks that report nothing and never stop."""
 
-    def on_step(self, progress: Any) -> None:
+    def on_progress(self, progress: Any) -> None:
         pass
 
     def on_record(self, record: dict[str, Any]) -> None:

@@ -2,13 +2,14 @@
 
 In this order: the host name that was called (a web page elsewhere may point a name of its own at this machine), the web
 page that calls (browsers say so), the key, the role that the method needs, and kind and length of the body. What no
-rule allows is refused. Every change that succeeds goes into the audit trail before its answer leaves.
+rule allows is refused. A change goes into the audit trail before it is made, with its outcome before its answer leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -28,11 +29,12 @@ from finetune30.errors import (
     Finetune30Error,
     HostError,
     MediaTypeError,
+    StorageError,
     TooLargeError,
     UsageError,
 )
 from finetune30.settings import Settings
-from finetune30.store.access import Role, record_audit
+from finetune30.store.access import Role, complete_audit, record_audit
 
 #: What anybody may ask who reaches the port: whether the API is there. It tells nothing else.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
@@ -52,6 +54,8 @@ UPLOAD_TYPE = "application/octet-stream"
 _UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview"})
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.
 CHANGES_AT_A_TIME = 12
+#: Outcome of a change that is being made, as HTTP names it; it stays when the API dies before it answers.
+PROCESSING = 102
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _SECURITY_HEADERS = [
@@ -61,6 +65,8 @@ _SECURITY_HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
+
+_log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -79,15 +85,22 @@ class Gate:
         if scope["type"] != "http":  # there are no web sockets
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
             return
+        send = _with_security_headers(send)
         try:
             caller = await self._admit(scope)
             receive = await self._limit_body(scope, receive)
         except Finetune30Error as error:
-            await answer_error(error)(scope, receive, _with_security_headers(send))
+            await answer_error(error)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         async with self._turn(scope):
-            await self._app(scope, receive, self._with_trail(scope, caller, _with_security_headers(send)))
+            if not _only_asks(scope):
+                try:
+                    send = await self._begin_trail(scope, caller, send)
+                except StorageError as error:  # no change without its entry
+                    await answer_error(error)(scope, receive, send)
+                    return
+            await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> Caller:
         headers = Headers(scope=scope)
@@ -157,26 +170,30 @@ class Gate:
         short_change = not _only_asks(scope) and scope["path"] not in UPLOAD_PATHS
         return self._changes if short_change else nullcontext()
 
-    def _with_trail(self, scope: Scope, caller: Caller, send: Send) -> Send:
-        if _only_asks(scope):
-            return send
+    async def _begin_trail(self, scope: Scope, caller: Caller, send: Send) -> Send:
+        """Enter the change that is about to be made; return a `send` that enters its outcome before the answer."""
+        client = scope.get("client")
+        number = await run_in_threadpool(
+            record_audit,
+            self._store(),
+            actor=caller.label,
+            role=str(caller.role),
+            action=_action(scope),
+            target=_target(scope),
+            outcome=PROCESSING,
+            client=client[0] if client else "",
+        )
 
-        async def send_after_trail(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] < 400:
-                client = scope.get("client")
-                await run_in_threadpool(
-                    record_audit,
-                    self._store(),
-                    actor=caller.label,
-                    role=str(caller.role),
-                    action=_action(scope),
-                    target=scope["state"].get("target", scope["path"])[:400],
-                    outcome=message["status"],
-                    client=client[0] if client else "",
-                )
+        async def send_after_outcome(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                outcome = {"action": _action(scope), "target": _target(scope), "outcome": message["status"]}
+                try:
+                    await run_in_threadpool(complete_audit, self._store(), number, **outcome)
+                except StorageError as error:  # the change is made and entered; only its outcome is not
+                    _log.warning("audit entry %d keeps the outcome %d: %s", number, PROCESSING, error.message)
             await send(message)
 
-        return send_after_trail
+        return send_after_outcome
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
@@ -295,6 +312,10 @@ def _with_security_headers(send: Send) -> Send:
         await send(message)
 
     return send_secured
+
+
+def _target(scope: Scope) -> str:
+    return str(scope["state"].get("target", scope["path"]))[:400]
 
 
 def _action(scope: Scope) -> str:

@@ -284,7 +284,7 @@ class Version(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """Changes that were made, the newest first."""
+    """Changes that were asked for, the newest first; `outcome` is the HTTP status, 102 until it is known."""
 
     entries: list[Tree] = Field(
         examples=[

@@ -21,7 +21,7 @@ def command(run: str) -> None:
         asked = json.loads(line)
         try:
             if "suspects" in asked:
-                print(json.dumps(_search_suspects(run)), flush=True)  # noqa: T201
+                print(json.dumps(_search_suspects(run, asked["suspects"]["folds"])), flush=True)  # noqa: T201
                 continue
             pairs = asked["text_pairs"] or [None] * len(asked["texts"])
             predictor = predictor or load_predictor(load_settings(), None, run)
@@ -33,7 +33,7 @@ def command(run: str) -> None:
         print(json.dumps(shape), flush=True)  # noqa: T201
 
 
-def _search_suspects(run_name: str) -> dict[str, int]:
+def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:
     """Rank the training rows of a run and keep the ranking in its folder."""
     from finetune30.service.records import open_records
     from finetune30.service.suspect_searches import save_suspects
@@ -41,8 +41,8 @@ def _search_suspects(run_name: str) -> dict[str, int]:
     from finetune30.settings import load_settings
 
     settings = load_settings()
-    found = find_suspects(settings, run_name, lambda _: None)
+    found = find_suspects(settings, run_name, lambda _: None, folds=folds)
     with open_records(settings) as records:
         folder = records.folder(records.store.get(found.run_id)).path
-    save_suspects(found.rows, found.version.digest, found.method, folder)
+    save_suspects(found.rows, found.facts, folder)
     return {"suspects": int(found.rows["is_suspect"].sum())}

@@ -108,10 +108,14 @@ class Reconciler:
         return changes
 
     def _run(self) -> None:
+        is_first = True
         while not self._stopping:
             self._wake.clear()
             try:
                 self.look()
+                if is_first:  # only a killed process leaves one: once in the life of each that looks is often enough
+                    self._store.remove_unused_folders(self._settings.results_folder)
+                    is_first = False
             except (Finetune30Error, OSError) as error:
                 self._tell(str(error))
             except Exception:  # noqa: BLE001 - the thread must outlive what nobody thought of

@@ -166,7 +166,7 @@ class _Hooks:
     def __init__(self, execution: Execution, keeper: LeaseKeeper, log: RunLog, meter: ProgressMeter) -> None:
         self._execution, self._keeper, self._log, self._meter = execution, keeper, log, meter
 
-    def on_step(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         self._keeper.report(self._meter.describe(progress))
         if self._execution.console:
             self._execution.console.step(progress)

@@ -34,7 +34,7 @@ def follow_training(loaded: LoadedConfig) -> None:
 
 
 class _SilentHooks:
-    def on_step(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         """Process 0 reports."""
 
     def on_record(self, record: dict[str, Any]) -> None:

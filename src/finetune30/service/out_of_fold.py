@@ -87,7 +87,7 @@ class _FoldHooks:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def on_step(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         """Nothing is kept."""
 
     def on_record(self, record: dict[str, Any]) -> None:

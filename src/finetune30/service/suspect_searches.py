@@ -1,7 +1,8 @@
 """Searches for suspect labels on behalf of the API: one process a search, its finding kept in the run's folder.
 
 A search asks the model about every training row, which takes seconds to many minutes, so it is begun by one question
-and looked at by others. What it found depends on the run and its data version only; it is kept for good.
+and looked at by others. What it found depends on the run, its data version and who judges (`folds`); the newest
+finding is kept for good.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,24 +39,28 @@ class SuspectSearches:
         self._running: ModelProcess | None = None
         self._closed = False
 
-    def start(self, records: Records, run: Run) -> None:
-        """Begin a search unless one runs or its finding is there. Raises ConflictError where the run has no model."""
+    def start(self, records: Records, run: Run, folds: int | None = None) -> None:
+        """Begin a search unless one runs or its finding is there. Raises ConflictError where the run has no model.
+
+        A finding of other judges (see `find_suspects`) is replaced once the new one is there.
+        """
         require_model(run)
+        path = _path(records, run)
         with self._lock:
-            searching = run.id in self._states and self._states[run.id] is None
-            if searching or self._closed or _path(records, run).is_file():
+            if self._is_searching(run.id) or self._closed or (path.is_file() and _load_facts(path)["folds"] == folds):
                 return
             self._states[run.id] = None
-        threading.Thread(target=self._search, args=(run.id,), name=f"suspects {run.id[:8]}", daemon=True).start()
+        name = f"suspects {run.id[:8]}"
+        threading.Thread(target=self._search, args=(run.id, folds), name=name, daemon=True).start()
 
     def load(self, records: Records, run: Run, offset: int, limit: int, *, everything: bool) -> dict[str, Any]:
         """Return the state (none, searching, failed, ready) and, once ready, a page of the rows in order of doubt."""
         with self._lock:
-            known, error = run.id in self._states, self._states.get(run.id)
+            searching, error = self._is_searching(run.id), self._states.get(run.id)
         path = _path(records, run)
-        if path.is_file():
+        if path.is_file() and not searching and error is None:
             return {"state": "ready", "run_id": run.id, **_load_page(path, offset, limit, everything)}
-        state = "none" if not known else "searching" if error is None else "failed"
+        state = "searching" if searching else "failed" if error else "none"
         return {"state": state, "run_id": run.id, "error": None if error is None else error.as_dict()}
 
     def close(self) -> None:
@@ -65,7 +71,10 @@ class SuspectSearches:
         if running is not None:
             running.stop()
 
-    def _search(self, run_id: str) -> None:
+    def _is_searching(self, run_id: str) -> bool:
+        return run_id in self._states and self._states[run_id] is None
+
+    def _search(self, run_id: str, folds: int | None) -> None:
         with self._turn:
             with self._lock:
                 if self._closed:
@@ -73,7 +82,7 @@ class SuspectSearches:
                 self._running = process = self._process(run_id)
             error: Finetune30Error | None = None
             try:
-                read_answer(process.ask({"suspects": True}, SEARCH_SECONDS))
+                read_answer(process.ask({"suspects": {"folds": folds}}, SEARCH_SECONDS))
             except Finetune30Error as found:
                 error = found
             except ValueError:  # its pipes were closed under it
@@ -87,22 +96,27 @@ class SuspectSearches:
             process.stop()
 
 
-def save_suspects(rows: pl.DataFrame, version: str, method: str, folder: Path) -> None:
-    """Keep a finding in the run's folder: the rows in order of doubt, the digest of their version, and the method."""
-    facts = {"version": version, "method": method}
+def save_suspects(rows: pl.DataFrame, facts: dict[str, Any], folder: Path) -> None:
+    """Keep a finding in the run's folder: the rows in order of doubt, and version, method and folds of it."""
     content = io.BytesIO()
     rows.write_parquet(content, metadata={_FACTS: json.dumps(facts)})
     save_bytes_atomic(folder / FILE, content.getvalue())
 
 
+def _load_facts(path: Path) -> dict[str, Any]:
+    import polars as pl
+
+    with _reading(path):
+        facts: dict[str, Any] = json.loads(pl.read_parquet_metadata(path)[_FACTS])
+    return {"folds": None, **facts}
+
+
 def _load_page(path: Path, offset: int, limit: int, everything: bool) -> dict[str, Any]:
     import polars as pl
 
-    try:
-        facts = json.loads(pl.read_parquet_metadata(path)[_FACTS])
+    facts = _load_facts(path)
+    with _reading(path):
         rows = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError, KeyError, ValueError) as error:
-        raise StorageError(f"{path.parent.name}/{path.name} cannot be read", "remove it and search again") from error
     suspects = rows.filter(pl.col("is_suspect"))
     chosen = rows if everything else suspects
     return {
@@ -111,6 +125,16 @@ def _load_page(path: Path, offset: int, limit: int, everything: bool) -> dict[st
         "suspects": suspects.height,
         "ranking": chosen.slice(offset, limit).to_dicts(),
     }
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import polars as pl
+
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError, KeyError, ValueError) as error:
+        raise StorageError(f"{path.parent.name}/{path.name} cannot be read", "remove it and search again") from error
 
 
 def _path(records: Records, run: Run) -> Path:

@@ -48,21 +48,26 @@ class Suspects:
     """Training rows of a run in order of doubt.
 
     `rows`: row (position in the version, from 0), text, text_pair, label, origin, suggested_label, score (0: surely
-    wrong, 1: surely right) and is_suspect.
+    wrong, 1: surely right) and is_suspect. `folds` models judged, each without its rows; None: the run's own.
     """
 
     run_id: str
     version: Manifest
     rows: pl.DataFrame
     method: str
+    folds: int | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Whose rows these are, and who judged them how."""
+        return {"version": self.version.digest, "method": self.method, "folds": self.folds}
 
     def as_dict(self, limit: int | None = None) -> dict[str, Any]:
         """Return a JSON tree with the first `limit` rows."""
         shown = self.rows if limit is None else self.rows.head(limit)
         return {
             "run_id": self.run_id,
-            "version": self.version.digest,
-            "method": self.method,
+            **self.facts,
             "rows": self.rows.height,
             "suspects": int(self.rows["is_suspect"].sum()),
             "ranking": shown.to_dicts(),
@@ -103,7 +108,7 @@ def find_suspects(
         logits = train_out_of_fold(ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device)
         judge = f"{folds} models, each trained without the rows it judges"
     ranked, method = rank_rows(rows, logits, manifest.label_names, manifest.problem_type)
-    return Suspects(run.id, manifest, ranked, f"{method}; {judge}")
+    return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)
 
 
 def _ask_own_model(

@@ -111,13 +111,19 @@ def load_keys(store: RunStore) -> list[ApiKey]:
 
 def record_audit(
     store: RunStore, *, actor: str, role: str, action: str, target: str, outcome: int = 0, client: str = ""
-) -> None:
-    """Append one entry to the trail; returning means that it is durable."""
+) -> int:
+    """Append one entry to the trail and return its number; returning means that it is durable."""
     with writing(store.engine) as connection:
         values = {"actor": actor, "role": role, "action": action, "target": target}
-        connection.execute(
-            insert(audit).values(at=store.now(connection), outcome=outcome, client=client[:200], **values)
-        )
+        entry = insert(audit).values(at=store.now(connection), outcome=outcome, client=client[:200], **values)
+        return int(connection.execute(entry.returning(audit.c.number)).scalar_one())
+
+
+def complete_audit(store: RunStore, number: int, *, action: str, target: str, outcome: int) -> None:
+    """Say in an entry what came of the change; does not wait for the disk."""
+    with writing(store.engine, durable=False) as connection:
+        values = {"action": action, "target": target, "outcome": outcome}
+        connection.execute(update(audit).where(audit.c.number == number).values(**values))
 
 
 def load_audit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -78,6 +79,9 @@ class LeaseKeeper:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        if self._progress is not None and not self.lost:
+            with suppress(StorageError):  # recording the end, which follows, says when the database is out of reach
+                self._store.renew(self._claim, self._lease_seconds, self._progress)
 
     def _run(self) -> None:
         try:

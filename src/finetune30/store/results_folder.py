@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from finetune30.errors import StorageError
 from finetune30.files import disk_errors, sync_folder
+
+#: `{name}_{YYYYmmdd_HHMMSS}`, with -2, -3 … where several runs of a name began in one second.
+RUN_FOLDER = re.compile(r".+_\d{8}_\d{6}(-\d+)?")
 
 
 def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Callable[[str], bool]) -> Path:
@@ -27,6 +32,22 @@ def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Ca
             sync_folder(results_root)
             return folder
     raise StorageError(f"every folder name like {base} is taken in {results_root}", "use another experiment name")
+
+
+def remove_unused_folders(results_root: Path, is_taken: Callable[[str], bool], older_than_seconds: float) -> list[str]:
+    """Remove empty folders that no run has: those of processes killed before they recorded the run. Return the names.
+
+    Younger ones stay, their run may be about to be recorded. Raises StorageError.
+    """
+    removed = []
+    with disk_errors(f"cannot look through {results_root}"):
+        for folder in list(results_root.iterdir()) if results_root.is_dir() else ():
+            if not RUN_FOLDER.fullmatch(folder.name) or not folder.is_dir() or any(folder.iterdir()):
+                continue
+            if time.time() - folder.stat().st_mtime > older_than_seconds and not is_taken(folder.name):
+                folder.rmdir()
+                removed.append(folder.name)
+    return removed
 
 
 def remove_run_folder(results_root: Path, folder: str) -> None:

@@ -35,11 +35,13 @@ from finetune30.store.records import (
     RunStatus,
     utc_now,
 )
-from finetune30.store.results_folder import remove_run_folder, reserve_run_folder
+from finetune30.store.results_folder import remove_run_folder, remove_unused_folders, reserve_run_folder
 from finetune30.store.tables import runs, tombstones
 
 #: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
 STATS_SECONDS = 10.0
+#: Age from which an empty folder without a run is one that nobody will record any more.
+UNUSED_FOLDER_SECONDS = 600.0
 
 
 def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> RunStore:
@@ -216,6 +218,13 @@ class RunStore(AttemptStates):
         return [tomb.run_id for tomb in buried]
 
     # --- looking after runs
+
+    def remove_unused_folders(self, results_root: Path, older_than_seconds: float = UNUSED_FOLDER_SECONDS) -> list[str]:
+        """Remove the empty folders under `results_root` that no run has; return their names."""
+        with reading(self.engine) as connection:
+            return remove_unused_folders(
+                results_root, lambda name: queries.is_folder_taken(connection, name), older_than_seconds
+            )
 
     def reconcile(self) -> list[Change]:
         """Find runs whose attempt is gone and move them on; safe to call at any time from any number of processes.

@@ -209,7 +209,7 @@ audit = Table(
     Column("role", String(16), nullable=False),
     Column("action", String(100), nullable=False),
     Column("target", Text, nullable=False),
-    Column("outcome", Integer, nullable=False),  # HTTP status; 0: from the command line
+    Column("outcome", Integer, nullable=False),  # HTTP status, 102 until it is known; 0: from the command line
     Column("client", String(200), nullable=False),
     sqlite_autoincrement=True,
 )

@@ -146,7 +146,7 @@ class _Loop:
         progress.last_loss, progress.last_learning_rate = loss, rate
         self._last_norm = norm
         if self.rank == 0:
-            self.hooks.on_step(progress)
+            self.hooks.on_progress(progress)
         failpoints.reach("training.after_step")
 
     def _accumulate_within_memory(self, mine: NDArray[np.int64], rows_in_step: int) -> float:
@@ -248,6 +248,8 @@ class _Loop:
         }
         self._compare_with_best(metrics)
         self._record("eval", **metrics, **speed)
+        if self.rank == 0:
+            self.hooks.on_progress(self.progress)
         self._window_started += time.perf_counter() - started  # evaluation is no training time
 
     def _compare_with_best(self, metrics: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class TrainingHooks(Protocol):
     """How the loop reports; called in process 0 only, except `stop_reason`."""
 
-    def on_step(self, progress: Progress) -> None:
-        """Follow every optimizer step; must be cheap."""
+    def on_progress(self, progress: Progress) -> None:
+        """Follow every optimizer step and every evaluation; must be cheap."""
         ...
 
     def on_record(self, record: dict[str, Any]) -> None:

@@ -236,9 +236,9 @@ class ApiClient:
         """Return the `total` and the first `rows` that a run was not trained on."""
         return self._json("GET", f"/experiments/{_part(run_id)}/quarantine", params={"limit": limit})
 
-    def search_suspects(self, run_id: str) -> Json:
-        """Begin to search the training rows of a run for suspect labels."""
-        return self._json("POST", f"/experiments/{_part(run_id)}/suspects")
+    def search_suspects(self, run_id: str, folds: int | None = None) -> Json:
+        """Begin to search the training rows of a run for suspect labels; `folds` models judge, else the run's own."""
+        return self._json("POST", f"/experiments/{_part(run_id)}/suspects", json={"folds": folds})
 
     def load_suspects(self, run_id: str, offset: int = 0, limit: int = 100, *, everything: bool = False) -> Json:
         """Return the `state` of the search, and the suspect (or all) rows, `ranking`, once it is ready."""

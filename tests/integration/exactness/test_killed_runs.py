@@ -47,9 +47,12 @@ IN_SHORT = [
 ]
 
 
-def kill_and_resume(lab, expected, *points):
-    """Kill a run at each point in turn (one an attempt), resume it, compare it."""
-    results = "-".join(points).replace(":", ".")
+def kill_and_resume(lab, expected, *points, form="short"):
+    """Kill a run at each point in turn (one an attempt), resume it, compare it.
+
+    Tests share a lab; the form of the test keeps the results of two that kill at the same point apart.
+    """
+    results = "-".join([form, *points]).replace(":", ".")
     ended = lab.train(results, FT30_FAILPOINT=points[0])
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     for point in points[1:]:
@@ -95,7 +98,8 @@ def test_evaluating_logging_and_saving_more_often_change_no_weight(make_lab):
 @pytest.mark.parametrize("engine", ["general", "packed"])
 @pytest.mark.parametrize("point", EVERY_POINT)
 def test_every_point_of_both_engines_resumes_to_the_same_bytes(demanding, engine, point):
-    kill_and_resume(*demanding(engine, seed=1), point)
+    # The seed of the list of points: under another one a run may evaluate once less and never reach the last of them.
+    kill_and_resume(*demanding(engine), point, form="every")
 
 
 @pytest.mark.chaos
@@ -109,16 +113,17 @@ def test_every_kind_of_point_under_more_seeds_resumes_to_the_same_bytes(demandin
 @pytest.mark.chaos
 @pytest.mark.parametrize("pair", list(itertools.product((1, 5, 8), (1, 2, 4))))
 def test_every_pair_of_kills_resumes_to_the_same_bytes(demanding, pair):
-    kill_and_resume(*demanding(), *(f"training.after_step:{n}" for n in pair))
+    kill_and_resume(*demanding(), *(f"training.after_step:{n}" for n in pair), form="pair")
 
 
-@pytest.mark.chaos
-def test_the_list_of_points_is_what_a_run_passes(demanding):
-    lab, _ = demanding()
+@pytest.mark.parametrize("engine", ["general", "packed"])
+def test_the_list_of_points_is_what_a_run_passes(demanding, engine):
+    lab, _ = demanding(engine)
     ended = lab.train("traced", FT30_FAILPOINT_TRACE=str(lab.folder / "trace"))
     assert ended.returncode == 0, ended.stderr
     passed = (lab.folder / "trace").read_text().split()
-    elsewhere = {"disk.write", "training.memory"}
+    # Full disks and full memory have their own tests; after its last row a run has nothing left to resume.
+    elsewhere = {"disk.write", "training.memory", "finish.after_row"}
     assert {name: passed.count(name) for name in set(passed) - elsewhere} == POINTS
 
 

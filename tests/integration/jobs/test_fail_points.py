@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from finetune30.api.gate import PROCESSING
 from finetune30.store import RunFilter, RunStatus
+from finetune30.store.access import load_audit
 from support.event_checker import check
 from support.patient_client import PatientClient
 from support.services import Services, running_services, wait_until
@@ -53,6 +56,8 @@ def test_api_killed_at_any_point_of_a_submission_neither_loses_nor_doubles_it(se
             assert client.submit(f"key-{point}", name=f"killed-{point}", steps=1) == accepted[-1]
             services.kill_api()
         assert client.tries.total() > client.tries["202"] == 2 * len(OF_SUBMIT)
+    trail = Counter(entry.outcome for entry in load_audit(services.store))
+    assert trail == {PROCESSING: len(OF_SUBMIT), 202: 2 * len(OF_SUBMIT)}  # each kill left its entry
     assert len({*accepted}) == len(OF_SUBMIT)
     assert {run.id for run in services.store.find(RunFilter())} == {*accepted}
     services.start_worker(drill=0, concurrency=2)

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from finetune30.service.datasets import open_versions
-from finetune30.service.suspect_searches import save_suspects
-from finetune30.service.suspects import rank_rows
+from finetune30.service.suspect_searches import FILE, save_suspects
+from finetune30.service.suspects import Suspects, rank_rows
 
 NAMES = ("bad", "good")
 
@@ -52,11 +52,12 @@ def test_suspects_are_none_before_a_search_and_paged_after_it(api, submit, finis
     logits = [[2.0, -2.0], [-2.0, 2.0]] * 20
     ranked, method = rank_rows(build_rows(wrong=(3, 8)), logits, NAMES, version.problem_type)
     store = api.app.state.services.store
-    save_suspects(ranked, version.digest, method, Path("results") / store.get(run_id).folder)
+    found = Suspects(run_id, version, ranked, method)
+    save_suspects(found.rows, found.facts, Path("results") / store.get(run_id).folder)
 
     assert api.post(f"/experiments/{run_id}/suspects").json()["state"] == "ready"
     found = api.get(f"/experiments/{run_id}/suspects", params={"limit": 1}).json()
-    assert (found["rows"], found["suspects"], found["version"]) == (40, 2, version.digest)
+    assert (found["rows"], found["suspects"], found["version"], found["folds"]) == (40, 2, version.digest, None)
     second = api.get(f"/experiments/{run_id}/suspects", params={"limit": 5, "offset": 1}).json()
     assert {found["ranking"][0]["row"], *(row["row"] for row in second["ranking"])} == {3, 8}
     everything = api.get(f"/experiments/{run_id}/suspects", params={"everything": True, "limit": 1000}).json()
@@ -66,6 +67,20 @@ def test_suspects_are_none_before_a_search_and_paged_after_it(api, submit, finis
 def test_search_without_a_finished_model_is_refused(api, submit):
     refused = api.post(f"/experiments/{submit()}/suspects")
     assert (refused.status_code, refused.json()["error"]) == (409, "conflict")
+
+
+def test_other_judges_are_asked_although_a_finding_is_there(api, submit, finish, version):
+    run_id = submit()
+    finish(run_id)
+    ranked, method = rank_rows(build_rows(), [[2.0, -2.0], [-2.0, 2.0]] * 20, NAMES, version.problem_type)
+    folder = Path("results") / api.app.state.services.store.get(run_id).folder
+    save_suspects(ranked, Suspects(run_id, version, ranked, method, 5).facts, folder)
+    address = f"/experiments/{run_id}/suspects"
+    assert api.post(address, json={"folds": 5}).json()["folds"] == 5
+    assert api.post(address).json()["state"] == "searching"
+    assert wait_until_settled(api, run_id)["state"] == "failed"  # the run has no model; the finding before is kept
+    assert (folder / FILE).is_file()
+    assert api.post(address, json={"folds": 1}).status_code == 422
 
 
 def test_search_that_fails_says_why_and_can_be_begun_again(api, submit, finish):

@@ -84,11 +84,15 @@ def test_submitters_change_their_own_runs_only(start):
     assert api.post(f"/task/{run_id}/cancel", headers=anna).status_code == 200
     assert api.delete(f"/experiments/{run_id}", headers={"X-API-Key": KEY}).status_code == 204
     trail = api.get("/audit", headers={"X-API-Key": KEY}).json()["entries"]
-    assert [(entry["actor"], entry["action"], entry["target"]) for entry in trail] == [
-        ("FT30_API_KEYS[0]", "DELETE /experiments/{experiment_id}", run_id),
-        ("anna", "POST /task/{task_id}/cancel", run_id),
-        ("anna", "POST /train", run_id),
+    assert [(entry["actor"], entry["action"], entry["outcome"]) for entry in trail] == [
+        ("FT30_API_KEYS[0]", "DELETE /experiments/{experiment_id}", 204),
+        ("anna", "POST /task/{task_id}/cancel", 200),
+        ("ben", "DELETE /experiments/{experiment_id}", 403),
+        ("ben", "POST /task/{task_id}/retry", 403),
+        ("ben", "POST /task/{task_id}/cancel", 403),
+        ("anna", "POST /train", 202),
     ]
+    assert {entry["target"] for entry in trail if entry["outcome"] < 400} == {run_id}
 
 
 def test_revoked_key_is_refused_and_the_api_stays_closed(start):

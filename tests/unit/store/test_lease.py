@@ -63,6 +63,13 @@ def test_keeper_outlives_a_short_outage_and_keeps_the_progress(lab):
     assert not keeper.lost
 
 
+def test_keeper_writes_the_newest_progress_when_it_ends(lab):
+    claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    with LeaseKeeper(lab.store, claim, lease_seconds=60, heartbeat_seconds=60, poll_seconds=60) as keeper:
+        keeper.report({"step": 9, "last_evaluation": {"eval_accuracy": 1.0}})
+    assert lab.store.get(claim.run_id).progress == {"step": 9, "last_evaluation": {"eval_accuracy": 1.0}}
+
+
 def test_keeper_gives_up_before_the_lease_of_an_unreachable_database_ends(lab):
     claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
     started, reasons = time.monotonic(), []

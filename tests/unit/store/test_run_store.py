@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -38,6 +39,19 @@ def test_create_never_gives_the_folder_of_a_run_to_another_when_it_was_removed(l
     first = lab.create("trial")
     (lab.results / first.folder).rmdir()
     assert lab.create("trial").folder == f"{first.folder}-2"
+
+
+def test_empty_folders_of_no_run_are_removed_once_they_are_old(lab):
+    waiting = lab.results / lab.create("waiting").folder
+    names = ("lost_20260102_030405", "lost_20260102_030405-2", "full_20260102_030405", "mine", "new_20260102_030405")
+    lost, again, full, mine, new = folders = [lab.results / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+    (full / "notes.txt").touch()
+    for folder in (waiting, lost, again, full, mine):
+        os.utime(folder, (1, 1))
+    assert sorted(lab.store.remove_unused_folders(lab.results)) == [lost.name, again.name]
+    assert all(folder.is_dir() for folder in (waiting, full, mine, new))
 
 
 def test_create_returns_the_first_run_for_the_same_idempotency_key(lab):

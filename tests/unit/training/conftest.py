@@ -44,9 +44,10 @@ class RecordingHooks:
         self.records, self.steps, self.losses = [], 0, []
         self._stop_at, self._reason = stop_at, reason
 
-    def on_step(self, progress):
+    def on_progress(self, progress):
+        if progress.global_step != self.steps:  # an evaluation takes no step
+            self.losses.append(progress.last_loss)
         self.steps = progress.global_step
-        self.losses.append(progress.last_loss)
 
     def on_record(self, record):
         self.records.append(record)

@@ -117,8 +117,8 @@ def test_infinite_weight_stops_the_run_and_names_step_and_rows(build_general, ho
     checkpoints = Checkpoints(tmp_path, IDENTITY, keep=2)
 
     class PoisonAfterStepFour(type(hooks)):
-        def on_step(self, progress):
-            super().on_step(progress)
+        def on_progress(self, progress):
+            super().on_progress(progress)
             if progress.global_step == 4:
                 state = engine.adapter_state()
                 state[next(name for name in state if "classifier" in name)].fill_(float("nan"))

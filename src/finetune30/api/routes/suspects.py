@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
@@ -17,6 +17,19 @@ from finetune30.service.suspect_searches import SuspectSearches
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 
+class SuspectSearch(BaseModel):
+    """Who judges."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description="Models that judge, each trained without the rows it judges; null: the run's own model.",
+    )
+
+
 class SuspectList(BaseModel):
     """State of the search, and once it is ready the rows in order of doubt."""
 
@@ -25,6 +38,9 @@ class SuspectList(BaseModel):
     error: Tree | None = Field(None, description="Why the search failed.")
     version: str | None = Field(None, description="Digest of the dataset version whose rows these are.")
     method: str | None = None
+    folds: int | None = Field(
+        None, description="Models that judged, each trained without its rows; null: the run's own."
+    )
     rows: int | None = Field(None, description="Training rows that were judged.")
     suspects: int | None = Field(None, description="Rows whose label is probably wrong.")
     ranking: list[Tree] = Field(
@@ -41,11 +57,13 @@ class SuspectList(BaseModel):
     response_model=SuspectList,
     responses=errors(404, 409, 422),
 )
-def search_suspects(here: Here, experiment_id: ExperimentId, request: Request) -> Response:
-    """A process of its own asks the model about every training row; what it found is kept with the run."""
+def search_suspects(
+    here: Here, experiment_id: ExperimentId, request: Request, asked: SuspectSearch | None = None
+) -> Response:
+    """A process of its own asks about every training row; the newest finding is kept with the run."""
     run = here.store.get(experiment_id)
     searches: SuspectSearches = request.app.state.suspects
-    searches.start(here.records, run)
+    searches.start(here.records, run, asked.folds if asked else None)
     request.state.target = run.id
     return Json(searches.load(here.records, run, 0, 0, everything=False), status_code=202)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune30.config import ExperimentConfig
-from finetune30.training.memory import return_freed_memory
+from finetune30.training.memory import keep_freed_memory, return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import PackedModel, build_packed_model
@@ -47,6 +47,7 @@ def build_packed_engine(
             family, plan, base, num_labels=num_labels, seed=training.seed, dtype=_DTYPES[precision]
         )
     return_freed_memory()
+    keep_freed_memory()
     settings = AdamWSettings(
         beta1=training.adam_beta1,
         beta2=training.adam_beta2,

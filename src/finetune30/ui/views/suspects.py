@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 PAGE_ROWS = 50
 REFRESH_SECONDS = 2
+#: Who judges: the run's own model, or as many models, each trained without the rows it judges.
+JUDGES = (None, 5, 10)
 
 
 def show(version: Json) -> None:
@@ -56,8 +58,20 @@ def _offer_search(run_id: str, found: Json) -> None:
     error = found.get("error")
     if error:
         st.error(explain(error), icon=":material/error:")
+    _search(run_id)
+
+
+def _search(run_id: str, *, without: int | str | None = "") -> None:
+    """Let the person choose who judges and begin; `without` leaves out the judges whose finding is there."""
+    folds: int | None = st.selectbox(
+        t("suspects.judge"),
+        [choice for choice in JUDGES if choice != without],
+        format_func=lambda count: t("suspects.judge_folds", count=count) if count else t("suspects.judge_own"),
+        help=t("suspects.judge_help"),
+        key=f"suspects-judge-{run_id}",
+    )
     pressed = st.button(t("suspects.search"), type="primary", icon=":material/search:")
-    if pressed and ask(lambda: client().search_suspects(run_id)) is not None:
+    if pressed and ask(lambda: client().search_suspects(run_id, folds)) is not None:
         st.rerun()
 
 
@@ -80,6 +94,8 @@ def _show_found(version: Json, run_id: str, found: Json) -> None:
         st.markdown(f"**{t('suspects.count', count=display.number(suspects))}**")
     else:
         st.success(t("suspects.none"), icon=":material/check_circle:")
+    with st.popover(t("suspects.again"), icon=":material/group:"):
+        _search(run_id, without=found.get("folds"))
     everything = st.toggle(t("suspects.everything"), key=f"suspects-all-{run_id}", help=t("suspects.everything_help"))
     count = int(found["rows"]) if everything else suspects
     if not count:
