@@ -258,6 +258,11 @@ class TrainingConfig(_Section):
     engine: Literal["auto", "general", "packed"] = Field(
         "auto", description="Training path; auto: the packed encoder where the model allows, else the general one."
     )
+    cache_frozen_layers: bool = Field(
+        True,
+        description="Packed path: run the layers below the lowest one with LoRA once a row, where nothing is "
+        "dropped out (model.dropout 0) and the result fits into 1 GiB.",
+    )
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )

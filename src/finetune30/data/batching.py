@@ -24,7 +24,7 @@ class Batch:
     """Rows padded to a common length.
 
     Shapes: rows int64 (B,) indices into the split; input_ids, attention_mask int64 (B, L); token_type_ids int64 (B, L)
-    or None; labels as in the split; lengths int64 (B,).
+    or None; labels as in the split; lengths int64 (B,). `split` is where they come from.
     """
 
     rows: NDArray[np.int64]
@@ -33,6 +33,7 @@ class Batch:
     token_type_ids: NDArray[np.int64] | None
     labels: NDArray[Any]
     lengths: NDArray[np.int64]
+    split: EncodedSplit | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,6 +50,7 @@ class Batch:
             types,
             self.labels[rows],
             lengths,
+            self.split,
         )
 
 
@@ -95,7 +97,7 @@ def collate(split: EncodedSplit, rows: NDArray[np.int64], pad_token_id: int, pad
     if split.type_ids is not None:
         type_ids = np.zeros(inside.shape, dtype=np.int64)
         type_ids[inside] = split.type_ids[source]
-    return Batch(rows, input_ids, inside.astype(np.int64), type_ids, split.labels[rows], lengths)
+    return Batch(rows, input_ids, inside.astype(np.int64), type_ids, split.labels[rows], lengths, split)
 
 
 def _longest_first(rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -110,6 +110,9 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"trainable ({share:.2f} %)"
     )
     log(f"training path: {engine.name} ({reason})")
+    if config.training.cache_frozen_layers and (kept := engine.remember(train_split)):
+        kept += engine.remember(evaluation_split)
+        log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log))
     return Experiment(inputs, task, engine, train_split, evaluation_split)
 

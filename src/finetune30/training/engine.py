@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune30.data.batching import Batch
+    from finetune30.data.encoding import EncodedSplit
 
 
 class Engine(Protocol):
@@ -27,6 +28,10 @@ class Engine(Protocol):
     problem_type: str
     trainable_parameters: int
     total_parameters: int
+
+    def remember(self, split: EncodedSplit) -> int:
+        """Keep what training never changes about a split's rows, where that saves work; return the bytes it takes."""
+        ...
 
     def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32, detached."""

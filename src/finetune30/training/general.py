@@ -24,6 +24,8 @@ from finetune30.training.losses import row_losses
 if TYPE_CHECKING:
     from peft import PeftModel
 
+    from finetune30.data.encoding import EncodedSplit
+
 _NO_DECAY = ("bias", "norm")
 
 
@@ -45,6 +47,10 @@ class GeneralEngine:
         self._uses_cuda = self.device.startswith("cuda")
         self._optimizer = _build_optimizer(self._trainable, config)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
+
+    def remember(self, split: EncodedSplit) -> int:
+        """Nothing: whether a layer of an unknown model changes is not known here."""
+        return 0
 
     def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
         """Add the gradient of `scale * sum(row losses)`; return that sum unscaled, 0-d float32."""

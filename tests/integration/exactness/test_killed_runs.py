@@ -81,6 +81,21 @@ def test_killed_run_on_the_packed_path_resumes_to_the_same_bytes(demanding, poin
     kill_and_resume(*demanding("packed"), point)
 
 
+@pytest.fixture(scope="module")
+def keeping(make_lab):
+    """The demanding run where the lower layer is frozen and what it makes of every row is kept."""
+    lab = make_lab({"training.engine": "packed", "lora.layers_to_transform": [1], "model.dropout": 0.0})
+    ended = lab.train("whole")
+    assert ended.returncode == 0, ended.stderr
+    assert "run once a row" in (lab.run_folder("whole") / "logs.txt").read_text()
+    return lab, fingerprint(lab.run_folder("whole"))
+
+
+@pytest.mark.parametrize("point", ["training.after_step:2", "training.after_step:7", "evaluation.batch:3"])
+def test_killed_run_that_keeps_frozen_states_resumes_to_the_same_bytes(keeping, point):
+    kill_and_resume(*keeping, point)
+
+
 def test_evaluating_logging_and_saving_more_often_change_no_weight(make_lab):
     last = {"training.engine": "packed", "training.load_best_model_at_end": False}
     often = {"training.eval_steps": 1, "training.early_stopping_patience": 99, "training.logging_steps": 1}

@@ -123,6 +123,7 @@ class _Builder:
             first_trained=first,
             hidden_size=self._family.hidden_size,
             dtype=self._dtype,
+            drops_out=max(self._family.hidden_dropout, self._family.attention_dropout) > 0,
         )
 
     def head(self) -> ClassificationHead:

@@ -89,6 +89,12 @@ class PackedEncoder:
     first_trained: int
     hidden_size: int
     dtype: torch.dtype
+    drops_out: bool
+
+    @property
+    def first_repeated(self) -> int:
+        """The lowest layer whose result for a row may change; the last layer, which keeps no tokens, always may."""
+        return min(self.first_trained, len(self.layers) - 1)
 
     def embed(self, ids: Tensor, types: Tensor | None, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
         """Return the first layer's input (T, hidden)."""
@@ -96,14 +102,23 @@ class PackedEncoder:
         mask = masks.draw(tuple(rows.shape), self.embeddings.dropout, rows.dtype) if masks is not None else None
         return rows if mask is None else rows.mul_(mask)
 
+    def run_frozen(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
+        """Return the states (T, hidden) before the layer `first_repeated`, from the first layer's input."""
+        for layer in self.layers[: self.first_repeated]:
+            rows, _ = layer.forward(rows, layout, masks, keeps_tape=False)
+        return rows
+
     def forward(
         self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None, *, keeps_tapes: bool = True
     ) -> tuple[Tensor, list[LayerTape]]:
-        """Return the pooled tokens (B, hidden) and, if kept, the tapes of the layers from `first_trained` on."""
+        """Run the layers from `first_repeated` on.
+
+        Return the pooled tokens (B, hidden) and, if kept, the tapes of the layers from `first_trained` on.
+        """
         tapes: list[LayerTape] = []
-        for index, layer in enumerate(self.layers):
+        for index in range(self.first_repeated, len(self.layers)):
             keeps_tape = keeps_tapes and index >= self.first_trained
-            rows, tape = layer.forward(rows, layout, masks, keeps_tape=keeps_tape)
+            rows, tape = self.layers[index].forward(rows, layout, masks, keeps_tape=keeps_tape)
             if keeps_tape:
                 tapes.append(tape)
         return rows, tapes

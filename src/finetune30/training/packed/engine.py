@@ -22,10 +22,12 @@ from finetune30.training.packed.family import describe_family
 from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import PackedLayout, build_layout
 from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
+from finetune30.training.packed.prefix import FrozenPrefix
 from finetune30.training.packed.support import plan_of
 
 if TYPE_CHECKING:
     from finetune30.data.batching import Batch
+    from finetune30.data.encoding import EncodedSplit
     from finetune30.modeling.base import BaseSource
 
 #: Without padding nothing is gained by predicting more tokens than this together, and activations take memory.
@@ -88,6 +90,7 @@ class PackedEngine:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self._adapter_config, self._heads = adapter_config, heads
         self._loss = LOSSES[problem_type]
+        self._prefix = FrozenPrefix(model.encoder, lambda batch: self._run_frozen(batch, self._layout(batch), None))
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
@@ -97,13 +100,16 @@ class PackedEngine:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
         encoder, head = self._model.encoder, self._model.head
         layout = self._layout(batch)
-        rows = encoder.embed(*_packed_ids(batch, layout), layout, self._masks)
-        pooled, tapes = encoder.forward(rows, layout, self._masks)
+        pooled, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
         logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)
         loss, gradient = self._loss(logits, torch.from_numpy(batch.labels))
         below = head.backward(gradient.mul_(scale), tape)
         encoder.backward(below.to(pooled.dtype), tapes, layout)
         return loss.float()
+
+    def remember(self, split: EncodedSplit) -> int:
+        """See `Engine.remember`; kept are the states before the lowest trained layer."""
+        return self._prefix.remember(split)
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> Tensor:
@@ -122,9 +128,8 @@ class PackedEngine:
 
     def _logits(self, batch: Batch) -> NDArray[np.float32]:
         layout = self._layout(batch)
-        encoder = self._model.encoder
-        rows = encoder.embed(*_packed_ids(batch, layout), layout, None)
-        pooled, _ = encoder.forward(rows, layout, None, keeps_tapes=False)
+        states = self._states(batch, layout, None)
+        pooled, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
         logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
         result: NDArray[np.float32] = logits.float().numpy()
         return result
@@ -156,6 +161,15 @@ class PackedEngine:
     def save_adapter(self, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors."""
         save_adapter_files(folder, self._adapter_config, self.adapter_state())
+
+    def _states(self, batch: Batch, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
+        """Return what the trained layers start from, (T, hidden)."""
+        kept = self._prefix.find(batch, layout.total)
+        return self._run_frozen(batch, layout, masks) if kept is None else kept
+
+    def _run_frozen(self, batch: Batch, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
+        encoder = self._model.encoder
+        return encoder.run_frozen(encoder.embed(*_packed_ids(batch, layout), layout, masks), layout, masks)
 
     def _layout(self, batch: Batch) -> PackedLayout:
         return build_layout(batch.lengths, self._heads, self._model.encoder.dtype)

@@ -1,0 +1,87 @@
+"""Running the frozen layers below the lowest trained one once a row, instead of once an epoch.
+
+What they make of a row never changes while nothing is dropped out in them, so training on the top layers can start from
+there. Rows are computed in blocks that are a function of the split alone, whichever row of a block is asked for first:
+so a resumed run, which computes them anew, goes on with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from finetune30.data.batching import Batch, collate, evaluation_order
+from finetune30.data.encoding import EncodedSplit
+from finetune30.training.packed.encoder import PackedEncoder
+
+#: States above this size are not kept. Fixed, not a share of the free memory, so that every attempt does the same.
+LARGEST_BYTES = 1 << 30
+_ROWS_OF_A_BLOCK = 16
+
+
+class FrozenPrefix:
+    """States of the tokens of some splits before the layer `encoder.first_repeated`.
+
+    `run` turns a batch into the states of its packed tokens, (at least its tokens, hidden), without dropout.
+    """
+
+    def __init__(self, encoder: PackedEncoder, run: Callable[[Batch], Tensor]) -> None:
+        self._encoder, self._run = encoder, run
+        self._kept: list[_SplitStates] = []
+
+    def remember(self, split: EncodedSplit) -> int:
+        """Keep the states of a split from now on; return the bytes that they will take, 0 when they are not kept.
+
+        They are not where nothing lies below the lowest trained layer, something is dropped out, or they are too many.
+        """
+        encoder = self._encoder
+        states = _SplitStates(split, encoder.hidden_size, encoder.dtype, encoder.embeddings.pad_token_id)
+        if not encoder.first_repeated or encoder.drops_out or states.size > LARGEST_BYTES:
+            return 0
+        self._kept.append(states)
+        return states.size
+
+    def find(self, batch: Batch, total: int) -> Tensor | None:
+        """Return the states (total, hidden) of a batch's packed tokens and fillers, or None when they are not kept."""
+        for states in self._kept:
+            if states.split is batch.split:
+                return states.take(batch, total, self._run)
+        return None
+
+
+class _SplitStates:
+    """States of one split, in the order of its tokens, computed block by block."""
+
+    def __init__(self, split: EncodedSplit, hidden_size: int, dtype: torch.dtype, pad_token_id: int) -> None:
+        self.split, self._pad_token_id = split, pad_token_id
+        self._shape, self._dtype = (len(split.tokens) + 1, hidden_size), dtype  # the last one is that of fillers
+        self.size = self._shape[0] * hidden_size * dtype.itemsize
+        self._blocks = evaluation_order(split.lengths, _ROWS_OF_A_BLOCK)
+        self._block_of = np.empty(len(split), dtype=np.int64)
+        for number, rows in enumerate(self._blocks):
+            self._block_of[rows] = number
+        self._is_computed = np.zeros(len(self._blocks), dtype=np.bool_)
+        self._states: Tensor | None = None
+
+    def take(self, batch: Batch, total: int, run: Callable[[Batch], Tensor]) -> Tensor:
+        if self._states is None:
+            self._states = torch.zeros(self._shape, dtype=self._dtype)
+        for number in np.unique(self._block_of[batch.rows]):
+            if not self._is_computed[number]:
+                block = collate(self.split, self._blocks[number], self._pad_token_id)
+                places = self._places(block)
+                self._states[torch.from_numpy(places)] = run(block)[: len(places)]
+                self._is_computed[number] = True
+        places = np.full(total, len(self.split.tokens), dtype=np.int64)
+        found = self._places(batch)
+        places[: len(found)] = found
+        return self._states.index_select(0, torch.from_numpy(places))
+
+    def _places(self, batch: Batch) -> NDArray[np.int64]:
+        """Return where the tokens of the batch's rows stand in the split, rows one after the other."""
+        starts, ends = self.split.offsets[batch.rows], np.cumsum(batch.lengths)
+        return np.arange(ends[-1]) + np.repeat(starts - (ends - batch.lengths), batch.lengths)
