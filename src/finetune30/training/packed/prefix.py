@@ -84,4 +84,5 @@ class _SplitStates:
     def _places(self, batch: Batch) -> NDArray[np.int64]:
         """Return where the tokens of the batch's rows stand in the split, rows one after the other."""
         starts, ends = self.split.offsets[batch.rows], np.cumsum(batch.lengths)
-        return np.arange(ends[-1]) + np.repeat(starts - (ends - batch.lengths), batch.lengths)
+        places: NDArray[np.int64] = np.arange(ends[-1]) + np.repeat(starts - (ends - batch.lengths), batch.lengths)
+        return places
