@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,11 +93,11 @@ class _RunCollector:
             "ft30_oldest_wait_seconds", "Wait of the longest waiting run.", value=totals.oldest_wait
         )
         yield GaugeMetricFamily("ft30_workers", "Workers heard of lately.", value=totals.workers)
-        yield GaugeMetricFamily(
-            "ft30_train_runtime_mean_seconds", "Mean training time of SUCCEEDED runs.", value=totals.mean_runtime or 0.0
-        )
-        yield GaugeMetricFamily(
-            "ft30_train_runtime_seconds_all", "Training time of all SUCCEEDED runs.", value=totals.total_runtime
+        yield SummaryMetricFamily(
+            "ft30_train_runtime_seconds",
+            "Training time of SUCCEEDED runs.",
+            count_value=totals.timed_runs,
+            sum_value=totals.total_runtime,
         )
         events = CounterMetricFamily("ft30_run_events", "Changes of runs by kind.", labels=["kind"])
         for kind, count in totals.events.items():

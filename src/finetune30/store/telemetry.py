@@ -16,13 +16,13 @@ from finetune30.store.workers import load_workers
 
 @dataclass(frozen=True)
 class RunTotals:
-    """Counts over all runs and events; `oldest_wait` and runtimes in seconds."""
+    """Counts over all runs and events; `oldest_wait` and `total_runtime` in seconds, the latter of `timed_runs` runs."""
 
     by_status: Mapping[str, int]
     queue_length: int
     oldest_wait: float
     workers: int
-    mean_runtime: float | None
+    timed_runs: int
     total_runtime: float
     events: Mapping[str, int]
 
@@ -37,8 +37,8 @@ def load_run_totals(store: RunStore) -> RunTotals:
             row[0]: row[1] for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
         }
         length, oldest = connection.execute(select(func.count(), func.min(runs.c.queued_at)).where(*waits)).one()
-        mean, total = connection.execute(
-            select(func.avg(runs.c.train_runtime), func.sum(runs.c.train_runtime)).where(
+        timed, total = connection.execute(
+            select(func.count(runs.c.train_runtime), func.sum(runs.c.train_runtime)).where(
                 runs.c.status == RunStatus.SUCCEEDED
             )
         ).one()
@@ -48,4 +48,4 @@ def load_run_totals(store: RunStore) -> RunTotals:
         }
     wait = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
     by_status = dict.fromkeys((status.value for status in RunStatus), 0) | counted
-    return RunTotals(by_status, length, wait, workers, mean, total or 0.0, events)
+    return RunTotals(by_status, length, wait, workers, timed, total or 0.0, events)

@@ -28,6 +28,23 @@ def test_list_filters_sorts_and_pages(api, submit, finish):
     assert api.get("/experiments?dataset_digest=abc").json()["experiments"] == []
 
 
+def test_metrics_tell_monitoring_what_runs_and_requests_do(api, submit, finish):
+    finish(submit(), train_runtime=2.0)
+    finish(submit(), train_runtime=3.5)
+    submit()
+    lines = api.get("/metrics").text.splitlines()
+    assert {
+        'ft30_runs{status="SUCCEEDED"} 2.0',
+        'ft30_runs{status="RUNNING"} 0.0',
+        "ft30_queue_length 1.0",
+        "ft30_train_runtime_seconds_count 2.0",
+        "ft30_train_runtime_seconds_sum 5.5",
+        "ft30_attempts_total 2.0",
+        "ft30_leases_lost_total 0.0",
+        'ft30_request_seconds_count{method="POST",route="/train",status="202"} 3.0',
+    } <= {*lines}
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [
