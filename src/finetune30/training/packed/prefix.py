@@ -7,6 +7,7 @@ so a resumed run, which computes them anew, goes on with the same bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -39,11 +40,12 @@ class FrozenPrefix:
         They are not where nothing lies below the lowest trained layer, something is dropped out, or they are too many.
         """
         encoder = self._encoder
-        states = _SplitStates(split, encoder.hidden_size, encoder.dtype, encoder.embeddings.pad_token_id)
-        if not encoder.first_repeated or encoder.drops_out or states.size > LARGEST_BYTES:
+        shape = (len(split.tokens) + 1, encoder.hidden_size)  # the last one is that of fillers
+        size = math.prod(shape) * encoder.dtype.itemsize
+        if not encoder.first_repeated or encoder.drops_out or size > LARGEST_BYTES:
             return 0
-        self._kept.append(states)
-        return states.size
+        self._kept.append(_SplitStates(split, shape, encoder.dtype, encoder.embeddings.pad_token_id))
+        return size
 
     def find(self, batch: Batch, total: int) -> Tensor | None:
         """Return the states (total, hidden) of a batch's packed tokens and fillers, or None when they are not kept."""
@@ -56,20 +58,16 @@ class FrozenPrefix:
 class _SplitStates:
     """States of one split, in the order of its tokens, computed block by block."""
 
-    def __init__(self, split: EncodedSplit, hidden_size: int, dtype: torch.dtype, pad_token_id: int) -> None:
+    def __init__(self, split: EncodedSplit, shape: tuple[int, int], dtype: torch.dtype, pad_token_id: int) -> None:
         self.split, self._pad_token_id = split, pad_token_id
-        self._shape, self._dtype = (len(split.tokens) + 1, hidden_size), dtype  # the last one is that of fillers
-        self.size = self._shape[0] * hidden_size * dtype.itemsize
         self._blocks = evaluation_order(split.lengths, _ROWS_OF_A_BLOCK)
         self._block_of = np.empty(len(split), dtype=np.int64)
         for number, rows in enumerate(self._blocks):
             self._block_of[rows] = number
         self._is_computed = np.zeros(len(self._blocks), dtype=np.bool_)
-        self._states: Tensor | None = None
+        self._states = torch.zeros(shape, dtype=dtype)  # takes memory block by block, as it is written
 
     def take(self, batch: Batch, total: int, run: Callable[[Batch], Tensor]) -> Tensor:
-        if self._states is None:
-            self._states = torch.zeros(self._shape, dtype=self._dtype)
         for number in np.unique(self._block_of[batch.rows]):
             if not self._is_computed[number]:
                 block = collate(self.split, self._blocks[number], self._pad_token_id)
