@@ -16,7 +16,7 @@ from finetune30.store.workers import load_workers
 
 @dataclass(frozen=True)
 class RunTotals:
-    """Counts over all runs and events; `oldest_wait` and `total_runtime` in seconds, the latter of `timed_runs` runs."""
+    """Counts over all runs and events; `oldest_wait` and `total_runtime` (of `timed_runs` runs) in seconds."""
 
     by_status: Mapping[str, int]
     queue_length: int
