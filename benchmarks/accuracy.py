@@ -34,13 +34,15 @@ def main() -> None:
     warnings.simplefilter("ignore")
     options = _parse()
     train_rows, dev_rows = load_rows(options.train, options.rows), load_rows(options.dev, 10**9)
-    found: dict[str, list[float]] = {" ".join(contender): [] for contender in CONTENDERS}
-    for seed in range(options.seeds):
-        for path, precision in CONTENDERS:
+    contenders = [contender for contender in CONTENDERS if contender[0] in options.paths.split(",")]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    found: dict[str, list[float]] = {" ".join(contender): [] for contender in contenders}
+    for seed in seeds:
+        for path, precision in contenders:
             accuracy = _train(path, precision, seed, options, train_rows, dev_rows)
             found[f"{path} {precision}"].append(accuracy)
             print(f"seed {seed} {path} {precision}: {accuracy:.4f}", flush=True)
-    lines = ["| path | " + " | ".join(f"seed {seed}" for seed in range(options.seeds)) + " | mean | spread (s) |"]
+    lines = ["| path | " + " | ".join(f"seed {seed}" for seed in seeds) + " | mean | spread (s) |"]
     lines.append("|---" * (options.seeds + 3) + "|")
     for name, values in found.items():
         cells = " | ".join(f"{value:.3f}" for value in values)
@@ -60,6 +62,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--dev", type=Path, required=True, help="the rows to be judged by")
     parser.add_argument("--rows", type=int, default=2000, help="training rows")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--paths", default="general,packed", help="training paths to compare")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--output", type=Path, help="file for the Markdown table")
