@@ -89,8 +89,7 @@ class PackedEngine:
     ) -> None:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self._adapter_config, self._heads = adapter_config, heads
-        self._loss = LOSSES[problem_type]
-        self._prefix = FrozenPrefix(model.encoder, lambda batch: self._run_frozen(batch, self._layout(batch), None))
+        self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
@@ -164,7 +163,7 @@ class PackedEngine:
 
     def _states(self, batch: Batch, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
         """Return what the trained layers start from, (T, hidden)."""
-        kept = self._prefix.find(batch, layout.total)
+        kept = self._prefix.find(batch, layout.total, lambda block: self._run_frozen(block, self._layout(block), None))
         return self._run_frozen(batch, layout, masks) if kept is None else kept
 
     def _run_frozen(self, batch: Batch, layout: PackedLayout, masks: MaskSource | None) -> Tensor:

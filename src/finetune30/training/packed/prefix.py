@@ -25,13 +25,10 @@ _ROWS_OF_A_BLOCK = 16
 
 
 class FrozenPrefix:
-    """States of the tokens of some splits before the layer `encoder.first_repeated`.
+    """States of the tokens of some splits before the layer `encoder.first_repeated`."""
 
-    `run` turns a batch into the states of its packed tokens, (at least its tokens, hidden), without dropout.
-    """
-
-    def __init__(self, encoder: PackedEncoder, run: Callable[[Batch], Tensor]) -> None:
-        self._encoder, self._run = encoder, run
+    def __init__(self, encoder: PackedEncoder) -> None:
+        self._encoder = encoder
         self._kept: list[_SplitStates] = []
 
     def remember(self, split: EncodedSplit) -> int:
@@ -47,11 +44,14 @@ class FrozenPrefix:
         self._kept.append(_SplitStates(split, shape, encoder.dtype, encoder.embeddings.pad_token_id))
         return size
 
-    def find(self, batch: Batch, total: int) -> Tensor | None:
-        """Return the states (total, hidden) of a batch's packed tokens and fillers, or None when they are not kept."""
+    def find(self, batch: Batch, total: int, run: Callable[[Batch], Tensor]) -> Tensor | None:
+        """Return the states (total, hidden) of a batch's packed tokens and fillers, or None when they are not kept.
+
+        `run` turns a batch into the states of its packed tokens (at least its tokens, hidden), without dropout.
+        """
         for states in self._kept:
             if states.split is batch.split:
-                return states.take(batch, total, self._run)
+                return states.take(batch, total, run)
         return None
 
 

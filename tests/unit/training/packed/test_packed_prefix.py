@@ -68,8 +68,10 @@ def test_training_is_the_same_as_with_every_layer_run(base, layers):
 def test_frozen_layers_run_once_a_row(base, monkeypatch):
     engine = build(base, remembers=True)
     runs: list[int] = []
-    run = engine._prefix._run
-    monkeypatch.setattr(engine._prefix, "_run", lambda batch: (runs.extend(batch.rows.tolist()), run(batch))[1])
+    run = engine._run_frozen
+    monkeypatch.setattr(
+        engine, "_run_frozen", lambda batch, *rest: (runs.extend(batch.rows.tolist()), run(batch, *rest))[1]
+    )
     train(engine, ORDERS)
     assert sorted(runs) == list(range(len(SPLIT)))
 
