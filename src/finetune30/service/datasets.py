@@ -98,6 +98,8 @@ def load_dataset_rows(request: DatasetRequest, settings: Settings, log: Log) -> 
         if fallback is None or request.data.dataset_name != DataConfig().dataset_name:
             raise
         log(f"WARNING: the hub cannot be reached: using '{fallback}' instead of '{request.data.dataset_name}'")
+        if request.sampled:
+            log("data: sampled as the configuration says; a training that falls back uses all rows of the starter")
         return load(request.data.model_copy(update={"dataset_name": fallback}))
 
 
