@@ -94,7 +94,8 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     assert config == yaml.safe_load((folder / "config.yaml").read_text())
 
 
-def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
+def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags, tmp_path, sent):
     command = [
         sys.executable,
         "-m",
@@ -110,16 +111,29 @@ def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags,
         for line in process.stderr:
             if line.startswith("train step"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         errors = process.stderr.read()
         assert process.wait(timeout=60) == 130, errors
     assert "Traceback" not in errors
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "CANCELLED"
+    assert "stopping at the next step" in errors
     assert f"Try: go on with: ft30 resume {row['id'][:8]}\n" in errors
     (folder,) = (tmp_path / "results").glob("first try_*")
     assert list(folder.glob("attempts/1/checkpoints/checkpoint-*/manifest.json"))
     assert (folder / "history.jsonl").read_text().count('"type": "train"') >= 1
+
+
+def test_training_goes_on_when_nobody_reads_its_output_any_more(flags, tmp_path):
+    command = [sys.executable, "-m", "finetune30", "train", *flags, *LOG_ALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(timeout=200) == 0
+    (row,) = rows_of(tmp_path / "results")
+    assert row["status"] == "SUCCEEDED"
+    (folder,) = (tmp_path / "results").glob("first try_*")
+    assert "eval_accuracy" in (folder / "logs.txt").read_text()
 
 
 def test_killed_training_is_never_stuck_running(flags, tmp_path):
@@ -136,6 +150,7 @@ def test_killed_training_is_never_stuck_running(flags, tmp_path):
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "FAILED"
     assert "process_lost" in row["error"]
+    assert f"process {process.pid} on " in row["error"]
     assert time.monotonic() - started < 30
 
 
