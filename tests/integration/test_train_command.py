@@ -179,6 +179,24 @@ def test_old_door_trains_from_the_repository_root(flags, repository, tmp_path):
     assert rows_of(tmp_path / "results")[0]["status"] == "SUCCEEDED"
 
 
+def test_old_door_finds_the_environment_that_make_built(repository, tmp_path):
+    door, python = tmp_path / "app" / "train_lora_v2.py", tmp_path / ".venv" / "bin" / "python"
+    for path, text in ((door, (repository / "app/train_lora_v2.py").read_text()), (python, "#!/bin/sh\necho $@\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    python.chmod(0o755)
+    command = [sys.executable, "-S", str(door), "--epochs", "3"]  # -S: without installed packages
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"{door} --epochs 3\n"
+
+    python.unlink()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Try: make install\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_postgresql_records_the_run_too(flags, tmp_path, postgres_url):
     environment = {**os.environ, "FT30_DATABASE_URL": postgres_url}
     done = ft30("train", *flags, env=environment)

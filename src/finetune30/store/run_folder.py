@@ -122,7 +122,7 @@ class RunFolder:
         """Return the manifest as it stands, unchecked. Raises NotFoundError, StorageError."""
         manifest: dict[str, Any] | None = load_json(self.manifest)
         if manifest is None:
-            raise NotFoundError(f"{self.path.name} has no published result", "wait until the run SUCCEEDED")
+            raise NotFoundError(f"{self.path.name} has no published result", "only a run that SUCCEEDED has one")
         return manifest
 
     def artifact(self, name: str) -> Path:
