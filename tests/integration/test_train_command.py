@@ -84,6 +84,14 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     assert [a["text"] for a in answers] == ["good film", "bad room"]
     assert all(set(a["probabilities"]) == {"negative", "positive"} for a in answers)
 
+    labels = folder / "artifacts/final_model/labels.json"
+    content = labels.read_bytes()
+    labels.write_bytes(b"{")
+    refused = ft30("predict", "latest", "--output_dir", tmp_path / "results", "good film")
+    assert refused.returncode == 1
+    assert "final_model/labels.json has 1 bytes instead of" in refused.stderr
+    labels.write_bytes(content)
+
     again = ft30("train", "--config", folder / "config.yaml", "--output_dir", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     (second,) = (tmp_path / "again").glob("first try_*")
