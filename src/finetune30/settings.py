@@ -18,6 +18,14 @@ from finetune30.errors import ConfigError
 
 PREFIX = "FT30_"
 ENV_FILE = ".env"
+#: Settings that may hold a password or a key: their values are never shown.
+_SECRET = ("database_url", "redis_url", "result_backend_url", "api_keys")
+_PATTERNS_IN_WORDS = {
+    "database_url": "must begin with sqlite:// or postgresql://",
+    "redis_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
+    "result_backend_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
+    "worker_name": "must be letters, digits, dots, dashes and underscores",
+}
 
 
 class Settings(BaseSettings):
@@ -123,10 +131,7 @@ def load_settings(env_file: Path | None = None) -> Settings:
         _refuse_misspelt(_load_names(file))
         return Settings(_env_file=file)
     except ValidationError as error:
-        faults = [
-            f"{variable_name(str(detail['loc'][0]))}: {detail['msg']}"
-            for detail in error.errors(include_url=False, include_input=False)
-        ]
+        faults = [_describe_fault(detail) for detail in error.errors(include_url=False)]
         raise ConfigError(
             "\n".join(faults), f"correct the environment or {file}; docs/configuration.md lists all"
         ) from None
@@ -139,6 +144,13 @@ def load_settings(env_file: Path | None = None) -> Settings:
 def variable_name(field: str) -> str:
     """Return the environment variable of a setting."""
     return PREFIX + field.upper()
+
+
+def _describe_fault(detail: Any) -> str:
+    field = str(detail["loc"][0])
+    words = _PATTERNS_IN_WORDS.get(field) if detail["type"] == "string_pattern_mismatch" else None
+    found = "" if field in _SECRET else f"{str(detail['input'])[:100]!r} is not allowed, "
+    return f"{variable_name(field)}: {found}{words or detail['msg'].replace('Input should', 'must')}"
 
 
 def _load_names(file: Path) -> list[str]:

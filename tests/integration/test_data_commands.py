@@ -50,6 +50,26 @@ def test_broken_file_is_two_lines_on_stderr(tmp_path):
     assert result.stderr.splitlines()[-2].startswith("Error: a.csv:2:1: the quote that opens here is never closed")
 
 
+def test_tag_of_another_version_is_never_moved_in_passing(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\none text here,x\nanother text,y\n")
+    (tmp_path / "b.csv").write_text("text,label\na third text,x\na fourth text,y\n")
+    create = ("versions", "create", "--tag", "gold", "--json")
+    first = json.loads(ft30(*create, "a.csv", folder=tmp_path).stdout)
+    assert json.loads(ft30(*create, "a.csv", folder=tmp_path).stdout)["is_new"] is False
+    refused = ft30(*create, "b.csv", folder=tmp_path, code=1)
+    second = json.loads(refused.stdout)
+    assert f"the tag 'gold' points at version {first['digest'][:12]}" in refused.stderr
+    assert f"ft30 data versions tag gold {second['digest'][:12]} --move" in refused.stderr
+    assert json.loads(ft30("versions", "show", "gold", "--json", folder=tmp_path).stdout)["digest"] == first["digest"]
+
+
+def test_name_that_is_no_tag_is_refused_before_anything_is_stored(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\none text here,x\nanother text,y\n")
+    refused = ft30("versions", "create", "a.csv", "--tag", "../evil", folder=tmp_path, code=2)
+    assert "'../evil' is no tag" in refused.stderr
+    assert not (tmp_path / "data_store" / "versions").exists()
+
+
 def test_version_from_clean_rows_to_diff_checkout_and_gc(tmp_path):
     (tmp_path / "a.csv").write_text(
         "text,label\none text here,x\nanother  text,y\none text here,x\n<b>bold</b> text,y\n"

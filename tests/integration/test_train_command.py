@@ -84,6 +84,14 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     assert [a["text"] for a in answers] == ["good film", "bad room"]
     assert all(set(a["probabilities"]) == {"negative", "positive"} for a in answers)
 
+    labels = folder / "artifacts/final_model/labels.json"
+    content = labels.read_bytes()
+    labels.write_bytes(b"{")
+    refused = ft30("predict", "latest", "--output_dir", tmp_path / "results", "good film")
+    assert refused.returncode == 1
+    assert "final_model/labels.json has 1 bytes instead of" in refused.stderr
+    labels.write_bytes(content)
+
     again = ft30("train", "--config", folder / "config.yaml", "--output_dir", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     (second,) = (tmp_path / "again").glob("first try_*")
@@ -94,7 +102,8 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     assert config == yaml.safe_load((folder / "config.yaml").read_text())
 
 
-def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
+def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags, tmp_path, sent):
     command = [
         sys.executable,
         "-m",
@@ -110,16 +119,29 @@ def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags,
         for line in process.stderr:
             if line.startswith("train step"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         errors = process.stderr.read()
         assert process.wait(timeout=60) == 130, errors
     assert "Traceback" not in errors
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "CANCELLED"
+    assert "stopping at the next step" in errors
     assert f"Try: go on with: ft30 resume {row['id'][:8]}\n" in errors
     (folder,) = (tmp_path / "results").glob("first try_*")
     assert list(folder.glob("attempts/1/checkpoints/checkpoint-*/manifest.json"))
     assert (folder / "history.jsonl").read_text().count('"type": "train"') >= 1
+
+
+def test_training_goes_on_when_nobody_reads_its_output_any_more(flags, tmp_path):
+    command = [sys.executable, "-m", "finetune30", "train", *flags, *LOG_ALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(timeout=200) == 0
+    (row,) = rows_of(tmp_path / "results")
+    assert row["status"] == "SUCCEEDED"
+    (folder,) = (tmp_path / "results").glob("first try_*")
+    assert "eval_accuracy" in (folder / "logs.txt").read_text()
 
 
 def test_killed_training_is_never_stuck_running(flags, tmp_path):
@@ -136,6 +158,7 @@ def test_killed_training_is_never_stuck_running(flags, tmp_path):
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "FAILED"
     assert "process_lost" in row["error"]
+    assert f"process {process.pid} on " in row["error"]
     assert time.monotonic() - started < 30
 
 
@@ -162,6 +185,24 @@ def test_old_door_trains_from_the_repository_root(flags, repository, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=repository)
     assert done.returncode == 0, done.stderr
     assert rows_of(tmp_path / "results")[0]["status"] == "SUCCEEDED"
+
+
+def test_old_door_finds_the_environment_that_make_built(repository, tmp_path):
+    door, python = tmp_path / "app" / "train_lora_v2.py", tmp_path / ".venv" / "bin" / "python"
+    for path, text in ((door, (repository / "app/train_lora_v2.py").read_text()), (python, "#!/bin/sh\necho $@\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    python.chmod(0o755)
+    command = [sys.executable, "-S", str(door), "--epochs", "3"]  # -S: without installed packages
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == f"{door} --epochs 3\n"
+
+    python.unlink()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Try: make install\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_postgresql_records_the_run_too(flags, tmp_path, postgres_url):

@@ -44,13 +44,15 @@ def test_keys_are_split_and_never_shown(monkeypatch):
     assert "alpha" not in repr(settings)
 
 
-def test_every_fault_is_named_without_its_value(monkeypatch):
+def test_every_fault_is_named_and_no_secret_shown(monkeypatch):
     monkeypatch.setenv("FT30_API_PORT", "99999")
     monkeypatch.setenv("FT30_DATABASE_URL", "mysql://u:secret@h/x")
     with pytest.raises(ConfigError) as error:
         load_settings()
-    assert "FT30_API_PORT" in error.value.message
-    assert "FT30_DATABASE_URL" in error.value.message
+    assert error.value.message.splitlines() == [
+        "FT30_DATABASE_URL: must begin with sqlite:// or postgresql://",
+        "FT30_API_PORT: '99999' is not allowed, must be less than or equal to 65535",
+    ]
     assert "secret" not in str(error.value.as_dict())
 
 

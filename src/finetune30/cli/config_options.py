@@ -15,7 +15,7 @@ import click
 from finetune30.config.fields import SHORT_NAMES, describe_allowed, field_schemas
 from finetune30.config.loading import LoadedConfig, load_config, load_override
 from finetune30.config.presets import default_config_path, preset_path
-from finetune30.errors import UsageError
+from finetune30.errors import NotFoundError, UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -60,14 +60,17 @@ def config_options(command: Decorated) -> Decorated:
 def load_from_flags(context: click.Context, config_file: Path | None, preset: str | None) -> LoadedConfig:
     """Load the file that the flags name and lay the flags over it.
 
-    Raises UsageError, NotFoundError for an unknown preset, ConfigError with every fault.
+    Raises UsageError, also for an unknown preset, and ConfigError with every fault.
     """
     if config_file is not None and preset is not None:
         raise UsageError(
             f"--config {config_file} and --preset {preset} cannot both be the base",
             "give one of them, and flags on top",
         )
-    path = preset_path(preset) if preset is not None else config_file or default_config_path(Path.cwd())
+    try:
+        path = preset_path(preset) if preset is not None else config_file or default_config_path(Path.cwd())
+    except NotFoundError as error:
+        raise UsageError(error.message, error.remedy) from error
     return load_config(path, context.meta.get(_STATE, {}))
 
 

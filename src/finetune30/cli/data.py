@@ -206,21 +206,29 @@ def suspects(
 @command.command("relabel")
 @click.argument("csv_file", metavar="CSV", type=click.Path(path_type=Path))
 @click.option("--note", "note_text", metavar="TEXT", default="", help="What was reviewed and by whom.")
-@click.option("--tag", metavar="NAME", help="Tag the new version.")
+@click.option("--tag", metavar="NAME", help="Tag the new version; a tag of another version stays there.")
 @as_json_option
 def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> None:
     """Turn a reviewed CSV (from suspects --export) into a new version."""
+    from finetune30.data.versions.storage import require_tag_name
+    from finetune30.service.datasets import open_versions
     from finetune30.service.suspects import apply_review
     from finetune30.settings import load_settings
 
-    result = apply_review(load_settings(), csv_file, note=note_text, tag=tag)
+    if tag is not None:
+        require_tag_name(tag)
+    settings = load_settings()
+    result = apply_review(settings, csv_file, note=note_text)
+    counts = f"{result['relabelled']} labels changed, {result['removed']} rows removed"
     if as_json:
         print_json(result)
-        return
-    click.echo(
-        f"version {result['digest'][:12]}: {result['relabelled']} labels changed, {result['removed']} rows removed"
-    )
-    click.echo(f"train on it: ft30 train --dataset version:{tag or result['digest'][:12]}")
+    else:
+        click.echo(f"version {result['digest'][:12]}: {counts}")
+    if tag is not None:
+        with open_versions(settings) as versions:
+            versions.tag(tag, result["digest"])
+    if not as_json:
+        click.echo(f"train on it: ft30 train --dataset version:{tag or result['digest'][:12]}")
 
 
 command.add_command(versions)

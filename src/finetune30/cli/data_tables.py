@@ -149,8 +149,9 @@ def print_suspects(tree: dict[str, Any]) -> None:
 def _print_labels(console: Console, tree: dict[str, Any]) -> None:
     counts = tree["label_counts"]
     largest, width = max(counts.values()), max(len(str(name)) for name in counts)
+    sign = "#" if console.options.ascii_only else "█"
     for name, count in list(counts.items())[:_LABELS_SHOWN]:
-        bar = "█" * max(1, round(_BAR_WIDTH * count / largest)) if count else ""
+        bar = sign * max(1, round(_BAR_WIDTH * count / largest)) if count else ""
         share = count / max(tree["total_samples"], 1)
         console.print(f"  {_safe(name):<{min(width, 30)}} {count:>8,} {share:>6.1%} {bar}")
     if len(counts) > _LABELS_SHOWN:

@@ -23,7 +23,7 @@ def versions() -> None:
 )
 @click.option("--clean", is_flag=True, help="Clean with the default recipe first.")
 @click.option("--note", "note_text", metavar="TEXT", default="", help="Why this version exists.")
-@click.option("--tag", metavar="NAME", help="Tag the version.")
+@click.option("--tag", metavar="NAME", help="Tag the version; a tag of another version stays there.")
 @as_json_option
 @click.pass_context
 def create(
@@ -38,22 +38,26 @@ def create(
 ) -> None:
     """Store rows as a version; the same rows are always the same version."""
     from finetune30.data.cleaning import DEFAULT_RECIPE
+    from finetune30.data.versions.storage import require_tag_name
     from finetune30.service import datasets
     from finetune30.settings import load_settings
 
     settings = load_settings()
     request = read_request(context, source, config_file)
     steps = datasets.load_recipe(recipe) if recipe else list(DEFAULT_RECIPE) if clean else []
-    manifest, is_new = datasets.create_version(request, settings, note, recipe=steps, note=note_text)
     if tag is not None:
-        with datasets.open_versions(settings) as store:
-            store.tag(tag, manifest.digest, move=True)
+        require_tag_name(tag)
+    manifest, is_new = datasets.create_version(request, settings, note, recipe=steps, note=note_text)
     if as_json:
         print_json({**manifest.as_dict(), "is_new": is_new})
-        return
-    rows = ", ".join(f"{count:,} {split} rows" for split, count in manifest.rows.items())
-    click.echo(f"version {manifest.short}: {rows}" + ("" if is_new else " (was there already)"))
-    click.echo(f"train on it: ft30 train --dataset version:{tag or manifest.short}")
+    else:
+        rows = ", ".join(f"{count:,} {split} rows" for split, count in manifest.rows.items())
+        click.echo(f"version {manifest.short}: {rows}" + ("" if is_new else " (was there already)"))
+    if tag is not None:
+        with datasets.open_versions(settings) as store:
+            store.tag(tag, manifest.digest)
+    if not as_json:
+        click.echo(f"train on it: ft30 train --dataset version:{tag or manifest.short}")
 
 
 @versions.command("list")

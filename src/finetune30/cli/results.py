@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,4 +47,13 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     console = Console(highlight=False)
     console.print(table)
     console.print(f"results: {folder}", soft_wrap=True)
-    console.print(f'try it:  ft30 predict {run_id[:8]} "some text"', soft_wrap=True)
+    console.print(f'try it:  {_callable_name()} predict {run_id[:8]} "some text"', soft_wrap=True)
+
+
+def _callable_name() -> str:
+    """Return how this shell can call us: `ft30`, or where it lies while no environment is active."""
+    script = Path(sys.executable).with_name("ft30")
+    if shutil.which("ft30") or not script.exists():
+        return "ft30"
+    here = Path.cwd()
+    return str(script.relative_to(here) if script.is_relative_to(here) else script)

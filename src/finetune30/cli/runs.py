@@ -42,8 +42,12 @@ def command() -> None:
 @command.command("list", epilog="Example: ft30 runs list --min_accuracy 0.8 --sort_by eval_accuracy --limit 10")
 @click.option("--name", metavar="TEXT", help="Words that the name contains, in any case.")
 @click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES, case_sensitive=False))
-@click.option("--min_accuracy", "--min-accuracy", type=float, metavar="0-1", help="Least evaluation accuracy.")
-@click.option("--max_runtime", "--max-runtime", type=float, metavar="SECONDS", help="Longest training time.")
+@click.option(
+    "--min_accuracy", "--min-accuracy", type=click.FloatRange(0, 1), metavar="0-1", help="Least evaluation accuracy."
+)
+@click.option(
+    "--max_runtime", "--max-runtime", type=click.FloatRange(0), metavar="SECONDS", help="Longest training time."
+)
 @click.option("--start_date", "--start-date", metavar="DATE", help="Created at or after (UTC), such as 2026-01-31.")
 @click.option("--end_date", "--end-date", metavar="DATE", help="Created before, or on that day.")
 @click.option("--sort_by", "--sort-by", type=click.Choice(SORT_KEYS), default="created_at", show_default=True)

@@ -171,7 +171,8 @@ def _refuse_unknown(rows: pl.DataFrame, unknown: pl.Series, plan: LabelPlan) -> 
 
 
 def _wrong_count(names: tuple[str, ...], num_labels: int, kind: str, train: pl.Series) -> DataError:
-    message = f"the training rows have {len(names)} labels ({_shown(names)}) but model.num_labels is {num_labels}"
+    noun = "label" if len(names) == 1 else "labels"
+    message = f"the training rows have {len(names)} {noun} ({_shown(names)}) but model.num_labels is {num_labels}"
     remedy = f"set model.num_labels to {len(names)}"
     numbers = train.drop_nulls().cast(pl.Float64, strict=False)
     if kind == SINGLE and len(names) > num_labels and not numbers.is_null().any() and len(names) > 20:

@@ -80,4 +80,4 @@ class QueuePublisher:
 
 
 def _cause(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -210,10 +210,10 @@ def _from_hub(name: str, revision: str | None) -> BaseSource:
         RevisionNotFoundError,
     )
 
-    from finetune30.data.sources.hub import hub_reachable
+    from finetune30.data.sources.hub import hub_reachable, unreachable_reason
 
+    offline = not hub_reachable()  # the client itself would retry for minutes
     try:
-        offline = not hub_reachable()  # the client itself would retry for minutes
         folder = Path(
             snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES, local_files_only=offline)
         )
@@ -227,8 +227,9 @@ def _from_hub(name: str, revision: str | None) -> BaseSource:
             "check model.name; private models need HF_TOKEN",
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = unreachable_reason() if offline else f"cannot be fetched from the hub: {_first_line(error)}"
         raise HubUnavailableError(
-            f"model '{name}' is not in the local cache and the hub cannot be reached ({_first_line(error)})",
+            f"the model {name!r} is not cached on this machine and {reason}",
             "go online once, name a local folder, or use the starter: --preset starter",
         ) from error
     return BaseSource(name, name, folder, folder.name)  # a snapshot's folder is named by its commit

@@ -81,6 +81,8 @@ def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dic
         run_id=facts["run_id"],
         run_id_short=facts["run_id"][:8],
         replaced=replaced,
-        metrics="\n".join(f"| {key} | {value:.4f} |" for key, value in numbers.items()),
+        metrics="\n".join(
+            f"| {key} | {value if isinstance(value, int) else f'{value:.4f}'} |" for key, value in numbers.items()
+        ),
         num_labels="" if len(labels) == 2 else f", num_labels={len(labels) or 1}",
     )

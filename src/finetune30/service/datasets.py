@@ -115,6 +115,8 @@ def analyze(
     loaded = load_dataset_rows(request, settings, log)
     rows = _chosen(loaded.rows, request)
     name = str(loaded.source["name"])
+    if request.sampled and name == request.data.offline_fallback != request.data.dataset_name:
+        log("data: sampled as the configuration says; a training that falls back takes all rows of the starter")
     analysis = analyze_rows(rows, loaded.problem_type, name=name, count_tokens=count_tokens)
     if against is not None:
         other = load_dataset_rows(against, settings, log)

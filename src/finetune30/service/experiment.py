@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.service.accounting import settle_ledger
-from finetune30.service.fallbacks import resolve_fallbacks
+from finetune30.service.fallbacks import resolve_fallbacks, tuned_settings
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
@@ -79,6 +79,8 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
     resolved, replaced = resolve_fallbacks(config, explicit, reach_model, reach_data)
     for wanted, used in replaced.items():
         log(f"WARNING: the hub cannot be reached and '{wanted}' is not cached: using '{used}' instead")
+    if settings := tuned_settings(config, resolved):
+        log(f"with the starter's own settings where yours were the defaults: {', '.join(settings)}")
     if resolved.model.name not in sources:
         reach_model(resolved)
     if resolved.data.dataset_name not in prepared:

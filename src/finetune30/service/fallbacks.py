@@ -35,6 +35,9 @@ _DATA_KEYS = (
     "data.eval_samples",
 )
 
+#: Keys that only say which set is meant; they go with its name.
+_NAMES_OF_A_SET = ("data.dataset_config", "data.revision")
+
 Reach = Callable[[ExperimentConfig], None]
 
 
@@ -64,6 +67,16 @@ def resolve_fallbacks(
         section, name = key.split(".")
         tree[section][name] = value
     return ExperimentConfig.model_validate(tree), replaced
+
+
+def tuned_settings(config: ExperimentConfig, resolved: ExperimentConfig) -> list[str]:
+    """Return `key value` of every setting that came along with the starter, for the log."""
+    before, after = flatten_tree(config.as_tree()), flatten_tree(resolved.as_tree())
+    return [
+        f"{key} {'null' if after[key] is None else after[key]}"
+        for key in (*_MODEL_KEYS, *_DATA_KEYS)
+        if after[key] != before[key] and key not in _NAMES_OF_A_SET
+    ]
 
 
 def _is_out_of_reach(reach: Reach, config: ExperimentConfig, *, allowed: bool) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.errors import ConflictError, DataError, UsageError
-from finetune30.service.records import open_records, require_records
+from finetune30.service.records import open_records, require_intact_model, require_records
 from finetune30.settings import Settings
 from finetune30.store.records import Run, RunStatus
 
@@ -63,7 +63,8 @@ def predict(
 ) -> list[Answer]:
     """Answer the questions with the model of a SUCCEEDED run, in their order.
 
-    Raises NotFoundError, ConflictError (the run has no model) and UsageError (no questions).
+    Raises NotFoundError, ConflictError (the run has no model), StorageError (its files are damaged) and
+    UsageError (no questions).
     """
     if not questions:
         raise UsageError("there is nothing to predict", "give texts, --file FILE, or lines on standard input")
@@ -72,11 +73,14 @@ def predict(
 
 
 def load_predictor(settings: Settings, output_dir: Path | None, run_name: str, device: str | None = None) -> Predictor:
-    """Load the model of a SUCCEEDED run, in fp32 on a CPU and in the device's own precision elsewhere."""
+    """Load the model of a SUCCEEDED run, in fp32 on a CPU and in the device's own precision elsewhere.
+
+    Raises StorageError when its files are not as they were published.
+    """
     require_records(settings, output_dir)
     with open_records(settings, output_dir) as records:
         run = require_model(records.store.get(run_name))
-        folder = records.folder(run).final_model
+        folder = require_intact_model(records, run)
     from finetune30.modeling.devices import choose_placement
     from finetune30.modeling.predicting import Predictor
 

@@ -178,15 +178,27 @@ def verify_run(records: Records, run: Run) -> int:
     Raises NotFoundError when nothing is published, StorageError that names every file at fault.
     """
     folder = records.folder(run)
-    manifest = folder.load_manifest()
+    if run.status is not RunStatus.SUCCEEDED:
+        folder.load_manifest()
     faults = folder.verify()
-    if run.manifest_sha256 and sha256_of(folder.manifest) != run.manifest_sha256:
+    if run.manifest_sha256 and folder.manifest.is_file() and sha256_of(folder.manifest) != run.manifest_sha256:
         faults.append("manifest.json is not the one that the database knows")
+    _refuse_faults(run, faults)
+    return len(folder.load_manifest()["files"])
+
+
+def require_intact_model(records: Records, run: Run) -> Path:
+    """Return the folder of a finished model whose files are as they were published; raises StorageError."""
+    folder = records.folder(run)
+    _refuse_faults(run, folder.verify_model())
+    return folder.final_model
+
+
+def _refuse_faults(run: Run, faults: list[str]) -> None:
     if faults:
         raise StorageError(
             f"{run.folder}: {'; '.join(faults)}", "take the files from a backup, or train again with its config.yaml"
         )
-    return len(manifest["files"])
 
 
 def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -104,11 +105,15 @@ class LineAppender:
 
 
 class Console:
-    """The person's view: a progress bar on a terminal, quiet lines elsewhere; always on standard error."""
+    """The person's view: a progress bar on a terminal, quiet lines elsewhere; always on standard error.
+
+    When nobody reads it any more (a closed pipe, a terminal that is gone) it falls silent: the run goes on.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._is_terminal = self._stream.isatty()
+        self._is_gone = False
         self._bar: Bar | None = None
         self._task: Any = None
         self._started = 0.0
@@ -116,10 +121,15 @@ class Console:
 
     def line(self, text: str) -> None:
         """Show one event."""
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=self._stream, flush=True)
+        if self._is_gone:
+            return
+        try:
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False)
+            else:
+                print(text, file=self._stream, flush=True)
+        except OSError:
+            self._fall_silent()
 
     def record(self, record: dict[str, Any], text: str) -> None:
         """Show a record: evaluations and events always, training steps only where there is no bar."""
@@ -128,21 +138,32 @@ class Console:
 
     def step(self, progress: Progress) -> None:
         """Move the bar."""
-        if not self._is_terminal:
+        if not self._is_terminal or self._is_gone:
             return
-        if self._bar is None:
-            self._start_bar(progress)
+        try:
+            if self._bar is None:
+                self._start_bar(progress)
+            self._move_bar(progress)
+        except OSError:
+            self._fall_silent()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(OSError):
+                bar.stop()
+
+    def _fall_silent(self) -> None:
+        self._is_gone = True
+        self.close()
+
+    def _move_bar(self, progress: Progress) -> None:
         assert self._bar is not None  # noqa: S101
         done = progress.global_step - self._first_step
         speed = done / max(time.monotonic() - self._started, 1e-9) * progress.samples / progress.global_step
         loss = "" if progress.last_loss is None else f"loss {progress.last_loss:.4f}  {speed:.0f} samples/s"
         self._bar.update(self._task, completed=progress.global_step, status=loss)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def _start_bar(self, progress: Progress) -> None:
         from rich.console import Console as RichConsole

@@ -177,7 +177,7 @@ def export_suspects(found: Suspects, path: Path, *, everything: bool = False) ->
     return rows.height
 
 
-def apply_review(settings: Settings, path: Path, *, note: str = "", tag: str | None = None) -> dict[str, Any]:
+def apply_review(settings: Settings, path: Path, *, note: str = "") -> dict[str, Any]:
     """Turn a reviewed CSV into a new version: `new_label` replaces the label, REMOVE takes the row out.
 
     Raises DataFileError for a row that does not belong to the version or a label that it does not know, DataError
@@ -214,8 +214,6 @@ def apply_review(settings: Settings, path: Path, *, note: str = "", tag: str | N
             parent=parent.digest,
             note=note or f"{len(changes)} rows reviewed",
         )
-        if tag is not None:
-            versions.tag(tag, manifest.digest, move=True)
     removed = train.height - kept.height
     return {
         "digest": manifest.digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import LoadedConfig, config_digest
-from finetune30.errors import ConflictError
+from finetune30.errors import CancelledError, ConflictError
 from finetune30.service.execution import Execution, execute
 from finetune30.service.records import Records, open_records
 from finetune30.service.run_log import Console
@@ -33,8 +33,9 @@ class FinishedRun:
 def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
     """Create a run and carry it out in this process.
 
-    The first Ctrl-C (or SIGTERM) stops at the next step and keeps a checkpoint, a second one stops at once; both end
-    as CANCELLED. Under torchrun or `accelerate launch` process 0 records the run and the others follow it.
+    The first Ctrl-C (or SIGTERM, or the end of the terminal) stops at the next step and keeps a checkpoint, a second
+    one stops at once; both end as CANCELLED. Under torchrun or `accelerate launch` process 0 records the run and the
+    others follow it.
     Raises the Finetune30Error that ended the run.
     """
     from finetune30.service.following import follow_training, is_follower
@@ -60,10 +61,14 @@ def carry_out_locally(
         records.store.describe(claim, config=config.as_tree(), config_digest=config_digest(config))
         run = records.store.get(run.id)
     folder = records.folder(run)
-    with _stop_on_signals() as stop_reason:
-        published = execute(
-            Execution(records.store, claim, run, folder, settings, explicit, Console(), stop_reason),
-        )
+    console = Console()
+    with _stop_on_signals(console) as stop_reason:
+        try:
+            published = execute(
+                Execution(records.store, claim, run, folder, settings, explicit, console, stop_reason),
+            )
+        except KeyboardInterrupt:
+            raise CancelledError("interrupted", f"go on with: ft30 resume {run.id[:8]}") from None
     return FinishedRun(run.id, run.name, folder.path, published.metrics)
 
 
@@ -75,18 +80,29 @@ def configured_output_dir(loaded: LoadedConfig) -> str | None:
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[Any]:
-    """Turn the first SIGINT or SIGTERM into a request to stop at the next step; the second one interrupts."""
+def _stop_on_signals(console: Console) -> Iterator[Any]:
+    """Turn the first signal into a request to stop at the next step, and say so; the second one interrupts."""
     asked: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append("cancelled")
+        with suppress(RuntimeError):  # the signal came in the middle of another line
+            console.line("stopping at the next step, with a checkpoint; once more stops at once")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:
         yield lambda: asked[0] if asked else None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Return the signals that ask for an end; a terminal that goes away is none under nohup, which ignores it."""
+    heard = [signal.SIGINT, signal.SIGTERM]
+    hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        heard.append(hang_up)
+    return heard

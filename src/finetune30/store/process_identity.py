@@ -39,6 +39,12 @@ def is_dead(owner: str) -> bool | None:
     return _start_time(int(pid)) != started
 
 
+def describe_owner(owner: str) -> str:
+    """Return an owner string in words: `process 4711 on host`; anything else, such as a test's name, as it is."""
+    parts = owner.split(":")
+    return f"process {parts[2]} on {parts[0]}" if len(parts) == 4 else owner
+
+
 @cache
 def host_prefix() -> str:
     """Return the part of an owner string that all processes of this host and boot share."""

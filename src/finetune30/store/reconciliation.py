@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select, update
 
 from finetune30.store.events import record_event
-from finetune30.store.process_identity import is_dead
+from finetune30.store.process_identity import describe_owner, is_dead
 from finetune30.store.queries import run_of
 from finetune30.store.records import MAX_LOST_ATTEMPTS, Change, Run, RunStatus
 from finetune30.store.tables import runs
@@ -72,10 +72,11 @@ def values_after_loss(run: Run, state: RunStatus, now: datetime, error: dict[str
 
 def _reason_of_loss(run: Run, now: datetime) -> str | None:
     dead = is_dead(run.lease_owner) if run.lease_owner else None
+    owner = describe_owner(run.lease_owner or "")
     if dead:
-        return f"its process {run.lease_owner} is gone"
+        return f"its {owner} is gone"
     if dead is False and run.kind == "local":
         return None  # a living process that merely slept, as a closed laptop does, keeps its run
     if run.lease_until is None or run.lease_until < now:
-        return f"the lease of {run.lease_owner} ran out at {run.lease_until:%Y-%m-%d %H:%M:%S} UTC"
+        return f"the lease of {owner} ran out at {run.lease_until:%Y-%m-%d %H:%M:%S} UTC"
     return None

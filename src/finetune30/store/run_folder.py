@@ -111,18 +111,23 @@ class RunFolder:
         manifest = load_json(self.manifest) if not self.verify() else None
         return None if manifest is None else self._published(manifest)
 
-    def verify(self) -> list[str]:
-        """Re-hash every published file and return what is wrong: nothing is the empty list."""
+    def verify(self, below: str = "") -> list[str]:
+        """Re-hash every published file (`below` a folder) and return what is wrong: nothing is the empty list."""
         manifest = load_usable_manifest(self.manifest)
         if manifest is None:
             return [f"{MANIFEST} is missing or broken"]
-        return find_faults(manifest, [self.path])
+        files = {name: entry for name, entry in manifest["files"].items() if name.startswith(below)}
+        return find_faults({"files": files}, [self.path])
+
+    def verify_model(self) -> list[str]:
+        """Re-hash the files of the finished model and return what is wrong."""
+        return self.verify(self.final_model.relative_to(self.path).as_posix())
 
     def load_manifest(self) -> dict[str, Any]:
         """Return the manifest as it stands, unchecked. Raises NotFoundError, StorageError."""
         manifest: dict[str, Any] | None = load_json(self.manifest)
         if manifest is None:
-            raise NotFoundError(f"{self.path.name} has no published result", "wait until the run SUCCEEDED")
+            raise NotFoundError(f"{self.path.name} has no published result", "only a run that SUCCEEDED has one")
         return manifest
 
     def artifact(self, name: str) -> Path:

@@ -161,6 +161,9 @@ def test_verify_names_what_is_not_as_it_was_published(ft30, store):
     assert code == 1
     assert "metrics.json has 2 bytes instead of" in err
     assert "manifest.json is not the one that the database knows" in err
+    folder.manifest.unlink()
+    code, _, err = ft30("verify", "first")
+    assert (code, "manifest.json is missing" in err) == (1, True)
 
 
 def test_delete_asks_and_refuses_running_runs(ft30, store):

@@ -98,3 +98,10 @@ def test_schema_is_json_schema_of_every_key():
     schema = json.loads(result.stdout)
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(schema["properties"]) == {"experiment_name", "model", "lora", "data", "training", "system"}
+
+
+def test_unknown_preset_is_a_usage_error_like_an_unknown_file():
+    with pytest.raises(UsageError, match="no preset 'roberta'") as caught:
+        dry_run("--preset", "roberta")
+    assert caught.value.exit_code == 2
+    assert "roberta_sst2" in caught.value.remedy

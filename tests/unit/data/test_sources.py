@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune30.data.sources.files import load_file, load_folder
+from finetune30.data.sources.files import is_local, load_file, load_folder
 from finetune30.data.sources.table import LINE
 from finetune30.errors import DataError, DataFileError
 
@@ -89,6 +89,13 @@ def test_missing_file_suggests_the_nearest_name(tmp_path):
     assert "reviews.csv" in caught.value.remedy
 
 
+def test_name_that_ends_in_a_slash_is_a_folder_here_and_no_hub_set(tmp_path):
+    assert is_local("tickets/")
+    assert not is_local("owner/tickets")
+    with pytest.raises(DataError, match="no file or folder 'tickets'"):
+        load_file(tmp_path / "tickets")
+
+
 def test_unknown_ending_lists_those_that_are_read(tmp_path):
     with pytest.raises(DataError, match="xlsx") as caught:
         load_file(write(tmp_path, "a.xlsx", "x"))
@@ -126,6 +133,12 @@ def test_folder_without_training_file_lists_what_it_holds(tmp_path):
     write(tmp_path, "reviews.csv", "text,label\na,1\n")
     with pytest.raises(DataError, match=r"no training file; it holds reviews\.csv"):
         load_folder(tmp_path)
+
+
+def test_working_folder_without_training_file_is_named_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"the folder '\.' has no training file"):
+        load_folder(Path())
 
 
 def test_folder_with_two_training_formats_is_refused(tmp_path):

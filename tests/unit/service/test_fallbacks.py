@@ -5,7 +5,7 @@ import pytest
 from finetune30.config import ExperimentConfig
 from finetune30.config.presets import load_preset
 from finetune30.errors import HubUnavailableError
-from finetune30.service.fallbacks import resolve_fallbacks
+from finetune30.service.fallbacks import resolve_fallbacks, tuned_settings
 
 TUNED = load_preset("starter").config
 
@@ -83,3 +83,11 @@ def test_only_the_data_out_of_reach_keeps_the_model_and_its_values(default):
     assert resolved.model.name == default.model.name
     assert resolved.lora == default.lora
     assert resolved.training == default.training
+
+
+def test_settings_that_came_along_are_told(default):
+    resolved, _ = resolve_fallbacks(default, frozenset({"training.num_train_epochs"}), out_of_reach, out_of_reach)
+    told = tuned_settings(default, resolved)
+    assert {"lora.target_modules all-linear", "data.train_samples null"} <= set(told)
+    assert not any("num_train_epochs" in setting or "dataset_config" in setting for setting in told)
+    assert tuned_settings(default, default) == []

@@ -73,11 +73,11 @@ def test_reviewed_file_becomes_a_version_with_the_rows_relabelled(found, tmp_pat
     assert export_suspects(found, path) == 3
     rows = review(path, {3: "good", 40: "good", 77: "REMOVE"})
     assert all(row["text"].startswith("'=text") for row in rows)  # no spreadsheet may run it
-    result = apply_review(load_settings(), path, tag="reviewed")
+    result = apply_review(load_settings(), path)
     assert (result["relabelled"], result["removed"], result["is_new"]) == (1, 1, True)
     with open_versions(load_settings()) as versions:
-        manifest = versions.get("reviewed")
-        diff = diff_versions(versions, found.version.digest, "reviewed")
+        manifest = versions.get(result["digest"])
+        diff = diff_versions(versions, found.version.digest, manifest.digest)
     assert manifest.parent == found.version.digest
     assert diff.counts() == {"added": 0, "removed": 1, "relabelled": 1, "changed": 0, "unchanged": 98}
 

@@ -44,7 +44,7 @@ _SPLIT_FILE = re.compile(r"^(?P<split>[A-Za-z]+)(?:[-_.]\d+(?:-of-\d+)?)?$")
 def is_local(name: str) -> bool:
     """Say whether a data set name means a local file or folder rather than a hub set."""
     path = Path(name).expanduser()
-    looks_local = name.startswith((".", "~", "/", "\\")) or path.suffix.lower() in READERS
+    looks_local = name.startswith((".", "~", "/", "\\")) or name.endswith(("/", "\\")) or path.suffix.lower() in READERS
     return looks_local or path.exists()
 
 
@@ -56,7 +56,8 @@ def load_file(path: Path, name: str | None = None) -> SourceTable:
     shown = name or path.name
     reader = READERS.get(path.suffix.lower())
     if not path.exists():
-        raise DataError(f"there is no file {shown!r}", _nearest_file(path))
+        missing = f"there is no file {shown!r}" if reader else f"there is no file or folder {shown!r}"
+        raise DataError(missing, _nearest_file(path))
     if reader is None:
         raise DataError(f"{shown}: files ending in {path.suffix or 'nothing'!r} are not read", _known_endings())
     try:
@@ -86,13 +87,15 @@ def load_folder(folder: Path) -> dict[str, list[SourceTable]]:
     if "train" not in found:
         listed = ", ".join(others[:10] or [path.name for paths in found.values() for path in paths]) or "no data file"
         raise DataError(
-            f"the folder {folder.name!r} has no training file; it holds {listed}",
+            f"the folder {folder.name or str(folder)!r} has no training file; it holds {listed}",
             "name the files train.csv and validation.csv (or .tsv, .json, .jsonl, .parquet), or name one file",
         )
     for split, paths in found.items():
         if len({(path.suffix.lower(), _SPLIT_FILE.match(path.stem)["split"]) for path in paths}) > 1:  # type: ignore[index]
             listed = ", ".join(path.name for path in paths)
-            raise DataError(f"the folder {folder.name!r} has several {split} files: {listed}", "keep one of them")
+            raise DataError(
+                f"the folder {folder.name or str(folder)!r} has several {split} files: {listed}", "keep one of them"
+            )
     return {split: [load_file(path) for path in paths] for split, paths in found.items()}
 
 

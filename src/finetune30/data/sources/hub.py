@@ -122,10 +122,14 @@ def _offline_asked() -> bool:
     return any(os.environ.get(key, "").upper() in on for key in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
 
 
+def unreachable_reason() -> str:
+    """Say why the hub is out of reach."""
+    return "HF_HUB_OFFLINE is set" if _offline_asked() else "the hub cannot be reached"
+
+
 def _unavailable(name: str) -> HubUnavailableError:
-    reason = "HF_HUB_OFFLINE is set" if _offline_asked() else "the hub cannot be reached"
     return HubUnavailableError(
-        f"the data set {name!r} is not cached on this machine and {reason}",
-        "connect and try again, name a local file, or use the data that comes along: --dataset_name starter",
+        f"the data set {name!r} is not cached on this machine and {unreachable_reason()}",
+        "connect and try again, name a local file, or use the data that comes along: starter",
         details={"dataset_name": name},
     )

@@ -151,14 +151,13 @@ class VersionStore:
 
     def tag(self, tag: str, name: str, *, move: bool = False) -> Manifest:
         """Let `tag` point at a version. Raises ConflictError where it points elsewhere and `move` is false."""
-        if not TAG.match(tag) or DIGEST.match(tag):
-            raise UsageError(f"{tag!r} is no tag", "use letters, digits, dots, dashes and underscores, at most 80")
+        require_tag_name(tag)
         manifest = self.get(name)
         present = self.tags().get(tag)
         if present not in (None, manifest.digest) and not move:
             raise ConflictError(
                 f"the tag {tag!r} points at version {str(present)[:12]}",
-                "move it with: --move (in a request: move=true)",
+                f"move it with: ft30 data versions tag {tag} {manifest.short} --move (in a request: move=true)",
             )
         path = self.folder / "tags" / tag
         save_bytes_atomic(path, f"{manifest.digest}\n".encode())
@@ -260,6 +259,12 @@ class VersionStore:
             with (self.folder / ".lock").open("a") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
                 yield
+
+
+def require_tag_name(tag: str) -> None:
+    """Raise UsageError for what cannot be the name of a tag."""
+    if not TAG.match(tag) or DIGEST.match(tag):
+        raise UsageError(f"{tag!r} is no tag", "use letters, digits, dots, dashes and underscores, at most 80")
 
 
 def digest_version(label_names: Sequence[str], splits: Mapping[str, pl.DataFrame]) -> str:
