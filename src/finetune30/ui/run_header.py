@@ -33,7 +33,7 @@ def show_state(run: Mapping[str, Any]) -> None:
 
 def show_times(run: Mapping[str, Any]) -> None:
     """Show when a run was made, started and ended: local time, UTC in the help."""
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="xsmall"):
         for name in MOMENTS:
             value = run.get(name)
             label = t("time.label", what=t(f"run.{name}"), moment=local_time(value))
@@ -54,7 +54,8 @@ def show_error_card(error: Mapping[str, Any] | None, *, final: bool) -> None:
         return
     cause = str(error.get("cause") or error.get("error") or "unknown")
     title = t("error.title") if final else t("error.title_before")
-    lines = [f"**{title}** {t_or(f'cause.{cause}', display.plain(cause))}", explain(error)]
+    named = t_or(f"cause.{cause}", t_or(f"api_error.{cause}", display.plain(cause)))
+    lines = [f"**{title}** {named}", explain(error)]
     place = error.get("details") or {}
     if place.get("file"):
         lines.append(t("error.place", place=display.plain(f"{place['file']}:{place.get('line', '')}")))

@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.client import ApiUnreachableError
-from finetune30.ui.session import ask, client, explain, lost, t
+from finetune30.ui.session import ask, client, explain, in_own_words, lost, t
 from finetune30.ui.views import relabelling
 
 Json = dict[str, Any]
@@ -89,7 +89,8 @@ def _watch(run_id: str) -> None:
 
 def _show_found(version: Json, run_id: str, found: Json) -> None:
     suspects = int(found.get("suspects") or 0)
-    st.caption(t("suspects.method", rows=display.number(found.get("rows")), method=display.plain(found.get("method"))))
+    method = display.plain(in_own_words(str(found.get("method") or "")))
+    st.caption(t("suspects.method", rows=display.number(found.get("rows")), method=method))
     if suspects:
         st.markdown(f"**{t('suspects.count', count=display.number(suspects))}**")
     else:
