@@ -33,12 +33,16 @@ def show_state(run: Mapping[str, Any]) -> None:
 
 def show_times(run: Mapping[str, Any]) -> None:
     """Show when a run was made, started and ended: local time, UTC in the help."""
-    with st.container(horizontal=True, gap="xsmall"):
+    with st.container(horizontal=True, gap="small"):
         for name in MOMENTS:
-            value = run.get(name)
-            label = t("time.label", what=t(f"run.{name}"), moment=local_time(value))
-            utc = t("time.utc", moment=display.utc_time(value)) if value else None
-            st.caption(label, help=utc, width="content")
+            if run.get(name):
+                show_moment(t(f"run.{name}"), run[name])
+
+
+def show_moment(what: str, value: Any) -> None:
+    """Show one moment: local time, UTC in the help."""
+    label = t("time.label", what=what, moment=local_time(value))
+    st.caption(label, help=t("time.utc", moment=display.utc_time(value)), width="content")
 
 
 def show_log(lines: Sequence[str], pixels: int) -> None:
