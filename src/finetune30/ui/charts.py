@@ -217,7 +217,7 @@ def _legend(**more: Any) -> alt.Legend:
 
 def _upwards(value: str) -> alt.Y:
     """The vertical axis: shares as per cent, as everywhere on the page."""
-    form = "~%" if is_share(value) else "~g"
+    form = "~%" if is_share(value) else ".4~g"
     return alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form))
 
 
@@ -231,7 +231,7 @@ def _tooltip_across(axis: str) -> alt.Tooltip:
 
 def _across(axis: str) -> alt.X:
     """The horizontal axis: steps are whole numbers."""
-    ticks = alt.Axis(format=",d", tickMinStep=1) if axis == "step" else alt.Axis(format="~g")
+    ticks = alt.Axis(format=",d", tickMinStep=1) if axis == "step" else alt.Axis(format=".4~g")
     return alt.X("x:Q", title=t(f"axis.{axis}"), axis=ticks, scale=alt.Scale(nice=False))
 
 
