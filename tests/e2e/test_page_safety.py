@@ -7,7 +7,7 @@ import re
 import pytest
 
 from finetune30.store import RunStatus
-from finetune30.ui.catalogue import load_catalogue
+from finetune30.ui.catalogue import LANGUAGE_TAGS, load_catalogue
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
@@ -70,6 +70,7 @@ def test_every_page_is_chinese_for_a_chinese_browser(open_page, one_run):
         expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
         shown = set(page.get_by_test_id("stMain").inner_text().split("\n"))
         assert shown & english == set(), path
+        expect(page.locator("html")).to_have_attribute("lang", LANGUAGE_TAGS["zh"])  # for voices and shapes of signs
 
 
 @pytest.mark.parametrize("path", ["", "experiments", "data", "try", "run?run={run}", "follow?task={run}"])

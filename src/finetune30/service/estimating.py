@@ -15,6 +15,9 @@ from finetune30.store import Run, RunFilter, RunStatus, RunStore
 #: Finished runs that are looked at, the newest.
 MOST_RUNS = 200
 
+#: A trained parameter and its gradient, and AdamW's two moments of it, in float32.
+_TRAINED_BYTES = 16
+
 _LOAD_KEYS = (
     ("training", "per_device_train_batch_size"),
     ("training", "gradient_accumulation_steps"),
@@ -23,10 +26,11 @@ _LOAD_KEYS = (
 
 
 def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
-    """Return steps, trainable_parameters, memory_bytes, seconds and based_on_runs; null where nothing is to go by.
+    """Return steps, parameters, memory_bytes, least_memory_bytes, seconds, based_on_runs; null: nothing to go by.
 
     Parameters come from runs with the same model and adapter, else from the weights where they lie on this machine;
     memory and time from those runs with the same batch and length, time at the median of their speed (rows a second).
+    The least memory is that of weights, gradients and optimizer state; activations and libraries come on top.
     """
     found = store.find(
         RunFilter(statuses=frozenset({RunStatus.SUCCEEDED}), model_name=config.model.name, limit=MOST_RUNS)
@@ -36,14 +40,25 @@ def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
     speed = _median(as_fast, "train_samples_per_second")
     rows = _rows_to_train(config)
     counted = None if alike else count_parameters(config.model, config.lora)
+    trainable = counted[1] if counted else _first(alike, "trainable_parameters")
+    total = counted[0] if counted else _first(alike, "total_parameters")
     return {
         "steps": _count_steps(config),
-        "trainable_parameters": counted[1] if counted else _first(alike, "trainable_parameters"),
-        "total_parameters": counted[0] if counted else _first(alike, "total_parameters"),
+        "trainable_parameters": trainable,
+        "total_parameters": total,
         "memory_bytes": _median(as_fast, "peak_memory_bytes"),
+        "least_memory_bytes": _least_memory(total, trainable, config.training.precision),
         "seconds": rows / speed if rows and speed else None,
         "based_on_runs": len(as_fast),
     }
+
+
+def _least_memory(total: int | None, trainable: int | None, precision: str) -> int | None:
+    """Bytes of the parameters alone; precision auto may turn out as the smaller number format."""
+    if total is None or trainable is None:
+        return None
+    frozen_bytes = 4 if precision == "fp32" else 2
+    return (total - trainable) * frozen_bytes + trainable * _TRAINED_BYTES
 
 
 def _count_steps(config: ExperimentConfig) -> int | None:

@@ -40,12 +40,14 @@ class ModelProcesses:
     def ask(self, run: Run, texts: Sequence[str], text_pairs: Sequence[str] | None) -> list[dict[str, Any]]:
         """Return one answer a text. Raises ConflictError (no model), DataError, ServiceUnavailableError."""
         require_model(run)
+        question = {"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)}
         held = self._hold(run.id)
         try:
-            answer = held.ask({"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)})
+            answer = held.ask(question)
         except ServiceUnavailableError:
-            self._let_go(run.id, held)
-            raise
+            if self._let_go(run.id, held) or self._stopping.is_set():
+                raise
+            answer = self._hold(run.id).ask(question)  # another run's question had it let go before its turn came
         answers: list[dict[str, Any]] = read_answer(answer)["answers"]
         return answers
 
@@ -63,6 +65,7 @@ class ModelProcesses:
             held = self._held.get(run_id)
             if held is None or not held.is_alive:
                 held = self._held[run_id] = ModelProcess(run_id)
+            held.keep()
             self._held.move_to_end(run_id)
             while len(self._held) > self._most:
                 released.append(self._held.popitem(last=False)[1])
@@ -70,21 +73,25 @@ class ModelProcesses:
                 self._watcher = threading.Thread(target=self._watch, name="idle models", daemon=True)
                 self._watcher.start()
         for process in released:
-            process.stop()
+            process.stop_after_answer()
         return held
 
-    def _let_go(self, run_id: str, held: ModelProcess) -> None:
+    def _let_go(self, run_id: str, held: ModelProcess) -> bool:
+        """End a process; tell whether it was still held."""
         with self._lock:
-            if self._held.get(run_id) is held:
+            was_held = self._held.get(run_id) is held
+            if was_held:
                 del self._held[run_id]
         held.stop()
+        return was_held
 
     def _watch(self) -> None:
         while not self._stopping.wait(min(_LOOK_SECONDS, self._idle_seconds)):
-            with self._lock:
-                idle = [item for item in self._held.items() if item[1].idle_for > self._idle_seconds]
-            for run_id, held in idle:
-                self._let_go(run_id, held)
+            with self._lock:  # in one go, so that a question of this moment finds none that is about to end
+                idle = [run_id for run_id, held in self._held.items() if held.idle_for > self._idle_seconds]
+                released = [self._held.pop(run_id) for run_id in idle]
+            for process in released:
+                process.stop_after_answer()
 
 
 class ModelProcess:
@@ -103,6 +110,10 @@ class ModelProcess:
         """Whether it can still be asked."""
         return self._process.poll() is None
 
+    def keep(self) -> None:
+        """Count its idle time anew: a question is on its way."""
+        self._last = time.monotonic()
+
     @property
     def idle_for(self) -> float:
         """Seconds since the last answer; none while it works."""
@@ -111,6 +122,8 @@ class ModelProcess:
     def ask(self, question: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return the answer to a question; `read_answer` tells errors apart. Raises ServiceUnavailableError."""
         with self._turn:
+            if not self.is_alive:
+                raise _gone("the model's process ended")
             try:
                 assert self._process.stdin is not None  # noqa: S101
                 self._process.stdin.write(json.dumps(question).encode() + b"\n")
@@ -125,6 +138,11 @@ class ModelProcess:
         except ValueError as error:
             raise _gone("the model's process ended while it answered") from error
         return answer
+
+    def stop_after_answer(self) -> None:
+        """End the process once it has answered what it was asked."""
+        with self._turn:
+            self.stop()
 
     def stop(self) -> None:
         """End the process."""

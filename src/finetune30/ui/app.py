@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from finetune30.ui import session
-from finetune30.ui.catalogue import LANGUAGES
+from finetune30.ui.catalogue import LANGUAGE_TAGS, LANGUAGES
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
 from finetune30.ui.session import t
 from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
@@ -39,6 +39,7 @@ def main() -> None:
     with st.sidebar:
         _choose_language()
         _enter_key()
+        _tell_language()
     _watch_connection()
     if _is_open_to_everyone():
         st.error(t("key.api_without_keys"), icon=":material/lock_open:")
@@ -82,6 +83,15 @@ def _choose_language() -> None:
         st.query_params["lang"] = st.session_state.language  # navigation clears the address
     elif "language" not in st.session_state and st.query_params.get("lang") in LANGUAGES:
         st.session_state.language = st.query_params["lang"]
+
+
+def _tell_language() -> None:
+    """Say in which language the document is: for the voice of a screen reader, and the shapes of Chinese characters.
+
+    Streamlit calls every page English; only a script can change that. Nothing in it comes from anywhere else.
+    """
+    tag = LANGUAGE_TAGS[session.language()]
+    st.html(f"<script>document.documentElement.lang = '{tag}'</script>", unsafe_allow_javascript=True)
 
 
 def _enter_key() -> None:

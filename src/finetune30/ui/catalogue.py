@@ -10,6 +10,8 @@ import yaml
 
 #: Code in the catalogue and the address -> the language's own name.
 LANGUAGES = {"zh": "繁體中文", "en": "English"}
+#: Code in the catalogue -> what a document says of its language (BCP 47).
+LANGUAGE_TAGS = {"zh": "zh-Hant-TW", "en": "en"}
 FALLBACK = "en"
 
 

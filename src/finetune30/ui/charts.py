@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from finetune30.ui.display import raw
+from finetune30.ui.metrics import is_share
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
@@ -18,9 +19,11 @@ MOST_POINTS = 600
 HEIGHT = 240
 AXES = ("step", "epoch", "time")
 ACCENT = "#2f6f8f"
-SECOND = "#c2703d"
-#: Told apart by brightness too, for eyes that mix up hues.
-PALETTE = (ACCENT, SECOND, "#7a9e3f", "#7d5a9e", "#1b3a4b", "#d9a441", "#4fa3a5", "#8c4a4a")
+#: By the page's background; told apart by brightness too, for eyes that mix up hues.
+PALETTES = {
+    "light": (ACCENT, "#c2703d", "#7a9e3f", "#7d5a9e", "#1b3a4b", "#d9a441", "#4fa3a5", "#8c4a4a"),
+    "dark": ("#6fb3d2", "#d98a55", "#a3c266", "#b39ad6", "#e4eaed", "#d9a441", "#4fa3a5", "#cf7f7f"),
+}
 
 
 def thin(records: Sequence[Json], most: int = MOST_POINTS) -> list[Json]:
@@ -40,14 +43,14 @@ def curve(
         st.caption(t("chart.empty", title=title))
         return
     frame = pd.DataFrame(thin(points))
-    color = SECOND if marks else ACCENT
+    color = _palette()[1 if marks else 0]
     chart = (
         alt.Chart(frame, height=HEIGHT)
         .mark_line(point={"color": color} if marks or len(points) < 12 else False, color=color)
         .encode(
             x=_across(axis),
-            y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
-            tooltip=[alt.Tooltip("x:Q", title=t(f"axis.{axis}")), alt.Tooltip("y:Q", title=title, format=".4g")],
+            y=_upwards(value),
+            tooltip=[_tooltip_across(axis), alt.Tooltip("y:Q", title=title, format=_exact(value))],
         )
         .properties(title=title)
     )
@@ -69,14 +72,19 @@ def overlaid(series: Mapping[str, Sequence[Json]], value: str, *, title: str, ax
         .mark_line(point=len(rows) < 40)
         .encode(
             x=_across(axis),
-            y=alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g")),
+            y=_upwards(value),
             color=alt.Color(
                 "run:N",
                 title=None,
-                scale=alt.Scale(range=list(PALETTE)),
-                legend=alt.Legend(orient="bottom", columns=1, labelLimit=400),
+                sort=list(series),
+                scale=alt.Scale(domain=[raw(name, 60) for name in series], range=list(_palette())),
+                legend=_legend(columns=1, labelLimit=400),
             ),
-            tooltip=["run:N", alt.Tooltip("x:Q", title=t(f"axis.{axis}")), alt.Tooltip("y:Q", format=".4g")],
+            tooltip=[
+                alt.Tooltip("run:N", title=t("run.title")),
+                _tooltip_across(axis),
+                alt.Tooltip("y:Q", title=title, format=_exact(value)),
+            ],
         )
         .properties(title=title)
     )
@@ -92,6 +100,7 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
     ]
     if not rows:
         return
+    splits = [t(f"split.{split}") for split in counts]
     chart = (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
@@ -99,10 +108,17 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
             y=alt.Y("label:N", title=None, sort="-x"),
             x=alt.X("rows:Q", title=t("chart.rows"), axis=alt.Axis(tickMinStep=1, tickCount=6, format=",d")),
             color=alt.Color(
-                "split:N", title=None, scale=alt.Scale(range=[ACCENT, SECOND]), legend=alt.Legend(orient="bottom")
+                "split:N",
+                title=None,
+                scale=alt.Scale(domain=splits, range=list(_palette()[: len(splits)])),
+                legend=_legend(),
             ),
-            yOffset="split:N",
-            tooltip=["label:N", "split:N", "rows:Q"],
+            yOffset=alt.YOffset("split:N", sort=splits),
+            tooltip=[
+                alt.Tooltip("label:N", title=t("data.label")),
+                alt.Tooltip("split:N", title=t("ledger.split")),
+                alt.Tooltip("rows:Q", title=t("chart.rows"), format=",d"),
+            ],
         )
         .properties(title=title)
     )
@@ -114,11 +130,14 @@ def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
     frame = pd.DataFrame({"day": list(days), "runs": list(days.values())})
     chart = (
         alt.Chart(frame, height=160)
-        .mark_bar(color=ACCENT)
+        .mark_bar(color=_palette()[0])
         .encode(
             x=alt.X("day:T", title=None),
             y=alt.Y("runs:Q", title=None, axis=alt.Axis(tickMinStep=1, format="d")),
-            tooltip=["day:T", "runs:Q"],
+            tooltip=[
+                alt.Tooltip("day:T", title="UTC", format="%Y-%m-%d"),
+                alt.Tooltip("runs:Q", title=t("experiments.total")),
+            ],
         )
         .properties(title=title)
     )
@@ -136,11 +155,15 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str) 
         return
     chart = (
         alt.Chart(pd.DataFrame(points), height=170)
-        .mark_circle(size=60, color=ACCENT)
+        .mark_circle(size=60, color=_palette()[0], opacity=0.9)
         .encode(
             x=alt.X("at:T", title=None, axis=alt.Axis(format="%m-%d %H:%M", labelOverlap="greedy", tickCount=5)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format=form)),
-            tooltip=["name:N", alt.Tooltip("at:T", format="%Y-%m-%d %H:%M"), alt.Tooltip("value:Q", format=form)],
+            tooltip=[
+                alt.Tooltip("name:N", title=t("column.name")),
+                alt.Tooltip("at:T", title=t("column.created"), format="%Y-%m-%d %H:%M"),
+                alt.Tooltip("value:Q", title=title, format=".1%" if form.endswith("%") else ".4g"),
+            ],
         )
         .properties(title=title)
     )
@@ -165,7 +188,11 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
             axis=alt.Axis(labelAngle=0 if len(names) < 8 else -45),
         ),
         y=alt.Y("true:N", title=t("chart.true"), sort=names),
-        tooltip=["true:N", "predicted:N", "rows:Q"],
+        tooltip=[
+            alt.Tooltip("true:N", title=t("chart.true")),
+            alt.Tooltip("predicted:N", title=t("chart.predicted")),
+            alt.Tooltip("rows:Q", title=t("chart.rows")),
+        ],
     )
     heat = base.mark_rect().encode(color=alt.Color("rows:Q", legend=None, scale=alt.Scale(range=["#eef3f6", ACCENT])))
     text = base.mark_text().encode(
@@ -178,9 +205,33 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
     )
 
 
+def _palette() -> tuple[str, ...]:
+    """The colours that stand out from the visitor's background."""
+    return PALETTES["dark" if st.context.theme.type == "dark" else "light"]
+
+
+def _legend(**more: Any) -> alt.Legend:
+    """A legend close beneath its chart, so that the plot keeps the room."""
+    return alt.Legend(orient="bottom", padding=0, offset=4, rowPadding=2, **more)
+
+
+def _upwards(value: str) -> alt.Y:
+    """The vertical axis: shares as per cent, as everywhere on the page."""
+    form = "~%" if is_share(value) else ".4~g"
+    return alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form))
+
+
+def _exact(value: str) -> str:
+    return ".1%" if is_share(value) else ".4g"
+
+
+def _tooltip_across(axis: str) -> alt.Tooltip:
+    return alt.Tooltip("x:Q", title=t(f"axis.{axis}"), format=",d" if axis == "step" else ".4g")
+
+
 def _across(axis: str) -> alt.X:
     """The horizontal axis: steps are whole numbers."""
-    ticks = alt.Axis(format=",d", tickMinStep=1) if axis == "step" else alt.Axis(format="~g")
+    ticks = alt.Axis(format=",d", tickMinStep=1) if axis == "step" else alt.Axis(format=".4~g")
     return alt.X("x:Q", title=t(f"axis.{axis}"), axis=ticks, scale=alt.Scale(nice=False))
 
 

@@ -19,7 +19,7 @@ def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]
     """Show (label, value, help) beside each other, as many in a line as there is room for."""
     with st.container(horizontal=True, gap="small"):
         for label, value, *more in figures:
-            st.metric(label, value, help=more[0] if more else None, border=True, width="stretch")
+            st.metric(label, value, help=more[0] if more else None, border=True, width="stretch", height="stretch")
 
 
 def show_table(

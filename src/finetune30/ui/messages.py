@@ -13,7 +13,7 @@ from string import Formatter
 import yaml
 
 #: Values that are themselves made of templates.
-NESTED = frozenset({"allowed", "more", "bounds"})
+NESTED = frozenset({"allowed", "more", "bounds", "shares", "what", "then"})
 
 
 def translate_message(language: str, message: str) -> str | None:

@@ -11,9 +11,14 @@ from finetune30.ui.session import t
 _SHARES = ("accuracy", "f1", "precision", "recall")
 
 
+def is_share(name: str) -> bool:
+    """Tell whether a metric's values are shares (0-1)."""
+    return name.endswith(_SHARES)
+
+
 def metric_value(name: str, value: Any) -> str:
     """Return a metric with its unit, told from its name."""
-    if name.endswith(_SHARES):
+    if is_share(name):
         return display.percent(value)
     if name.endswith("_bytes"):
         return display.size(value)

@@ -33,12 +33,16 @@ def show_state(run: Mapping[str, Any]) -> None:
 
 def show_times(run: Mapping[str, Any]) -> None:
     """Show when a run was made, started and ended: local time, UTC in the help."""
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for name in MOMENTS:
-            value = run.get(name)
-            label = t("time.label", what=t(f"run.{name}"), moment=local_time(value))
-            utc = t("time.utc", moment=display.utc_time(value)) if value else None
-            st.caption(label, help=utc, width="content")
+            if run.get(name):
+                show_moment(t(f"run.{name}"), run[name])
+
+
+def show_moment(what: str, value: Any) -> None:
+    """Show one moment: local time, UTC in the help."""
+    label = t("time.label", what=what, moment=local_time(value))
+    st.caption(label, help=t("time.utc", moment=display.utc_time(value)), width="content")
 
 
 def show_log(lines: Sequence[str], pixels: int) -> None:
@@ -54,7 +58,8 @@ def show_error_card(error: Mapping[str, Any] | None, *, final: bool) -> None:
         return
     cause = str(error.get("cause") or error.get("error") or "unknown")
     title = t("error.title") if final else t("error.title_before")
-    lines = [f"**{title}** {t_or(f'cause.{cause}', display.plain(cause))}", explain(error)]
+    named = t_or(f"cause.{cause}", t_or(f"api_error.{cause}", display.plain(cause)))
+    lines = [f"**{title}** {named}", explain(error)]
     place = error.get("details") or {}
     if place.get("file"):
         lines.append(t("error.place", place=display.plain(f"{place['file']}:{place.get('line', '')}")))

@@ -91,7 +91,7 @@ def explain(error: Mapping[str, Any]) -> str:
     text = display.plain(said, 2000)
     if remedy:
         done = translate_message(language(), remedy) or remedy
-        text += f"\n\n{t('error.remedy')} {display.plain(done, 500)}"
+        text += "\n\n" + t("error.remedy", remedy=display.plain(done, 500))
     return text
 
 

@@ -34,6 +34,18 @@ def test_estimate_counts_steps_and_knows_nothing_without_runs(api):
     assert answer.json()["based_on_runs"] == 0
 
 
+def test_estimate_without_runs_names_the_least_memory(api):
+    known = {name: api.post("/config/estimate", json=build_starter(name)).json() for name in ("fp32", "auto")}
+    frozen = known["fp32"]["total_parameters"] - known["fp32"]["trainable_parameters"]
+    assert known["fp32"]["memory_bytes"] is None
+    assert known["fp32"]["least_memory_bytes"] == 4 * frozen + 16 * known["fp32"]["trainable_parameters"]
+    assert known["fp32"]["least_memory_bytes"] - known["auto"]["least_memory_bytes"] == 2 * frozen
+
+
+def build_starter(precision):
+    return {"preset": "quick_cpu", "config": {"training": {"precision": precision}}}
+
+
 def test_estimate_refuses_what_train_would_refuse(api):
     answer = api.post("/config/estimate", json={"learning_rate": 7})
     assert answer.status_code == 422

@@ -11,9 +11,13 @@ import pytest
 
 import finetune30
 from finetune30 import errors
+from finetune30.config import DataConfig
 from finetune30.config.fields import describe_allowed, field_schemas
 from finetune30.config.loading import validate_tree
-from finetune30.errors import ConfigError, DataFileError
+from finetune30.data.loading import load_rows
+from finetune30.data.validation.gate import apply_gate
+from finetune30.data.validation.validate import validate_rows
+from finetune30.errors import ConfigError, DataError, DataFileError
 from finetune30.ui.catalogue import load_catalogue
 from finetune30.ui.messages import load_templates, translate_message
 
@@ -62,6 +66,32 @@ def test_faults_of_a_configuration_are_whole_sentences_in_chinese():
     assert None not in said
     hints = [fault["hint"] for fault in caught.value.details["faults"] if fault["hint"]]
     assert [translate_message("zh", hint) for hint in hints] == ["是否為 model？"]
+
+
+def test_what_to_do_about_rows_and_why_a_training_would_not_start_is_said_in_chinese(tmp_path):
+    rows = [f"{number} of the ordinary sentences about a film that {number} people saw" for number in range(60)]
+    planted = [
+        "hm",
+        "",
+        "<b>bold</b> words here",
+        "昨天晚上的燈籠比月亮還要亮，大家都很驚訝",
+        "a bell\x07 rings here",
+        rows[0],
+    ]
+    labels = ["bad", *["good", "bad"] * 30, *["good"] * 6]
+    lines = [f'"{text}",{label}' for text, label in zip([*rows, rows[1], *planted], labels, strict=False)]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    config = DataConfig(dataset_name=str(path), max_length=12)
+    loaded = load_rows(config, lambda _: None)
+    found = validate_rows(loaded, config, count_tokens=lambda texts, _: [len(text.split()) + 1 for text in texts])
+    fixes = dict(found.findings.select("rule", "fix").iter_rows())
+    assert len(fixes) > 6
+    assert [fix for fix in fixes.values() if translate_message("zh", fix) is None] == []
+    with pytest.raises(DataError) as caught:
+        apply_gate(found, loaded.rows, config.gate)
+    assert translate_message("zh", caught.value.message) is not None
+    assert translate_message("zh", str(caught.value.remedy)) is not None
 
 
 def test_values_and_places_are_kept():

@@ -22,6 +22,10 @@ class Estimate(BaseModel):
     trainable_parameters: int | None = Field(examples=[37634])
     total_parameters: int | None = Field(examples=[22751620])
     memory_bytes: float | None = Field(examples=[744235008])
+    least_memory_bytes: int | None = Field(
+        description="Weights, gradients and optimizer state; activations and libraries come on top.",
+        examples=[46105460],
+    )
     seconds: float | None = Field(examples=[42.0])
     based_on_runs: int = Field(description="Finished runs with the same model, adapter, batch and length.")
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.findings import show_analysis, show_quarantine_rows, show_summary
-from finetune30.ui.session import ask, client, t
+from finetune30.ui.session import ask, client, in_own_words, t
 
 Json = dict[str, Any]
 
@@ -33,7 +33,10 @@ def show_quarantine(digest: str) -> None:
     if report is None:
         return
     if report.get("refusal"):
-        st.error(t("quarantine.refused", reason=display.plain(report["refusal"], 1000)), icon=":material/block:")
+        st.error(
+            t("quarantine.refused", reason=display.plain(in_own_words(str(report["refusal"])), 1000)),
+            icon=":material/block:",
+        )
     if not report.get("set_aside"):
         st.success(t("quarantine.none"), icon=":material/check_circle:")
         return

@@ -41,7 +41,8 @@ def show() -> None:
         _choose_upload()
     elif source == "version":
         _choose_version(draft)
-    st.caption(t("data_choice.chosen", name=display.plain(get_value(form.load_draft() or {}, "data.dataset_name"))))
+    name = str(get_value(form.load_draft() or {}, "data.dataset_name"))
+    st.caption(t("data_choice.chosen", name=display.plain(_short_name(name))))
     with st.container(horizontal=True):
         if st.button(t("data_choice.preview"), icon=":material/visibility:"):
             st.session_state.preview = ask(lambda: client().preview(form.build_request()))
@@ -70,6 +71,12 @@ def _source_of(name: str) -> str:
     if name.startswith("version:"):
         return "version"
     return "upload" if name == st.session_state.get("uploaded_name") else "hub"
+
+
+def _short_name(name: str) -> str:
+    """A name as people know it: a version by the digits shown elsewhere, an upload without the API's folders."""
+    kind = _source_of(name)
+    return name[: len("version:") + 12] if kind == "version" else name.rpartition("/")[2] if kind == "upload" else name
 
 
 def _choose_hub(draft: Json) -> None:

@@ -11,8 +11,8 @@ from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button
 from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import rows_per_second
-from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
-from finetune30.ui.session import ask, client, local_time, lost, t, t_or
+from finetune30.ui.run_header import show_error_card, show_log, show_moment, show_state, show_times
+from finetune30.ui.session import ask, client, lost, t, t_or
 
 Json = dict[str, Any]
 
@@ -214,7 +214,7 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
         ("accuracy", display.percent(result.get("eval_accuracy", evaluated.get("eval_accuracy")))),
         ("speed", rows_per_second(speed)),
         ("memory", display.size(result.get("peak_memory_bytes") or progress.get("memory_bytes"))),
-        ("attempt", display.number(task.get("attempt"))),
+        ("attempt", display.number(task.get("attempt") or None)),
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts)
 
@@ -238,4 +238,4 @@ def _show_curves(history: list[Json]) -> None:
                 (name for name in ("eval_accuracy", "eval_f1", "eval_mse") if name in evaluated[-1]), "eval_loss"
             )
             charts.curve(evaluated, quality, title=t_or(f"metric.{quality}", quality), key="follow-q", marks=True)
-    st.caption(t("follow.last_record", moment=local_time(history[-1].get("time"))))
+    show_moment(t("follow.last_record"), history[-1].get("time"))

@@ -23,6 +23,8 @@ LOG_LINES = 1000
 LARGEST_DOWNLOAD_BYTES = 500_000_000
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 PLAIN_NUMBER = (int, float)
+#: Ends of names of what an evaluation took, which says nothing about the model.
+SPEEDS = ("_runtime", "_second")
 
 
 def show() -> None:
@@ -95,7 +97,8 @@ def _clone(run: Json) -> None:
 def _show_results(run: Json) -> None:
     metrics = run.get("metrics") or {}
     if not metrics:
-        st.info(t("run.no_results"), icon=":material/hourglass_empty:")
+        key = "run.never_results" if run["status"] in FINAL else "run.no_results"
+        st.info(t(key), icon=":material/hourglass_empty:")
         return
     facts = (
         ("accuracy", display.percent(metrics.get("eval_accuracy"))),
@@ -133,7 +136,7 @@ def _show_lineage(run: Json) -> None:
         ),
     )
     for place, (name, value) in zip(st.columns(3), steps, strict=True):
-        with place.container(border=True):
+        with place.container(border=True, height="stretch"):
             st.caption(name)
             st.text(display.raw(value, 120))
 
@@ -153,7 +156,7 @@ def _show_curves(run: Json) -> None:
         name for record in evaluated for name, value in record.items() if isinstance(value, PLAIN_NUMBER)
     )
     names = [(trained, "loss", False), (trained, "learning_rate", False), (trained, "grad_norm", False)]
-    names += [(evaluated, name, True) for name in measured if name.startswith("eval_") and "second" not in name]
+    names += [(evaluated, name, True) for name in measured if name.startswith("eval_") and not name.endswith(SPEEDS)]
     places = st.columns(2)
     for number, (source, name, marks) in enumerate(names):
         with places[number % 2]:
@@ -201,7 +204,7 @@ def _show_quarantine(run: Json) -> None:
 
 def _show_files(run: Json) -> None:
     if run["status"] != "SUCCEEDED":
-        st.info(t("run.no_files"), icon=":material/folder_off:")
+        st.info(t("run.never_files" if run["status"] in FINAL else "run.no_files"), icon=":material/folder_off:")
         return
     files = ask(lambda: client().load_artifacts(run["id"]))
     if not files:

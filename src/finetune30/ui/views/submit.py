@@ -125,7 +125,7 @@ def sort_faults(error: ApiError) -> dict[str, list[str]]:
 
 
 def _describe_fault(fault: Json) -> str:
-    return "; ".join(in_own_words(str(fault[part])) for part in ("problem", "hint") if fault.get(part))
+    return t("form.and").join(in_own_words(str(fault[part])) for part in ("problem", "hint") if fault.get(part))
 
 
 def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
@@ -148,8 +148,7 @@ def _show_yaml() -> None:
             t("submit.yaml"), text, height=320, key=f"yaml-{hash(text)}", label_visibility="collapsed"
         )
         with st.container(horizontal=True):
-            if st.button(t("submit.yaml_take"), icon=":material/check:"):
-                _take_yaml(edited)
+            taken = st.button(t("submit.yaml_take"), icon=":material/check:")
             st.download_button(
                 t("submit.yaml_download"),
                 text.encode(),
@@ -158,12 +157,14 @@ def _show_yaml() -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+        if taken:
+            _take_yaml(edited)
         uploaded = st.file_uploader(t("submit.yaml_upload"), type=["yaml", "yml"], max_upload_size=1, key="yaml_upload")
         if uploaded is not None and uploaded.file_id != st.session_state.get("yaml_taken"):
             st.session_state.yaml_taken = uploaded.file_id
             _take_yaml(uploaded.getvalue().decode("utf-8", errors="replace"))
         for text in st.session_state.pop("yaml_notes", []):
-            st.info(display.plain(text, 500))
+            st.info(display.plain(in_own_words(text), 500))
 
 
 def dump_yaml(tree: Json) -> str:
@@ -177,10 +178,11 @@ def _take_yaml(text: str) -> None:
     except ApiError as error:
         if not error.faults:
             show_error(error)
-        for fault in error.faults:
+        for fault in sorted(error.faults, key=lambda fault: int(fault.get("line") or 0)):
             said = ": ".join(part for part in (str(fault.get("key") or ""), _describe_fault(fault)) if part)
-            place = t("submit.yaml_fault", line=fault["line"]) + " " if fault.get("line") else ""
-            st.error(place + display.plain(said, 1000), icon=":material/error:")
+            shown = display.plain(said, 1000)
+            placed = t("submit.yaml_fault", line=fault["line"], fault=shown) if fault.get("line") else shown
+            st.error(placed, icon=":material/error:")
         return
     if st.session_state.draft_preset != DEFAULT_PRESET and not _take_preset(DEFAULT_PRESET):
         return
@@ -203,13 +205,20 @@ def _show_estimate(has_faults: bool) -> None:
     if expected is None:
         return
     runs = expected.get("based_on_runs") or 0
+    past = t("submit.estimate_past", runs=runs) if runs else t("submit.estimate_no_past")
+    memory, memory_help = display.size(expected.get("memory_bytes")), past
+    least = expected.get("least_memory_bytes")
+    if expected.get("memory_bytes") is None and least is not None:
+        memory, memory_help = f"≥ {display.size(least)}", t("submit.estimate_least")
     facts = (
         ("steps", display.number(expected.get("steps")), None),
-        ("parameters", display.number(expected.get("trainable_parameters")), None),
-        ("memory", display.size(expected.get("memory_bytes")), t("submit.estimate_past", runs=runs)),
-        ("time", display.duration(expected.get("seconds")), t("submit.estimate_past", runs=runs)),
+        ("parameters", display.number(expected.get("trainable_parameters")), t("submit.estimate_counted")),
+        ("memory", memory, memory_help),
+        ("time", display.duration(expected.get("seconds")), past),
     )
     show_figures((t(f"submit.estimate_{name}"), value, help_text) for name, value, help_text in facts)
+    if not runs:
+        st.caption(t("submit.estimate_no_past"))
 
 
 def _show_button(faults: dict[str, list[str]]) -> None:
@@ -249,7 +258,7 @@ def _show_submitted() -> None:
         if answer.get("queue_position"):
             st.caption(t("submit.position", position=answer["queue_position"]))
         for note in answer.get("notes") or ():
-            st.info(display.plain(note, 500))
+            st.info(display.plain(in_own_words(str(note)), 500))
         st.page_link(
             st.session_state.pages["follow"],
             label=t("action.follow"),

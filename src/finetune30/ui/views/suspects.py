@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.client import ApiUnreachableError
-from finetune30.ui.session import ask, client, explain, lost, t
+from finetune30.ui.session import ask, client, explain, in_own_words, lost, t
 from finetune30.ui.views import relabelling
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ def _offer_search(run_id: str, found: Json) -> None:
 
 def _search(run_id: str, *, without: int | str | None = "") -> None:
     """Let the person choose who judges and begin; `without` leaves out the judges whose finding is there."""
-    folds: int | None = st.selectbox(
+    folds: int | None = st.radio(
         t("suspects.judge"),
         [choice for choice in JUDGES if choice != without],
         format_func=lambda count: t("suspects.judge_folds", count=count) if count else t("suspects.judge_own"),
@@ -89,7 +89,9 @@ def _watch(run_id: str) -> None:
 
 def _show_found(version: Json, run_id: str, found: Json) -> None:
     suspects = int(found.get("suspects") or 0)
-    st.caption(t("suspects.method", rows=display.number(found.get("rows")), method=display.plain(found.get("method"))))
+    parts = str(found.get("method") or "").split("; ")  # how the doubts were ranked; who judged
+    method = display.plain(t("form.and").join(map(in_own_words, parts)))
+    st.caption(t("suspects.method", rows=display.number(found.get("rows")), method=method))
     if suspects:
         st.markdown(f"**{t('suspects.count', count=display.number(suspects))}**")
     else:

@@ -38,11 +38,13 @@ def show() -> None:
         pair = st.text_area(t("try.pair"), key="try_pair", max_chars=LONGEST_TEXT)
     if st.button(t("try.ask"), type="primary", icon=":material/send:", disabled=not chosen) and _is_given(text):
         with st.spinner(t("try.loading")):
+            st.session_state.try_asked = text
             st.session_state.try_answers = {
                 run_id: ask(lambda run_id=run_id: list(client().predict(run_id, [text], [pair] if pair else None)))  # type: ignore[misc]
                 for run_id in chosen
             }
-    _show_answers(st.session_state.get("try_answers") or {}, runs)
+    answers = st.session_state.get("try_answers") or {}
+    _show_answers({run_id: answers[run_id] for run_id in chosen if run_id in answers}, runs)
     _show_batch(chosen, runs)
 
 
@@ -75,6 +77,7 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
     known = {run_id: found[0] for run_id, found in answers.items() if found and run_id in runs}
     if not known:
         return
+    st.caption(t("try.asked", text=display.plain(st.session_state.try_asked, 120)))
     for place, (run_id, answer) in zip(st.columns(len(known)), known.items(), strict=True):
         with place.container(border=True):
             st.caption(display.plain(_describe(runs[run_id])))
@@ -101,13 +104,15 @@ def _show_batch(chosen: list[str], runs: dict[str, Json]) -> None:
     if len(frame) > MOST_ROWS:
         st.warning(t("try.batch_cut", most=f"{MOST_ROWS:,}", rows=f"{len(frame):,}"))
         frame = frame.head(MOST_ROWS)
+    question = (file.file_id, column, *chosen)
     if st.button(t("try.batch_run", rows=f"{len(frame):,}"), icon=":material/play_arrow:"):
         texts = [str(text) for text in frame[column].fillna("")]
-        st.session_state.try_file = _predict_file(chosen, runs, texts)
-    if st.session_state.get("try_file"):
+        st.session_state.try_file = (question, _predict_file(chosen, runs, texts))
+    answered, content = st.session_state.get("try_file", (None, None))
+    if content and answered == question:  # never the answers to another file
         st.download_button(
             t("try.batch_download"),
-            st.session_state.try_file,
+            content,
             "predictions.csv",
             "text/csv",
             icon=":material/download:",
@@ -120,6 +125,7 @@ def _predict_file(chosen: list[str], runs: dict[str, Json], texts: list[str]) ->
     for run_id in chosen:
         bar = st.progress(0.0, display.plain(_describe(runs[run_id])))
         answers = ask(lambda run_id=run_id, bar=bar: _collect(run_id, texts, bar))  # type: ignore[misc]
+        bar.empty()
         if answers is None:
             return None
         name = f"{runs[run_id]['name']} {run_id[:8]}"
@@ -133,7 +139,7 @@ def _collect(run_id: str, texts: list[str], bar: Any) -> list[Json]:
     for number, answer in enumerate(client().predict(run_id, texts), start=1):
         answers.append(answer)
         if number % 64 == 0 or number == len(texts):
-            bar.progress(number / len(texts))
+            bar.progress(number / len(texts), f"{number:,} / {len(texts):,}")
     return answers
 
 

@@ -1,0 +1,77 @@
+"""Who gets an answer when processes are let go; the processes answer at once, without a model."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from finetune30.errors import ServiceUnavailableError
+from finetune30.service.model_processes import ModelProcesses
+from finetune30.store import RunStatus
+from support.services import wait_until
+
+#: Called like the interpreter: `-m finetune30 answer RUN`. A text that is a path is answered once that file is there.
+ANSWERER = """#!{python}
+import json, os, pathlib, sys, time
+for line in sys.stdin:
+    texts = json.loads(line)["texts"]
+    if texts == ["end"]:
+        sys.exit(1)
+    pathlib.Path("asked").touch()
+    while texts[0].startswith("/") and not os.path.exists(texts[0]):
+        time.sleep(0.01)
+    answers = [{{"text": text, "run": sys.argv[-1], "pid": os.getpid()}} for text in texts]
+    print(json.dumps({{"answers": answers}}), flush=True)
+"""
+
+
+@pytest.fixture
+def open_models(tmp_path, monkeypatch):
+    """Return a function that opens ModelProcesses whose processes need no model."""
+    script = tmp_path / "answerer"
+    script.write_text(ANSWERER.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    opened = []
+
+    def open_with(**options):
+        opened.append(ModelProcesses(**options))
+        return opened[-1]
+
+    yield open_with
+    for models in opened:
+        models.close()
+
+
+def ask(models, run_id, text):
+    run = SimpleNamespace(id=run_id, status=RunStatus.SUCCEEDED)
+    (answer,) = models.ask(run, [text], None)
+    assert (answer["run"], answer["text"]) == (run_id, text)
+    return answer["pid"]
+
+
+def test_questions_to_one_run_go_to_one_process(open_models):
+    models = open_models()
+    assert ask(models, "a", "one") == ask(models, "a", "two")
+
+
+def test_another_run_waits_for_the_answer_in_work_and_nobody_is_refused(open_models, tmp_path):
+    models, go_on = open_models(most=1), tmp_path / "go on"
+    with ThreadPoolExecutor(3) as visitors:
+        in_work = visitors.submit(ask, models, "a", str(go_on))
+        wait_until((tmp_path / "asked").exists, 30, "the first question is in work")
+        waiting = [visitors.submit(ask, models, run_id, "fine") for run_id in ("a", "b")]
+        go_on.touch()
+        assert in_work.result(30)
+        assert all(asked.result(30) for asked in waiting)
+
+
+def test_process_that_ends_by_itself_is_said_and_replaced(open_models):
+    models = open_models()
+    ended = ask(models, "a", "one")
+    with pytest.raises(ServiceUnavailableError, match="ended"):
+        ask(models, "a", "end")
+    assert ask(models, "a", "two") != ended
