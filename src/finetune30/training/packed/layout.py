@@ -154,7 +154,7 @@ def _place_in_grid(
 
 
 def _rounded_up(tokens: int) -> int:
-    """Round to an eighth or better: some 4 % of filler in the mean, eight different sizes from one power of two to the next.
+    """Round to an eighth or better: some 4 % of filler in the mean, eight sizes from one power of two to the next.
 
     More of them would save that filler, but the code that oneDNN makes for a size takes half a megabyte a product.
     """
