@@ -28,7 +28,8 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.services = Services(folder, ui_port=free_port(), disk_reserve_bytes=0)
+        # The lease of a real installation: beside a browser on a busy machine, attempts lose one of three seconds.
+        self.services = Services(folder, ui_port=free_port(), disk_reserve_bytes=0, lease_seconds=60)
         self.api_url = f"http://127.0.0.1:{self.services.settings.api_port}"
         self.page_url = f"http://127.0.0.1:{self.services.settings.ui_port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

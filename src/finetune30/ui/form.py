@@ -115,7 +115,7 @@ def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
 def _take(field: Field, key: str) -> None:
     """Put what a person entered into the draft."""
     draft = load_draft()
-    if draft is None:
+    if draft is None or key not in st.session_state:  # a later draft came between
         return
     value = _entered(field, st.session_state[key])
     put_value(draft, field.key, value)

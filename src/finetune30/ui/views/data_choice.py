@@ -25,17 +25,18 @@ def show() -> None:
     st.subheader(t("data_choice.title"))
     draft = form.load_draft() or {}
     present = _source_of(str(get_value(draft, "data.dataset_name")))
+    key = f"data-source-{st.session_state.get('draft_generation', 0)}"
     source = st.segmented_control(
         t("data_choice.source"),
         SOURCES,
         default=present,
         required=True,
         format_func=lambda name: t(f"data_choice.{name}"),
-        key=f"data-source-{st.session_state.get('draft_generation', 0)}",
+        key=key,
+        on_change=_take_starter,
+        args=(key,),
     )
-    if source in ("starter", "starter-zh") and source != present:
-        choose(str(source))
-    elif source == "hub":
+    if source == "hub":
         _choose_hub(draft)
     elif source == "upload":
         _choose_upload()
@@ -53,16 +54,28 @@ def show() -> None:
 
 
 def choose(name: str) -> None:
-    """Train on another data set: what described the one before is forgotten."""
+    """Train on another data set, and draw the page anew."""
+    _replace_data(name)
+    st.rerun()
+
+
+def _take_starter(key: str) -> None:
+    """A press on starter data chooses it at once. Only a press: a preset may change the data beneath the widget."""
+    source = st.session_state.get(key)
+    if source in ("starter", "starter-zh"):
+        _replace_data(str(source))
+
+
+def _replace_data(name: str) -> None:
+    """Put another data set into the draft: what described the one before is forgotten."""
     draft = form.load_draft() or {}
     put_value(draft, "data.dataset_name", name)
     for key in ("dataset_config", "revision", "train_split", "eval_split", "eval_file", "offline_fallback"):
         put_value(draft, f"data.{key}", None)
     for key in COLUMN_KEYS:
         put_value(draft, f"data.{key}", None)
-    form.replace_draft(draft)
     st.session_state.pop("preview", None)
-    st.rerun()
+    form.replace_draft(draft)
 
 
 def _source_of(name: str) -> str:

@@ -67,14 +67,16 @@ def _take_data_of_address() -> None:
 def _choose_preset(presets: dict[str, Json]) -> None:
     names = list(presets)
     present = st.session_state.draft_preset
+    key = f"preset-{st.session_state.draft_generation}"
     st.selectbox(
         t("submit.preset"),
         names,
         index=names.index(present) if present in names else 0,
         format_func=lambda name: f"{name} · {_summary(presets[name])}",
         help=t("submit.preset_help"),
-        key=f"preset-{st.session_state.draft_generation}",
+        key=key,
         on_change=_take_chosen_preset,
+        args=(key,),
     )
 
 
@@ -84,8 +86,10 @@ def _summary(preset: Json) -> str:
     return display.raw(summary if language() == "en" else t_or(f"preset.{preset['name']}", summary), 110)
 
 
-def _take_chosen_preset() -> None:
-    _take_preset(st.session_state[f"preset-{st.session_state.draft_generation}"])
+def _take_chosen_preset(key: str) -> None:
+    """Take what was chosen in the widget of this key, which is gone when a later draft came between."""
+    if name := st.session_state.get(key):
+        _take_preset(name)
 
 
 def _take_preset(name: str) -> bool:
@@ -93,9 +97,9 @@ def _take_preset(name: str) -> bool:
     tree = ask(lambda: client().load_preset(name))
     if tree is None:
         return False
-    form.replace_draft(copy.deepcopy(tree))
-    st.session_state.draft_preset, st.session_state.draft_base = name, tree
     st.session_state.pop("preview", None)
+    st.session_state.draft_preset, st.session_state.draft_base = name, tree
+    form.replace_draft(copy.deepcopy(tree))  # last: a press in the meantime may end this run between two lines
     return True
 
 
