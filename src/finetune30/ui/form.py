@@ -34,6 +34,20 @@ def replace_draft(tree: Json) -> None:
     st.session_state.draft_generation = st.session_state.get("draft_generation", 0) + 1
 
 
+def widget_key(name: str) -> str:
+    """Return the key of a widget of the present draft; another draft has other widgets."""
+    return f"{name}@{st.session_state.get('draft_generation', 0)}"
+
+
+def is_present(key: str) -> bool:
+    """Tell whether a widget belongs to the present draft.
+
+    A page that was interrupted while it was drawn reports all its widgets as changed, also those of the draft that a
+    preset has replaced in the same moment: what they hold must not get into the new one.
+    """
+    return key in st.session_state and key == widget_key(key.rpartition("@")[0])
+
+
 def build_request() -> Json:
     """Return what is sent: the preset and what differs from it, so that chosen keys are told apart from defaults."""
     changed = difference(load_draft() or {}, st.session_state.draft_base)
@@ -73,7 +87,7 @@ def field_label(key: str) -> str:
 def _show_field(field: Field) -> None:
     draft = load_draft() or {}
     value = get_value(draft, field.key)
-    key = f"field-{st.session_state.get('draft_generation', 0)}-{field.key}"
+    key = widget_key(f"field-{field.key}")
     label = field_label(field.key)
     common: Json = {"key": key, "help": _help(field), "on_change": _take, "args": (field, key)}
     if choices := _choices(field):
@@ -115,7 +129,7 @@ def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
 def _take(field: Field, key: str) -> None:
     """Put what a person entered into the draft."""
     draft = load_draft()
-    if draft is None or key not in st.session_state:  # a later draft came between
+    if draft is None or not is_present(key):
         return
     value = _entered(field, st.session_state[key])
     put_value(draft, field.key, value)

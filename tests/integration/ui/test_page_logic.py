@@ -153,6 +153,16 @@ def test_preset_replaces_the_form(visit):
     assert shown_yaml(page)["model"]["name"] == "starter"
 
 
+def test_entries_of_the_same_moment_do_not_get_into_a_preset(visit):
+    """A page that was interrupted while it was drawn reports its widgets as changed together with the preset."""
+    page = visit(lang="en")
+    widget(page.number_input, "Epochs").set_value(7)
+    widget(page.selectbox, "Preset").select("quick_cpu").run()
+    assert not page.exception
+    assert shown_yaml(page)["model"]["name"] == "starter"
+    assert shown_yaml(page)["training"]["num_train_epochs"] == 1
+
+
 def test_an_api_that_is_away_is_said_without_a_fault(visit):
     page = visit("http://127.0.0.1:9", lang="en")
     assert any("does not answer" in error.value for error in page.error)

@@ -25,7 +25,7 @@ def show() -> None:
     st.subheader(t("data_choice.title"))
     draft = form.load_draft() or {}
     present = _source_of(str(get_value(draft, "data.dataset_name")))
-    key = f"data-source-{st.session_state.get('draft_generation', 0)}"
+    key = form.widget_key("data-source")
     source = st.segmented_control(
         t("data_choice.source"),
         SOURCES,
@@ -61,9 +61,8 @@ def choose(name: str) -> None:
 
 def _take_starter(key: str) -> None:
     """A press on starter data chooses it at once. Only a press: a preset may change the data beneath the widget."""
-    source = st.session_state.get(key)
-    if source in ("starter", "starter-zh"):
-        _replace_data(str(source))
+    if form.is_present(key) and st.session_state[key] in ("starter", "starter-zh"):
+        _replace_data(str(st.session_state[key]))
 
 
 def _replace_data(name: str) -> None:

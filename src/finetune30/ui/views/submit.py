@@ -67,7 +67,7 @@ def _take_data_of_address() -> None:
 def _choose_preset(presets: dict[str, Json]) -> None:
     names = list(presets)
     present = st.session_state.draft_preset
-    key = f"preset-{st.session_state.draft_generation}"
+    key = form.widget_key("preset")
     st.selectbox(
         t("submit.preset"),
         names,
@@ -87,9 +87,8 @@ def _summary(preset: Json) -> str:
 
 
 def _take_chosen_preset(key: str) -> None:
-    """Take what was chosen in the widget of this key, which is gone when a later draft came between."""
-    if name := st.session_state.get(key):
-        _take_preset(name)
+    if form.is_present(key):
+        _take_preset(st.session_state[key])
 
 
 def _take_preset(name: str) -> bool:
