@@ -171,8 +171,9 @@ def _refuse_unknown(rows: pl.DataFrame, unknown: pl.Series, plan: LabelPlan) -> 
 
 
 def _wrong_count(names: tuple[str, ...], num_labels: int, kind: str, train: pl.Series) -> DataError:
-    noun = "label" if len(names) == 1 else "labels"
-    message = f"the training rows have {len(names)} {noun} ({_shown(names)}) but model.num_labels is {num_labels}"
+    message = f"the training rows have {len(names)} labels ({_shown(names)}) but model.num_labels is {num_labels}"
+    if len(names) == 1:
+        message = f"the training rows have one label ({_shown(names)}) but model.num_labels is {num_labels}"
     remedy = f"set model.num_labels to {len(names)}"
     numbers = train.drop_nulls().cast(pl.Float64, strict=False)
     if kind == SINGLE and len(names) > num_labels and not numbers.is_null().any() and len(names) > 20:
