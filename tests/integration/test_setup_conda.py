@@ -16,7 +16,7 @@ INSTALL = 'sh scripts/install_environment.sh "$CONDA_PREFIX"'
 CONDA = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$CALLS"
 if [ "$1 $2" = "env list" ]; then
-    printf 'base   /opt/conda\\n%s\\n' "$EXISTING"
+    printf 'base   conda\\n%s\\n' "$EXISTING"
 fi
 """
 
@@ -84,14 +84,14 @@ def test_environment_is_lora_m3_on_apple_silicon(machine: Machine) -> None:
 
 def test_environment_that_exists_is_kept_and_brought_up_to_date(machine: Machine) -> None:
     machine.install("mamba")
-    done = machine.setup_conda(EXISTING="lora-cpu   *   /opt/conda/envs/lora-cpu")
+    done = machine.setup_conda(EXISTING="lora-cpu   *   conda/envs/lora-cpu")
     assert done.returncode == 0, done.stderr
     assert machine.calls() == ["mamba env list", f"mamba run --name lora-cpu sh -c {INSTALL}"]
 
 
 def test_environment_of_similar_name_is_not_taken_for_ours(machine: Machine) -> None:
     machine.install("conda")
-    assert machine.setup_conda(EXISTING="my-lora-cpu   /opt/conda/envs/my-lora-cpu").returncode == 0
+    assert machine.setup_conda(EXISTING="my-lora-cpu   conda/envs/my-lora-cpu").returncode == 0
     assert "conda env create --name lora-cpu --file environment.yml" in machine.calls()
 
 

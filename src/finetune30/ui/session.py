@@ -59,7 +59,7 @@ def client() -> ApiClient:
 
 
 def use_key(key: str | None) -> None:
-    """Speak to the API with this key from now on; it lives in this session only."""
+    """Speak to the API with this key from now on; it is forgotten when the page is closed."""
     if (held := st.session_state.pop("client", None)) is not None:
         held.close()
     st.session_state.api_key = key or None

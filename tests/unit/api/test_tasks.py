@@ -58,7 +58,7 @@ def test_every_short_name_of_the_command_line_is_understood(api):
         ({"dataset": "../secrets.csv"}, {"data.dataset_name"}),
         ({"dataset": "data/../../x.csv"}, {"data.dataset_name"}),
         ({"dataset": "http://localhost/x.csv"}, {"data.dataset_name"}),
-        ({"model": "/root/model"}, {"model.name"}),
+        ({"model": "/elsewhere/model"}, {"model.name"}),
         ({"config": {"data": {"eval_file": "x.csv"}}}, {"data.eval_file"}),
         ({"config": {"a": {"b": [[[[[[[[[[[[[1]]]]]]]]]]]]]}}}, {"config.a.b"}),
         ({"device": "x" * 20_000}, {"device"}),

@@ -45,7 +45,7 @@ def show_quarantine(digest: str) -> None:
 
 
 def _load(digest: str) -> Json | None:
-    """The report, asked for once a session: the same digest is always the same report."""
+    """The report, asked for once a visit: the same digest is always the same report."""
     held: dict[str, Json] = st.session_state.setdefault("version_reports", {})
     if digest not in held:
         with st.spinner(t("data.report_loading")):

@@ -43,7 +43,7 @@ def show() -> None:
 
 
 def _load_start() -> tuple[dict[str, Field], dict[str, Json]] | None:
-    """Fields and presets, asked for once a session."""
+    """Fields and presets, asked for once a visit."""
     if "submit_start" not in st.session_state:
         loaded = ask(lambda: (client().load_schema(), client().load_presets()))
         if loaded is None:
