@@ -47,7 +47,10 @@ class SuspectSearches:
         require_model(run)
         path = _path(records, run)
         with self._lock:
-            if self._is_searching(run.id) or self._closed or (path.is_file() and _load_facts(path)["folds"] == folds):
+            if self._is_searching(run.id) or self._closed:
+                return
+            if path.is_file() and _load_facts(path)["folds"] == folds:
+                self._states.pop(run.id, None)  # it is shown again after a search by others that failed
                 return
             self._states[run.id] = None
         name = f"suspects {run.id[:8]}"

@@ -80,6 +80,7 @@ def test_other_judges_are_asked_although_a_finding_is_there(api, submit, finish,
     assert api.post(address).json()["state"] == "searching"
     assert wait_until_settled(api, run_id)["state"] == "failed"  # the run has no model; the finding before is kept
     assert (folder / FILE).is_file()
+    assert api.post(address, json={"folds": 5}).json()["state"] == "ready"
     assert api.post(address, json={"folds": 1}).status_code == 422
 
 
