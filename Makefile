@@ -93,7 +93,7 @@ test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
 chaos: install ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
 
-chaos-exact: install ## Kill runs at every point, fill the disk at every write, and compare bytes (10 minutes with ARGS='-n 2')
+chaos-exact: install ## Kill runs at every point, fill the disk at every write, and compare bytes (7 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 
 bench: install ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
