@@ -132,11 +132,18 @@ def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags,
     assert (folder / "history.jsonl").read_text().count('"type": "train"') >= 1
 
 
-def test_training_goes_on_when_nobody_reads_its_output_any_more(flags, tmp_path):
+@pytest.mark.parametrize("lines_read", [0, 1])
+def test_training_goes_on_when_nobody_reads_its_output_any_more(flags, tmp_path, lines_read):
     command = [sys.executable, "-m", "finetune30", "train", *flags, *LOG_ALL]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        process.stderr.readline()
-        process.stderr.close()
+    reading, writing = os.pipe()
+    reader = os.fdopen(reading)
+    if not lines_read:
+        reader.close()
+    with subprocess.Popen(command, stderr=writing, stdout=subprocess.DEVNULL) as process:
+        os.close(writing)
+        if lines_read:
+            reader.readline()
+            reader.close()
         assert process.wait(timeout=200) == 0
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "SUCCEEDED"

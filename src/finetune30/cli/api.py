@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from finetune30.cli.terminal_text import tell
+
 
 @click.command("api", epilog="Example: FT30_API_PORT=8001 ft30 api")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of FT30_API_HOST.")
@@ -21,4 +23,4 @@ def command(host: str | None, port: int | None) -> None:
     given: dict[str, Any] = {"api_host": host, "api_port": port}
     settings = load_settings()
     settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
-    serve(settings, lambda line: click.echo(line, err=True))
+    serve(settings, tell)

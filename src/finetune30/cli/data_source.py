@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from finetune30.cli.terminal_text import show_controls
-
 if TYPE_CHECKING:
     from finetune30.service.datasets import DatasetRequest
 
@@ -66,11 +64,6 @@ def read_request(context: click.Context, source: str | None, config_file: Path |
         return request_of_source(source, **reading)
     overrides = {f"data.{name}": value for name, value in reading.items()}
     return request_of_config(load_config(config_file or default_config_path(Path.cwd()), overrides).config)
-
-
-def note(message: str) -> None:
-    """Print a line about the work on standard error."""
-    click.echo(show_controls(message), err=True)
 
 
 def print_json(tree: Any) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from finetune30.cli.data_source import SOURCE_HELP, as_json_option, note, print_json, read_request, source_options
+from finetune30.cli.data_source import SOURCE_HELP, as_json_option, print_json, read_request, source_options
+from finetune30.cli.terminal_text import note
 
 NAME_HELP = "VERSION is a digest, its beginning (4 digits or more) or a tag."
 

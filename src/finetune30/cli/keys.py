@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetune30.cli.terminal_text import show_controls
+from finetune30.cli.terminal_text import show_controls, tell
 from finetune30.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def create(name: str, role: str, as_json: bool) -> None:
         click.echo(json.dumps({**made.as_dict(), "key": secret}))
         return
     click.echo(secret)
-    click.echo(f"key of {made.name}, role {made.role}; it cannot be shown again", err=True)
+    tell(f"key of {made.name}, role {made.role}; it cannot be shown again")
 
 
 @command.command("list")
@@ -65,7 +65,7 @@ def list_keys(as_json: bool) -> None:
         state = f"revoked {key['revoked_at'][:19]}" if key["revoked_at"] else "in force"
         click.echo(f"{key['id']}  {key['role']:9}  {key['created_at'][:19]}  {state:28}  {show_controls(key['name'])}")
     if not keys:
-        click.echo("no keys: the API answers this machine only", err=True)
+        tell("no keys: the API answers this machine only")
 
 
 @command.command("revoke")

@@ -18,6 +18,7 @@ import click
 
 import finetune30
 from finetune30.cli.registry import COMMANDS, GROUPS
+from finetune30.cli.terminal_text import silence, tell
 from finetune30.errors import Finetune30Error
 
 INTERRUPTED = 130
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
     except OSError:
-        _silence_stdout()
+        silence(sys.stdout)
     sys.exit(code)
 
 
@@ -109,13 +110,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_usage_error(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        tell("interrupted")
         return INTERRUPTED
     except Finetune30Error as error:
         _print_error(error.message, error.remedy)
         return error.exit_code
     except BrokenPipeError:
-        _silence_stdout()
+        silence(sys.stdout)
         return 1
     except OSError as error:
         return _report_system_error(error)
@@ -125,9 +126,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _print_error(message: str, remedy: str) -> None:
-    click.echo(f"Error: {message}", err=True)
+    tell(f"Error: {message}")
     if remedy:
-        click.echo(f"Try: {remedy}", err=True)
+        tell(f"Try: {remedy}")
 
 
 def _print_usage_error(error: click.ClickException) -> None:
@@ -177,9 +178,3 @@ def _save_report(report: str) -> str:
     except OSError as failure:
         return f"its traceback, which could not be saved ({failure.strerror})"
     return name
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining at exit that nobody reads any more."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())

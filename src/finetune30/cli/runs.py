@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from finetune30.cli.terminal_text import show_controls
+from finetune30.cli.terminal_text import show_controls, tell
 
 if TYPE_CHECKING:
     from finetune30.service.records import Records
@@ -117,10 +117,10 @@ def logs(run: str, follow: bool, tail: int | None, attempt: int | None, output_d
             path = folder.live_logs() if attempt is None else folder.attempts / str(attempt) / folder.logs.name
             click.echo(show_controls(load_log(path, tail), _LOG_CONTROLS), nl=False)
             return
-        click.echo(f"{found.folder}: {found.status}", err=True)
+        tell(f"{found.folder}: {found.status}")
         for text in follow_log(records, found.id, tail):
             click.echo(show_controls(text, _LOG_CONTROLS), nl=False)
-        click.echo(f"{found.folder}: {records.store.get(found.id).status}", err=True)
+        tell(f"{found.folder}: {records.store.get(found.id).status}")
 
 
 @command.command("history", epilog=RUN_HELP)
@@ -174,7 +174,7 @@ def delete(runs: tuple[str, ...], yes: bool, output_dir: Path | None) -> None:
     with _opened(output_dir) as records:
         found = {run.id: run for run in (records.store.get(reference) for reference in runs)}
         for run in found.values():
-            click.echo(f"{run.id[:8]}  {run.status:<9}  {records.results_root / run.folder}", err=True)
+            tell(f"{run.id[:8]}  {run.status:<9}  {records.results_root / run.folder}")
         if not yes:
             if not sys.stdin.isatty():
                 raise UsageError("deleting asks first, and nobody is there to answer", "add --yes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from finetune30.cli.runs import RUN_HELP
+from finetune30.cli.terminal_text import tell
 
 
 @click.command("cancel", epilog=RUN_HELP)
@@ -36,5 +37,5 @@ def retry(run: str) -> None:
     with open_records(settings) as records, QueuePublisher(settings) as publisher:
         done = retry_task(records.store, run, publisher=publisher)
     for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     click.echo(f"{done.run.folder}: QUEUED, number {done.queue_position} in the queue")

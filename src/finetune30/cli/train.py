@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
+from finetune30.cli.terminal_text import tell
 from finetune30.config.loading import dump_config
 
 
@@ -21,7 +22,7 @@ def command(context: click.Context, config_file: Path | None, preset: str | None
     """
     loaded = load_from_flags(context, config_file, preset)
     for note in loaded.notes:
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     if dry_run:
         click.echo(dump_config(loaded.config), nl=False)
         return

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from finetune30.cli.terminal_text import tell
+
 #: Streamlit options that never change.
 _FIXED = (
     "--server.headless=true",
@@ -51,7 +53,7 @@ def command(host: str | None, port: int | None, api_url: str | None) -> None:
     # Everywhere stands for this machine as far as the page itself is concerned.
     api_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104
     arguments = build_command(host, port, api_url or f"http://{api_host}:{settings.api_port}")
-    click.echo(f"page: http://{'localhost' if host == '127.0.0.1' else host}:{port}", err=True)
+    tell(f"page: http://{'localhost' if host == '127.0.0.1' else host}:{port}")
     os.execv(arguments[0], arguments)  # noqa: S606  # Ctrl-C and signals reach the page itself
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetune30.cli.terminal_text import tell
+
 if TYPE_CHECKING:
     from finetune30.jobs.supervision import Service
     from finetune30.settings import Settings
@@ -29,10 +31,10 @@ def command(workers: int) -> None:
     services, addresses = _plan(settings, workers)
 
     def tell_addresses() -> None:
-        click.echo("\n".join((*addresses, f"Results {settings.results_folder}", "Ctrl-C stops everything")), err=True)
+        tell("\n".join((*addresses, f"Results {settings.results_folder}", "Ctrl-C stops everything")))
 
-    ServiceGroup(services, lambda line: click.echo(line, err=True)).run(tell_addresses)
-    click.echo("all stopped", err=True)
+    ServiceGroup(services, tell).run(tell_addresses)
+    tell("all stopped")
 
 
 def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:

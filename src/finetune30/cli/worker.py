@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from finetune30.cli.terminal_text import tell
+
 
 @click.command("worker", epilog="Example: ft30 worker --concurrency 2")
 @click.option("--name", metavar="NAME", help="Name among the workers (FT30_WORKER_NAME; else the host's).")
@@ -35,7 +37,7 @@ def command(context: click.Context, name: str | None, concurrency: int | None, s
     node = name or settings.worker_name or socket.gethostname()
     slots = DeviceSlots(find_devices(concurrency or settings.worker_concurrency), default_lock_folder())
     store = open_store(settings.resolved_database_url)
-    click.echo(f"worker {node}: {', '.join(slots.devices)}; results in {settings.results_folder}", err=True)
+    tell(f"worker {node}: {', '.join(slots.devices)}; results in {settings.results_folder}")
     options = () if step_seconds is None else ("--drill", str(step_seconds))
     try:
         context.exit(run_worker(store, settings, node, slots, attempt_options=options))
