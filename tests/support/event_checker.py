@@ -97,7 +97,7 @@ def _engine(database_url: str) -> Engine:
 
 
 def _judge_events(verdict: Verdict, row: Any, events: list[Any]) -> None:
-    status, attempt, holder = None, 0, None
+    status, attempt, holder, cancelled = None, 0, None, False
     for event in events:
         place = f"{row.id} event {event.number} {event.kind} {event.from_status}->{event.to_status}"
         if (event.kind, event.from_status, event.to_status) not in ALLOWED or event.from_status != status:
@@ -105,9 +105,12 @@ def _judge_events(verdict: Verdict, row: Any, events: list[Any]) -> None:
         if event.kind == "claimed":
             if event.attempt != attempt + 1:
                 verdict.illegal.append(f"{place}: attempt {event.attempt} after {attempt}")
+            if cancelled:
+                verdict.illegal.append(f"{place}: it was asked to stop before")
             attempt, holder = event.attempt, event.owner
         elif event.attempt != attempt or (event.from_status == "RUNNING" and event.owner not in (None, holder)):
             verdict.stale_writes.append(f"{place} by {event.owner} (attempt {event.attempt}), held by {holder}")
+        cancelled = event.kind != "retried" and (cancelled or event.kind == "cancel_requested")
         status = event.to_status
     if sum(event.kind == "succeeded" for event in events) > 1:
         verdict.recorded_twice.append(row.id)

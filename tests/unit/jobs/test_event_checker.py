@@ -75,3 +75,19 @@ def test_changed_and_missing_files_are_damage(finished):
     assert len(judge(finished).damaged) == 1
     (root / run.folder / "manifest.json").unlink()
     assert len(judge(finished).damaged) == 1
+
+
+def test_work_that_goes_on_after_a_wish_to_stop_is_illegal(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    run = store.create(ExperimentConfig(), kind="queued", results_root=tmp_path)
+    claim = store.claim(run.id, lease_seconds=60)
+    store.request_cancel(run.id)
+    judged = store, store.get(run.id), tmp_path
+    add_event(judged, kind="released", from_status="RUNNING", to_status="QUEUED", owner=claim.owner)
+    add_event(judged, kind="claimed", from_status="QUEUED", to_status="RUNNING", attempt=2)
+    add_event(judged, kind="cancelled", from_status="RUNNING", to_status="CANCELLED", attempt=2)
+    with writing(store.engine) as connection:
+        connection.execute(update(runs).where(runs.c.id == run.id).values(status="CANCELLED", attempt=2))
+    (breach,) = judge(judged).illegal
+    assert "it was asked to stop before" in breach
+    store.close()
