@@ -40,12 +40,9 @@ class AttentionOutput:
     def forward(self, context: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, OutputTape]:
         """Return the block's output for context and residual rows, both (Q, hidden)."""
         mask = masks.draw(tuple(rows.shape), self.dropout, rows.dtype) if masks is not None else None
-        if mask is None and not self.lora:
-            lora, residual = None, self.linear.forward_add(context, rows)
-        else:
-            output = self.linear.forward(context)
-            lora = self.lora.forward(context, output, masks)
-            residual = output.add_(rows) if mask is None else torch.addcmul(rows, output, mask)
+        output = self.linear.forward(context)
+        lora = self.lora.forward(context, output, masks)
+        residual = output.add_(rows) if mask is None else torch.addcmul(rows, output, mask)
         normed, norm = self.norm.forward(residual)
         return normed, OutputTape(lora, mask, norm)
 
@@ -98,7 +95,7 @@ class SelfAttentionBlock:
         projected = layout.from_heads(parts)
         below = None
         if self.trains_below:
-            below = self.linear.input_gradient_add(projected.to(residual.dtype), residual)
+            below = self.linear.input_gradient(projected.to(residual.dtype)).add_(residual)
         self.lora.backward(projected, tape.lora, below)
         return below
 
@@ -156,7 +153,7 @@ class PooledAttentionBlock:
             self.query_lora.backward(projected_query, tape.query_lora, None)
             self.key_value_lora.backward(projected, tape.key_value_lora, None)
             return None
-        pooled = self.query_linear.input_gradient_add(projected_query.to(residual.dtype), residual)
+        pooled = self.query_linear.input_gradient(projected_query.to(residual.dtype)).add_(residual)
         self.query_lora.backward(projected_query, tape.query_lora, pooled)
         below = self.key_value_linear.input_gradient(projected.to(residual.dtype))
         self.key_value_lora.backward(projected, tape.key_value_lora, below)

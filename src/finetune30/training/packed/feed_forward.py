@@ -49,12 +49,9 @@ class FeedForward:
         lora_in = self.lora_in.forward(rows, inner, masks)
         active = self._activate(inner, in_place=not keeps_tape)
         mask = masks.draw(tuple(rows.shape), self.dropout, rows.dtype) if masks is not None else None
-        if mask is None and not self.lora_out:
-            lora_out, residual = None, self.linear_out.forward_add(active, rows)
-        else:
-            outer = self.linear_out.forward(active)
-            lora_out = self.lora_out.forward(active, outer, masks)
-            residual = outer.add_(rows) if mask is None else torch.addcmul(rows, outer, mask)
+        outer = self.linear_out.forward(active)
+        lora_out = self.lora_out.forward(active, outer, masks)
+        residual = outer.add_(rows) if mask is None else torch.addcmul(rows, outer, mask)
         normed, norm = self.norm.forward(residual)
         return normed, FeedForwardTape(lora_in, lora_out, inner, mask, norm)
 
@@ -79,6 +76,6 @@ class FeedForward:
         if not self.trains_below:
             self.lora_in.backward(inner, tape.lora_in, None)
             return None
-        below = self.linear_in.input_gradient_add(inner, residual)
+        below = self.linear_in.input_gradient(inner).add_(residual)
         self.lora_in.backward(inner, tape.lora_in, below)
         return below

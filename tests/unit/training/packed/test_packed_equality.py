@@ -12,8 +12,15 @@ import pytest
 from tests.support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
 from tests.support.tiny_models import build_tiny_model
 
-# One layout each: joint (with fillers), a grid with padding, a grid that is full.
-LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
+# One layout each: joint (with fillers), a grid with padding, a grid that is full; then batches that are worked on in
+# parts, for their tokens and for their cells.
+LAYOUTS = {
+    "joint": [13, 5, 9],
+    "grid": [30, 28, 9, 3, 30, 27],
+    "full grid": [16, 16, 16, 16, 16],
+    "many tokens": [40, 38, 36, 34, 30, 28, 26, 24, 6],
+    "many cells": [60, 3, 3, 3, 3, 3, 3, 3, 3, 3],
+}
 ALL_TARGETS = {
     "distilbert": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
     "bert": ["query", "key", "value", "dense"],
@@ -173,3 +180,15 @@ def test_logits_of_a_long_batch_equal_those_of_its_rows_alone(tmp_path: Path) ->
     batch = random_batch([30] * 40, seed=0)  # more tokens than are predicted together
     alone = [packed.logits(batch.part(slice(i, i + 1))) for i in range(len(batch))]
     np.testing.assert_allclose(packed.logits(batch), np.concatenate(alone), atol=2e-6)
+
+
+def test_parts_hold_every_row_once_and_few_tokens() -> None:
+    from finetune30.training.packed.engine import _halved
+
+    lengths = np.array([300, 90, 80, 80, 70, 9, 8, 7, 6, 5, 4])
+    parts = _halved(lengths, 200, slice(0, len(lengths)))
+    assert [row for part in parts for row in range(part.start, part.stop)] == list(range(len(lengths)))
+    for part in parts:
+        inside = lengths[part]
+        assert len(inside) == 1 or (inside.sum() <= 200 and len(inside) * inside.max() <= 400)
+    assert len(parts) < len(lengths)
