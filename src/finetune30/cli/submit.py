@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
-from finetune30.cli.terminal_text import tell
+from finetune30.cli.terminal_text import tell_notes
 
 
 @click.command("submit", epilog="Example: ft30 submit --experiment_name test_async --epochs 1")
@@ -54,8 +54,7 @@ def command(
             )
     finally:
         store.close()
-    for note in (*loaded.notes, *done.notes):
-        tell(f"note: {note}")
+    tell_notes((*loaded.notes, *done.notes))
     if as_json:
         click.echo(json.dumps(describe_task(done.run, done.queue_position), indent=2, ensure_ascii=False))
         return

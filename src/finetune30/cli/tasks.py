@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from finetune30.cli.runs import RUN_HELP
-from finetune30.cli.terminal_text import tell
+from finetune30.cli.terminal_text import tell_notes
 
 
 @click.command("cancel", epilog=RUN_HELP)
@@ -36,6 +36,5 @@ def retry(run: str) -> None:
     require_records(settings)
     with open_records(settings) as records, QueuePublisher(settings) as publisher:
         done = retry_task(records.store, run, publisher=publisher)
-    for note in done.notes:
-        tell(f"note: {note}")
+    tell_notes(done.notes)
     click.echo(f"{done.run.folder}: QUEUED, number {done.queue_position} in the queue")

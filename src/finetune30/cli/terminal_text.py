@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 import click
@@ -25,6 +26,12 @@ def tell(text: str) -> None:
 def note(text: str) -> None:
     """Say something that may hold text of data or names, on standard error."""
     tell(show_controls(text))
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Say what the user should know about what was asked for, a line each, on standard error."""
+    for text in notes:
+        tell(f"note: {text}")
 
 
 def silence(stream: TextIO) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
-from finetune30.cli.terminal_text import tell
+from finetune30.cli.terminal_text import tell_notes
 from finetune30.config.loading import dump_config
 
 
@@ -21,8 +21,7 @@ def command(context: click.Context, config_file: Path | None, preset: str | None
     Every key of the configuration is a flag: --training.weight_decay 0.01, --lora.r 16 …
     """
     loaded = load_from_flags(context, config_file, preset)
-    for note in loaded.notes:
-        tell(f"note: {note}")
+    tell_notes(loaded.notes)
     if dry_run:
         click.echo(dump_config(loaded.config), nl=False)
         return
