@@ -9,7 +9,7 @@ from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
 from finetune30.modeling.base import quiet_transformers
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
-from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE
+from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_within
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -64,6 +64,20 @@ def build_adapter(
     return wrapped
 
 
+def cast_inputs_of_saved_modules(model: PeftModel) -> None:
+    """Let what is saved whole (a head) take inputs of any precision; it computes in that of its own weights."""
+    import torch
+    from peft.utils import ModulesToSaveWrapper
+
+    def cast(module: ModulesToSaveWrapper, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        dtype = next(module.modules_to_save.parameters()).dtype
+        return tuple(a.to(dtype) if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
+
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            module.register_forward_pre_hook(cast)
+
+
 def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, saved: list[str]) -> list[str]:
     """Turn `auto`, `all-linear` or a list into module names of this model, checked."""
     candidates = _candidate_names(model, saved)
@@ -91,8 +105,7 @@ def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
 
     names: dict[str, None] = {}
     for path, module in model.named_modules():
-        inside_head = any(part in saved for part in path.split("."))
-        if isinstance(module, torch.nn.Linear | Conv1D) and not inside_head:
+        if isinstance(module, torch.nn.Linear | Conv1D) and not is_within(path, saved):
             names[path.rsplit(".", 1)[-1]] = None
     return list(names)
 
@@ -114,7 +127,19 @@ def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: li
             f"lora.modules_to_save: {', '.join(map(repr, unknown))} not in the model; top modules: {', '.join(top)}",
             "name modules that exist, or set modules_to_save to null: the head is always saved",
         )
-    return list(dict.fromkeys([*heads, *new, *wanted]))
+    return _name_whole(paths, list(dict.fromkeys([*heads, *new, *wanted])))
+
+
+def _name_whole(paths: list[str], names: list[str]) -> list[str]:
+    """Return names under which PEFT finds just the modules meant, each as a whole.
+
+    PEFT compares ends of paths letter by letter: `embeddings` would also name `embeddings.word_embeddings`, which then
+    is wrapped twice and cannot be loaded again, and `norm` every `input_layernorm`. Such names become whole paths.
+    """
+    meant = [path for path in paths if any(path == name or path.endswith(f".{name}") for name in names)]
+    outermost = [path for path in meant if not any(path.startswith(f"{other}.") for other in meant)]
+    found = [path for path in paths if any(path.endswith(name) for name in names)]
+    return names if found == outermost else outermost
 
 
 def _head_pattern(saved: list[str], targets: list[str]) -> str | None:

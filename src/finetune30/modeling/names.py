@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import util
 from pathlib import Path
 
@@ -17,6 +18,11 @@ QUERY_AND_VALUE = (
     ("query_proj", "value_proj"),
     ("q", "v"),
 )
+
+
+def is_within(path: str, names: Iterable[str]) -> bool:
+    """Tell whether a module's or a parameter's path leads through one of the names (`pooler`, `encoder.layer.1`)."""
+    return any(f".{name}." in f".{path}." for name in names)
 
 
 def starter_folder() -> Path:

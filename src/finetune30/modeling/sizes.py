@@ -10,7 +10,7 @@ from typing import Any
 
 from finetune30.config import STARTER, LoraConfig, ModelConfig
 from finetune30.errors import ModelError
-from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, starter_folder
+from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_within, starter_folder
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -115,7 +115,7 @@ def _is_in_layers(path: str, lora: LoraConfig) -> bool:
 
 
 def _is_saved(name: str, lora: LoraConfig) -> bool:
-    return any(part in (lora.modules_to_save or ()) for part in name.split("."))
+    return is_within(name, lora.modules_to_save or ())
 
 
 def _count_lora(shape: tuple[int, ...], lora: LoraConfig) -> int:

@@ -1,7 +1,8 @@
 """The general training path: any transformers classifier under PEFT.
 
 The frozen base stays in the run's precision; adapter, head and optimizer are float32. On CUDA the forward pass runs
-under autocast, elsewhere the head casts its input itself, which costs less than autocast's bookkeeping on a CPU.
+under autocast, elsewhere the head casts its input itself, which costs less than autocast's bookkeeping on a CPU. Only
+where float32 weights are trained in the midst of the base (biases, modules saved whole) is autocast needed there too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
 from finetune30.errors import CheckpointError
+from finetune30.modeling.adapters import cast_inputs_of_saved_modules
 from finetune30.modeling.devices import Placement
 from finetune30.training.losses import row_losses
 
@@ -40,7 +42,10 @@ class GeneralEngine:
         self.device, self.precision = placement.device, placement.precision
         self.problem_type, self.pad_token_id = problem_type, pad_token_id
         self._max_grad_norm = config.max_grad_norm
-        self._model = _place(model, placement)
+        self._autocasts = placement.precision != "fp32" and (
+            placement.device.startswith("cuda") or _trains_the_backbone(model)
+        )
+        self._model = _place(model, placement, autocasts=self._autocasts)
         self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
         self.total_parameters = sum(p.numel() for p in self._model.parameters())
@@ -174,28 +179,36 @@ class GeneralEngine:
         return result
 
     def _autocast(self) -> Any:
-        if self._uses_cuda and self.precision != "fp32":
-            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
-            return torch.autocast("cuda", dtype=dtype)
-        return nullcontext()
+        if not self._autocasts:
+            return nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(torch.device(self.device).type, dtype=dtype)
 
 
-def _place(model: PeftModel, placement: Placement) -> PeftModel:
+def _trains_the_backbone(model: PeftModel) -> bool:
+    """Tell whether weights other than LoRA's are trained below the head, so that frozen ones take their results."""
+    base = model.get_base_model()
+    backbone = f"{base.base_model_prefix}."
+    return any(
+        parameter.requires_grad and name.startswith(backbone) and ".lora_" not in name
+        for name, parameter in base.named_parameters()
+        if not name.startswith(f"{backbone}pooler.")  # the last thing before the head
+    )
+
+
+def _place(model: PeftModel, placement: Placement, *, autocasts: bool) -> PeftModel:
+    on_cuda = placement.device.startswith("cuda")
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else placement.dtype)
+        # Autocast takes care of matrix products; off CUDA norms must be of one precision in themselves.
+        is_whole = parameter.requires_grad or (autocasts and not on_cuda and parameter.dim() < 2)
+        parameter.data = parameter.data.to(torch.float32 if is_whole else placement.dtype)
     for buffer in model.buffers():
         if buffer.is_floating_point():
             buffer.data = buffer.data.to(placement.dtype)
     model.to(placement.device)
-    if placement.precision != "fp32" and not placement.device.startswith("cuda"):
-        for module in model.modules():
-            if hasattr(module, "modules_to_save"):
-                module.register_forward_pre_hook(_cast_to_float32)
+    if placement.precision != "fp32" and not autocasts:
+        cast_inputs_of_saved_modules(model)
     return model
-
-
-def _cast_to_float32(_: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(a.float() if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
 
 
 def _build_optimizer(trainable: dict[str, torch.nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:

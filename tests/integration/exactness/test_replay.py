@@ -33,6 +33,11 @@ VARIED = {
         {"lora.use_rslora": True, "lora.target_modules": "all-linear", "lora.bias": "lora_only"},
         None,
     ),
+    "bf16, biases and embeddings": (
+        "bert",
+        {"training.precision": "bf16", "lora.bias": "all", "lora.modules_to_save": ["embeddings"]},
+        None,
+    ),
     "other seed, constant rate": (
         "distilbert",
         {"training.seed": 7, "training.lr_scheduler_type": "constant_with_warmup", "training.warmup_steps": 2},

@@ -98,6 +98,31 @@ def test_unknown_module_to_save_and_layer_are_refused(build):
 
 
 @pytest.mark.parametrize(
+    ("family", "wanted", "saved"),
+    [
+        ("distilbert", "embeddings", {"distilbert.embeddings"}),
+        ("llama", "norm", {"model.norm"}),
+        ("bert", "layer.1", {"bert.encoder.layer.1"}),
+    ],
+)
+def test_modules_to_save_are_those_named_whole_and_can_be_loaded_again(build, tmp_path, family, wanted, saved):
+    from peft import PeftModel
+
+    model = build(family, modules_to_save=[wanted])
+    whole = {n.split(".modules_to_save.")[0] for n in trained(model) if ".modules_to_save." in n}
+    heads = {"classifier", "pre_classifier", "score", "bert.pooler"}
+    assert {name.removeprefix("base_model.model.") for name in whole} - heads == saved
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(1)
+    model.save_pretrained(str(tmp_path), save_embedding_layers=False)
+    again = PeftModel.from_pretrained(build(family).unload(), str(tmp_path))
+    loaded = dict(again.named_parameters())
+    assert all(torch.equal(p, loaded[n]) for n, p in model.named_parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
     "option",
     [{"use_dora": True}, {"use_rslora": True}, {"init_lora_weights": "pissa"}, {"bias": "lora_only"},
      {"layers_to_transform": [1]}, {"modules_to_save": ["embeddings"]}],

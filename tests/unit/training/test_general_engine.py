@@ -49,6 +49,31 @@ def test_every_family_learns_in_both_precisions(build_general, family, precision
 
 
 @pytest.mark.parametrize(
+    ("family", "lora"),
+    [
+        ("distilbert", {"bias": "lora_only"}),
+        ("bert", {"bias": "all"}),
+        ("distilbert", {"bias": "all", "target_modules": "all-linear", "use_dora": True}),
+        ("bert", {"modules_to_save": ["embeddings", "LayerNorm"]}),
+        ("llama", {"modules_to_save": ["norm", "embed_tokens", "mlp"]}),
+    ],
+)
+def test_what_is_trained_within_the_base_has_the_gradient_of_float32_in_bf16(build_general, family, lora):
+    split = encoded_split(6)
+    engines = {name: build_general(family, precision=name, lora={**NO_DROPOUT, **lora}) for name in ("fp32", "bf16")}
+    exact, rough = (evaluate_mode_gradient(engine, split, [range(6)]) for engine in engines.values())
+    assert exact.keys() == rough.keys()
+    assert any(".lora_" not in name and float(gradient.norm()) > 0 for name, gradient in exact.items())
+    for name, gradient in exact.items():
+        assert rough[name].dtype == torch.float32, name
+        assert float((rough[name] - gradient).norm()) <= 0.1 * float(gradient.norm()) + 1e-3, name
+    trainable = engines["bf16"]._trainable
+    before = {name: parameter.detach().clone() for name, parameter in trainable.items()}
+    engines["bf16"].step(0.01)
+    assert all(not torch.equal(before[name], trainable[name]) for name in rough if rough[name].any())
+
+
+@pytest.mark.parametrize(
     ("problem_type", "classes"),
     [("regression", 0), ("multi_label_classification", 3), ("single_label_classification", 5)],
 )

@@ -20,7 +20,7 @@ CURVES = ("loss", "learning_rate", "eval_loss", "eval_accuracy")
 
 def show() -> None:
     """Show the page."""
-    st.title(t("compare.title"))
+    st.title(t("compare.title"), anchor=False)
     ids = _choose_runs()
     if len(ids) < FEWEST:
         st.info(t("compare.empty"), icon=":material/compare_arrows:")
@@ -72,7 +72,7 @@ def _name_runs(runs: list[Json]) -> list[str]:
 
 
 def _show_verdict(verdict: Json, pairs: list[Json], runs: list[Json], names: list[str]) -> None:
-    st.subheader(t("compare.verdict"))
+    st.subheader(t("compare.verdict"), anchor=False)
     distinguishable = verdict.get("distinguishable")
     if distinguishable is None:
         reason = in_own_words(str(verdict.get("message") or "")) or t("compare.no_verdict")
@@ -124,7 +124,7 @@ def _points(value: Any) -> str:
 
 
 def _show_table(title: str, rows: Json, names: list[str], first: str, *, metrics: bool = False) -> None:
-    st.subheader(title)
+    st.subheader(title, anchor=False)
     if not rows:
         st.caption(t("compare.same"))
         return
@@ -148,7 +148,7 @@ def _cell(value: Any) -> str:
 
 
 def _show_curves(runs: list[Json], names: list[str]) -> None:
-    st.subheader(t("compare.curves"))
+    st.subheader(t("compare.curves"), anchor=False)
     histories = {
         name: (ask(lambda run=run: client().load_history(run["id"])) or {}).get("records", [])  # type: ignore[misc]
         for name, run in zip(names, runs, strict=True)
@@ -170,7 +170,7 @@ def _show_curves(runs: list[Json], names: list[str]) -> None:
 
 
 def _show_data(difference: Json, names: list[str]) -> None:
-    st.subheader(t("compare.data"))
+    st.subheader(t("compare.data"), anchor=False)
     if difference.get("same") or not difference:
         st.caption(t("compare.same_data"))
         return
@@ -186,7 +186,7 @@ def _show_data(difference: Json, names: list[str]) -> None:
 
 
 def _show_flipped(flipped: list[Json], total: int, names: list[str]) -> None:
-    st.subheader(t("compare.flipped"))
+    st.subheader(t("compare.flipped"), anchor=False)
     if not flipped:
         st.caption(t("compare.none_flipped"))
         return

@@ -21,7 +21,7 @@ DIFF_KINDS = ("added", "removed", "relabelled", "changed", "unchanged")
 
 def show() -> None:
     """Show the page."""
-    st.title(t("data.title"))
+    st.title(t("data.title"), anchor=False)
     versions = ask(lambda: client().load_versions())
     if versions is None:
         return

@@ -22,7 +22,7 @@ LARGEST_UPLOAD_MB = 200
 
 def show() -> None:
     """Show the choice and the preview."""
-    st.subheader(t("data_choice.title"))
+    st.subheader(t("data_choice.title"), anchor=False)
     draft = form.load_draft() or {}
     present = _source_of(str(get_value(draft, "data.dataset_name")))
     key = form.widget_key("data-source")

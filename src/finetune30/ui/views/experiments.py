@@ -50,7 +50,7 @@ DOWNLOAD_COLUMNS = (
 
 def show() -> None:
     """Show the page."""
-    st.title(t("experiments.title"))
+    st.title(t("experiments.title"), anchor=False)
     _show_statistics()
     filters = _choose_filters()
     cursors = _cursors(filters)

@@ -25,7 +25,7 @@ RETRYABLE = ("FAILED", "CANCELLED")
 
 def show() -> None:
     """Show the page."""
-    st.title(t("follow.title"))
+    st.title(t("follow.title"), anchor=False)
     task_id = _choose_task()
     if not task_id:
         st.info(t("follow.empty"), icon=":material/monitoring:")

@@ -29,7 +29,7 @@ SPEEDS = ("_runtime", "_second")
 
 def show() -> None:
     """Show the page."""
-    st.title(t("run.title"))
+    st.title(t("run.title"), anchor=False)
     run_id = st.query_params.get("run", "")
     if not run_id:
         st.info(t("run.empty"), icon=":material/lab_profile:")

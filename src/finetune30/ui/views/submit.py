@@ -23,7 +23,7 @@ DEFAULT_PRESET = "default"
 
 def show() -> None:
     """Show the page."""
-    st.title(t("submit.title"))
+    st.title(t("submit.title"), anchor=False)
     _show_submitted()
     start = _load_start()
     if start is None:
@@ -136,9 +136,9 @@ def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
     for key, texts in elsewhere.items():
         for text in texts:
             st.error(display.plain(f"{key}: {text}" if key else text, 1000), icon=":material/error:")
-    st.subheader(t("submit.common"))
+    st.subheader(t("submit.common"), anchor=False)
     form.show_fields([fields[key] for key in COMMON if key in fields], faults)
-    st.subheader(t("submit.more"))
+    st.subheader(t("submit.more"), anchor=False)
     form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *form.DECIDED_BY_SERVICES))
 
 
@@ -195,7 +195,7 @@ def _take_yaml(text: str) -> None:
 
 
 def _show_estimate(has_faults: bool) -> None:
-    st.subheader(t("submit.estimate"))
+    st.subheader(t("submit.estimate"), anchor=False)
     if has_faults:
         st.caption(t("submit.estimate_after_faults"))
         return

@@ -22,7 +22,7 @@ TEXT_NAMES = ("text", "sentence", "content", "review")
 
 def show() -> None:
     """Show the page."""
-    st.title(t("try.title"))
+    st.title(t("try.title"), anchor=False)
     found = ask(lambda: client().find_experiments(status=["SUCCEEDED"], limit=OFFERED))
     if found is None:
         return
@@ -90,7 +90,7 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
 
 
 def _show_batch(chosen: list[str], runs: dict[str, Json]) -> None:
-    st.subheader(t("try.batch"))
+    st.subheader(t("try.batch"), anchor=False)
     file = st.file_uploader(t("try.batch_file"), type=["csv", "tsv", "jsonl", "txt", "parquet"], max_upload_size=50)
     if file is None or not chosen:
         st.caption(t("try.batch_hint"))

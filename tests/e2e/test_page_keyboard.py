@@ -1,0 +1,119 @@
+"""The page without a mouse: only keys are pressed, and what they go through has names for a screen reader."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from finetune30.store import RunStatus
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+expect = playwright.expect
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+TASK = re.compile(r"[0-9a-f]{32}")
+BADGE = ".stMarkdownBadge"
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
+#: More stops than any page has.
+MOST_STOPS = 150
+HAS_FOCUS = "nodes => nodes.includes(document.activeElement)"
+#: What people act on; its name is all that a screen reader says of it.
+CONTROLS = frozenset(
+    "button checkbox combobox link menuitem radio searchbox slider spinbutton switch tab textbox".split()
+)
+
+
+@pytest.fixture(scope="module")
+def finished(stack):
+    run_id = stack.submit("compared by keyboard")
+    stack.services.wait_for(run_id, RunStatus.SUCCEEDED, seconds=300)
+    return run_id
+
+
+class Keyboard:
+    """A person who only presses keys."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def reach(self, target):
+        """Press Tab until the target has the focus; it may be drawn only after a while."""
+        self.page.locator(AT_REST).wait_for()
+        target.first.wait_for(state="attached")
+        for _ in range(MOST_STOPS):
+            self.page.keyboard.press("Tab")
+            if target.evaluate_all(HAS_FOCUS):
+                return
+        raise AssertionError(f"{target} is not reached with Tab")
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def use(self, target, key="Enter"):
+        self.reach(target)
+        self.press(key)
+
+    def write(self, target, text):
+        self.reach(target)
+        self.press("Control+a")
+        self.page.keyboard.type(text)
+        self.press("Tab")
+        self.page.locator(AT_REST).wait_for()
+
+
+def test_from_a_submission_to_a_question(open_page, stack, finished):
+    page = open_page("/")
+    keyboard = Keyboard(page)
+    main, side = page.get_by_test_id("stMain"), page.get_by_test_id("stSidebar")
+
+    # submit: a preset, a common setting, a folded one
+    keyboard.reach(page.get_by_role("combobox", name="Preset"))
+    page.keyboard.type("quick")
+    keyboard.press("Enter")
+    name = page.get_by_role("textbox", name="Experiment name")
+    expect(name).to_have_value("quick_cpu", timeout=90_000)
+    keyboard.write(name, "by keyboard")
+    keyboard.use(page.locator("summary", has_text="LoRA: further settings"))
+    keyboard.use(page.get_by_role("combobox", name="Bias"))
+    page.keyboard.type("lora_only")
+    keyboard.press("Enter")
+    keyboard.use(page.get_by_role("button", name="Submit", exact=True))
+    page.get_by_text("Submitted: by keyboard").wait_for()
+    keyboard.use(main.get_by_role("link", name="Follow it"))
+    page.wait_for_url(TASK)
+    task_id = TASK.search(page.url).group()
+    page.locator(BADGE, has_text="finished").wait_for(timeout=200_000)
+    run = stack.services.store.get(task_id)
+    assert (run.name, run.config["lora"]["bias"]) == ("by keyboard", "lora_only")
+
+    # experiments: two rows marked, compared
+    keyboard.use(side.get_by_role("link", name="Experiments"))
+    page.get_by_role("heading", name="Experiments", exact=True).wait_for()
+    grid = main.locator("[role=grid], [role=gridcell], canvas")
+    keyboard.use(grid, "Shift+Space")
+    page.get_by_text("Compare (1)").wait_for()
+    keyboard.press("ArrowDown", "Shift+Space")
+    keyboard.use(main.get_by_role("link", name="Compare (2)"))
+    page.get_by_role("heading", name="Compare runs").wait_for()
+    page.get_by_role("heading", name="Evaluation rows", exact=False).wait_for()
+
+    # a run: asked before it is deleted, and left
+    keyboard.use(side.get_by_role("link", name="Experiments"))
+    keyboard.use(grid, "Shift+Space")
+    page.get_by_text("Compare (1)").wait_for()
+    keyboard.use(main.get_by_role("link", name="Open the run"))
+    page.get_by_role("heading", name="by keyboard").wait_for()
+    keyboard.use(page.get_by_role("button", name="Delete"))
+    keyboard.use(page.get_by_role("button", name="No, leave it"))
+    page.get_by_role("button", name="Yes, do it").wait_for(state="detached")
+
+    # a question, and the other language
+    keyboard.use(main.get_by_role("link", name="Try"))
+    keyboard.write(page.get_by_role("textbox", name="Text", exact=True), "A splendid film.")
+    keyboard.use(page.get_by_role("button", name="Ask", exact=True))
+    page.get_by_text(re.compile(r"positive . \d")).wait_for(timeout=200_000)
+    keyboard.use(side.get_by_role("radio", name="繁體中文"), "Space")
+    page.get_by_role("heading", name="試用").wait_for()
