@@ -117,3 +117,96 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     page.get_by_text(re.compile(r"positive . \d")).wait_for(timeout=200_000)
     keyboard.use(side.get_by_role("radio", name="繁體中文"), "Space")
     page.get_by_role("heading", name="試用").wait_for()
+
+
+def test_file_is_chosen_and_rows_are_relabelled(open_page, stack, finished, tmp_path):
+    rows = "".join(f"this film was {'bad' if n % 2 else 'good'} and number {n},{n % 2}\n" for n in range(40))
+    (tmp_path / "by_keyboard.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    page = open_page("/")
+    keyboard = Keyboard(page)
+
+    # a file for the form: the system's own dialogue opens, which keys can use
+    keyboard.reach(page.get_by_role("radio", name="Starter reviews (English)"))
+    upload = page.get_by_role("radio", name="Upload a file")
+    for _ in range(5):
+        keyboard.press("ArrowRight")
+        if upload.evaluate_all(HAS_FOCUS):
+            break
+    keyboard.press("Space")
+    uploader = page.get_by_test_id("stFileUploader").filter(has_text="PARQUET")
+    with page.expect_file_chooser() as waiting:
+        keyboard.use(uploader.get_by_role("button", name="Upload"))
+    waiting.value.set_files(tmp_path / "by_keyboard.csv")
+    page.get_by_text(re.compile(r"Chosen: .*by_keyboard\.csv")).wait_for()
+    keyboard.use(page.get_by_role("button", name="Look at the data"))
+    page.get_by_text("Where every row went").wait_for()
+
+    # rows of a version: one label changed, one row removed
+    digest = stack.services.store.get(finished).dataset_digest
+    page.goto(page.url.partition("?")[0].rstrip("/") + f"/data?version={digest[:12]}")
+    page.get_by_text("Change labels or mark rows").wait_for()
+    grid = page.get_by_test_id("stDataFrame").last.locator("[role=grid], [role=gridcell], canvas")
+    keyboard.use(grid, "ArrowRight")
+    keyboard.press("Space")
+    page.get_by_text("Changes not saved yet: 1").wait_for()
+    page.locator(AT_REST).wait_for()
+    keyboard.press("ArrowDown", "ArrowLeft", "Enter")
+    page.locator("#portal [role=combobox]").wait_for()  # the editor of the cell
+    page.keyboard.type("positive")
+    keyboard.press("Enter")
+    page.get_by_text("Changes not saved yet: 2").wait_for()
+    keyboard.write(page.get_by_role("textbox", name="Why (kept with the version)"), "without a mouse")
+    keyboard.use(page.get_by_role("button", name="Make a new version"))
+    page.get_by_text(re.compile("Made version [0-9a-f]{12}: 1 .* 1 ")).wait_for()
+
+    # what opens over the page
+    keyboard.use(page.get_by_role("button", name="Add a tag"))
+    keyboard.write(page.get_by_role("textbox", name="Tag", exact=True), "keys")
+    keyboard.use(page.get_by_role("button", name="Give this tag"))
+    page.get_by_role("button", name="Remove tag keys").wait_for()
+
+
+def test_every_control_is_reached_with_tab_and_has_a_name(open_page, finished):
+    page = open_page("/")
+    root = page.url.partition("?")[0].rstrip("/")
+    for path in (
+        "/submit",
+        f"/follow?task={finished}",
+        "/experiments",
+        f"/run?run={finished}",
+        f"/compare?ids={finished}",
+        "/data",
+        f"/try?run={finished}",
+    ):
+        page.goto(root + path)
+        page.get_by_role("heading", level=1).wait_for()
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
+        page.locator(AT_REST).wait_for()
+        assert unnamed_controls(page) == [], path
+        page.evaluate("() => { window.reached = new Set() }")
+        for _ in range(2 * MOST_STOPS):
+            page.keyboard.press("Tab")
+            page.evaluate("() => { window.reached.add(document.activeElement) }")
+            if page.evaluate("() => document.activeElement === document.body") and not page.evaluate(UNREACHED):
+                break
+        assert page.evaluate(UNREACHED) == [], path
+
+
+#: Visible things to press or fill in that Tab did not come to; of radio buttons one, and the arrow keys do the rest.
+UNREACHED = """() => [...document.querySelectorAll("button, a[href], input, textarea, summary")]
+    .filter(e => !window.reached.has(e) && !e.disabled && e.getAttribute("role") !== "radio")
+    .filter(e => e.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+    .filter(e => e.tabIndex >= 0 && e.getClientRects().length)
+    .map(e => e.outerHTML.slice(0, 200))"""
+
+
+def unnamed_controls(page):
+    """Controls in the accessibility tree without a name."""
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        node
+        for node in tree
+        if not node["ignored"]
+        and node.get("role", {}).get("value") in CONTROLS
+        and not node.get("name", {}).get("value", "").strip()
+    ]

@@ -16,6 +16,13 @@ WATCH_SECONDS = 2
 ICON = Path(__file__).parent / "icon.png"
 LOGO = Path(__file__).parent / "logo.png"
 
+#: What Streamlit leaves out for people who use the keyboard: a ring where only the shade of the ground changed, and no
+#: stops at links of a folded side bar, which nobody sees.
+STYLE = """<style>
+a:focus-visible, label:has([role=switch]:focus-visible) { outline: 2px solid currentColor !important; }
+[data-testid=stSidebar][data-collapsed=true] { visibility: hidden; }
+</style>"""
+
 #: Name in the address -> what shows it and its icon, in the order of the navigation.
 PAGES = {
     "submit": (submit.show, ":material/rocket_launch:"),
@@ -26,16 +33,21 @@ PAGES = {
     "data": (data.show, ":material/dataset:"),
     "try": (try_model.show, ":material/chat:"),
 }
+FIRST = "submit"
 HIDDEN = {"run"}
 
 
 def main() -> None:
     """Show the page."""
-    st.set_page_config(page_title="finetune30", page_icon=ICON, layout="wide")
+    st.set_page_config(page_icon=ICON, layout="wide")
     pages = _build_pages()
     st.session_state.pages = pages
+    st.html(STYLE)
     st.logo(str(LOGO), size="large", icon_image=str(ICON))
-    chosen = st.navigation(list(pages.values()))
+    # The first page's address is the bare one; who writes its name out gets it too, not "page not found".
+    named = st.Page(submit.show, title=pages[FIRST].title, url_path=FIRST, visibility="hidden")
+    chosen = st.navigation([*pages.values(), named])
+    st.set_page_config(page_title=f"{chosen.title} · finetune30")  # tells tabs and bookmarks apart
     with st.sidebar:
         _choose_language()
         _enter_key()
@@ -57,8 +69,8 @@ def _build_pages() -> dict[str, st.Page]:
             show,
             title=t(f"navigation.{name}"),
             icon=icon,
-            url_path=name,
-            default=name == "submit",
+            url_path=name if name != FIRST else "",
+            default=name == FIRST,
             visibility="hidden" if name in HIDDEN else "visible",
         )
         for name, (show, icon) in PAGES.items()
