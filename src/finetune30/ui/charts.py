@@ -194,10 +194,11 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
             alt.Tooltip("rows:Q", title=t("chart.rows")),
         ],
     )
-    heat = base.mark_rect().encode(color=alt.Color("rows:Q", legend=None, scale=alt.Scale(range=["#eef3f6", ACCENT])))
+    empty, ink = ("#1f282d", "#e4eaed") if _is_dark() else ("#eef3f6", "#22313a")
+    heat = base.mark_rect().encode(color=alt.Color("rows:Q", legend=None, scale=alt.Scale(range=[empty, ACCENT])))
     text = base.mark_text().encode(
         text="rows:Q",
-        color=alt.condition(alt.datum.rows > most / 2, alt.value("white"), alt.value("#22313a")),
+        color=alt.condition(alt.datum.rows > most / 2, alt.value("white"), alt.value(ink)),
     )
     layers = heat + text if len(names) <= 20 else heat
     st.altair_chart(
@@ -207,7 +208,11 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: 
 
 def _palette() -> tuple[str, ...]:
     """The colours that stand out from the visitor's background."""
-    return PALETTES["dark" if st.context.theme.type == "dark" else "light"]
+    return PALETTES["dark" if _is_dark() else "light"]
+
+
+def _is_dark() -> bool:
+    return st.context.theme.type == "dark"
 
 
 def _legend(**more: Any) -> alt.Legend:
@@ -217,7 +222,7 @@ def _legend(**more: Any) -> alt.Legend:
 
 def _upwards(value: str) -> alt.Y:
     """The vertical axis: shares as per cent, as everywhere on the page."""
-    form = "~%" if is_share(value) else ".4~g"
+    form = "~%" if is_share(value) else ".6~g"  # close values keep ticks of their own
     return alt.Y("y:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form))
 
 
