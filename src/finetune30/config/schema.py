@@ -83,6 +83,12 @@ class LoraConfig(_Section):
         None, description="Indices of the layers that get LoRA; null: all."
     )
 
+    @model_validator(mode="after")
+    def _orthogonal_halves_the_rank(self) -> LoraConfig:
+        if self.init_lora_weights == "orthogonal" and self.r % 2:
+            raise ValueError(f"init_lora_weights 'orthogonal' needs an even r, not {self.r}")
+        return self
+
 
 class ValidationRules(_Section):
     """Row rules that run on every training."""

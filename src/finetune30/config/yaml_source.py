@@ -68,7 +68,16 @@ def load_yaml_text(text: str, reads_as_text: Callable[[Path], bool] = lambda _pa
 
 
 def load_yaml_value(text: str, *, stays_text: bool) -> Any:
-    """Read one value as it would stand behind `key:` in a file; text that is no YAML stays as it is."""
+    """Read one value as it would stand behind `key:` in a file; text that is no YAML stays as it is.
+
+    At a place for text only null, quotes and brackets mean what they mean in a file: `|` and `#` are separators that
+    people give on the command line, not the beginning of a block or of a comment.
+    """
+    bare = text.strip()
+    if stays_text and bare[:1] not in ("'", '"', "[", "{"):
+        if bare == "" and text != "":
+            return text
+        return None if _NULL.match(bare) else bare
     document = load_yaml_text(text, lambda _path: stays_text)
     return text if document.faults else document.tree
 

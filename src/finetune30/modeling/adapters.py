@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import LoraConfig
@@ -39,25 +40,31 @@ def build_adapter(
             if name in new_weights and parameter.dim() > 1:
                 parameter.copy_(initial_head_weight(name, tuple(parameter.shape), seed, standard_deviation))
     torch.manual_seed(seed)  # for initialisations that PEFT draws itself (pissa, olora, …)
-    with quiet_transformers():
-        wrapped = get_peft_model(
-            model,
-            PeftLoraConfig(
-                r=config.r,
-                lora_alpha=config.lora_alpha,
-                target_modules=targets,
-                exclude_modules=_head_pattern(saved, targets),
-                lora_dropout=config.lora_dropout,
-                bias=config.bias,
-                task_type=config.task_type,
-                use_rslora=config.use_rslora,
-                use_dora=config.use_dora,
-                init_lora_weights=config.init_lora_weights,
-                modules_to_save=saved,
-                layers_to_transform=config.layers_to_transform,
-                revision=source.revision,
-            ),
-        )
+    try:
+        with quiet_transformers():
+            wrapped = get_peft_model(
+                model,
+                PeftLoraConfig(
+                    r=config.r,
+                    lora_alpha=config.lora_alpha,
+                    target_modules=targets,
+                    exclude_modules=_head_pattern(saved, targets),
+                    lora_dropout=config.lora_dropout,
+                    bias=config.bias,
+                    task_type=config.task_type,
+                    use_rslora=config.use_rslora,
+                    use_dora=config.use_dora,
+                    init_lora_weights=config.init_lora_weights,
+                    modules_to_save=saved,
+                    layers_to_transform=config.layers_to_transform,
+                    revision=source.revision,
+                ),
+            )
+    except ValueError as error:  # a combination that only PEFT knows to be impossible
+        raise ModelError(
+            f"lora: PEFT cannot build this adapter: {' '.join(str(error).split())[:300]}",
+            "change target_modules, layers_to_transform or modules_to_save",
+        ) from error
     wrapped.peft_config["default"].base_model_name_or_path = source.reference
     if config.init_lora_weights is True and not config.use_dora:
         _set_lora_a(wrapped, seed)
@@ -88,15 +95,42 @@ def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, save
             if set(pair) <= set(candidates):
                 return list(pair)
         return candidates
-    paths = [name for name, _ in model.named_modules()]
-    missing = [w for w in wanted if not any(path == w or path.endswith("." + w) for path in paths)]
-    if missing:
+    named = dict(model.named_modules())
+    remedy = "name some of the candidates, or set target_modules to auto or all-linear"
+    choice = ", ".join(candidates)
+    if missing := [name for name in wanted if not _find_named(named, [name])]:
+        quoted = ", ".join(map(repr, missing))
         raise ModelError(
-            f"lora.target_modules: {', '.join(map(repr, missing))} not in model type "
-            f"'{model.config.model_type}'; candidates: {', '.join(candidates)}",
-            "name some of the candidates, or set target_modules to auto or all-linear",
+            f"lora.target_modules: {quoted} not in model type '{model.config.model_type}'; candidates: {choice}", remedy
+        )
+    meant = [path for path in _find_named(named, wanted) if not is_within(path, saved)]
+    if not meant:
+        raise ModelError(
+            f"lora.target_modules: all of {', '.join(wanted)} are trained whole ({', '.join(saved)}); candidates: {choice}",
+            remedy,
+        )
+    if wrong := next((path for path in meant if not isinstance(named[path], _adaptable())), None):
+        kind = type(named[wrong]).__name__
+        raise ModelError(
+            f"lora.target_modules: '{wrong}' is a {kind}; LoRA adapts linear, embedding and convolution layers; "
+            f"candidates: {choice}",
+            remedy,
         )
     return list(wanted)
+
+
+def _find_named(paths: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the paths that are one of the names or end in one, part by part."""
+    return [path for path in paths if any(path == name or path.endswith(f".{name}") for name in names)]
+
+
+def _adaptable() -> tuple[type, ...]:
+    """What PEFT has LoRA layers for."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    layers = torch.nn
+    return (layers.Linear, layers.Embedding, layers.Conv1d, layers.Conv2d, layers.Conv3d, Conv1D)
 
 
 def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
@@ -111,6 +145,8 @@ def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
 
 
 def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: list[str]) -> list[str]:
+    import torch
+
     top = dict(model.named_children())
     heads = [name for name in HEAD_NAMES if name in top]
     new: list[str] = []
@@ -120,14 +156,18 @@ def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: li
         # the whole backbone, nor under a name like "dense" that half of the backbone bears.
         new.append(first if first != model.base_model_prefix else weight.split(".")[1])
     wanted = list(config.modules_to_save or [])
-    paths = [name for name, _ in model.named_modules()]
-    unknown = [w for w in wanted if not any(path == w or path.endswith("." + w) for path in paths)]
-    if unknown:
+    named = dict(model.named_modules())
+    if unknown := [name for name in wanted if not _find_named(named, [name])]:
         raise ModelError(
             f"lora.modules_to_save: {', '.join(map(repr, unknown))} not in the model; top modules: {', '.join(top)}",
             "name modules that exist, or set modules_to_save to null: the head is always saved",
         )
-    return _name_whole(paths, list(dict.fromkeys([*heads, *new, *wanted])))
+    if held := [path for path in _find_named(named, wanted) if isinstance(named[path], torch.nn.ModuleList)]:
+        raise ModelError(
+            f"lora.modules_to_save: '{held[0]}' is a list of {len(named[held[0]])} modules, not one",
+            f"name its parts, for example {held[0]}.0",
+        )
+    return _name_whole(list(named), list(dict.fromkeys([*heads, *new, *wanted])))
 
 
 def _name_whole(paths: list[str], names: list[str]) -> list[str]:
@@ -136,7 +176,7 @@ def _name_whole(paths: list[str], names: list[str]) -> list[str]:
     PEFT compares ends of paths letter by letter: `embeddings` would also name `embeddings.word_embeddings`, which then
     is wrapped twice and cannot be loaded again, and `norm` every `input_layernorm`. Such names become whole paths.
     """
-    meant = [path for path in paths if any(path == name or path.endswith(f".{name}") for name in names)]
+    meant = _find_named(paths, names)
     outermost = [path for path in meant if not any(path.startswith(f"{other}.") for other in meant)]
     found = [path for path in paths if any(path.endswith(name) for name in names)]
     return names if found == outermost else outermost

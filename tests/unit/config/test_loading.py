@@ -104,6 +104,7 @@ def test_unknown_key_gets_the_nearest_known_one(write, text, hint):
         ("experiment_name: ../up", "must be 1 to 80 letters"),
         (f"experiment_name: {'測' * 70}", "takes 210 bytes"),
         ("data: {validation_rules: {min_text_length: 9, max_text_length: 3}}", "min_text_length 9 is above"),
+        ("lora: {init_lora_weights: orthogonal, r: 3}", "needs an even r, not 3"),
     ],
 )
 def test_fault_says_what_is_allowed(write, text, problem):
@@ -213,6 +214,10 @@ def test_override_text_reads_by_the_type_of_its_key():
     assert load_override("training.learning_rate", "1e-5") == 1e-5
     assert load_override("training.device", "null") is None
     assert load_override("lora.target_modules", "[a, b]") == ["a", "b"]
+    for separator in ("|", "#", " ", ">", "&", "*", "!", "%", "@", "-", "?", ":", "|+"):  # all mean something in YAML
+        assert load_override("data.label_separator", separator) == separator
+    assert load_override("data.label_separator", '"#"') == "#"
+    assert load_override("experiment_name", "run #3") == "run #3"
 
 
 def test_every_field_has_a_description_and_allowed_text():

@@ -90,6 +90,24 @@ def test_unknown_target_module_lists_the_candidates(build):
         build("bert", target_modules=["q_lin", "value"])
 
 
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        (
+            {"target_modules": ["query", "LayerNorm"]},
+            r"'bert.embeddings.LayerNorm' is a LayerNorm; .*candidates: query",
+        ),
+        ({"target_modules": ["attention"]}, r"'bert.encoder.layer.0.attention' is a BertAttention; "),
+        ({"target_modules": ["classifier"]}, r"all of classifier are trained whole \(classifier\); candidates: query"),
+        ({"modules_to_save": ["layer"]}, r"'bert.encoder.layer' is a list of 2 modules, not one"),
+        ({"modules_to_save": ["bert"]}, r"PEFT cannot build this adapter: No modules were targeted"),
+    ],
+)
+def test_modules_that_lora_cannot_adapt_or_save_are_refused(build, lora, said):
+    with pytest.raises(ModelError, match=said):
+        build("bert", **lora)
+
+
 def test_unknown_module_to_save_and_layer_are_refused(build):
     with pytest.raises(ModelError, match=r"modules_to_save: 'nonsense' not in the model"):
         build("bert", modules_to_save=["nonsense"])
