@@ -106,7 +106,8 @@ def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, save
     meant = [path for path in _find_named(named, wanted) if not is_within(path, saved)]
     if not meant:
         raise ModelError(
-            f"lora.target_modules: all of {', '.join(wanted)} are trained whole ({', '.join(saved)}); candidates: {choice}",
+            f"lora.target_modules: all of {', '.join(wanted)} are trained whole ({', '.join(saved)}); "
+            f"candidates: {choice}",
             remedy,
         )
     if wrong := next((path for path in meant if not isinstance(named[path], _adaptable())), None):
