@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetune30.errors import DeviceError
+from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ def choose_placement(device: str | None, precision: str) -> Placement:
 
     Raises DeviceError when a device or precision was named that the machine lacks.
     """
+    import_heavy("torch")
     found = _find_device(device)
     supported = _supported_precisions(found)
     if precision == "auto":

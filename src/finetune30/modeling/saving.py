@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.errors import SelfTestError
+from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, P
 
     The number of labels is passed on because an adapter folder does not carry it.
     """
+    import_heavy("transformers.modeling_utils", "peft")
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.service.accounting import settle_ledger
 from finetune30.service.fallbacks import resolve_fallbacks, tuned_settings
 
@@ -53,6 +54,8 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
     from finetune30.data.prepare import prepare_data
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
+
+    import_heavy("torch")
     from finetune30.training.determinism import apply_determinism
     from finetune30.training.processes import join_processes
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from finetune30.config import ExperimentConfig
 from finetune30.data.encoding import TextEncoder
 from finetune30.errors import DataError, ModelError
+from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
@@ -62,6 +63,7 @@ def build_engine(path: str, config: ExperimentConfig, source: BaseSource, task: 
 
 def build_general_engine(config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement) -> Engine:
     """Build the general engine: any transformers classifier under PEFT."""
+    import_heavy("transformers.modeling_utils", "peft")
     from finetune30.modeling.adapters import build_adapter
     from finetune30.modeling.base import load_classifier, load_tokenizer
     from finetune30.training.general import GeneralEngine

@@ -1,0 +1,26 @@
+"""Imports of libraries that take seconds."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+
+
+def import_heavy(*names: str) -> None:
+    """Import modules with the garbage collector at rest, and keep it away from what they made.
+
+    Very many objects come to stay, and the collector would go through all of them again and again: a tenth to a fifth
+    of the time that torch, transformers and peft take. Later collections pass over what is frozen, too.
+    """
+    if all(name in sys.modules for name in names):
+        return
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for name in names:
+            importlib.import_module(name)
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
