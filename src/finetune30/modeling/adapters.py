@@ -60,7 +60,7 @@ def build_adapter(
                     revision=source.revision,
                 ),
             )
-    except ValueError as error:  # a combination that only PEFT knows to be impossible
+    except (ValueError, TypeError) as error:  # a combination that only PEFT knows to be impossible
         raise ModelError(
             f"lora: PEFT cannot build this adapter: {' '.join(str(error).split())[:300]}",
             "change target_modules, layers_to_transform or modules_to_save",
@@ -81,7 +81,7 @@ def cast_inputs_of_saved_modules(model: PeftModel) -> None:
         return tuple(a.to(dtype) if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
 
     for module in model.modules():
-        if isinstance(module, ModulesToSaveWrapper):
+        if isinstance(module, ModulesToSaveWrapper) and any(True for _ in module.modules_to_save.parameters()):
             module.register_forward_pre_hook(cast)
 
 
@@ -167,6 +167,11 @@ def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: li
         raise ModelError(
             f"lora.modules_to_save: '{held[0]}' is a list of {len(named[held[0]])} modules, not one",
             f"name its parts, for example {held[0]}.0",
+        )
+    has_weights = {path for path, module in named.items() if any(True for _ in module.parameters())}
+    if bare := [name for name in wanted if has_weights.isdisjoint(_find_named(named, [name]))]:
+        raise ModelError(
+            f"lora.modules_to_save: '{bare[0]}' has no weights that could be trained", "leave it out of modules_to_save"
         )
     return _name_whole(list(named), list(dict.fromkeys([*heads, *new, *wanted])))
 

@@ -100,6 +100,7 @@ def test_unknown_target_module_lists_the_candidates(build):
         ({"target_modules": ["attention"]}, r"'bert.encoder.layer.0.attention' is a BertAttention; "),
         ({"target_modules": ["classifier"]}, r"all of classifier are trained whole \(classifier\); candidates: query"),
         ({"modules_to_save": ["layer"]}, r"'bert.encoder.layer' is a list of 2 modules, not one"),
+        ({"modules_to_save": ["embeddings", "dropout"]}, r"'dropout' has no weights that could be trained"),
         ({"modules_to_save": ["bert"]}, r"PEFT cannot build this adapter: No modules were targeted"),
     ],
 )
