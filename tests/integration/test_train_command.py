@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 
 import polars as pl
 import pytest
@@ -115,13 +117,24 @@ def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags,
         "--training.logging_steps",
         "1",
     ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A signal that is ignored where the tests run (nohup does that) would be ignored by the training, too.
+        preexec_fn=partial(signal.signal, sent, signal.SIG_DFL),
+    ) as process:
+        too_late = threading.Timer(120, process.kill)  # it would train on for hours
+        too_late.start()
         for line in process.stderr:
             if line.startswith("train step"):
                 break
         process.send_signal(sent)
         errors = process.stderr.read()
-        assert process.wait(timeout=60) == 130, errors
+        code = process.wait()
+        too_late.cancel()
+    assert code == 130, errors
     assert "Traceback" not in errors
     (row,) = rows_of(tmp_path / "results")
     assert row["status"] == "CANCELLED"
