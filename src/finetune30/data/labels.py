@@ -87,10 +87,14 @@ def encode_labels(rows: pl.DataFrame, plan: LabelPlan) -> pl.DataFrame:
 def normalize_labels(series: pl.Series) -> pl.Series:
     """Return label texts without outer white space; blank is null; whole numbers lose sign plus and `.0`.
 
-    A column counts as numeric only if every label in it is a whole number.
+    A column counts as whole only if every label in it is a whole number. Among numbers, NaN is no label: that is how
+    a table of floating-point numbers says that one is missing.
     """
     stripped = series.str.strip_chars()
     stripped = pl.select(pl.when(stripped.str.len_bytes() > 0).then(stripped)).to_series().rename(series.name)
+    numbers = stripped.cast(pl.Float64, strict=False)
+    if numbers.null_count() == stripped.null_count() and numbers.is_nan().any() and numbers.is_finite().any():
+        stripped = pl.select(pl.when(~numbers.is_nan()).then(stripped)).to_series().rename(series.name)
     present = stripped.drop_nulls().unique()
     if len(present) and present.str.contains(_INTEGER).all():
         return stripped.cast(pl.Float64).cast(pl.Int64).cast(pl.String)

@@ -77,6 +77,13 @@ def test_regression_describes_its_values():
     assert analysis["splits"]["train"]["label_values"]["mean"] == 2.5
 
 
+def test_regression_without_finite_values_is_described_too():
+    analysis = analyze_rows(rows_of(["a", "b", "c"], ["inf", "1.5", "nan"]), "regression")
+    assert analysis["splits"]["train"]["label_values"]["max"] == 1.5
+    analysis = analyze_rows(rows_of(["a"], ["nan"]), "regression")
+    assert analysis["splits"]["train"]["label_values"] == {}
+
+
 def test_label_drift_is_the_textbook_chi_squared():
     tree = compare_counts({"a": 50, "b": 50}, {"a": 80, "b": 20})
     # by hand: expected 65 and 35 in each row, so 4 terms: 2 * 15**2 / 65 + 2 * 15**2 / 35

@@ -120,6 +120,21 @@ def test_regression_takes_numbers_and_refuses_words(tmp_path):
         prepare(write_csv(tmp_path / "b.csv", ["text", "score"], [["a text here", "good"], *rows]), 1)
 
 
+@pytest.mark.parametrize(
+    ("labels", "num_labels", "kept"),
+    [((0.25, 1.5), 1, {0.25, 1.5}), ((0.0, 1.0), 2, {0, 1})],
+    ids=["regression", "classes"],
+)
+def test_nan_among_numbers_is_a_missing_label(tmp_path, labels, num_labels, kept):
+    rows = [{"text": f"this is text number {n}", "label": labels[n % 2]} for n in range(40)]
+    rows[7]["label"] = float("nan")
+    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    data = prepare(tmp_path / "a.parquet", num_labels=num_labels, **ALL, **OPEN_GATE)
+    assert set(data.train["label"]) | set(data.evaluation["label"]) == kept
+    assert data.train.height + data.evaluation.height == 39
+    assert data.ledger["totals"]["train"]["dropped"] == {"missing_label": 1}
+
+
 def test_multi_label_from_separator_and_from_json_lists(tmp_path):
     cells = ["news|sport", "sport", "art|news", "news"] * 10
     path = write_csv(tmp_path / "a.csv", ["text", "tags"], [[f"text number {i}", c] for i, c in enumerate(cells)])

@@ -134,7 +134,8 @@ def _analyze_split(rows: pl.DataFrame, problem_type: str, count_tokens: CountTok
 
 
 def _describe_quantity(labels: pl.Series) -> dict[str, Any]:
-    values = labels.cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    numbers = labels.cast(pl.Float64, strict=False).drop_nulls()
+    values = numbers.filter(numbers.is_finite()).to_numpy()
     if not len(values):
         return {}
     counts, edges = np.histogram(values, bins=_BINS)
