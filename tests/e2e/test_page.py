@@ -13,16 +13,14 @@ from finetune30.store import RunStatus
 from finetune30.ui import display
 from finetune30.ui.catalogue import translate
 from finetune30.ui.layout import ROW_PIXELS
+from support.page_marks import AT_REST, BADGE, TASK
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-TASK = re.compile(r"[0-9a-f]{32}")
 FINISHED = RunStatus.SUCCEEDED
-BADGE = ".stMarkdownBadge"
-AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 LOCALES = {"en": "en-US", "zh": "zh-TW"}
 NAMES = {"en": "from the page", "zh": "從頁面提交"}
 HOSTILE = ("\u003cscript\u003ealert(1)\u003c/script\u003e", "=cmd()", "\x1b[31mred", "x" * 10_000)

@@ -10,15 +10,13 @@ from contextlib import suppress
 import pytest
 
 from finetune30.store import RunStatus
+from support.page_marks import AT_REST, BADGE, TASK
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-BADGE = ".stMarkdownBadge"
-AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
-TASK = re.compile(r"[0-9a-f]{32}")
 WORDS = {
     "good": ("a splendid film", "simply wonderful", "we loved it"),
     "bad": ("a dreadful film", "simply awful", "we hated it"),

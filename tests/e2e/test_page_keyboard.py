@@ -7,15 +7,13 @@ import re
 import pytest
 
 from finetune30.store import RunStatus
+from support.page_marks import AT_REST, BADGE, TASK
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-TASK = re.compile(r"[0-9a-f]{32}")
-BADGE = ".stMarkdownBadge"
-AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 #: More stops than any page has.
 MOST_STOPS = 150
 HAS_FOCUS = "nodes => nodes.includes(document.activeElement)"

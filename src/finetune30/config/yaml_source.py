@@ -75,8 +75,8 @@ def load_yaml_value(text: str, *, stays_text: bool) -> Any:
     """
     bare = text.strip()
     if stays_text and bare[:1] not in ("'", '"', "[", "{"):
-        if bare == "" and text != "":
-            return text
+        if not bare:
+            return text or None
         return None if _NULL.match(bare) else bare
     document = load_yaml_text(text, lambda _path: stays_text)
     return text if document.faults else document.tree

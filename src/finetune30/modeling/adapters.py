@@ -10,7 +10,7 @@ from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
 from finetune30.modeling.base import quiet_transformers
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
-from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_within
+from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_named, is_within
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -25,7 +25,7 @@ def build_adapter(
     """Wrap a base model with LoRA; initial values depend on the seed and on names only.
 
     `new_weights` are the names the base checkpoint lacked: their modules are trained and saved, so that no part of
-    a head can come back random. Raises ModelError for module or layer names that do not exist.
+    a head can come back random. Raises ModelError for modules or layers that do not exist or cannot be used so.
     """
     import torch
     from peft import LoraConfig as PeftLoraConfig
@@ -40,26 +40,24 @@ def build_adapter(
             if name in new_weights and parameter.dim() > 1:
                 parameter.copy_(initial_head_weight(name, tuple(parameter.shape), seed, standard_deviation))
     torch.manual_seed(seed)  # for initialisations that PEFT draws itself (pissa, olora, …)
+    described = PeftLoraConfig(
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        target_modules=targets,
+        exclude_modules=_head_pattern(saved, targets),
+        lora_dropout=config.lora_dropout,
+        bias=config.bias,
+        task_type=config.task_type,
+        use_rslora=config.use_rslora,
+        use_dora=config.use_dora,
+        init_lora_weights=config.init_lora_weights,
+        modules_to_save=saved,
+        layers_to_transform=config.layers_to_transform,
+        revision=source.revision,
+    )
     try:
         with quiet_transformers():
-            wrapped = get_peft_model(
-                model,
-                PeftLoraConfig(
-                    r=config.r,
-                    lora_alpha=config.lora_alpha,
-                    target_modules=targets,
-                    exclude_modules=_head_pattern(saved, targets),
-                    lora_dropout=config.lora_dropout,
-                    bias=config.bias,
-                    task_type=config.task_type,
-                    use_rslora=config.use_rslora,
-                    use_dora=config.use_dora,
-                    init_lora_weights=config.init_lora_weights,
-                    modules_to_save=saved,
-                    layers_to_transform=config.layers_to_transform,
-                    revision=source.revision,
-                ),
-            )
+            wrapped = get_peft_model(model, described)
     except (ValueError, TypeError) as error:  # a combination that only PEFT knows to be impossible
         raise ModelError(
             f"lora: PEFT cannot build this adapter: {' '.join(str(error).split())[:300]}",
@@ -69,20 +67,6 @@ def build_adapter(
     if config.init_lora_weights is True and not config.use_dora:
         _set_lora_a(wrapped, seed)
     return wrapped
-
-
-def cast_inputs_of_saved_modules(model: PeftModel) -> None:
-    """Let what is saved whole (a head) take inputs of any precision; it computes in that of its own weights."""
-    import torch
-    from peft.utils import ModulesToSaveWrapper
-
-    def cast(module: ModulesToSaveWrapper, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        dtype = next(module.modules_to_save.parameters()).dtype
-        return tuple(a.to(dtype) if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
-
-    for module in model.modules():
-        if isinstance(module, ModulesToSaveWrapper) and any(True for _ in module.modules_to_save.parameters()):
-            module.register_forward_pre_hook(cast)
 
 
 def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, saved: list[str]) -> list[str]:
@@ -121,8 +105,7 @@ def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, save
 
 
 def _find_named(paths: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Return the paths that are one of the names or end in one, part by part."""
-    return [path for path in paths if any(path == name or path.endswith(f".{name}") for name in names)]
+    return [path for path in paths if is_named(path, names)]
 
 
 def _adaptable() -> tuple[type, ...]:
@@ -168,8 +151,8 @@ def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: li
             f"lora.modules_to_save: '{held[0]}' is a list of {len(named[held[0]])} modules, not one",
             f"name its parts, for example {held[0]}.0",
         )
-    has_weights = {path for path, module in named.items() if any(True for _ in module.parameters())}
-    if bare := [name for name in wanted if has_weights.isdisjoint(_find_named(named, [name]))]:
+    with_weights = [path for path, module in named.items() if next(module.parameters(), None) is not None]
+    if bare := [name for name in wanted if not _find_named(with_weights, [name])]:
         raise ModelError(
             f"lora.modules_to_save: '{bare[0]}' has no weights that could be trained", "leave it out of modules_to_save"
         )

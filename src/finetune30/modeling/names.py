@@ -20,6 +20,11 @@ QUERY_AND_VALUE = (
 )
 
 
+def is_named(path: str, names: Iterable[str]) -> bool:
+    """Tell whether a module's path is one of the names or ends in one, part by part."""
+    return any(f".{path}".endswith(f".{name}") for name in names)
+
+
 def is_within(path: str, names: Iterable[str]) -> bool:
     """Tell whether a module's or a parameter's path leads through one of the names (`pooler`, `encoder.layer.1`)."""
     return any(f".{name}." in f".{path}." for name in names)

@@ -10,7 +10,7 @@ from typing import Any
 
 from finetune30.config import STARTER, LoraConfig, ModelConfig
 from finetune30.errors import ModelError
-from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_within, starter_folder
+from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_named, is_within, starter_folder
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -100,11 +100,7 @@ def _targets(shapes: Shapes, lora: LoraConfig) -> list[tuple[int, ...]]:
     wanted: set[str] | list[str] = lora.target_modules if isinstance(lora.target_modules, list) else leaves
     if lora.target_modules == "auto":
         wanted = next((list(pair) for pair in QUERY_AND_VALUE if set(pair) <= leaves), leaves)
-    return [
-        shape
-        for path, shape in linear.items()
-        if any(path == name or path.endswith("." + name) for name in wanted) and _is_in_layers(path, lora)
-    ]
+    return [shape for path, shape in linear.items() if is_named(path, wanted) and _is_in_layers(path, lora)]
 
 
 def _is_in_layers(path: str, lora: LoraConfig) -> bool:

@@ -55,7 +55,7 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
 
-    import_heavy("torch")
+    import_heavy("torch")  # before the next lines do it in the ordinary way
     from finetune30.training.determinism import apply_determinism
     from finetune30.training.processes import join_processes
 

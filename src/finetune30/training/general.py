@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
 from finetune30.errors import CheckpointError
-from finetune30.modeling.adapters import cast_inputs_of_saved_modules
 from finetune30.modeling.devices import Placement
 from finetune30.training.losses import row_losses
 
@@ -207,8 +206,14 @@ def _place(model: PeftModel, placement: Placement, *, autocasts: bool) -> PeftMo
             buffer.data = buffer.data.to(placement.dtype)
     model.to(placement.device)
     if placement.precision != "fp32" and not autocasts:
-        cast_inputs_of_saved_modules(model)
+        for module in model.modules():
+            if hasattr(module, "modules_to_save"):
+                module.register_forward_pre_hook(_cast_to_float32)
     return model
+
+
+def _cast_to_float32(_: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a.float() if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
 
 
 def _build_optimizer(trainable: dict[str, torch.nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:

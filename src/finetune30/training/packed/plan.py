@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from finetune30.config import LoraConfig
+from finetune30.modeling.names import is_named
 from finetune30.training.packed.family import ROLES, EncoderFamily
 
 _QUERY_AND_VALUE = {"distilbert": ("q_lin", "v_lin")}
@@ -45,8 +46,8 @@ def resolve_plan(config: LoraConfig, family: EncoderFamily, *, pooler_is_new: bo
     saved = _modules_to_save(config, family, pooler_is_new)
     linears = [path for path in _linear_paths(family) if not set(path.split(".")) & set(saved)]
     targets = _target_modules(config, family, linears)
-    wanted = {path for path in linears if any(_ends_with(path, target) for target in targets)}
-    unknown = [t for t in targets if not any(_ends_with(path, t) for path in linears)]
+    wanted = {path for path in linears if is_named(path, targets)}
+    unknown = [t for t in targets if not any(is_named(path, [t]) for path in linears)]
     if unknown:
         raise UnsupportedPlanError(f"lora.target_modules {', '.join(unknown)} name no linear layer of the encoder")
     if config.layers_to_transform:
@@ -94,10 +95,6 @@ def _linear_paths(family: EncoderFamily) -> Iterator[str]:
             yield family.module_path(layer, role)
     yield family.head.dense
     yield family.head.output
-
-
-def _ends_with(path: str, target: str) -> bool:
-    return path == target or path.endswith("." + target)
 
 
 def _layer_of(path: str) -> int | None:

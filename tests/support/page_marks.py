@@ -1,0 +1,11 @@
+"""Where the tests of the page look: what Streamlit calls things, and a task's id."""
+
+from __future__ import annotations
+
+import re
+
+TASK = re.compile(r"[0-9a-f]{32}")
+#: The badge with the state of a run.
+BADGE = ".stMarkdownBadge"
+#: The page while no script of it is running: what is drawn stays.
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
