@@ -1,13 +1,16 @@
-"""Puts the shipped configurations of `config/` into the package as `finetune30/presets`; the rest: pyproject.toml."""
+"""What pyproject.toml cannot say: the presets in the package, and the packed path's kernels, which are optional."""
 
+import platform
+import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 
 class BuildWithPresets(build_py):
-    """Copies config/*.yaml, but not the temporary files of submitted runs."""
+    """Copies config/*.yaml, but not the temporary files of submitted runs, into the package as `finetune30/presets`."""
 
     def run(self) -> None:
         """Build the package, then add the presets."""
@@ -21,4 +24,35 @@ class BuildWithPresets(build_py):
                 self.copy_file(str(source), str(target / source.name))
 
 
-setup(cmdclass={"build_py": BuildWithPresets})
+class BuildKernels(build_ext):
+    """Gives the kernels a name that Python does not take for a module's; they are loaded through ctypes."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the file of an extension, relative to the package's root."""
+        return fullname.replace(".", "/") + ".kernels"
+
+
+def describe_kernels() -> list[Extension]:
+    """Return a library for each instruction set; without a compiler they are left out and PyTorch's operators run."""
+    if sys.platform != "linux":
+        return []  # not tried elsewhere
+    variants = {"baseline": []}
+    if platform.machine() == "x86_64":
+        # What PyTorch calls AVX2 and AVX512: the package may run on another machine than this one.
+        variants = {"avx2": ["-march=x86-64-v3"], "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
+    # Not linked with OpenMP: at run time they take the runtime that PyTorch has brought, whichever it is.
+    folder = "finetune30.training.packed.native"
+    flags = ["-std=c++17", "-O3", "-fopenmp", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
+    return [
+        Extension(
+            f"{folder}.{variant}",
+            [f"src/{folder.replace('.', '/')}/kernels.cpp"],
+            language="c++",
+            extra_compile_args=[*flags, "-Wno-psabi", *architecture],
+            optional=True,
+        )
+        for variant, architecture in variants.items()
+    ]
+
+
+setup(cmdclass={"build_py": BuildWithPresets, "build_ext": BuildKernels}, ext_modules=describe_kernels())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
@@ -54,6 +55,19 @@ class Keyboard:
         self.reach(target)
         self.press(key)
 
+    def choose(self, target, start, whole):
+        """Type the start of a choice and take it. A page that scrolls or is drawn anew closes the list: begin again."""
+        self.reach(target)
+        for _ in range(5):
+            self.press("Control+a")
+            self.page.keyboard.type(start)
+            with contextlib.suppress(AssertionError):
+                expect(target.first).to_have_attribute("aria-activedescendant", re.compile("."), timeout=2_000)
+                self.press("Enter")
+                expect(target.first).to_have_value(re.compile(whole), timeout=2_000)
+                return
+        raise AssertionError(f"{whole} cannot be chosen with keys")
+
     def write(self, target, text):
         self.reach(target)
         self.press("Control+a")
@@ -68,16 +82,13 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     main, side = page.get_by_test_id("stMain"), page.get_by_test_id("stSidebar")
 
     # submit: a preset, a common setting, a folded one
-    keyboard.reach(page.get_by_role("combobox", name="Preset"))
-    page.keyboard.type("quick")
-    keyboard.press("Enter")
+    keyboard.choose(page.get_by_role("combobox", name="Preset"), "quick", "quick_cpu")
     name = page.get_by_role("textbox", name="Experiment name")
-    expect(name).to_have_value("quick_cpu", timeout=90_000)
+    expect(name.first).to_have_value("quick_cpu", timeout=90_000)
+    expect(name).to_have_count(1)  # those of the draft before are gone
     keyboard.write(name, "by keyboard")
     keyboard.use(page.locator("summary", has_text="LoRA: further settings"))
-    keyboard.use(page.get_by_role("combobox", name="Bias"))
-    page.keyboard.type("lora_only")
-    keyboard.press("Enter")
+    keyboard.choose(page.get_by_role("combobox", name="Bias"), "lora_", "lora_only")
     keyboard.use(page.get_by_role("button", name="Submit", exact=True))
     page.get_by_text("Submitted: by keyboard").wait_for()
     keyboard.use(main.get_by_role("link", name="Follow it"))

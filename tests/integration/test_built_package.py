@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,9 @@ def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     for name in SOURCES:
         source = repository / name
         if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.kernels")
+            )
         elif source.exists():
             shutil.copy(source, copy / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -58,6 +61,14 @@ def test_wheel_carries_every_file_of_the_package(installed: Path, repository: Pa
     }
     carried = {str(path.relative_to(installed / "finetune30")) for path in (installed / "finetune30").rglob("*")}
     assert wanted - carried == set()
+
+
+def test_wheel_carries_kernels_where_there_is_a_compiler(installed: Path) -> None:
+    if sys.platform != "linux" or shutil.which("g++") is None:
+        pytest.skip("no kernels are compiled here")
+    folder = installed / "finetune30" / "training" / "packed" / "native"
+    variants = {"avx2", "avx512"} if platform.machine() == "x86_64" else {"baseline"}
+    assert {path.stem for path in folder.glob("*.kernels")} == variants
 
 
 def test_presets_are_found_without_a_checkout(installed: Path, repository: Path) -> None:

@@ -29,6 +29,15 @@ case "$*" in
 esac
 """
 
+KERNELS = "src/finetune30/training/packed/native/kernels.cpp"
+#: What decides the installation, with some content.
+INSTALLED_FROM = {
+    "requirements.txt": "torch==1.0\n",
+    "pyproject.toml": "[project]\n",
+    "setup.py": "# nothing\n",
+    KERNELS: "// nothing\n",
+}
+
 
 class Checkout:
     """A checkout with stand-in Pythons; `install` runs the script as the Makefile does."""
@@ -37,8 +46,9 @@ class Checkout:
         self.root = folder / "checkout"
         (self.root / "scripts").mkdir(parents=True)
         shutil.copy(repository / "scripts" / "install_environment.sh", self.root / "scripts")
-        (self.root / "requirements.txt").write_text("torch==1.0\n")
-        (self.root / "pyproject.toml").write_text("[project]\n")
+        (self.root / KERNELS).parent.mkdir(parents=True)
+        for name, text in INSTALLED_FROM.items():
+            (self.root / name).write_text(text)
         self.bin = folder / "bin"
         self.bin.mkdir()
         self.calls_file = folder / "calls"
@@ -92,7 +102,7 @@ def test_second_call_does_nothing(checkout: Checkout) -> None:
     assert len(checkout.calls()) == 2
 
 
-@pytest.mark.parametrize("changed", ["requirements.txt", "pyproject.toml"])
+@pytest.mark.parametrize("changed", INSTALLED_FROM)
 def test_changed_file_installs_again(checkout: Checkout, changed: str) -> None:
     checkout.install()
     with (checkout.root / changed).open("a") as file:

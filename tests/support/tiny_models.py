@@ -35,7 +35,7 @@ def save_wordpiece_tokenizer(folder: Path) -> int:
     return len(index)
 
 
-def build_tiny_model(folder: Path, family: str = "distilbert", *, layers: int = 2, hidden: int = 16) -> Path:
+def build_tiny_model(folder: Path, family: str = "distilbert", *, layers: int = 2, hidden: int = 32) -> Path:
     """Save a random base model (distilbert, bert, roberta or llama) with its tokenizer; return the folder."""
     import torch
     from transformers import AutoModel, BertConfig, DistilBertConfig, LlamaConfig, RobertaConfig

@@ -269,6 +269,11 @@ class TrainingConfig(_Section):
         description="Packed path: run the layers below the lowest one with LoRA once a row, where nothing is "
         "dropped out (model.dropout 0) and the result fits into 1 GiB.",
     )
+    compiled_kernels: bool = Field(
+        True,
+        description="Packed path: use the operations that were compiled at installation, where there are any; "
+        "false: PyTorch's, which are slower and round differently.",
+    )
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )

@@ -114,7 +114,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
         f"trainable ({share:.2f} %)"
     )
-    log(f"training path: {engine.name} ({reason})")
+    log(f"training path: {engine.name}, {engine.operations} ({reason})")
     if config.training.cache_frozen_layers and (kept := engine.remember(train_split)):
         kept += engine.remember(evaluation_split)
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
@@ -130,6 +130,7 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
     import torch
 
     from finetune30 import __version__
+    from finetune30.training.packed.native.library import describe_kernels
 
     libraries = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
     return {
@@ -141,6 +142,7 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
         "precision": inputs.placement.precision,
         "deterministic": inputs.deterministic,
         "threads": torch.get_num_threads(),
+        "compiled_kernels": describe_kernels(),
     }
 
 

@@ -22,6 +22,7 @@ class Engine(Protocol):
     """A model with its adapter, its optimizer and its random streams."""
 
     name: str
+    operations: str  # whose operators it is made of, for people
     device: str
     precision: str
     pad_token_id: int

@@ -34,6 +34,7 @@ class GeneralEngine:
     """The Engine protocol over a PeftModel."""
 
     name = "general"
+    operations = "PyTorch's operators"
 
     def __init__(
         self, model: PeftModel, config: TrainingConfig, placement: Placement, *, problem_type: str, pad_token_id: int

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
-from finetune30.training.packed.attention import Attention
+from finetune30.training.packed.attention import query_scale
 from finetune30.training.packed.attention_block import AttentionOutput, PooledAttentionBlock, SelfAttentionBlock
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.encoder import Embeddings, EncoderLayer, PackedEncoder
@@ -16,9 +16,10 @@ from finetune30.training.packed.family import ROLES, EncoderFamily
 from finetune30.training.packed.feed_forward import FeedForward
 from finetune30.training.packed.head import ClassificationHead, DenseWeights, trained_dense
 from finetune30.training.packed.linear import FrozenLinear, build_frozen_linear
-from finetune30.training.packed.lora import LoraGroup, LoraTarget, name_a, name_b
-from finetune30.training.packed.norm import LayerNorm
+from finetune30.training.packed.lora import LoraGroup, LoraTarget, NoLora, PlainLoraGroup, name_a, name_b
+from finetune30.training.packed.norm import ResidualNorm
 from finetune30.training.packed.parameters import TrainableWeights
+from finetune30.training.packed.parts import Parts, choose_parts
 from finetune30.training.packed.plan import LoraPlan
 
 _QUERY_KEY_VALUE = ROLES[:3]
@@ -32,6 +33,7 @@ class PackedModel:
     head: ClassificationHead
     weights: TrainableWeights
     frozen_count: int
+    parts: Parts
 
 
 def build_packed_model(
@@ -43,13 +45,15 @@ def build_packed_model(
     seed: int,
     dtype: torch.dtype,
     master_dtype: torch.dtype = torch.float32,
+    compiled: bool = True,
 ) -> PackedModel:
-    """Load the base in `dtype` and build everything trained in `master_dtype`."""
+    """Load the base in `dtype` and build everything trained in `master_dtype`; see `choose_parts`."""
     initial = _initial_weights(family, plan, base, num_labels, seed)
     weights = TrainableWeights(initial, master_dtype, transposed={name_b(path) for path in plan.paths})
-    builder = _Builder(family, plan, base, weights, dtype, master_dtype)
+    parts = choose_parts(family, dtype, compiled=compiled)
+    builder = _Builder(family, plan, base, weights, parts, dtype, master_dtype)
     encoder = builder.encoder()
-    return PackedModel(encoder, builder.head(), weights, builder.frozen_count)
+    return PackedModel(encoder, builder.head(), weights, builder.frozen_count, parts)
 
 
 def _initial_weights(
@@ -105,12 +109,13 @@ class _Builder:
         plan: LoraPlan,
         base: BaseWeights,
         weights: TrainableWeights,
+        parts: Parts,
         dtype: torch.dtype,
         master_dtype: torch.dtype,
     ) -> None:
         self._family, self._plan, self._base, self._weights = family, plan, base, weights
         self._dtype, self._master_dtype = dtype, master_dtype
-        self._attention = Attention(family.hidden_size, family.head_count, family.attention_dropout)
+        self._parts, self._attention, self._activation = parts, parts.attention(), parts.activation()
         self.frozen_count = 0
 
     def encoder(self) -> PackedEncoder:
@@ -133,7 +138,8 @@ class _Builder:
         else:
             weight = self._load(f"{family.dense}.weight", self._master_dtype)
             dense = DenseWeights(weight, self._load(f"{family.dense}.bias", self._master_dtype), None, None)
-        lora = self._lora([family.dense], [self._family.hidden_size])
+        targets = self._targets([family.dense], [self._family.hidden_size])
+        lora = PlainLoraGroup(targets, self._weights, self._plan.config.lora_dropout) if targets else NoLora()
         output = trained_dense(self._weights, family.output)
         return ClassificationHead(family, dense, output, lora)
 
@@ -163,8 +169,7 @@ class _Builder:
         output = AttentionOutput(
             linear=self._linear([path["attention_output"]], backwards),
             lora=self._lora([path["attention_output"]], sizes[:1]),
-            norm=self._norm(path["attention_norm"]),
-            dropout=family.hidden_dropout if family.drops_attention_output else 0.0,
+            norm=self._norm(path["attention_norm"], family.hidden_dropout if family.drops_attention_output else 0.0),
         )
         names = [path[role] for role in _QUERY_KEY_VALUE]
         attention: SelfAttentionBlock | PooledAttentionBlock
@@ -191,9 +196,8 @@ class _Builder:
             linear_out=self._linear([path["feed_forward_out"]], backwards),
             lora_in=self._lora([path["feed_forward_in"]], [family.intermediate_size]),
             lora_out=self._lora([path["feed_forward_out"]], sizes[:1]),
-            norm=self._norm(path["output_norm"]),
-            activation=family.activation,
-            dropout=family.hidden_dropout,
+            activation=self._activation,
+            norm=self._norm(path["output_norm"], family.hidden_dropout),
             trains_below=below or attention_trains,
         )
         return EncoderLayer(attention, feed_forward)
@@ -208,19 +212,27 @@ class _Builder:
 
     def _factor(self, path: str) -> float:
         """Return what a layer's output is multiplied by: attention wants its queries scaled."""
-        return self._attention.query_scale if path.endswith("." + self._family.modules["query"]) else 1.0
+        return (
+            query_scale(self._family.hidden_size // self._family.head_count)
+            if path.endswith("." + self._family.modules["query"])
+            else 1.0
+        )
 
-    def _norm(self, path: str) -> LayerNorm:
+    def _norm(self, path: str, dropout: float) -> ResidualNorm:
         weight, bias = (self._load(f"{path}.{part}", self._dtype) for part in ("weight", "bias"))
-        return LayerNorm(weight, bias, self._family.norm_epsilon)
+        return self._parts.norm(weight, bias, dropout)
 
     def _lora(self, paths: list[str], sizes: list[int]) -> LoraGroup:
+        targets = self._targets(paths, sizes)
+        return self._parts.lora(targets, self._weights, self._plan.config.lora_dropout) if targets else NoLora()
+
+    def _targets(self, paths: list[str], sizes: list[int]) -> list[LoraTarget]:
         targets, start = [], 0
         for path, size in zip(paths, sizes, strict=True):
             if path in self._plan.paths:
                 targets.append(LoraTarget(path, start, start + size, self._plan.scale * self._factor(path)))
             start += size
-        return LoraGroup(targets, self._weights, self._plan.config.lora_dropout)
+        return targets
 
     def _load(self, name: str, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
         tensor = self._base.load(name, dtype, factor)

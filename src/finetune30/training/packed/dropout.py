@@ -1,14 +1,15 @@
 """Dropout masks from private, checkpointable generators.
 
-PyTorch's CPU generator (Mersenne Twister, one value at a time) costs more than the dropped-out operation itself.
-SFC64 fills a buffer with 16-bit integers at memory speed; a unit is dropped when its integer is among the lowest
-p * 65536, so p is exact to 1/65536. Masks are made in large chunks and handed out slice by slice.
+Where the compiled kernels run, masks come from `native.masks`, else from here. PyTorch's CPU generator (Mersenne
+Twister, one value at a time) costs more than the dropped-out operation itself. SFC64 fills a buffer with 16-bit numbers
+at memory speed; a unit is dropped when its number is among the lowest p * 65536, so p is exact to 1/65536. Masks are
+made in large chunks and handed out slice by slice.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,8 +19,24 @@ _LEVELS = 1 << 16
 _CHUNK = 1 << 18
 
 
-class MaskSource:
-    """Draws masks of 0 and 1 / (1 - p), so that a mask's mean is one (inverted dropout, Srivastava et al. 2014).
+class MaskSource(Protocol):
+    """Draws masks of 0 and 1 / (1 - p), so that a mask's mean is one (inverted dropout, Srivastava et al. 2014)."""
+
+    def draw(self, shape: tuple[int, ...], probability: float, dtype: torch.dtype) -> Tensor | None:
+        """Return a mask of this shape and type, or None when nothing is dropped."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return what decides the next masks, as JSON values."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned; the next masks are those that the saved source would have drawn."""
+        ...
+
+
+class StreamedMasks:
+    """See `MaskSource`.
 
     Every drop probability and data type has a stream of its own, seeded by the training seed and both.
     """
@@ -29,7 +46,7 @@ class MaskSource:
         self._streams: dict[tuple[float, torch.dtype], _MaskStream] = {}
 
     def draw(self, shape: tuple[int, ...], probability: float, dtype: torch.dtype) -> Tensor | None:
-        """Return a mask of this shape and type, or None when nothing is dropped."""
+        """See `MaskSource.draw`."""
         if probability <= 0:
             return None
         stream = self._streams.get((probability, dtype))
@@ -38,14 +55,14 @@ class MaskSource:
         return stream.take(math.prod(shape)).view(shape)
 
     def state(self) -> dict[str, Any]:
-        """Return the state of all streams as JSON values."""
+        """See `MaskSource.state`."""
         return {
             f"{probability!r} {str(dtype).removeprefix('torch.')}": stream.state()
             for (probability, dtype), stream in self._streams.items()
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned; the next masks are those that the saved source would have drawn."""
+        """See `MaskSource.load_state`."""
         self._streams = {}
         for key, saved in state.items():
             probability, _, dtype = key.partition(" ")

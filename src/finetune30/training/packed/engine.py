@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Without padding nothing is gained by working on more tokens than this together (products are as fast as they get),
 #: and activations take memory: half as much in bfloat16, which needs more rows to be fast.
-_TOKENS_AT_ONCE = {torch.float32: 224, torch.bfloat16: 448}
+_TOKENS_AT_ONCE = {torch.float32: 256, torch.bfloat16: 448}
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -46,7 +46,13 @@ def build_packed_engine(
         base = BaseWeights(source.folder, family)
         plan = plan_of(config, family, base)
         model = build_packed_model(
-            family, plan, base, num_labels=num_labels, seed=training.seed, dtype=_DTYPES[precision]
+            family,
+            plan,
+            base,
+            num_labels=num_labels,
+            seed=training.seed,
+            dtype=_DTYPES[precision],
+            compiled=training.compiled_kernels,
         )
     return_freed_memory()
     keep_freed_memory()
@@ -60,7 +66,7 @@ def build_packed_engine(
     return PackedEngine(
         model,
         FlatAdamW(model.weights, settings),
-        MaskSource(training.seed),
+        model.parts.masks(training.seed),
         adapter_config=adapter_config(plan, source.reference, source.revision),
         precision=precision,
         problem_type=problem_type,
@@ -88,6 +94,7 @@ class PackedEngine:
         heads: int,
     ) -> None:
         self._model, self._optimizer, self._masks = model, optimizer, masks
+        self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
         self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
@@ -177,7 +184,8 @@ class PackedEngine:
         return [batch.part(rows) for rows in _halved(batch.lengths, most, slice(0, len(batch)))]
 
     def _layout(self, batch: Batch) -> PackedLayout:
-        return build_layout(batch.lengths, self._heads, self._model.encoder.dtype)
+        model = self._model
+        return build_layout(batch.lengths, self._heads, model.encoder.dtype, with_grid=model.parts.needs_grid)
 
 
 def _halved(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:

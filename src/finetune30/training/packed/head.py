@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.family import HeadFamily
-from finetune30.training.packed.lora import LoraGroup, LoraTape
+from finetune30.training.packed.lora import LoraGroup
 from finetune30.training.packed.parameters import TrainableWeights
 
 
@@ -28,7 +28,7 @@ class HeadTape(NamedTuple):
 
     pooled: Tensor
     input_mask: Tensor | None
-    lora: LoraTape | None
+    lora: Any
     active: Tensor
     mask: Tensor | None
     dropped: Tensor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,43 @@ class LoraTarget:
         return slice(self.start, self.stop)
 
 
+class LoraGroup(Protocol):
+    """LoRA on n layers that share an input; false, and doing nothing, without any."""
+
+    def __bool__(self) -> bool: ...
+
+    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> Any:
+        """Add the update of rows (T, in) to output (T, columns) in place; return a tape."""
+        ...
+
+    def backward(self, gradient: Tensor, tape: Any, input_gradient: Tensor | None) -> None:
+        """Accumulate the gradients of A and B; add that of the input to `input_gradient` (T, in), if given."""
+        ...
+
+
+class NoLora:
+    """See `LoraGroup`; on no layer."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> None:
+        """Do nothing."""
+
+    def backward(self, gradient: Tensor, tape: None, input_gradient: Tensor | None) -> None:
+        """Do nothing."""
+
+
+class StackedLora:
+    """The weights of a group's layers and their gradients: A (n, r, in), B (n, r, out)."""
+
+    def __init__(self, targets: Sequence[LoraTarget], weights: TrainableWeights) -> None:
+        names_a, names_b = [name_a(t.path) for t in targets], [name_b(t.path) for t in targets]
+        self.a, self.a_gradient = weights.stacked_values(names_a), weights.stacked_gradients(names_a)
+        # Stored as (r, out): both products with B are faster that way round.
+        self.b, self.b_gradient = weights.stacked_values(names_b), weights.stacked_gradients(names_b)
+
+
 class LoraTape(NamedTuple):
     """What the backward pass needs: inputs (n or 1, T, in), masks (n, T, in) or None, reduced (n, T, r)."""
 
@@ -40,8 +77,8 @@ class LoraTape(NamedTuple):
     reduced: Tensor
 
 
-class LoraGroup:
-    """LoRA on n layers that share an input; without targets it does nothing.
+class PlainLoraGroup:
+    """See `LoraGroup`; with PyTorch's operators.
 
     Everything is computed in the masters' type (float32): at these sizes float32 products are as fast as bfloat16
     ones, and the trained weights need no second copy.
@@ -49,24 +86,18 @@ class LoraGroup:
 
     def __init__(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> None:
         self._targets, self._dropout = tuple(targets), dropout
-        if self._targets:
-            names_a, names_b = [name_a(t.path) for t in targets], [name_b(t.path) for t in targets]
-            self._a, self._gradient_a = weights.stacked_values(names_a), weights.stacked_gradients(names_a)
-            # Stored as (r, out): both products with B are faster that way round.
-            self._b, self._gradient_b = weights.stacked_values(names_b), weights.stacked_gradients(names_b)
+        self._weights = StackedLora(targets, weights)
 
     def __bool__(self) -> bool:
-        return bool(self._targets)
+        return True
 
-    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> LoraTape | None:
-        """Add the update of rows (T, in) to output (T, columns) in place."""
-        if not self._targets:
-            return None
+    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> LoraTape:
+        """See `LoraGroup.forward`."""
         shape = (len(self._targets), *rows.shape)
-        mask = masks.draw(shape, self._dropout, self._a.dtype) if masks is not None else None
-        inputs = rows[None] * mask if mask is not None else rows[None].to(self._a.dtype).expand(shape)
-        reduced = torch.bmm(inputs, self._a.transpose(1, 2))
-        for target, low, b in zip(self._targets, reduced, self._b, strict=True):
+        mask = masks.draw(shape, self._dropout, self._weights.a.dtype) if masks is not None else None
+        inputs = rows[None] * mask if mask is not None else rows[None].to(self._weights.a.dtype).expand(shape)
+        reduced = torch.bmm(inputs, self._weights.a.transpose(1, 2))
+        for target, low, b in zip(self._targets, reduced, self._weights.b, strict=True):
             part = output[:, target.columns]
             if part.dtype == low.dtype:
                 part.addmm_(low, b, alpha=target.scale)
@@ -74,21 +105,19 @@ class LoraGroup:
                 part.add_(low @ b, alpha=target.scale)
         return LoraTape(inputs, mask, reduced)
 
-    def backward(self, gradient: Tensor, tape: LoraTape | None, input_gradient: Tensor | None) -> None:
-        """Accumulate the gradients of A and B; add that of the input to `input_gradient` (T, in), if given."""
-        if tape is None:
-            return
-        gradient = gradient.to(self._a.dtype)
+    def backward(self, gradient: Tensor, tape: LoraTape, input_gradient: Tensor | None) -> None:
+        """See `LoraGroup.backward`."""
+        gradient = gradient.to(self._weights.a.dtype)
         reduced_gradient = torch.empty_like(tape.reduced)
         for position, target in enumerate(self._targets):
             part = gradient[:, target.columns]
-            low = torch.mm(part, self._b[position].t(), out=reduced_gradient[position])
+            low = torch.mm(part, self._weights.b[position].t(), out=reduced_gradient[position])
             low.mul_(target.scale)
-            self._gradient_b[position].addmm_(tape.reduced[position].t(), part, alpha=target.scale)
-        self._gradient_a.baddbmm_(reduced_gradient.transpose(1, 2), tape.inputs)
+            self._weights.b_gradient[position].addmm_(tape.reduced[position].t(), part, alpha=target.scale)
+        self._weights.a_gradient.baddbmm_(reduced_gradient.transpose(1, 2), tape.inputs)
         if input_gradient is None:
             return
-        through = torch.bmm(reduced_gradient, self._a)
+        through = torch.bmm(reduced_gradient, self._weights.a)
         if tape.masks is None:
             input_gradient.add_(through.sum(0))
             return

@@ -1,38 +1,58 @@
-"""Layer normalisation with a frozen scale and shift (Ba et al. 2016), forwards and backwards."""
+"""The end of each half of a layer, forwards and backwards: dropout, residual, a frozen layer norm (Ba et al. 2016)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from finetune30.training.packed.dropout import MaskSource
+
+
+class ResidualNorm(Protocol):
+    """norm(rows + dropout(output)); scale and shift of the norm are frozen, only gradients of what comes in exist."""
+
+    def forward(self, output: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, Any]:
+        """Return the norm (T, hidden) of output and rows, both (T, hidden), and a tape; may overwrite the output."""
+        ...
+
+    def backward(self, gradient: Tensor, tape: Any) -> tuple[Tensor, Tensor]:
+        """Return the gradients of rows and of output; without dropout they are one tensor."""
+        ...
+
 
 class NormTape(NamedTuple):
-    """Input (T, hidden), its mean (T, 1) and reciprocal standard deviation (T, 1)."""
+    """The sum (T, hidden), its mean (T, 1) and reciprocal standard deviation (T, 1), the dropout mask (T, hidden)."""
 
     rows: Tensor
     mean: Tensor
     reciprocal_deviation: Tensor
+    mask: Tensor | None
 
 
 @dataclass(frozen=True)
-class LayerNorm:
-    """A frozen layer norm; only the gradient of its input exists."""
+class PlainResidualNorm:
+    """See `ResidualNorm`; with PyTorch's operators."""
 
     weight: Tensor
     bias: Tensor
     epsilon: float
+    dropout: float
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, NormTape]:
-        """Normalise rows (T, hidden)."""
-        normed, mean, deviation = torch.native_layer_norm(rows, [rows.shape[1]], self.weight, self.bias, self.epsilon)
-        return normed, NormTape(rows, mean, deviation)
+    def forward(self, output: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, NormTape]:
+        """See `ResidualNorm.forward`."""
+        mask = masks.draw(tuple(rows.shape), self.dropout, rows.dtype) if masks is not None else None
+        residual = output.add_(rows) if mask is None else torch.addcmul(rows, output, mask)
+        normed, mean, deviation = torch.native_layer_norm(
+            residual, [rows.shape[1]], self.weight, self.bias, self.epsilon
+        )
+        return normed, NormTape(residual, mean, deviation, mask)
 
-    def backward(self, gradient: Tensor, tape: NormTape) -> Tensor:
-        """Return the gradient of the input rows."""
-        result: Tensor = torch.ops.aten.native_layer_norm_backward(
+    def backward(self, gradient: Tensor, tape: NormTape) -> tuple[Tensor, Tensor]:
+        """See `ResidualNorm.backward`."""
+        residual: Tensor = torch.ops.aten.native_layer_norm_backward(
             gradient,
             tape.rows,
             [gradient.shape[1]],
@@ -42,4 +62,4 @@ class LayerNorm:
             self.bias,
             [True, False, False],
         )[0]
-        return result
+        return residual, residual if tape.mask is None else residual * tape.mask

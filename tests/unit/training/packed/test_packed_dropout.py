@@ -10,12 +10,12 @@ import torch
 from tests.support.engines import build_packed, configure, random_batch
 from tests.support.tiny_models import build_tiny_model
 
-from finetune30.training.packed.dropout import MaskSource
+from finetune30.training.packed.dropout import StreamedMasks
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_mask_keeps_the_right_share_and_has_mean_one(probability: float) -> None:
-    mask = MaskSource(1).draw((400, 500), probability, torch.float32)
+    mask = StreamedMasks(1).draw((400, 500), probability, torch.float32)
     assert mask is not None
     dropped = float((mask == 0).float().mean())
     assert dropped == pytest.approx(probability, abs=0.005)
@@ -24,7 +24,7 @@ def test_mask_keeps_the_right_share_and_has_mean_one(probability: float) -> None
 
 
 def test_masks_differ_between_draws_and_seeds() -> None:
-    source, other = MaskSource(1), MaskSource(2)
+    source, other = StreamedMasks(1), StreamedMasks(2)
     drawn = [masks.draw((64, 64), 0.3, torch.float32) for masks in (source, source, other)]
     for i, first in enumerate(drawn):
         for second in drawn[:i]:
@@ -34,18 +34,18 @@ def test_masks_differ_between_draws_and_seeds() -> None:
 
 
 def test_nothing_is_drawn_without_dropout() -> None:
-    source = MaskSource(1)
+    source = StreamedMasks(1)
     before = source.state()
     assert source.draw((8, 8), 0.0, torch.float32) is None
     assert source.state() == before
 
 
 def test_saved_state_repeats_the_next_masks_of_every_stream() -> None:
-    source = MaskSource(7)
+    source = StreamedMasks(7)
     shapes = [((100, 300), 0.1, torch.float32), ((50,), 0.5, torch.bfloat16), ((600, 1000), 0.1, torch.float32)]
     for drawn in [*shapes, *shapes]:
         source.draw(*drawn)
-    other = MaskSource(7)
+    other = StreamedMasks(7)
     other.load_state(json.loads(json.dumps(source.state())))
     for drawn in [*shapes, *shapes]:
         expected, found = source.draw(*drawn), other.draw(*drawn)
@@ -54,9 +54,10 @@ def test_saved_state_repeats_the_next_masks_of_every_stream() -> None:
         assert expected.equal(found)
 
 
-def test_resumed_engine_repeats_training_bit_for_bit(tmp_path: Path) -> None:
+def test_resumed_engine_repeats_training_bit_for_bit(compiled: bool, tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "base", "distilbert")
-    config = configure(folder, lora={"lora_dropout": 0.2}, learning_rate=1e-2, weight_decay=0.1)
+    training = {"learning_rate": 1e-2, "weight_decay": 0.1, "compiled_kernels": compiled}
+    config = configure(folder, lora={"lora_dropout": 0.2}, **training)
     batches = [random_batch([12, 7, 4], seed=i) for i in range(6)]
     whole = build_packed(config, precision="bf16")
     losses = []

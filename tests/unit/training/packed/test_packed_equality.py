@@ -39,8 +39,10 @@ def _adapted(lora_state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _both(folder: Path, lora: dict[str, Any], problem_type: str, num_labels: int, **training: Any) -> tuple[Any, Any]:
-    config = configure(folder, lora=lora, learning_rate=1e-2, **training)
+def _both(
+    folder: Path, lora: dict[str, Any], problem_type: str, num_labels: int, *, compiled: bool = True, **training: Any
+) -> tuple[Any, Any]:
+    config = configure(folder, lora=lora, learning_rate=1e-2, compiled_kernels=compiled, **training)
     general = build_general(config, problem_type=problem_type, num_labels=num_labels)
     packed = build_packed(config, problem_type=problem_type, num_labels=num_labels)
     return general, packed
@@ -48,11 +50,11 @@ def _both(folder: Path, lora: dict[str, Any], problem_type: str, num_labels: int
 
 @pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_training_equals_general_path_without_dropout(tmp_path: Path, family: str, layout: str) -> None:
+def test_training_equals_general_path_without_dropout(compiled: bool, tmp_path: Path, family: str, layout: str) -> None:
     folder = build_tiny_model(tmp_path / "base", family)
     switch_off_dropout(folder)
     lora = {"target_modules": ALL_TARGETS[family]}
-    general, packed = _both(folder, lora, "single_label_classification", 2, weight_decay=0.1)
+    general, packed = _both(folder, lora, "single_label_classification", 2, compiled=compiled, weight_decay=0.1)
     assert packed.adapter_state().keys() == general.adapter_state().keys()
     for name, value in general.adapter_state().items():
         assert value.equal(packed.adapter_state()[name]), name
@@ -76,10 +78,12 @@ def test_training_equals_general_path_without_dropout(tmp_path: Path, family: st
     ("problem_type", "num_labels"),
     [("single_label_classification", 5), ("multi_label_classification", 4), ("regression", 1)],
 )
-def test_loss_equals_general_path_for_every_task(tmp_path: Path, problem_type: str, num_labels: int) -> None:
+def test_loss_equals_general_path_for_every_task(
+    compiled: bool, tmp_path: Path, problem_type: str, num_labels: int
+) -> None:
     folder = build_tiny_model(tmp_path / "base", "bert")
     switch_off_dropout(folder)
-    general, packed = _both(folder, {"use_rslora": True}, problem_type, num_labels)
+    general, packed = _both(folder, {"use_rslora": True}, problem_type, num_labels, compiled=compiled)
     for step in range(3):
         batch = random_batch([9, 6, 4], seed=step, problem_type=problem_type, num_labels=num_labels)
         assert float(packed.accumulate(batch, 0.5)) == pytest.approx(float(general.accumulate(batch, 0.5)), abs=3e-6)
@@ -98,10 +102,12 @@ def test_loss_equals_general_path_for_every_task(tmp_path: Path, problem_type: s
     ],
     ids=str,
 )
-def test_training_equals_general_path_for_partial_adapters(tmp_path: Path, lora: dict[str, Any]) -> None:
+def test_training_equals_general_path_for_partial_adapters(
+    compiled: bool, tmp_path: Path, lora: dict[str, Any]
+) -> None:
     folder = build_tiny_model(tmp_path / "base", "bert", layers=3)
     switch_off_dropout(folder)
-    general, packed = _both(folder, lora, "single_label_classification", 2)
+    general, packed = _both(folder, lora, "single_label_classification", 2, compiled=compiled)
     state = _adapted(general.adapter_state())
     general.load_adapter_state(state)
     packed.load_adapter_state(state)
@@ -112,10 +118,10 @@ def test_training_equals_general_path_for_partial_adapters(tmp_path: Path, lora:
         assert float(packed.step(1e-2)) == pytest.approx(float(general.step(1e-2)), rel=1e-4)
 
 
-def test_gradients_add_up_over_micro_batches(tmp_path: Path) -> None:
+def test_gradients_add_up_over_micro_batches(compiled: bool, tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "base", "distilbert")
     switch_off_dropout(folder)
-    config = configure(folder)
+    config = configure(folder, compiled_kernels=compiled)
     whole, parts = build_packed(config), build_packed(config)
     batch = replace(random_batch([9, 9, 9, 9]), token_type_ids=None)
     whole.accumulate(batch, 0.25)
@@ -159,7 +165,7 @@ def test_descendants_of_roberta_equal_general_path(tmp_path: Path, model_type: s
     assert float(packed.step(1e-2)) == pytest.approx(float(general.step(1e-2)), rel=1e-4)
 
 
-def test_missing_pooler_is_trained_like_in_the_general_path(tmp_path: Path) -> None:
+def test_missing_pooler_is_trained_like_in_the_general_path(compiled: bool, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     folder = build_tiny_model(tmp_path / "base", "bert")
@@ -167,16 +173,16 @@ def test_missing_pooler_is_trained_like_in_the_general_path(tmp_path: Path) -> N
     weights = load_file(folder / "model.safetensors")
     kept = {name: weight for name, weight in weights.items() if "pooler" not in name}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    general, packed = _both(folder, {}, "single_label_classification", 2)
+    general, packed = _both(folder, {}, "single_label_classification", 2, compiled=compiled)
     assert packed.adapter_state().keys() == general.adapter_state().keys()
     assert "base_model.model.bert.pooler.dense.weight" in packed.adapter_state()
     batch = random_batch([6, 4])
     np.testing.assert_allclose(packed.logits(batch), general.logits(batch), atol=1e-6)
 
 
-def test_logits_of_a_long_batch_equal_those_of_its_rows_alone(tmp_path: Path) -> None:
+def test_logits_of_a_long_batch_equal_those_of_its_rows_alone(compiled: bool, tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "base", "bert")
-    packed = build_packed(configure(folder), problem_type="single_label_classification", num_labels=2)
+    packed = build_packed(configure(folder, compiled_kernels=compiled))
     batch = random_batch([30] * 40, seed=0)  # more tokens than are predicted together
     alone = [packed.logits(batch.part(slice(i, i + 1))) for i in range(len(batch))]
     np.testing.assert_allclose(packed.logits(batch), np.concatenate(alone), atol=2e-6)

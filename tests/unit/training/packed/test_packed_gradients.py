@@ -13,7 +13,6 @@ from tests.support.tiny_models import build_tiny_model
 from finetune30.modeling.base import find_base
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import PackedModel, build_packed_model
-from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.family import describe_family
 from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import build_layout
@@ -22,7 +21,7 @@ from finetune30.training.packed.support import plan_of
 LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
 
 
-def _model(folder: Path, target_modules: list[str]) -> PackedModel:
+def _model(folder: Path, target_modules: list[str], *, compiled: bool) -> PackedModel:
     config = configure(folder, lora={"target_modules": target_modules, "lora_dropout": 0.25})
     source = find_base(config.model)
     family = describe_family(source.load_json("config.json"))
@@ -35,6 +34,7 @@ def _model(folder: Path, target_modules: list[str]) -> PackedModel:
         seed=1,
         dtype=torch.float64,
         master_dtype=torch.float64,
+        compiled=compiled,
     )
     model.weights.values.copy_(torch.randn(model.weights.count, generator=torch.Generator().manual_seed(5)).double())
     model.weights.values.mul_(0.3)
@@ -43,11 +43,11 @@ def _model(folder: Path, target_modules: list[str]) -> PackedModel:
 
 def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
     """Run a batch whose tokens, labels and dropout masks are always the same ones."""
-    layout = build_layout(np.asarray(lengths), 2, torch.float64)
+    layout = build_layout(np.asarray(lengths), 2, torch.float64, with_grid=model.parts.needs_grid)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(5, 40, (layout.total,), generator=generator)
     labels = torch.randint(0, 3, (len(lengths),), generator=generator)
-    masks = MaskSource(9)
+    masks = model.parts.masks(9)
     with torch.no_grad():
         rows = model.encoder.embed(ids, None, layout, masks)
         pooled, tapes = model.encoder.forward(rows, layout, masks)
@@ -60,10 +60,12 @@ def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])
-def test_gradient_equals_finite_differences_with_dropout(tmp_path: Path, family: str, layout: str) -> None:
+def test_gradient_equals_finite_differences_with_dropout(
+    compiled: bool, tmp_path: Path, family: str, layout: str
+) -> None:
     folder = build_tiny_model(tmp_path / "base", family)
     names = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
-    model = _model(folder, names if family == "distilbert" else ["query", "key", "value", "dense"])
+    model = _model(folder, names if family == "distilbert" else ["query", "key", "value", "dense"], compiled=compiled)
     lengths = LAYOUTS[layout]
     _loss(model, lengths, backward=True)
     values, gradient = model.weights.values, model.weights.gradients
@@ -81,7 +83,7 @@ def test_gradient_equals_finite_differences_with_dropout(tmp_path: Path, family:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_gradient_of_each_weight_equals_autograd_in_float64(tmp_path: Path, layout: str) -> None:
+def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_path: Path, layout: str) -> None:
     from tests.support.engines import switch_off_dropout
 
     from finetune30.modeling.adapters import build_adapter
@@ -90,7 +92,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(tmp_path: Path, layo
     folder = build_tiny_model(tmp_path / "base", "bert")
     switch_off_dropout(folder)
     names = ["query", "key", "value", "dense"]
-    packed = _model(folder, names)
+    packed = _model(folder, names, compiled=compiled)
     config = configure(folder, lora={"target_modules": names})
     source = find_base(config.model)
     classifier, new = load_classifier(
@@ -108,7 +110,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(tmp_path: Path, layo
             parameter.copy_(packed.weights.value(name))
     sizes = torch.tensor(LAYOUTS[layout])
     inside = torch.arange(int(sizes.max()))[None] < sizes[:, None]
-    plan = build_layout(sizes.numpy(), 2, torch.float64)
+    plan = build_layout(sizes.numpy(), 2, torch.float64, with_grid=packed.parts.needs_grid)
     ids = torch.randint(5, 40, (plan.total,), generator=torch.Generator().manual_seed(4))
     grid = torch.zeros(inside.shape, dtype=torch.long)
     grid[inside] = ids[: plan.token_count]

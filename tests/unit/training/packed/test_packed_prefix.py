@@ -37,9 +37,9 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def build(base: Path, *, remembers: bool, **lora: Any) -> Any:
+def build(base: Path, *, remembers: bool, compiled: bool = True, **lora: Any) -> Any:
     options = {"layers_to_transform": [2, 3], "lora_dropout": 0.1, "target_modules": ["q_lin", "v_lin", "lin1"], **lora}
-    engine = build_packed(configure(base, lora=options, learning_rate=1e-2))
+    engine = build_packed(configure(base, lora=options, learning_rate=1e-2, compiled_kernels=compiled))
     if remembers:
         assert engine.remember(SPLIT) > 0
     return engine

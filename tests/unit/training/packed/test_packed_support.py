@@ -64,7 +64,7 @@ def test_refuses_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"position_embedding_type": "relative_key"}, "position embeddings of type 'relative_key'"),
         ({"is_decoder": True}, "sets is_decoder"),
         ({"max_position_embeddings": 24}, "above the model's 24 positions"),
-        ({"intermediate_size": 48}, "has shape (32, 16), not (48, 16)"),
+        ({"intermediate_size": 96}, "has shape (64, 32), not (96, 32)"),
     ],
 )
 def test_refuses_architectures_it_does_not_know(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:

@@ -1,0 +1,107 @@
+"""Finds the compiled kernels that suit this CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_LOG = logging.getLogger(__name__)
+
+#: What kernels.cpp says of itself: kernels of another version of this package are not used.
+_VERSION = 1
+#: By the names that PyTorch has for what a CPU can do; the others are compiled for every CPU of the architecture.
+_VARIANTS = {"AVX512": "avx512", "AVX2": "avx2"}
+_BASELINE = "baseline"
+_FOLDER = Path(__file__).parent
+#: GNU's runtime, or one that knows its functions too (LLVM, Intel).
+_OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
+
+_POINTER, _LONG, _DOUBLE, _INT = ctypes.c_void_p, ctypes.c_long, ctypes.c_double, ctypes.c_int
+#: Arguments as in kernels.cpp: p pointer, l long, d double, i int.
+_SIGNATURES = {
+    "forward_norm": "pppdppdpppll",
+    "backward_norm": "pppdpppppll",
+    "forward_gelu": "ppil",
+    "forward_lora": "ppdppdpplllll",
+    "backward_lora": "plppdppdpppppllll",
+    "forward_attention": "plpplpppdpplllli",
+    "backward_attention": "plplpplpppdppppllli",
+}
+_DRAW_MASK = "plllll"
+_TYPES = {"p": _POINTER, "l": _LONG, "d": _DOUBLE, "i": _INT}
+_DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
+
+
+class Kernels:
+    """The kernels for activations of one data type, as functions that take addresses and numbers."""
+
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype, instructions: str) -> None:
+        self.instructions = instructions
+        for name, signature in _SIGNATURES.items():
+            self._declare(name, getattr(library, f"{name}_{_DTYPES[dtype]}"), signature)
+        self._declare("draw_mask", library.draw_mask, _DRAW_MASK)
+
+    def _declare(self, name: str, function: Any, signature: str) -> None:
+        function.argtypes = [_TYPES[letter] for letter in signature]
+        function.restype = None
+        setattr(self, name, function)
+
+    draw_mask: Any
+    forward_norm: Any
+    backward_norm: Any
+    forward_gelu: Any
+    forward_lora: Any
+    backward_lora: Any
+    forward_attention: Any
+    backward_attention: Any
+
+
+def find_kernels(dtype: torch.dtype) -> Kernels | None:
+    """Return the kernels for activations of this type, or None where there are none."""
+    found = _find_library()
+    return Kernels(found[1], dtype, found[0]) if found is not None and dtype in _DTYPES else None
+
+
+def describe_kernels() -> str:
+    """Return the instruction set of the kernels found here, or "none"."""
+    found = _find_library()
+    return "none" if found is None else found[0]
+
+
+@cache
+def _find_library() -> tuple[str, ctypes.CDLL] | None:
+    best = _VARIANTS.get(torch.backends.cpu.get_cpu_capability(), _BASELINE)
+    path = _FOLDER / f"{best}.kernels"
+    if not path.exists():
+        return None
+    try:
+        _share_openmp()
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        _LOG.warning("the compiled kernels cannot be used, PyTorch's operators are: %s", error)
+        return None
+    if library.kernels_version() == _VERSION:
+        return best, library
+    _LOG.warning("the compiled kernels are of another version; PyTorch's operators are used. Next: make install")
+    return None
+
+
+def _share_openmp() -> None:
+    """Let the kernels find the OpenMP runtime that PyTorch uses, so that both work with the same threads.
+
+    A second runtime has threads of its own, and the threads of both wait by spinning, on the same cores.
+    """
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    mapped = {Path(path) for line in lines for path in line.split(maxsplit=5)[5:]}
+    runtimes = [path for path in mapped if _OPENMP.match(path.name)]
+    if not runtimes:
+        raise OSError("PyTorch has loaded no OpenMP runtime")
+    # Other packages bring theirs too.
+    home = Path(torch.__file__).parent
+    ctypes.CDLL(str(min(runtimes, key=lambda path: home not in path.parents)), mode=ctypes.RTLD_GLOBAL)

@@ -1,0 +1,293 @@
+"""The compiled kernels behind the packed path's protocols. Sizes are multiples of `LANES`; everything is contiguous.
+
+Dropout masks are bytes, 0 or 1; the kernels multiply by 1 / (1 - p). A tape's tensors are what the kernels read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from finetune30.training.packed.dropout import MaskSource
+from finetune30.training.packed.layout import PackedLayout
+from finetune30.training.packed.lora import LoraTarget, StackedLora
+from finetune30.training.packed.native.library import Kernels
+from finetune30.training.packed.parameters import TrainableWeights
+
+#: Widths and head sizes are multiples of this.
+LANES = 16
+
+
+def _draw(masks: MaskSource | None, shape: tuple[int, ...], probability: float) -> Tensor | None:
+    return masks.draw(shape, probability, torch.uint8) if masks is not None else None
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _sum_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class NativeNormTape(NamedTuple):
+    """The sum (T, hidden), its means and reciprocal standard deviations (2, T), the dropout mask (T, hidden)."""
+
+    residual: Tensor
+    statistics: Tensor
+    mask: Tensor | None
+
+
+class NativeResidualNorm:
+    """See `ResidualNorm`."""
+
+    def __init__(self, kernels: Kernels, weight: Tensor, bias: Tensor, epsilon: float, dropout: float) -> None:
+        self._kernels, self._weight, self._bias, self._epsilon = kernels, weight, bias, epsilon
+        self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
+
+    def forward(self, output: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, NativeNormTape]:
+        """See `ResidualNorm.forward`."""
+        tokens, width = rows.shape
+        mask = _draw(masks, (tokens, width), self._dropout)
+        normed = torch.empty_like(rows)
+        statistics = torch.empty(2, tokens, dtype=_sum_type(rows.dtype))
+        self._kernels.forward_norm(
+            output.data_ptr(),
+            rows.data_ptr(),
+            _address(mask),
+            self._kept,
+            self._weight.data_ptr(),
+            self._bias.data_ptr(),
+            self._epsilon,
+            normed.data_ptr(),
+            statistics.data_ptr(),
+            statistics.data_ptr() + tokens * statistics.itemsize,
+            tokens,
+            width,
+        )
+        return normed, NativeNormTape(output, statistics, mask)
+
+    def backward(self, gradient: Tensor, tape: NativeNormTape) -> tuple[Tensor, Tensor]:
+        """See `ResidualNorm.backward`."""
+        tokens, width = gradient.shape
+        below = torch.empty_like(gradient)
+        masked = below if tape.mask is None else torch.empty_like(gradient)
+        self._kernels.backward_norm(
+            gradient.data_ptr(),
+            tape.residual.data_ptr(),
+            _address(tape.mask),
+            self._kept,
+            self._weight.data_ptr(),
+            tape.statistics.data_ptr(),
+            tape.statistics.data_ptr() + tokens * tape.statistics.itemsize,
+            below.data_ptr(),
+            masked.data_ptr(),
+            tokens,
+            width,
+        )
+        return below, masked
+
+
+class NativeGelu:
+    """See `Activation`; the tape is the derivative."""
+
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+
+    def forward(self, inner: Tensor, *, keeps_tape: bool) -> tuple[Tensor, Tensor]:
+        """See `Activation.forward`."""
+        active = torch.empty_like(inner) if keeps_tape else inner
+        self._kernels.forward_gelu(inner.data_ptr(), active.data_ptr(), keeps_tape, inner.numel())
+        return active, inner
+
+    def backward(self, gradient: Tensor, tape: Tensor) -> Tensor:
+        """See `Activation.backward`."""
+        return gradient.mul_(tape)
+
+
+class NativeLoraTape(NamedTuple):
+    """What the backward pass needs: inputs (T, in), mask (n, T, in) or None, reduced (n, T, r)."""
+
+    inputs: Tensor
+    mask: Tensor | None
+    reduced: Tensor
+
+
+class NativeLoraGroup:
+    """See `LoraGroup`."""
+
+    def __init__(
+        self, kernels: Kernels, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float
+    ) -> None:
+        self._kernels, self._targets = kernels, tuple(targets)
+        self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
+        self._weights = StackedLora(targets, weights)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> NativeLoraTape:
+        """See `LoraGroup.forward`."""
+        a, b = self._weights.a, self._weights.b
+        count, ranks, width = a.shape
+        tokens = len(rows)
+        mask = _draw(masks, (count, tokens, width), self._dropout)
+        reduced = torch.empty(count, tokens, ranks, dtype=a.dtype)
+        for place, target in enumerate(self._targets):
+            self._kernels.forward_lora(
+                rows.data_ptr(),
+                None if mask is None else mask.data_ptr() + place * tokens * width,
+                self._kept,
+                _part(a, place),
+                _part(b, place),
+                target.scale,
+                _part(reduced, place),
+                output.data_ptr() + target.start * output.itemsize,
+                output.shape[1],
+                tokens,
+                ranks,
+                width,
+                b.shape[2],
+            )
+        return NativeLoraTape(rows, mask, reduced)
+
+    def backward(self, gradient: Tensor, tape: NativeLoraTape, input_gradient: Tensor | None) -> None:
+        """See `LoraGroup.backward`."""
+        a, b = self._weights.a, self._weights.b
+        _, ranks, width = a.shape
+        tokens = len(gradient)
+        low = torch.empty_like(tape.reduced[0])
+        for place, target in enumerate(self._targets):
+            self._kernels.backward_lora(
+                gradient.data_ptr() + target.start * gradient.itemsize,
+                gradient.shape[1],
+                tape.inputs.data_ptr(),
+                None if tape.mask is None else tape.mask.data_ptr() + place * tokens * width,
+                self._kept,
+                _part(a, place),
+                _part(b, place),
+                target.scale,
+                _part(tape.reduced, place),
+                low.data_ptr(),
+                _part(self._weights.a_gradient, place),
+                _part(self._weights.b_gradient, place),
+                _address(input_gradient),
+                tokens,
+                ranks,
+                width,
+                b.shape[2],
+            )
+
+
+def _part(stacked: Tensor, place: int) -> int:
+    return stacked.data_ptr() + place * stacked.stride(0) * stacked.itemsize
+
+
+class NativeAttentionTape(NamedTuple):
+    """What the backward pass needs: queries in `query` or before keys and values in `projected`; see the layout."""
+
+    query: Tensor | None
+    projected: Tensor
+    probabilities: Tensor
+    mask: Tensor | None
+
+
+class NativeAttention:
+    """See `Attention`; each row on its own, without empty cells. Contexts and gradients of fillers are zero."""
+
+    def __init__(self, kernels: Kernels, head_count: int, head_size: int, dropout: float) -> None:
+        self._kernels, self._heads, self._size = kernels, head_count, head_size
+        self._hidden = head_count * head_size
+        self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
+
+    def accept(self, projected: Tensor, layout: PackedLayout) -> Tensor:
+        """See `Attention.accept`."""
+        return projected
+
+    def forward(
+        self, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, NativeAttentionTape]:
+        """See `Attention.forward`."""
+        return self._attend(None, projected, layout, masks)
+
+    def forward_pooled(
+        self, query: Tensor, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, NativeAttentionTape]:
+        """See `Attention.forward_pooled`."""
+        return self._attend(query, projected, layout, masks)
+
+    def backward(self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout) -> Tensor:
+        """See `Attention.backward`."""
+        result = torch.empty_like(tape.projected)
+        self._attend_backward(gradient, tape, layout, result.data_ptr(), result)
+        return result
+
+    def backward_pooled(
+        self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout
+    ) -> tuple[Tensor, Tensor]:
+        """See `Attention.backward_pooled`."""
+        query, result = torch.empty_like(gradient), torch.empty_like(tape.projected)
+        self._attend_backward(gradient, tape, layout, query.data_ptr(), result)
+        return query, result
+
+    def _attend(
+        self, query: Tensor | None, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, NativeAttentionTape]:
+        cells = layout.square_cells if query is None else layout.pooled_cells
+        probabilities = torch.empty(int(cells[-1]), dtype=_sum_type(projected.dtype))
+        mask = _draw(masks, tuple(probabilities.shape), self._dropout)
+        tape = NativeAttentionTape(query, projected, probabilities, mask)
+        context = torch.empty(len(projected if query is None else query), self._hidden, dtype=projected.dtype)
+        if query is None:
+            context[layout.token_count :].zero_()
+        self._kernels.forward_attention(
+            *self._operands(tape, layout),
+            probabilities.data_ptr(),
+            context.data_ptr(),
+            self._hidden,
+            len(layout.lengths),
+            self._heads,
+            self._size,
+            query is not None,
+        )
+        return context, tape
+
+    def _attend_backward(
+        self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout, query: int, projected: Tensor
+    ) -> None:
+        projected[layout.token_count :].zero_()
+        width = self._hidden * projected.itemsize
+        key = projected.data_ptr() + (width if tape.query is None else 0)
+        self._kernels.backward_attention(
+            gradient.data_ptr(),
+            self._hidden,
+            *self._operands(tape, layout),
+            tape.probabilities.data_ptr(),
+            query,
+            key,
+            key + width,
+            len(layout.lengths),
+            self._heads,
+            self._size,
+            tape.query is not None,
+        )
+
+    def _operands(self, tape: NativeAttentionTape, layout: PackedLayout) -> tuple[int | float | None, ...]:
+        """Return the arguments that both directions share: queries, keys, values, places, mask."""
+        projected, is_pooled = tape.projected, tape.query is not None
+        width, stride = self._hidden * projected.itemsize, projected.shape[1]
+        key = projected.data_ptr() + (0 if is_pooled else width)
+        return (
+            projected.data_ptr() if tape.query is None else tape.query.data_ptr(),
+            self._hidden if is_pooled else stride,
+            key,
+            key + width,
+            stride,
+            layout.starts.data_ptr(),
+            (layout.pooled_cells if is_pooled else layout.square_cells).data_ptr(),
+            _address(tape.mask),
+            self._kept,
+        )
