@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Without padding nothing is gained by working on more tokens than this together (products are as fast as they get),
 #: and activations take memory: half as much in bfloat16, which needs more rows to be fast.
-_TOKENS_AT_ONCE = {torch.float32: 256, torch.bfloat16: 448}
+_TOKENS_AT_ONCE = {torch.float32: 240, torch.bfloat16: 448}
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

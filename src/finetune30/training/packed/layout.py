@@ -90,9 +90,9 @@ def build_layout(lengths: NDArray[np.int64], heads: int, dtype: torch.dtype, *, 
 
 
 def _rounded_up(tokens: int) -> int:
-    """Round to a sixteenth of the next power of two, within 4 and 16: some 4 % of filler in the mean.
+    """Round to a sixteenth of the next power of two, within 2 and 8: some 2 % of filler in the mean.
 
     More sizes would save that filler, but what oneDNN keeps for a size takes 0.6 MB a product.
     """
-    step = min(16, max(4, 1 << max(0, math.ceil(math.log2(tokens)) - 4)))
+    step = min(8, max(2, 1 << max(0, math.ceil(math.log2(tokens)) - 4)))
     return -(-tokens // step) * step

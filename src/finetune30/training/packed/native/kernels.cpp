@@ -172,7 +172,12 @@ inline void multiply_columns(Out* out, long out_stride, const C* left, long row,
     for (; i + kBlockRows <= rows; i += kBlockRows)
         multiply_block<kBlockRows, Vectors>(out + i * out_stride, out_stride, left + i * row, row, step, right,
                                             right_stride, count);
-    for (; i < rows; ++i)
+    if (i + 2 <= rows) {
+        multiply_block<2, Vectors>(out + i * out_stride, out_stride, left + i * row, row, step, right, right_stride,
+                                   count);
+        i += 2;
+    }
+    if (i < rows)
         multiply_block<1, Vectors>(out + i * out_stride, out_stride, left + i * row, row, step, right, right_stride,
                                    count);
 }
@@ -576,6 +581,8 @@ void backward_attention(const S* gradient, long gradient_stride, const S* query,
 
 // Raised with every change of a signature or of a result; library.py knows the same number.
 EXPORTED int kernels_version() { return 1; }
+
+EXPORTED const char* kernels_compiler() { return __VERSION__; }
 
 EXPORTED void draw_mask(uint8_t* mask, long count, long key_low, long key_high, long draw, long threshold) {
     fill_mask(mask, count, uint32_t(key_low), uint32_t(key_high), uint32_t(draw), uint32_t(threshold));

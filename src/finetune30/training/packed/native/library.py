@@ -69,9 +69,13 @@ def find_kernels(dtype: torch.dtype) -> Kernels | None:
 
 
 def describe_kernels() -> str:
-    """Return the instruction set of the kernels found here, or "none"."""
+    """Return what the results of the kernels found here depend on, instruction set and compiler, or "none"."""
     found = _find_library()
-    return "none" if found is None else found[0]
+    if found is None:
+        return "none"
+    instructions, library = found
+    library.kernels_compiler.restype = ctypes.c_char_p
+    return f"{instructions}, compiler {library.kernels_compiler().decode()}"
 
 
 @cache
