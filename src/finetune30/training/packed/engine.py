@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Without padding nothing is gained by working on more tokens than this together (products are as fast as they get),
 #: and activations take memory: half as much in bfloat16, which needs more rows to be fast.
-_TOKENS_AT_ONCE = {torch.float32: 240, torch.bfloat16: 448}
+_TOKENS_AT_ONCE = {torch.float32: 272, torch.bfloat16: 448}
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -96,6 +96,7 @@ class PackedEngine:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
+        self._totals: set[int] = set()
         self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
@@ -104,11 +105,16 @@ class PackedEngine:
     @torch.no_grad()
     def accumulate(self, batch: Batch, scale: float) -> Tensor:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
-        return torch.stack([self._accumulate(part, scale) for part in self._parts(batch)]).sum()
+        layouts = [(part, self._layout(part)) for part in self._parts(batch)]
+        loss = torch.stack([self._accumulate(part, layout, scale) for part, layout in layouts]).sum()
+        if not self._totals.issuperset(layout.total for _, layout in layouts):
+            # What oneDNN keeps of a new size lies between this step's activations: give the holes around it back.
+            self._totals.update(layout.total for _, layout in layouts)
+            return_freed_memory()
+        return loss
 
-    def _accumulate(self, batch: Batch, scale: float) -> Tensor:
+    def _accumulate(self, batch: Batch, layout: PackedLayout, scale: float) -> Tensor:
         encoder, head = self._model.encoder, self._model.head
-        layout = self._layout(batch)
         pooled, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
         logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)
         loss, gradient = self._loss(logits, torch.from_numpy(batch.labels))

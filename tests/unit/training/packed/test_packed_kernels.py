@@ -227,9 +227,10 @@ def test_every_instruction_set_gives_nearly_the_same(fresh_search: None, monkeyp
 
 
 def test_engine_says_what_it_computes_with(compiled: bool, tmp_path: Path) -> None:
-    config = configure(build_tiny_model(tmp_path / "base"), compiled_kernels=compiled)
-    operations = build_packed(config).operations
-    assert operations == (f"compiled kernels for {library.find_kernels(torch.float32).instructions}" if compiled else "PyTorch's operators")
+    engine = build_packed(configure(build_tiny_model(tmp_path / "base"), compiled_kernels=compiled))
+    kernels = library.find_kernels(torch.float32)
+    expected = f"compiled kernels for {kernels.instructions}" if compiled else "PyTorch's operators"
+    assert engine.operations == expected
 
 
 def test_sizes_that_vectors_do_not_fit_take_pytorchs_operators(tmp_path: Path) -> None:
