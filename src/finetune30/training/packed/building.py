@@ -212,11 +212,9 @@ class _Builder:
 
     def _factor(self, path: str) -> float:
         """Return what a layer's output is multiplied by: attention wants its queries scaled."""
-        return (
-            query_scale(self._family.hidden_size // self._family.head_count)
-            if path.endswith("." + self._family.modules["query"])
-            else 1.0
-        )
+        if not path.endswith("." + self._family.modules["query"]):
+            return 1.0
+        return query_scale(self._family.hidden_size // self._family.head_count)
 
     def _norm(self, path: str, dropout: float) -> ResidualNorm:
         weight, bias = (self._load(f"{path}.{part}", self._dtype) for part in ("weight", "bias"))

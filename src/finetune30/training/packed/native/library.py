@@ -22,8 +22,7 @@ _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
 
-_POINTER, _LONG, _DOUBLE, _INT = ctypes.c_void_p, ctypes.c_long, ctypes.c_double, ctypes.c_int
-#: Arguments as in kernels.cpp: p pointer, l long, d double, i int.
+#: Arguments as in kernels.cpp, by the letters of `_TYPES`.
 _SIGNATURES = {
     "forward_norm": "pppdppdpppll",
     "backward_norm": "pppdpppppll",
@@ -34,7 +33,7 @@ _SIGNATURES = {
     "backward_attention": "plplpplpppdppppllli",
 }
 _DRAW_MASK = "plllll"
-_TYPES = {"p": _POINTER, "l": _LONG, "d": _DOUBLE, "i": _INT}
+_TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long, "d": ctypes.c_double, "i": ctypes.c_int}
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
 
