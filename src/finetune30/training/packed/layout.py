@@ -16,8 +16,8 @@ from torch import Tensor
 
 from finetune30.training.packed.grid import AttentionGrid, build_grid
 
-#: The compiled attention works on vectors of so many numbers.
-_LANES = 16
+#: The compiled kernels work on vectors of so many numbers: widths and head sizes are multiples of it.
+LANES = 16
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class PackedLayout:
 
         A row takes (heads, queries, width): its length rounded up to a multiple of 16.
         """
-        widths = -(-self.lengths // _LANES) * _LANES
+        widths = -(-self.lengths // LANES) * LANES
         return torch.from_numpy(np.concatenate([[0], np.cumsum(self.heads * queries * widths)]))
 
 

@@ -12,11 +12,11 @@ from finetune30.training.packed.activation import Activation, Gelu, Relu
 from finetune30.training.packed.attention import Attention, GridAttention
 from finetune30.training.packed.dropout import MaskSource, StreamedMasks
 from finetune30.training.packed.family import EncoderFamily
+from finetune30.training.packed.layout import LANES
 from finetune30.training.packed.lora import LoraGroup, LoraTarget, PlainLoraGroup
 from finetune30.training.packed.native.library import Kernels, find_kernels
 from finetune30.training.packed.native.masks import ThreefryMasks
 from finetune30.training.packed.native.operations import (
-    LANES,
     NativeAttention,
     NativeGelu,
     NativeLoraGroup,

@@ -1,4 +1,4 @@
-"""The compiled kernels behind the packed path's protocols. Sizes are multiples of `LANES`; everything is contiguous.
+"""The compiled kernels behind the packed path's protocols; sizes are multiples of `layout.LANES`, tensors contiguous.
 
 Dropout masks are bytes, 0 or 1; the kernels multiply by 1 / (1 - p). A tape's tensors are what the kernels read again.
 """
@@ -16,9 +16,6 @@ from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.lora import LoraTarget, StackedLora
 from finetune30.training.packed.native.library import Kernels
 from finetune30.training.packed.parameters import TrainableWeights
-
-#: Widths and head sizes are multiples of this.
-LANES = 16
 
 
 def _draw(masks: MaskSource | None, shape: tuple[int, ...], probability: float) -> Tensor | None:
