@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +70,16 @@ class Stack:
         process = self._processes.pop(name)
         process.kill()
         process.wait()
+
+    @contextlib.contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Leave a service without an answer for a while, as a machine does that is busy elsewhere."""
+        process = self._processes[name]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def submit(self, name: str, **body: Any) -> str:
         answer = httpx.post(

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from finetune30.config import ExperimentConfig
+from finetune30.errors import NotFoundError
 from finetune30.store import RunStatus
 from finetune30.ui import display
 from finetune30.ui.catalogue import translate
@@ -121,13 +122,46 @@ def test_lost_api_is_said_and_the_page_recovers(open_page, stack):
     page.get_by_text("Best accuracy").wait_for()
 
 
+def ended_run(stack, name):
+    """A run that was cancelled before it began."""
+    config = ExperimentConfig.model_validate({"experiment_name": name})
+    run = stack.services.store.create(config, kind="queued", results_root=stack.services.settings.results_folder)
+    stack.services.store.request_cancel(run.id)
+    return run
+
+
+def press_twice(page, stack, press):
+    """Press, and press something else while the page waits for a busy API."""
+    page.locator(AT_REST).wait_for()
+    with stack.paused("api"):
+        press()
+        page.wait_for_timeout(1_000)
+        page.get_by_role("radio", name="繁體中文").click()
+        page.wait_for_timeout(1_000)
+
+
+def test_preset_is_taken_although_another_press_follows(open_page, stack):
+    page = open_page("/")
+    page.get_by_role("combobox", name="Preset").fill("quick")
+    press_twice(page, stack, page.get_by_role("option", name="quick_cpu").click)
+    expect(page.get_by_role("textbox", name="實驗名稱")).to_have_value("quick_cpu", timeout=90_000)
+
+
+def test_run_is_deleted_once_although_another_press_follows(open_page, stack):
+    run = ended_run(stack, "unwanted")
+    page = open_page(f"/run?run={run.id}")
+    page.get_by_role("button", name="Delete").click()
+    confirm = page.get_by_role("button", name="Yes, do it")
+    confirm.wait_for()
+    press_twice(page, stack, confirm.click)
+    page.get_by_role("heading", name="實驗記錄", exact=True).wait_for()
+    with pytest.raises(NotFoundError):
+        stack.services.store.get(run.id)
+
+
 def test_hostile_names_stay_text_and_ten_thousand_runs_are_paged(open_page, stack, finished):
-    store, root = stack.services.store, stack.services.settings.results_folder
     alert = []
-    config = ExperimentConfig.model_validate({"experiment_name": "crowd"})
-    run = store.create(config, kind="queued", results_root=root)
-    store.request_cancel(run.id)
-    _multiply(store, run.id, 10_000)
+    _multiply(stack.services.store, ended_run(stack, "crowd").id, 10_000)
     page = open_page("/experiments")
     page.on("dialog", lambda dialog: (alert.append(dialog.message), dialog.dismiss()))
     page.get_by_role("button", name="Next").click()

@@ -21,6 +21,7 @@ _FIXED = (
     "--client.showErrorDetails=none",
     "--server.maxUploadSize=200",
     "--server.showEmailPrompt=false",
+    "--runner.fastReruns=false",  # one script of a session at a time: docs/decisions/presses-on-the-page.md
 )
 PAGE = Path(__file__).parents[1] / "ui"
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui.client import ApiError, ApiUnreachableError
+from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import lost, refuse, t
 
 
@@ -19,31 +20,39 @@ def confirmed_button(
     key: str,
     icon: str,
     disabled: bool = False,
-    after: Callable[[], Any] | None = None,
 ) -> None:
-    """Show a button; pressing it asks `question`, and only the second button acts, then calls `after`.
+    """Show a button; pressing it asks `question`, and only the second button acts.
 
     All three buttons act in callbacks, which run before the page is drawn: a page that draws itself anew every two
-    seconds cannot lose a press between the drawing and the next one. What the API refused stays until the next press.
+    seconds cannot lose a press between the drawing and the next one. What the API refused stays until the next press;
+    that it was done is told by `take_done`.
     """
     asked, refused, done = (f"{what}-{key}" for what in ("asked", "refused", "done"))
     state = st.session_state
 
+    @finished_first
     def ask_first() -> None:
         state[asked] = True
         state.pop(refused, None)
 
-    def act() -> None:
-        try:
-            action()
-        except ApiUnreachableError as error:
-            lost(error)  # the banner says so; the question stays, the person may press again
-            return
-        except ApiError as error:
-            state[refused] = error
-        else:
-            state[done] = True
+    @finished_first
+    def leave() -> None:
         state.pop(asked, None)
+
+    def act() -> None:
+        answers: list[ApiError | ApiUnreachableError | None] = []
+
+        @finished_first
+        def act_once() -> None:
+            if not answers:
+                answers.append(_answer(action))
+            if isinstance(answers[0], ApiUnreachableError):
+                lost(answers[0])  # the banner says so; the question stays, the person may press again
+                return
+            state[refused if answers[0] else done] = answers[0] or True
+            state.pop(asked, None)
+
+        act_once()
 
     st.button(label, key=key, icon=icon, disabled=disabled, on_click=ask_first)
     if state.get(asked) and not disabled:
@@ -51,8 +60,20 @@ def confirmed_button(
             st.warning(question, icon=":material/help:")
             with st.container(horizontal=True):
                 st.button(t("action.confirm"), type="primary", key=f"{key}-yes", on_click=act)
-                st.button(t("action.keep"), key=f"{key}-no", on_click=lambda: state.pop(asked, None))
+                st.button(t("action.keep"), key=f"{key}-no", on_click=leave)
     if error := state.get(refused):
         refuse(error)
-    if state.pop(done, False) and after:
-        after()
+
+
+def take_done(key: str) -> bool:
+    """Tell, once, whether the button of this key has acted since; it need not be shown any more."""
+    return bool(st.session_state.pop(f"done-{key}", False))
+
+
+def _answer(action: Callable[[], Any]) -> ApiError | ApiUnreachableError | None:
+    """Act, and return what was refused."""
+    try:
+        action()
+    except (ApiError, ApiUnreachableError) as error:
+        return error
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.fields import COMMON, Field, difference, get_value, put_value
+from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import language, t, t_or
 
 Json = dict[str, Any]
@@ -28,10 +30,19 @@ def load_draft() -> Json | None:
     return draft
 
 
+@finished_first
 def replace_draft(tree: Json) -> None:
     """Take over a whole configuration; every widget starts anew from it."""
     st.session_state.draft = tree
     st.session_state.draft_generation = st.session_state.get("draft_generation", 0) + 1
+
+
+@finished_first
+def start_from(preset: str, base: Json, tree: Json | None = None) -> None:
+    """Begin a draft: a preset and its configuration, or another one that is sent as what differs from the preset."""
+    st.session_state.draft_preset, st.session_state.draft_base = preset, base
+    st.session_state.pop("preview", None)
+    replace_draft(copy.deepcopy(base if tree is None else tree))
 
 
 def widget_key(name: str) -> str:
@@ -126,6 +137,7 @@ def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
     st.number_input(label, placeholder=_placeholder(field), **bounds, **common)
 
 
+@finished_first
 def _take(field: Field, key: str) -> None:
     """Put what a person entered into the draft."""
     draft = load_draft()

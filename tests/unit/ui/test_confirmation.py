@@ -14,17 +14,16 @@ def small_page():
     import streamlit as st
 
     from finetune30.ui.client import ApiError, ApiUnreachableError
-    from finetune30.ui.confirmation import confirmed_button
+    from finetune30.ui.confirmation import confirmed_button, take_done
 
     def act():
         st.session_state.acted = st.session_state.get("acted", 0) + 1
         if fault := st.session_state.get("fault"):
             raise ApiError(409, "conflict", "it has ended") if fault == "refused" else ApiUnreachableError("away")
 
-    def ended():
+    confirmed_button("Cancel", "Really?", act, key="stop", icon=":material/stop_circle:")
+    if take_done("stop"):
         st.success("done")
-
-    confirmed_button("Cancel", "Really?", act, key="stop", icon=":material/stop_circle:", after=ended)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import streamlit as st
 from finetune30.ui import charts, display, form
 from finetune30.ui.fields import get_value, put_value
 from finetune30.ui.findings import show_findings, show_gate, show_ledger
+from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_table
 from finetune30.ui.session import ask, client, t
 
@@ -59,12 +60,14 @@ def choose(name: str) -> None:
     st.rerun()
 
 
+@finished_first
 def _take_starter(key: str) -> None:
     """A press on starter data chooses it at once. Only a press: a preset may change the data beneath the widget."""
     if form.is_present(key) and st.session_state[key] in ("starter", "starter-zh"):
         _replace_data(str(st.session_state[key]))
 
 
+@finished_first
 def _replace_data(name: str) -> None:
     """Put another data set into the draft: what described the one before is forgotten."""
     draft = form.load_draft() or {}

@@ -8,7 +8,8 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiUnreachableError
-from finetune30.ui.confirmation import confirmed_button
+from finetune30.ui.confirmation import confirmed_button, take_done
+from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import rows_per_second
 from finetune30.ui.run_header import show_error_card, show_log, show_moment, show_state, show_times
@@ -51,6 +52,7 @@ def _choose_task() -> str:
     with chosen:
         names = {run["id"]: _describe(run) for run in _load_current()}
 
+        @finished_first
         def take() -> None:
             if st.session_state.current_choice:
                 st.session_state.task_input = st.session_state.current_choice
@@ -186,8 +188,9 @@ def _show_actions(task: Json) -> None:
                 lambda: client().retry(task_id),
                 key=f"retry-{task_id}",
                 icon=":material/replay:",
-                after=_follow_anew,
             )
+            if take_done(f"retry-{task_id}"):
+                _follow_anew()
         st.page_link(
             st.session_state.pages["run"],
             label=t("action.open_run"),

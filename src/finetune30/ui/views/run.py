@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import streamlit as st
 
 from finetune30.ui import charts, display, form
-from finetune30.ui.confirmation import confirmed_button
+from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.findings import show_findings, show_ledger, show_quarantine_rows, yes_or_no
 from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.metrics import metric_value, rows_per_second
@@ -35,6 +34,8 @@ def show() -> None:
         st.info(t("run.empty"), icon=":material/lab_profile:")
         st.page_link(st.session_state.pages["experiments"], label=t("navigation.experiments"))
         return
+    if take_done(f"delete-{run_id}"):
+        st.switch_page(st.session_state.pages["experiments"])
     run = ask(lambda: client().load_experiment(run_id))
     if run is None:
         return
@@ -79,7 +80,6 @@ def _show_actions(run: Json) -> None:
                 lambda: client().delete_experiment(run_id),
                 key=f"delete-{run_id}",
                 icon=":material/delete:",
-                after=lambda: st.switch_page(pages["experiments"]),
             )
 
 
@@ -88,8 +88,7 @@ def _clone(run: Json) -> None:
     base = ask(lambda: client().load_preset("default"))
     if base is None:
         return
-    form.replace_draft(copy.deepcopy(run["config"]))
-    st.session_state.draft_preset, st.session_state.draft_base = "default", base
+    form.start_from("default", base, run["config"])
     st.session_state.pop("submitted", None)
     st.switch_page(st.session_state.pages["submit"])
 

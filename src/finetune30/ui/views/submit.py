@@ -32,7 +32,8 @@ def show() -> None:
     if form.load_draft() is None and not _take_preset(DEFAULT_PRESET):
         return
     _take_data_of_address()
-    _choose_preset(presets)
+    if not _choose_preset(presets):
+        return
     st.caption(t("submit.intro"))
     data_choice.show()
     faults = _check()
@@ -64,20 +65,25 @@ def _take_data_of_address() -> None:
         data_choice.choose(wanted)
 
 
-def _choose_preset(presets: dict[str, Json]) -> None:
+def _choose_preset(presets: dict[str, Json]) -> bool:
+    """Show the choice and begin anew from another one; tell whether the draft is what the choice says.
+
+    The choice is compared with the draft whenever the page is drawn: a callback would be called once, and what it asks
+    the API may be cut short by the next press or find the API away.
+    """
     names = list(presets)
-    present = st.session_state.draft_preset
-    key = form.widget_key("preset")
-    st.selectbox(
+    present = st.session_state.draft_preset if st.session_state.draft_preset in presets else names[0]
+    chosen = st.selectbox(
         t("submit.preset"),
         names,
-        index=names.index(present) if present in names else 0,
+        index=names.index(present),
         format_func=lambda name: f"{name} · {_summary(presets[name])}",
         help=t("submit.preset_help"),
-        key=key,
-        on_change=_take_chosen_preset,
-        args=(key,),
+        key=form.widget_key("preset"),
     )
+    if chosen != present and _take_preset(chosen):
+        st.rerun()
+    return chosen == present
 
 
 def _summary(preset: Json) -> str:
@@ -86,19 +92,12 @@ def _summary(preset: Json) -> str:
     return display.raw(summary if language() == "en" else t_or(f"preset.{preset['name']}", summary), 110)
 
 
-def _take_chosen_preset(key: str) -> None:
-    if form.is_present(key):
-        _take_preset(st.session_state[key])
-
-
 def _take_preset(name: str) -> bool:
     """Begin anew from a preset; tell whether it could be read."""
     tree = ask(lambda: client().load_preset(name))
     if tree is None:
         return False
-    st.session_state.pop("preview", None)
-    st.session_state.draft_preset, st.session_state.draft_base = name, tree
-    form.replace_draft(copy.deepcopy(tree))  # last: a press in the meantime may end this run between two lines
+    form.start_from(name, tree)
     return True
 
 
