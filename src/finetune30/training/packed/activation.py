@@ -1,4 +1,4 @@
-"""The activation between the two linear layers of a feed-forward block, forwards and backwards."""
+"""The activation between the two linear layers of a feed-forward block, with its derivative."""
 
 from __future__ import annotations
 
@@ -12,37 +12,25 @@ from torch.nn import functional
 class Activation(Protocol):
     """An activation function of (T, inner)."""
 
-    def forward(self, inner: Tensor, *, keeps_tape: bool) -> tuple[Tensor, Tensor]:
-        """Return the function's values and what `backward` needs; may overwrite the argument."""
-        ...
-
-    def backward(self, gradient: Tensor, tape: Tensor) -> Tensor:
-        """Return the gradient of the argument; may overwrite that of the values."""
+    def forward(self, inner: Tensor, *, keeps_derivative: bool) -> tuple[Tensor, Tensor]:
+        """Return the function's values and, if kept, its derivative, both (T, inner); may overwrite the argument."""
         ...
 
 
 class Gelu:
     """The exact GELU (Hendrycks & Gimpel 2016)."""
 
-    def forward(self, inner: Tensor, *, keeps_tape: bool) -> tuple[Tensor, Tensor]:
-        """See `Activation.forward`; the tape is the argument."""
-        active = functional.gelu(inner) if keeps_tape else torch.ops.aten.gelu_.default(inner)
-        return active, inner
-
-    def backward(self, gradient: Tensor, tape: Tensor) -> Tensor:
-        """See `Activation.backward`."""
-        result: Tensor = torch.ops.aten.gelu_backward(gradient, tape)
-        return result
+    def forward(self, inner: Tensor, *, keeps_derivative: bool) -> tuple[Tensor, Tensor]:
+        """See `Activation.forward`."""
+        if not keeps_derivative:
+            return torch.ops.aten.gelu_.default(inner), inner
+        return functional.gelu(inner), torch.ops.aten.gelu_backward(torch.ones_like(inner[:1]).expand_as(inner), inner)
 
 
 class Relu:
     """The positive part."""
 
-    def forward(self, inner: Tensor, *, keeps_tape: bool) -> tuple[Tensor, Tensor]:
-        """See `Activation.forward`; the tape is the result."""
+    def forward(self, inner: Tensor, *, keeps_derivative: bool) -> tuple[Tensor, Tensor]:
+        """See `Activation.forward`."""
         active = inner.relu_()
-        return active, active
-
-    def backward(self, gradient: Tensor, tape: Tensor) -> Tensor:
-        """See `Activation.backward`."""
-        return gradient.mul_(tape > 0)
+        return active, (active > 0).to(active.dtype) if keeps_derivative else active

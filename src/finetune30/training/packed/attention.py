@@ -22,28 +22,30 @@ def query_scale(head_size: int) -> float:
 
 
 class Attention(Protocol):
-    """Attention of all tokens among their rows, or of the first token of each row."""
+    """Attention of all tokens among their rows, or (pooled) of the first token of each row."""
 
     def accept(self, projected: Tensor, layout: PackedLayout) -> Tensor:
         """Return a product in the type that attention computes in."""
         ...
 
-    def forward(self, projected: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, Any]:
-        """Return the context (T, hidden) of projected (T, 3 * hidden: queries, keys, values), and a tape."""
-        ...
-
-    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> Tensor:
-        """Return the gradient of projected from that of the context."""
-        ...
-
-    def forward_pooled(
-        self, query: Tensor, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        layout: PackedLayout,
+        masks: MaskSource | None,
+        *,
+        is_pooled: bool,
     ) -> tuple[Tensor, Any]:
-        """Return the context (B, hidden) of queries (B, hidden) and projected (T, 2 * hidden: keys, values)."""
+        """Return the context (Q, hidden) of queries (Q, hidden), keys and values (T, hidden), and a tape.
+
+        Q is T, or B where the first token of each row asks.
+        """
         ...
 
-    def backward_pooled(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> tuple[Tensor, Tensor]:
-        """Return the gradients of queries and projected from that of the context."""
+    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of queries, keys and values from that of the context."""
         ...
 
 
@@ -56,6 +58,7 @@ class GridTape(NamedTuple):
     probabilities: Tensor
     dropped: Tensor
     mask: Tensor | None
+    is_pooled: bool
 
 
 class GridAttention:
@@ -68,61 +71,46 @@ class GridAttention:
         """See `Attention.accept`."""
         return projected.to(_grid(layout).dtype)
 
-    def forward(self, projected: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, GridTape]:
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        layout: PackedLayout,
+        masks: MaskSource | None,
+        *,
+        is_pooled: bool,
+    ) -> tuple[Tensor, GridTape]:
         """See `Attention.forward`."""
         grid = _grid(layout)
-        query, key, value = grid.to_heads(projected, 3)
-        context, tape = self._attend(query, key, value, grid.mask, masks)
-        return grid.from_heads(context[None]), tape
-
-    def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> Tensor:
-        """See `Attention.backward`."""
-        grid = _grid(layout)
-        (cells,) = grid.to_heads(gradient.to(grid.dtype), 1)
-        parts = torch.empty(3, *cells.shape, dtype=cells.dtype)
-        self._attend_backward(cells, tape, parts[0], parts[1], parts[2])
-        return grid.from_heads(parts)
-
-    def forward_pooled(
-        self, query: Tensor, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
-    ) -> tuple[Tensor, GridTape]:
-        """See `Attention.forward_pooled`."""
-        grid = _grid(layout)
-        key, value = grid.to_heads(projected, 2)
-        context, tape = self._attend(self._split(query, grid.groups), key, value, grid.pooled_mask, masks)
-        return self._merge(context, grid.groups), tape
-
-    def backward_pooled(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> tuple[Tensor, Tensor]:
-        """See `Attention.backward_pooled`."""
-        grid = _grid(layout)
-        cells = self._split(gradient.to(grid.dtype), grid.groups)
-        query = torch.empty_like(cells)
-        parts = torch.empty(2, *tape.key.shape, dtype=cells.dtype)
-        self._attend_backward(cells, tape, query, parts[0], parts[1])
-        return self._merge(query, grid.groups), grid.from_heads(parts)
-
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, masks: MaskSource | None
-    ) -> tuple[Tensor, GridTape]:
-        """Return the context (groups * heads, queries, size); `padding` is added to the scores."""
-        keys = key.transpose(1, 2)
-        scores = torch.bmm(query, keys) if padding is None else torch.baddbmm(padding, query, keys)
+        queries = self._split(query, grid.groups) if is_pooled else grid.to_heads(query)
+        keys, values = grid.to_heads(key), grid.to_heads(value)
+        padding = grid.pooled_mask if is_pooled else grid.mask
+        across = keys.transpose(1, 2)
+        scores = torch.bmm(queries, across) if padding is None else torch.baddbmm(padding, queries, across)
         probabilities = torch.softmax(scores, -1)
         mask = None
         if masks is not None:
             mask = masks.draw(tuple(probabilities.shape), self._dropout, probabilities.dtype)
         dropped = probabilities if mask is None else probabilities * mask
-        return torch.bmm(dropped, value), GridTape(query, key, value, probabilities, dropped, mask)
+        tape = GridTape(queries, keys, values, probabilities, dropped, mask, is_pooled)
+        return self._from_queries(torch.bmm(dropped, values), tape, grid), tape
 
-    def _attend_backward(self, gradient: Tensor, tape: GridTape, query: Tensor, key: Tensor, value: Tensor) -> None:
-        """Write the gradients of query, key and value into the given tensors."""
-        torch.bmm(tape.dropped.transpose(1, 2), gradient, out=value)
-        probabilities = torch.bmm(gradient, tape.value.transpose(1, 2))
+    def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Attention.backward`."""
+        grid = _grid(layout)
+        gradient = gradient.to(grid.dtype)
+        cells = self._split(gradient, grid.groups) if tape.is_pooled else grid.to_heads(gradient)
+        value = torch.bmm(tape.dropped.transpose(1, 2), cells)
+        probabilities = torch.bmm(cells, tape.value.transpose(1, 2))
         if tape.mask is not None:
             probabilities.mul_(tape.mask)
-        scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, gradient.dtype)
-        torch.bmm(scores, tape.key, out=query)
-        torch.bmm(scores.transpose(1, 2), tape.query, out=key)
+        scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, cells.dtype)
+        query, key = torch.bmm(scores, tape.key), torch.bmm(scores.transpose(1, 2), tape.query)
+        return self._from_queries(query, tape, grid), grid.from_heads(key), grid.from_heads(value)
+
+    def _from_queries(self, cells: Tensor, tape: GridTape, grid: AttentionGrid) -> Tensor:
+        return self._merge(cells, grid.groups) if tape.is_pooled else grid.from_heads(cells)
 
     def _split(self, queries: Tensor, groups: int) -> Tensor:
         """Return the first tokens' queries (B, hidden) as contiguous (groups * heads, B / groups, size)."""

@@ -1,8 +1,4 @@
-"""The first half of an encoder layer: attention, output layer, residual and norm.
-
-`SelfAttentionBlock` answers for every token. `PooledAttentionBlock` is the last layer's: the classifier reads only the
-first token of each row, so only that token asks, and everything after attention works on B rows instead of T.
-"""
+"""The first half of an encoder layer: attention, output layer, residual and norm."""
 
 from __future__ import annotations
 
@@ -37,7 +33,7 @@ class AttentionOutput:
     def forward(self, context: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, OutputTape]:
         """Return the block's output for context and residual rows, both (Q, hidden)."""
         output = self.linear.forward(context)
-        lora = self.lora.forward(context, output, masks)
+        lora = self.lora.forward(context, (output,), masks)
         normed, norm = self.norm.forward(output, rows, masks)
         return normed, OutputTape(lora, norm)
 
@@ -45,51 +41,11 @@ class AttentionOutput:
         """Return the gradients of the context (None unless wanted) and of the residual rows."""
         residual, output = self.norm.backward(gradient, tape.norm)
         context = self.linear.input_gradient(output) if to_context else None
-        self.lora.backward(output, tape.lora, context)
+        self.lora.backward((output,), tape.lora, context)
         return context, residual
 
 
-class SelfAttentionTape(NamedTuple):
-    """What the backward pass needs of one batch."""
-
-    lora: Any
-    attention: Any
-    output: OutputTape
-
-
-@dataclass(frozen=True)
-class SelfAttentionBlock:
-    """Query, key and value of all tokens in one product; `lora` adds to its columns."""
-
-    linear: FrozenLinear
-    lora: LoraGroup
-    attention: Attention
-    output: AttentionOutput
-    trains_below: bool
-
-    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, SelfAttentionTape]:
-        """Return the block's output for rows (T, hidden)."""
-        projected = self.attention.accept(self.linear.forward(rows), layout)
-        lora = self.lora.forward(rows, projected, masks)
-        context, attention = self.attention.forward(projected, layout, masks)
-        result, output = self.output.forward(context.to(rows.dtype), rows, masks)
-        return result, SelfAttentionTape(lora, attention, output)
-
-    def backward(self, gradient: Tensor, tape: SelfAttentionTape, layout: PackedLayout) -> Tensor | None:
-        """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
-        wanted = self.trains_below or bool(self.lora)
-        context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
-        if context is None:
-            return None
-        projected = self.attention.backward(context, tape.attention, layout)
-        below = None
-        if self.trains_below:
-            below = self.linear.input_gradient(projected.to(residual.dtype)).add_(residual)
-        self.lora.backward(projected, tape.lora, below)
-        return below
-
-
-class PooledAttentionTape(NamedTuple):
+class AttentionTape(NamedTuple):
     """What the backward pass needs of one batch."""
 
     query_lora: Any
@@ -99,43 +55,51 @@ class PooledAttentionTape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PooledAttentionBlock:
-    """Keys and values of all tokens, queries of the first token of each row."""
+class AttentionBlock:
+    """Query, key and value, attention and its output.
 
-    query_linear: FrozenLinear
-    key_value_linear: FrozenLinear
+    Every token asks. In the encoder's last layer (`is_pooled`) only the first token of each row does, since the
+    classifier reads no other: there everything after attention works on Q = B rows instead of T.
+    """
+
+    query: FrozenLinear
+    key: FrozenLinear
+    value: FrozenLinear
     query_lora: LoraGroup
     key_value_lora: LoraGroup
     attention: Attention
     output: AttentionOutput
     trains_below: bool
+    is_pooled: bool
 
-    def forward(
-        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
-    ) -> tuple[Tensor, PooledAttentionTape]:
-        """Return the block's output (B, hidden) for rows (T, hidden)."""
-        pooled = rows.index_select(0, layout.first)
-        query = self.attention.accept(self.query_linear.forward(pooled), layout)
-        query_lora = self.query_lora.forward(pooled, query, masks)
-        projected = self.attention.accept(self.key_value_linear.forward(rows), layout)
-        key_value_lora = self.key_value_lora.forward(rows, projected, masks)
-        context, attention = self.attention.forward_pooled(query, projected, layout, masks)
-        result, output = self.output.forward(context.to(rows.dtype), pooled, masks)
-        return result, PooledAttentionTape(query_lora, key_value_lora, attention, output)
+    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, AttentionTape]:
+        """Return the block's output (Q, hidden) for rows (T, hidden)."""
+        asking = rows.index_select(0, layout.first) if self.is_pooled else rows
+        accept = self.attention.accept
+        query = accept(self.query.forward(asking), layout)
+        query_lora = self.query_lora.forward(asking, (query,), masks)
+        key, value = accept(self.key.forward(rows), layout), accept(self.value.forward(rows), layout)
+        key_value_lora = self.key_value_lora.forward(rows, (key, value), masks)
+        context, attention = self.attention.forward(query, key, value, layout, masks, is_pooled=self.is_pooled)
+        result, output = self.output.forward(context.to(rows.dtype), asking, masks)
+        return result, AttentionTape(query_lora, key_value_lora, attention, output)
 
-    def backward(self, gradient: Tensor, tape: PooledAttentionTape, layout: PackedLayout) -> Tensor | None:
+    def backward(self, gradient: Tensor, tape: AttentionTape, layout: PackedLayout) -> Tensor | None:
         """Accumulate LoRA gradients; return the gradient of rows (T, hidden), or None when nothing below is trained."""
         wanted = self.trains_below or bool(self.query_lora) or bool(self.key_value_lora)
         context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
         if context is None:
             return None
-        query, projected = self.attention.backward_pooled(context, tape.attention, layout)
-        if not self.trains_below:
-            self.query_lora.backward(query, tape.query_lora, None)
-            self.key_value_lora.backward(projected, tape.key_value_lora, None)
-            return None
-        pooled = self.query_linear.input_gradient(query.to(residual.dtype)).add_(residual)
-        self.query_lora.backward(query, tape.query_lora, pooled)
-        below = self.key_value_linear.input_gradient(projected.to(residual.dtype))
-        self.key_value_lora.backward(projected, tape.key_value_lora, below)
-        return below.index_add_(0, layout.first, pooled)
+        query, key, value = self.attention.backward(context, tape.attention, layout)
+        below = asking = None
+        if self.trains_below:
+            asking = self.query.input_gradient(query.to(residual.dtype)).add_(residual)
+            below = self.key.input_gradient(key.to(residual.dtype))
+            below.add_(self.value.input_gradient(value.to(residual.dtype)))
+            if not self.is_pooled:
+                below.add_(asking)
+        self.query_lora.backward((query,), tape.query_lora, asking if self.is_pooled else below)
+        self.key_value_lora.backward((key, value), tape.key_value_lora, below)
+        if self.is_pooled and below is not None and asking is not None:
+            below.index_add_(0, layout.first, asking)
+        return below

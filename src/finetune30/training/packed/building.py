@@ -9,7 +9,7 @@ from torch import Tensor
 
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
 from finetune30.training.packed.attention import query_scale
-from finetune30.training.packed.attention_block import AttentionOutput, PooledAttentionBlock, SelfAttentionBlock
+from finetune30.training.packed.attention_block import AttentionBlock, AttentionOutput
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.encoder import Embeddings, EncoderLayer, PackedEncoder
 from finetune30.training.packed.family import ROLES, EncoderFamily
@@ -138,7 +138,7 @@ class _Builder:
         else:
             weight = self._load(f"{family.dense}.weight", self._master_dtype)
             dense = DenseWeights(weight, self._load(f"{family.dense}.bias", self._master_dtype), None, None)
-        targets = self._targets([family.dense], [self._family.hidden_size])
+        targets = self._targets(family.dense)
         lora = PlainLoraGroup(targets, self._weights, self._plan.config.lora_dropout) if targets else NoLora()
         output = trained_dense(self._weights, family.output)
         return ClassificationHead(family, dense, output, lora)
@@ -162,40 +162,31 @@ class _Builder:
     def _layer(self, layer: int, first_trained: int) -> EncoderLayer:
         family = self._family
         path = {role: family.module_path(layer, role) for role in family.modules}
-        sizes = [family.hidden_size] * 3
         below = layer > first_trained
         attention_trains = any(path[role] in self._plan.paths for role in ROLES[:4])
         backwards = layer >= first_trained
         output = AttentionOutput(
-            linear=self._linear([path["attention_output"]], backwards),
-            lora=self._lora([path["attention_output"]], sizes[:1]),
+            linear=self._linear(path["attention_output"], backwards),
+            lora=self._lora(path["attention_output"]),
             norm=self._norm(path["attention_norm"], family.hidden_dropout if family.drops_attention_output else 0.0),
         )
-        names = [path[role] for role in _QUERY_KEY_VALUE]
-        attention: SelfAttentionBlock | PooledAttentionBlock
-        if layer == family.layer_count - 1:
-            attention = PooledAttentionBlock(
-                query_linear=self._linear(names[:1], below),
-                key_value_linear=self._linear(names[1:], below),
-                query_lora=self._lora(names[:1], sizes[:1]),
-                key_value_lora=self._lora(names[1:], sizes[1:]),
-                attention=self._attention,
-                output=output,
-                trains_below=below,
-            )
-        else:
-            attention = SelfAttentionBlock(
-                linear=self._linear(names, below),
-                lora=self._lora(names, sizes),
-                attention=self._attention,
-                output=output,
-                trains_below=below,
-            )
+        query, key, value = (path[role] for role in _QUERY_KEY_VALUE)
+        attention = AttentionBlock(
+            query=self._linear(query, below),
+            key=self._linear(key, below),
+            value=self._linear(value, below),
+            query_lora=self._lora(query),
+            key_value_lora=self._lora(key, value),
+            attention=self._attention,
+            output=output,
+            trains_below=below,
+            is_pooled=layer == family.layer_count - 1,
+        )
         feed_forward = FeedForward(
-            linear_in=self._linear([path["feed_forward_in"]], backwards),
-            linear_out=self._linear([path["feed_forward_out"]], backwards),
-            lora_in=self._lora([path["feed_forward_in"]], [family.intermediate_size]),
-            lora_out=self._lora([path["feed_forward_out"]], sizes[:1]),
+            linear_in=self._linear(path["feed_forward_in"], backwards),
+            linear_out=self._linear(path["feed_forward_out"], backwards),
+            lora_in=self._lora(path["feed_forward_in"]),
+            lora_out=self._lora(path["feed_forward_out"]),
             activation=self._activation,
             norm=self._norm(path["output_norm"], family.hidden_dropout),
             trains_below=below or attention_trains,
@@ -205,9 +196,8 @@ class _Builder:
     def _trains_in_layer(self, layer: int) -> bool:
         return any(self._family.module_path(layer, role) in self._plan.paths for role in ROLES)
 
-    def _linear(self, paths: list[str], needs_input_gradient: bool) -> FrozenLinear:
-        weight = torch.cat([self._load(f"{path}.weight", self._dtype, self._factor(path)) for path in paths])
-        bias = torch.cat([self._load(f"{path}.bias", self._dtype, self._factor(path)) for path in paths])
+    def _linear(self, path: str, needs_input_gradient: bool) -> FrozenLinear:
+        weight, bias = (self._load(f"{path}.{part}", self._dtype, self._factor(path)) for part in ("weight", "bias"))
         return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
     def _factor(self, path: str) -> float:
@@ -220,17 +210,16 @@ class _Builder:
         weight, bias = (self._load(f"{path}.{part}", self._dtype) for part in ("weight", "bias"))
         return self._parts.norm(weight, bias, dropout)
 
-    def _lora(self, paths: list[str], sizes: list[int]) -> LoraGroup:
-        targets = self._targets(paths, sizes)
+    def _lora(self, *paths: str) -> LoraGroup:
+        targets = self._targets(*paths)
         return self._parts.lora(targets, self._weights, self._plan.config.lora_dropout) if targets else NoLora()
 
-    def _targets(self, paths: list[str], sizes: list[int]) -> list[LoraTarget]:
-        targets, start = [], 0
-        for path, size in zip(paths, sizes, strict=True):
-            if path in self._plan.paths:
-                targets.append(LoraTarget(path, start, start + size, self._plan.scale * self._factor(path)))
-            start += size
-        return targets
+    def _targets(self, *paths: str) -> list[LoraTarget]:
+        return [
+            LoraTarget(path, place, self._plan.scale * self._factor(path))
+            for place, path in enumerate(paths)
+            if path in self._plan.paths
+        ]
 
     def _load(self, name: str, dtype: torch.dtype, factor: float = 1.0) -> Tensor:
         tensor = self._base.load(name, dtype, factor)

@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from finetune30.training.packed.attention_block import (
-    PooledAttentionBlock,
-    PooledAttentionTape,
-    SelfAttentionBlock,
-    SelfAttentionTape,
-)
+from finetune30.training.packed.attention_block import AttentionBlock, AttentionTape
 from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.feed_forward import FeedForward, FeedForwardTape
 from finetune30.training.packed.layout import PackedLayout
@@ -49,7 +44,7 @@ class Embeddings:
 class LayerTape(NamedTuple):
     """What the backward pass needs of one layer."""
 
-    attention: SelfAttentionTape | PooledAttentionTape
+    attention: AttentionTape
     feed_forward: FeedForwardTape
 
 
@@ -57,7 +52,7 @@ class LayerTape(NamedTuple):
 class EncoderLayer:
     """One layer; the encoder's last one has pooled attention and returns only the first token of each row."""
 
-    attention: SelfAttentionBlock | PooledAttentionBlock
+    attention: AttentionBlock
     feed_forward: FeedForward
 
     def forward(
@@ -73,10 +68,6 @@ class EncoderLayer:
         attended = self.feed_forward.backward(gradient, tape.feed_forward)
         if attended is None:
             return None
-        if isinstance(self.attention, PooledAttentionBlock):
-            assert isinstance(tape.attention, PooledAttentionTape)  # noqa: S101 - narrows the type for the checker
-            return self.attention.backward(attended, tape.attention, layout)
-        assert isinstance(tape.attention, SelfAttentionTape)  # noqa: S101
         return self.attention.backward(attended, tape.attention, layout)
 
 
@@ -101,6 +92,13 @@ class PackedEncoder:
         rows = self.embeddings.forward(ids, types, layout).to(self.dtype)
         mask = masks.draw(tuple(rows.shape), self.embeddings.dropout, rows.dtype) if masks is not None else None
         return rows if mask is None else rows.mul_(mask)
+
+    def prepare(self, size: int) -> None:
+        """Let every kind of product meet this number of rows before activations take memory."""
+        layer = self.layers[0]
+        rows = torch.zeros(size, self.hidden_size, dtype=self.dtype)
+        layer.attention.query.forward(rows)
+        layer.feed_forward.linear_out.forward(layer.feed_forward.linear_in.forward(rows))
 
     def run_frozen(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
         """Return the states (T, hidden) before the layer `first_repeated`, from the first layer's input."""

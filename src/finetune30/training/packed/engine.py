@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
     from finetune30.modeling.base import BaseSource
 
-#: Without padding nothing is gained by working on more tokens than this together (products are as fast as they get),
-#: and activations take memory: half as much in bfloat16, which needs more rows to be fast.
-_TOKENS_AT_ONCE = {torch.float32: 272, torch.bfloat16: 448}
+#: Without padding little is gained by working on more tokens than this together (products are as fast as they get),
+#: and activations take memory: half as much in bfloat16.
+_TOKENS_AT_ONCE = {torch.float32: 384, torch.bfloat16: 448}
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -96,7 +96,7 @@ class PackedEngine:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
-        self._totals: set[int] = set()
+        self._prepared: set[int] = set()
         self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
@@ -105,13 +105,7 @@ class PackedEngine:
     @torch.no_grad()
     def accumulate(self, batch: Batch, scale: float) -> Tensor:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
-        layouts = [(part, self._layout(part)) for part in self._parts(batch)]
-        loss = torch.stack([self._accumulate(part, layout, scale) for part, layout in layouts]).sum()
-        if not self._totals.issuperset(layout.total for _, layout in layouts):
-            # What oneDNN keeps of a new size lies between this step's activations: give the holes around it back.
-            self._totals.update(layout.total for _, layout in layouts)
-            return_freed_memory()
-        return loss
+        return torch.stack([self._accumulate(part, layout, scale) for part, layout in self._parts(batch)]).sum()
 
     def _accumulate(self, batch: Batch, layout: PackedLayout, scale: float) -> Tensor:
         encoder, head = self._model.encoder, self._model.head
@@ -138,10 +132,9 @@ class PackedEngine:
     @torch.no_grad()
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return logits, float32 (B, labels), without dropout."""
-        return np.concatenate([self._logits(part) for part in self._parts(batch)])
+        return np.concatenate([self._logits(part, layout) for part, layout in self._parts(batch)])
 
-    def _logits(self, batch: Batch) -> NDArray[np.float32]:
-        layout = self._layout(batch)
+    def _logits(self, batch: Batch, layout: PackedLayout) -> NDArray[np.float32]:
         states = self._states(batch, layout, None)
         pooled, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
         logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
@@ -185,9 +178,21 @@ class PackedEngine:
         encoder = self._model.encoder
         return encoder.run_frozen(encoder.embed(*_packed_ids(batch, layout), layout, masks), layout, masks)
 
-    def _parts(self, batch: Batch) -> list[Batch]:
+    def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
+        """Return what is worked on together, in turn."""
         most = _TOKENS_AT_ONCE[self._model.encoder.dtype]
-        return [batch.part(rows) for rows in _halved(batch.lengths, most, slice(0, len(batch)))]
+        parts = [batch.part(rows) for rows in _halved(batch.lengths, most, slice(0, len(batch)))]
+        layouts = [self._layout(part) for part in parts]
+        self._prepare({size for layout in layouts for size in (layout.total, len(layout.lengths))})
+        return list(zip(parts, layouts, strict=True))
+
+    def _prepare(self, sizes: set[int]) -> None:
+        """Meet new sizes first: else what oneDNN keeps of them lies between activations, and holes remain around it."""
+        if new := sizes - self._prepared:
+            for size in sorted(new):
+                self._model.encoder.prepare(size)
+            self._prepared |= new
+            return_freed_memory()
 
     def _layout(self, batch: Batch) -> PackedLayout:
         model = self._model

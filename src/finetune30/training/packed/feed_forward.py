@@ -19,7 +19,7 @@ class FeedForwardTape(NamedTuple):
 
     lora_in: Any
     lora_out: Any
-    activation: Tensor
+    derivative: Tensor
     norm: Any
 
 
@@ -40,25 +40,25 @@ class FeedForward:
     ) -> tuple[Tensor, FeedForwardTape]:
         """Return the block's output and its tape; one that is not kept cannot be used, but takes less memory."""
         inner = self.linear_in.forward(rows)
-        lora_in = self.lora_in.forward(rows, inner, masks)
-        active, activation = self.activation.forward(inner, keeps_tape=keeps_tape)
+        lora_in = self.lora_in.forward(rows, (inner,), masks)
+        active, derivative = self.activation.forward(inner, keeps_derivative=keeps_tape)
         output = self.linear_out.forward(active)
-        lora_out = self.lora_out.forward(active, output, masks)
+        lora_out = self.lora_out.forward(active, (output,), masks)
         normed, norm = self.norm.forward(output, rows, masks)
-        return normed, FeedForwardTape(lora_in, lora_out, activation, norm)
+        return normed, FeedForwardTape(lora_in, lora_out, derivative, norm)
 
     def backward(self, gradient: Tensor, tape: FeedForwardTape) -> Tensor | None:
         """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
         residual, output = self.norm.backward(gradient, tape.norm)
         if not (self.trains_below or self.lora_in):
-            self.lora_out.backward(output, tape.lora_out, None)
+            self.lora_out.backward((output,), tape.lora_out, None)
             return None
         active = self.linear_out.input_gradient(output)
-        self.lora_out.backward(output, tape.lora_out, active)
-        inner = self.activation.backward(active, tape.activation)
+        self.lora_out.backward((output,), tape.lora_out, active)
+        inner = active.mul_(tape.derivative)
         if not self.trains_below:
-            self.lora_in.backward(inner, tape.lora_in, None)
+            self.lora_in.backward((inner,), tape.lora_in, None)
             return None
         below = self.linear_in.input_gradient(inner).add_(residual)
-        self.lora_in.backward(inner, tape.lora_in, below)
+        self.lora_in.backward((inner,), tape.lora_in, below)
         return below

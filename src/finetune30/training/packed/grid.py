@@ -10,7 +10,8 @@ way back this adds nothing: the gradients of fillers and of empty cells are zero
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,7 +40,6 @@ class AttentionGrid:
     mask: Tensor | None
     pooled_mask: Tensor | None
     dtype: torch.dtype
-    _indices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     @property
     def groups(self) -> int:
@@ -51,36 +51,28 @@ class AttentionGrid:
         """Cells of a group."""
         return int(self.token_of.shape[1])
 
-    def to_heads(self, tokens: Tensor, parts: int) -> Tensor:
-        """Return tokens (T, parts * hidden) as (parts, groups * heads, width, size)."""
-        index = self._index("to", parts)
-        pieces = tokens.view(len(self.cell_of) * parts * self.heads, -1).index_select(0, index)
-        return pieces.view(parts, self.groups * self.heads, self.width, -1)
+    def to_heads(self, tokens: Tensor) -> Tensor:
+        """Return tokens (T, hidden) as (groups * heads, width, size)."""
+        pieces = tokens.view(len(self.cell_of) * self.heads, -1).index_select(0, self._pieces_of_cells)
+        return pieces.view(self.groups * self.heads, self.width, -1)
 
     def from_heads(self, cells: Tensor) -> Tensor:
-        """Return cells (parts, groups * heads, width, size) as (T, parts * hidden)."""
-        size = cells.shape[-1]
-        pieces = cells.view(-1, size).index_select(0, self._index("from", len(cells)))
+        """Return cells (groups * heads, width, size) as (T, hidden)."""
+        pieces = cells.view(-1, cells.shape[-1]).index_select(0, self._pieces_of_tokens)
         return pieces.view(len(self.cell_of), -1)
 
-    def _index(self, direction: str, parts: int) -> Tensor:
-        """Return which pieces to gather; the same in all layers, so it is kept."""
-        found = self._indices.get((direction, parts))
-        if found is None:
-            build = self._pieces_of_cells if direction == "to" else self._pieces_of_tokens
-            found = self._indices[direction, parts] = torch.from_numpy(build(parts).reshape(-1))
-        return found
+    # Which pieces to gather is the same in all layers, so it is kept.
 
-    def _pieces_of_cells(self, parts: int) -> NDArray[np.int64]:
-        part = np.arange(parts)[:, None, None, None]
-        head = np.arange(self.heads)[None, None, :, None]
-        return (self.token_of[None, :, None, :] * parts + part) * self.heads + head
+    @cached_property
+    def _pieces_of_cells(self) -> Tensor:
+        head = np.arange(self.heads)[None, :, None]
+        return torch.from_numpy((self.token_of[:, None, :] * self.heads + head).reshape(-1))
 
-    def _pieces_of_tokens(self, parts: int) -> NDArray[np.int64]:
+    @cached_property
+    def _pieces_of_tokens(self) -> Tensor:
         group, place = np.divmod(self.cell_of, self.width)
-        part, head = np.arange(parts)[None, :, None], np.arange(self.heads)[None, None, :]
-        matrix = (part * self.groups + group[:, None, None]) * self.heads + head
-        return matrix * self.width + place[:, None, None]
+        matrix = group[:, None] * self.heads + np.arange(self.heads)
+        return torch.from_numpy((matrix * self.width + place[:, None]).reshape(-1))
 
 
 def build_grid(

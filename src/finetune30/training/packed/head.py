@@ -49,7 +49,7 @@ class ClassificationHead:
         if input_mask is not None:
             pooled = pooled * input_mask
         dense = functional.linear(pooled, self._dense.weight, self._dense.bias)
-        lora = self._lora.forward(pooled, dense, masks)
+        lora = self._lora.forward(pooled, (dense,), masks)
         active = torch.relu(dense) if family.activation == "relu" else torch.tanh(dense)
         mask = masks.draw(shape, family.dropout, pooled.dtype) if masks is not None else None
         dropped = active if mask is None else active * mask
@@ -68,7 +68,7 @@ class ClassificationHead:
             dense = active.mul_(1.0 - tape.active * tape.active)
         _accumulate(self._dense, dense, tape.pooled)
         pooled = dense @ self._dense.weight
-        self._lora.backward(dense, tape.lora, pooled)
+        self._lora.backward((dense,), tape.lora, pooled)
         return pooled if tape.input_mask is None else pooled.mul_(tape.input_mask)
 
 

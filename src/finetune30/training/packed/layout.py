@@ -89,10 +89,9 @@ def build_layout(lengths: NDArray[np.int64], heads: int, dtype: torch.dtype, *, 
 
 
 def _rounded_up(tokens: int) -> int:
-    """Round to a sixteenth of the next power of two (from 129 tokens on, a thirty-second): 2 % of filler in the mean.
+    """Round to a multiple of 4 (of 2 up to 32 tokens): 1 % of filler in the mean.
 
-    More sizes would save that filler, but what oneDNN keeps for a size takes 0.6 MB a product.
+    More sizes would save that filler, but what oneDNN keeps for a size takes 0.6 MB a kind of product.
     """
-    power = 1 << max(5, (tokens - 1).bit_length())
-    step = min(power // 16, max(8, power // 32))
+    step = 2 if tokens <= 32 else 4
     return -(-tokens // step) * step

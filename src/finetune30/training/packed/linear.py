@@ -47,8 +47,9 @@ class PlainLinear:
 class PrepackedLinear:
     """The layer with oneDNN's own weight layout, one copy for each direction; float32 and bfloat16.
 
-    oneDNN keeps some 0.6 MB for every kind of product and number of rows it meets. Sums are not fused into products,
-    and backward products have a bias of zero: so both directions, and all layers of a shape, are of one kind.
+    oneDNN keeps some 0.6 MB for every kind of product and number of rows it meets. So query, key and value are products
+    of their own, of the same shape as the output layer's, nothing is fused into products, and backward ones have a bias
+    of zero: both directions, and all layers of a shape, are of one kind.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> None:

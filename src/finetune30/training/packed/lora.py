@@ -1,6 +1,6 @@
 """Low-rank updates of frozen linear layers that share one input, forwards and backwards.
 
-Hu et al. 2021 (LoRA), section 4.1: output += scale * dropout(x) A^T B^T. Layers with the same input (query, key,
+Hu et al. 2021 (LoRA), section 4.1: output += scale * dropout(x) A^T B^T. Layers with the same input (key,
 value) form a group, so that the products with A are one batched product. As in PEFT, each has its own dropout mask.
 """
 
@@ -19,17 +19,11 @@ from finetune30.training.packed.parameters import TrainableWeights
 
 @dataclass(frozen=True)
 class LoraTarget:
-    """A linear layer with LoRA: its module name, the columns of the group's output that are its own, its scale."""
+    """A linear layer with LoRA: its module name, its place among the layers that share the input, its scale."""
 
     path: str
-    start: int
-    stop: int
+    place: int
     scale: float
-
-    @property
-    def columns(self) -> slice:
-        """The columns of the group's output."""
-        return slice(self.start, self.stop)
 
 
 class LoraGroup(Protocol):
@@ -37,12 +31,12 @@ class LoraGroup(Protocol):
 
     def __bool__(self) -> bool: ...
 
-    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> Any:
-        """Add the update of rows (T, in) to output (T, columns) in place; return a tape."""
+    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> Any:
+        """Add the updates of rows (T, in) to the layers' outputs (T, out) in place; return a tape."""
         ...
 
-    def backward(self, gradient: Tensor, tape: Any, input_gradient: Tensor | None) -> None:
-        """Accumulate the gradients of A and B; add that of the input to `input_gradient` (T, in), if given."""
+    def backward(self, gradients: Sequence[Tensor], tape: Any, input_gradient: Tensor | None) -> None:
+        """Accumulate A's and B's gradients from the outputs'; add the input's to `input_gradient` (T, in), if given."""
         ...
 
 
@@ -52,10 +46,10 @@ class NoLora:
     def __bool__(self) -> bool:
         return False
 
-    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> None:
+    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> None:
         """Do nothing."""
 
-    def backward(self, gradient: Tensor, tape: None, input_gradient: Tensor | None) -> None:
+    def backward(self, gradients: Sequence[Tensor], tape: None, input_gradient: Tensor | None) -> None:
         """Do nothing."""
 
 
@@ -91,29 +85,28 @@ class PlainLoraGroup:
     def __bool__(self) -> bool:
         return True
 
-    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> LoraTape:
+    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> LoraTape:
         """See `LoraGroup.forward`."""
         shape = (len(self._targets), *rows.shape)
         mask = masks.draw(shape, self._dropout, self._weights.a.dtype) if masks is not None else None
         inputs = rows[None] * mask if mask is not None else rows[None].to(self._weights.a.dtype).expand(shape)
         reduced = torch.bmm(inputs, self._weights.a.transpose(1, 2))
         for target, low, b in zip(self._targets, reduced, self._weights.b, strict=True):
-            part = output[:, target.columns]
-            if part.dtype == low.dtype:
-                part.addmm_(low, b, alpha=target.scale)
+            output = outputs[target.place]
+            if output.dtype == low.dtype:
+                output.addmm_(low, b, alpha=target.scale)
             else:
-                part.add_(low @ b, alpha=target.scale)
+                output.add_(low @ b, alpha=target.scale)
         return LoraTape(inputs, mask, reduced)
 
-    def backward(self, gradient: Tensor, tape: LoraTape, input_gradient: Tensor | None) -> None:
+    def backward(self, gradients: Sequence[Tensor], tape: LoraTape, input_gradient: Tensor | None) -> None:
         """See `LoraGroup.backward`."""
-        gradient = gradient.to(self._weights.a.dtype)
         reduced_gradient = torch.empty_like(tape.reduced)
         for position, target in enumerate(self._targets):
-            part = gradient[:, target.columns]
-            low = torch.mm(part, self._weights.b[position].t(), out=reduced_gradient[position])
+            gradient = gradients[target.place].to(self._weights.a.dtype)
+            low = torch.mm(gradient, self._weights.b[position].t(), out=reduced_gradient[position])
             low.mul_(target.scale)
-            self._weights.b_gradient[position].addmm_(tape.reduced[position].t(), part, alpha=target.scale)
+            self._weights.b_gradient[position].addmm_(tape.reduced[position].t(), gradient, alpha=target.scale)
         self._weights.a_gradient.baddbmm_(reduced_gradient.transpose(1, 2), tape.inputs)
         if input_gradient is None:
             return

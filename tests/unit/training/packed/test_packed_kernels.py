@@ -127,7 +127,7 @@ def test_gelu_is_exact_and_so_is_its_derivative(dtype: torch.dtype) -> None:
     expected = torch.nn.functional.gelu(exact)
     expected[:-1].sum().backward()
     inner = values.clone()
-    active, derivative = NativeGelu(library.find_kernels(dtype)).forward(inner, keeps_tape=True)
+    active, derivative = NativeGelu(library.find_kernels(dtype)).forward(inner, keeps_derivative=True)
     accuracy = {torch.float32: 6e-7, torch.bfloat16: 5e-3, torch.float64: 1e-14}[dtype]
     finite = slice(0, -3)
     torch.testing.assert_close(active[finite].double(), expected[finite].detach(), rtol=accuracy, atol=accuracy)
@@ -153,7 +153,7 @@ def _build_parts(dtype: torch.dtype) -> dict[str, Any]:
     return {
         "kernels": kernels,
         "weights": weights,
-        "lora": NativeLoraGroup(kernels, [LoraTarget("m", 16, 64, 0.5)], weights, 0.25),
+        "lora": NativeLoraGroup(kernels, [LoraTarget("m", 1, 0.5)], weights, 0.25),
         "norm": NativeResidualNorm(kernels, norm_weight, norm_bias, 1e-5, 0.25),
         "attention": NativeAttention(kernels, 4, 16, 0.25),
     }
@@ -172,22 +172,23 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
     results: dict[str, torch.Tensor] = {}
     rows = random(total, 64)
-    output = random(total, 64)
-    tape = parts["lora"].forward(rows, output, masks)
+    output = random(total, 48)
+    tape = parts["lora"].forward(rows, (rows, output), masks)
     results["lora output"] = output.clone()
     below = random(total, 64)
-    parts["lora"].backward(random(total, 64), tape, below)
+    parts["lora"].backward((rows, random(total, 48)), tape, below)
     results["lora input gradient"], results["lora gradients"] = below, parts["weights"].gradients
     results["normed"], tape = parts["norm"].forward(random(total, 64), rows, masks)
     results["norm gradient"], results["norm masked gradient"] = parts["norm"].backward(random(total, 64), tape)
-    projected = random(total, 192)
-    results["context"], tape = parts["attention"].forward(projected, layout, masks)
-    results["attention gradient"] = parts["attention"].backward(random(total, 64), tape, layout)
-    pooled = random(5, 64)
-    results["pooled context"], tape = parts["attention"].forward_pooled(
-        pooled, projected[:, 64:].contiguous(), layout, masks
-    )
-    results["query gradient"], results["key gradient"] = parts["attention"].backward_pooled(pooled, tape, layout)
+    query, key, value = random(total, 64), random(total, 64), random(total, 64)
+    for asked, is_pooled in ((query, False), (random(5, 64), True)):
+        kind = "pooled " if is_pooled else ""
+        attention = parts["attention"]
+        results[kind + "context"], tape = attention.forward(asked, key, value, layout, masks, is_pooled=is_pooled)
+        for name, gradient in zip(
+            ("query", "key", "value"), attention.backward(random(*asked.shape), tape, layout), strict=True
+        ):
+            results[f"{kind}{name} gradient"] = gradient
     return results
 
 

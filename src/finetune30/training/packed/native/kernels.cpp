@@ -10,13 +10,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 namespace {
 
-constexpr long kLanes = 16;
+constexpr int kLanes = 16;
 
 // Rows and vectors that a small product keeps in registers; AVX2 has half as many of half the width.
 #ifdef __AVX512F__
@@ -78,15 +79,6 @@ inline void store(bfloat16* to, Floats value) {
     std::memcpy(to, &result, sizeof result);
 }
 
-inline float load_one(const float* from) { return *from; }
-inline double load_one(const double* from) { return *from; }
-inline float load_one(const bfloat16* from) {
-    const uint32_t bits = uint32_t(from->bits) << 16;
-    float result;
-    std::memcpy(&result, &bits, sizeof result);
-    return result;
-}
-
 // Kept units as 0 or 1.
 template <class V> inline V load_mask(const uint8_t* from) {
     Bytes bytes;
@@ -94,11 +86,57 @@ template <class V> inline V load_mask(const uint8_t* from) {
     return __builtin_convertvector(__builtin_convertvector(bytes, Integers), V);
 }
 
+typedef std::make_integer_sequence<int, kLanes> Lanes;
+
+// The lanes of two vectors, a's numbered from 0 and b's from 16, in another order.
+template <int... Place> inline Floats pick(Floats a, Floats b) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, Place...);
+#else
+    return __builtin_shuffle(a, b, Integers{Place...});
+#endif
+}
+
+template <int By, int... Lane> inline Floats rotate(Floats value, std::integer_sequence<int, Lane...>) {
+    return pick<((Lane + By) % kLanes)...>(value, value);
+}
+
+template <class V> inline V larger(V a, V b) { return a > b ? a : b; }
+
 // Pairwise, so that float sums of a long vector lose little.
-template <class V> inline auto sum(V value) {
+inline float sum(Floats value) {
+    value += rotate<8>(value, Lanes());
+    value += rotate<4>(value, Lanes());
+    value += rotate<2>(value, Lanes());
+    value += rotate<1>(value, Lanes());
+    return value[0];
+}
+
+inline double sum(Doubles value) {
     for (int half = kLanes / 2; half > 0; half /= 2)
         for (int lane = 0; lane < half; ++lane) value[lane] += value[lane + half];
     return value[0];
+}
+
+inline float largest(Floats value) {
+    value = larger(value, rotate<8>(value, Lanes()));
+    value = larger(value, rotate<4>(value, Lanes()));
+    value = larger(value, rotate<2>(value, Lanes()));
+    value = larger(value, rotate<1>(value, Lanes()));
+    return value[0];
+}
+
+inline double largest(Doubles value) {
+    double result = value[0];
+    for (int lane = 1; lane < kLanes; ++lane) result = value[lane] > result ? value[lane] : result;
+    return result;
+}
+
+// The first `count` lanes of a vector; the others become `rest`.
+template <class V> inline V first_lanes(V value, long count, V rest) {
+    const Integers lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const auto inside = __builtin_convertvector(lane < Integers{} + int(count), decltype(value > value));
+    return inside ? value : rest;
 }
 
 // exp(x) for x <= 88: 2^n times the Taylor series of the rest, which is at most ln(2) / 2.
@@ -475,24 +513,59 @@ template <class S, class C> void copy_rows(C* to, const S* from, long stride, lo
         for (long j = 0; j < size; j += kLanes) store(to + i * size + j, load(from + i * stride + j));
 }
 
+// Lanes whose number has the bit `Half` go from a to b, their partners from b to a.
+template <int Half, int... Lane> inline void exchange(Floats& a, Floats& b, std::integer_sequence<int, Lane...>) {
+    const Floats low = pick<(Lane & Half ? kLanes + Lane - Half : Lane)...>(a, b);
+    b = pick<(Lane & Half ? kLanes + Lane : Lane + Half)...>(a, b);
+    a = low;
+}
+
+template <int Half> inline void exchange_all(Floats* square) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+        if (!(i & Half)) exchange<Half>(square[i], square[i + Half], Lanes());
+}
+
+inline void transpose_square(Floats* square) {
+    exchange_all<1>(square);
+    exchange_all<2>(square);
+    exchange_all<4>(square);
+    exchange_all<8>(square);
+}
+
+inline void transpose_square(Doubles* square) {
+    for (int i = 0; i < kLanes; ++i)
+        for (int j = 0; j < i; ++j) {
+            const double other = square[i][j];
+            square[i][j] = square[j][i];
+            square[j][i] = other;
+        }
+}
+
 // to[j][i] = from[i][j], (size, width), zero for i >= rows
 template <class S, class C> void transpose(C* to, const S* from, long stride, long rows, long size, long width) {
-    for (long j = 0; j < size; ++j) {
-        for (long i = 0; i < rows; ++i) to[j * width + i] = load_one(from + i * stride + j);
-        for (long i = rows; i < width; ++i) to[j * width + i] = 0;
-    }
+    for (long i = 0; i < width; i += kLanes)
+        for (long j = 0; j < size; j += kLanes) {
+            Vector<C> square[kLanes] = {};
+            const long there = rows - i < kLanes ? rows - i : kLanes;
+            for (long k = 0; k < there; ++k) square[k] = load(from + (i + k) * stride + j);
+            transpose_square(square);
+            for (long k = 0; k < kLanes; ++k) store(to + (j + k) * width + i, square[k]);
+        }
 }
 
 // Softmax over the first `length` of `width` scores, in place; the others become zero.
 template <class C> void softmax(C* scores, long length, long width) {
     using V = Vector<C>;
-    C highest = scores[0];
-    for (long j = 1; j < length; ++j) highest = scores[j] > highest ? scores[j] : highest;
+    V highest = V{} + scores[0];
+    for (long j = 0; j < width; j += kLanes)
+        highest = larger(highest, first_lanes(load(scores + j), length - j, highest));
+    const C peak = largest(highest);
     C total = 0;
     for (long j = 0; j < width; j += kLanes) {
-        store(scores + j, exponential(load(scores + j) - highest));
-        for (long end = j + kLanes, behind = j > length ? j : length; behind < end; ++behind) scores[behind] = 0;
-        total += sum(load(scores + j));
+        const V power = first_lanes(exponential(load(scores + j) - peak), length - j, V{});
+        store(scores + j, power);
+        total += sum(power);
     }
     const V share = V{} + 1 / total;
     for (long j = 0; j < width; j += kLanes) store(scores + j, load(scores + j) * share);

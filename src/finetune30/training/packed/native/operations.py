@@ -89,20 +89,16 @@ class NativeResidualNorm:
 
 
 class NativeGelu:
-    """See `Activation`; the tape is the derivative."""
+    """See `Activation`."""
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
 
-    def forward(self, inner: Tensor, *, keeps_tape: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, inner: Tensor, *, keeps_derivative: bool) -> tuple[Tensor, Tensor]:
         """See `Activation.forward`."""
-        active = torch.empty_like(inner) if keeps_tape else inner
-        self._kernels.forward_gelu(inner.data_ptr(), active.data_ptr(), keeps_tape, inner.numel())
+        active = torch.empty_like(inner) if keeps_derivative else inner
+        self._kernels.forward_gelu(inner.data_ptr(), active.data_ptr(), keeps_derivative, inner.numel())
         return active, inner
-
-    def backward(self, gradient: Tensor, tape: Tensor) -> Tensor:
-        """See `Activation.backward`."""
-        return gradient.mul_(tape)
 
 
 class NativeLoraTape(NamedTuple):
@@ -126,7 +122,7 @@ class NativeLoraGroup:
     def __bool__(self) -> bool:
         return True
 
-    def forward(self, rows: Tensor, output: Tensor, masks: MaskSource | None) -> NativeLoraTape:
+    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> NativeLoraTape:
         """See `LoraGroup.forward`."""
         a, b = self._weights.a, self._weights.b
         count, ranks, width = a.shape
@@ -134,6 +130,7 @@ class NativeLoraGroup:
         mask = _draw(masks, (count, tokens, width), self._dropout)
         reduced = torch.empty(count, tokens, ranks, dtype=a.dtype)
         for place, target in enumerate(self._targets):
+            output = outputs[target.place]
             self._kernels.forward_lora(
                 rows.data_ptr(),
                 None if mask is None else mask.data_ptr() + place * tokens * width,
@@ -142,7 +139,7 @@ class NativeLoraGroup:
                 _part(b, place),
                 target.scale,
                 _part(reduced, place),
-                output.data_ptr() + target.start * output.itemsize,
+                output.data_ptr(),
                 output.shape[1],
                 tokens,
                 ranks,
@@ -151,15 +148,16 @@ class NativeLoraGroup:
             )
         return NativeLoraTape(rows, mask, reduced)
 
-    def backward(self, gradient: Tensor, tape: NativeLoraTape, input_gradient: Tensor | None) -> None:
+    def backward(self, gradients: Sequence[Tensor], tape: NativeLoraTape, input_gradient: Tensor | None) -> None:
         """See `LoraGroup.backward`."""
         a, b = self._weights.a, self._weights.b
         _, ranks, width = a.shape
-        tokens = len(gradient)
+        tokens = len(tape.inputs)
         low = torch.empty_like(tape.reduced[0])
         for place, target in enumerate(self._targets):
+            gradient = gradients[target.place]
             self._kernels.backward_lora(
-                gradient.data_ptr() + target.start * gradient.itemsize,
+                gradient.data_ptr(),
                 gradient.shape[1],
                 tape.inputs.data_ptr(),
                 None if tape.mask is None else tape.mask.data_ptr() + place * tokens * width,
@@ -184,12 +182,14 @@ def _part(stacked: Tensor, place: int) -> int:
 
 
 class NativeAttentionTape(NamedTuple):
-    """What the backward pass needs: queries in `query` or before keys and values in `projected`; see the layout."""
+    """What the backward pass needs: see `Attention.forward`; where the probabilities lie, the layout's cells tell."""
 
-    query: Tensor | None
-    projected: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
     probabilities: Tensor
     mask: Tensor | None
+    is_pooled: bool
 
 
 class NativeAttention:
@@ -205,41 +205,20 @@ class NativeAttention:
         return projected
 
     def forward(
-        self, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        layout: PackedLayout,
+        masks: MaskSource | None,
+        *,
+        is_pooled: bool,
     ) -> tuple[Tensor, NativeAttentionTape]:
         """See `Attention.forward`."""
-        return self._attend(None, projected, layout, masks)
-
-    def forward_pooled(
-        self, query: Tensor, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
-    ) -> tuple[Tensor, NativeAttentionTape]:
-        """See `Attention.forward_pooled`."""
-        return self._attend(query, projected, layout, masks)
-
-    def backward(self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout) -> Tensor:
-        """See `Attention.backward`."""
-        result = torch.empty_like(tape.projected)
-        self._attend_backward(gradient, tape, layout, result.data_ptr(), result)
-        return result
-
-    def backward_pooled(
-        self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout
-    ) -> tuple[Tensor, Tensor]:
-        """See `Attention.backward_pooled`."""
-        query, result = torch.empty_like(gradient), torch.empty_like(tape.projected)
-        self._attend_backward(gradient, tape, layout, query.data_ptr(), result)
-        return query, result
-
-    def _attend(
-        self, query: Tensor | None, projected: Tensor, layout: PackedLayout, masks: MaskSource | None
-    ) -> tuple[Tensor, NativeAttentionTape]:
-        cells = layout.square_cells if query is None else layout.pooled_cells
-        probabilities = torch.empty(int(cells[-1]), dtype=_sum_type(projected.dtype))
-        mask = _draw(masks, tuple(probabilities.shape), self._dropout)
-        tape = NativeAttentionTape(query, projected, probabilities, mask)
-        context = torch.empty(len(projected if query is None else query), self._hidden, dtype=projected.dtype)
-        if query is None:
-            context[layout.token_count :].zero_()
+        cells = int((layout.pooled_cells if is_pooled else layout.square_cells)[-1])
+        probabilities = torch.empty(cells, dtype=_sum_type(query.dtype))
+        tape = NativeAttentionTape(query, key, value, probabilities, _draw(masks, (cells,), self._dropout), is_pooled)
+        context = _empty_for(query, layout)
         self._kernels.forward_attention(
             *self._operands(tape, layout),
             probabilities.data_ptr(),
@@ -248,43 +227,48 @@ class NativeAttention:
             len(layout.lengths),
             self._heads,
             self._size,
-            query is not None,
+            is_pooled,
         )
         return context, tape
 
-    def _attend_backward(
-        self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout, query: int, projected: Tensor
-    ) -> None:
-        projected[layout.token_count :].zero_()
-        width = self._hidden * projected.itemsize
-        key = projected.data_ptr() + (width if tape.query is None else 0)
+    def backward(
+        self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Attention.backward`."""
+        query, key, value = (_empty_for(tensor, layout) for tensor in (tape.query, tape.key, tape.value))
         self._kernels.backward_attention(
             gradient.data_ptr(),
             self._hidden,
             *self._operands(tape, layout),
             tape.probabilities.data_ptr(),
-            query,
-            key,
-            key + width,
+            query.data_ptr(),
+            key.data_ptr(),
+            value.data_ptr(),
             len(layout.lengths),
             self._heads,
             self._size,
-            tape.query is not None,
+            tape.is_pooled,
         )
+        return query, key, value
 
     def _operands(self, tape: NativeAttentionTape, layout: PackedLayout) -> tuple[int | float | None, ...]:
         """Return the arguments that both directions share: queries, keys, values, places, mask."""
-        projected, is_pooled = tape.projected, tape.query is not None
-        width, stride = self._hidden * projected.itemsize, projected.shape[1]
-        key = projected.data_ptr() + (0 if is_pooled else width)
         return (
-            projected.data_ptr() if tape.query is None else tape.query.data_ptr(),
-            self._hidden if is_pooled else stride,
-            key,
-            key + width,
-            stride,
+            tape.query.data_ptr(),
+            self._hidden,
+            tape.key.data_ptr(),
+            tape.value.data_ptr(),
+            self._hidden,
             layout.starts.data_ptr(),
-            (layout.pooled_cells if is_pooled else layout.square_cells).data_ptr(),
+            (layout.pooled_cells if tape.is_pooled else layout.square_cells).data_ptr(),
             _address(tape.mask),
             self._kept,
         )
+
+
+def _empty_for(tensor: Tensor, layout: PackedLayout) -> Tensor:
+    """Return memory like that of a tensor, with zeros for fillers."""
+    result = torch.empty_like(tensor)
+    if len(result) > layout.token_count:
+        result[layout.token_count :].zero_()
+    return result
