@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,19 +41,21 @@ def confirmed_button(
         state.pop(asked, None)
 
     def act() -> None:
-        answers: list[ApiError | ApiUnreachableError | None] = []
+        answer = functools.cache(lambda: _answer(action))  # asked for once, however often what follows begins again
 
         @finished_first
-        def act_once() -> None:
-            if not answers:
-                answers.append(_answer(action))
-            if isinstance(answers[0], ApiUnreachableError):
-                lost(answers[0])  # the banner says so; the question stays, the person may press again
+        def take_answer() -> None:
+            error = answer()
+            if isinstance(error, ApiUnreachableError):
+                lost(error)  # the banner says so; the question stays, the person may press again
                 return
-            state[refused if answers[0] else done] = answers[0] or True
+            if error:
+                state[refused] = error
+            else:
+                state[done] = True
             state.pop(asked, None)
 
-        act_once()
+        take_answer()
 
     st.button(label, key=key, icon=icon, disabled=disabled, on_click=ask_first)
     if state.get(asked) and not disabled:

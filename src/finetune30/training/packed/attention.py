@@ -21,6 +21,14 @@ def query_scale(head_size: int) -> float:
     return 1.0 / math.sqrt(head_size)
 
 
+class Projections(NamedTuple):
+    """Queries (Q, hidden), keys and values (T, hidden); Q is T, or B where only the first token of each row asks."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
 class Attention(Protocol):
     """Attention of all tokens among their rows, or (pooled) of the first token of each row."""
 
@@ -29,22 +37,12 @@ class Attention(Protocol):
         ...
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        layout: PackedLayout,
-        masks: MaskSource | None,
-        *,
-        is_pooled: bool,
+        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, is_pooled: bool
     ) -> tuple[Tensor, Any]:
-        """Return the context (Q, hidden) of queries (Q, hidden), keys and values (T, hidden), and a tape.
-
-        Q is T, or B where the first token of each row asks.
-        """
+        """Return the context (Q, hidden), and a tape."""
         ...
 
-    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> Projections:
         """Return the gradients of queries, keys and values from that of the context."""
         ...
 
@@ -72,19 +70,12 @@ class GridAttention:
         return projected.to(_grid(layout).dtype)
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        layout: PackedLayout,
-        masks: MaskSource | None,
-        *,
-        is_pooled: bool,
+        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, is_pooled: bool
     ) -> tuple[Tensor, GridTape]:
         """See `Attention.forward`."""
         grid = _grid(layout)
-        queries = self._split(query, grid.groups) if is_pooled else grid.to_heads(query)
-        keys, values = grid.to_heads(key), grid.to_heads(value)
+        queries = self._to_queries(given.query, grid, is_pooled)
+        keys, values = grid.to_heads(given.key), grid.to_heads(given.value)
         padding = grid.pooled_mask if is_pooled else grid.mask
         across = keys.transpose(1, 2)
         scores = torch.bmm(queries, across) if padding is None else torch.baddbmm(padding, queries, across)
@@ -94,32 +85,34 @@ class GridAttention:
             mask = masks.draw(tuple(probabilities.shape), self._dropout, probabilities.dtype)
         dropped = probabilities if mask is None else probabilities * mask
         tape = GridTape(queries, keys, values, probabilities, dropped, mask, is_pooled)
-        return self._from_queries(torch.bmm(dropped, values), tape, grid), tape
+        return self._from_queries(torch.bmm(dropped, values), grid, is_pooled), tape
 
-    def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> Projections:
         """See `Attention.backward`."""
         grid = _grid(layout)
-        gradient = gradient.to(grid.dtype)
-        cells = self._split(gradient, grid.groups) if tape.is_pooled else grid.to_heads(gradient)
+        cells = self._to_queries(gradient.to(grid.dtype), grid, tape.is_pooled)
         value = torch.bmm(tape.dropped.transpose(1, 2), cells)
         probabilities = torch.bmm(cells, tape.value.transpose(1, 2))
         if tape.mask is not None:
             probabilities.mul_(tape.mask)
         scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, cells.dtype)
         query, key = torch.bmm(scores, tape.key), torch.bmm(scores.transpose(1, 2), tape.query)
-        return self._from_queries(query, tape, grid), grid.from_heads(key), grid.from_heads(value)
+        return Projections(
+            self._from_queries(query, grid, tape.is_pooled), grid.from_heads(key), grid.from_heads(value)
+        )
 
-    def _from_queries(self, cells: Tensor, tape: GridTape, grid: AttentionGrid) -> Tensor:
-        return self._merge(cells, grid.groups) if tape.is_pooled else grid.from_heads(cells)
+    def _to_queries(self, rows: Tensor, grid: AttentionGrid, is_pooled: bool) -> Tensor:
+        """Return what belongs to queries, (Q, hidden), as contiguous (groups * heads, queries of a group, size)."""
+        if not is_pooled:
+            return grid.to_heads(rows)
+        split = rows.view(grid.groups, -1, self._heads, self._size).transpose(1, 2)
+        return split.reshape(grid.groups * self._heads, -1, self._size)
 
-    def _split(self, queries: Tensor, groups: int) -> Tensor:
-        """Return the first tokens' queries (B, hidden) as contiguous (groups * heads, B / groups, size)."""
-        split = queries.view(groups, -1, self._heads, self._size).transpose(1, 2)
-        return split.reshape(groups * self._heads, -1, self._size)
-
-    def _merge(self, queries: Tensor, groups: int) -> Tensor:
-        """Undo `_split`."""
-        merged = queries.view(groups, self._heads, -1, self._size).transpose(1, 2)
+    def _from_queries(self, cells: Tensor, grid: AttentionGrid, is_pooled: bool) -> Tensor:
+        """Undo `_to_queries`."""
+        if not is_pooled:
+            return grid.from_heads(cells)
+        merged = cells.view(grid.groups, self._heads, -1, self._size).transpose(1, 2)
         return merged.reshape(-1, self._heads * self._size)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from finetune30.training.packed.attention import Attention
+from finetune30.training.packed.attention import Attention, Projections
 from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.linear import FrozenLinear
@@ -80,7 +80,8 @@ class AttentionBlock:
         query_lora = self.query_lora.forward(asking, (query,), masks)
         key, value = accept(self.key.forward(rows), layout), accept(self.value.forward(rows), layout)
         key_value_lora = self.key_value_lora.forward(rows, (key, value), masks)
-        context, attention = self.attention.forward(query, key, value, layout, masks, is_pooled=self.is_pooled)
+        given = Projections(query, key, value)
+        context, attention = self.attention.forward(given, layout, masks, is_pooled=self.is_pooled)
         result, output = self.output.forward(context.to(rows.dtype), asking, masks)
         return result, AttentionTape(query_lora, key_value_lora, attention, output)
 

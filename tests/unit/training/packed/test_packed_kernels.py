@@ -19,6 +19,7 @@ import torch
 from tests.support.engines import build_packed, configure, random_batch
 from tests.support.tiny_models import build_tiny_model
 
+from finetune30.training.packed.attention import Projections
 from finetune30.training.packed.layout import build_layout
 from finetune30.training.packed.lora import LoraTarget
 from finetune30.training.packed.native import library
@@ -184,10 +185,10 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     for asked, is_pooled in ((query, False), (random(5, 64), True)):
         kind = "pooled " if is_pooled else ""
         attention = parts["attention"]
-        results[kind + "context"], tape = attention.forward(asked, key, value, layout, masks, is_pooled=is_pooled)
-        for name, gradient in zip(
-            ("query", "key", "value"), attention.backward(random(*asked.shape), tape, layout), strict=True
-        ):
+        results[kind + "context"], tape = attention.forward(
+            Projections(asked, key, value), layout, masks, is_pooled=is_pooled
+        )
+        for name, gradient in attention.backward(random(*asked.shape), tape, layout)._asdict().items():
             results[f"{kind}{name} gradient"] = gradient
     return results
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from finetune30.training.packed.attention import Projections
 from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.lora import LoraTarget, StackedLora
@@ -182,11 +183,9 @@ def _part(stacked: Tensor, place: int) -> int:
 
 
 class NativeAttentionTape(NamedTuple):
-    """What the backward pass needs: see `Attention.forward`; where the probabilities lie, the layout's cells tell."""
+    """What the backward pass needs; where the probabilities of each row lie, the layout's cells tell."""
 
-    query: Tensor
-    key: Tensor
-    value: Tensor
+    given: Projections
     probabilities: Tensor
     mask: Tensor | None
     is_pooled: bool
@@ -205,20 +204,13 @@ class NativeAttention:
         return projected
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        layout: PackedLayout,
-        masks: MaskSource | None,
-        *,
-        is_pooled: bool,
+        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, is_pooled: bool
     ) -> tuple[Tensor, NativeAttentionTape]:
         """See `Attention.forward`."""
         cells = int((layout.pooled_cells if is_pooled else layout.square_cells)[-1])
-        probabilities = torch.empty(cells, dtype=_sum_type(query.dtype))
-        tape = NativeAttentionTape(query, key, value, probabilities, _draw(masks, (cells,), self._dropout), is_pooled)
-        context = _empty_for(query, layout)
+        probabilities = torch.empty(cells, dtype=_sum_type(given.query.dtype))
+        tape = NativeAttentionTape(given, probabilities, _draw(masks, (cells,), self._dropout), is_pooled)
+        context = _empty_for(given.query, layout)
         self._kernels.forward_attention(
             *self._operands(tape, layout),
             probabilities.data_ptr(),
@@ -231,33 +223,29 @@ class NativeAttention:
         )
         return context, tape
 
-    def backward(
-        self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout) -> Projections:
         """See `Attention.backward`."""
-        query, key, value = (_empty_for(tensor, layout) for tensor in (tape.query, tape.key, tape.value))
+        result = Projections(*(_empty_for(tensor, layout) for tensor in tape.given))
         self._kernels.backward_attention(
             gradient.data_ptr(),
             self._hidden,
             *self._operands(tape, layout),
             tape.probabilities.data_ptr(),
-            query.data_ptr(),
-            key.data_ptr(),
-            value.data_ptr(),
+            *(tensor.data_ptr() for tensor in result),
             len(layout.lengths),
             self._heads,
             self._size,
             tape.is_pooled,
         )
-        return query, key, value
+        return result
 
     def _operands(self, tape: NativeAttentionTape, layout: PackedLayout) -> tuple[int | float | None, ...]:
         """Return the arguments that both directions share: queries, keys, values, places, mask."""
         return (
-            tape.query.data_ptr(),
+            tape.given.query.data_ptr(),
             self._hidden,
-            tape.key.data_ptr(),
-            tape.value.data_ptr(),
+            tape.given.key.data_ptr(),
+            tape.given.value.data_ptr(),
             self._hidden,
             layout.starts.data_ptr(),
             (layout.pooled_cells if tape.is_pooled else layout.square_cells).data_ptr(),
