@@ -39,14 +39,16 @@ def describe_kernels() -> list[Extension]:
     variants = {"baseline": []}
     if platform.machine() == "x86_64":
         # What PyTorch calls AVX2 and AVX512: the package may run on another machine than this one.
-        variants = {"avx2": ["-march=x86-64-v3"], "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
+        avx512 = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
+        variants = {"avx2": ["-march=x86-64-v3"], "avx512": avx512, "avx512_bf16": [*avx512, "-mavx512bf16"]}
     # Not linked with OpenMP: at run time they take the runtime that PyTorch has brought, whichever it is.
-    folder = "finetune30.training.packed.native"
+    folder, package = "src/finetune30/training/packed/native", "finetune30.training.packed.native"
     flags = ["-std=c++17", "-O3", "-fopenmp", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
     return [
         Extension(
-            f"{folder}.{variant}",
-            [f"src/{folder.replace('.', '/')}/kernels.cpp"],
+            f"{package}.{variant}",
+            [f"{folder}/kernels.cpp", f"{folder}/products.cpp"],
+            depends=[f"{folder}/vectors.h"],
             language="c++",
             extra_compile_args=[*flags, "-Wno-psabi", *architecture],
             optional=True,

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING
 
 from benchmarks.contender import CLOCK
+
+if TYPE_CHECKING:
+    from finetune30.training.packed.linear import FrozenLinear
 
 ROUNDS = 5
 #: Rows, inputs, outputs: from the step's own sizes at batch 16 up to sizes that nothing in it reaches.
@@ -13,17 +20,25 @@ SHAPES = ((256, 768, 3072), (512, 3072, 768), (1024, 1024, 4096), (2048, 2048, 2
 
 
 def measure_limit(precision: str) -> float:
-    """Return the best rate of large products in this precision, in operations per second, weights prepacked."""
+    """Return the best rate of large products in this precision, in operations per second, whoever multiplies.
+
+    Weights are laid out once: by oneDNN, and by our own kernels where there are any.
+    """
     import torch
 
     from finetune30.training.packed.linear import build_frozen_linear
+    from finetune30.training.packed.native.library import find_kernels
+    from finetune30.training.packed.native.linear import NativeLinear
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    kernels = find_kernels(dtype)
+    builders: list[Callable[..., FrozenLinear]] = [build_frozen_linear]
+    if kernels is not None and kernels.has_products:
+        builders.append(partial(NativeLinear, kernels))
     best = 0.0
-    for rows, inputs, outputs in SHAPES:
-        linear = build_frozen_linear(
-            torch.randn(outputs, inputs).to(dtype), torch.zeros(outputs, dtype=dtype), needs_input_gradient=False
-        )
+    for build, (rows, inputs, outputs) in product(builders, SHAPES):
+        weight, bias = torch.randn(outputs, inputs).to(dtype), torch.zeros(outputs, dtype=dtype)
+        linear = build(weight, bias, needs_input_gradient=False)
         batch = torch.randn(rows, inputs).to(dtype)
         linear.forward(batch)
         repeats = max(1, int(2e10 / (2 * rows * inputs * outputs)))

@@ -15,7 +15,8 @@ fail() {
 
 wanted_state() {
     # The path too: the package is installed by reference to this folder.
-    { pwd; cat requirements.txt pyproject.toml setup.py src/finetune30/training/packed/native/kernels.cpp; } | cksum
+    kernels=src/finetune30/training/packed/native
+    { pwd; cat requirements.txt pyproject.toml setup.py "$kernels"/vectors.h "$kernels"/*.cpp; } | cksum
 }
 
 # The Python behind an environment can vanish when the system's is upgraded.

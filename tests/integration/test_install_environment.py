@@ -29,13 +29,14 @@ case "$*" in
 esac
 """
 
-KERNELS = "src/finetune30/training/packed/native/kernels.cpp"
+KERNELS = "src/finetune30/training/packed/native"
 #: What decides the installation, with some content.
 INSTALLED_FROM = {
     "requirements.txt": "torch==1.0\n",
     "pyproject.toml": "[project]\n",
     "setup.py": "# nothing\n",
-    KERNELS: "// nothing\n",
+    f"{KERNELS}/kernels.cpp": "// nothing\n",
+    f"{KERNELS}/vectors.h": "// nothing\n",
 }
 
 
@@ -46,7 +47,7 @@ class Checkout:
         self.root = folder / "checkout"
         (self.root / "scripts").mkdir(parents=True)
         shutil.copy(repository / "scripts" / "install_environment.sh", self.root / "scripts")
-        (self.root / KERNELS).parent.mkdir(parents=True)
+        (self.root / KERNELS).mkdir(parents=True)
         for name, text in INSTALLED_FROM.items():
             (self.root / name).write_text(text)
         self.bin = folder / "bin"

@@ -94,11 +94,9 @@ class AttentionBlock:
         query, key, value = self.attention.backward(context, tape.attention, layout)
         below = asking = None
         if self.trains_below:
-            asking = self.query.input_gradient(query.to(residual.dtype)).add_(residual)
-            below = self.key.input_gradient(key.to(residual.dtype))
-            below.add_(self.value.input_gradient(value.to(residual.dtype)))
-            if not self.is_pooled:
-                below.add_(asking)
+            asking = self.query.input_gradient(query.to(residual.dtype), onto=residual)
+            below = self.key.input_gradient(key.to(residual.dtype), onto=None if self.is_pooled else asking)
+            below = self.value.input_gradient(value.to(residual.dtype), onto=below)
         self.query_lora.backward((query,), tape.query_lora, asking if self.is_pooled else below)
         self.key_value_lora.backward((key, value), tape.key_value_lora, below)
         if self.is_pooled and below is not None and asking is not None:

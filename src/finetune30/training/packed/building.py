@@ -15,7 +15,7 @@ from finetune30.training.packed.encoder import Embeddings, EncoderLayer, PackedE
 from finetune30.training.packed.family import ROLES, EncoderFamily
 from finetune30.training.packed.feed_forward import FeedForward
 from finetune30.training.packed.head import ClassificationHead, DenseWeights, trained_dense
-from finetune30.training.packed.linear import FrozenLinear, build_frozen_linear
+from finetune30.training.packed.linear import FrozenLinear
 from finetune30.training.packed.lora import LoraGroup, LoraTarget, NoLora, PlainLoraGroup, name_a, name_b
 from finetune30.training.packed.norm import ResidualNorm
 from finetune30.training.packed.parameters import TrainableWeights
@@ -198,7 +198,7 @@ class _Builder:
 
     def _linear(self, path: str, needs_input_gradient: bool) -> FrozenLinear:
         weight, bias = (self._load(f"{path}.{part}", self._dtype, self._factor(path)) for part in ("weight", "bias"))
-        return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
+        return self._parts.linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
     def _factor(self, path: str) -> float:
         """Return what a layer's output is multiplied by: attention wants its queries scaled."""

@@ -93,13 +93,6 @@ class PackedEncoder:
         mask = masks.draw(tuple(rows.shape), self.embeddings.dropout, rows.dtype) if masks is not None else None
         return rows if mask is None else rows.mul_(mask)
 
-    def prepare(self, size: int) -> None:
-        """Let every kind of product meet this number of rows before activations take memory."""
-        layer = self.layers[0]
-        rows = torch.zeros(size, self.hidden_size, dtype=self.dtype)
-        layer.attention.query.forward(rows)
-        layer.feed_forward.linear_out.forward(layer.feed_forward.linear_in.forward(rows))
-
     def run_frozen(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
         """Return the states (T, hidden) before the layer `first_repeated`, from the first layer's input."""
         for layer in self.layers[: self.first_repeated]:

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
     from finetune30.modeling.base import BaseSource
 
-#: Without padding little is gained by working on more tokens than this together (products are as fast as they get),
-#: and activations take memory: half as much in bfloat16.
-_TOKENS_AT_ONCE = {torch.float32: 384, torch.bfloat16: 448}
+#: Without padding little is gained by working on more tokens than this together, and activations take memory.
+_TOKENS_AT_ONCE = 384
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -96,7 +95,6 @@ class PackedEngine:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
-        self._prepared: set[int] = set()
         self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
@@ -180,23 +178,18 @@ class PackedEngine:
 
     def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
         """Return what is worked on together, in turn."""
-        most = _TOKENS_AT_ONCE[self._model.encoder.dtype]
-        parts = [batch.part(rows) for rows in _halved(batch.lengths, most, slice(0, len(batch)))]
-        layouts = [self._layout(part) for part in parts]
-        self._prepare({size for layout in layouts for size in (layout.total, len(layout.lengths))})
-        return list(zip(parts, layouts, strict=True))
-
-    def _prepare(self, sizes: set[int]) -> None:
-        """Meet new sizes first: else what oneDNN keeps of them lies between activations, and holes remain around it."""
-        if new := sizes - self._prepared:
-            for size in sorted(new):
-                self._model.encoder.prepare(size)
-            self._prepared |= new
-            return_freed_memory()
+        parts = [batch.part(rows) for rows in _halved(batch.lengths, _TOKENS_AT_ONCE, slice(0, len(batch)))]
+        return [(part, self._layout(part)) for part in parts]
 
     def _layout(self, batch: Batch) -> PackedLayout:
         model = self._model
-        return build_layout(batch.lengths, self._heads, model.encoder.dtype, with_grid=model.parts.needs_grid)
+        return build_layout(
+            batch.lengths,
+            self._heads,
+            model.encoder.dtype,
+            with_grid=model.parts.needs_grid,
+            few_sizes=model.parts.wants_few_sizes,
+        )
 
 
 def _halved(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:

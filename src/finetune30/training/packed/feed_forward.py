@@ -53,12 +53,15 @@ class FeedForward:
         if not (self.trains_below or self.lora_in):
             self.lora_out.backward((output,), tape.lora_out, None)
             return None
-        active = self.linear_out.input_gradient(output)
-        self.lora_out.backward((output,), tape.lora_out, active)
-        inner = active.mul_(tape.derivative)
+        if self.lora_out:
+            active = self.linear_out.input_gradient(output)
+            self.lora_out.backward((output,), tape.lora_out, active)
+            inner = active.mul_(tape.derivative)
+        else:
+            inner = self.linear_out.input_gradient(output, factor=tape.derivative)
         if not self.trains_below:
             self.lora_in.backward((inner,), tape.lora_in, None)
             return None
-        below = self.linear_in.input_gradient(inner).add_(residual)
+        below = self.linear_in.input_gradient(inner, onto=residual)
         self.lora_in.backward((inner,), tape.lora_in, below)
         return below

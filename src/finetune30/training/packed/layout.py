@@ -1,7 +1,7 @@
 """How the tokens of a batch lie in memory: packed one row after the other, without padding.
 
-T is rounded up a little with filler tokens that nobody reads: oneDNN prepares code for each number of rows it meets,
-and there should be few of them.
+Where oneDNN multiplies, T is rounded up a little with filler tokens that nobody reads: it prepares code for each number
+of rows it meets, and there should be few of them.
 """
 
 from __future__ import annotations
@@ -64,13 +64,15 @@ class PackedLayout:
         return torch.from_numpy(np.concatenate([[0], np.cumsum(self.heads * queries * widths)]))
 
 
-def build_layout(lengths: NDArray[np.int64], heads: int, dtype: torch.dtype, *, with_grid: bool) -> PackedLayout:
-    """Plan a batch of rows with these lengths (tokens, each at least 1)."""
+def build_layout(
+    lengths: NDArray[np.int64], heads: int, dtype: torch.dtype, *, with_grid: bool, few_sizes: bool
+) -> PackedLayout:
+    """Plan a batch of rows with these lengths (tokens, each at least 1); `few_sizes`: with fillers."""
     tokens = int(lengths.sum())
     starts = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=starts[1:])
     places = np.arange(tokens) - np.repeat(starts[:-1], lengths)
-    total = _rounded_up(tokens)
+    total = _rounded_up(tokens) if few_sizes else tokens
     grid = (
         build_grid(lengths, places, heads, dtype, total=total, next_total=_rounded_up(tokens + 1))
         if with_grid

@@ -1,4 +1,4 @@
-"""Frozen linear layers whose weights are laid out once for oneDNN.
+"""Frozen linear layers with PyTorch's operators; their weights are laid out once for oneDNN. See also `native.linear`.
 
 A matrix product spends much of its time reordering the weight when there are few rows. oneDNN can keep a weight in
 its own blocked layout; PyTorch offers that through private operators (`mkldnn::_reorder_linear_weight` and
@@ -26,8 +26,8 @@ class FrozenLinear(Protocol):
         """Return rows (T, in) @ weight.T + bias, (T, out)."""
         ...
 
-    def input_gradient(self, gradient: Tensor) -> Tensor:
-        """Return gradient (T, out) @ weight, (T, in)."""
+    def input_gradient(self, gradient: Tensor, *, onto: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+        """Return (onto + gradient (T, out) @ weight) * factor, all (T, in); may overwrite `onto`."""
         ...
 
 
@@ -40,16 +40,15 @@ class PlainLinear:
     def forward(self, rows: Tensor) -> Tensor:
         return functional.linear(rows, self._weight, self._bias)
 
-    def input_gradient(self, gradient: Tensor) -> Tensor:
-        return gradient @ self._weight
+    def input_gradient(self, gradient: Tensor, *, onto: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+        return _finished(gradient @ self._weight, onto, factor)
 
 
 class PrepackedLinear:
     """The layer with oneDNN's own weight layout, one copy for each direction; float32 and bfloat16.
 
-    oneDNN keeps some 0.6 MB for every kind of product and number of rows it meets. So query, key and value are products
-    of their own, of the same shape as the output layer's, nothing is fused into products, and backward ones have a bias
-    of zero: both directions, and all layers of a shape, are of one kind.
+    oneDNN keeps some 0.6 MB for every kind of product and number of rows it meets. So nothing is fused into products,
+    and backward ones have a bias of zero: both directions, and all layers of a shape, are of one kind.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> None:
@@ -61,8 +60,8 @@ class PrepackedLinear:
     def forward(self, rows: Tensor) -> Tensor:
         return _product(rows, self._forward_weight, self._bias)
 
-    def input_gradient(self, gradient: Tensor) -> Tensor:
-        return _product(gradient, self._backward_weight, self._no_bias)
+    def input_gradient(self, gradient: Tensor, *, onto: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+        return _finished(_product(gradient, self._backward_weight, self._no_bias), onto, factor)
 
 
 def build_frozen_linear(weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> FrozenLinear:
@@ -95,3 +94,9 @@ def can_prepack(dtype: torch.dtype) -> bool:
 def _product(rows: Tensor, weight: Tensor | None, bias: Tensor) -> Tensor:
     result: Tensor = torch.ops.mkldnn._linear_pointwise.default(rows, weight, bias, "none", [], "")
     return result
+
+
+def _finished(product: Tensor, onto: Tensor | None, factor: Tensor | None) -> Tensor:
+    if onto is not None:
+        product.add_(onto)
+    return product if factor is None else product.mul_(factor)

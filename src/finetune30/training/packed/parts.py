@@ -13,8 +13,10 @@ from finetune30.training.packed.attention import Attention, GridAttention
 from finetune30.training.packed.dropout import MaskSource, StreamedMasks
 from finetune30.training.packed.family import EncoderFamily
 from finetune30.training.packed.layout import LANES
+from finetune30.training.packed.linear import FrozenLinear, build_frozen_linear
 from finetune30.training.packed.lora import LoraGroup, LoraTarget, PlainLoraGroup
 from finetune30.training.packed.native.library import Kernels, find_kernels
+from finetune30.training.packed.native.linear import NativeLinear
 from finetune30.training.packed.native.masks import ThreefryMasks
 from finetune30.training.packed.native.operations import (
     NativeAttention,
@@ -27,13 +29,22 @@ from finetune30.training.packed.parameters import TrainableWeights
 
 
 class Parts(Protocol):
-    """Builds parts; `name` is for people, `needs_grid`: whether their attention asks for a layout with a grid."""
+    """Builds parts; `name` is for people.
+
+    `needs_grid`: whether their attention asks for a layout with a grid; `wants_few_sizes`: whether their products keep
+    something for each number of rows they meet.
+    """
 
     name: str
     needs_grid: bool
+    wants_few_sizes: bool
 
     def masks(self, seed: int) -> MaskSource:
         """Build the source of dropout masks."""
+        ...
+
+    def linear(self, weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> FrozenLinear:
+        """Build a frozen layer of weight (out, in) and bias (out,)."""
         ...
 
     def attention(self) -> Attention:
@@ -69,6 +80,7 @@ class PlainParts:
 
     name = "PyTorch's operators"
     needs_grid = True
+    wants_few_sizes = True
 
     def __init__(self, family: EncoderFamily) -> None:
         self._family = family
@@ -76,6 +88,10 @@ class PlainParts:
     def masks(self, seed: int) -> MaskSource:
         """See `Parts.masks`."""
         return StreamedMasks(seed)
+
+    def linear(self, weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> FrozenLinear:
+        """See `Parts.linear`."""
+        return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
     def attention(self) -> Attention:
         """See `Parts.attention`."""
@@ -103,10 +119,17 @@ class NativeParts:
     def __init__(self, family: EncoderFamily, kernels: Kernels) -> None:
         self._family, self._kernels = family, kernels
         self.name = f"compiled kernels for {kernels.instructions}"
+        self.wants_few_sizes = not kernels.has_products
 
     def masks(self, seed: int) -> MaskSource:
         """See `Parts.masks`."""
         return ThreefryMasks(self._kernels, seed)
+
+    def linear(self, weight: Tensor, bias: Tensor, *, needs_input_gradient: bool) -> FrozenLinear:
+        """See `Parts.linear`."""
+        if self._kernels.has_products:
+            return NativeLinear(self._kernels, weight, bias, needs_input_gradient=needs_input_gradient)
+        return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
     def attention(self) -> Attention:
         """See `Parts.attention`."""

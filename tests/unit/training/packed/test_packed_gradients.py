@@ -43,7 +43,7 @@ def _model(folder: Path, target_modules: list[str], *, compiled: bool) -> Packed
 
 def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
     """Run a batch whose tokens, labels and dropout masks are always the same ones."""
-    layout = build_layout(np.asarray(lengths), 2, torch.float64, with_grid=model.parts.needs_grid)
+    layout = build_layout(np.asarray(lengths), 2, torch.float64, with_grid=model.parts.needs_grid, few_sizes=True)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(5, 40, (layout.total,), generator=generator)
     labels = torch.randint(0, 3, (len(lengths),), generator=generator)
@@ -110,7 +110,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
             parameter.copy_(packed.weights.value(name))
     sizes = torch.tensor(LAYOUTS[layout])
     inside = torch.arange(int(sizes.max()))[None] < sizes[:, None]
-    plan = build_layout(sizes.numpy(), 2, torch.float64, with_grid=packed.parts.needs_grid)
+    plan = build_layout(sizes.numpy(), 2, torch.float64, with_grid=packed.parts.needs_grid, few_sizes=True)
     ids = torch.randint(5, 40, (plan.total,), generator=torch.Generator().manual_seed(4))
     grid = torch.zeros(inside.shape, dtype=torch.long)
     grid[inside] = ids[: plan.token_count]

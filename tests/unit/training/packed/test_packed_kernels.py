@@ -32,7 +32,7 @@ from finetune30.training.packed.native.operations import (
 )
 from finetune30.training.packed.parameters import TrainableWeights
 
-SOURCE = Path(library.__file__).with_name("kernels.cpp")
+SOURCES = [Path(library.__file__).with_name(name) for name in ("kernels.cpp", "products.cpp")]
 needs_kernels = pytest.mark.skipif(library.describe_kernels() == "none", reason="the kernels were not compiled here")
 
 
@@ -50,8 +50,8 @@ def test_installation_built_them() -> None:
 
 
 def test_declared_arguments_are_those_of_the_source() -> None:
-    text = SOURCE.read_text(encoding="utf-8").replace("\\\n", " ")
-    declared = {**library._SIGNATURES, "draw_mask": library._DRAW_MASK}
+    text = "".join(source.read_text(encoding="utf-8") for source in SOURCES).replace("\\\n", " ")
+    declared = {**library._SIGNATURES, **library._PRODUCTS, "draw_mask": library._DRAW_MASK}
     found = dict(re.findall(r"EXPORTED void (\w+?)(?:_##NAME)?\(([^)]*)\)", text))
     assert found.keys() == declared.keys()
     for name, arguments in found.items():
@@ -165,7 +165,7 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     parts = _build_parts(dtype)
     masks = ThreefryMasks(parts["kernels"], 1)
     generator = torch.Generator().manual_seed(4)
-    layout = build_layout(np.array([1, 33, 16, 5, 21]), 4, dtype, with_grid=False)
+    layout = build_layout(np.array([1, 33, 16, 5, 21]), 4, dtype, with_grid=False, few_sizes=False)
     total = layout.total
 
     def random(*shape: int) -> torch.Tensor:
@@ -219,11 +219,17 @@ def test_results_equal_those_in_float64(dtype: torch.dtype, accuracy: float) -> 
 
 @needs_kernels
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="one instruction set only")
-def test_every_instruction_set_gives_nearly_the_same(fresh_search: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variant", ["avx2", "avx512"])
+def test_every_instruction_set_gives_nearly_the_same(
+    variant: str, fresh_search: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX512", variant.upper()):
+        pytest.skip("this CPU has no such instructions")
     best = _run_parts(torch.float32)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: variant.upper())
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     library._find_library.cache_clear()
-    assert library.describe_kernels().startswith("avx2, compiler ")
+    assert library.describe_kernels().startswith(f"{variant}, compiler ")
     for (name, found), expected in zip(_run_parts(torch.float32).items(), best.values(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, msg=name)
 
@@ -245,7 +251,7 @@ def test_sizes_that_vectors_do_not_fit_take_pytorchs_operators(tmp_path: Path) -
 def test_without_usable_kernels_pytorchs_operators_run(
     fault: str, fresh_search: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("avx512", "avx2", "baseline"):
+    for name in ("avx512_bf16", "avx512", "avx2", "baseline"):
         if fault == "not a library":
             (tmp_path / f"{name}.kernels").write_bytes(b"not a library")
     if fault == "another version" and library.describe_kernels() == "none":

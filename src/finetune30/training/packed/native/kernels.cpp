@@ -5,19 +5,16 @@
 // is added in the order of the tokens, whoever does it: results do not depend on the number of threads.
 //
 // Everything works on vectors of 16 numbers (GNU vector extensions), so widths and head sizes are multiples of 16.
-// The same file is compiled once for each instruction set; see setup.py. Called through ctypes; see library.py.
+// Compiled once for each instruction set, together with products.cpp; see setup.py. Called through ctypes; see
+// library.py.
 
 #include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <utility>
 #include <vector>
 
-#define EXPORTED extern "C" __attribute__((visibility("default")))
+#include "vectors.h"
 
 namespace {
-
-constexpr int kLanes = 16;
 
 // Rows and vectors that a small product keeps in registers; AVX2 has half as many of half the width.
 #ifdef __AVX512F__
@@ -25,59 +22,6 @@ constexpr int kBlockRows = 4, kBlockVectors = 4;
 #else
 constexpr int kBlockRows = 2, kBlockVectors = 2;
 #endif
-
-struct bfloat16 {
-    uint16_t bits;
-};
-
-typedef float Floats __attribute__((vector_size(64)));
-typedef double Doubles __attribute__((vector_size(128)));
-typedef uint8_t Bytes __attribute__((vector_size(16)));
-typedef uint16_t Shorts __attribute__((vector_size(32)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef int32_t Integers __attribute__((vector_size(64)));
-
-template <class Stored> struct Computed {
-    using Type = float;
-    using Vector = Floats;
-};
-template <> struct Computed<double> {
-    using Type = double;
-    using Vector = Doubles;
-};
-template <class Stored> using Number = typename Computed<Stored>::Type;
-template <class Stored> using Vector = typename Computed<Stored>::Vector;
-
-inline Floats load(const float* from) {
-    Floats result;
-    std::memcpy(&result, from, sizeof result);
-    return result;
-}
-
-inline Doubles load(const double* from) {
-    Doubles result;
-    std::memcpy(&result, from, sizeof result);
-    return result;
-}
-
-inline Floats load(const bfloat16* from) {
-    Shorts bits;
-    std::memcpy(&bits, from, sizeof bits);
-    return reinterpret_cast<Floats>(__builtin_convertvector(bits, Words) << 16);
-}
-
-inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
-
-inline void store(double* to, Doubles value) { std::memcpy(to, &value, sizeof value); }
-
-// Rounds to the nearest, ties to even, as PyTorch does.
-inline void store(bfloat16* to, Floats value) {
-    const Words bits = reinterpret_cast<Words>(value);
-    const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const Words nan = Words{} + 0x7fc0u;
-    const Shorts result = __builtin_convertvector(value == value ? rounded : nan, Shorts);
-    std::memcpy(to, &result, sizeof result);
-}
 
 // Kept units as 0 or 1.
 template <class V> inline V load_mask(const uint8_t* from) {
@@ -653,7 +597,7 @@ void backward_attention(const S* gradient, long gradient_stride, const S* query,
 // One exported function for each operation and type
 
 // Raised with every change of a signature or of a result; library.py knows the same number.
-EXPORTED int kernels_version() { return 1; }
+EXPORTED int kernels_version() { return 2; }
 
 EXPORTED const char* kernels_compiler() { return __VERSION__; }
 

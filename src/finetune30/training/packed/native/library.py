@@ -14,15 +14,12 @@ import torch
 _LOG = logging.getLogger(__name__)
 
 #: What kernels.cpp says of itself: kernels of another version of this package are not used.
-_VERSION = 1
-#: By the names that PyTorch has for what a CPU can do; the others are compiled for every CPU of the architecture.
-_VARIANTS = {"AVX512": "avx512", "AVX2": "avx2"}
-_BASELINE = "baseline"
+_VERSION = 2
 _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
 
-#: Arguments as in kernels.cpp, by the letters of `_TYPES`.
+#: Arguments as in kernels.cpp and products.cpp, by the letters of `_TYPES`.
 _SIGNATURES = {
     "forward_norm": "pppdppdpppll",
     "backward_norm": "pppdpppppll",
@@ -32,19 +29,27 @@ _SIGNATURES = {
     "forward_attention": "plpplpppdpplllli",
     "backward_attention": "plplpplpppdppppllli",
 }
+_PRODUCTS = {"lay_out": "ppllll", "multiply": "pppplplll"}
 _DRAW_MASK = "plllll"
 _TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long, "d": ctypes.c_double, "i": ctypes.c_int}
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
 
 class Kernels:
-    """The kernels for activations of one data type, as functions that take addresses and numbers."""
+    """The kernels for activations of one data type, as functions that take addresses and numbers.
+
+    Products with frozen weights are among them only where `has_products` is true.
+    """
 
     def __init__(self, library: ctypes.CDLL, dtype: torch.dtype, instructions: str) -> None:
         self.instructions = instructions
         for name, signature in _SIGNATURES.items():
             self._declare(name, getattr(library, f"{name}_{_DTYPES[dtype]}"), signature)
         self._declare("draw_mask", library.draw_mask, _DRAW_MASK)
+        self.has_products = _has_products(library, dtype)
+        if self.has_products:
+            for name, signature in _PRODUCTS.items():
+                self._declare(name, getattr(library, f"{name}_{_DTYPES[dtype]}"), signature)
 
     def _declare(self, name: str, function: Any, signature: str) -> None:
         function.argtypes = [_TYPES[letter] for letter in signature]
@@ -59,6 +64,8 @@ class Kernels:
     backward_lora: Any
     forward_attention: Any
     backward_attention: Any
+    lay_out: Any
+    multiply: Any
 
 
 def find_kernels(dtype: torch.dtype) -> Kernels | None:
@@ -77,9 +84,23 @@ def describe_kernels() -> str:
     return f"{instructions}, compiler {library.kernels_compiler().decode()}"
 
 
+def _has_products(library: ctypes.CDLL, dtype: torch.dtype) -> bool:
+    # oneDNN multiplies bfloat16 in AMX tiles, which are far faster than the vectors that the kernels use.
+    uses_tiles = dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    return hasattr(library, f"multiply_{_DTYPES[dtype]}") and not uses_tiles
+
+
+def _choose_variant() -> str:
+    """Return the instruction set; on other architectures the kernels are compiled for every CPU there is."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if capability == "AVX512":
+        return "avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else "avx512"
+    return "avx2" if capability == "AVX2" else "baseline"
+
+
 @cache
 def _find_library() -> tuple[str, ctypes.CDLL] | None:
-    best = _VARIANTS.get(torch.backends.cpu.get_cpu_capability(), _BASELINE)
+    best = _choose_variant()
     path = _FOLDER / f"{best}.kernels"
     if not path.exists():
         return None

@@ -1,0 +1,192 @@
+// Products of activations with frozen weights, which are laid out once.
+//
+// A laid out weight consists of panels: for a few vectors of outputs, one input after the other (for bfloat16, pairs of
+// inputs, as the processor's instruction wants them). A tile of the result, some rows by one panel, stays in registers
+// while all inputs pass. So every number is summed in the order of the inputs, the same whatever the number of threads
+// and whichever rows stand beside it; and nothing is prepared for, or kept of, a number of rows.
+//
+// The tile is as large as the registers allow: wide enough to load each weight for many rows, high enough to hide how
+// long a multiplication takes. At the sizes of such models neither inputs nor rows need to be worked on in blocks.
+
+#include <algorithm>
+
+#include "vectors.h"
+
+#ifdef __AVX2__
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int kVectorBytes = 64, kTileRows = 8;
+#else
+constexpr int kVectorBytes = 32, kTileRows = 4;
+#endif
+constexpr int kTileVectors = 3;
+constexpr long kTilesTogether = 8;
+
+template <class C> struct Register {
+    typedef C Type __attribute__((vector_size(kVectorBytes)));
+    static constexpr long kNumbers = kVectorBytes / sizeof(C);
+};
+
+// How a type is multiplied: `kDepth` inputs at a time, read as one factor that meets a vector of as many weights each.
+// Sums start anew every `kStretch` inputs, and are then added up: rounding errors stay smaller than in one long sum. For
+// bfloat16 that would not be seen.
+template <class S> struct Arithmetic {
+    using Sum = typename Register<S>::Type;
+    using Factor = S;
+    using Weights = Sum;
+    static constexpr long kDepth = 1, kNumbers = Register<S>::kNumbers, kStretch = 256;
+
+    static Sum load_sum(const S* from) {
+        Sum result;
+        std::memcpy(&result, from, sizeof result);
+        return result;
+    }
+    static void store_sum(S* to, Sum value) { std::memcpy(to, &value, sizeof value); }
+    static Sum multiply_add(Sum sum, Factor factor, Weights weights) { return sum + factor * weights; }
+};
+
+#ifdef __AVX512BF16__
+template <> struct Arithmetic<bfloat16> {
+    using Sum = Floats;
+    using Factor = float;
+    using Weights = __m512bh;
+    static constexpr long kDepth = 2, kNumbers = kLanes, kStretch = 0;
+
+    static Sum load_sum(const bfloat16* from) { return load(from); }
+    static void store_sum(bfloat16* to, Sum value) { store(to, value); }
+    static Sum multiply_add(Sum sum, Factor pair, Weights weights) {
+        return (Sum)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(pair), weights);
+    }
+};
+#endif
+
+template <class S> constexpr long kPanel = kTileVectors * Arithmetic<S>::kNumbers;
+
+// The operands of one product: out (rows, outputs) = start + inputs (rows, count) times the weight, and times `factor`
+// where there is one. `start` is a row for all (stride 0), or as large as `out` and possibly the same; or null: zero.
+template <class S> struct Product {
+    S* out;
+    const S* inputs;
+    const S* panels;
+    const S* start;
+    long start_stride;
+    const S* factor;
+    long rows, count, outputs;
+};
+
+// sums += inputs times weights, for the inputs from `first` to `end`
+template <int Rows, int Vectors, class A, class S>
+__attribute__((always_inline)) inline void add_products(typename A::Sum (&sums)[Rows][Vectors], const S* inputs,
+                                                        long stride, const S* panel, long first, long end) {
+    for (long k = first; k < end; k += A::kDepth) {
+        typename A::Weights weights[Vectors];
+#pragma GCC unroll 3
+        for (int v = 0; v < Vectors; ++v)
+            std::memcpy(&weights[v], panel + (k * Vectors + v * A::kDepth) * A::kNumbers, sizeof weights[v]);
+#pragma GCC unroll 8
+        for (int i = 0; i < Rows; ++i) {
+            typename A::Factor factor;
+            std::memcpy(&factor, inputs + i * stride + k, sizeof factor);
+#pragma GCC unroll 3
+            for (int v = 0; v < Vectors; ++v) sums[i][v] = A::multiply_add(sums[i][v], factor, weights[v]);
+        }
+    }
+}
+
+template <int Rows, int Vectors, class S> void multiply_tile(const Product<S>& of, long row, long column) {
+    using A = Arithmetic<S>;
+    using Sum = typename A::Sum;
+    const S* inputs = of.inputs + row * of.count;
+    const S* panel = of.panels + column * of.count;
+    Sum sums[Rows][Vectors] = {};
+    if (of.start)
+        for (int i = 0; i < Rows; ++i)
+            for (int v = 0; v < Vectors; ++v)
+                sums[i][v] = A::load_sum(of.start + (row + i) * of.start_stride + column + v * A::kNumbers);
+    if constexpr (A::kStretch == 0) {
+        add_products<Rows, Vectors, A>(sums, inputs, of.count, panel, 0, of.count);
+    } else {
+        for (long first = 0; first < of.count; first += A::kStretch) {
+            Sum part[Rows][Vectors] = {};
+            const long end = std::min(first + A::kStretch, of.count);
+            add_products<Rows, Vectors, A>(part, inputs, of.count, panel, first, end);
+            for (int i = 0; i < Rows; ++i)
+                for (int v = 0; v < Vectors; ++v) sums[i][v] += part[i][v];
+        }
+    }
+    for (int i = 0; i < Rows; ++i)
+        for (int v = 0; v < Vectors; ++v) {
+            const long place = (row + i) * of.outputs + column + v * A::kNumbers;
+            A::store_sum(of.out + place, of.factor ? sums[i][v] * A::load_sum(of.factor + place) : sums[i][v]);
+        }
+}
+
+template <int Rows, int Vectors, class S>
+void multiply_rows(long rows, const Product<S>& of, long row, long column) {
+    if constexpr (Rows > 1)
+        if (rows < Rows) return multiply_rows<Rows - 1, Vectors>(rows, of, row, column);
+    multiply_tile<Rows, Vectors>(of, row, column);
+}
+
+template <int Vectors, class S>
+void multiply_columns(long vectors, const Product<S>& of, long row, long rows, long column) {
+    if constexpr (Vectors > 1)
+        if (vectors < Vectors) return multiply_columns<Vectors - 1>(vectors, of, row, rows, column);
+    multiply_rows<kTileRows, Vectors>(rows, of, row, column);
+}
+
+template <class S> void multiply(const Product<S>& of) {
+    const long panels = (of.outputs + kPanel<S> - 1) / kPanel<S>;
+    const long tiles = (of.rows + kTileRows - 1) / kTileRows, groups = (tiles + kTilesTogether - 1) / kTilesTogether;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (long panel = 0; panel < panels; ++panel)
+        for (long group = 0; group < groups; ++group) {
+            const long column = panel * kPanel<S>;
+            const long vectors = std::min(kPanel<S>, of.outputs - column) / Arithmetic<S>::kNumbers;
+            // Tiles of nearly the same height: a low one costs as much time as a high one.
+            for (long tile = tiles * group / groups; tile < tiles * (group + 1) / groups; ++tile) {
+                const long row = of.rows * tile / tiles;
+                multiply_columns<kTileVectors>(vectors, of, row, of.rows * (tile + 1) / tiles - row, column);
+            }
+        }
+}
+
+// `weight` has output j's number for input i at j * output_stride + i * input_stride.
+template <class S>
+void lay_out(S* panels, const S* weight, long output_stride, long input_stride, long outputs, long count) {
+    constexpr long kDepth = Arithmetic<S>::kDepth;
+#pragma omp parallel for schedule(static)
+    for (long column = 0; column < outputs; column += kPanel<S>) {
+        const long width = std::min(kPanel<S>, outputs - column);
+        S* to = panels + column * count;
+        for (long i = 0; i < count; i += kDepth)
+            for (long j = column; j < column + width; ++j)
+                for (long k = i; k < i + kDepth; ++k) *to++ = weight[j * output_stride + k * input_stride];
+    }
+}
+
+}  // namespace
+
+#define EXPORT_PRODUCTS_FOR(S, NAME)                                                                                   \
+    EXPORTED void lay_out_##NAME(S* panels, const S* weight, long output_stride, long input_stride, long outputs,      \
+                                 long count) {                                                                         \
+        lay_out<S>(panels, weight, output_stride, input_stride, outputs, count);                                       \
+    }                                                                                                                  \
+    EXPORTED void multiply_##NAME(S* out, const S* inputs, const S* panels, const S* start, long start_stride,         \
+                                  const S* factor, long rows, long count, long outputs) {                              \
+        multiply<S>({out, inputs, panels, start, start_stride, factor, rows, count, outputs});                         \
+    }
+
+EXPORT_PRODUCTS_FOR(float, float32)
+EXPORT_PRODUCTS_FOR(double, float64)
+#ifdef __AVX512BF16__
+EXPORT_PRODUCTS_FOR(bfloat16, bfloat16)
+#endif
+
+#endif  // __AVX2__
