@@ -43,9 +43,8 @@ class FlatAdamW:
         size = float(norm)
         if math.isfinite(size):
             # As torch.nn.utils.clip_grad_norm_: the epsilon keeps an all-zero gradient from dividing by zero.
-            if 0.0 < settings.max_grad_norm < size + 1e-6:
-                weights.gradients.mul_(settings.max_grad_norm / (size + 1e-6))
-            self._update(learning_rate)
+            clips = 0.0 < settings.max_grad_norm < size + 1e-6
+            self._update(learning_rate, (size + 1e-6) / settings.max_grad_norm if clips else None)
         weights.gradients.zero_()
         return norm
 
@@ -63,17 +62,18 @@ class FlatAdamW:
         self._second_moment.copy_(state["exp_avg_sq"])
         self._step_count.copy_(state["step"])
 
-    def _update(self, learning_rate: float) -> None:
+    def _update(self, learning_rate: float, divisor: float | None) -> None:
         self._step_count += 1
         border = self._weights.decayed_count
         decay = self._settings.weight_decay
         if decay == 0.0:
-            self._update_part(slice(None), learning_rate, 0.0)
+            self._update_part(slice(None), learning_rate, 0.0, divisor)
         else:
-            self._update_part(slice(0, border), learning_rate, decay)
-            self._update_part(slice(border, None), learning_rate, 0.0)
+            self._update_part(slice(0, border), learning_rate, decay, divisor)
+            self._update_part(slice(border, None), learning_rate, 0.0, divisor)
 
-    def _update_part(self, part: slice, learning_rate: float, weight_decay: float) -> None:
+    def _update_part(self, part: slice, learning_rate: float, weight_decay: float, divisor: float | None) -> None:
+        """Take a step with the gradients, divided by `divisor` if given."""
         values, gradients = self._weights.values[part], self._weights.gradients[part]
         first, second = self._first_moment[part], self._second_moment[part]
         settings = self._settings
@@ -93,8 +93,12 @@ class FlatAdamW:
                 eps=settings.epsilon,
                 amsgrad=False,
                 maximize=False,
+                # One pass less over the gradients.
+                grad_scale=None if divisor is None else torch.tensor(divisor),
             )
             return
+        if divisor is not None:
+            gradients.div_(divisor)
         count = float(self._step_count)
         values.mul_(1.0 - learning_rate * weight_decay)
         first.lerp_(gradients, 1.0 - settings.beta1)
