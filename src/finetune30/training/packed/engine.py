@@ -195,7 +195,7 @@ class PackedEngine:
 def _halved(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:
     """Halve rows until every part has at most so many tokens, and twice as many cells in attention, or is one row.
 
-    Halves, not parts of the largest size that fits: oneDNN prepares code for each number of rows it meets.
+    Halves, not parts of the largest size that fits: they are alike, and few sizes where `few_sizes` are wanted.
     """
     count = rows.stop - rows.start
     if count == 1 or (lengths[rows].sum() <= most and count * lengths[rows].max() <= 2 * most):
