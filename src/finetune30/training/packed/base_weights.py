@@ -1,6 +1,6 @@
 """Base weights straight from safetensors, without building a model that would be taken apart again.
 
-The files are read, not mapped into memory: mapped pages would stay resident beside the copies that are laid out for products.
+The files are read, not mapped into memory: mapped pages would stay resident beside the copies laid out for products.
 The format is a little-endian header length (8 bytes), a JSON header and the data:
 https://huggingface.co/docs/safetensors/index#format
 """

@@ -145,7 +145,7 @@ def _build_parts(dtype: torch.dtype) -> dict[str, Any]:
     weights = TrainableWeights(
         {
             f"m.lora_{letter}.weight": torch.randn(shape, generator=generator) * 0.3
-            for letter, shape in (("A", (7, 64)), ("B", (48, 7)))
+            for letter, shape in (("A", (13, 64)), ("B", (48, 13)))
         },
         master,
         transposed={"m.lora_B.weight"},
@@ -165,7 +165,7 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     parts = _build_parts(dtype)
     masks = ThreefryMasks(parts["kernels"], 1)
     generator = torch.Generator().manual_seed(4)
-    layout = build_layout(np.array([1, 33, 16, 5, 21]), 4, dtype, with_grid=False, few_sizes=False)
+    layout = build_layout(np.array([1, 33, 16, 5, 22]), 4, dtype, with_grid=False, few_sizes=False)
     total = layout.total
 
     def random(*shape: int) -> torch.Tensor:

@@ -9,6 +9,7 @@
 // library.py.
 
 #include <cmath>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -23,11 +24,30 @@ constexpr int kBlockRows = 4, kBlockVectors = 4;
 constexpr int kBlockRows = 2, kBlockVectors = 2;
 #endif
 
-// Kept units as 0 or 1.
-template <class V> inline V load_mask(const uint8_t* from) {
-    Bytes bytes;
-    std::memcpy(&bytes, from, sizeof bytes);
-    return __builtin_convertvector(__builtin_convertvector(bytes, Integers), V);
+// In two steps: GCC 12 widens bytes to integers one by one.
+inline Integers widen(Bytes bytes) {
+    return __builtin_convertvector(__builtin_convertvector(bytes, Shorts), Integers);
+}
+
+// The numbers of kept units (1 in the mask), zero for the others (0).
+inline Floats keep(Floats value, const uint8_t* mask) {
+#ifdef __AVX512F__
+    // Negated first: GCC 12 widens bytes that come straight from memory one by one.
+    typedef int8_t SignedBytes __attribute__((vector_size(16)));
+    SignedBytes kept;
+    std::memcpy(&kept, mask, sizeof kept);
+    return reinterpret_cast<Floats>(reinterpret_cast<Integers>(value) & __builtin_convertvector(-kept, Integers));
+#else
+    Bytes kept;
+    std::memcpy(&kept, mask, sizeof kept);
+    return value * __builtin_convertvector(widen(kept), Floats);
+#endif
+}
+
+inline Doubles keep(Doubles value, const uint8_t* mask) {
+    Bytes kept;
+    std::memcpy(&kept, mask, sizeof kept);
+    return value * __builtin_convertvector(widen(kept), Doubles);
 }
 
 typedef std::make_integer_sequence<int, kLanes> Lanes;
@@ -189,7 +209,7 @@ void forward_norm(S* output, const S* rows, const uint8_t* mask, Number<S> kept,
         V total = {};
         for (long i = start; i < start + width; i += kLanes) {
             V value = load(output + i);
-            if (mask) value *= load_mask<V>(mask + i) * kept;
+            if (mask) value = keep(value, mask + i) * kept;
             store(output + i, value + load(rows + i));
             total += load(output + i);
         }
@@ -230,7 +250,7 @@ void backward_norm(const S* gradient, const S* residual, const uint8_t* mask, Nu
             const V scaled = load(gradient + start + i) * load(weight + i);
             const V value = (scaled - mean_total - normal * mean_along) * reciprocal;
             store(below + start + i, value);
-            if (mask) store(masked + start + i, value * (load_mask<V>(mask + start + i) * kept));
+            if (mask) store(masked + start + i, keep(value, mask + start + i) * kept);
         }
     }
 }
@@ -302,43 +322,87 @@ template <class S> void forward_gelu(S* inner, S* active, int keeps_derivative, 
 
 template <class S> inline Vector<S> load_input(const S* inputs, const uint8_t* mask, Number<S> kept, long i) {
     const Vector<S> value = load(inputs + i);
-    return mask ? value * (load_mask<Vector<S>>(mask + i) * kept) : value;
+    return mask ? keep(value, mask + i) * kept : value;
 }
 
-// Ranks that one pass over a row works on: their partial sums stay in registers.
+// Ranks and tokens that one pass over rows works on: their partial sums stay in registers.
 constexpr long kRanks = 8;
+constexpr int kTokens = kBlockRows / 2;
 
-template <int Ranks, class S, class C>
-inline void dot_products(C* results, const S* row, const uint8_t* mask, C kept, const C* matrix, long width, C scale) {
-    Vector<C> sums[Ranks] = {};
+template <int Tokens, int Ranks, class S, class C>
+inline void dot_products(C* results, long ranks, const S* rows, long stride, const uint8_t* mask, C kept,
+                         const C* matrix, long width, C scale) {
+    Vector<C> sums[Tokens][Ranks] = {};
     for (long i = 0; i < width; i += kLanes) {
-        const Vector<C> value = load_input(row, mask, kept, i);
+        Vector<C> values[Tokens];
+        for (int t = 0; t < Tokens; ++t) values[t] = load_input(rows, mask, kept, t * stride + i);
 #pragma GCC unroll 8
-        for (int k = 0; k < Ranks; ++k) sums[k] += value * load(matrix + k * width + i);
+        for (int k = 0; k < Ranks; ++k) {
+            const Vector<C> weights = load(matrix + k * width + i);
+            for (int t = 0; t < Tokens; ++t) sums[t][k] += values[t] * weights;
+        }
     }
-    for (int k = 0; k < Ranks; ++k) results[k] = sum(sums[k]) * scale;
+    for (int t = 0; t < Tokens; ++t)
+        for (int k = 0; k < Ranks; ++k) results[t * ranks + k] = sum(sums[t][k]) * scale;
 }
 
-// results[k] = scale * (row * mask) . matrix[k]
-template <class S, class C>
-inline void reduce(C* results, const S* row, const uint8_t* mask, C kept, const C* matrix, long ranks, long width,
-                   C scale) {
+// results[t][k] = scale * (rows[t] * mask[t]) . matrix[k]; the mask lies as the rows do
+template <int Tokens, class S, class C>
+inline void reduce(C* results, const S* rows, long stride, const uint8_t* mask, C kept, const C* matrix, long ranks,
+                   long width, C scale) {
     long k = 0;
     for (; k + kRanks <= ranks; k += kRanks)
-        dot_products<kRanks>(results + k, row, mask, kept, matrix + k * width, width, scale);
+        dot_products<Tokens, kRanks>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
     for (; k + 4 <= ranks; k += 4)
-        dot_products<4>(results + k, row, mask, kept, matrix + k * width, width, scale);
-    for (; k < ranks; ++k) dot_products<1>(results + k, row, mask, kept, matrix + k * width, width, scale);
+        dot_products<Tokens, 4>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
+    for (; k < ranks; ++k)
+        dot_products<Tokens, 1>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
 }
 
-// row += scale * mask * sum over k of factors[k] * matrix[k]
-template <class S, class C>
-inline void expand(S* row, const uint8_t* mask, C scale, const C* factors, const C* matrix, long ranks, long width) {
-    for (long i = 0; i < width; i += kLanes) {
-        Vector<C> total = {};
-        for (long k = 0; k < ranks; ++k) total += factors[k] * load(matrix + k * width + i);
-        total *= scale;
-        store(row + i, load(row + i) + (mask ? total * load_mask<Vector<C>>(mask + i) : total));
+template <int Tokens, int Vectors, class S, class C>
+inline void expand_columns(S* rows, long stride, const uint8_t* mask, C scale, const C* factors, const C* matrix,
+                           long ranks, long width) {
+    Vector<C> totals[Tokens][Vectors] = {};
+    for (long k = 0; k < ranks; ++k) {
+        Vector<C> weights[Vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) weights[v] = load(matrix + k * width + v * kLanes);
+#pragma GCC unroll 4
+        for (int t = 0; t < Tokens; ++t) {
+            const C factor = factors[t * ranks + k];
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) totals[t][v] += factor * weights[v];
+        }
+    }
+    for (int t = 0; t < Tokens; ++t)
+        for (int v = 0; v < Vectors; ++v) {
+            S* to = rows + t * stride + v * kLanes;
+            const Vector<C> total = totals[t][v] * scale;
+            store(to, load(to) + (mask ? keep(total, mask + t * stride + v * kLanes) : total));
+        }
+}
+
+// rows[t] += scale * mask[t] * sum over k of factors[t][k] * matrix[k]
+template <int Tokens, class S, class C>
+inline void expand(S* rows, long stride, const uint8_t* mask, C scale, const C* factors, const C* matrix, long ranks,
+                   long width) {
+    long i = 0;
+    for (; i + kBlockVectors * kLanes <= width; i += kBlockVectors * kLanes)
+        expand_columns<Tokens, kBlockVectors>(rows + i, stride, mask ? mask + i : nullptr, scale, factors, matrix + i,
+                                              ranks, width);
+    for (; i < width; i += kLanes)
+        expand_columns<Tokens, 1>(rows + i, stride, mask ? mask + i : nullptr, scale, factors, matrix + i, ranks, width);
+}
+
+// Calls `work` with the first of kTokens tokens, and for those that are left one by one, by all threads of a team.
+template <class Work> inline void for_tokens(long tokens, const Work& work) {
+#pragma omp for schedule(static)
+    for (long token = 0; token < tokens; token += kTokens) {
+        if (token + kTokens <= tokens) {
+            work(token, std::integral_constant<int, kTokens>());
+            continue;
+        }
+        for (long single = token; single < tokens; ++single) work(single, std::integral_constant<int, 1>());
     }
 }
 
@@ -346,13 +410,14 @@ template <class S>
 void forward_lora(const S* inputs, const uint8_t* mask, Number<S> kept, const Number<S>* a, const Number<S>* b,
                   Number<S> scale, Number<S>* reduced, S* outputs, long output_stride, long tokens, long ranks,
                   long input_width, long output_width) {
-#pragma omp parallel for schedule(static)
-    for (long token = 0; token < tokens; ++token) {
+#pragma omp parallel
+    for_tokens(tokens, [&](long token, auto together) {
         const long start = token * input_width;
-        reduce(reduced + token * ranks, inputs + start, mask ? mask + start : nullptr, kept, a, ranks, input_width,
-               Number<S>(1));
-        expand(outputs + token * output_stride, nullptr, scale, reduced + token * ranks, b, ranks, output_width);
-    }
+        Number<S>* low = reduced + token * ranks;
+        reduce<together>(low, inputs + start, input_width, mask ? mask + start : nullptr, kept, a, ranks, input_width,
+                         Number<S>(1));
+        expand<together>(outputs + token * output_stride, output_stride, nullptr, scale, low, b, ranks, output_width);
+    });
 }
 
 // sums[k][...] += scale * sum over tokens of factors[token][k] * rows[token][...], for some ranks and columns
@@ -416,14 +481,15 @@ void backward_lora(const S* gradient, long gradient_stride, const S* inputs, con
     const C input_scale = mask ? kept : C(1);
 #pragma omp parallel
     {
-#pragma omp for schedule(static)
-        for (long token = 0; token < tokens; ++token) {
+        for_tokens(tokens, [&](long token, auto together) {
             const long start = token * input_width;
             C* factors = low + token * ranks;
-            reduce(factors, gradient + token * gradient_stride, nullptr, C(1), b, ranks, output_width, scale);
+            reduce<together>(factors, gradient + token * gradient_stride, gradient_stride, nullptr, C(1), b, ranks,
+                             output_width, scale);
             if (below)
-                expand(below + start, mask ? mask + start : nullptr, input_scale, factors, a, ranks, input_width);
-        }
+                expand<together>(below + start, input_width, mask ? mask + start : nullptr, input_scale, factors, a,
+                                 ranks, input_width);
+        });
         add_outer(b_gradient, reduced, ranks, gradient, gradient_stride, nullptr, scale, tokens, output_width);
         add_outer(a_gradient, low, ranks, inputs, input_width, mask, input_scale, tokens, input_width);
     }
@@ -517,8 +583,7 @@ template <class C> void softmax(C* scores, long length, long width) {
 
 // to = from * mask * kept
 template <class C> void drop_out(C* to, const C* from, const uint8_t* mask, C kept, long count) {
-    using V = Vector<C>;
-    for (long i = 0; i < count; i += kLanes) store(to + i, load(from + i) * (load_mask<V>(mask + i) * kept));
+    for (long i = 0; i < count; i += kLanes) store(to + i, keep(load(from + i), mask + i) * kept);
 }
 
 template <class S>
