@@ -67,7 +67,7 @@ def test_wheel_carries_kernels_where_there_is_a_compiler(installed: Path) -> Non
     if sys.platform != "linux" or shutil.which("g++") is None:
         pytest.skip("no kernels are compiled here")
     folder = installed / "finetune30" / "training" / "packed" / "native"
-    variants = {"avx2", "avx512"} if platform.machine() == "x86_64" else {"baseline"}
+    variants = {"avx2", "avx512", "avx512_bf16"} if platform.machine() == "x86_64" else {"baseline"}
     assert {path.stem for path in folder.glob("*.kernels")} == variants
 
 
