@@ -27,6 +27,8 @@ constexpr int kVectorBytes = 32, kTileRows = 4;
 #endif
 constexpr int kTileVectors = 3;
 constexpr long kTilesTogether = 8;
+// After so many inputs a tile fetches ahead; bytes of a line of the caches.
+constexpr long kStep = 16, kLine = 64;
 
 template <class C> struct Register {
     typedef C Type __attribute__((vector_size(kVectorBytes)));
@@ -68,8 +70,10 @@ template <> struct Arithmetic<bfloat16> {
 
 template <class S> constexpr long kPanel = kTileVectors * Arithmetic<S>::kNumbers;
 
-// The operands of one product: out (rows, outputs) = start + inputs (rows, count) times the weight, and times `factor`
-// where there is one. `start` is a row for all (stride 0), or as large as `out` and possibly the same; or null: zero.
+constexpr long divide_up(long number, long by) { return (number + by - 1) / by; }
+
+// The operands of one product: out (rows, outputs) = inputs (rows, count) times the weight, plus `start`, and times
+// `factor` where there is one. `start` is a row for all (stride 0), or as large as `out` and possibly the same; or null.
 template <class S> struct Product {
     S* out;
     const S* inputs;
@@ -78,6 +82,13 @@ template <class S> struct Product {
     long start_stride;
     const S* factor;
     long rows, count, outputs;
+};
+
+// Where a tile of the result begins; and the part of the next panel that it fetches, `lines` at every step.
+struct Tile {
+    long row, column;
+    const char *ahead, *end;
+    long lines;
 };
 
 // sums += inputs times weights, for the inputs from `first` to `end`
@@ -99,60 +110,85 @@ __attribute__((always_inline)) inline void add_products(typename A::Sum (&sums)[
     }
 }
 
-template <int Rows, int Vectors, class S> void multiply_tile(const Product<S>& of, long row, long column) {
+// The weights of the next panel come from memory while this tile multiplies; so does what its sums are stored to, of
+// which the first step takes the first row, and so on: a line that is only written must be read before, too.
+template <int Rows, int Vectors, class S>
+__attribute__((always_inline)) inline void fetch_ahead(const Product<S>& of, Tile& tile, long step) {
+    for (long i = 0; i < tile.lines && tile.ahead < tile.end; ++i, tile.ahead += kLine)
+        __builtin_prefetch(tile.ahead, 0, 2);
+    if (step >= Rows) return;
+    const long place = (tile.row + step) * of.outputs + tile.column;
+    for (int v = 0; v < Vectors; ++v) {
+        __builtin_prefetch(of.out + place + v * Arithmetic<S>::kNumbers, 1);
+        if (of.factor) __builtin_prefetch(of.factor + place + v * Arithmetic<S>::kNumbers);
+    }
+}
+
+template <int Rows, int Vectors, class A, class S>
+__attribute__((always_inline)) inline void add_steps(typename A::Sum (&sums)[Rows][Vectors], const Product<S>& of,
+                                                     Tile& tile, long first, long end) {
+    const S* inputs = of.inputs + tile.row * of.count;
+    const S* panel = of.panels + tile.column * of.count;
+    for (; first < end; first += kStep) {
+        add_products<Rows, Vectors, A>(sums, inputs, of.count, panel, first, std::min(first + kStep, end));
+        fetch_ahead<Rows, Vectors>(of, tile, first / kStep);
+    }
+}
+
+template <int Rows, int Vectors, class S> void multiply_tile(const Product<S>& of, Tile tile) {
     using A = Arithmetic<S>;
     using Sum = typename A::Sum;
-    const S* inputs = of.inputs + row * of.count;
-    const S* panel = of.panels + column * of.count;
     Sum sums[Rows][Vectors] = {};
-    if (of.start)
-        for (int i = 0; i < Rows; ++i)
-            for (int v = 0; v < Vectors; ++v)
-                sums[i][v] = A::load_sum(of.start + (row + i) * of.start_stride + column + v * A::kNumbers);
     if constexpr (A::kStretch == 0) {
-        add_products<Rows, Vectors, A>(sums, inputs, of.count, panel, 0, of.count);
+        add_steps<Rows, Vectors, A>(sums, of, tile, 0, of.count);
     } else {
         for (long first = 0; first < of.count; first += A::kStretch) {
             Sum part[Rows][Vectors] = {};
-            const long end = std::min(first + A::kStretch, of.count);
-            add_products<Rows, Vectors, A>(part, inputs, of.count, panel, first, end);
+            add_steps<Rows, Vectors, A>(part, of, tile, first, std::min(first + A::kStretch, of.count));
             for (int i = 0; i < Rows; ++i)
                 for (int v = 0; v < Vectors; ++v) sums[i][v] += part[i][v];
         }
     }
     for (int i = 0; i < Rows; ++i)
         for (int v = 0; v < Vectors; ++v) {
-            const long place = (row + i) * of.outputs + column + v * A::kNumbers;
+            const long column = tile.column + v * A::kNumbers, place = (tile.row + i) * of.outputs + column;
+            if (of.start) sums[i][v] += A::load_sum(of.start + (tile.row + i) * of.start_stride + column);
             A::store_sum(of.out + place, of.factor ? sums[i][v] * A::load_sum(of.factor + place) : sums[i][v]);
         }
 }
 
-template <int Rows, int Vectors, class S>
-void multiply_rows(long rows, const Product<S>& of, long row, long column) {
+template <int Rows, int Vectors, class S> void multiply_rows(long rows, const Product<S>& of, const Tile& tile) {
     if constexpr (Rows > 1)
-        if (rows < Rows) return multiply_rows<Rows - 1, Vectors>(rows, of, row, column);
-    multiply_tile<Rows, Vectors>(of, row, column);
+        if (rows < Rows) return multiply_rows<Rows - 1, Vectors>(rows, of, tile);
+    multiply_tile<Rows, Vectors>(of, tile);
 }
 
 template <int Vectors, class S>
-void multiply_columns(long vectors, const Product<S>& of, long row, long rows, long column) {
+void multiply_columns(long vectors, const Product<S>& of, long rows, const Tile& tile) {
     if constexpr (Vectors > 1)
-        if (vectors < Vectors) return multiply_columns<Vectors - 1>(vectors, of, row, rows, column);
-    multiply_rows<kTileRows, Vectors>(rows, of, row, column);
+        if (vectors < Vectors) return multiply_columns<Vectors - 1>(vectors, of, rows, tile);
+    multiply_rows<kTileRows, Vectors>(rows, of, tile);
 }
 
 template <class S> void multiply(const Product<S>& of) {
-    const long panels = (of.outputs + kPanel<S> - 1) / kPanel<S>;
-    const long tiles = (of.rows + kTileRows - 1) / kTileRows, groups = (tiles + kTilesTogether - 1) / kTilesTogether;
+    const long panels = divide_up(of.outputs, kPanel<S>), tiles = divide_up(of.rows, kTileRows);
+    const long groups = divide_up(tiles, kTilesTogether);
+    // Each tile fetches its part of the next panel; one alone uses no panel twice, so it has nothing to gain.
+    const long size = kPanel<S> * of.count * long(sizeof(S)), steps = divide_up(of.count, kStep);
+    const long lines = tiles > 1 ? divide_up(size, kLine * steps * tiles) : 0;
+    const char* after_all = reinterpret_cast<const char*>(of.panels + of.outputs * of.count);
 #pragma omp parallel for collapse(2) schedule(static)
     for (long panel = 0; panel < panels; ++panel)
         for (long group = 0; group < groups; ++group) {
             const long column = panel * kPanel<S>;
+            const char* next = reinterpret_cast<const char*>(of.panels) + (panel + 1) * size;
+            const char* end = std::min(next + size, after_all);
             const long vectors = std::min(kPanel<S>, of.outputs - column) / Arithmetic<S>::kNumbers;
             // Tiles of nearly the same height: a low one costs as much time as a high one.
             for (long tile = tiles * group / groups; tile < tiles * (group + 1) / groups; ++tile) {
-                const long row = of.rows * tile / tiles;
-                multiply_columns<kTileVectors>(vectors, of, row, of.rows * (tile + 1) / tiles - row, column);
+                const long row = of.rows * tile / tiles, rows = of.rows * (tile + 1) / tiles - row;
+                const char* ahead = next + tile * steps * lines * kLine;
+                multiply_columns<kTileVectors>(vectors, of, rows, {row, column, ahead, end, lines});
             }
         }
 }
