@@ -108,7 +108,7 @@ def _rows_of_table(
         tokens = statistics.median(answer["tokens"] / answer["seconds"] for answer in answers)
         usual, tuned = (_ratio(answers, training.get(other)) for other in ("usual fp32", f"tuned {precision}"))
         evaluated = statistics.median(answer["rows"] / answer["seconds"] for answer in evaluation[name])
-        peak = max(answer["peak_bytes"] for answer in evaluation[name]) / 2**20
+        peak = max(answer["peak_bytes"] for answer in evaluation[name]) / 1e6
         share = "—"
         if name.startswith("packed"):
             operations = statistics.median(

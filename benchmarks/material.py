@@ -55,7 +55,10 @@ def build_random_base(folder: Path, tokenizer_folder: Path | None) -> Path:
 
 
 def load_rows(path: Path | None, count: int) -> list[tuple[str, int]]:
-    """Return `count` random rows (text, label) of a TSV or CSV file with a header; default: the starter reviews."""
+    """Return `count` random rows (text, label) of a TSV or CSV file with a header; default: the starter reviews.
+
+    Labels are numbered in the order of their names.
+    """
     if path is None:
         from importlib.resources import files
 
@@ -67,9 +70,10 @@ def load_rows(path: Path | None, count: int) -> list[tuple[str, int]]:
         )
         header = next(reader)
         text, label = header.index("sentence" if "sentence" in header else "text"), header.index("label")
-        rows = [(row[text].strip(), int(row[label])) for row in reader]
+        rows = [(row[text].strip(), row[label]) for row in reader]
+    numbers = {name: number for number, name in enumerate(sorted({name for _, name in rows}))}
     picked = np.random.default_rng(SEED).permutation(len(rows))[:count]
-    return [rows[i] for i in picked]
+    return [(rows[i][0], numbers[rows[i][1]]) for i in picked]
 
 
 def encode_rows(encoder: TextEncoder, rows: list[tuple[str, int]]) -> EncodedSplit:

@@ -40,7 +40,7 @@ def _integers(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS.keys())
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (48, 32), (32, 48), (16, 112), (80, 64), (64, 144), (272, 48)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (48, 32), (32, 48), (16, 112), (80, 64), (272, 144)])
 def test_products_are_right_in_every_shape(
     build: Callable[..., FrozenLinear], dtype: torch.dtype, inputs: int, outputs: int
 ) -> None:
