@@ -124,6 +124,7 @@ __attribute__((always_inline)) inline void fetch_ahead(const Product<S>& of, Til
     }
 }
 
+// The same in steps, after each of which the tile fetches something.
 template <int Rows, int Vectors, class A, class S>
 __attribute__((always_inline)) inline void add_steps(typename A::Sum (&sums)[Rows][Vectors], const Product<S>& of,
                                                      Tile& tile, long first, long end) {
