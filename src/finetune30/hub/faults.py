@@ -167,7 +167,12 @@ def _busy(response: Any) -> HubBusyError:
 
 
 def retry_after(response: Any) -> float | None:
-    """Return the seconds that an answer asks to wait, None where it does not say."""
+    """Return the seconds that an answer asks to wait, by the hub's own header or the usual one, if it does."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    limits = parse_ratelimit_headers(response.headers)
+    if limits is not None and limits.remaining == 0:
+        return float(limits.reset_in_seconds)
     try:
         return max(0.0, float(response.headers.get("Retry-After", "")))
     except ValueError:
