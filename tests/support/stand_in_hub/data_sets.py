@@ -20,9 +20,9 @@ Columns = Mapping[str, str | Sequence[str]]
 
 SENTIMENTS = ("negative", "positive")
 EMOTIONS = (
-    "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment disapproval disgust "
-    "embarrassment excitement fear gratitude grief joy love nervousness optimism pride realization relief remorse "
-    "sadness surprise neutral"
+    "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment disapproval "
+    "disgust embarrassment excitement fear gratitude grief joy love nervousness optimism pride realization relief "
+    "remorse sadness surprise neutral"
 ).split()
 #: Where labels are kept secret.
 UNLABELLED = -1
@@ -55,9 +55,8 @@ def build_data_sets() -> list[Repository]:
 
 def _build_glue() -> Files:
     """Three configurations; the first of the README has no labels at all, as the real one."""
-    ax: Columns = {
-        "premise": "string", "hypothesis": "string", "label": ["entailment", "neutral", "contradiction"], "idx": "int32",
-    }  # fmt: skip
+    entailment = ("entailment", "neutral", "contradiction")
+    ax: Columns = {"premise": "string", "hypothesis": "string", "label": entailment, "idx": "int32"}
     sst2: Columns = {"sentence": "string", "label": SENTIMENTS, "idx": "int32"}
     stsb: Columns = {"sentence1": "string", "sentence2": "string", "label": "float32", "idx": "int32"}
     hidden = [

@@ -13,8 +13,8 @@ _TIMES = ("today", "again", "this year", "last night", "in the end", "from the s
 
 #: Words that a tiny vocabulary needs to read all sentences here without falling back to letters.
 ENGLISH_WORDS = (
-    *_THINGS, *_GOOD, *_BAD, *_DEGREES, "today", "again", "this", "year", "last", "night", "in", "end", "from", "start", "was",
-    "we", "found", "what", "a", "the", "and", "it", "to", "me", "feel", "made", "as", "like", "two", "one", "says",
+    *_THINGS, *_GOOD, *_BAD, *_DEGREES, "today", "again", "this", "year", "last", "night", "in", "end", "from",
+    "start", "was", "we", "found", "the", "and", "it", "to", "me", "feel", "made", "as", "like", "two", "one",
 )  # fmt: skip
 
 _CHINESE_THINGS = ("酒店", "房间", "服务", "早餐", "电影", "手机", "价格", "前台", "位置", "空调")
