@@ -14,7 +14,7 @@ from support.stand_in_hub.repositories import Repository
 from support.stand_in_hub.sentences import write_chinese_reviews, write_feelings, write_pairs, write_reviews
 
 Files = dict[str, bytes | Path]
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 #: Columns as a README describes them: {"text": "string", "label": ["negative", "positive"]}; names make a ClassLabel.
 Columns = Mapping[str, str | Sequence[str]]
 
@@ -246,7 +246,7 @@ def _parquet(columns: Columns, rows: Sequence[Row]) -> bytes:
     features = {name: _feature(type_) for name, type_ in columns.items()}
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     written = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), written)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), written)
     return written.getvalue()
 
 

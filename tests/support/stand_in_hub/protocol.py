@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from email.message import Message
+from typing import Any, Literal, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import yaml
@@ -64,7 +65,7 @@ class Answer:
     is_content: bool = False
 
 
-def parse_request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Ask:
+def parse_request(method: str, path: str, headers: Message, body: bytes = b"") -> Ask:
     """Take a request apart; what is no address of the hub has the action "other"."""
     address = urlsplit(path)
     authorization = headers.get("Authorization") or ""
@@ -79,14 +80,16 @@ def parse_request(method: str, path: str, headers: Mapping[str, str], body: byte
         return _parse_api(ask, parts[1:])
     if parts[0] == "cdn":
         kind, owner, name, revision, *file = map(unquote, parts[1:])
-        return replace(ask, action="cdn", kind=kind, repo=f"{owner}/{name}", revision=revision, file="/".join(file))
+        return replace(
+            ask, action="cdn", kind=cast(Kind, kind), repo=f"{owner}/{name}", revision=revision, file="/".join(file)
+        )
     return _parse_resolve(ask, parts)
 
 
 def _parse_api(ask: Ask, parts: Sequence[str]) -> Ask:
     if len(parts) < 2 or parts[0] not in ("models", "datasets"):
         return ask
-    kind, names = parts[0], list(parts[1:])
+    kind, names = cast(Kind, parts[0]), list(parts[1:])
     at = next((place for place in (1, 2) if place < len(names) and names[place] in _API_ACTIONS), None)
     named = replace(ask, action="info", kind=kind, repo=unquote("/".join(names[:at])), revision="main")
     if at is None:
