@@ -1,58 +1,27 @@
-"""The hub's protocol without the wire: an address is taken apart, and a store's answer to it is built."""
+"""The hub's protocol without the wire: what a store answers to what somebody asks."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from email.message import Message
-from typing import Any, Literal, cast
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import yaml
 
-from support.stand_in_hub.repositories import Commit, Kind, RepositoryStore, StoredFile, StoredRepository, git_oid
+from support.stand_in_hub.asks import Ask, parse_range
+from support.stand_in_hub.descriptions import describe_file, describe_folder, describe_refs, describe_sibling
+from support.stand_in_hub.repositories import Commit, RepositoryStore, StoredFile, StoredRepository, git_oid
 
 #: Opens every private and gated repository.
 TOKEN = "hf_standInTokenThatOpensEverything"
 #: Of a known user who is on no list of a gated repository and a member of no private one.
 TOKEN_WITHOUT_ACCESS = "hf_standInTokenOfSomebodyElse"
 
-Action = Literal["info", "refs", "tree", "paths-info", "discussions", "resolve", "cdn", "whoami", "other"]
-_API_ACTIONS: Mapping[str, Action] = {
-    "revision": "info",
-    "refs": "refs",
-    "tree": "tree",
-    "paths-info": "paths-info",
-    "discussions": "discussions",
-}
-#: Revisions that hold slashes of their own, also where nobody quoted them.
-_SLASHED_REVISION = re.compile(r"refs/(pr/\d+|convert/\w+)(?=/|$)")
 _PAGE_ENTRIES = 1000
 _EXPANDED_PAGE_ENTRIES = 50
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a request asks for."""
-
-    method: str
-    #: As it came, quoted and with the query.
-    path: str
-    action: Action = "other"
-    kind: Kind | None = None
-    repo: str = ""
-    revision: str = ""
-    #: Path of a file or folder in the repository.
-    file: str = ""
-    query: Mapping[str, list[str]] = field(default_factory=dict)
-    range: str | None = None
-    token: str | None = None
-    body: bytes = b""
-
-    def flag(self, name: str) -> bool:
-        return self.query.get(name, [""])[-1].lower() in ("true", "1")
 
 
 @dataclass(frozen=True)
@@ -63,58 +32,6 @@ class Answer:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     is_content: bool = False
-
-
-def parse_request(method: str, path: str, headers: Message, body: bytes = b"") -> Ask:
-    """Take a request apart; what is no address of the hub has the action "other"."""
-    address = urlsplit(path)
-    authorization = headers.get("Authorization") or ""
-    ask = Ask(
-        method, path, query=parse_qs(address.query), range=headers.get("Range"), body=body,
-        token=authorization.removeprefix("Bearer ") or None,
-    )  # fmt: skip
-    parts = address.path.strip("/").split("/")
-    if parts[:2] == ["api", "whoami-v2"]:
-        return replace(ask, action="whoami")
-    if parts[0] == "api":
-        return _parse_api(ask, parts[1:])
-    if parts[0] == "cdn":
-        kind, owner, name, revision, *file = map(unquote, parts[1:])
-        return replace(
-            ask, action="cdn", kind=cast(Kind, kind), repo=f"{owner}/{name}", revision=revision, file="/".join(file)
-        )
-    return _parse_resolve(ask, parts)
-
-
-def _parse_api(ask: Ask, parts: Sequence[str]) -> Ask:
-    if len(parts) < 2 or parts[0] not in ("models", "datasets"):
-        return ask
-    kind, names = cast(Kind, parts[0]), list(parts[1:])
-    at = next((place for place in (1, 2) if place < len(names) and names[place] in _API_ACTIONS), None)
-    named = replace(ask, action="info", kind=kind, repo=unquote("/".join(names[:at])), revision="main")
-    if at is None:
-        return named if len(names) <= 2 else ask
-    revision, file = _split_revision(names[at + 1 :])
-    return replace(named, action=_API_ACTIONS[names[at]], revision=revision or "main", file=file)
-
-
-def _parse_resolve(ask: Ask, parts: Sequence[str]) -> Ask:
-    kind: Kind = "datasets" if parts[0] == "datasets" else "models"
-    names = list(parts[1:] if kind == "datasets" else parts)
-    at = next((place for place in (1, 2) if place < len(names) and names[place] == "resolve"), None)
-    if at is None:
-        return ask
-    revision, file = _split_revision(names[at + 1 :])
-    return replace(ask, action="resolve", kind=kind, repo=unquote("/".join(names[:at])), revision=revision, file=file)
-
-
-def _split_revision(parts: Sequence[str]) -> tuple[str, str]:
-    """Return revision and path of what follows an action."""
-    whole = "/".join(parts)
-    if slashed := _SLASHED_REVISION.match(whole):
-        return slashed[0], unquote(whole[slashed.end() :].strip("/"))
-    revision, _, file = whole.partition("/")
-    return unquote(revision), unquote(file)
 
 
 class Protocol:
@@ -143,7 +60,7 @@ class Protocol:
         if stored.disabled:
             return refuse(403, "Access to this resource is disabled.")
         if ask.action == "refs":
-            return _as_json(_describe_refs(stored, with_pull_requests=ask.flag("include_prs")))
+            return _as_json(describe_refs(stored, with_pull_requests=ask.flag("include_prs")))
         if ask.action == "discussions":
             return _as_json({"discussions": [], "count": 0, "start": 0})
         commit = stored.resolve(ask.revision)
@@ -178,7 +95,7 @@ class Protocol:
 
     def _send_file(self, wanted: str | None, file: StoredFile, headers: dict[str, str]) -> Answer:
         headers["Content-Type"] = "application/octet-stream" if file.pointer_size else "text/plain; charset=utf-8"
-        stretch = _parse_range(wanted, file.size)
+        stretch = parse_range(wanted, file.size)
         if stretch is None:
             return Answer(200, self._store.read(file), headers, is_content=True)
         start, end = stretch
@@ -202,7 +119,7 @@ class Protocol:
             "downloads": 1000,
             "likes": 10,
             "tags": card.get("tags", []),
-            "siblings": [_describe_sibling(file, with_blobs=with_blobs) for file in commit.files.values()],
+            "siblings": [describe_sibling(file, with_blobs=with_blobs) for file in commit.files.values()],
             "usedStorage": sum(file.size for file in commit.files.values()),
             **({"cardData": card} if card else {}),
         }
@@ -233,8 +150,8 @@ class Protocol:
             folders = {folder for folder in folders if "/" not in folder.removeprefix(below)}
             inside = {path: file for path, file in inside.items() if "/" not in path.removeprefix(below)}
         expand = ask.flag("expand")
-        entries = [_describe_folder(folder, commit, expand=expand) for folder in sorted(folders)]
-        entries += [_describe_file(file, commit, expand=expand) for file in inside.values()]
+        entries = [describe_folder(folder, commit, expand=expand) for folder in sorted(folders)]
+        entries += [describe_file(file, commit, expand=expand) for file in inside.values()]
         return self._page(ask, entries, _EXPANDED_PAGE_ENTRIES if expand else _PAGE_ENTRIES)
 
     def _page(self, ask: Ask, entries: list[dict[str, Any]], most: int) -> Answer:
@@ -283,17 +200,6 @@ def _refuse_gated(ask: Ask, stored: StoredRepository) -> Answer:
     return refuse(403, f"{what} and you are not in the authorized list. Ask for access.", "GatedRepo")
 
 
-def _parse_range(wanted: str | None, size: int) -> tuple[int, int] | None:
-    """Return first and last byte; None for the whole (also of several ranges at once, which the hub does not do)."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", (wanted or "").replace(" ", ""))
-    if match is None or not any(match.groups()):
-        return None
-    first, last = match.groups()
-    if not first:
-        return max(size - int(last), 0), size - 1
-    return int(first), min(int(last), size - 1) if last else size - 1
-
-
 def _folders_of(path: str) -> list[str]:
     parts = path.split("/")[:-1]
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
@@ -312,48 +218,7 @@ def _list_paths(ask: Ask, commit: Commit) -> Answer:
     entries = []
     for path in paths:
         if path in commit.files:
-            entries.append(_describe_file(commit.files[path], commit, expand=expand))
+            entries.append(describe_file(commit.files[path], commit, expand=expand))
         elif any(known.startswith(f"{path.rstrip('/')}/") for known in commit.files):
-            entries.append(_describe_folder(path.rstrip("/"), commit, expand=expand))
+            entries.append(describe_folder(path.rstrip("/"), commit, expand=expand))
     return _as_json(entries)
-
-
-def _describe_sibling(file: StoredFile, *, with_blobs: bool) -> dict[str, Any]:
-    described: dict[str, Any] = {"rfilename": file.path}
-    if with_blobs:
-        described |= {"size": file.size, "blobId": file.oid}
-        if file.pointer_size is not None:
-            described["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
-    return described
-
-
-def _describe_file(file: StoredFile, commit: Commit, *, expand: bool) -> dict[str, Any]:
-    described: dict[str, Any] = {"type": "file", "oid": file.oid, "size": file.size, "path": file.path}
-    if file.pointer_size is not None:
-        described["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
-    if expand:
-        scan = {"status": "safe", "avScan": {"status": "safe"}, "pickleImportScan": None}
-        described |= {"lastCommit": _describe_commit(commit), "securityFileStatus": scan}
-    return described
-
-
-def _describe_folder(path: str, commit: Commit, *, expand: bool) -> dict[str, Any]:
-    inside = [(file.path, file.oid) for file in commit.files.values() if file.path.startswith(f"{path}/")]
-    described: dict[str, Any] = {"type": "directory", "oid": git_oid("tree", repr(inside).encode()), "size": 0}
-    return {**described, "path": path, **({"lastCommit": _describe_commit(commit)} if expand else {})}
-
-
-def _describe_commit(commit: Commit) -> dict[str, str]:
-    return {"id": commit.sha, "title": commit.title, "date": commit.date}
-
-
-def _describe_refs(stored: StoredRepository, *, with_pull_requests: bool) -> dict[str, Any]:
-    def named(prefix: str) -> list[dict[str, str]]:
-        return [
-            {"name": ref.removeprefix(prefix), "ref": ref, "targetCommit": sha}
-            for ref, sha in stored.refs.items()
-            if ref.startswith(prefix)
-        ]
-
-    listed = {"branches": named("refs/heads/"), "tags": named("refs/tags/"), "converts": named("refs/convert/")}
-    return {**listed, **({"pullRequests": named("refs/pr/")} if with_pull_requests else {})}

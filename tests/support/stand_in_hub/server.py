@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from support.stand_in_hub.faults import (
-    LOGIN_PAGE,
-    LOGIN_PATH,
-    CaptivePage,
-    CutBody,
-    Delay,
-    Fault,
-    HangUp,
-    Refusal,
-    Trickle,
-    WrongContent,
-    WrongLength,
-)
-from support.stand_in_hub.protocol import Action, Answer, Ask, Protocol, parse_request, refuse
+from support.stand_in_hub.asks import Action, Ask
+from support.stand_in_hub.faults import LOGIN_PAGE, LOGIN_PATH, CaptivePage, Fault, HangUp, Refusal, WrongContent
+from support.stand_in_hub.protocol import Answer, Protocol, refuse
 from support.stand_in_hub.repositories import Changes, Commit, Kind, Repository, RepositoryStore
+from support.stand_in_hub.wire import Handler, Server, listen
 
-#: Below the ports that systems give to outgoing connections, which could take one while the hub is stopped.
-PORTS = range(20_000, 32_000)
 #: What the settings of whoever runs the tests could change in a client.
 _SETTINGS_OF_CLIENTS = ("HF_", "HUGGING", "HUB_", "TRANSFORMERS_", "XDG_CACHE_HOME")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -83,7 +67,7 @@ class StandInHub:
         self._faults: list[_PlannedFault] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._servers: list[_Server] = []
+        self._servers: list[Server] = []
         self._ports = [port, 0]
         self._bind()
         self._protocol = Protocol(self._store, self.endpoint, self.cdn_endpoint, page_entries=page_entries)
@@ -173,21 +157,28 @@ class StandInHub:
         """Where LFS files come from: another origin, as with the hub, so that clients leave their token behind."""
         return f"http://127.0.0.1:{self._ports[1]}"
 
+    def variables(self, home: Path, **more: str) -> dict[str, str]:
+        """Return what makes a process use this hub, with caches below `home`, whatever else its environment says."""
+        own = {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(home),
+            "HF_HUB_CACHE": str(home / "hub"),
+            "HF_DATASETS_CACHE": str(home / "datasets"),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        }
+        return {**own, **more}
+
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """Return an environment in which a child process uses this hub, with caches below `home`."""
+        """Return the whole environment of a child process: this one's, without its settings of hub clients."""
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(_SETTINGS_OF_CLIENTS) and name.lower() not in _PROXIES
         }
-        own = {
-            "HF_ENDPOINT": self.endpoint,
-            "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        }
-        return {**kept, **own, **more}
+        return {**kept, **self.variables(home, **more)}
 
     # --- serving
 
@@ -218,11 +209,11 @@ class StandInHub:
         if self._servers:
             return
         self._stopping.clear()
-        self._servers = [_listen(port, self._handler) for port in self._ports]
+        self._servers = [listen(port, self._handler) for port in self._ports]
         self._ports = [server.server_address[1] for server in self._servers]
 
     def _handler(self, *arguments: Any) -> BaseHTTPRequestHandler:
-        return _Handler(self, *arguments)
+        return Handler(self, *arguments)
 
     # --- answering
 
@@ -271,95 +262,3 @@ def _with_fault(fault: Fault | None, ask: Ask, answer: Answer) -> Answer:
     if isinstance(fault, WrongContent):
         return replace(answer, body=bytes(byte ^ 0x55 for byte in answer.body))
     return answer
-
-
-class _Server(ThreadingHTTPServer):
-    """A server whose connections end with it."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    serving = False
-
-    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
-        self._open: set[socket.socket] = set()
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave early are no error of the hub."""
-
-    def end(self) -> None:
-        if self.serving:
-            self.shutdown()
-        self.server_close()
-        for connection in list(self._open):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-
-def _listen(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> _Server:
-    if port:
-        return _Server(("127.0.0.1", port), handler)
-    while True:
-        with suppress(OSError):
-            return _Server(("127.0.0.1", random.SystemRandom().choice(PORTS)), handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    # Headers and body in two packets would wait for each other.
-    disable_nagle_algorithm = True
-
-    def __init__(self, hub: StandInHub, *arguments: Any) -> None:
-        self._hub = hub
-        super().__init__(*arguments)
-
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Requests are kept in a list, not printed."""
-
-    def _respond(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        ask = parse_request(self.command, self.path, self.headers, body)
-        answer, fault = self._hub.decide(ask, self.headers.get("User-Agent", ""))
-        if isinstance(fault, HangUp):
-            self._hang_up()
-            return
-        if isinstance(fault, Delay):
-            self._hub.wait(fault.seconds)
-        self._send_head(answer, extra=fault.by if isinstance(fault, WrongLength) else 0)
-        if self.command != "HEAD":
-            self._send_body(answer.body, fault)
-
-    do_GET = do_HEAD = do_POST = _respond  # noqa: N815
-
-    def _send_head(self, answer: Answer, *, extra: int) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(max(len(answer.body) + extra, 0)))
-        self.end_headers()
-
-    def _send_body(self, body: bytes, fault: Fault | None) -> None:
-        if isinstance(fault, Trickle):
-            for start in range(0, len(body), fault.part_bytes):
-                self.wfile.write(body[start : start + fault.part_bytes])
-                self._hub.wait(fault.pause_seconds)
-            return
-        if isinstance(fault, CutBody):
-            body = body[: fault.length(len(body))]
-        self.wfile.write(body)
-        if isinstance(fault, CutBody | WrongLength):
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        self.close_connection = True
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
