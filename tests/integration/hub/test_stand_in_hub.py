@@ -21,6 +21,7 @@ from support.stand_in_hub import (
     TOKEN,
     TOKEN_WITHOUT_ACCESS,
     CaptivePage,
+    Compressed,
     CutBody,
     Delay,
     Fault,
@@ -317,6 +318,16 @@ def test_wrong_content_of_the_right_length_goes_unnoticed_by_the_client(running:
     assert len(stored) == len(right)
     assert stored != right
     assert Path(outcome.value).resolve().name == hashlib.sha256(right).hexdigest()
+
+
+def test_compressed_content_tells_no_length_and_arrives_whole(running: Running) -> None:
+    running.hub.fail(Compressed(), file="vocab.txt")
+    address = f"{running.hub.endpoint}/{DISTILBERT}/resolve/main/vocab.txt"
+    content = running.hub.content("models", DISTILBERT, "vocab.txt")
+    answer = httpx.get(address)
+    assert (answer.content, answer.headers["Content-Encoding"]) == (content, "gzip")
+    assert "Content-Length" not in answer.headers
+    assert Path(running.run(CONFIG.replace("config.json", "vocab.txt")).value).read_bytes() == content
 
 
 def test_slow_answers_come_late_and_in_pieces(hub: StandInHub) -> None:

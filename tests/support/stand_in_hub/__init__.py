@@ -2,6 +2,7 @@
 
 from support.stand_in_hub.faults import (
     CaptivePage,
+    Compressed,
     CutBody,
     Delay,
     Fault,
@@ -26,6 +27,7 @@ __all__ = [
     "TOKEN",
     "TOKEN_WITHOUT_ACCESS",
     "CaptivePage",
+    "Compressed",
     "CutBody",
     "Delay",
     "Fault",

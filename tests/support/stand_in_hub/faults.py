@@ -78,6 +78,13 @@ class WrongContent(Fault):
 
 
 @dataclass(frozen=True)
+class Compressed(Fault):
+    """No fault of the hub: it sends text compressed and in chunks, so that no header tells how much will come."""
+
+    needs_content = True
+
+
+@dataclass(frozen=True)
 class CaptivePage(Fault):
     """The login page of a guest network in place of every answer, at once or behind a redirect."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import socket
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from support.stand_in_hub.asks import Ask, parse_request
-from support.stand_in_hub.faults import CutBody, Delay, Fault, HangUp, Trickle, WrongLength
+from support.stand_in_hub.faults import Compressed, CutBody, Delay, Fault, HangUp, Trickle, WrongLength
 from support.stand_in_hub.protocol import Answer
 
 #: Below the ports that systems give to outgoing connections, which could take one while the hub is stopped.
@@ -88,6 +89,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault, Delay):
             self._backend.wait(fault.seconds)
+        if isinstance(fault, Compressed) and answer.status == 200:
+            self._send_compressed(answer)
+            return
         self._send_head(answer, extra=fault.by if isinstance(fault, WrongLength) else 0)
         if self.command != "HEAD":
             self._send_body(answer.body, fault)
@@ -100,6 +104,19 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(max(len(answer.body) + extra, 0)))
         self.end_headers()
+
+    def _send_compressed(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, f"W/{value}" if name == "ETag" else value)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        body = gzip.compress(answer.body, mtime=0)
+        for start in range(0, len(body), 1024):
+            part = body[start : start + 1024]
+            self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def _send_body(self, body: bytes, fault: Fault | None) -> None:
         if isinstance(fault, Trickle):
