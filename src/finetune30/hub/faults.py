@@ -168,7 +168,7 @@ def _busy(response: Any) -> HubBusyError:
 
 def retry_after(response: Any) -> float | None:
     """Return the seconds that an answer asks to wait, by the hub's own header or the usual one, if it does."""
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
     limits = parse_ratelimit_headers(response.headers)
     if limits is not None and limits.remaining == 0:

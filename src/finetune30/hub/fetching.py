@@ -20,6 +20,7 @@ from finetune30.hub.names import WORDS, Reference, RemoteFile
 _LOOK_SECONDS = 0.2
 #: Room that is left on the disk for everything else.
 _RESERVE_BYTES = 200_000_000
+_PART_BYTES = 1 << 16
 _MEGABYTE = 1_000_000
 
 
@@ -56,7 +57,7 @@ def fetch(
     log(f"{word}: fetching {len(files)} {'file' if len(files) == 1 else 'files'} ({_bytes(total)}) of {reference}")
     started = time.monotonic()
     counter = _Counter()
-    with _client_speaks_through(log):
+    with _client_speaks_through(log), _small_parts():
         _watch(_Download(reference, list(files), counter), reference, total, counter, on_transfer)
     _check(reference, files)
     log(f"{word}: fetched and checked in {time.monotonic() - started:.1f} s")
@@ -182,6 +183,18 @@ def _require_room(total: int) -> None:
             f"fetching needs {_bytes(total)}, and {_bytes(free)} are free in {constants.HF_HUB_CACHE}",
             "free space, or name a folder on a larger disk in HF_HOME",
         )
+
+
+@contextmanager
+def _small_parts() -> Iterator[None]:
+    """Let the client write what comes in small parts: a slow download shows, and one that is cut loses little."""
+    from huggingface_hub import constants
+
+    before, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, _PART_BYTES
+    try:
+        yield
+    finally:
+        constants.DOWNLOAD_CHUNK_SIZE = before
 
 
 @contextmanager
