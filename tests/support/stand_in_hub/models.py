@@ -26,7 +26,7 @@ _LICENSE = b"Made up for tests. Use it for what you like.\n"
 
 
 def build_models() -> list[Repository]:
-    """Return all models. They are the same each time, except for what libraries write about themselves."""
+    """Return all models, the same bytes each time."""
     bert = _build_bert(_english_vocabulary())
     return [
         Repository("models", "distilbert/distilbert-base-uncased", _build_distilbert(),
@@ -205,8 +205,8 @@ def _save_model(model_class: Any, config: Any, rename: Any = None) -> Files:
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     files["config.json"] = files["config.json"].replace(b"BertForPreTraining", b"BertForMaskedLM")  # as Google's says
     weights = load(files["model.safetensors"])
-    if rename:
-        weights = {rename(name): weight for name, weight in weights.items()}
+    # Sorted: the order that they are read in is another one in each process.
+    weights = {(rename or str)(name): weights[name] for name in sorted(weights)}
     pickled = io.BytesIO()
     torch.save(weights, pickled)
     return {
