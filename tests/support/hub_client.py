@@ -9,7 +9,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from support.stand_in_hub import StandInHub
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,24 @@ class HubClient:
     def close(self) -> None:
         """End the child."""
         self._child.communicate(timeout=60)
+
+
+class Running(NamedTuple):
+    """A hub that serves for a whole module, and a client that uses it, with a cache for one test."""
+
+    hub: StandInHub
+    client: HubClient
+    cache: str
+
+    def run(self, expression: str, **names: Any) -> Outcome:
+        """Evaluate an expression in the client; `cache` is an empty folder for `cache_dir=`."""
+        return self.client.run(expression, cache=self.cache, **names)
+
+    def asked(self, action: str) -> list[tuple[str, str, int]]:
+        """Return method, file and status of the requests of one kind."""
+        return [
+            (request.method, request.file, request.status) for request in self.hub.requests if request.action == action
+        ]
 
 
 def serve() -> None:

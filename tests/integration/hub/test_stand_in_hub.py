@@ -1,91 +1,22 @@
-"""The stand-in for the hub, driven by the real clients: it must answer as they expect, faults included."""
+"""The stand-in for the hub, driven by the real client: what it answers when nothing is wrong."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
-from support.hub_client import HubClient
-from support.services import free_port
-from support.stand_in_hub import (
-    TOKEN,
-    TOKEN_WITHOUT_ACCESS,
-    CaptivePage,
-    Compressed,
-    CutBody,
-    Delay,
-    Fault,
-    HangUp,
-    Repository,
-    StandInHub,
-    Trickle,
-    WrongContent,
-    WrongLength,
-    entry_missing,
-    forbidden,
-    link_folder,
-    repository_missing,
-    revision_missing,
-    server_error,
-    too_many_requests,
-    unauthorized,
-)
+from support.hub_client import Running
+from support.stand_in_hub import TOKEN, TOKEN_WITHOUT_ACCESS, Repository, StandInHub
 
 pytestmark = pytest.mark.integration
 
 DISTILBERT = "distilbert/distilbert-base-uncased"
 SNAPSHOT = f"snapshot_download('{DISTILBERT}', allow_patterns=['config.json', '*.safetensors'], cache_dir=cache)"
-CONFIG = f"hf_hub_download('{DISTILBERT}', 'config.json', cache_dir=cache)"
 WEIGHTS = f"hf_hub_download('{DISTILBERT}', 'model.safetensors', cache_dir=cache)"
 INFO = f"HfApi().model_info('{DISTILBERT}').sha"
-#: What the client waits before each of its five further tries.
-BACKOFF = [1, 2, 4, 8, 8]
-
-
-class Running(NamedTuple):
-    """A hub that serves for this whole module, and a client that uses it."""
-
-    hub: StandInHub
-    client: HubClient
-    cache: str
-
-    def run(self, expression: str, **names: Any) -> Any:
-        return self.client.run(expression, cache=self.cache, **names)
-
-
-@pytest.fixture(scope="module")
-def served(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInHub, HubClient]]:
-    folder = tmp_path_factory.mktemp("served")
-    with StandInHub(link_folder(hub_contents, folder / "hub")) as hub:
-        client = HubClient(hub.environment(folder / "home"))
-        yield hub, client
-        client.close()
-
-
-@pytest.fixture
-def running(served: tuple[StandInHub, HubClient], tmp_path: Path) -> Running:
-    hub, client = served
-    hub.mend()
-    hub.forget_requests()
-    return Running(hub, client, str(tmp_path / "cache"))
-
-
-def asked(hub: StandInHub, action: str) -> list[tuple[str, str, int]]:
-    """Method, file and status of the requests of one kind."""
-    return [(request.method, request.file, request.status) for request in hub.requests if request.action == action]
-
-
-# --- what a hub does
 
 
 def test_snapshot_by_alias_holds_all_files_and_fetches_each_content_once(running: Running) -> None:
@@ -94,8 +25,8 @@ def test_snapshot_by_alias_holds_all_files_and_fetches_each_content_once(running
     for file in files:
         assert (Path(outcome.value) / file).read_bytes() == running.hub.content("models", DISTILBERT, file)
     assert Path(outcome.value).name == running.hub.sha("models", DISTILBERT)
-    contents = [file for method, file, status in asked(running.hub, "resolve") if (method, status) == ("GET", 200)]
-    contents += [file for _, file, _ in asked(running.hub, "cdn")]
+    contents = [file for method, file, status in running.asked("resolve") if (method, status) == ("GET", 200)]
+    contents += [file for _, file, _ in running.asked("cdn")]
     # What two files hold alike comes once.
     assert len(contents) == len({running.hub.content("models", DISTILBERT, file) for file in files})
     assert set(contents) <= set(files)
@@ -242,223 +173,3 @@ def test_access_depends_on_the_token(running: Running) -> None:
     ):
         outcome = running.run(expression.replace("HfApi()", "HfApi(token=token)"), token=token)
         assert (outcome.error or outcome.value) == expected, (expression, token, outcome)
-
-
-# --- faults
-
-
-@pytest.mark.parametrize(
-    ("fault", "expression", "error", "message", "waits"),
-    [
-        (unauthorized(), INFO, "HfHubHTTPError", "Invalid credentials in Authorization header", []),
-        (unauthorized(), SNAPSHOT, "HfHubHTTPError", "Invalid credentials in Authorization header", []),
-        (forbidden(), INFO, "HfHubHTTPError", "403 Forbidden", []),
-        (forbidden(), SNAPSHOT, "LocalEntryNotFoundError", "403 Forbidden", []),
-        (repository_missing(), SNAPSHOT, "RepositoryNotFoundError", "404 Client Error", []),
-        (revision_missing(), SNAPSHOT, "RevisionNotFoundError", "Invalid rev id: main", []),
-        (entry_missing(), CONFIG, "RemoteEntryNotFoundError", "Entry Not Found", []),
-        (too_many_requests(7), INFO, "HfHubHTTPError", "your 'api' rate limit.\nRetry after 7 seconds (0/500", []),
-        (too_many_requests(7), CONFIG, "LocalEntryNotFoundError", "", [8.0] * 5),
-        (too_many_requests(3, hub_headers=False), CONFIG, "LocalEntryNotFoundError", "", [4.0] * 5),
-        (too_many_requests(hub_headers=False, retry_after=False), CONFIG, "LocalEntryNotFoundError", "", BACKOFF),
-        (server_error(500), CONFIG, "LocalEntryNotFoundError", "", BACKOFF),
-        (server_error(502), INFO, "HfHubHTTPError", "502 Bad Gateway", []),
-        (server_error(503), SNAPSHOT, "LocalEntryNotFoundError", "503 Service Unavailable", []),
-        (HangUp(), INFO, "RemoteProtocolError", "Server disconnected without sending a response", []),
-        (HangUp(), CONFIG, "RemoteProtocolError", "Server disconnected without sending a response", []),
-        (CutBody(), INFO, "RemoteProtocolError", "peer closed connection without sending complete", []),
-        (CutBody(), WEIGHTS, "RemoteProtocolError", "peer closed connection without sending complete", [1] * 5),
-        (WrongLength(5), WEIGHTS, "RemoteProtocolError", "peer closed connection without sending complete", [1] * 5),
-        (WrongLength(-5), CONFIG, "OSError", "Consistency check failed", []),
-        (WrongLength(-5), WEIGHTS, "OSError", "Consistency check failed", []),
-        (CaptivePage(), INFO, "JSONDecodeError", "Expecting value", []),
-        (CaptivePage(redirects=True), INFO, "JSONDecodeError", "Expecting value", []),
-        (CaptivePage(), CONFIG, "LocalEntryNotFoundError", "missing the 'X-Repo-Commit' header", []),
-        (CaptivePage(redirects=True), CONFIG, "LocalEntryNotFoundError", "missing the 'X-Repo-Commit' header", []),
-    ],
-)  # fmt: skip
-def test_fault_reaches_the_client_until_it_is_mended(
-    running: Running, fault: Fault, expression: str, error: str, message: str, waits: list[float]
-) -> None:
-    running.hub.fail(fault)
-    outcome = running.run(expression)
-    assert (outcome.error, outcome.waits) == (error, waits), outcome
-    assert message in outcome.message
-    running.hub.mend()
-    assert not running.run(expression).error
-
-
-def test_fault_counts_only_the_requests_that_it_is_for(running: Running) -> None:
-    running.hub.fail(server_error(503), repo=DISTILBERT, file="config.json", times=2)
-    assert running.run("HfApi().model_info('roberta-base').id").value == "FacebookAI/roberta-base"
-    outcome = running.run(CONFIG.replace(DISTILBERT, "distilbert-base-uncased"))
-    assert not outcome.error
-    assert outcome.waits == [1]
-    assert [status for _, _, status in asked(running.hub, "resolve")] == [503, 503, 307, 200, 200]
-
-
-def test_cut_body_is_resumed_by_a_range_where_the_client_kept_a_part(running: Running) -> None:
-    content = os.urandom(1024) * 13_000
-    running.hub.add(Repository("models", "team/large", {"model.safetensors": content}))
-    running.hub.fail(CutBody(after_bytes=11_000_000), action="cdn", times=1)
-    outcome = running.run("hf_hub_download('team/large', 'model.safetensors', cache_dir=cache)")
-    assert Path(outcome.value).read_bytes() == content
-    # Ten MiB a piece: what came of the second piece was thrown away.
-    assert [request.range for request in running.hub.requests if request.action == "cdn"] == [None, "bytes=10485760-"]
-    running.hub.forget_requests()
-    running.hub.fail(CutBody(share=0.9), file="config.json", times=1)
-    assert running.run(CONFIG).waits == [1]
-    assert [request.range for request in running.hub.requests if request.method == "GET"] == [None, None]
-
-
-def test_wrong_content_of_the_right_length_goes_unnoticed_by_the_client(running: Running) -> None:
-    running.hub.fail(WrongContent(), file="model.safetensors")
-    outcome = running.run(WEIGHTS)
-    stored, right = Path(outcome.value).read_bytes(), running.hub.content("models", DISTILBERT, "model.safetensors")
-    assert len(stored) == len(right)
-    assert stored != right
-    assert Path(outcome.value).resolve().name == hashlib.sha256(right).hexdigest()
-
-
-def test_compressed_content_tells_no_length_and_arrives_whole(running: Running) -> None:
-    running.hub.fail(Compressed(), file="vocab.txt")
-    address = f"{running.hub.endpoint}/{DISTILBERT}/resolve/main/vocab.txt"
-    content = running.hub.content("models", DISTILBERT, "vocab.txt")
-    answer = httpx.get(address)
-    assert (answer.content, answer.headers["Content-Encoding"]) == (content, "gzip")
-    assert "Content-Length" not in answer.headers
-    assert Path(running.run(CONFIG.replace("config.json", "vocab.txt")).value).read_bytes() == content
-
-
-def test_slow_answers_come_late_and_in_pieces(hub: StandInHub) -> None:
-    address = f"{hub.endpoint}/{DISTILBERT}/resolve/main/vocab.txt"
-    hub.fail(Delay(600), times=1)
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(address, timeout=0.5)
-    hub.fail(Delay(0.2), times=1)
-    answer = httpx.get(address)
-    assert (answer.status_code, answer.elapsed.total_seconds() >= 0.2) == (200, True)
-    hub.fail(Trickle(part_bytes=100, pause_seconds=0.01), times=1)
-    with httpx.stream("GET", address) as answer:
-        parts = list(answer.iter_raw())
-    assert b"".join(parts) == hub.content("models", DISTILBERT, "vocab.txt")
-    assert len(parts) > 1
-
-
-def test_stopped_hub_refuses_and_serves_again_on_the_same_port(hub: StandInHub) -> None:
-    address = f"{hub.endpoint}/api/models/roberta-base"
-    with httpx.Client(follow_redirects=True) as client:
-        assert client.get(address).status_code == 200
-        hub.stop()
-        for _ in range(2):
-            with pytest.raises(httpx.TransportError):
-                client.get(address)
-        hub.start()
-        assert client.get(address).status_code == 200
-
-
-# --- libraries on top
-
-LOAD_SETS = """
-import json
-from datasets import load_dataset
-for name in json.loads({names!r}):
-    loaded = load_dataset(*name)
-    shown = {{split: rows.num_rows for split, rows in loaded.items()}}
-    first = next(iter(loaded.values()))
-    print(json.dumps([name, shown, {{column: str(type) for column, type in first.features.items()}}, first[0]]))
-for name in ("stand-in/script-only", "stand-in/empty", "stand-in/gated-rows", "stand-in/private-rows"):
-    try:
-        load_dataset(name)
-    except Exception as error:
-        print(json.dumps([name, type(error).__name__]))
-"""
-
-
-def test_data_sets_load_by_name(hub: StandInHub, tmp_path: Path) -> None:
-    expected: dict[tuple[str, ...], tuple[dict[str, int], set[str]]] = {
-        ("nyu-mll/glue", "sst2"): ({"train": 400, "validation": 80, "test": 40}, {"sentence", "label", "idx"}),
-        ("nyu-mll/glue", "stsb"): (
-            {"train": 120, "validation": 45, "test": 30}, {"sentence1", "sentence2", "label", "idx"},
-        ),
-        ("nyu-mll/glue", "ax"): ({"test": 30}, {"premise", "hypothesis", "label", "idx"}),
-        ("stanfordnlp/imdb",): ({"train": 200, "test": 100, "unsupervised": 50}, {"text", "label"}),
-        ("google-research-datasets/go_emotions",): (
-            {"train": 280, "validation": 56, "test": 56}, {"text", "labels", "id"},
-        ),
-        ("lansinuote/ChnSentiCorp",): ({"train": 300, "validation": 60, "test": 60}, {"text", "label"}),
-        ("stand-in/csv-files",): ({"train": 120, "test": 40}, {"text", "label"}),
-        ("stand-in/json-lines",): ({"train": 120, "validation": 40}, {"text", "label"}),
-        ("stand-in/many-parquet-files",): ({"train": 180, "test": 40}, {"text", "label"}),
-        ("stand-in/two-configurations",): ({"train": 100, "test": 30}, {"text", "label"}),
-        ("stand-in/two-configurations", "tabs"): ({"train": 100, "test": 30}, {"text", "label"}),
-    }  # fmt: skip
-    *loaded, script, empty, gated, private = run_python(
-        LOAD_SETS.format(names=json.dumps(list(expected))), hub.environment(tmp_path / "home")
-    )
-    assert {tuple(name): (splits, set(columns)) for name, splits, columns, _ in loaded} == expected
-    told = {tuple(name): (columns, row) for name, _, columns, row in loaded}
-    assert told["nyu-mll/glue", "sst2"][0]["label"] == "ClassLabel(names=['negative', 'positive'])"
-    assert told["nyu-mll/glue", "ax"][1]["label"] == -1
-    assert told["google-research-datasets/go_emotions",][1]["labels"] == [0, 20]
-    assert script == ["stand-in/script-only", "RuntimeError"]
-    assert empty == ["stand-in/empty", "EmptyDatasetError"]
-    assert [gated[1], private[1]] == ["DatasetNotFoundError"] * 2
-
-
-LOAD_MODELS = """
-import json
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
-for name in ("distilbert-base-uncased", "roberta-base", "bert-base-chinese", "google-bert/bert-base-uncased"):
-    model, found = AutoModelForMaskedLM.from_pretrained(name, output_loading_info=True)
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    text = "酒店房间很好" if "chinese" in name else "the film was very good"
-    unknown = tokenizer(text)["input_ids"].count(tokenizer.unk_token_id)
-    print(json.dumps([type(model).__name__, sorted(found["missing_keys"]), unknown, len(tokenizer(text)["input_ids"])]))
-for name in ("stand-in/sharded-weights", "stand-in/pickled-weights", "stand-in/nested-folders"):
-    print(json.dumps(AutoModel.from_pretrained(name).num_parameters()))
-print(json.dumps(bool(AutoTokenizer.from_pretrained("stand-in/chat-model").chat_template)))
-try:
-    AutoConfig.from_pretrained("stand-in/remote-code", trust_remote_code=False)
-except Exception as error:
-    print(json.dumps(str(error)))
-"""
-
-
-def test_models_load_by_name(hub: StandInHub, tmp_path: Path) -> None:
-    environment = hub.environment(tmp_path / "home", DISABLE_SAFETENSORS_CONVERSION="1")
-    *families, sharded, pickled, nested, has_template, remote = run_python(LOAD_MODELS, environment)
-    assert [family[0] for family in families] == [
-        "DistilBertForMaskedLM", "RobertaForMaskedLM", "BertForMaskedLM", "BertForMaskedLM",
-    ]  # fmt: skip
-    assert all(missing == [] and unknown == 0 for _, missing, unknown, _ in families)
-    assert families[2][3] == len("酒店房间很好") + 2
-    assert sharded == pickled == nested
-    assert has_template
-    assert "trust_remote_code=True" in remote
-
-
-def test_hub_runs_as_a_process_of_its_own(hub_contents: Path, tmp_path: Path) -> None:
-    folder = link_folder(hub_contents, tmp_path / "own")
-    port = free_port()
-    tests = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "support.stand_in_hub", "--port", str(port), "--folder", str(folder)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(tests)},
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"HF_ENDPOINT=http://127.0.0.1:{port}\n"
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/datasets/glue", follow_redirects=True)
-        assert answer.json()["id"] == "nyu-mll/glue"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
-
-
-def run_python(code: str, environment: dict[str, str]) -> list[Any]:
-    """Run code in a process of its own; return its lines of JSON."""
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.stand_in_hub.repositories import Repository
+from support.stand_in_hub.sentences import ENGLISH_WORDS
 from support.tiny_models import WORDS
 
 Files = dict[str, bytes | Path]
@@ -25,7 +26,7 @@ _LICENSE = b"Made up for tests. Use it for what you like.\n"
 
 
 def build_models() -> list[Repository]:
-    """Return all models. They are the same each time, except for what libraries write about themselves."""
+    """Return all models, the same bytes each time."""
     bert = _build_bert(_english_vocabulary())
     return [
         Repository("models", "distilbert/distilbert-base-uncased", _build_distilbert(),
@@ -82,28 +83,21 @@ def _build_chinese_bert() -> Files:
 
 
 def _build_roberta() -> Files:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import RobertaConfig, RobertaForMaskedLM
 
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    pieces = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet()), "<mask>"]
-    index = {piece: number for number, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(models.BPE(index, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    tokenizer.add_special_tokens([*special, "<mask>"])
+    tokenizer = json.loads(_byte_pair_tokenizer())
+    index, merges = tokenizer["model"]["vocab"], tokenizer["model"]["merges"]
     config = RobertaConfig(
         vocab_size=len(index), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
         max_position_embeddings=514, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2,
     )  # fmt: skip
     files = _save_model(RobertaForMaskedLM, config)
     files |= {
-        "tokenizer.json": tokenizer.to_str().encode(),
+        "tokenizer.json": _written(tokenizer),
         "tokenizer_config.json": _written({"model_max_length": 512}),
         "vocab.json": _written(index),
-        "merges.txt": b"#version: 0.2\n",
-        "dict.txt": b"".join(f"{piece} 1\n".encode() for piece in pieces),
+        "merges.txt": "".join(["#version: 0.2\n", *[" ".join(merge) + "\n" for merge in merges]]).encode(),
+        "dict.txt": "".join(f"{piece} 1\n" for piece in index).encode(),
     }
     return _with_clutter(files, "roberta-base", "fill-mask", language="en")
 
@@ -211,8 +205,8 @@ def _save_model(model_class: Any, config: Any, rename: Any = None) -> Files:
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     files["config.json"] = files["config.json"].replace(b"BertForPreTraining", b"BertForMaskedLM")  # as Google's says
     weights = load(files["model.safetensors"])
-    if rename:
-        weights = {rename(name): weight for name, weight in weights.items()}
+    # Sorted: the order that they are read in is another one in each process.
+    weights = {(rename or str)(name): weights[name] for name in sorted(weights)}
     pickled = io.BytesIO()
     torch.save(weights, pickled)
     return {
@@ -243,11 +237,13 @@ def _old_bert_name(name: str) -> str:
     return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
 
 
-def _english_vocabulary() -> list[str]:
-    from support.stand_in_hub.sentences import ENGLISH_WORDS
+def _english_words() -> list[str]:
+    return list(dict.fromkeys([*WORDS, *ENGLISH_WORDS]))
 
-    words = [*WORDS, *ENGLISH_WORDS]
-    return list(dict.fromkeys([*_BERT_SPECIAL, *words, *_LETTERS, *[f"##{letter}" for letter in _LETTERS]]))
+
+def _english_vocabulary() -> list[str]:
+    pieces = [*_BERT_SPECIAL, *_english_words(), *_LETTERS, *[f"##{letter}" for letter in _LETTERS]]
+    return list(dict.fromkeys(pieces))
 
 
 def _wordpiece_files(vocabulary: list[str], described: Mapping[str, Any]) -> Files:
@@ -268,6 +264,24 @@ def _wordpiece_tokenizer(vocabulary: list[str], *, lowercase: bool = True) -> by
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.add_special_tokens(list(_BERT_SPECIAL))
     return tokenizer.to_str().encode()
+
+
+def _byte_pair_tokenizer() -> str:
+    """Return a tokenizer over bytes that knows our words whole."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([f"{word} {word}" for word in _english_words()], trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer.to_str()
 
 
 def _with_clutter(files: Files, name: str, task: str, language: str) -> Files:
