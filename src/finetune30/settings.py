@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         200 << 20, ge=1024, le=1 << 40, description="Largest data file that may be uploaded to the API."
     )
+    max_fetch_bytes: int = Field(
+        1 << 30,
+        ge=0,
+        le=1 << 50,
+        description="Most that the API itself fetches from the hub for a preview or a version; workers have no limit.",
+    )
     max_open_runs: int = Field(
         1000, ge=1, le=1_000_000, description="Runs, waiting or running, that one key may have at a time."
     )

@@ -12,10 +12,9 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import balance
-from finetune30.data.columns import Columns
 from finetune30.data.labels import LabelPlan, encode_labels, label_summary, plan_labels
 from finetune30.data.ledger import build_ledger
-from finetune30.data.loading import load_rows
+from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.splitting import sample_rows, split_off, strata_of
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.gate import GateResult, apply_gate
@@ -86,7 +85,7 @@ def prepare_data(
     train, evaluation = (used[split].drop("label_text") for split in SPLITS)
     version_rows = {split: _version_rows(frame) for split, frame in used.items()}
     digest = digest_version(plan.names, version_rows)
-    report = _build_report(train, evaluation, plan, validation, gate, loaded.columns) | {"ledger": ledger}
+    report = _build_report(train, evaluation, plan, validation, gate, loaded) | {"ledger": ledger}
     return PreparedData(
         train,
         evaluation,
@@ -172,15 +171,21 @@ def _build_report(
     plan: LabelPlan,
     validation: Validation,
     gate: GateResult,
-    columns: Columns,
+    loaded: LoadedRows,
 ) -> dict[str, Any]:
+    columns = loaded.columns
     counts = label_summary(train["label"], plan)
     return {
         "total_samples": train.height,
         "label_counts": counts,
         **balance(counts),
         "evaluation": {"total_samples": evaluation.height, "label_counts": label_summary(evaluation["label"], plan)},
-        "columns": {"text": columns.text, "text_pair": columns.pair, "label": columns.label},
+        "columns": {
+            "text": columns.text,
+            "text_pair": columns.pair,
+            "label": columns.label,
+            "available": loaded.tables[0].columns,
+        },
         "detected_columns": list(columns.detected),
         "recipe": list(validation.recipe),
         "findings_summary": validation.summary(),

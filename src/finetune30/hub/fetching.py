@@ -124,6 +124,7 @@ def _watch(
     download: _Download, reference: Reference, total: int, counter: _Counter, on_transfer: OnTransfer | None
 ) -> None:
     tell = on_transfer or (lambda _: None)
+    tell(Transfer(reference.id, 0, total))
     download.start()
     try:
         while download.is_alive():

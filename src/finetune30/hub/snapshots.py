@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from finetune30 import __version__
 from finetune30.errors import Finetune30Error, HubAnswerError, HubBusyError, HubUnavailableError
 from finetune30.hub import cache
 from finetune30.hub.faults import hub_faults, no_hub, not_a_name, unavailable
@@ -18,10 +20,12 @@ from finetune30.hub.fetching import OnTransfer, fetch
 from finetune30.hub.names import WORDS, Kind, Reference, RemoteFile, is_commit, is_repository_name
 from finetune30.hub.reach import hub_reachable
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 #: Longest pause between two questions that a hub under load is granted.
 _LONGEST_PAUSE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 1.0
-_ASK_SECONDS = 20.0
 _TRIES = 3
 #: Answers from here on are faults of the server, which often pass.
 _SERVER_FAULTS = 500
@@ -122,10 +126,9 @@ def _ask(kind: Kind, name: str, revision: str | None, log: Log) -> Reference:
 
 
 def _ask_once(kind: Kind, name: str, revision: str | None) -> Reference:
-    from huggingface_hub import HfApi
-
     with hub_faults(kind, name, revision):
-        info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_ASK_SECONDS)
+        api, seconds = _client()
+        info = api.repo_info(name, repo_type=kind, revision=revision, timeout=seconds)
         repository, commit = info.id, info.sha
         if not is_commit(commit):
             raise no_hub(f"it names no commit for {name!r}")
@@ -133,13 +136,11 @@ def _ask_once(kind: Kind, name: str, revision: str | None) -> Reference:
 
 
 def _list(reference: Reference) -> dict[str, RemoteFile]:
-    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
     with hub_faults(reference.kind, reference.asked, reference.commit):
-        entries = HfApi().list_repo_tree(
-            reference.id, repo_type=reference.kind, revision=reference.commit, recursive=True
-        )
+        api, _ = _client()
+        entries = api.list_repo_tree(reference.id, repo_type=reference.kind, revision=reference.commit, recursive=True)
         return {
             entry.path: RemoteFile(entry.size, sha256=entry.lfs.sha256)
             if entry.lfs
@@ -147,3 +148,12 @@ def _list(reference: Reference) -> dict[str, RemoteFile]:
             for entry in entries
             if isinstance(entry, RepoFile)
         }
+
+
+def _client() -> tuple[HfApi, float]:
+    """Return the hub's client and the seconds that it waits for an answer; by itself it would wait for ever."""
+    from huggingface_hub import HfApi, constants, get_session
+
+    seconds = float(constants.HF_HUB_ETAG_TIMEOUT)
+    get_session().timeout = seconds  # for what takes no limit of its own
+    return HfApi(library_name="finetune30", library_version=__version__), seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.service.admission import limit_fetching
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ SHOWN_CHARACTERS = 2000
 def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]:
     """Return what a training with this configuration would see: first rows, columns, labels, findings, ledger.
 
-    The gate only reports here, so that what it would refuse can be looked at. Raises DataError, HubUnavailableError.
+    The gate only reports here, so that what it would refuse can be looked at. Of a hub set no more is fetched than the
+    settings allow. Raises DataError, HubError, TooLargeError.
     """
-    from finetune30.data.loading import load_rows
     from finetune30.data.prepare import prepare_data
-    from finetune30.data.versions.storage import SPLITS, VersionStore
+    from finetune30.data.versions.storage import SPLITS
 
     data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
     prepared = prepare_data(
@@ -33,21 +34,14 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
         seed=config.training.seed,
         log=lambda _: None,
         data_folder=settings.data_folder,
+        on_transfer=limit_fetching(settings.max_fetch_bytes),
     )
-    columns: dict[str, Any] = dict(prepared.report.get("columns") or {})
-    first = load_rows(
-        data,
-        lambda _: None,
-        problem_type=config.model.problem_type,
-        num_labels=config.model.num_labels,
-        load_version=VersionStore(settings.data_folder).load_tables,
-    ).tables[0]
     evaluation = prepared.report.get("evaluation") or {}
     return {
         "dataset_name": config.data.dataset_name,
         "problem_type": prepared.problem_type,
         "label_names": list(prepared.label_names),
-        "columns": {**columns, "available": list(first.columns)},
+        "columns": prepared.report["columns"],
         "rows": [row for split in SPLITS for row in _first_rows(prepared.version_rows[split], split)],
         "label_counts": {
             "train": prepared.report.get("label_counts") or {},

@@ -41,7 +41,7 @@ ASKED_AGAIN = {"too many, soon", "too many, proxy", "too many, mute", "500", "50
 def serving(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInHub, HubUser]]:
     folder = tmp_path_factory.mktemp("faults")
     with StandInHub(link_folder(hub_contents, folder / "hub")) as hub:
-        user = HubUser(hub.environment(folder / "home"))
+        user = HubUser(hub.environment(folder / "home", HF_HUB_ETAG_TIMEOUT="2"))
         yield hub, user
         user.close()
 
@@ -108,9 +108,10 @@ def test_a_hub_that_stumbles_once_is_asked_again(at_hub, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["model", "set"])
-def test_nobody_who_answers_is_out_of_reach(at_hub, tmp_path, kind):
+@pytest.mark.parametrize("fault", [faults.HangUp(), faults.Delay(600)])
+def test_a_hub_that_says_nothing_is_out_of_reach(at_hub, tmp_path, kind, fault):
     hub, user = at_hub
-    hub.fail(faults.HangUp())
+    hub.fail(fault)
     told = fetch(user, kind, tmp_path)
     assert told.code == "hub_unavailable"
     assert "is not cached on this machine and the hub cannot be reached" in told.message

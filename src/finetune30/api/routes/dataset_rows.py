@@ -13,7 +13,7 @@ from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import TrainRequest, Tree, errors
 from finetune30.service import datasets
-from finetune30.service.admission import require_disk_reserve
+from finetune30.service.admission import limit_fetching, require_disk_reserve
 from finetune30.service.datasets import DatasetRequest
 from finetune30.service.previewing import load_version_rows, preview_data
 from finetune30.service.relabelling import relabel_rows
@@ -96,7 +96,7 @@ class RelabelledVersion(BaseModel):
     "/preview",
     summary="Look at the data of a request",
     response_model=DataPreview,
-    responses=errors(404, 413, 415, 422, 502),
+    responses=errors(404, 413, 415, 422, 502, 503),
 )
 async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     """First rows, columns, label counts, findings and ledger of what a request would train on."""
@@ -113,7 +113,7 @@ async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     summary="Make a version",
     status_code=201,
     response_model=MadeVersion,
-    responses=errors(404, 413, 415, 422, 502),
+    responses=errors(404, 413, 415, 422, 502, 503),
 )
 def create_version(here: Here, body: NewVersion, request: Request) -> Response:
     """Store all rows of what a request would train on as a version; the same rows are always the same version."""
@@ -121,7 +121,13 @@ def create_version(here: Here, body: NewVersion, request: Request) -> Response:
     config = load_requested_config(asked, here.settings).config
     require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes)
     whole = DatasetRequest(config.data, problem_type=config.model.problem_type)
-    manifest, is_new = datasets.create_version(whole, here.settings, lambda _: None, note=body.note)
+    manifest, is_new = datasets.create_version(
+        whole,
+        here.settings,
+        lambda _: None,
+        note=body.note,
+        on_transfer=limit_fetching(here.settings.max_fetch_bytes),
+    )
     request.state.target = manifest.digest
     return Json({"digest": manifest.digest, "rows": manifest.rows, "is_new": is_new}, status_code=201)
 
