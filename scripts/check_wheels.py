@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import requests
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -234,15 +235,15 @@ def main() -> int:
         with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as threads:
             files = list(threads.map(registry.list_files, [line.name for line in locked]))
     except requests.RequestException as error:
-        print(f"wheels: not checked, no package registry is in reach ({type(error).__name__})")
+        click.echo(f"wheels: not checked, no package registry is in reach ({type(error).__name__})")
         return 0
     found = {str(line): find_lacking(line, offered, targets) for line, offered in zip(locked, files, strict=True)}
     lacking = {name: where for name, where in found.items() if where}
     if not lacking:
-        print(f"wheels: all {len(locked)} locked packages have one on {len(targets)} platforms and Pythons")
+        click.echo(f"wheels: all {len(locked)} locked packages have one on {len(targets)} platforms and Pythons")
         return 0
-    print("wheels:", *describe(lacking), sep="\n  ")
-    print(
+    click.echo("\n  ".join(["wheels:", *describe(lacking)]))
+    click.echo(
         "Each of them would be compiled there, or fail. Lock a version that has wheels, take another package, or give "
         "the requirement in pyproject.toml a marker that leaves the platform out, then: make lock"
     )

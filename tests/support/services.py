@@ -93,7 +93,17 @@ class Services:
         return {**os.environ, **own, "OMP_NUM_THREADS": "1", **more}
 
     def start_redis(self) -> None:
-        arguments = [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments = [
+            redis_program(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
         self.redis = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._redis_answers, 10, "Redis answers")
 

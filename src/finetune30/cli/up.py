@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def command(workers: int) -> None:
     """Run Redis, worker, API and page under one supervisor in this terminal.
 
-    What dies is started again, with growing pauses. Where there is no Redis, workers take runs from the database. Ctrl-C stops everything; running attempts write a checkpoint and
-    their runs go on when the services are back.
+    What dies is started again, with growing pauses. Where no Redis is to be had, workers take runs from the database.
+    Ctrl-C stops everything; running attempts write a checkpoint and their runs go on when the services are back.
     """
     from finetune30.jobs.supervision import ServiceGroup
     from finetune30.settings import load_settings
