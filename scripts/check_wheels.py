@@ -44,6 +44,10 @@ class Target:
     machine: str
     python: tuple[int, int]
 
+    def __str__(self) -> str:
+        """Return it as a line names it: Linux-x86_64-3.12."""
+        return f"{self.system}-{self.machine}-{self.version}"
+
     @property
     def platform_name(self) -> str:
         """Return the platform as people name it."""
@@ -129,7 +133,7 @@ class Registry:
 
     def __init__(self, settings: dict[str, str]) -> None:
         urls = [settings.get("index-url") or _default_index(), *settings.get("extra-index-url", "").split()]
-        self._urls = [url.rstrip("/") for url in urls if not url.startswith("file:")]
+        self.urls = [url.rstrip("/") for url in urls if not url.startswith("file:")]
         self._session = requests.Session()
         if cert := settings.get("cert"):
             self._session.verify = cert
@@ -138,7 +142,7 @@ class Registry:
 
     def list_files(self, name: str) -> list[File]:
         """Return all files of a package, none where no registry knows it. Raises requests.RequestException."""
-        return [file for url in self._urls for file in self._list_files_at(url, name)]
+        return [file for url in self.urls for file in self._list_files_at(url, name)]
 
     def _list_files_at(self, url: str, name: str) -> list[File]:
         answer = self._session.get(
