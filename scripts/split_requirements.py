@@ -69,7 +69,14 @@ def split(pins: dict[NormalizedName, str], project: dict[str, Any]) -> list[list
     running_names = find_needed([Requirement(text) for text in running]) | ALWAYS_RUNNING
     services_names = find_needed([Requirement(text) for text in services]) - running_names
     others = set(pins) - running_names - services_names
+    pins = pins | add_markers(pins, [Requirement(text) for text in [*running, *services, *extras["dev"]]])
     return [sort(pins[name] for name in names & set(pins)) for names in (running_names, services_names, others)]
+
+
+def add_markers(pins: dict[NormalizedName, str], declared: list[Requirement]) -> dict[NormalizedName, str]:
+    """Return the pins that the package wants on some platforms only, with its marker: pip freeze does not know it."""
+    marked = {canonicalize_name(one.name): one.marker for one in declared if one.marker is not None}
+    return {name: f"{pins[name]} ; {marker}" for name, marker in marked.items() if name in pins}
 
 
 def sort(lines: Iterable[str]) -> list[str]:

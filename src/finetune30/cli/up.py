@@ -61,7 +61,10 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
         arguments = [] if number == 1 else ["--name", f"{settings.worker_name or 'worker'}-{number}"]
         services.append(Service(name, ft30_command("worker", *arguments), settings.stop_grace_seconds + 10))
     for name, host, port in (("api", settings.api_host, settings.api_port), ("ui", settings.ui_host, settings.ui_port)):
-        if name not in COMMANDS or (name == "ui" and importlib.util.find_spec("streamlit") is None):
+        if name not in COMMANDS:
+            continue
+        if name == "ui" and importlib.util.find_spec("streamlit") is None:
+            addresses.append("Page    none: Streamlit is not installed (make install)")
             continue
         if is_port_taken("127.0.0.1" if host == "0.0.0.0" else host, port):  # noqa: S104 - compared, not bound
             raise ServiceUnavailableError(

