@@ -45,9 +45,11 @@ install_cpu_build() {
     "$uv" pip install --quiet --python "$path" --no-deps --reinstall-package torch --torch-backend cpu "torch==$pin"
 }
 
-install_standard_build() {
-    echo "TORCH=cuda: replacing PyTorch's CPU build by the one with CUDA" >&2
-    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "torch==$pin"
+# What is installed has the right version, but is the other build; what the new one needs comes with the rest.
+replace_by_pip() {
+    echo "TORCH=$wanted: replacing PyTorch $installed" >&2
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "torch==$pin" ||
+        fail "PyTorch could not be replaced; pip's message above says why. The same make word tries again."
 }
 
 case $wanted in
@@ -58,7 +60,10 @@ esac
 
 installed=$(find_installed)
 case $wanted:$installed in
-cuda:"$pin+cpu") install_standard_build && exit 0 || fail "That build could not be installed; pip's message says why." ;;
+cuda:"$pin+cpu")
+    replace_by_pip
+    exit 0
+    ;;
 cuda:*) exit 0 ;;
 auto:"$pin+cpu")
     ! has_nvidia_gpu || echo "This machine has an NVIDIA GPU, but PyTorch's CPU build is installed." \
@@ -70,7 +75,8 @@ esac
 if [ "$wanted" = auto ] && has_nvidia_gpu; then
     exit 0
 fi
-if [ "${installed%%+*}" != "$pin" ] && pip_brings_cpu_build; then
+if pip_brings_cpu_build; then
+    [ "${installed%%+*}" != "$pin" ] || replace_by_pip
     exit 0
 fi
 install_cpu_build || fail \

@@ -347,6 +347,18 @@ def test_wish_for_cuda_replaces_a_cpu_build_that_is_installed(checkout: Checkout
     assert checkout.calls()[before].endswith("--no-deps --force-reinstall torch==1.0")
 
 
+@pytest.mark.parametrize(
+    ("offered", "by"), [("1.0+cpu, 1.0", "--force-reinstall torch==1.0"), ("1.0", "cpu torch==1.0")]
+)
+def test_wish_for_no_cuda_replaces_a_build_with_it(checkout: Checkout, offered: str, by: str) -> None:
+    checkout.install(OFFERED="1.0", GPU="NVIDIA L4")
+    before = len(checkout.calls())
+    status, stderr = checkout.install(INSTALLED="1.0", OFFERED=offered, TORCH="cpu")
+    assert status == 0, stderr
+    replaced = [call for call in checkout.calls()[before:] if call.endswith(by)]
+    assert len(replaced) == 1
+
+
 def test_gpu_beside_a_cpu_build_is_pointed_out(checkout: Checkout) -> None:
     _, stderr = checkout.install(INSTALLED="1.0+cpu", GPU="NVIDIA L4")
     assert "make TORCH=cuda install" in stderr
