@@ -13,7 +13,13 @@
     │   └── DataFileError                                   … with `file:line:column`
     ├── ModelError                      exit 1   HTTP 422   base model, tokenizer or adapter
     ├── DeviceError                     exit 1   HTTP 422   device or precision that this machine lacks
-    ├── HubUnavailableError             exit 1   HTTP 502   nothing cached and the hub is out of reach
+    ├── HubError                        exit 1   HTTP 502   the hub, or what stands between here and it
+    │   ├── HubUnavailableError                             nothing cached and nobody answers
+    │   ├── HubNotFoundError                     HTTP 422   no such model, data set or revision
+    │   ├── HubAccessError                       HTTP 422   gated, private, or a token that is not accepted
+    │   ├── HubBusyError                         HTTP 503   too many requests from here
+    │   ├── HubAnswerError                                  an answer that is a fault, or no hub's
+    │   └── HubDownloadError                                a download that broke off
     ├── TrainingError                   exit 1   HTTP 500   the training itself broke
     │   ├── NonFiniteLossError                              NaN or infinite loss
     │   └── OutOfMemoryError                                after every smaller micro-batch was tried
@@ -165,13 +171,56 @@ class DeviceError(Finetune30Error):
     http_status = 422
 
 
-class HubUnavailableError(Finetune30Error):
-    """Nothing cached and the hub is out of reach."""
+class HubError(Finetune30Error):
+    """The hub did not give what was asked for."""
 
-    code = "hub_unavailable"
-    cause = "service"
+    code = "hub_error"
+    cause = "hub"
     http_status = 502
     retryable = True
+
+
+class HubUnavailableError(HubError):
+    """Nothing cached and nobody answers: the only error for which something else may stand in."""
+
+    code = "hub_unavailable"
+
+
+class HubNotFoundError(HubError):
+    """The hub has no such model, data set or revision."""
+
+    code = "hub_not_found"
+    cause = "configuration"
+    http_status = 422
+    retryable = False
+
+
+class HubAccessError(HubError):
+    """Gated, private or disabled, or a token that the hub does not accept."""
+
+    code = "hub_access_denied"
+    cause = "configuration"
+    http_status = 422
+    retryable = False
+
+
+class HubBusyError(HubError):
+    """The hub asks to wait; `details["retry_after_seconds"]` says how long, where it said so."""
+
+    code = "hub_busy"
+    http_status = 503
+
+
+class HubAnswerError(HubError):
+    """The hub answers with a fault of its own (`details["status"]`), or what answers is no hub."""
+
+    code = "hub_fault"
+
+
+class HubDownloadError(HubError):
+    """A download broke off."""
+
+    code = "hub_download_broke_off"
 
 
 class TrainingError(Finetune30Error):

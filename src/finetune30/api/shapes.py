@@ -102,6 +102,12 @@ class Progress(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
+    stage: str | None = Field(None, description="`fetching` while files come from the hub.", examples=["fetching"])
+    name: str | None = Field(
+        None, description="What is being fetched.", examples=["distilbert/distilbert-base-uncased"]
+    )
+    done_bytes: int | None = Field(None, examples=[120_000_000])
+    total_bytes: int | None = Field(None, examples=[268_000_000])
     step: int | None = Field(None, examples=[120])
     total_steps: int | None = Field(None, examples=[250])
     epoch: float | None = Field(None, examples=[0.48])

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from finetune30.cli.data_source import SOURCE_HELP, as_json_option, print_json, read_request, source_options
+from finetune30.cli.data_source import (
+    SOURCE_HELP,
+    as_json_option,
+    fetching_bar,
+    print_json,
+    read_request,
+    source_options,
+)
 from finetune30.cli.data_versions import versions
 from finetune30.cli.terminal_text import note
 
@@ -49,8 +56,9 @@ def analyze(
     if model is not None:
         request = replace(request, models=(model,))
     other = datasets.request_of_source(against) if against else None
-    counter = find_token_counter(request.models, note)
-    analysis = datasets.analyze(request, load_settings(), note, other, counter)
+    with fetching_bar() as bar:
+        counter = find_token_counter(request.models, note, bar)
+        analysis = datasets.analyze(request, load_settings(), note, other, counter, bar)
     if html_file is not None:
         from finetune30.data.analysis.html_report import build_html
         from finetune30.files import save_bytes_atomic
@@ -90,8 +98,9 @@ def validate(
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
-    counter = find_token_counter(request.models, note)
-    loaded, validation = datasets.validate(request, load_settings(), note, counter)
+    with fetching_bar() as bar:
+        counter = find_token_counter(request.models, note, bar)
+        loaded, validation = datasets.validate(request, load_settings(), note, counter, bar)
     aside, refusal = datasets.gate_verdict(loaded, validation, request.data)
     tree = {
         "dataset_name": loaded.source["name"],
@@ -152,7 +161,8 @@ def clean(
 
     request = read_request(context, source, config_file)
     steps = datasets.load_recipe(recipe) if recipe else list(DEFAULT_RECIPE)
-    loaded, counts, splits = datasets.clean(request, load_settings(), note, steps)
+    with fetching_bar() as bar:
+        loaded, counts, splits = datasets.clean(request, load_settings(), note, steps, bar)
     paths = save_splits(splits, out, format_name, overwrite=overwrite)
     tree = {
         "dataset_name": loaded.source["name"],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from finetune30.hub.fetching import OnTransfer
     from finetune30.service.datasets import DatasetRequest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -74,3 +76,15 @@ def print_json(tree: Any) -> None:
 def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
         context.meta.setdefault("finetune30.reading", {})[parameter.name] = value
+
+
+@contextmanager
+def fetching_bar() -> Iterator[OnTransfer]:
+    """Show a bar on standard error while something is fetched from the hub."""
+    from finetune30.service.run_log import Console
+
+    console = Console()
+    try:
+        yield console.transfer
+    finally:
+        console.close()

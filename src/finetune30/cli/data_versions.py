@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from finetune30.cli.data_source import SOURCE_HELP, as_json_option, print_json, read_request, source_options
+from finetune30.cli.data_source import (
+    SOURCE_HELP,
+    as_json_option,
+    fetching_bar,
+    print_json,
+    read_request,
+    source_options,
+)
 from finetune30.cli.terminal_text import note
 
 NAME_HELP = "VERSION is a digest, its beginning (4 digits or more) or a tag."
@@ -48,7 +55,10 @@ def create(
     steps = datasets.load_recipe(recipe) if recipe else list(DEFAULT_RECIPE) if clean else []
     if tag is not None:
         require_tag_name(tag)
-    manifest, is_new = datasets.create_version(request, settings, note, recipe=steps, note=note_text)
+    with fetching_bar() as bar:
+        manifest, is_new = datasets.create_version(
+            request, settings, note, recipe=steps, note=note_text, on_transfer=bar
+        )
     if as_json:
         print_json({**manifest.as_dict(), "is_new": is_new})
     else:

@@ -13,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ProblemType = Literal["auto", "single_label_classification", "multi_label_classification", "regression"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
+#: The hub's client makes a path of a revision, so it must not lead anywhere else.
+Revision = Annotated[
+    str,
+    Field(
+        max_length=200,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*(/[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*)*$",
+    ),
+]
 Column = Annotated[str, Field(min_length=1, max_length=500)]
+
+REVISIONS = "a branch, tag or commit of the hub: letters, digits, underscores, with . - / between them; or null"
 
 #: Names that stand for what the package itself carries or installs.
 STARTER = "starter"
@@ -41,8 +51,10 @@ class ModelConfig(_Section):
         max_length=500,
         description="Hub name, local folder, or 'starter' (the small model that make installs).",
     )
-    revision: str | None = Field(
-        None, max_length=200, description="Hub branch, tag or commit to pin; null: the newest."
+    revision: Revision | None = Field(
+        None,
+        description="Hub branch, tag or commit to pin; null: the newest.",
+        json_schema_extra={"allowed": REVISIONS},
     )
     num_labels: int = Field(2, ge=1, le=10_000, description="Number of classes; 1 for regression.")
     problem_type: ProblemType = Field("auto", description="Kind of task; auto: told from the labels.")
@@ -192,7 +204,11 @@ class DataConfig(_Section):
         max_length=200,
         description=f"Hub configuration (subset) name. Left out, it is null for any data set but {DEFAULT_DATASET}.",
     )
-    revision: str | None = Field(None, max_length=200, description="Hub revision of the data set to pin.")
+    revision: Revision | None = Field(
+        None,
+        description="Hub branch, tag or commit of the data set to pin; null: the newest.",
+        json_schema_extra={"allowed": REVISIONS},
+    )
     train_split: str | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
     eval_split: str | None = Field(
         None,

@@ -13,6 +13,7 @@ from finetune30.data.columns import Columns, detect_columns, require_column
 from finetune30.data.labels import MULTI, canonical_lists, normalize_labels, tell_problem_type
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
+from finetune30.hub.fetching import OnTransfer
 
 LoadVersion = Callable[[str], Mapping[str, list[SourceTable]]]
 
@@ -40,12 +41,13 @@ def load_rows(
     problem_type: str = "auto",
     num_labels: int | None = None,
     load_version: LoadVersion | None = None,
+    on_transfer: OnTransfer | None = None,
 ) -> LoadedRows:
     """Load every row that `config` names.
 
-    Raises DataError, DataFileError or HubUnavailableError.
+    Raises DataError, DataFileError or a HubError.
     """
-    sources = load_sources(config, log, load_version)
+    sources = load_sources(config, log, load_version, on_transfer)
     columns = detect_columns(sources.train[0], config.text_column, config.text_pair_column, config.label_column)
     log(f"data: {config.dataset_name}: {columns.describe()}")
     tables = with_unique_names(sources.tables)
@@ -64,7 +66,7 @@ def load_rows(
 
 
 def _build_rows(tables: list[SourceTable], train_count: int, columns: Columns) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    declared = tables[0].label_names.get(columns.label, ()) or tables[0].label_order
+    declared = tables[0].label_names.get(columns.label, ()) or tables[0].label_order.get(columns.label, ())
     chosen = (("text_column", columns.text), ("text_pair_column", columns.pair), ("label_column", columns.label))
     parts = []
     for index, table in enumerate(tables):
@@ -111,6 +113,7 @@ def _describe_source(
         "name": config.dataset_name,
         "kind": sources.kind,
         "config": config.dataset_config if sources.kind == "hub" else None,
+        "hub": None if sources.reference is None else {"id": sources.reference.id, "commit": sources.reference.commit},
         "eval_split": sources.eval_split,
         "columns": {"text": columns.text, "text_pair": columns.pair, "label": columns.label},
         "files": [

@@ -24,6 +24,7 @@ from finetune30.data.validation.validate import Validation, validate_rows
 from finetune30.data.versions.manifest import Manifest
 from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
+from finetune30.hub.fetching import OnTransfer
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,22 @@ def prepare_data(
     seed: int,
     log: Callable[[str], None],
     data_folder: Path | None = None,
+    on_transfer: OnTransfer | None = None,
 ) -> PreparedData:
     """Prepare the rows that `config` names.
 
     Raises DataError (labels disagree with `num_labels`, no rows left …), DataFileError (a fault at a place) and
-    HubUnavailableError.
+    HubError.
     """
     load_version = None if data_folder is None else VersionStore(data_folder).load_tables
-    loaded = load_rows(config, log, problem_type=problem_type, num_labels=num_labels, load_version=load_version)
+    loaded = load_rows(
+        config,
+        log,
+        problem_type=problem_type,
+        num_labels=num_labels,
+        load_version=load_version,
+        on_transfer=on_transfer,
+    )
     validation = validate_rows(loaded, config, expected_labels=num_labels)
     for line in describe_findings(validation.findings, examples=1):
         log(f"data: {line}")

@@ -8,17 +8,39 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import STARTER, ModelConfig
-from finetune30.errors import HubUnavailableError, ModelError
+from finetune30.errors import ModelError
 from finetune30.files import sha256_of
+from finetune30.hub.faults import unavailable
+from finetune30.hub.fetching import OnTransfer
+from finetune30.hub.snapshots import Snapshot, open_snapshot
+from finetune30.modeling.model_files import (
+    CONFIG,
+    OTHER_WEIGHTS,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    describing_files,
+    describing_names,
+    has_tokenizer,
+    weight_files,
+    weight_names,
+)
 from finetune30.modeling.names import starter_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Log = Callable[[str], None]
+
+
+def _say_nothing(_: str) -> None:
+    """Nobody wants to know."""
+
 
 #: Names that model configurations of transformers give to dropout probabilities, those of their heads included.
 DROPOUT_KEYS = (
@@ -36,14 +58,14 @@ DROPOUT_KEYS = (
     "resid_pdrop",
     "seq_classif_dropout",
 )
-_WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
 class BaseSource:
     """Where a base model lies: `reference` is what an adapter records (hub name or folder), `folder` where it is.
 
-    `dropout` replaces every dropout probability of its configuration; None keeps them.
+    `revision` is the commit of a hub model. `dropout` replaces every dropout probability of its configuration; None
+    keeps them.
     """
 
     name: str
@@ -63,40 +85,32 @@ class BaseSource:
         return loaded
 
     def files_digest(self) -> str:
-        """Return what identifies configuration and tokenizer: sha256 over every other file that is read."""
-        digest = hashlib.sha256()
-        for path in sorted(self.folder.iterdir()):
-            if path.suffix in (".json", ".txt", ".model") and path.is_file():
-                digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
-        return digest.hexdigest()
+        """Return what identifies configuration and tokenizer: sha256 over the sha256 of every such file."""
+        return _digest_of(describing_files(self.folder))
 
     def weights_digest(self) -> str:
-        """Return what identifies the weights: sha256 over the sha256 of every safetensors file, in order of name."""
-        digest = hashlib.sha256()
-        for path in sorted(self.folder.glob("*.safetensors")):
-            digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
-        return digest.hexdigest()
+        """Return what identifies the weights: sha256 over the sha256 of every file of weights, in order of name."""
+        return _digest_of(weight_files(self.folder))
 
 
-def find_base(config: ModelConfig) -> BaseSource:
-    """Find the base model on disk, downloading it from the hub when needed.
+def find_base(config: ModelConfig, log: Log = _say_nothing, on_transfer: OnTransfer | None = None) -> BaseSource:
+    """Find the base model on disk, fetching from the hub what is missing.
 
-    Raises ModelError for a model that cannot be used and HubUnavailableError when it is neither cached nor reachable.
+    Raises ModelError for a model that cannot be used, HubUnavailableError when it is neither cached nor reachable, and
+    the other errors of the hub.
     """
-    if config.name == STARTER:
-        folder = starter_folder()
-        source = BaseSource(STARTER, str(folder), folder, None)
-    elif Path(config.name).expanduser().is_dir():
-        folder = Path(config.name).expanduser().resolve()
-        source = BaseSource(config.name, str(folder), folder, None)
-    elif config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
-        raise ModelError(
-            f"model.name: folder '{config.name}' does not exist", "name a folder that exists or a hub model"
-        )
-    else:
-        source = _from_hub(config.name, config.revision)
+    source = _find_here(config) or _from_hub(config.name, config.revision, log, on_transfer)
     _validate_folder(source)
     return replace(source, dropout=config.dropout)
+
+
+def find_tokenizer(config: ModelConfig, log: Log = _say_nothing, on_transfer: OnTransfer | None = None) -> BaseSource:
+    """Find configuration and tokenizer of a model; of a hub model nothing else is fetched. Raises as `find_base`."""
+    if found := _find_here(config):
+        return found
+    snapshot = open_snapshot("model", config.name, config.revision, log)
+    snapshot.require(describing_names(snapshot.files), log, on_transfer)
+    return _source_of(snapshot)
 
 
 def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
@@ -199,57 +213,73 @@ class quiet_transformers:  # noqa: N801 - reads like a statement
             logging.enable_progress_bar()
 
 
-def _from_hub(name: str, revision: str | None) -> BaseSource:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    from finetune30.data.sources.hub import hub_reachable, unreachable_reason
-
-    offline = not hub_reachable()  # the client itself would retry for minutes
-    try:
-        folder = Path(
-            snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES, local_files_only=offline)
-        )
-    except GatedRepoError as error:
-        raise ModelError(f"model '{name}' is gated on the hub", "accept its licence there and set HF_TOKEN") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"model '{name}' has no revision '{revision}'", "check model.revision") from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+def _find_here(config: ModelConfig) -> BaseSource | None:
+    """Return the starter or a folder of this machine, None for what only the hub can have."""
+    if config.name == STARTER:
+        folder = starter_folder()
+        return BaseSource(STARTER, str(folder), folder, None)
+    if Path(config.name).expanduser().is_dir():
+        folder = Path(config.name).expanduser().resolve()
+        return BaseSource(config.name, str(folder), folder, None)
+    if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
         raise ModelError(
-            f"model '{name}' is neither a folder nor a model on the hub",
-            "check model.name; private models need HF_TOKEN",
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = unreachable_reason() if offline else f"cannot be fetched from the hub: {_first_line(error)}"
-        raise HubUnavailableError(
-            f"the model {name!r} is not cached on this machine and {reason}",
-            "go online once, name a local folder, or use the starter: --preset starter",
-        ) from error
-    return BaseSource(name, name, folder, folder.name)  # a snapshot's folder is named by its commit
+            f"model.name: folder '{config.name}' does not exist", "name a folder that exists or a hub model"
+        )
+    return None
+
+
+def _from_hub(name: str, revision: str | None, log: Log, on_transfer: OnTransfer | None) -> BaseSource:
+    snapshot = open_snapshot("model", name, revision, log)
+    index = [WEIGHTS_INDEX] if WEIGHTS not in snapshot.files and WEIGHTS_INDEX in snapshot.files else []
+    snapshot.require(index, log, on_transfer)
+    weights = weight_names(snapshot.files, lambda file: (snapshot.folder / file).read_bytes())
+    wanted = [*describing_names(snapshot.files), *index, *weights]
+    usable = CONFIG in snapshot.files and bool(weights) and snapshot.files.keys() >= set(weights)
+    if not snapshot.is_listed and not (usable and has_tokenizer(snapshot.files)):
+        raise snapshot.fault or unavailable("model", name)  # somebody else's download that did not come to its end
+    if not usable:
+        raise _no_weights(name, snapshot.files)
+    snapshot.require(wanted, log, on_transfer)
+    log(f"model: {snapshot.reference.describe()}")
+    return _source_of(snapshot)
+
+
+def _source_of(snapshot: Snapshot) -> BaseSource:
+    snapshot.remember()
+    reference = snapshot.reference
+    return BaseSource(reference.asked, reference.id, snapshot.folder, reference.commit)
 
 
 def _validate_folder(source: BaseSource) -> None:
-    if not (source.folder / "config.json").is_file():
+    if not (source.folder / CONFIG).is_file():
         raise ModelError(f"'{source.folder}' has no config.json", "name a folder in the transformers layout")
-    if not any(source.folder.glob("*.safetensors")):
-        others = sorted(p.name for p in source.folder.iterdir() if p.suffix in {".bin", ".pt", ".ckpt", ".h5"})
-        found = f"; found {', '.join(others)}" if others else ""
-        raise ModelError(
-            f"model '{source.name}' has no safetensors weights{found}",
-            "only safetensors is read; convert it with model.save_pretrained(folder)",
-        )
-    config = source.load_json("config.json")
+    if not weight_files(source.folder):
+        raise _no_weights(source.name, [path.name for path in source.folder.iterdir()])
+    config = source.load_json(CONFIG)
     if "auto_map" in config and not _known_model_type(config.get("model_type")):
         raise ModelError(
             f"model '{source.name}' needs code from its repository", "remote code is never run; choose another"
         )
+
+
+def _no_weights(name: str, files: Collection[str]) -> ModelError:
+    if "adapter_config.json" in files:
+        return ModelError(
+            f"'{name}' is an adapter, not a base model", "name the model that it was made for in model.name"
+        )
+    others = sorted(file for file in files if "/" not in file and file.endswith(OTHER_WEIGHTS))
+    found = f"; found {', '.join(others)}" if others else ""
+    return ModelError(
+        f"model '{name}' has no safetensors weights{found}",
+        "only safetensors is read; convert it with model.save_pretrained(folder)",
+    )
+
+
+def _digest_of(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}:{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _known_model_type(model_type: object) -> bool:

@@ -20,7 +20,8 @@ A LoRA adapter for text {task}, trained with finetune30 {version} on {finished}.
 | | |
 |---|---|
 | base model | `{base}`{revision} |
-| data | `{dataset}` (digest `{digest}`), {train_rows} training rows, {evaluation_rows} evaluation rows |
+| data | `{dataset}`{dataset_revision} (digest `{digest}`) |
+| rows | {train_rows} training rows, {evaluation_rows} evaluation rows |
 | labels | {labels} |
 | adapter | r {r}, alpha {alpha}, target modules {targets}; head saved with it |
 | steps | {steps} optimizer steps, learning rate {rate}, precision {precision} on {device} |
@@ -66,7 +67,8 @@ def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dic
         task=facts["problem_type"].replace("_", " "),
         version=facts["version"],
         finished=facts["finished"],
-        dataset=config["data"]["dataset_name"],
+        dataset=(facts["hub_data"] or {"id": config["data"]["dataset_name"]})["id"],
+        dataset_revision=f" at `{facts['hub_data']['commit']}`" if facts["hub_data"] else "",
         digest=facts["dataset_digest"][:16],
         train_rows=facts["train_rows"],
         evaluation_rows=facts["evaluation_rows"],

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.config import ModelConfig
 from finetune30.errors import SelfTestError
+from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def load_labels(folder: Path) -> dict[str, Any]:
 def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a saved adapter on its base with plain PEFT, in eval mode on the CPU, and its tokenizer.
 
-    The number of labels is passed on because an adapter folder does not carry it.
+    A base from the hub is fetched where it is not cached; the libraries themselves never ask. The number of labels is
+    passed on because an adapter folder does not carry it. Raises ModelError and HubError.
     """
     import_heavy("transformers.modeling_utils", "peft")
     from peft import AutoPeftModelForSequenceClassification
@@ -54,7 +57,8 @@ def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, P
     from finetune30.modeling.base import quiet_transformers
 
     described = load_labels(folder)
-    with quiet_transformers():
+    _require_base(folder)
+    with quiet_transformers(), hub_left_alone():
         model = AutoPeftModelForSequenceClassification.from_pretrained(
             str(folder),
             num_labels=len(described["label_names"]) or 1,
@@ -66,6 +70,16 @@ def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, P
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer
+
+
+def _require_base(folder: Path) -> None:
+    """See to it that the base model of a saved adapter is on this machine."""
+    from finetune30.modeling.base import find_base
+
+    described = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base, revision = described["base_model_name_or_path"], described.get("revision")
+    if revision is not None or not Path(base).is_dir():
+        find_base(ModelConfig(name=base, revision=revision))
 
 
 def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> None:

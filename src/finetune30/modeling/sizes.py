@@ -10,6 +10,8 @@ from typing import Any
 
 from finetune30.config import STARTER, LoraConfig, ModelConfig
 from finetune30.errors import ModelError
+from finetune30.hub.cache import find_reference, snapshot_folder
+from finetune30.modeling.model_files import weight_files
 from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_named, is_within, starter_folder
 
 Shapes = dict[str, tuple[int, ...]]
@@ -28,7 +30,7 @@ def count_parameters(model: ModelConfig, lora: LoraConfig) -> tuple[int, int] | 
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         shapes = _load_shapes(folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ModelError):
         return None  # the training itself will say what is wrong with the folder
     head = _count_head(config, shapes, model.num_labels)
     if head is None or lora.bias != "none":
@@ -48,19 +50,14 @@ def _find_local(model: ModelConfig) -> Path | None:
             return None
     if Path(model.name).is_dir():
         return Path(model.name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model.name, revision=model.revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
-        return None
+    reference = find_reference("model", model.name, model.revision)
+    return None if reference is None else snapshot_folder(reference)
 
 
 def _load_shapes(folder: Path) -> Shapes:
     """Read names and shapes of all tensors; the prefix of the encoder ("bert.") is taken off. Raises ValueError."""
     found: Shapes = {}
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in weight_files(folder):
         with file.open("rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
             if length > _HEADER_LIMIT:

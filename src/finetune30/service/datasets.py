@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from finetune30.data.validation.validate import Validation
     from finetune30.data.versions.manifest import Manifest
     from finetune30.data.versions.storage import VersionStore
+    from finetune30.hub.fetching import OnTransfer
 
 Log = Callable[[str], None]
 
@@ -75,7 +76,9 @@ def open_versions(settings: Settings) -> Iterator[VersionStore]:
         yield VersionStore(settings.data_folder, DatasetIndex(records.store))
 
 
-def load_dataset_rows(request: DatasetRequest, settings: Settings, log: Log) -> LoadedRows:
+def load_dataset_rows(
+    request: DatasetRequest, settings: Settings, log: Log, on_transfer: OnTransfer | None = None
+) -> LoadedRows:
     """Load the rows of a request; the default set falls back to the starter where the configuration allows it."""
     from finetune30.data.loading import load_rows
     from finetune30.data.versions.storage import VersionStore
@@ -89,6 +92,7 @@ def load_dataset_rows(request: DatasetRequest, settings: Settings, log: Log) -> 
             problem_type=request.problem_type,
             num_labels=request.num_labels,
             load_version=versions.load_tables,
+            on_transfer=on_transfer,
         )
 
     try:
@@ -107,31 +111,36 @@ def analyze(
     log: Log,
     against: DatasetRequest | None = None,
     count_tokens: CountTokens | None = None,
+    on_transfer: OnTransfer | None = None,
 ) -> dict[str, Any]:
     """Return the analysis (see `analyze_rows`); `against` adds a comparison under `drift`."""
     from finetune30.data.analysis.drift import compare_rows
     from finetune30.data.analysis.statistics import analyze_rows
 
-    loaded = load_dataset_rows(request, settings, log)
+    loaded = load_dataset_rows(request, settings, log, on_transfer)
     rows = _chosen(loaded.rows, request)
     name = str(loaded.source["name"])
     if request.sampled and name == request.data.offline_fallback != request.data.dataset_name:
         log("data: sampled as the configuration says; a training that falls back takes all rows of the starter")
     analysis = analyze_rows(rows, loaded.problem_type, name=name, count_tokens=count_tokens)
     if against is not None:
-        other = load_dataset_rows(against, settings, log)
+        other = load_dataset_rows(against, settings, log, on_transfer)
         before, after = (part.filter(part["split"] == "train") for part in (_chosen(other.rows, against), rows))
         analysis["drift"] = {"name": other.source["name"], **compare_rows(before, after, loaded.problem_type)}
     return analysis
 
 
 def validate(
-    request: DatasetRequest, settings: Settings, log: Log, count_tokens: CountTokens | None = None
+    request: DatasetRequest,
+    settings: Settings,
+    log: Log,
+    count_tokens: CountTokens | None = None,
+    on_transfer: OnTransfer | None = None,
 ) -> tuple[LoadedRows, Validation]:
     """Apply every rule; the findings say what a training would set aside."""
     from finetune30.data.validation.validate import validate_rows
 
-    loaded = load_dataset_rows(request, settings, log)
+    loaded = load_dataset_rows(request, settings, log, on_transfer)
     labels = request.num_labels
     return loaded, validate_rows(loaded, request.data, expected_labels=labels, count_tokens=count_tokens)
 
@@ -147,13 +156,17 @@ def gate_verdict(loaded: LoadedRows, validation: Validation, data: DataConfig) -
 
 
 def clean(
-    request: DatasetRequest, settings: Settings, log: Log, recipe: Sequence[Mapping[str, Any]]
+    request: DatasetRequest,
+    settings: Settings,
+    log: Log,
+    recipe: Sequence[Mapping[str, Any]],
+    on_transfer: OnTransfer | None = None,
 ) -> tuple[LoadedRows, dict[str, Any], dict[str, pl.DataFrame]]:
     """Run a cleaning recipe; return what was loaded, what each step did, and the rows by split as stored."""
     from finetune30.data.cleaning import clean_rows
     from finetune30.data.validation.validate import broken_rules
 
-    loaded = load_dataset_rows(request, settings, log)
+    loaded = load_dataset_rows(request, settings, log, on_transfer)
     result = clean_rows(loaded.rows, recipe, lambda rows, rules: broken_rules(rows, loaded, request.data, rules))
     kept = result.rows.filter(result.rows["reason"].is_null())
     return loaded, {"changed": result.changed, "dropped": result.dropped}, _by_split(kept)
@@ -167,12 +180,13 @@ def create_version(
     recipe: Sequence[Mapping[str, Any]] = (),
     note: str = "",
     parent: str | None = None,
+    on_transfer: OnTransfer | None = None,
 ) -> tuple[Manifest, bool]:
     """Store all rows of a request (after a recipe) as a version; return its manifest and whether it is new."""
     from finetune30.data.analysis.statistics import balance, count_labels
     from finetune30.data.labels import REGRESSION, class_names
 
-    loaded, _, splits = clean(request, settings, log, recipe)
+    loaded, _, splits = clean(request, settings, log, recipe, on_transfer)
     if not splits:
         raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
     names = () if loaded.problem_type == REGRESSION else loaded.declared or class_names(splits, loaded.problem_type)

@@ -20,7 +20,7 @@ from finetune30.service.accounting import check_consumption, record_data
 from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
 from finetune30.service.identity import build_identity, judge_of_plans
 from finetune30.service.origin import load_origin
-from finetune30.service.progress import ProgressMeter
+from finetune30.service.progress import FetchingReport, ProgressMeter
 from finetune30.service.publication import stage_result
 from finetune30.service.run_log import Console, RunLog
 from finetune30.service.warm_start import load_start_adapter
@@ -85,7 +85,8 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     """Prepare the data, train, and publish the tested result."""
     config = ExperimentConfig.model_validate(execution.run.config)
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
-    inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder)
+    fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper))
+    inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder, fetching)
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())
@@ -175,9 +176,13 @@ class _Hooks:
         self._log.record(record)
 
     def stop_reason(self) -> str | None:
-        if self._keeper.lost:
-            return "lost"
-        return "cancelled" if self._keeper.cancel_requested else self._execution.stop_reason()
+        return _stop_reason(self._execution, self._keeper)
+
+
+def _stop_reason(execution: Execution, keeper: LeaseKeeper) -> str | None:
+    if keeper.lost:
+        return "lost"
+    return "cancelled" if keeper.cancel_requested else execution.stop_reason()
 
 
 def _name_the_run(error: BaseException, run: Run) -> None:
@@ -225,6 +230,8 @@ def _config_header(run: Run, inputs: Inputs) -> str:
     lines = [f"Resolved configuration of run {run.id}; running it again repeats the run:", ""]
     lines.append("  ft30 train --config config.yaml")
     lines += [f"The hub was out of reach: '{used}' instead of '{wanted}'." for wanted, used in inputs.replaced.items()]
+    if hub := inputs.hub():
+        lines += ["", "What the hub's names stood for:", *(f"  {key}: {reference}" for key, reference in hub.items())]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from finetune30.service.fallbacks import resolve_fallbacks, tuned_settings
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
     from finetune30.data.prepare import PreparedData
+    from finetune30.hub.fetching import OnTransfer
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
     from finetune30.training.building import Task
@@ -34,6 +35,15 @@ class Inputs:
     placement: Placement
     deterministic: bool
 
+    def hub(self) -> dict[str, str]:
+        """Return what names of the hub stood for, by their keys: `namespace/name at commit`."""
+        found = {}
+        if self.source.revision is not None:
+            found["model.name"] = f"{self.source.reference} at {self.source.revision}"
+        if (hub := self.data.source["hub"]) is not None:
+            found["data.dataset_name"] = f"{hub['id']} at {hub['commit']}"
+        return found
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -46,10 +56,17 @@ class Experiment:
     evaluation_split: EncodedSplit
 
 
-def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, data_folder: Path | None) -> Inputs:
+def load_inputs(
+    config: ExperimentConfig,
+    explicit: frozenset[str],
+    log: Log,
+    data_folder: Path | None,
+    on_transfer: OnTransfer | None = None,
+) -> Inputs:
     """Find device, base model and rows; fall back to the starter where that is allowed.
 
-    Raises DeviceError, ModelError, DataError, HubUnavailableError.
+    The configuration that comes back names the commits that the hub's names stood for, so that whoever goes on with or
+    repeats the run gets the same. Raises DeviceError, ModelError, DataError, HubError.
     """
     from finetune30.data.prepare import prepare_data
     from finetune30.modeling.base import find_base
@@ -67,7 +84,7 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
     prepared: dict[str, PreparedData] = {}
 
     def reach_model(wanted: ExperimentConfig) -> None:
-        sources[wanted.model.name] = find_base(wanted.model)
+        sources[wanted.model.name] = find_base(wanted.model, log, on_transfer)
 
     def reach_data(wanted: ExperimentConfig) -> None:
         prepared[wanted.data.dataset_name] = prepare_data(
@@ -77,6 +94,7 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
             seed=wanted.training.seed,
             log=log,
             data_folder=data_folder,
+            on_transfer=on_transfer,
         )
 
     resolved, replaced = resolve_fallbacks(config, explicit, reach_model, reach_data)
@@ -89,7 +107,16 @@ def load_inputs(config: ExperimentConfig, explicit: frozenset[str], log: Log, da
     if resolved.data.dataset_name not in prepared:
         reach_data(resolved)
     source, data = sources[resolved.model.name], prepared[resolved.data.dataset_name]
-    return Inputs(resolved, replaced, data, source, placement, deterministic)
+    return Inputs(_pinned(resolved, source, data), replaced, data, source, placement, deterministic)
+
+
+def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) -> ExperimentConfig:
+    tree = config.as_tree()
+    if source.revision is not None:
+        tree["model"]["revision"] = source.revision
+    if data.source["hub"] is not None:
+        tree["data"]["revision"] = data.source["hub"]["commit"]
+    return ExperimentConfig.model_validate(tree)
 
 
 def build_experiment(inputs: Inputs, log: Log) -> Experiment:

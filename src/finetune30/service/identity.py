@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Keys that name a run or say where it lies, and decide nothing.
 _NAMES = frozenset({"experiment_name", "training.output_dir"})
+#: Keys that say where content comes from: the digests of that content are compared instead.
+_SOURCES = frozenset({"model.revision", "data.revision"})
 #: Keys that plan the number of steps.
 PLAN_KEYS = frozenset({"training.num_train_epochs", "training.max_steps"})
 _GIT_SECONDS = 5.0
@@ -44,6 +46,8 @@ def judge_of_plans(config: TrainingConfig) -> Judge:
     from finetune30.training.schedule import count_total_steps, keeps_rates
 
     def judge(key: str, progress: Mapping[str, Any]) -> str | None:
+        if key.removeprefix("config.") in _SOURCES:
+            return None
         if key.removeprefix("config.") not in PLAN_KEYS:
             return ""
         total, taken = count_total_steps(config, progress["steps_per_epoch"]), progress["global_step"]

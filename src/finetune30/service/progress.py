@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from finetune30.errors import CancelledError
+
 if TYPE_CHECKING:
+    from finetune30.hub.fetching import Transfer
+    from finetune30.service.run_log import Console
+    from finetune30.store.lease import LeaseKeeper
     from finetune30.training.progress import Progress
 
 _MEMORY_SECONDS = 2.0
+
+
+class FetchingReport:
+    """Tells the run's row and the console how far a download is, and ends it when the run must stop.
+
+    In the row: stage `fetching`, name, done_bytes, total_bytes; every byte that comes is a sign of life.
+    """
+
+    def __init__(self, keeper: LeaseKeeper, console: Console | None, stop_reason: Callable[[], str | None]) -> None:
+        self._keeper, self._console, self._stop_reason = keeper, console, stop_reason
+
+    def __call__(self, transfer: Transfer) -> None:
+        self._keeper.report(
+            {
+                "stage": "fetching",
+                "name": transfer.name,
+                "done_bytes": transfer.done_bytes,
+                "total_bytes": transfer.total_bytes,
+            }
+        )
+        if self._console:
+            self._console.transfer(transfer)
+        if reason := self._stop_reason():
+            raise CancelledError(
+                f"stopped while fetching {transfer.name}", "go on with: ft30 resume RUN", details={"reason": reason}
+            )
 
 
 class ProgressMeter:

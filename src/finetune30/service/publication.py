@@ -59,9 +59,11 @@ def stage_result(
         "dataset_digest": inputs.data.digest,
         "base": {
             "name": inputs.source.name,
+            "id": inputs.source.reference if inputs.source.revision else None,
             "revision": inputs.source.revision,
             "sha256": inputs.source.weights_digest(),
         },
+        "data": {"name": inputs.data.source["name"], **(inputs.data.source["hub"] or {})},
         "environment": environment,
         "git": metrics["git"],
         "digests": result.digests,
@@ -134,8 +136,9 @@ def _save_model(
         remove_html=inputs.config.data.validation_rules.remove_html,
     )
     facts = {
-        "base": inputs.source.name,
+        "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
         "revision": inputs.source.revision,
+        "hub_data": inputs.data.source["hub"],
         "problem_type": task.problem_type,
         "label_names": list(task.label_names),
         "version": __version__,

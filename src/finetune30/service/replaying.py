@@ -105,7 +105,7 @@ def compare_runs(before: RunFolder, now: RunFolder) -> Comparison:
 
 
 def _load_recorded_config(run: Run, folder: RunFolder) -> ExperimentConfig:
-    """Return the published configuration under a name of its own, the base model pinned to its revision."""
+    """Return the published configuration, its commits of the hub included, under a name of its own."""
     if run.status is not RunStatus.SUCCEEDED:
         raise ConflictError(
             f"run {run.id} is {run.status}: only SUCCEEDED runs can be replayed", f"see ft30 runs show {run.id[:8]}"
@@ -117,6 +117,7 @@ def _load_recorded_config(run: Run, folder: RunFolder) -> ExperimentConfig:
         )
     tree = load_config(folder.config).config.as_tree()
     tree["experiment_name"] = tree["experiment_name"][: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
+    # Runs that older versions recorded have the model's commit in the manifest only.
     tree["model"]["revision"] = folder.load_manifest()["base"]["revision"]
     return ExperimentConfig.model_validate(tree)
 

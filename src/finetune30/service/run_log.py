@@ -18,6 +18,7 @@ from finetune30.files import disk_errors
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from finetune30.hub.fetching import Transfer
     from finetune30.training.progress import Progress
 
 _SHOWN_IN_LOG = ("loss", "learning_rate", "grad_norm", "samples_per_second")
@@ -147,6 +148,20 @@ class Console:
         except OSError:
             self._fall_silent()
 
+    def transfer(self, transfer: Transfer) -> None:
+        """Move the bar of a download."""
+        if not self._is_terminal or self._is_gone:
+            return
+        try:
+            if self._bar is None:
+                self._start_transfer_bar(transfer)
+            assert self._bar is not None  # noqa: S101
+            self._bar.update(self._task, completed=transfer.done_bytes)
+            if transfer.done_bytes >= transfer.total_bytes:
+                self.close()
+        except OSError:
+            self._fall_silent()
+
     def close(self) -> None:
         """Take the bar away."""
         bar, self._bar = self._bar, None
@@ -164,6 +179,29 @@ class Console:
         speed = done / max(time.monotonic() - self._started, 1e-9) * progress.samples / progress.global_step
         loss = "" if progress.last_loss is None else f"loss {progress.last_loss:.4f}  {speed:.0f} samples/s"
         self._bar.update(self._task, completed=progress.global_step, status=loss)
+
+    def _start_transfer_bar(self, transfer: Transfer) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = (
+            TextColumn(f"fetching {transfer.name}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=RichConsole(file=self._stream), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("", total=transfer.total_bytes)
 
     def _start_bar(self, progress: Progress) -> None:
         from rich.console import Console as RichConsole

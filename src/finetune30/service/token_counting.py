@@ -10,20 +10,27 @@ from finetune30.errors import Finetune30Error
 
 if TYPE_CHECKING:
     from finetune30.data.analysis.statistics import CountTokens
+    from finetune30.hub.fetching import OnTransfer
 
 _TOKENIZED_ROWS = 10_000
 _NO_LIMIT = 1 << 30
 
 
-def find_token_counter(models: Sequence[str], log: Callable[[str], None]) -> CountTokens | None:
-    """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one."""
-    from finetune30.modeling.base import find_base
+def find_token_counter(
+    models: Sequence[str], log: Callable[[str], None], on_transfer: OnTransfer | None = None
+) -> CountTokens | None:
+    """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one.
+
+    Of a hub model only the tokenizer's files are fetched.
+    """
+    from finetune30.modeling.base import find_tokenizer
     from finetune30.modeling.text_encoder import FileTokenizer, load_text_encoder
 
     encoder: FileTokenizer | None = None
     for model in models:
         try:
-            encoder = load_text_encoder(find_base(ModelConfig(name=model)), uses_token_types=False)
+            source = find_tokenizer(ModelConfig(name=model), log, on_transfer)
+            encoder = load_text_encoder(source, uses_token_types=False)
         except Finetune30Error as error:
             log(f"data: no tokens under '{model}': {error.message}")
             continue

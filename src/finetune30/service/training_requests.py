@@ -25,6 +25,8 @@ MAX_TEXT = 10_000
 MAX_ITEMS = 10_000
 MAX_DEPTH = 12
 _STARTER_MODEL = "starter"
+#: Keys that can name nothing but a file or folder.
+_ONLY_PATHS = frozenset({"data.eval_file", "training.start_adapter"})
 _DATA_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 
 
@@ -123,6 +125,7 @@ def _path_faults(config: ExperimentConfig, settings: Settings) -> list[Fault]:
         "model.name": config.model.name,
         "data.dataset_name": config.data.dataset_name,
         "data.eval_file": config.data.eval_file,
+        "training.start_adapter": config.training.start_adapter,
     }
     allowed = [folder.resolve() for folder in (*settings.allowed_folders, settings.data_folder)]
     return [
@@ -140,7 +143,7 @@ def _path_faults(config: ExperimentConfig, settings: Settings) -> list[Fault]:
 
 def _is_named_thing(key: str, value: str) -> bool:
     """Tell whether the value names a hub set, model or version, and no file or folder."""
-    if key == "data.eval_file":
+    if key in _ONLY_PATHS:
         return False
     if key == "data.dataset_name" and (is_starter(value) or value.startswith(VERSION_PREFIX)):
         return True

@@ -64,7 +64,10 @@ def of_schema(schema: dict) -> st.SearchStrategy:
         case "null":
             return st.none()
     if "pattern" in schema:
-        return st.from_regex(schema["pattern"], fullmatch=True).filter(lambda text: "\n" not in text)
+        longest = schema.get("maxLength", 1000)
+        return st.from_regex(schema["pattern"], fullmatch=True).filter(
+            lambda text: "\n" not in text and len(text) <= longest
+        )
     low, high = schema.get("minLength", 0), min(schema.get("maxLength", 20), 20)
     tricky = st.sampled_from([word for word in TRICKY_WORDS if low <= len(word) <= high])
     return tricky | st.text(st.characters(exclude_categories=["Cs"]), min_size=low, max_size=high)

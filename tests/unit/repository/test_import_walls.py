@@ -19,6 +19,7 @@ WALLS = {
     "errors": (*HEAVY, *QUEUE_WEB_DATABASE),
     "config": (*HEAVY, *QUEUE_WEB_DATABASE),
     "settings": (*HEAVY, *QUEUE_WEB_DATABASE),
+    "hub": (*HEAVY, *QUEUE_WEB_DATABASE, "polars"),
     "data": (*HEAVY, *QUEUE_WEB_DATABASE),
     "modeling": QUEUE_WEB_DATABASE,
     "training": QUEUE_WEB_DATABASE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ def cast_to_text(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         raise DataFileError(name, 0, 0, "there is no row in the file", "add at least one row")
     columns = [_column_text(frame.to_series(index), column) for index, column in enumerate(header)]
     return pl.DataFrame(columns)
+
+
+def name_listed_labels(frame: pl.DataFrame, names: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Return the frame with the names of classes in the place of their ids, in columns of lists of ids."""
+    named = [
+        pl.col(column).list.eval(
+            pl.element().replace_strict(dict(enumerate(classes)), default=None, return_dtype=pl.String)
+        )
+        for column, classes in names.items()
+    ]
+    return frame.with_columns(named)
 
 
 def number_rows(frame: pl.DataFrame) -> pl.DataFrame:

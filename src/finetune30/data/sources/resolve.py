@@ -12,6 +12,8 @@ from finetune30.data.sources.hub import load_hub
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.starter import is_starter, load_starter
 from finetune30.errors import DataError
+from finetune30.hub.fetching import OnTransfer
+from finetune30.hub.names import Reference
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -20,10 +22,12 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 class LoadedSources:
     """Tables of both splits; `evaluation` is empty where rows must be split off from the training rows.
 
-    `chosen` says that the user named the evaluation rows (they must then be usable).
+    `chosen` says that the user named the evaluation rows (they must then be usable). `reference` is what the name of a
+    hub set stood for.
     """
 
     kind: str
+    reference: Reference | None
     train: list[SourceTable]
     evaluation: list[SourceTable]
     eval_split: str | None
@@ -39,12 +43,13 @@ def load_sources(
     config: DataConfig,
     log: Callable[[str], None],
     load_version: Callable[[str], Mapping[str, list[SourceTable]]] | None = None,
+    on_transfer: OnTransfer | None = None,
 ) -> LoadedSources:
     """Load what `config.dataset_name` (and `eval_file`) names.
 
-    Raises DataError, DataFileError or HubUnavailableError. `load_version` answers names like `version:<tag>`.
+    Raises DataError, DataFileError or a HubError. `load_version` answers names like `version:<tag>`.
     """
-    kind, splits = _load_splits(config, log, load_version)
+    kind, splits, reference = _load_splits(config, log, load_version, on_transfer)
     train_split = config.train_split or TRAIN
     if train_split not in splits:
         raise _no_split(config, "train_split", train_split, splits)
@@ -52,37 +57,40 @@ def load_sources(
         path = Path(config.eval_file).expanduser()
         names = {table.name for table in splits[train_split]}
         shown = f"{path.parent.name}/{path.name}" if path.name in names else path.name
-        return LoadedSources(kind, list(splits[train_split]), [load_file(path, shown)], "eval_file", chosen=True)
+        evaluation = [load_file(path, shown)]
+        return LoadedSources(kind, reference, list(splits[train_split]), evaluation, "eval_file", chosen=True)
     if config.eval_split is not None:
         if config.eval_split not in splits:
             raise _no_split(config, "eval_split", config.eval_split, splits)
         if config.eval_split == train_split:
             message = f"data.eval_split and data.train_split are both {train_split!r}"
             raise DataError(message, "name another split, or leave eval_split out to split rows off")
-        return LoadedSources(
-            kind, list(splits[train_split]), list(splits[config.eval_split]), config.eval_split, chosen=True
-        )
+        evaluation = list(splits[config.eval_split])
+        return LoadedSources(kind, reference, list(splits[train_split]), evaluation, config.eval_split, chosen=True)
     found = _find_evaluation(splits, train_split)
-    return LoadedSources(kind, list(splits[train_split]), list(splits[found]) if found else [], found, chosen=False)
+    evaluation = list(splits[found]) if found else []
+    return LoadedSources(kind, reference, list(splits[train_split]), evaluation, found, chosen=False)
 
 
 def _load_splits(
     config: DataConfig,
     log: Callable[[str], None],
     load_version: Callable[[str], Mapping[str, list[SourceTable]]] | None,
-) -> tuple[str, Mapping[str, list[SourceTable]]]:
+    on_transfer: OnTransfer | None,
+) -> tuple[str, Mapping[str, list[SourceTable]], Reference | None]:
     name = config.dataset_name
     if is_starter(name):
-        return "starter", load_starter(name)
+        return "starter", load_starter(name), None
     if name.startswith(VERSION_PREFIX):
         if load_version is None:
             raise DataError(f"no data folder is known in which to look for {name!r}", "run through the ft30 command")
-        return "version", load_version(name.removeprefix(VERSION_PREFIX))
+        return "version", load_version(name.removeprefix(VERSION_PREFIX)), None
     if is_local(name):
         path = Path(name).expanduser()
-        return ("folder", load_folder(path)) if path.is_dir() else ("file", {TRAIN: [load_file(path)]})
-    splits = load_hub(name, config.dataset_config, config.revision, log)
-    return "hub", {split: [table] for split, table in splits.items()}
+        kind, splits = ("folder", load_folder(path)) if path.is_dir() else ("file", {TRAIN: [load_file(path)]})
+        return kind, splits, None
+    found = load_hub(name, config.dataset_config, config.revision, log, on_transfer)
+    return "hub", {split: [table] for split, table in found.tables.items()}, found.reference
 
 
 def _find_evaluation(splits: Mapping[str, list[SourceTable]], train_split: str) -> str | None:

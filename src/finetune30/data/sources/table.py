@@ -23,7 +23,7 @@ class SourceTable:
     `frame`: one String column for each column of the source (null: absent), plus `__line__` (Int64, from 1: the
     physical line on which the record starts, or the row number where there are no lines) and, where several
     records share a line, `__column__` (Int64, from 1). `label_names`: columns that hold class ids, with the names
-    behind the ids. `label_order`: the order of the classes where cells hold names already.
+    behind the ids. `label_order`: columns that hold names already, with the order of the classes.
     """
 
     name: str
@@ -31,7 +31,7 @@ class SourceTable:
     frame: pl.DataFrame
     path: Path | None = None
     label_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    label_order: tuple[str, ...] = ()
+    label_order: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     facts: dict[str, str | int | None] = field(default_factory=dict)
 

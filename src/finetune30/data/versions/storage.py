@@ -135,7 +135,7 @@ class VersionStore:
                 f"version:{manifest.short}/{called}",
                 "version",
                 number_rows(rows),
-                label_order=manifest.label_names,
+                label_order={"label": manifest.label_names},
                 facts={"version": manifest.digest},
             )
             tables[called] = [table]

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from finetune30.errors import ModelError
+from finetune30.modeling.model_files import weight_files
 from finetune30.training.packed.family import EncoderFamily
 
-_INDEX_FILE = "model.safetensors.index.json"
-_WEIGHTS_FILE = "model.safetensors"
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -78,15 +77,6 @@ class BaseWeights:
                 if spelling in self._places:
                     return spelling
         return None
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint; empty when it is laid out in another way."""
-    index = folder / _INDEX_FILE
-    if index.is_file():
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return [folder / name for name in dict.fromkeys(names)]
-    return [folder / _WEIGHTS_FILE] if (folder / _WEIGHTS_FILE).is_file() else []
 
 
 def _load_places(file: Path) -> dict[str, _Place]:

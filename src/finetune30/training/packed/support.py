@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from finetune30.config import ExperimentConfig
-from finetune30.training.packed.base_weights import BaseWeights, backbone_shapes, weight_files
+from finetune30.training.packed.base_weights import BaseWeights, backbone_shapes
 from finetune30.training.packed.family import EncoderFamily, describe_family, unsupported_architecture
 from finetune30.training.packed.plan import LoraPlan, UnsupportedPlanError, resolve_plan
 
@@ -32,8 +32,6 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
     usable_positions = family.position_count - family.position_offset
     if config.data.max_length > usable_positions:
         return f"data.max_length {config.data.max_length} is above the model's {usable_positions} positions"
-    if not weight_files(source.folder):
-        return "the checkpoint has no model.safetensors"
     base = BaseWeights(source.folder, family)
     reason = _missing_weights(base, family)
     if reason is not None:

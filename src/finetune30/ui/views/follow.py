@@ -159,12 +159,21 @@ def _show_progress(task: Json) -> None:
         return
     if status in RETRYABLE and not progress.get("step"):
         return  # it ended before its first step
+    if progress.get("stage") == "fetching":
+        _show_fetching(progress)
+        return
     share = 1.0 if status == "SUCCEEDED" else min(1.0, max(0.0, float(progress.get("percent") or 0) / 100))
     step, total = progress.get("step"), progress.get("total_steps", progress.get("total"))
     text = t("follow.progress", percent=f"{100 * share:.0f}", step=display.number(step), total=display.number(total))
     if status == "RUNNING" and progress.get("eta_seconds") is not None:
         text += " · " + t("follow.eta", time=display.duration(progress["eta_seconds"]))
     st.progress(share, text)
+
+
+def _show_fetching(progress: Json) -> None:
+    done, total = int(progress.get("done_bytes") or 0), int(progress.get("total_bytes") or 0)
+    text = t("follow.fetching", name=progress.get("name"), done=display.size(done), total=display.size(total))
+    st.progress(min(1.0, done / total) if total else 0.0, text)
 
 
 def _show_actions(task: Json) -> None:

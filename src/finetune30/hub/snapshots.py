@@ -1,0 +1,149 @@
+"""A repository at a commit: what it holds, and its files, fetched once.
+
+The hub is asked what a name means today; where nobody answers, what it meant when it was asked last counts. A commit
+that is named is never asked for again once its files are here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from finetune30.errors import Finetune30Error, HubAnswerError, HubBusyError, HubUnavailableError
+from finetune30.hub import cache
+from finetune30.hub.faults import hub_faults, no_hub, not_a_name, unavailable
+from finetune30.hub.fetching import OnTransfer, fetch
+from finetune30.hub.names import WORDS, Kind, Reference, RemoteFile, is_commit, is_repository_name
+from finetune30.hub.reach import hub_reachable
+
+#: Longest pause between two questions that a hub under load is granted.
+_LONGEST_PAUSE_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 1.0
+_ASK_SECONDS = 20.0
+_TRIES = 3
+#: Answers from here on are faults of the server, which often pass.
+_SERVER_FAULTS = 500
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A repository at a commit, which is what `revision` stands for; `files` are those it has, by their paths.
+
+    `is_listed` is False where the hub never said what belongs to the commit: `files` are then those that are here.
+    `fault` is why the hub was not asked; it is raised when a file is wanted that is not here.
+    """
+
+    reference: Reference
+    revision: str | None
+    files: Mapping[str, RemoteFile]
+    is_listed: bool = True
+    fault: Finetune30Error | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files that are here."""
+        return cache.snapshot_folder(self.reference)
+
+    def remember(self) -> None:
+        """Let this commit be found without the hub from now on: what is needed of it is here."""
+        if self.fault is None:
+            cache.remember(self.reference, self.revision)
+
+    def require(self, paths: Collection[str], log: Log, on_transfer: OnTransfer | None = None) -> None:
+        """See to it that files are here. Raises what `fetch` raises, and HubUnavailableError."""
+        missing = [path for path in paths if not (self.folder / path).is_file()]
+        if not missing:
+            return
+        if self.fault is not None:
+            raise self.fault
+        if not hub_reachable():
+            raise unavailable(self.reference.kind, self.reference.asked)
+        listed = _list(self.reference)  # with digests, which the cached listing lacks
+        fetch(self.reference, {path: listed[path] for path in missing}, log, on_transfer)
+
+
+def open_snapshot(kind: Kind, name: str, revision: str | None, log: Log) -> Snapshot:
+    """Find out what a name means and what the repository holds; nothing is fetched.
+
+    Raises HubUnavailableError (nothing cached and nobody answers), HubNotFoundError, HubAccessError, HubBusyError and
+    HubAnswerError.
+    """
+    if not is_repository_name(name):
+        raise not_a_name(kind, name)
+    known = _find_cached(kind, name, revision)
+    if known is not None and known.is_listed and is_commit(revision):
+        return known
+    try:
+        if not hub_reachable():
+            raise unavailable(kind, name)
+        reference = _ask(kind, name, revision, log)
+        return Snapshot(reference, revision, cache.cached_listing(reference) or _list(reference))
+    except (HubUnavailableError, HubBusyError, HubAnswerError) as error:
+        if known is None:
+            raise
+        if not isinstance(error, HubUnavailableError):
+            log(f"WARNING: {error.message}: using what is cached, {known.reference}")
+        return replace(known, fault=error)
+
+
+def _find_cached(kind: Kind, name: str, revision: str | None) -> Snapshot | None:
+    reference = cache.find_reference(kind, name, revision)
+    if reference is None:
+        return None
+    listing = cache.cached_listing(reference)
+    if listing is not None:
+        return Snapshot(reference, revision, listing)
+    folder = cache.snapshot_folder(reference)
+    here = {
+        str(path.relative_to(folder)): RemoteFile(path.stat().st_size) for path in folder.rglob("*") if path.is_file()
+    }
+    return Snapshot(reference, revision, here, is_listed=False)
+
+
+def _ask(kind: Kind, name: str, revision: str | None, log: Log) -> Reference:
+    """Ask what a name and revision mean now, again after a pause where the hub is busy or stumbles."""
+    pause = _FIRST_PAUSE_SECONDS
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return _ask_once(kind, name, revision)
+        except (HubBusyError, HubAnswerError) as error:
+            pause = error.details.get("retry_after_seconds", pause)
+            stumbles = isinstance(error, HubBusyError) or error.details.get("status", 0) >= _SERVER_FAULTS
+            if not tries_left or not stumbles or pause > _LONGEST_PAUSE_SECONDS:
+                raise
+            log(f"{WORDS[kind]}: {error.message}; asking again in {pause:.0f} s")
+            time.sleep(pause)
+            pause *= 2
+    raise AssertionError("the last try returns or raises")
+
+
+def _ask_once(kind: Kind, name: str, revision: str | None) -> Reference:
+    from huggingface_hub import HfApi
+
+    with hub_faults(kind, name, revision):
+        info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_ASK_SECONDS)
+        repository, commit = info.id, info.sha
+        if not is_commit(commit):
+            raise no_hub(f"it names no commit for {name!r}")
+    return Reference(kind, name, repository, commit)
+
+
+def _list(reference: Reference) -> dict[str, RemoteFile]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    with hub_faults(reference.kind, reference.asked, reference.commit):
+        entries = HfApi().list_repo_tree(
+            reference.id, repo_type=reference.kind, revision=reference.commit, recursive=True
+        )
+        return {
+            entry.path: RemoteFile(entry.size, sha256=entry.lfs.sha256)
+            if entry.lfs
+            else RemoteFile(entry.size, blob_id=entry.blob_id)
+            for entry in entries
+            if isinstance(entry, RepoFile)
+        }

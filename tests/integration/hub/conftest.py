@@ -1,0 +1,31 @@
+"""Every test of this folder can have a stand-in hub, and the real client of hubs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.hub_client import HubClient, Running
+from support.hub_fixtures import empty_hub, hub, hub_contents
+from support.stand_in_hub import StandInHub, link_folder
+
+__all__ = ["empty_hub", "hub", "hub_contents"]
+
+
+@pytest.fixture(scope="module")
+def served(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInHub, HubClient]]:
+    folder = tmp_path_factory.mktemp("served")
+    with StandInHub(link_folder(hub_contents, folder / "hub")) as hub:
+        client = HubClient(hub.environment(folder / "home"))
+        yield hub, client
+        client.close()
+
+
+@pytest.fixture
+def running(served: tuple[StandInHub, HubClient], tmp_path: Path) -> Running:
+    hub, client = served
+    hub.mend()
+    hub.forget_requests()
+    return Running(hub, client, str(tmp_path / "cache"))
