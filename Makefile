@@ -1,6 +1,7 @@
 # Every documented word. `make help` is generated from this file: a line "##@ Title" opens a group and the text behind
 # "##" of a target is its description. To add a word, write its target under the group it belongs to; nothing else.
 # Options for the command behind a word go into ARGS:  make run-local ARGS="--epochs 3"
+# TORCH=cuda or TORCH=cpu chooses PyTorch's build on Linux; else it fits the machine (scripts/install_torch.sh).
 
 MAKEFILE := $(firstword $(MAKEFILE_LIST))
 HASH := \#
@@ -13,91 +14,103 @@ ENVIRONMENT := $(if $(filter lora-cuda lora-m3 lora-cpu,$(CONDA_DEFAULT_ENV)),$(
 PYTHON_M := $(ENVIRONMENT)/bin/python -m
 FT30 := $(PYTHON_M) finetune30
 
+# What a word needs is brought by itself: each of these sets contains the ones before it. Not words of their own.
+RUNNING := .running
+SERVICES := .services
+DEV := .dev
+
 .DEFAULT_GOAL := help
-.PHONY: $(WORDS)
+.PHONY: $(WORDS) $(RUNNING) $(SERVICES) $(DEV)
+
+$(RUNNING) $(SERVICES) $(DEV):
+	@sh scripts/install_environment.sh "$(ENVIRONMENT)" $(@:.%=%)
 
 ##@ Start here
 
 help: ## List every word
 	@awk -f scripts/list_make_words.awk $(MAKEFILE)
 
-run-local: install ## Train with config/default.yaml and print the results
+run-local: $(RUNNING) ## Train with config/default.yaml and print the results
 	@$(FT30) train --config config/default.yaml $(ARGS)
 
-logs-local: install ## Follow the log of the newest run
+logs-local: $(RUNNING) ## Follow the log of the newest run
 	@$(FT30) runs logs latest --follow $(ARGS)
 
-db-list: install ## Print the table of runs
+db-list: $(RUNNING) ## Print the table of runs
 	@$(FT30) runs list $(ARGS)
 
 ##@ Services (one terminal each, or all of them with: make up)
 
-start-services: install ## Bring up Redis: the one that answers, else one that this machine has
+start-services: $(SERVICES) ## Bring up Redis: the one that answers, else one that this machine has
 	@$(FT30) services $(ARGS)
 
-start-worker: install ## Carry queued runs out
+start-worker: $(SERVICES) ## Carry queued runs out
 	@$(FT30) worker $(ARGS)
 
-start-api: install ## Serve the REST API on http://localhost:8000
+start-api: $(SERVICES) ## Serve the REST API on http://localhost:8000
 	@$(FT30) api $(ARGS)
 
-start-ui: install ## Serve the page on http://localhost:8501
+start-ui: $(SERVICES) ## Serve the page on http://localhost:8501
 	@$(FT30) ui $(ARGS)
 
-up: install ## Redis, worker, API and page under one supervisor
+up: $(SERVICES) ## Redis, worker, API and page under one supervisor
 	@$(FT30) up $(ARGS)
 
-status: install ## What is up, how many runs wait, who works on what
+status: $(SERVICES) ## What is up, how many runs wait, who works on what
 	@$(FT30) status $(ARGS)
 
 ##@ Data
 
-data-analyze: install ## Labels, lengths, words and duplicates of the default data set
+data-analyze: $(RUNNING) ## Labels, lengths, words and duplicates of the default data set
 	@$(FT30) data analyze $(ARGS)
 
-data-validate: install ## Check every row of the default data set; faults are named by place
+data-validate: $(RUNNING) ## Check every row of the default data set; faults are named by place
 	@$(FT30) data validate $(ARGS)
 
-data-versions: install ## Store the default data set as a version and list all versions
+data-versions: $(RUNNING) ## Store the default data set as a version and list all versions
 	@$(FT30) data versions create $(ARGS)
 	@$(FT30) data versions list
 
 ##@ Environment
 
-install: ## Create .venv and install what is missing (every other word does it by itself)
-	@sh scripts/install_environment.sh "$(ENVIRONMENT)"
+install: ## Create .venv and install all that running and services need (every word installs its part by itself)
+	@sh scripts/install_environment.sh "$(ENVIRONMENT)" services again
+
+install-dev: ## The same with what checks and tests need
+	@sh scripts/install_environment.sh "$(ENVIRONMENT)" dev again
 
 setup-conda: ## Build a Conda environment for this machine: lora-cuda, lora-m3 or lora-cpu
 	@sh scripts/setup_conda.sh
 
 ##@ Development
 
-check: install ## Lint, formatting, types and the walls between the rooms
+check: $(DEV) ## Lint, formatting, types, the walls between the rooms, wheels of every locked package
 	$(PYTHON_M) ruff check .
 	$(PYTHON_M) ruff format --check .
 	$(PYTHON_M) mypy
 	$(ENVIRONMENT)/bin/python $(ENVIRONMENT)/bin/lint-imports
+	$(ENVIRONMENT)/bin/python scripts/check_wheels.py
 
-docs: install ## Write the generated parts of docs/ anew
+docs: $(DEV) ## Write the generated parts of docs/ anew
 	@$(ENVIRONMENT)/bin/python scripts/write_reference_docs.py
 
-format: install ## Reformat the sources and mend what the linter can mend
+format: $(DEV) ## Reformat the sources and mend what the linter can mend
 	$(PYTHON_M) ruff check --fix .
 	$(PYTHON_M) ruff format .
 
 # Two processes: many tests wait for other processes. Whole files, so that a database server is started once for each.
-test: install ## Run all tests (a part: make test ARGS="tests/unit -k data")
+test: $(DEV) ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@sh scripts/install_browser.sh
 	@$(PYTHON_M) pytest -n 2 --dist loadfile $(ARGS)
 
-chaos: install ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
+chaos: $(DEV) ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
 
-chaos-exact: install ## Kill runs at every point, fill the disk at every write, and compare bytes (7 minutes with ARGS='-n 2')
+chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (7 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 
-bench: install ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
+bench: $(DEV) ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
 	@$(PYTHON_M) benchmarks --rows 64 --pairs 3 --batches 2 --output build/benchmark.md $(ARGS)
 
-lock: ## Write requirements.txt anew from a clean environment
+lock: ## Write the locked sets (requirements*.txt) anew from a clean environment
 	@sh scripts/lock_requirements.sh

@@ -16,7 +16,7 @@ find_tool() {
 }
 
 choose_name() {
-    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then
+    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU '; then
         echo lora-cuda
     elif [ "$(uname -s) $(uname -m)" = "Darwin arm64" ]; then
         echo lora-m3
@@ -28,7 +28,7 @@ choose_name() {
 tool=$(find_tool)
 name=$(choose_name)
 if "$tool" env list | grep -Eq "(^|[/[:space:]])$name([[:space:]]|\$)"; then
-    # Only pip's packages can have changed; the three tools update an environment each in another way.
+    # Only pip's packages can have changed, and they come below.
     echo "The Conda environment $name is there; bringing its packages up to date"
 else
     echo "Creating the Conda environment $name with $tool"
@@ -37,5 +37,5 @@ else
     *) "$tool" env create --name "$name" --file environment.yml ;;
     esac
 fi
-"$tool" run --name "$name" sh -c 'sh scripts/install_environment.sh "$CONDA_PREFIX"'
+"$tool" run --name "$name" sh -c 'sh scripts/install_environment.sh "$CONDA_PREFIX" services again'
 echo "Ready. Now: ${tool##*/} activate $name && make run-local"

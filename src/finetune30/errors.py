@@ -338,6 +338,10 @@ class ServiceUnavailableError(Finetune30Error):
     retryable = True
 
 
+class NoRedisError(ServiceUnavailableError):
+    """No Redis answers, and this machine has none to start. Runs are carried out all the same, only not at once."""
+
+
 class CancelledError(Finetune30Error):
     """The run was asked to stop."""
 

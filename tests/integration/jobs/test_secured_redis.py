@@ -11,7 +11,7 @@ import pytest
 from finetune30.errors import ServiceUnavailableError
 from finetune30.jobs.redis_server import is_redis_up
 from finetune30.store import RunStatus
-from support.services import REDIS, Services, free_port, wait_until
+from support.services import Services, free_port, redis_program, wait_until
 from support.tls_front import tls_front
 
 pytestmark = pytest.mark.integration
@@ -24,7 +24,7 @@ WRITTEN = "p%40ss%3Aword%2F1"
 def secured(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The TLS port of a Redis that wants a password, and the certificate."""
     port = free_port()
-    command = [REDIS, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
+    command = [redis_program(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", PASSWORD]
     redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: is_redis_up(f"redis://:{WRITTEN}@127.0.0.1:{port}/0"), 20, "Redis answers")

