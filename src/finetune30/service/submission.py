@@ -125,7 +125,7 @@ def _publish(store: RunStore, run: Run, publisher: Publisher) -> tuple[bool, tup
     try:
         publisher.publish(run.id)
     except ServiceUnavailableError as error:
-        return False, (f"{error.message}; the run is recorded and starts when the queue is back",)
+        return False, (f"{error.message}; the run is recorded, and a worker takes it from the database",)
     failpoints.reach("submit.after_message")
     try:
         store.mark_published([run.id])

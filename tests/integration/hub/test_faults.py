@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune30.ui.messages import translate_message
 from support.hub_user import HubUser, Told
 from support.stand_in_hub import TOKEN, Repository, StandInHub, faults, link_folder
 
@@ -55,8 +56,16 @@ def at_hub(serving: tuple[StandInHub, HubUser]) -> tuple[StandInHub, HubUser]:
 
 def fetch(user: HubUser, kind: str, home: Path, **variables: str) -> Told:
     if kind == "model":
-        return user.fetch_model(home, "distilbert-base-uncased", **variables)
-    return user.load_set(home, "glue", "sst2", **variables)
+        return in_both_languages(user.fetch_model(home, "distilbert-base-uncased", **variables))
+    return in_both_languages(user.load_set(home, "glue", "sst2", **variables))
+
+
+def in_both_languages(told: Told) -> Told:
+    """Return what was told when the page can say it in Chinese too."""
+    if told.code:
+        assert translate_message("zh", told.message), told.message
+        assert translate_message("zh", told.remedy), told.remedy
+    return told
 
 
 @pytest.mark.parametrize("kind", ["model", "set"])
@@ -130,7 +139,7 @@ def test_a_hub_that_says_nothing_is_out_of_reach(at_hub, tmp_path, kind, fault):
     ],
 )
 def test_models_that_a_visitor_may_not_have(at_hub, tmp_path, name, code, message, remedy):
-    told = at_hub[1].fetch_model(tmp_path, name)
+    told = in_both_languages(at_hub[1].fetch_model(tmp_path, name))
     assert (told.code, told.may_retry) == (code, False)
     assert message in told.message
     assert remedy in told.remedy
@@ -146,7 +155,7 @@ def test_models_that_a_visitor_may_not_have(at_hub, tmp_path, name, code, messag
     ],
 )
 def test_sets_that_a_visitor_may_not_have(at_hub, tmp_path, name, code):
-    assert at_hub[1].load_set(tmp_path, name).code == code
+    assert in_both_languages(at_hub[1].load_set(tmp_path, name)).code == code
 
 
 @pytest.mark.parametrize("name", ["stand-in/private-model", "stand-in/gated-model"])
@@ -157,7 +166,7 @@ def test_a_token_opens_what_it_may(at_hub, tmp_path, name):
 
 
 def test_a_revision_that_does_not_exist_is_named(at_hub, tmp_path):
-    told = at_hub[1].fetch_model(tmp_path, "distilbert-base-uncased", "v9")
+    told = in_both_languages(at_hub[1].fetch_model(tmp_path, "distilbert-base-uncased", "v9"))
     assert (told.code, told.message) == (
         "hub_not_found",
         "model 'distilbert-base-uncased' has no revision 'v9' on the hub",

@@ -59,7 +59,7 @@ def test_submit_records_publishes_and_keeps_the_configuration(store, settings):
 def test_submit_is_durable_when_redis_is_down(store, settings):
     done = submit(store, config(), settings, publisher=Recorder(fails=True))
     assert done.published is False
-    assert "starts when the queue is back" in done.notes[0]
+    assert "a worker takes it from the database" in done.notes[0]
     assert [run.id for run in store.queue()] == [done.run.id]
     assert store.get(done.run.id).published_at is None
 
