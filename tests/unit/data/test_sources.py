@@ -165,3 +165,14 @@ def test_reading_round_trips_in_every_format(rows, tmp_path_factory):
         table = load_file(folder / name)
         assert table.frame.select("text", "label").rows() == frame.rows(), name
         assert table.row_ids().n_unique() == len(rows), name
+
+
+def test_lists_of_class_ids_in_a_parquet_file_come_with_their_names(tmp_path):
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    features = Features({"text": Value("string"), "labels": List(ClassLabel(names=["joy", "anger", "neutral"]))})
+    rows = {"text": ["a", "b", "c"], "labels": [[0, 2], [], [1]]}
+    Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "train.parquet"))
+    table = load_file(tmp_path / "train.parquet")
+    assert table.frame["labels"].to_list() == ['["joy", "neutral"]', "[]", '["anger"]']
+    assert table.label_order == {"labels": ("joy", "anger", "neutral")}

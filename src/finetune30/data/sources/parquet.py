@@ -21,7 +21,9 @@ def load_parquet(path: Path, name: str) -> SourceTable:
         reason = str(error).splitlines()[0][:200]
         found = f"the Parquet file cannot be read ({reason})"
         raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
-    return SourceTable(name, "parquet", number_rows(cast_to_text(frame, name)), path, label_names=_label_names(path))
+    names, listed = _label_names(path)
+    rows = number_rows(cast_to_text(name_listed_labels(frame, listed), name))
+    return SourceTable(name, "parquet", rows, path, label_names=names, label_order=listed)
 
 
 def cast_to_text(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -66,17 +68,31 @@ def _plain(value: Any) -> Any:
     return value.to_list() if isinstance(value, pl.Series) else value
 
 
-def _label_names(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return the class names that the `datasets` library writes into a file's metadata, by column."""
+def _label_names(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """Return the class names that the `datasets` library writes into a file's metadata, by column.
+
+    First those of columns of class ids, then those of columns of lists of ids.
+    """
     import pyarrow.parquet as pq
 
     metadata = pq.read_schema(path).metadata or {}
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     except (ValueError, AttributeError):
-        return {}
-    return {
-        column: tuple(str(name) for name in feature["names"])
-        for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-    }
+        return {}, {}
+    names = {column: _class_names(feature) for column, feature in features.items()}
+    listed = {column: _class_names(_element_of(feature)) for column, feature in features.items()}
+    return {c: found for c, found in names.items() if found}, {c: found for c, found in listed.items() if found}
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+        return ()
+    return tuple(str(name) for name in feature.get("names") or ())
+
+
+def _element_of(feature: Any) -> Any:
+    """Return what a list holds: the library writes `{"feature": …}`, older versions `[…]`."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    return feature.get("feature") if isinstance(feature, dict) else None
