@@ -15,7 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from support.hub_fixtures import hub_contents
 from support.services import Services, free_port, wait_until
+from support.stand_in_hub import StandInHub, link_folder
+
+__all__ = ["hub_contents"]
 
 #: No sandbox in containers; nothing that looks for a network.
 CHROMIUM_OPTIONS = (
@@ -28,8 +32,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 class Stack:
     """The services of the README, each in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, **variables: str) -> None:
+        """`variables` are for the environment of worker, API and page."""
+        self.folder, self._variables = folder, variables
         # The lease of a real installation: beside a browser on a busy machine, attempts lose one of three seconds.
         self.services = Services(folder, ui_port=free_port(), disk_reserve_bytes=0, lease_seconds=60)
         self.api_url = f"http://127.0.0.1:{self.services.settings.api_port}"
@@ -38,7 +43,7 @@ class Stack:
 
     def start(self) -> None:
         self.services.start_redis()
-        self.services.start_worker(drill=None)
+        self.services.start_worker(drill=None, **self._variables)
         self.start_command("api")
         self.start_command("ui")
         wait_until(lambda: self._answers(self.api_url + "/healthz"), 120, "the API answers")
@@ -52,7 +57,7 @@ class Stack:
                 [sys.executable, "-m", "finetune30", name],
                 stdout=log,
                 stderr=log,
-                env=self.services.environment(**environment),
+                env=self.services.environment(**self._variables, **environment),
                 cwd=self.folder,
             )
 
@@ -118,12 +123,25 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def stack(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The running services; started only where there is a browser to look at them."""
-    running = Stack(tmp_path_factory.mktemp("page"))
-    try:
+    with contextlib.closing(Stack(tmp_path_factory.mktemp("page"))) as running:
         running.start()
         yield running
-    finally:
-        running.close()
+
+
+@pytest.fixture(scope="module")
+def hub(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
+    """A stand-in hub for the tests of a module."""
+    with StandInHub(link_folder(hub_contents, tmp_path_factory.mktemp("page-hub") / "hub")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def hub_stack(browser: Any, hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Services that use the stand-in hub; what they fetch lies in `home` below their folder."""
+    folder = tmp_path_factory.mktemp("hub-page")
+    with contextlib.closing(Stack(folder, **hub.variables(folder / "home"))) as running:
+        running.start()
+        yield running
 
 
 @pytest.fixture
