@@ -115,3 +115,24 @@ def test_page_with_plots_is_written(tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "資料報告" in page
     assert "<svg" in page
+
+
+def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_it_does_not_know(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "a first text", "label": ["joy"]}\n{"text": "a second text", "label": ["anger", "joy"]}\n'
+        '{"text": "a third text", "label": ["anger"]}\n'
+    )
+    made = json.loads(ft30("versions", "create", "a.jsonl", "--json", folder=tmp_path).stdout)
+    assert made["problem_type"] == "multi_label_classification"
+    review = tmp_path / "review.csv"
+    review.write_text(f"row;new_label;version\n0;joyful;{made['digest']}\n")
+    refused = ft30("relabel", "review.csv", folder=tmp_path, code=1)
+    assert "review.csv:2: 'joyful' is no label of this version" in refused.stderr
+    assert "use one of: JSON lists of anger, joy" in refused.stderr
+    listed = json.loads(ft30("versions", "list", "--json", folder=tmp_path).stdout)["versions"]
+    assert [version["digest"] for version in listed] == [made["digest"]]
+    review.write_text(f'row;new_label;version\n0;"[""joy"", ""anger""]";{made["digest"]}\n2;REMOVE;{made["digest"]}\n')
+    done = ft30("relabel", "review.csv", "--tag", "reviewed", folder=tmp_path)
+    assert "1 labels changed, 1 rows removed" in done.stdout
+    shown = json.loads(ft30("versions", "show", "reviewed", "--json", folder=tmp_path).stdout)
+    assert shown["statistics"]["label_counts"] == {"anger": 2, "joy": 2}

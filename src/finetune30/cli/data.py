@@ -230,7 +230,7 @@ def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> N
         require_tag_name(tag)
     settings = load_settings()
     result = apply_review(settings, csv_file, note=note_text)
-    counts = f"{result['relabelled']} labels changed, {result['removed']} rows removed"
+    counts = f"{result['changed']} labels changed, {result['removed']} rows removed"
     if as_json:
         print_json(result)
     else:

@@ -19,8 +19,9 @@ def relabel_rows(
 ) -> dict[str, Any]:
     """Make a version in which rows (`split`, `index` from 0) have another `label`, or are gone where it is None.
 
-    Labels are written as the version stores them: a name, a JSON list of names (multi-label) or a number (regression).
-    Raises UsageError for a row or label that the version does not have, NotFoundError.
+    A label is a name, a JSON list of names (multi-label) or a number (regression). Returns digest, parent, is_new, and
+    how many rows were changed (have another label now) and removed. Raises UsageError for a row or label that the
+    version does not have, NotFoundError.
     """
     import polars as pl
 
@@ -32,15 +33,21 @@ def relabel_rows(
         raise UsageError(
             f"version {manifest.short} has no split {', '.join(sorted(missing))}", "use: train, evaluation"
         )
-    removed = 0
+    for change in changes:
+        if fault := find_fault(manifest, change):
+            raise UsageError(*fault)
+    changed = removed = 0
     for split, frame in frames.items():
-        wanted = {change["index"]: change["label"] for change in changes if change["split"] == split}
-        _require_rows(wanted, frame.height, split, manifest)
-        labels = [wanted.get(number, label) for number, label in enumerate(frame["label"].to_list())]
+        before = frame["label"].to_list()
+        wanted = {c["index"]: _as_stored(c["label"], manifest) for c in changes if c["split"] == split}
+        if before and sum(label is None for label in wanted.values()) == len(before):
+            raise UsageError(f"no row of {split} would be left", "keep at least one")
+        labels = [wanted.get(number, label) for number, label in enumerate(before)]
+        kept = frame.with_columns(pl.Series("label", labels, dtype=pl.String))
         gone = [number for number, label in wanted.items() if label is None]
-        kept = frame.with_columns(pl.Series("label", labels, dtype=frame.schema["label"]))
         frames[split] = kept.with_row_index("at").filter(~pl.col("at").is_in(gone)).drop("at")
         removed += len(gone)
+        changed += sum(label is not None and labels[number] != before[number] for number, label in wanted.items())
     made, is_new = versions.create(
         frames,
         label_names=manifest.label_names,
@@ -55,7 +62,7 @@ def relabel_rows(
         "digest": made.digest,
         "parent": manifest.digest,
         "is_new": is_new,
-        "changed": len(changes) - removed,
+        "changed": changed,
         "removed": removed,
     }
 
@@ -68,15 +75,34 @@ def _count(frames: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
     return {"total_samples": main.height, "label_counts": counts, **balance(counts)}
 
 
-def _require_rows(wanted: Mapping[int, str | None], height: int, split: str, manifest: Manifest) -> None:
-    for index, label in wanted.items():
-        if not 0 <= index < height:
-            raise UsageError(f"{split} has no row {index}", f"rows are numbered from 0 to {height - 1}")
-        if label is not None and not _is_label(label, manifest):
-            known = ", ".join(manifest.label_names) or "a number"
-            raise UsageError(f"{label!r} is no label of this version", f"use one of: {known}")
-    if height and sum(label is None for label in wanted.values()) == height:
-        raise UsageError(f"no row of {split} would be left", "keep at least one")
+def find_fault(manifest: Manifest, change: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what is wrong with a change of a version's row, and what would be right; None where it can be made."""
+    split, index, label = change["split"], change["index"], change["label"]
+    rows = manifest.rows.get(split, 0)
+    if not 0 <= index < rows:
+        return f"{split} has no row {index}", f"rows are numbered from 0 to {rows - 1}"
+    if label is not None and not _is_label(label, manifest):
+        return f"{label!r} is no label of this version", f"use one of: {_describe_labels(manifest)}"
+    return None
+
+
+def _describe_labels(manifest: Manifest) -> str:
+    from finetune30.data.labels import MULTI
+
+    names = ", ".join(manifest.label_names)
+    return f"JSON lists of {names}" if manifest.problem_type == MULTI else names or "a number"
+
+
+def _as_stored(label: str | None, manifest: Manifest) -> str | None:
+    """Return a label as versions write it, so that the same label is the same text."""
+    import polars as pl
+
+    from finetune30.data.labels import MULTI, canonical_lists
+
+    if label is None or manifest.problem_type != MULTI:
+        return label
+    stored: str | None = canonical_lists(pl.Series([label], dtype=pl.String), None)[0]
+    return stored
 
 
 def _is_label(label: str, manifest: Manifest) -> bool:

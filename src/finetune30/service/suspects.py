@@ -15,6 +15,7 @@ from finetune30.files import save_bytes_atomic
 from finetune30.service.datasets import open_versions
 from finetune30.service.predicting import require_model
 from finetune30.service.records import open_records, require_records
+from finetune30.service.relabelling import find_fault, relabel_rows
 from finetune30.settings import Settings
 from finetune30.store import Run
 
@@ -180,48 +181,19 @@ def export_suspects(found: Suspects, path: Path, *, everything: bool = False) ->
 def apply_review(settings: Settings, path: Path, *, note: str = "") -> dict[str, Any]:
     """Turn a reviewed CSV into a new version: `new_label` replaces the label, REMOVE takes the row out.
 
-    Raises DataFileError for a row that does not belong to the version or a label that it does not know, DataError
-    where nothing was reviewed.
+    Returns what `relabel_rows` returns. Raises DataFileError for a row that does not belong to the version or a label
+    that it does not know, DataError where nothing was reviewed, UsageError where no row would be left.
     """
-    import polars as pl
-
-    changes, version = _read_review(path)
+    reviewed, version = _read_review(path)
     with open_versions(settings) as versions:
-        parent = versions.get(version)
-        train = versions.load_rows(parent, "train")
-        for number, (line, label) in changes.items():
-            if not 0 <= number < train.height:
-                raise DataFileError(
-                    path.name, line, 0, f"version {parent.short} has no row {number}", "keep column row"
-                )
-            if label != REMOVE and label not in parent.label_names and parent.problem_type.startswith("single"):
-                known = ", ".join(parent.label_names[:8])
-                raise DataFileError(
-                    path.name, line, 0, f"the label {label!r} is unknown", f"use one of {known}, or {REMOVE}"
-                )
-        labels = train["label"].to_list()
-        for number, (_, label) in changes.items():
-            labels[number] = label
-        changed = train.with_columns(pl.Series("label", labels, dtype=pl.String))
-        kept = changed.filter(pl.col("label") != REMOVE)
-        splits = {split: versions.load_rows(parent, split) for split in parent.rows} | {"train": kept}
-        manifest, is_new = versions.create(
-            splits,
-            label_names=parent.label_names,
-            problem_type=parent.problem_type,
-            source=parent.source,
-            recipe=[*parent.recipe, {"step": "relabel", "rows": len(changes)}],
-            parent=parent.digest,
-            note=note or f"{len(changes)} rows reviewed",
-        )
-    removed = train.height - kept.height
-    return {
-        "digest": manifest.digest,
-        "parent": parent.digest,
-        "is_new": is_new,
-        "relabelled": int((train["label"] != changed["label"]).sum()) - removed,
-        "removed": removed,
-    }
+        manifest = versions.get(version)
+        changes = []
+        for number, (line, label) in reviewed.items():
+            change = {"split": "train", "index": number, "label": None if label == REMOVE else label}
+            if fault := find_fault(manifest, change):
+                raise DataFileError(path.name, line, 0, fault[0], f"{fault[1]}; {REMOVE} takes the row out")
+            changes.append(change)
+        return relabel_rows(versions, version, changes, note or f"{len(changes)} rows reviewed")
 
 
 def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from finetune30.data.versions.compare import diff_versions
-from finetune30.errors import DataError, DataFileError
+from finetune30.errors import DataError, DataFileError, UsageError
 from finetune30.service.datasets import open_versions
 from finetune30.service.suspects import Suspects, apply_review, export_suspects, rank_rows
 from finetune30.settings import load_settings
@@ -74,7 +74,7 @@ def test_reviewed_file_becomes_a_version_with_the_rows_relabelled(found, tmp_pat
     rows = review(path, {3: "good", 40: "good", 77: "REMOVE"})
     assert all(row["text"].startswith("'=text") for row in rows)  # no spreadsheet may run it
     result = apply_review(load_settings(), path)
-    assert (result["relabelled"], result["removed"], result["is_new"]) == (1, 1, True)
+    assert (result["changed"], result["removed"], result["is_new"]) == (1, 1, True)
     with open_versions(load_settings()) as versions:
         manifest = versions.get(result["digest"])
         diff = diff_versions(versions, found.version.digest, manifest.digest)
@@ -88,5 +88,37 @@ def test_review_without_a_new_label_or_with_an_unknown_one_is_refused(found, tmp
     with pytest.raises(DataError, match="has a new_label"):
         apply_review(load_settings(), path)
     review(path, {3: "splendid"})
-    with pytest.raises(DataFileError, match=r"review\.csv:\d: the label 'splendid' is unknown"):
+    with pytest.raises(DataFileError, match=r"review\.csv:\d: 'splendid' is no label of this version"):
         apply_review(load_settings(), path)
+
+
+KINDS = {
+    "multi_label_classification": (("joy", "anger"), '["joy"]', '["anger",  "joy"]', '["anger", "joy"]', '["fear"]'),
+    "regression": ((), "1.5", "2.25", "2.25", "much"),
+}
+
+
+@pytest.mark.parametrize("problem_type", KINDS)
+def test_review_of_other_kinds_of_labels_is_checked_stored_as_written_and_counted(tmp_path, problem_type):
+    names, label, new, stored, unknown = KINDS[problem_type]
+    rows = build_rows(4).with_columns(pl.lit(label).alias("label"))
+    with open_versions(load_settings()) as versions:
+        parent, _ = versions.create({"train": rows}, label_names=names, problem_type=problem_type, source={"name": "a"})
+
+    def write_review(**reviewed):
+        lines = [f"{number.lstrip('row')};{text};{parent.digest}" for number, text in reviewed.items()]
+        (tmp_path / "review.csv").write_text("row;new_label;version\n" + "\n".join(lines) + "\n")
+        return tmp_path / "review.csv"
+
+    for wrong in (unknown, "nonsense", "[]x", "nan"):
+        with pytest.raises(DataFileError, match="is no label of this version"):
+            apply_review(load_settings(), write_review(row0=wrong))
+    with pytest.raises(UsageError, match="no row of train would be left"):
+        apply_review(load_settings(), write_review(row0="REMOVE", row1="REMOVE", row2="REMOVE", row3="REMOVE"))
+    result = apply_review(load_settings(), write_review(row0=new, row1=label, row2="REMOVE"))
+    assert (result["changed"], result["removed"]) == (1, 1)
+    with open_versions(load_settings()) as versions:
+        made = versions.get(result["digest"])
+        assert versions.load_rows(made, "train")["label"].to_list() == [stored, label, label]
+    assert made.statistics["total_samples"] == 3
+    assert made.statistics["label_counts"] == ({"anger": 1, "joy": 3} if names else {})
