@@ -14,7 +14,7 @@ from pathlib import Path
 
 from finetune30.config.loading import load_config, load_override
 from finetune30.config.presets import preset_path
-from finetune30.service.training import train_locally
+from finetune30.service.execution.local import train_locally
 from finetune30.settings import Settings
 from finetune30.training.checkpoints import Checkpoints
 

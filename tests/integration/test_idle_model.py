@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from finetune30.service.model_processes import ModelProcesses
+from finetune30.service.models.model_process import ModelProcesses
 from finetune30.settings import load_settings
 from finetune30.store import RunFilter, open_store
 from support.rows import write_reviews

@@ -26,7 +26,7 @@ _IMPORTED_FIRST = (
     "sqlalchemy",
     "alembic.command",
     "finetune30.cli.main",
-    "finetune30.service.training",
+    "finetune30.service.execution.local",
     "finetune30.training.loop",
     "finetune30.training.general",
     "finetune30.training.packed",

@@ -20,7 +20,7 @@ import pytest
 from finetune30.config import ExperimentConfig
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.redis_server import find_redis_program
-from finetune30.service.submission import Submission, submit
+from finetune30.service.submitting.submission import Submission, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore, open_store
 

@@ -32,14 +32,14 @@ from finetune30.api.routes import (
 from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
-from finetune30.service.model_processes import ModelProcesses
-from finetune30.service.suspect_searches import SuspectSearches
-from finetune30.service.version_reports import VersionReports
+from finetune30.service.datasets.version_report import VersionReports
+from finetune30.service.models.model_process import ModelProcesses
+from finetune30.service.suspects.search import SuspectSearches
 from finetune30.settings import Settings
 from finetune30.store import open_store
 
 if TYPE_CHECKING:
-    from finetune30.service.submission import Publisher
+    from finetune30.service.submitting.submission import Publisher
 
 DESCRIPTION = """Fine-tune a model with LoRA, and never lose, mix up or fail to repeat an experiment.
 

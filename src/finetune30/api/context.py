@@ -11,13 +11,13 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from finetune30.errors import AccessError
-from finetune30.service.records import Records
+from finetune30.service.runs.records import Records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
 from finetune30.store.access import Role
 
 if TYPE_CHECKING:
-    from finetune30.service.submission import Publisher
+    from finetune30.service.submitting.submission import Publisher
 
 #: Threads that answer. Python runs one of them at a time: with more, each waits longer for its turn after every query.
 THREADS = 16

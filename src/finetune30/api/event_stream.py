@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from finetune30.errors import Finetune30Error, QuotaError
-from finetune30.service.tasks import load_task
+from finetune30.service.submitting.status import load_task
 from finetune30.store import RunStore
 
 POLL_SECONDS = 0.5

@@ -13,7 +13,7 @@ def command(run: str) -> None:
     import sys
 
     from finetune30.errors import Finetune30Error
-    from finetune30.service.predicting import Question, answer_questions, load_predictor
+    from finetune30.service.models.predict import Question, answer_questions, load_predictor
     from finetune30.settings import load_settings
 
     predictor = None
@@ -35,9 +35,9 @@ def command(run: str) -> None:
 
 def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:
     """Rank the training rows of a run and keep the ranking in its folder."""
-    from finetune30.service.records import open_records
-    from finetune30.service.suspect_searches import save_suspects
-    from finetune30.service.suspects import find_suspects
+    from finetune30.service.runs.records import open_records
+    from finetune30.service.suspects.search import save_suspects
+    from finetune30.service.suspects.suspects import find_suspects
     from finetune30.settings import load_settings
 
     settings = load_settings()

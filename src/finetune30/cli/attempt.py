@@ -16,7 +16,7 @@ def command(run_id: str, number: int, owner: str, parent: int, step_seconds: flo
     from finetune30.jobs.parent_watch import die_with_parent
 
     die_with_parent(parent)
-    from finetune30.service.attempt import carry_out_attempt
+    from finetune30.service.execution.queued import carry_out_attempt
     from finetune30.settings import load_settings
     from finetune30.store import Claim
 
@@ -24,6 +24,6 @@ def command(run_id: str, number: int, owner: str, parent: int, step_seconds: flo
     if step_seconds is None:
         carry_out_attempt(claim, load_settings())
         return
-    from finetune30.service.drill import build_drill
+    from finetune30.service.execution.drill import build_drill
 
     carry_out_attempt(claim, load_settings(), build_drill(step_seconds))

@@ -48,8 +48,8 @@ def analyze(
     """Count labels, lengths, words and duplicates; compare with other data; write a report."""
     from dataclasses import replace
 
-    from finetune30.service import datasets
-    from finetune30.service.token_counting import find_token_counter
+    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.token_counting import find_token_counter
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
@@ -93,8 +93,8 @@ def validate(
     """Apply every rule and name each fault by file:line:column; exit code 1 when there are errors."""
     from finetune30.data.validation.gate import encode_quarantine
     from finetune30.files import save_bytes_atomic, save_json_atomic
-    from finetune30.service import datasets
-    from finetune30.service.token_counting import find_token_counter
+    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.token_counting import find_token_counter
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
@@ -156,7 +156,7 @@ def clean(
     from finetune30.data.cleaning import DEFAULT_RECIPE
     from finetune30.data.versions.checkout import save_splits
     from finetune30.data.versions.storage import digest_version
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
@@ -199,7 +199,7 @@ def suspects(
     run: str, limit: int, export: Path | None, everything: bool, folds: int | None, device: str | None, as_json: bool
 ) -> None:
     """Rank the training rows of a run whose label its model, or models that never saw them, disagree with."""
-    from finetune30.service.suspects import export_suspects, find_suspects
+    from finetune30.service.suspects.suspects import export_suspects, find_suspects
     from finetune30.settings import load_settings
 
     found = find_suspects(load_settings(), run, note, device=device, folds=folds)
@@ -222,8 +222,8 @@ def suspects(
 def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> None:
     """Turn a reviewed CSV (from suspects --export) into a new version."""
     from finetune30.data.versions.storage import require_tag_name
-    from finetune30.service.datasets import open_versions
-    from finetune30.service.suspects import apply_review
+    from finetune30.service.datasets.operations import open_versions
+    from finetune30.service.suspects.suspects import apply_review
     from finetune30.settings import load_settings
 
     if tag is not None:

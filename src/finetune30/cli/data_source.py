@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from finetune30.hub.fetching import OnTransfer
-    from finetune30.service.datasets import DatasetRequest
+    from finetune30.service.datasets.operations import DatasetRequest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ def read_request(context: click.Context, source: str | None, config_file: Path |
     from finetune30.config.loading import load_config
     from finetune30.config.presets import default_config_path
     from finetune30.errors import UsageError
-    from finetune30.service.datasets import request_of_config, request_of_source
+    from finetune30.service.datasets.operations import request_of_config, request_of_source
 
     reading: dict[str, Any] = context.meta.get("finetune30.reading", {})
     if source is not None and config_file is not None:
@@ -81,7 +81,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | None)
 @contextmanager
 def fetching_bar() -> Iterator[OnTransfer]:
     """Show a bar on standard error while something is fetched from the hub."""
-    from finetune30.service.run_log import Console
+    from finetune30.service.execution.run_log import Console
 
     console = Console()
     try:

@@ -47,7 +47,7 @@ def create(
     """Store rows as a version; the same rows are always the same version."""
     from finetune30.data.cleaning import DEFAULT_RECIPE
     from finetune30.data.versions.storage import require_tag_name
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     settings = load_settings()
@@ -75,7 +75,7 @@ def create(
 @as_json_option
 def list_versions(as_json: bool) -> None:
     """List the versions, newest first."""
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     with datasets.open_versions(load_settings()) as store:
@@ -99,7 +99,7 @@ def list_versions(as_json: bool) -> None:
 def show(version: str, shown: int, as_json: bool) -> None:
     """Show what a version holds, how it was made and which runs were trained on it."""
     from finetune30.data.versions.storage import SPLITS
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     settings = load_settings()
@@ -129,7 +129,7 @@ def show(version: str, shown: int, as_json: bool) -> None:
 def diff(before: str, after: str, limit: int, as_json: bool) -> None:
     """Show the rows added, removed, relabelled and changed from A to B."""
     from finetune30.data.versions.compare import diff_versions
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     with datasets.open_versions(load_settings()) as store:
@@ -151,7 +151,7 @@ def diff(before: str, after: str, limit: int, as_json: bool) -> None:
 def tag_version(tag: str, version: str | None, move: bool, delete: bool) -> None:
     """Give a version a name, or take the name away."""
     from finetune30.errors import UsageError
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     if (version is None) != delete:
@@ -174,7 +174,7 @@ def tag_version(tag: str, version: str | None, move: bool, delete: bool) -> None
 def checkout(version: str, folder: Path, format_name: str, overwrite: bool) -> None:
     """Write a version's rows as files."""
     from finetune30.data.versions.checkout import checkout_version
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     with datasets.open_versions(load_settings()) as store:
@@ -188,7 +188,7 @@ def checkout(version: str, folder: Path, format_name: str, overwrite: bool) -> N
 @click.pass_context
 def verify(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Hash all rows again (of every version, unless some are named); exit code 1 when something is wrong."""
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     with datasets.open_versions(load_settings()) as store:
@@ -208,7 +208,7 @@ def verify(context: click.Context, names: tuple[str, ...], as_json: bool) -> Non
 @as_json_option
 def gc(dry_run: bool, keep_days: float, as_json: bool) -> None:
     """Remove versions that neither a run nor a tag refers to, and pieces that belong to none."""
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
     from finetune30.settings import load_settings
 
     with datasets.open_versions(load_settings()) as store:

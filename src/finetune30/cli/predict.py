@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from finetune30.service.predicting import Answer
+    from finetune30.service.models.predict import Answer
 
 
 @click.command(
@@ -40,7 +40,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask the model of RUN (id, folder, name or latest); without texts or a file, every line of standard input."""
-    from finetune30.service.predicting import Question, load_lines, load_questions, predict, save_answers
+    from finetune30.service.models.predict import Question, load_lines, load_questions, predict, save_answers
     from finetune30.settings import load_settings
 
     if file is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from finetune30.service.replaying import Comparison
+    from finetune30.service.execution.replay import Comparison
 
 _MOST_LINES = 10
 
@@ -33,7 +33,7 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     Compared are every weight, the optimizer, the random streams, the whole history, metrics and predictions. Exit code
     1 when they differ although versions, device and threads are the same.
     """
-    from finetune30.service.replaying import replay_locally
+    from finetune30.service.execution.replay import replay_locally
     from finetune30.settings import load_settings
 
     settings = load_settings()

@@ -45,7 +45,7 @@ def command(
     """
     changes = _collect_changes(epochs, max_steps, assignments)
     from finetune30.cli.results import print_results
-    from finetune30.service.resuming import resume_locally
+    from finetune30.service.execution.resume import resume_locally
     from finetune30.settings import load_settings
 
     settings = load_settings()

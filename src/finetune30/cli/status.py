@@ -16,7 +16,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     from finetune30.jobs.addresses import describe_address
     from finetune30.jobs.redis_server import is_port_taken, is_redis_up
-    from finetune30.service.overview import load_overview
+    from finetune30.service.runs.service_status import load_overview
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 

@@ -32,8 +32,8 @@ def command(
 
     from finetune30.config.loading import LoadedConfig
     from finetune30.jobs.publishing import QueuePublisher
-    from finetune30.service.submission import digest_request, submit
-    from finetune30.service.tasks import describe_task
+    from finetune30.service.submitting.status import describe_task
+    from finetune30.service.submitting.submission import digest_request, submit
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 

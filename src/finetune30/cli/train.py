@@ -26,7 +26,7 @@ def command(context: click.Context, config_file: Path | None, preset: str | None
         click.echo(dump_config(loaded.config), nl=False)
         return
     from finetune30.cli.results import print_results
-    from finetune30.service.training import train_locally
+    from finetune30.service.execution.local import train_locally
     from finetune30.settings import load_settings
 
     finished = train_locally(loaded, load_settings())

@@ -11,7 +11,7 @@ import pytest
 from finetune30.api.context import THREADS
 from finetune30.config.presets import load_preset
 from finetune30.data.prepare import prepare_data, record_version
-from finetune30.service.datasets import open_versions
+from finetune30.service.datasets.operations import open_versions
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from finetune30.service.datasets import open_versions
-from finetune30.service.suspect_searches import FILE, save_suspects
-from finetune30.service.suspects import Suspects, rank_rows
+from finetune30.service.datasets.operations import open_versions
+from finetune30.service.suspects.search import FILE, save_suspects
+from finetune30.service.suspects.suspects import Suspects, rank_rows
 
 NAMES = ("bad", "good")
 

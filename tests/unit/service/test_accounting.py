@@ -9,7 +9,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.encoding import EncodedSplit
 from finetune30.data.prepare import prepare_data
 from finetune30.errors import DataError
-from finetune30.service.accounting import check_consumption, settle_ledger
+from finetune30.service.execution.row_ledger import check_consumption, settle_ledger
 from finetune30.training.progress import Progress
 
 

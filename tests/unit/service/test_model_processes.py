@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from finetune30.errors import ServiceUnavailableError
-from finetune30.service.model_processes import ModelProcesses
+from finetune30.service.models.model_process import ModelProcesses
 from finetune30.store import RunStatus
 from support.services import wait_until
 

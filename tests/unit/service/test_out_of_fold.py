@@ -58,7 +58,7 @@ def test_folds_hold_whole_texts_and_their_share_of_each_label():
 
 
 def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_path, monkeypatch):
-    from finetune30.service.out_of_fold import train_out_of_fold
+    from finetune30.service.suspects.out_of_fold import train_out_of_fold
     from finetune30.training import loop
 
     rows = build_rows(24)
@@ -86,7 +86,7 @@ def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_p
 
 
 def test_more_folds_than_texts_are_refused(tmp_path):
-    from finetune30.service.out_of_fold import train_out_of_fold
+    from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
     rows = build_rows(8)
     config = build_config("starter")

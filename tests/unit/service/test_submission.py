@@ -9,8 +9,8 @@ import pytest
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConfigError, IdempotencyError, NotFoundError, ServiceUnavailableError, UsageError
-from finetune30.service.submission import KEPT_CONFIGURATIONS, digest_request, retry_task, submit
-from finetune30.service.tasks import load_task
+from finetune30.service.submitting.status import load_task
+from finetune30.service.submitting.submission import KEPT_CONFIGURATIONS, digest_request, retry_task, submit
 from finetune30.settings import Settings
 from finetune30.store import RunStatus, open_store
 

@@ -8,8 +8,8 @@ import pytest
 
 from finetune30.data.versions.compare import diff_versions
 from finetune30.errors import DataError, DataFileError, UsageError
-from finetune30.service.datasets import open_versions
-from finetune30.service.suspects import Suspects, apply_review, export_suspects, rank_rows
+from finetune30.service.datasets.operations import open_versions
+from finetune30.service.suspects.suspects import Suspects, apply_review, export_suspects, rank_rows
 from finetune30.settings import load_settings
 
 NAMES = ("bad", "good")

@@ -15,7 +15,7 @@ from finetune30.api.shapes import ConfigAnswer, PresetList, TrainRequest, errors
 from finetune30.config.loading import LoadedConfig, dump_config, load_config
 from finetune30.config.presets import default_config_path, list_presets, load_preset
 from finetune30.config.reference import build_json_schema
-from finetune30.service.training_requests import load_requested_config, load_yaml_request
+from finetune30.service.submitting.requests import load_requested_config, load_yaml_request
 
 router = APIRouter(prefix="/config", tags=["configuration"])
 

@@ -13,7 +13,7 @@ from finetune30.api.context import Here
 from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import Tree, errors
 from finetune30.errors import NotFoundError
-from finetune30.service.version_reports import VersionReports
+from finetune30.service.datasets.version_report import VersionReports
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

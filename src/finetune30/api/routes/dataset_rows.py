@@ -12,12 +12,12 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.datasets import VersionName, open_versions
 from finetune30.api.shapes import TrainRequest, Tree, errors
-from finetune30.service import datasets
-from finetune30.service.admission import limit_fetching, require_disk_reserve
-from finetune30.service.datasets import DatasetRequest
-from finetune30.service.previewing import load_version_rows, preview_data
-from finetune30.service.relabelling import relabel_rows
-from finetune30.service.training_requests import load_requested_config
+from finetune30.service.datasets import operations as datasets
+from finetune30.service.datasets.operations import DatasetRequest
+from finetune30.service.datasets.preview import load_version_rows, preview_data
+from finetune30.service.datasets.relabel import relabel_rows
+from finetune30.service.submitting.limits import limit_fetching, require_disk_reserve
+from finetune30.service.submitting.requests import load_requested_config
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

@@ -14,8 +14,8 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, Services
 from finetune30.api.shapes import Moment, Tree, errors
 from finetune30.errors import UsageError
-from finetune30.service.admission import require_disk_reserve
-from finetune30.service.uploads import FileUpload
+from finetune30.service.datasets.uploads import FileUpload
+from finetune30.service.submitting.limits import require_disk_reserve
 from finetune30.store.dataset_versions import DatasetIndex
 
 if TYPE_CHECKING:

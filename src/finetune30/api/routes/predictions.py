@@ -11,7 +11,7 @@ from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.experiments import ExperimentId
 from finetune30.api.shapes import Tree, errors
 from finetune30.errors import UsageError
-from finetune30.service.model_processes import ModelProcesses
+from finetune30.service.models.model_process import ModelProcesses
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 

@@ -12,7 +12,7 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.routes.experiments import ExperimentId
 from finetune30.api.shapes import Tree, errors
-from finetune30.service.suspect_searches import SuspectSearches
+from finetune30.service.suspects.search import SuspectSearches
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 

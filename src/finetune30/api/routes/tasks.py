@@ -13,10 +13,10 @@ from finetune30.api.context import Here, Who
 from finetune30.api.event_stream import EventStream
 from finetune30.api.routes.experiments import load_by_id
 from finetune30.api.shapes import RUN_ID, Accepted, Task, TrainRequest, errors
-from finetune30.service.admission import require_room
-from finetune30.service.submission import Submission, cancel_task, digest_request, retry_task, submit
-from finetune30.service.tasks import load_task
-from finetune30.service.training_requests import load_requested_config
+from finetune30.service.submitting.limits import require_room
+from finetune30.service.submitting.requests import load_requested_config
+from finetune30.service.submitting.status import load_task
+from finetune30.service.submitting.submission import Submission, cancel_task, digest_request, retry_task, submit
 
 router = APIRouter(tags=["tasks"])
 

@@ -38,7 +38,7 @@ def report_version(digest: str, settings: Settings) -> dict[str, Any]:
     Returns a JSON tree: `analysis` (see `analyze_rows`), findings by rule and the first ones, and the quarantine.
     """
     from finetune30.data.analysis.statistics import analyze_rows
-    from finetune30.service import datasets
+    from finetune30.service.datasets import operations as datasets
 
     request = datasets.request_of_source(f"version:{digest}")
     loaded, validation = datasets.validate(request, settings, lambda _: None)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import flatten_tree
-from finetune30.service.warm_start import start_adapter_digest
+from finetune30.service.execution.warm_start import start_adapter_digest
 
 if TYPE_CHECKING:
-    from finetune30.service.experiment import Experiment
+    from finetune30.service.execution.experiment import Experiment
     from finetune30.training.checkpoints import Judge
 
 #: Keys that name a run or say where it lies, and decide nothing.

@@ -13,9 +13,9 @@ from typing import Any
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import LoadedConfig, config_digest
 from finetune30.errors import CancelledError, ConflictError
-from finetune30.service.execution import Execution, execute
-from finetune30.service.records import Records, open_records
-from finetune30.service.run_log import Console
+from finetune30.service.execution.execute import Execution, execute
+from finetune30.service.execution.run_log import Console
+from finetune30.service.runs.records import Records, open_records
 from finetune30.settings import Settings
 from finetune30.store.records import Run
 
@@ -38,7 +38,7 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
     others follow it.
     Raises the Finetune30Error that ended the run.
     """
-    from finetune30.service.following import follow_training, is_follower
+    from finetune30.service.execution.follower import follow_training, is_follower
 
     if is_follower():
         follow_training(loaded)

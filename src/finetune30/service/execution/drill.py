@@ -18,8 +18,8 @@ from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.errors import CancelledError, DataError
 from finetune30.files import encode_json, load_json, save_json_atomic
-from finetune30.service.execution import Execution, Work
-from finetune30.service.run_log import RunLog
+from finetune30.service.execution.execute import Execution, Work
+from finetune30.service.execution.run_log import RunLog
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.run_folder import AttemptFolder, Published
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config.loading import flatten_tree
 from finetune30.errors import Finetune30Error, NotFoundError, StorageError, UsageError
 from finetune30.files import load_json_lines
-from finetune30.service.paired_test import CONFIDENCE, PairedTest, adjust_holm, compare_paired
-from finetune30.service.records import Records
+from finetune30.service.runs.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
+from finetune30.service.runs.records import Records
 from finetune30.store import Run
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.modeling.heavy_imports import import_heavy
-from finetune30.service.accounting import settle_ledger
-from finetune30.service.fallbacks import resolve_fallbacks, tuned_settings
+from finetune30.service.execution.offline_fallback import resolve_fallbacks, tuned_settings
+from finetune30.service.execution.row_ledger import settle_ledger
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit

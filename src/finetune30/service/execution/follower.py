@@ -18,7 +18,7 @@ def is_follower() -> bool:
 
 def follow_training(loaded: LoadedConfig) -> None:
     """Take part in the training that process 0 records."""
-    from finetune30.service.experiment import build_experiment, load_inputs
+    from finetune30.service.execution.experiment import build_experiment, load_inputs
     from finetune30.training.loop import train
 
     inputs = load_inputs(loaded.config, loaded.explicit, _ignore, None)

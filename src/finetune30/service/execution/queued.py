@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from finetune30.errors import StaleAttemptError
-from finetune30.service.execution import Execution, StopReason, Work, execute, train_and_publish
+from finetune30.service.execution.execute import Execution, StopReason, Work, execute, train_and_publish
 from finetune30.settings import Settings
 from finetune30.store import Claim, RunFolder, open_store
 

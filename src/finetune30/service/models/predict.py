@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.errors import ConflictError, DataError, UsageError
-from finetune30.service.records import open_records, require_intact_model, require_records
+from finetune30.service.runs.records import open_records, require_intact_model, require_records
 from finetune30.settings import Settings
 from finetune30.store.records import Run, RunStatus
 

@@ -16,14 +16,20 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.loading import config_digest, dump_config
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
 from finetune30.files import disk_errors, encode_json
-from finetune30.service.accounting import check_consumption, record_data
-from finetune30.service.experiment import Experiment, Inputs, build_experiment, describe_environment, load_inputs
-from finetune30.service.identity import build_identity, judge_of_plans
-from finetune30.service.origin import load_origin
-from finetune30.service.progress import FetchingReport, ProgressMeter
-from finetune30.service.publication import stage_result
-from finetune30.service.run_log import Console, RunLog
-from finetune30.service.warm_start import load_start_adapter
+from finetune30.service.execution.exactness import build_identity, judge_of_plans
+from finetune30.service.execution.experiment import (
+    Experiment,
+    Inputs,
+    build_experiment,
+    describe_environment,
+    load_inputs,
+)
+from finetune30.service.execution.lineage import load_origin
+from finetune30.service.execution.progress import FetchingReport, ProgressMeter
+from finetune30.service.execution.publication import stage_result
+from finetune30.service.execution.row_ledger import check_consumption, record_data
+from finetune30.service.execution.run_log import Console, RunLog
+from finetune30.service.execution.warm_start import load_start_adapter
 from finetune30.settings import Settings
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.records import Claim, Run

@@ -10,7 +10,7 @@ from finetune30.errors import CancelledError
 
 if TYPE_CHECKING:
     from finetune30.hub.fetching import Transfer
-    from finetune30.service.run_log import Console
+    from finetune30.service.execution.run_log import Console
     from finetune30.store.lease import LeaseKeeper
     from finetune30.training.progress import Progress
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import ExperimentConfig
 from finetune30.errors import ConflictError, DataError, DataFileError
 from finetune30.files import save_bytes_atomic
-from finetune30.service.datasets import open_versions
-from finetune30.service.predicting import require_model
-from finetune30.service.records import open_records, require_records
-from finetune30.service.relabelling import find_fault, relabel_rows
+from finetune30.service.datasets.operations import open_versions
+from finetune30.service.datasets.relabel import find_fault, relabel_rows
+from finetune30.service.models.predict import require_model
+from finetune30.service.runs.records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
 
@@ -104,7 +104,7 @@ def find_suspects(
     if folds is None:
         logits, judge = _ask_own_model(settings, run, rows, device, log), "the run's own model on rows it has seen"
     else:
-        from finetune30.service.out_of_fold import train_out_of_fold
+        from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
         logits = train_out_of_fold(ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device)
         judge = f"{folds} models, each trained without the rows it judges"
@@ -115,7 +115,7 @@ def find_suspects(
 def _ask_own_model(
     settings: Settings, run: Run, rows: pl.DataFrame, device: str | None, log: Callable[[str], None]
 ) -> Any:
-    from finetune30.service.predicting import load_predictor
+    from finetune30.service.models.predict import load_predictor
 
     predictor = load_predictor(settings, None, run.id, device)
     log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")

@@ -11,9 +11,9 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConflictError, StorageError
 from finetune30.files import load_json, load_json_lines, save_json_atomic
-from finetune30.service.origin import save_origin
-from finetune30.service.records import open_records, require_records
-from finetune30.service.training import FinishedRun, carry_out_locally
+from finetune30.service.execution.lineage import save_origin
+from finetune30.service.execution.local import FinishedRun, carry_out_locally
+from finetune30.service.runs.records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
 

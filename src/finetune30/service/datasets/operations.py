@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config.loading import load_config
 from finetune30.config.schema import DataConfig, ExperimentConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
-from finetune30.service.records import open_records
+from finetune30.service.runs.records import open_records
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:

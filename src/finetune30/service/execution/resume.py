@@ -10,11 +10,11 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config, validate_tree
 from finetune30.errors import CheckpointError, ConflictError
 from finetune30.files import load_json
-from finetune30.service.identity import PLAN_KEYS, config_keys, judge_of_plans
-from finetune30.service.origin import save_origin
-from finetune30.service.records import open_records, require_records
-from finetune30.service.training import FinishedRun, carry_out_locally
-from finetune30.service.warm_start import find_start_weights
+from finetune30.service.execution.exactness import PLAN_KEYS, config_keys, judge_of_plans
+from finetune30.service.execution.lineage import save_origin
+from finetune30.service.execution.local import FinishedRun, carry_out_locally
+from finetune30.service.execution.warm_start import find_start_weights
+from finetune30.service.runs.records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
 

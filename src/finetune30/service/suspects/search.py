@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import Finetune30Error, ServiceUnavailableError, StorageError
 from finetune30.files import save_bytes_atomic
-from finetune30.service.model_processes import ModelProcess, read_answer, require_model
-from finetune30.service.records import Records
+from finetune30.service.models.model_process import ModelProcess, read_answer, require_model
+from finetune30.service.runs.records import Records
 from finetune30.store import Run
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 
 from finetune30 import __version__, failpoints
 from finetune30.errors import StorageError
-from finetune30.service.experiment import Experiment
-from finetune30.service.identity import describe_git_state
+from finetune30.service.execution.exactness import describe_git_state
+from finetune30.service.execution.experiment import Experiment
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:

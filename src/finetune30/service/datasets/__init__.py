@@ -1,0 +1,1 @@
+"""Looking at data, checking it, cleaning it, versions, previews, uploads."""

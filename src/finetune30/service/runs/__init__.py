@@ -1,0 +1,1 @@
+"""Looking at what was run: where records are, listings, comparisons, logs."""
