@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from finetune30.errors import AccessError
-from finetune30.service.runs.records import Records
+from finetune30.service.runs.open_records import Records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
 from finetune30.store.access import Role

@@ -35,7 +35,7 @@ def command(run: str) -> None:
 
 def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:
     """Rank the training rows of a run and keep the ranking in its folder."""
-    from finetune30.service.runs.records import open_records
+    from finetune30.service.runs.open_records import open_records
     from finetune30.service.suspects.search import save_suspects
     from finetune30.service.suspects.suspects import find_suspects
     from finetune30.settings import load_settings

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import is_number
 
 if TYPE_CHECKING:
     from finetune30.store import Run, RunPage
@@ -80,7 +81,7 @@ def print_history(entries: list[dict[str, Any]]) -> None:
         return
     hidden = {"type", "time", "step", "epoch", "event", "message"}
     columns = dict.fromkeys(
-        key for entry in entries for key, value in entry.items() if _is_number(value) and key not in hidden
+        key for entry in entries for key, value in entry.items() if is_number(value) and key not in hidden
     )
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("STEP", justify="right", no_wrap=True)
@@ -90,7 +91,7 @@ def print_history(entries: list[dict[str, Any]]) -> None:
         table.add_column(key, justify="right", no_wrap=True)
     for entry in entries:
         what = " ".join(str(entry[key]) for key in ("event", "message") if entry.get(key)) or str(entry.get("type", ""))
-        numbers = (f"{entry[key]:.6g}" if _is_number(entry.get(key)) else "" for key in columns)
+        numbers = (f"{entry[key]:.6g}" if is_number(entry.get(key)) else "" for key in columns)
         table.add_row(str(entry.get("step", "")), _number(entry.get("epoch"), 2), show_controls(what), *numbers)
     console.print(table)
 
@@ -151,7 +152,7 @@ def _moment(iso: str | None) -> str:
 
 
 def _number(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if _is_number(value) else ""
+    return f"{value:.{digits}f}" if is_number(value) else ""
 
 
 def _duration(seconds: float | None) -> str:
@@ -159,7 +160,3 @@ def _duration(seconds: float | None) -> str:
         return ""
     minutes, rest = divmod(round(seconds), 60)
     return f"{seconds:.1f} s" if seconds < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

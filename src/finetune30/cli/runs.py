@@ -14,7 +14,7 @@ import click
 from finetune30.cli.terminal_text import show_controls, tell
 
 if TYPE_CHECKING:
-    from finetune30.service.runs.records import Records
+    from finetune30.service.runs.open_records import Records
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -58,7 +58,8 @@ def command() -> None:
 @_as_json
 def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
     """Print a table of runs, the newest first."""
-    from finetune30.service.runs.records import build_filter, has_records, open_records, page_as_dict
+    from finetune30.service.runs.listing import build_filter, page_as_dict
+    from finetune30.service.runs.open_records import has_records, open_records
     from finetune30.settings import load_settings
 
     if wanted["descending"] is None:
@@ -85,7 +86,7 @@ def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
 @_as_json
 def show(run: str, output_dir: Path | None, as_json: bool) -> None:
     """Print everything about one run: state, configuration, metrics, rows, files."""
-    from finetune30.service.runs.records import load_run_details
+    from finetune30.service.runs.details import load_run_details
 
     with _opened(output_dir) as records:
         details = load_run_details(records, records.store.get(run))
@@ -146,7 +147,7 @@ def history(run: str, output_dir: Path | None, as_json: bool) -> None:
 @_output_dir
 def verify(run: str, output_dir: Path | None) -> None:
     """Hash the published files of a run again and compare them with its manifest."""
-    from finetune30.service.runs.records import verify_run
+    from finetune30.service.runs.details import verify_run
 
     with _opened(output_dir) as records:
         found = records.store.get(run)
@@ -186,7 +187,7 @@ def delete(runs: tuple[str, ...], yes: bool, output_dir: Path | None) -> None:
 
 @contextmanager
 def _opened(output_dir: Path | None) -> Iterator[Records]:
-    from finetune30.service.runs.records import open_records, require_records
+    from finetune30.service.runs.open_records import open_records, require_records
     from finetune30.settings import load_settings
 
     settings = load_settings()

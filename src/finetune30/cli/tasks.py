@@ -12,7 +12,7 @@ from finetune30.cli.terminal_text import tell_notes
 @click.argument("run")
 def cancel(run: str) -> None:
     """Stop a run: one that waits at once, one that trains at its next step."""
-    from finetune30.service.runs.records import open_records, require_records
+    from finetune30.service.runs.open_records import open_records, require_records
     from finetune30.service.submitting.submission import cancel_task
     from finetune30.settings import load_settings
 
@@ -28,7 +28,7 @@ def cancel(run: str) -> None:
 def retry(run: str) -> None:
     """Queue a FAILED or CANCELLED run for the workers again; it goes on from its last checkpoint."""
     from finetune30.jobs.publishing import QueuePublisher
-    from finetune30.service.runs.records import open_records, require_records
+    from finetune30.service.runs.open_records import open_records, require_records
     from finetune30.service.submitting.submission import retry_task
     from finetune30.settings import load_settings
 

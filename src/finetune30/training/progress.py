@@ -74,3 +74,17 @@ class TrainingResult:
     evaluation_logits: NDArray[np.float32]
     progress: Progress
     digests: dict[str, str]
+
+
+class QuietHooks:
+    """Hooks of a training that nobody watches and that runs to its end."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """Nobody looks."""
+
+    def on_record(self, record: dict[str, Any]) -> None:
+        """Nothing is kept."""
+
+    def stop_reason(self) -> str | None:
+        """Nobody stops it."""
+        return None

@@ -9,7 +9,7 @@ import pytest
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import NotFoundError
 from finetune30.service.runs.logs import follow_log, load_log
-from finetune30.service.runs.records import Records
+from finetune30.service.runs.open_records import Records
 from finetune30.store import open_store
 
 OWNER = "elsewhere:boot:1:1"

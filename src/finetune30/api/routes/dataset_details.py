@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.routes.datasets import VersionName, open_versions
+from finetune30.api.routes.datasets import VersionName
 from finetune30.api.shapes import Tree, errors
 from finetune30.errors import NotFoundError
+from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.version_report import VersionReports
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -60,7 +61,7 @@ class VersionReport(BaseModel):
 )
 def add_tag(here: Here, name: VersionName, body: Tag, request: Request) -> Response:
     """Let a tag point at a version; wherever a version is named, its tag will do."""
-    versions = open_versions(here)
+    versions = versions_of(here.settings, here.store)
     manifest = versions.tag(body.tag, name, move=body.move)
     request.state.target = f"{body.tag} -> {manifest.digest}"
     return Json(_tagged(versions.tags(), manifest.digest), status_code=201)
@@ -71,7 +72,7 @@ def remove_tag(
     here: Here, name: VersionName, tag: Annotated[str, Path(min_length=1, max_length=80)], request: Request
 ) -> Response:
     """Take a tag from a version; the version stays."""
-    versions = open_versions(here)
+    versions = versions_of(here.settings, here.store)
     digest = versions.resolve(name)
     if versions.tags().get(tag) != digest:
         raise NotFoundError(f"version {digest[:12]} has no tag {tag!r}", "see its tags: GET /datasets/{name}")
@@ -84,7 +85,7 @@ def remove_tag(
 def read_version_report(here: Here, name: VersionName, request: Request) -> Response:
     """Findings, analysis and quarantine; the first question about a large version takes some seconds."""
     reports: VersionReports = request.app.state.version_reports
-    return Json(reports.load(open_versions(here).resolve(name)))
+    return Json(reports.load(versions_of(here.settings, here.store).resolve(name)))
 
 
 def _tagged(tags: dict[str, str], digest: str) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, answer_slowly
-from finetune30.api.routes.datasets import VersionName, open_versions
+from finetune30.api.routes.datasets import VersionName
 from finetune30.api.shapes import TrainRequest, Tree, errors
 from finetune30.service.datasets import operations as datasets
-from finetune30.service.datasets.operations import DatasetRequest
+from finetune30.service.datasets.fetch_limit import limit_fetching
+from finetune30.service.datasets.operations import DatasetRequest, versions_of
 from finetune30.service.datasets.preview import load_version_rows, preview_data
 from finetune30.service.datasets.relabel import relabel_rows
-from finetune30.service.submitting.limits import limit_fetching, require_disk_reserve
+from finetune30.service.submitting.limits import require_disk_reserve
 from finetune30.service.submitting.requests import load_requested_config
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -141,7 +142,7 @@ def read_rows(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Rows with text, label and origin, in the order of the version."""
-    return Json(load_version_rows(open_versions(here), name, split, offset, limit))
+    return Json(load_version_rows(versions_of(here.settings, here.store), name, split, offset, limit))
 
 
 @router.post(
@@ -154,4 +155,4 @@ def read_rows(
 def relabel(here: Here, name: VersionName, body: LabelChanges) -> Response:
     """Make a new version; the one before stays as it is."""
     changes: list[dict[str, Any]] = [change.model_dump() for change in body.changes]
-    return Json(relabel_rows(open_versions(here), name, changes, body.note), status_code=201)
+    return Json(relabel_rows(versions_of(here.settings, here.store), name, changes, body.note), status_code=201)

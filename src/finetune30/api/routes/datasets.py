@@ -11,9 +11,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here, Services
+from finetune30.api.context import Here
 from finetune30.api.shapes import Moment, Tree, errors
 from finetune30.errors import UsageError
+from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.uploads import FileUpload
 from finetune30.service.submitting.limits import require_disk_reserve
 from finetune30.store.dataset_versions import DatasetIndex
@@ -83,7 +84,7 @@ class UploadedFile(BaseModel):
 @router.get("", summary="List dataset versions", response_model=DatasetList, responses=errors())
 def list_datasets(here: Here) -> Response:
     """Every version in the data folder."""
-    versions = open_versions(here)
+    versions = versions_of(here.settings, here.store)
     tags = _tags_by_digest(versions)
     return Json({"versions": [_summary(manifest, tags) for manifest in versions.list_all()]})
 
@@ -98,13 +99,13 @@ def diff_datasets(
     """Rows added, removed, relabelled and changed."""
     from finetune30.data.versions.compare import diff_versions
 
-    return Json(diff_versions(open_versions(here), a, b).as_dict(limit=limit))
+    return Json(diff_versions(versions_of(here.settings, here.store), a, b).as_dict(limit=limit))
 
 
 @router.get("/{name}", summary="One dataset version", response_model=DatasetDetails, responses=errors(404, 422))
 def read_dataset(here: Here, name: VersionName) -> Response:
     """Its manifest, and the runs that used it."""
-    versions = open_versions(here)
+    versions = versions_of(here.settings, here.store)
     manifest = versions.get(name)
     used_by = [
         {"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(here.store).runs_of(manifest.digest)
@@ -142,12 +143,6 @@ async def send_file(
         raise UsageError("the caller went away in the middle of the file", "send it again") from None
     request.state.target = kept.dataset_name
     return Json(kept.as_dict(), status_code=201)
-
-
-def open_versions(here: Services) -> VersionStore:
-    from finetune30.data.versions.storage import VersionStore
-
-    return VersionStore(here.settings.data_folder, DatasetIndex(here.store))
 
 
 def _tags_by_digest(versions: VersionStore) -> dict[str, list[str]]:

@@ -27,8 +27,9 @@ from finetune30.api.shapes import (
 from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
+from finetune30.service.runs.details import load_run_details
+from finetune30.service.runs.listing import build_filter, page_as_dict
 from finetune30.service.runs.logs import load_log_piece
-from finetune30.service.runs.records import build_filter, load_run_details, page_as_dict
 from finetune30.store import Run
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])

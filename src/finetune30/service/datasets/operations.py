@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config.loading import load_config
+from finetune30.config.offline_fallback import fall_back_data
 from finetune30.config.schema import DataConfig, ExperimentConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
-from finetune30.service.runs.records import open_records
+from finetune30.service.runs.open_records import open_records
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from finetune30.data.versions.manifest import Manifest
     from finetune30.data.versions.storage import VersionStore
     from finetune30.hub.fetching import OnTransfer
+    from finetune30.store import RunStore
 
 Log = Callable[[str], None]
 
@@ -69,11 +71,16 @@ def request_of_source(source: str, **data: Any) -> DatasetRequest:
 @contextmanager
 def open_versions(settings: Settings) -> Iterator[VersionStore]:
     """Open the versions of the data folder with the database that says which of them runs refer to."""
+    with open_records(settings) as records:
+        yield versions_of(settings, records.store)
+
+
+def versions_of(settings: Settings, store: RunStore) -> VersionStore:
+    """Return the versions of the data folder with an open database that says which of them runs refer to."""
     from finetune30.data.versions.storage import VersionStore
     from finetune30.store.dataset_versions import DatasetIndex
 
-    with open_records(settings) as records:
-        yield VersionStore(settings.data_folder, DatasetIndex(records.store))
+    return VersionStore(settings.data_folder, DatasetIndex(store))
 
 
 def load_dataset_rows(
@@ -98,11 +105,12 @@ def load_dataset_rows(
     try:
         return load(request.data)
     except HubUnavailableError:
-        fallback = request.data.offline_fallback
-        if fallback is None or request.data.dataset_name != DataConfig().dataset_name:
+        instead = fall_back_data(request.data)
+        if instead is None:
             raise
-        log(f"WARNING: the hub cannot be reached: using '{fallback}' instead of '{request.data.dataset_name}'")
-        return load(request.data.model_copy(update={"dataset_name": fallback}))
+        name = request.data.dataset_name
+        log(f"WARNING: the hub cannot be reached: using '{instead.dataset_name}' instead of '{name}'")
+        return load(instead)
 
 
 def analyze(

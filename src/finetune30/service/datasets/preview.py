@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
-from finetune30.service.submitting.limits import limit_fetching
+from finetune30.service.datasets.fetch_limit import limit_fetching
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.modeling.heavy_imports import import_heavy
-from finetune30.service.execution.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.service.execution.row_ledger import settle_ledger
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune30.config.loading import LoadedConfig
 
 if TYPE_CHECKING:
-    from finetune30.training.progress import Progress
+    pass
 
 
 def is_follower() -> bool:
@@ -20,6 +20,7 @@ def follow_training(loaded: LoadedConfig) -> None:
     """Take part in the training that process 0 records."""
     from finetune30.service.execution.experiment import build_experiment, load_inputs
     from finetune30.training.loop import train
+    from finetune30.training.progress import QuietHooks
 
     inputs = load_inputs(loaded.config, loaded.explicit, _ignore, None)
     experiment = build_experiment(inputs, _ignore)
@@ -29,20 +30,8 @@ def follow_training(loaded: LoadedConfig) -> None:
         experiment.evaluation_split,
         inputs.config.training,
         experiment.task.label_names,
-        _SilentHooks(),
+        QuietHooks(),  # process 0 reports and decides
     )
-
-
-class _SilentHooks:
-    def on_progress(self, progress: Progress) -> None:
-        """Process 0 reports."""
-
-    def on_record(self, record: dict[str, Any]) -> None:
-        """Process 0 reports."""
-
-    def stop_reason(self) -> str | None:
-        """Process 0 decides."""
-        return None
 
 
 def _ignore(_: str) -> None:

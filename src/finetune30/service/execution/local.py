@@ -15,7 +15,7 @@ from finetune30.config.loading import LoadedConfig, config_digest
 from finetune30.errors import CancelledError, ConflictError
 from finetune30.service.execution.execute import Execution, execute
 from finetune30.service.execution.run_log import Console
-from finetune30.service.runs.records import Records, open_records
+from finetune30.service.runs.open_records import Records, open_records
 from finetune30.settings import Settings
 from finetune30.store.records import Run
 

@@ -13,7 +13,7 @@ from finetune30.errors import ConflictError, StorageError
 from finetune30.files import load_json, load_json_lines, save_json_atomic
 from finetune30.service.execution.lineage import save_origin
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
-from finetune30.service.runs.records import open_records, require_records
+from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
 
@@ -84,13 +84,13 @@ def replay_locally(reference: str, settings: Settings) -> Replay:
         run = records.store.create(config, kind="local", results_root=records.results_root, explicit=_CHOSEN)
         save_origin(records.folder(run), replay_of=original.id)
         repeated = carry_out_locally(records, run, settings, _CHOSEN)
-        comparison = compare_runs(folder, records.folder(run))
+        comparison = compare_repetition(folder, records.folder(run))
         report = {"replay_of": original.id, **comparison.as_dict()}
         save_json_atomic(repeated.folder / REPORT, report)
     return Replay(original, repeated, comparison)
 
 
-def compare_runs(before: RunFolder, now: RunFolder) -> Comparison:
+def compare_repetition(before: RunFolder, now: RunFolder) -> Comparison:
     """Compare two published runs: every tensor, optimizer, random streams, history, metrics and predictions."""
     recorded, repeated = before.load_manifest(), now.load_manifest()
     return Comparison(

@@ -14,7 +14,7 @@ from finetune30.service.execution.exactness import PLAN_KEYS, config_keys, judge
 from finetune30.service.execution.lineage import save_origin
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
 from finetune30.service.execution.warm_start import find_start_weights
-from finetune30.service.runs.records import open_records, require_records
+from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
 

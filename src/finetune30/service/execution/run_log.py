@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from finetune30 import failpoints
 from finetune30.files import disk_errors
+from finetune30.values import is_number
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -229,7 +230,7 @@ def describe_record(record: dict[str, Any]) -> str:
     if record["type"] == "train":
         shown = {key: record[key] for key in _SHOWN_IN_LOG if record.get(key) is not None}
     else:
-        shown = {key: value for key, value in record.items() if key.startswith("eval_") and _is_number(value)}
+        shown = {key: value for key, value in record.items() if key.startswith("eval_") and is_number(value)}
     values = " ".join(f"{key}={value:{_format_of(key)}}" for key, value in shown.items())
     return f"{record['type']} {place} {values}"
 
@@ -238,7 +239,3 @@ def _format_of(key: str) -> str:
     if key.endswith(("per_second", "runtime")):
         return ".1f"
     return ".3g" if key in ("learning_rate", "grad_norm") else ".4f"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune30.errors import ConflictError, DataError, ServiceUnavailableError
-from finetune30.store import Run, RunStatus
+from finetune30.service.runs.details import require_model
+from finetune30.store import Run
 
 MOST_MODELS = 2
 IDLE_SECONDS = 120.0
@@ -39,7 +40,7 @@ class ModelProcesses:
 
     def ask(self, run: Run, texts: Sequence[str], text_pairs: Sequence[str] | None) -> list[dict[str, Any]]:
         """Return one answer a text. Raises ConflictError (no model), DataError, ServiceUnavailableError."""
-        require_model(run)
+        require_model(run, "GET /experiments?status=SUCCEEDED")
         question = {"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)}
         held = self._hold(run.id)
         try:
@@ -165,15 +166,6 @@ class ModelProcess:
             if not selector.select(seconds):
                 raise _gone(f"the model did not answer within {seconds:.0f} s")
         return stream.readline()
-
-
-def require_model(run: Run) -> None:
-    """Raise ConflictError unless the run has a finished model."""
-    if run.status is not RunStatus.SUCCEEDED:
-        raise ConflictError(
-            f"run {run.id[:8]} is {run.status} and has no finished model",
-            "choose a SUCCEEDED one: GET /experiments?status=SUCCEEDED",
-        )
 
 
 def read_answer(answer: dict[str, Any]) -> dict[str, Any]:

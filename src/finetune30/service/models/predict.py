@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.errors import ConflictError, DataError, UsageError
-from finetune30.service.runs.records import open_records, require_intact_model, require_records
+from finetune30.errors import DataError, UsageError
+from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
-from finetune30.store.records import Run, RunStatus
 
 if TYPE_CHECKING:
     from finetune30.modeling.predicting import Predictor
@@ -85,16 +85,6 @@ def load_predictor(settings: Settings, output_dir: Path | None, run_name: str, d
     from finetune30.modeling.predicting import Predictor
 
     return Predictor(folder, choose_placement(device, "auto"))
-
-
-def require_model(run: Run) -> Run:
-    """Return the run if it has a finished model; raises ConflictError."""
-    if run.status is not RunStatus.SUCCEEDED:
-        raise ConflictError(
-            f"run {run.id[:8]} '{run.name}' is {run.status} and has no finished model",
-            "choose a SUCCEEDED one: ft30 runs list --status SUCCEEDED",
-        )
-    return run
 
 
 def answer_questions(predictor: Predictor, questions: list[Question], batch_size: int = 32) -> list[Answer]:

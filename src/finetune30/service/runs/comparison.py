@@ -12,8 +12,9 @@ from finetune30.config.loading import flatten_tree
 from finetune30.errors import Finetune30Error, NotFoundError, StorageError, UsageError
 from finetune30.files import load_json_lines
 from finetune30.service.runs.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
-from finetune30.service.runs.records import Records
+from finetune30.service.runs.open_records import Records
 from finetune30.store import Run
+from finetune30.values import is_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,13 +63,9 @@ def _differing_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def _metric_table(runs: Sequence[Run]) -> dict[str, list[float | None]]:
-    numbers = [{key: v for key, v in (run.metrics or {}).items() if _is_number(v)} for run in runs]
+    numbers = [{key: v for key, v in (run.metrics or {}).items() if is_number(v)} for run in runs]
     keys = dict.fromkeys(key for metrics in numbers for key in metrics)
     return {key: [metrics.get(key) for metrics in numbers] for key in keys}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _curve(records: Records, run: Run) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune30.errors import NotFoundError
-from finetune30.service.runs.records import Records
+from finetune30.service.runs.open_records import Records
 from finetune30.store import RunFolder
 
 POLL_SECONDS = 0.5

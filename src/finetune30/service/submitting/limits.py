@@ -1,12 +1,11 @@
-"""Whether there is room for one more: open runs of the submitter, space on the disk, and what a look may fetch."""
+"""Whether there is room for one more: open runs of the submitter, and space on the disk."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from finetune30.errors import QuotaError, StorageError, TooLargeError
-from finetune30.hub.fetching import OnTransfer, Transfer
+from finetune30.errors import QuotaError, StorageError
 from finetune30.settings import Settings
 from finetune30.store import RunStore
 from finetune30.store.access import count_open_runs, is_submitted
@@ -42,16 +41,3 @@ def require_disk_reserve(folder: Path, reserve_bytes: int) -> None:
             f"the disk of {folder} has {free:,} bytes free, {reserve_bytes:,} are kept in reserve",
             "delete runs that are not needed, or lower FT30_DISK_RESERVE_BYTES",
         )
-
-
-def limit_fetching(most_bytes: int) -> OnTransfer:
-    """Return what ends a download of more than so many bytes before its first one. Raises TooLargeError then."""
-
-    def refuse_large(transfer: Transfer) -> None:
-        if transfer.total_bytes > most_bytes:
-            raise TooLargeError(
-                f"{transfer.name} would fetch {transfer.total_bytes:,} bytes, allowed here are {most_bytes:,}",
-                "train on it without a look before (its worker fetches it), or raise FT30_MAX_FETCH_BYTES",
-            )
-
-    return refuse_large

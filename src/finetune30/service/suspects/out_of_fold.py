@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from finetune30.data.versions.manifest import Manifest
-    from finetune30.training.progress import Progress
+    from finetune30.training.progress import QuietHooks
 
 Log = Callable[[str], None]
 #: What a fold's training leaves out: its held-out rows must choose neither the step to stop at nor the best weights.
@@ -62,7 +62,7 @@ def train_out_of_fold(
             for mask in (~held_out, held_out)
         ]
         engine = build_engine(path, config, source, task, placement)
-        result = train(engine, splits[0], splits[1], config.training, task.label_names, _FoldHooks(log))
+        result = train(engine, splits[0], splits[1], config.training, task.label_names, _hooks_of_a_fold(log))
         logits[held_out] = result.evaluation_logits
     return logits
 
@@ -81,21 +81,15 @@ def _as_read(rows: pl.DataFrame) -> pl.DataFrame:
     return renamed.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
 
 
-class _FoldHooks:
-    """Prints the logged steps of a fold."""
+def _hooks_of_a_fold(log: Log) -> QuietHooks:
+    """Return hooks that tell the logged steps; a fold runs to its end, and Ctrl-C ends the command."""
+    from finetune30.training.progress import QuietHooks
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    class FoldHooks(QuietHooks):
+        def on_record(self, record: dict[str, Any]) -> None:
+            if record["type"] == "train":
+                log(f"  step {record['step']} loss {record['loss']:.4f}")
+            elif record["type"] == "event":
+                log(f"  {record['message']}")
 
-    def on_progress(self, progress: Progress) -> None:
-        """Nothing is kept."""
-
-    def on_record(self, record: dict[str, Any]) -> None:
-        if record["type"] == "train":
-            self._log(f"  step {record['step']} loss {record['loss']:.4f}")
-        elif record["type"] == "event":
-            self._log(f"  {record['message']}")
-
-    def stop_reason(self) -> str | None:
-        """A fold runs to its end; Ctrl-C ends the command."""
-        return None
+    return FoldHooks()

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import Finetune30Error, ServiceUnavailableError, StorageError
 from finetune30.files import save_bytes_atomic
-from finetune30.service.models.model_process import ModelProcess, read_answer, require_model
-from finetune30.service.runs.records import Records
+from finetune30.service.models.model_process import ModelProcess, read_answer
+from finetune30.service.runs.details import require_model
+from finetune30.service.runs.open_records import Records
 from finetune30.store import Run
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class SuspectSearches:
 
         A finding of other judges (see `find_suspects`) is replaced once the new one is there.
         """
-        require_model(run)
+        require_model(run, "GET /experiments?status=SUCCEEDED")
         path = _path(records, run)
         with self._lock:
             if self._is_searching(run.id) or self._closed:

@@ -14,10 +14,11 @@ from finetune30.errors import ConflictError, DataError, DataFileError
 from finetune30.files import save_bytes_atomic
 from finetune30.service.datasets.operations import open_versions
 from finetune30.service.datasets.relabel import find_fault, relabel_rows
-from finetune30.service.models.predict import require_model
-from finetune30.service.runs.records import open_records, require_records
+from finetune30.service.runs.details import require_model
+from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
+from finetune30.values import guard_formula, unguard_formula
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,8 +41,8 @@ COLUMNS = (
 )
 #: What a reviewer writes into new_label to remove a row.
 REMOVE = "REMOVE"
-#: A cell that begins so would be a formula in a spreadsheet.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+#: Columns that hold what somebody wrote.
+_TEXTS = ("text", "text_pair", "origin", "label", "suggested_label")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def export_suspects(found: Suspects, path: Path, *, everything: bool = False) ->
     writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows.iter_rows(named=True):
-        shown = {name: _for_spreadsheet(row[name]) for name in ("text", "text_pair", "origin")}
+        shown = {name: guard_formula(row[name] or "") for name in _TEXTS}
         writer.writerow({**row, **shown, "new_label": "", "version": found.version.digest})
     save_bytes_atomic(path, content.getvalue().encode("utf-8-sig"))
     return rows.height
@@ -214,7 +215,7 @@ def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
         if label and label.strip():
             if not (number or "").strip().isdigit():
                 raise DataFileError(table.name, line, 0, f"{number!r} is no row number", "keep column row as it was")
-            changes[int(number)] = (line, label.strip())
+            changes[int(number)] = (line, unguard_formula(label.strip()))
     if len(versions) != 1:
         raise DataError(f"{table.name} speaks of {len(versions)} versions", "review one export at a time")
     if not changes:
@@ -222,8 +223,3 @@ def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
             f"no row of {table.name} has a new_label", f"write the right label, or {REMOVE}, into new_label"
         )
     return changes, str(versions.pop())
-
-
-def _for_spreadsheet(value: str | None) -> str:
-    text = value or ""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

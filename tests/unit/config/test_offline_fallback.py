@@ -3,9 +3,9 @@
 import pytest
 
 from finetune30.config import ExperimentConfig
+from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.config.presets import load_preset
 from finetune30.errors import HubUnavailableError
-from finetune30.service.execution.offline_fallback import resolve_fallbacks, tuned_settings
 
 TUNED = load_preset("starter").config
 

@@ -69,6 +69,13 @@ def resolve_fallbacks(
     return ExperimentConfig.model_validate(tree), replaced
 
 
+def fall_back_data(data: DataConfig) -> DataConfig | None:
+    """Return the data section that stands in for the default set where nobody answers; None: it may not."""
+    if not _data_may_fall_back(data, frozenset()):
+        return None
+    return data.model_copy(update={"dataset_name": data.offline_fallback})
+
+
 def tuned_settings(config: ExperimentConfig, resolved: ExperimentConfig) -> list[str]:
     """Return `key value` of every setting that came along with the starter, for the log."""
     before, after = flatten_tree(config.as_tree()), flatten_tree(resolved.as_tree())

@@ -1,0 +1,98 @@
+"""Everything about one run: its row, configuration in short, ledger and files; whether these are as published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune30.errors import ConflictError, StorageError
+from finetune30.files import load_json, sha256_of
+from finetune30.service.runs.open_records import Records
+from finetune30.store import Run, RunFolder, RunStatus
+
+#: What decides most about a run, in the order in which people ask.
+SUMMARY_KEYS = (
+    "model.name",
+    "data.dataset_name",
+    "data.dataset_config",
+    "data.train_samples",
+    "training.num_train_epochs",
+    "training.learning_rate",
+    "training.per_device_train_batch_size",
+    "training.seed",
+    "lora.r",
+    "lora.lora_alpha",
+    "lora.target_modules",
+)
+
+
+def load_run_files(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return name and size in bytes of every file of a run: as published, else as it lies there."""
+    if folder.manifest.is_file():
+        files: Mapping[str, Any] = folder.load_manifest()["files"]
+        return [{"name": name, "size": entry["size"]} for name, entry in files.items()]
+    if not folder.path.is_dir():
+        return []
+    paths = (path for path in sorted(folder.path.rglob("*")) if path.is_file())
+    names = ((path.relative_to(folder.path).as_posix(), path.stat().st_size) for path in paths)
+    return [{"name": name, "size": size} for name, size in names if not name.startswith("attempts/")]
+
+
+def load_run_details(records: Records, run: Run) -> dict[str, Any]:
+    """Return everything about a run: its row, a summary of its configuration, totals of its ledger, its files."""
+    folder = records.folder(run)
+    report = load_json(folder.data_report) or {}
+    return {
+        "run": run.as_dict(),
+        "path": str(folder.path),
+        "config_summary": {key: _lookup(run.config, key) for key in SUMMARY_KEYS},
+        "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
+        "files": load_run_files(folder),
+    }
+
+
+def verify_run(records: Records, run: Run) -> int:
+    """Hash every published file of a run again and return their number.
+
+    Raises NotFoundError when nothing is published, StorageError that names every file at fault.
+    """
+    folder = records.folder(run)
+    if run.status is not RunStatus.SUCCEEDED:
+        folder.load_manifest()
+    faults = folder.verify()
+    if run.manifest_sha256 and folder.manifest.is_file() and sha256_of(folder.manifest) != run.manifest_sha256:
+        faults.append("manifest.json is not the one that the database knows")
+    _refuse_faults(run, faults)
+    return len(folder.load_manifest()["files"])
+
+
+def require_intact_model(records: Records, run: Run) -> Path:
+    """Return the folder of a finished model whose files are as they were published; raises StorageError."""
+    folder = records.folder(run)
+    _refuse_faults(run, folder.verify_model())
+    return folder.final_model
+
+
+def require_model(run: Run, next_command: str = "ft30 runs list --status SUCCEEDED") -> Run:
+    """Return the run if it has a finished model; raises ConflictError, with what lists the runs that have one."""
+    if run.status is not RunStatus.SUCCEEDED:
+        raise ConflictError(
+            f"run {run.id[:8]} '{run.name}' is {run.status} and has no finished model",
+            f"choose a SUCCEEDED one: {next_command}",
+        )
+    return run
+
+
+def _refuse_faults(run: Run, faults: list[str]) -> None:
+    if faults:
+        raise StorageError(
+            f"{run.folder}: {'; '.join(faults)}", "take the files from a backup, or train again with its config.yaml"
+        )
+
+
+def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = tree
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
