@@ -43,7 +43,7 @@ A message says what failed, the value and what is allowed; the remedy is the nex
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 class Finetune30Error(Exception):
@@ -59,10 +59,19 @@ class Finetune30Error(Exception):
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, remedy: str = "", *, details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        details: dict[str, Any] | None = None,
+        next_step: Literal["resume"] | None = None,
+    ) -> None:
+        """`next_step` is what helps with the run, after the remedy; who knows the run writes the command."""
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.next_step = next_step
         self.details = details or {}
 
     def as_dict(self) -> dict[str, Any]:

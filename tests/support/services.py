@@ -23,6 +23,7 @@ from finetune30.jobs.redis_server import find_redis_program
 from finetune30.service.submitting.submission import Submission, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore, open_store
+from support.drill import drill_variables
 
 #: Short enough for tests, in the same proportions as the defaults.
 QUICK = {"lease_seconds": 3.0, "heartbeat_seconds": 0.5, "reconcile_seconds": 1.0, "stop_grace_seconds": 5.0}
@@ -151,10 +152,11 @@ class Services:
         **environment: str,
     ) -> subprocess.Popen[bytes]:
         command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
-        command += [str(concurrency), *options, *([] if drill is None else ["--drill", str(drill)])]
+        command += [str(concurrency), *options]
+        drilled = {} if drill is None else drill_variables(drill)
         with (self.folder / f"worker-{name}.log").open("ab") as log:
             worker = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment(**environment), cwd=self.folder
+                command, stdout=log, stderr=log, env=self.environment(**drilled, **environment), cwd=self.folder
             )
         self.workers[name] = worker
         return worker

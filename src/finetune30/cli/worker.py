@@ -15,9 +15,8 @@ from finetune30.cli.terminal_text import tell
     metavar="N",
     help="Runs at a time on the CPU, or the most GPUs to use (FT30_WORKER_CONCURRENCY).",
 )
-@click.option("--drill", "step_seconds", type=click.FloatRange(0), hidden=True)
 @click.pass_context
-def command(context: click.Context, name: str | None, concurrency: int | None, step_seconds: float | None) -> None:
+def command(context: click.Context, name: str | None, concurrency: int | None) -> None:
     """Carry queued runs out, each in a process of its own.
 
     One training at a time on every GPU, or on the Apple GPU; N on the CPU. Ctrl-C or SIGTERM lets running attempts
@@ -38,8 +37,7 @@ def command(context: click.Context, name: str | None, concurrency: int | None, s
     slots = DeviceSlots(find_devices(concurrency or settings.worker_concurrency), default_lock_folder())
     store = open_store(settings.resolved_database_url)
     tell(f"worker {node}: {', '.join(slots.devices)}; results in {settings.results_folder}")
-    options = () if step_seconds is None else ("--drill", str(step_seconds))
     try:
-        context.exit(run_worker(store, settings, node, slots, attempt_options=options))
+        context.exit(run_worker(store, settings, node, slots))
     finally:
         store.close()

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,8 +23,8 @@ _KERNEL_EVENTS = Path("/proc/vmstat")
 class AttemptProcess:
     """One `ft30 attempt`; leaving the context kills whatever is left of its group."""
 
-    def __init__(self, claim: Claim, slot: Slot, options: Sequence[str] = ()) -> None:
-        self._claim, self._slot, self._options = claim, slot, options
+    def __init__(self, claim: Claim, slot: Slot) -> None:
+        self._claim, self._slot = claim, slot
         self._killed = False
 
     def __enter__(self) -> Self:
@@ -33,7 +32,7 @@ class AttemptProcess:
         self._output = tempfile.TemporaryFile()
         self._memory_kills = count_memory_kills()
         claim = self._claim
-        command = [sys.executable, "-m", "finetune30", "attempt", *self._options]
+        command = [sys.executable, "-m", "finetune30", "attempt"]
         command += ["--", claim.run_id, str(claim.attempt), claim.owner, str(os.getpid())]
         self._process = subprocess.Popen(
             command,

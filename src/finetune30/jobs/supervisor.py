@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from finetune30 import failpoints
@@ -44,7 +43,6 @@ def supervise(
     settings: Settings,
     slot: Slot,
     stopping: threading.Event,
-    attempt_options: Sequence[str] = (),
 ) -> None:
     """Carry a claimed run out in a process of its own, and see to it that its row tells how that ended.
 
@@ -54,7 +52,7 @@ def supervise(
     keeper = LeaseKeeper(
         store, claim, lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds
     )
-    with AttemptProcess(claim, slot, attempt_options) as process, keeper:
+    with AttemptProcess(claim, slot) as process, keeper:
         _log.info("run %s attempt %d: process %d on %s", claim.run_id, claim.attempt, process.pid, slot.device)
         hung = _Watch(store, claim, settings, process, keeper, stopping).wait_for_end()
         failpoints.reach("supervisor.after_end")

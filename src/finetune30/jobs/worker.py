@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 from finetune30.errors import Finetune30Error
@@ -30,12 +29,9 @@ _log = logging.getLogger(__name__)
 class Worker:
     """The work of one worker process, apart from listening for messages."""
 
-    def __init__(
-        self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots, attempt_options: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots) -> None:
         self.stopping = threading.Event()
         self._store, self._settings, self._node, self._slots = store, settings, node, slots
-        self._attempt_options = attempt_options
         self._owner = own_identity()
         self._publisher = QueuePublisher(settings)
         self._reconciler = Reconciler(store, self._publisher, settings, before=self._report, after=self._fill_free_slot)
@@ -70,7 +66,7 @@ class Worker:
             try:
                 claim = claim_next(self._store, self._owner, self._settings.lease_seconds)
                 if claim is not None:
-                    supervise(self._store, claim, self._settings, slot, self.stopping, self._attempt_options)
+                    supervise(self._store, claim, self._settings, slot, self.stopping)
             except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
                 _log.warning("turn ended early: %s", error.message)
 
@@ -97,7 +93,6 @@ def run_worker(
     node: str,
     slots: DeviceSlots,
     *,
-    attempt_options: Sequence[str] = (),
     log_level: str = "INFO",
 ) -> int:
     """Listen and work until SIGTERM or SIGINT; then hand running work back. Returns the exit code."""
@@ -110,7 +105,7 @@ def run_worker(
     from finetune30.jobs.celery_app import build_worker_app
 
     warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; nothing but JSON is accepted here
-    worker = Worker(store, settings, node, slots, attempt_options)
+    worker = Worker(store, settings, node, slots)
     app = build_worker_app(settings, worker.take_message)
     BrokerLog(settings).install()
 

@@ -19,19 +19,17 @@ from finetune30 import failpoints
 from finetune30.config import TrainingConfig
 from finetune30.data.batching import collate, epoch_order, step_batches
 from finetune30.data.encoding import EncodedSplit
-from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
+from finetune30.errors import CancelledError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training import processes
 from finetune30.training.checkpoints import Checkpoint, Checkpoints
 from finetune30.training.engine import Engine
-from finetune30.training.evaluation import compute_evaluation, predict_logits
-from finetune30.training.memory import describe_out_of_memory
-from finetune30.training.metrics import default_metric, is_greater_better
+from finetune30.training.evaluator import Evaluator, name_rows
+from finetune30.training.memory import describe_out_of_memory, free_memory
 from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
 from finetune30.training.schedule import count_total_steps, learning_rate_at
-from finetune30.training.streams import digest_tensors, preserved_streams, seed_everything
+from finetune30.training.streams import digest_tensors, seed_everything
 
 _MOST_MEMORY_RETRIES = 3
-_ROWS_NAMED_IN_ERRORS = 20
 
 
 def train(
@@ -63,20 +61,11 @@ class _Loop:
         hooks: TrainingHooks,
         checkpoints: Checkpoints | None,
     ) -> None:
-        self.engine, self.config, self.label_names = engine, config, label_names
-        self.train_split, self.evaluation_split = train_split, evaluation_split
+        self.engine, self.config, self.train_split = engine, config, train_split
         self.hooks, self.checkpoints = hooks, checkpoints
         self.world, self.rank = processes.world_size(), processes.rank()
         self.rows_per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * self.world
-        self.metric = config.metric_for_best_model or default_metric(engine.problem_type)
-        if not self.metric.startswith("eval_"):
-            self.metric = f"eval_{self.metric}"
-        direction = config.greater_is_better
-        self.greater_is_better = is_greater_better(self.metric) if direction is None else direction
-        self.best_state: dict[str, torch.Tensor] | None = None
-        self.last_logits: NDArray[np.float32] | None = None
-        self.last_evaluation_step = -1
-        self.evaluation_batch_size = config.per_device_eval_batch_size
+        self.evaluator = Evaluator(engine, evaluation_split, config, label_names, self._record)
         self.last_checkpoint_step: int | None = None
         self._last_norm = 0.0
         self.progress = self._plan()
@@ -103,7 +92,7 @@ class _Loop:
         self.engine.load_optimizer_state(checkpoint.optimizer)
         planned = self.progress
         self.progress = Progress(**{**checkpoint.progress, "total_steps": planned.total_steps})
-        self.best_state = checkpoint.best or None
+        self.evaluator.best_state = checkpoint.best or None
         self.last_checkpoint_step = checkpoint.step
         self.engine.load_rng_state(checkpoint.rng)  # last: nothing may draw between this and the next step
 
@@ -188,7 +177,7 @@ class _Loop:
             )
         progress.memory_retries += 1
         progress.micro_batch_size = max(1, progress.micro_batch_size // 2)
-        self._free_memory()
+        free_memory(self.engine.device)
         self._record(
             "event",
             event="out_of_memory",
@@ -198,9 +187,8 @@ class _Loop:
 
     def _non_finite(self, what: str, rows: NDArray[np.int64]) -> NonFiniteLossError:
         names = [self.train_split.row_ids[i] for i in rows]
-        shown = ", ".join(names[:_ROWS_NAMED_IN_ERRORS]) + (" …" if len(names) > _ROWS_NAMED_IN_ERRORS else "")
         return NonFiniteLossError(
-            f"{what} at step {self.progress.global_step + 1}; rows of the step: {shown}",
+            f"{what} at step {self.progress.global_step + 1}; rows of the step: {name_rows(names)}",
             f"lower training.learning_rate, use precision fp32, or look at those rows; {self._kept_checkpoint()}",
             details={"step": self.progress.global_step + 1, "rows": names},
         )
@@ -235,43 +223,10 @@ class _Loop:
 
     def _evaluate(self) -> None:
         started = time.perf_counter()
-        failpoints.reach("evaluation.start")
-        with preserved_streams():
-            self.last_logits, self.last_evaluation_step = self._predict(), self.progress.global_step
-            failpoints.reach("evaluation.end")
-            metrics = self._metrics_of(self.last_logits)
-        seconds = time.perf_counter() - started
-        self.progress.last_evaluation = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
-        speed = {
-            "eval_runtime": seconds,
-            "eval_samples_per_second": len(self.evaluation_split) / max(seconds, 1e-9),
-        }
-        self._compare_with_best(metrics)
-        self._record("eval", **metrics, **speed)
+        self.evaluator.evaluate(self.progress, self._kept_checkpoint())
         if self.rank == 0:
             self.hooks.on_progress(self.progress)
         self._window_started += time.perf_counter() - started  # evaluation is no training time
-
-    def _compare_with_best(self, metrics: dict[str, Any]) -> None:
-        progress = self.progress
-        if self.metric not in metrics:
-            known = sorted(k for k, v in metrics.items() if isinstance(v, int | float))
-            raise ConfigError(
-                f"training.metric_for_best_model: '{self.metric}' is not a metric of this task; "
-                f"allowed: {', '.join(known)}",
-                "name one of those, or null for the task's own",
-            )
-        value = metrics[self.metric]  # None where a correlation is undefined: no improvement
-        if value is not None and self._improves(value):
-            progress.best_metric, progress.best_step = value, progress.global_step
-            progress.evaluations_without_improvement = 0
-            if self.config.load_best_model_at_end:
-                self.best_state = self.engine.adapter_state()
-        else:
-            progress.evaluations_without_improvement += 1
-        patience = self.config.early_stopping_patience
-        if patience is not None and progress.evaluations_without_improvement >= patience:
-            progress.stopped_early = True
 
     def _stop_if_asked(self) -> None:
         reason = self.hooks.stop_reason()
@@ -280,15 +235,9 @@ class _Loop:
         self._save_checkpoint()
         raise CancelledError(
             f"stopped after step {self.progress.global_step} of {self.progress.total_steps}",
-            "go on with: ft30 resume RUN",
             details={"reason": reason or "cancelled", "step": self.progress.global_step},
+            next_step="resume",
         )
-
-    def _improves(self, value: float) -> bool:
-        if self.progress.best_metric is None:
-            return True
-        gain = value - self.progress.best_metric
-        return (gain if self.greater_is_better else -gain) > self.config.early_stopping_threshold
 
     def _checkpoint_is_due(self, epoch_ended: bool) -> bool:
         every = self.config.save_steps
@@ -299,7 +248,7 @@ class _Loop:
             return
         self._count_seconds()
         try:
-            self.checkpoints.save(self.engine, asdict(self.progress), self.best_state)
+            self.checkpoints.save(self.engine, asdict(self.progress), self.evaluator.best_state)
             self.last_checkpoint_step = self.progress.global_step
         except OSError as error:
             # The checkpoints before it are whole, so training goes on; the next one is tried at its time.
@@ -315,57 +264,9 @@ class _Loop:
             "optimizer": digest_tensors(self.engine.optimizer_state()),
             "random_streams": digest_tensors(self.engine.rng_state()),
         }
-        if self.best_state is not None and progress.best_step != progress.global_step:
-            self.engine.load_adapter_state(self.best_state)
-            self.last_logits = None
-        if self.last_logits is None or self.last_evaluation_step != progress.global_step:
-            self.last_logits = self._predict()
-        metrics = self._metrics_of(self.last_logits)
+        metrics, logits = self.evaluator.finish(progress, self._kept_checkpoint())
         metrics["train_loss"] = progress.loss_sum / max(1, progress.global_step)
-        return TrainingResult(metrics, self.last_logits, progress, digests)
-
-    def _predict(self) -> NDArray[np.float32]:
-        """Return the logits of the evaluation rows; when memory runs out, with half the batch."""
-        while True:
-            try:
-                return predict_logits(self.engine, self.evaluation_split, self.evaluation_batch_size)
-            except (RuntimeError, MemoryError) as error:
-                problem = describe_out_of_memory(error)
-                if problem is None:
-                    raise
-            if self.evaluation_batch_size == 1 or self.world > 1:
-                raise OutOfMemoryError(
-                    f"out of memory on {self.engine.device} in evaluation with batch {self.evaluation_batch_size}: "
-                    f"{problem}",
-                    "lower data.max_length or per_device_eval_batch_size, or free the device; then ft30 resume RUN",
-                )
-            self.evaluation_batch_size //= 2
-            self._free_memory()
-            self._record(
-                "event",
-                event="out_of_memory",
-                evaluation_batch_size=self.evaluation_batch_size,
-                message=f"out of memory in evaluation; going on with batch {self.evaluation_batch_size}",
-            )
-
-    def _free_memory(self) -> None:
-        if self.engine.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-
-    def _metrics_of(self, logits: NDArray[np.float32]) -> dict[str, Any]:
-        labels = self.evaluation_split.labels
-        metrics = compute_evaluation(logits, labels, self.engine.problem_type, self.label_names)
-        if not math.isfinite(metrics["eval_loss"]):
-            wrong = [
-                n for n, row in zip(self.evaluation_split.row_ids, logits, strict=True) if not np.isfinite(row).all()
-            ]
-            shown = ", ".join(wrong[:_ROWS_NAMED_IN_ERRORS])
-            raise NonFiniteLossError(
-                f"the evaluation loss is {metrics['eval_loss']} after step {self.progress.global_step}; rows: {shown}",
-                f"lower training.learning_rate or use precision fp32; {self._kept_checkpoint()}",
-                details={"step": self.progress.global_step, "rows": wrong},
-            )
-        return metrics
+        return TrainingResult(metrics, logits, progress, digests)
 
     def _record(self, kind: str, **values: Any) -> None:
         self.progress.records += 1

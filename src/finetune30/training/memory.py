@@ -52,3 +52,9 @@ def keep_freed_memory() -> None:
 
 def _c_function(name: str) -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
+def free_memory(device: str) -> None:
+    """Give back what the device's allocator keeps, after an allocation failed."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from finetune30.training.progress import Progress
 
 StopReason = Callable[[], str | None]
-#: What an attempt does between opening its folder and recording success; anything but training is a drill.
+#: What an attempt does between opening its folder and recording success; anything but training is a drill of the tests.
 Work = Callable[["Execution", AttemptFolder, LeaseKeeper, RunLog], Published]
 
 
@@ -79,7 +79,7 @@ def execute(execution: Execution) -> Published:
             store.succeed(claim, published.metrics, published.manifest_sha256)
             failpoints.reach("finish.after_row")
         except BaseException as error:
-            _name_the_run(error, execution.run)
+            _name_the_next_command(error, execution.run)
             _record_end_or_say_why_not(execution, error, log)
             raise
         log.line(f"SUCCEEDED: {execution.folder.path}")
@@ -191,10 +191,11 @@ def _stop_reason(execution: Execution, keeper: LeaseKeeper) -> str | None:
     return "cancelled" if keeper.cancel_requested else execution.stop_reason()
 
 
-def _name_the_run(error: BaseException, run: Run) -> None:
-    """Put the run's id into the next command: the loop, which wrote `RUN`, knows of no runs."""
-    if isinstance(error, Finetune30Error):
-        error.remedy = error.remedy.replace("ft30 resume RUN", f"ft30 resume {run.id[:8]}")
+def _name_the_next_command(error: BaseException, run: Run) -> None:
+    """Put the command that goes on with the run into the remedy; whoever raised the error knows of no runs."""
+    if isinstance(error, Finetune30Error) and error.next_step == "resume":
+        command = f"ft30 resume {run.id[:8]}"
+        error.remedy = f"{error.remedy}; then: {command}" if error.remedy else f"go on with: {command}"
 
 
 def _record_end_or_say_why_not(execution: Execution, error: BaseException, log: RunLog) -> None:

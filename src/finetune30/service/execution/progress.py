@@ -39,7 +39,7 @@ class FetchingReport:
             self._console.transfer(transfer)
         if reason := self._stop_reason():
             raise CancelledError(
-                f"stopped while fetching {transfer.name}", "go on with: ft30 resume RUN", details={"reason": reason}
+                f"stopped while fetching {transfer.name}", details={"reason": reason}, next_step="resume"
             )
 
 

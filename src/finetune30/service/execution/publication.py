@@ -123,7 +123,7 @@ def _save_model(
     try:
         experiment.engine.save_adapter(folder)
     except SafetensorError as error:  # how the library reports a full disk
-        raise StorageError(f"cannot write the adapter: {error}", "free space, then: ft30 resume RUN") from error
+        raise StorageError(f"cannot write the adapter: {error}", "free space", next_step="resume") from error
     failpoints.reach("result.after_adapter")
     failpoints.reach(failpoints.DISK_WRITE)
     validate_saved_tensors(folder, experiment.engine.adapter_state())

@@ -1,9 +1,9 @@
 """Drill mode: an attempt that does everything but train.
 
 It claims, keeps its lease, checkpoints, stops when asked, publishes and records like a training, in a process of its
-own, but a step is a short sleep. So thousands of runs can be carried out while everything around them is killed. Only
-`ft30 worker --drill SECONDS` selects it; no configuration and no request can. The experiment's name may ask for a
-misfortune: drill-crash, drill-exit, drill-memory, drill-hang, drill-data.
+own, but a step is a short sleep. So thousands of runs can be carried out while everything around them is killed. The
+environment of the worker selects it (FT30_DRILL); no configuration and no request can. The experiment's name may ask
+for a misfortune: drill-crash, drill-exit, drill-memory, drill-hang, drill-data.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ctypes
 import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
@@ -26,9 +27,18 @@ from finetune30.store.run_folder import AttemptFolder, Published
 _STEPS = 5
 
 
-def build_drill(step_seconds: float) -> Work:
+def drill_variables(step_seconds: float) -> dict[str, str]:
+    """Return what makes the attempts of a worker drills, for its environment."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {
+        "FT30_DRILL": f"support.drill:build_drill:{step_seconds}",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+
+
+def build_drill(step_seconds: str) -> Work:
     """Return the work of a drill whose steps take so long; the run's max_steps (default 5) says how many."""
-    return partial(_drill, step_seconds)
+    return partial(_drill, float(step_seconds))
 
 
 def _drill(

@@ -1,0 +1,151 @@
+"""Evaluation beside the loop: the rows are answered, measured and compared with the best so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finetune30 import failpoints
+from finetune30.config import TrainingConfig
+from finetune30.data.encoding import EncodedSplit
+from finetune30.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
+from finetune30.training import processes
+from finetune30.training.engine import Engine
+from finetune30.training.evaluation import compute_evaluation, predict_logits
+from finetune30.training.memory import describe_out_of_memory, free_memory
+from finetune30.training.metrics import default_metric, is_greater_better
+from finetune30.training.progress import Progress
+from finetune30.training.streams import preserved_streams
+
+_ROWS_NAMED_IN_ERRORS = 20
+
+
+class Evaluator:
+    """Evaluates one split again and again; `best_state` holds the best weights where these are to be loaded at the end.
+
+    `record` takes a line of the history.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        split: EncodedSplit,
+        config: TrainingConfig,
+        label_names: tuple[str, ...],
+        record: Callable[..., None],
+    ) -> None:
+        self._engine, self._split, self._config = engine, split, config
+        self._label_names, self._record = label_names, record
+        self._metric = config.metric_for_best_model or default_metric(engine.problem_type)
+        if not self._metric.startswith("eval_"):
+            self._metric = f"eval_{self._metric}"
+        direction = config.greater_is_better
+        self._greater_is_better = is_greater_better(self._metric) if direction is None else direction
+        self._batch_size = config.per_device_eval_batch_size
+        self._last_logits: NDArray[np.float32] | None = None
+        self._last_step = -1
+        self.best_state: dict[str, torch.Tensor] | None = None
+
+    def evaluate(self, progress: Progress, kept_checkpoint: str) -> None:
+        """Evaluate after a step: record metrics and speed, keep the best weights, and say in `progress` when to stop.
+
+        `kept_checkpoint` is what an error tells about checkpoints. Raises NonFiniteLossError, OutOfMemoryError and
+        ConfigError for a metric that does not exist.
+        """
+        started = time.perf_counter()
+        failpoints.reach("evaluation.start")
+        with preserved_streams():
+            self._last_logits, self._last_step = self._predict(), progress.global_step
+            failpoints.reach("evaluation.end")
+            metrics = self._metrics_of(self._last_logits, progress, kept_checkpoint)
+        seconds = time.perf_counter() - started
+        progress.last_evaluation = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
+        speed = {
+            "eval_runtime": seconds,
+            "eval_samples_per_second": len(self._split) / max(seconds, 1e-9),
+        }
+        self._compare_with_best(metrics, progress)
+        self._record("eval", **metrics, **speed)
+
+    def finish(self, progress: Progress, kept_checkpoint: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+        """Load the best weights where they are wanted; return metrics and logits of what the engine holds then."""
+        if self.best_state is not None and progress.best_step != progress.global_step:
+            self._engine.load_adapter_state(self.best_state)
+            self._last_logits = None
+        if self._last_logits is None or self._last_step != progress.global_step:
+            self._last_logits = self._predict()
+        return self._metrics_of(self._last_logits, progress, kept_checkpoint), self._last_logits
+
+    def _compare_with_best(self, metrics: dict[str, Any], progress: Progress) -> None:
+        if self._metric not in metrics:
+            known = sorted(k for k, v in metrics.items() if isinstance(v, int | float))
+            raise ConfigError(
+                f"training.metric_for_best_model: '{self._metric}' is not a metric of this task; "
+                f"allowed: {', '.join(known)}",
+                "name one of those, or null for the task's own",
+            )
+        value = metrics[self._metric]  # None where a correlation is undefined: no improvement
+        if value is not None and self._improves(value, progress.best_metric):
+            progress.best_metric, progress.best_step = value, progress.global_step
+            progress.evaluations_without_improvement = 0
+            if self._config.load_best_model_at_end:
+                self.best_state = self._engine.adapter_state()
+        else:
+            progress.evaluations_without_improvement += 1
+        patience = self._config.early_stopping_patience
+        if patience is not None and progress.evaluations_without_improvement >= patience:
+            progress.stopped_early = True
+
+    def _improves(self, value: float, best: float | None) -> bool:
+        if best is None:
+            return True
+        gain = value - best
+        return (gain if self._greater_is_better else -gain) > self._config.early_stopping_threshold
+
+    def _predict(self) -> NDArray[np.float32]:
+        """Return the logits of the evaluation rows; when memory runs out, with half the batch."""
+        while True:
+            try:
+                return predict_logits(self._engine, self._split, self._batch_size)
+            except (RuntimeError, MemoryError) as error:
+                problem = describe_out_of_memory(error)
+                if problem is None:
+                    raise
+            if self._batch_size == 1 or processes.world_size() > 1:
+                raise OutOfMemoryError(
+                    f"out of memory on {self._engine.device} in evaluation with batch {self._batch_size}: {problem}",
+                    "lower data.max_length or per_device_eval_batch_size, or free the device",
+                    next_step="resume",
+                )
+            self._batch_size //= 2
+            free_memory(self._engine.device)
+            self._record(
+                "event",
+                event="out_of_memory",
+                evaluation_batch_size=self._batch_size,
+                message=f"out of memory in evaluation; going on with batch {self._batch_size}",
+            )
+
+    def _metrics_of(self, logits: NDArray[np.float32], progress: Progress, kept_checkpoint: str) -> dict[str, Any]:
+        labels = self._split.labels
+        metrics = compute_evaluation(logits, labels, self._engine.problem_type, self._label_names)
+        if not math.isfinite(metrics["eval_loss"]):
+            wrong = [n for n, row in zip(self._split.row_ids, logits, strict=True) if not np.isfinite(row).all()]
+            found = f"the evaluation loss is {metrics['eval_loss']} after step {progress.global_step}"
+            raise NonFiniteLossError(
+                f"{found}; rows: {name_rows(wrong)}",
+                f"lower training.learning_rate or use precision fp32; {kept_checkpoint}",
+                details={"step": progress.global_step, "rows": wrong},
+            )
+        return metrics
+
+
+def name_rows(names: Sequence[str]) -> str:
+    """Return the first rows by name, for an error."""
+    return ", ".join(names[:_ROWS_NAMED_IN_ERRORS]) + (" …" if len(names) > _ROWS_NAMED_IN_ERRORS else "")
