@@ -21,6 +21,7 @@ COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir --no-deps /wheels/*.whl
 
 USER finetune30
+ENV HF_HOME=/data/huggingface
 ENV FT30_RESULTS_FOLDER=/data/results FT30_DATA_FOLDER=/data/data_store FT30_SUBMITTED_FOLDER=/data/submitted
 VOLUME /data
 ENTRYPOINT ["python", "-m", "finetune30"]

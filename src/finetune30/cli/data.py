@@ -48,13 +48,14 @@ def analyze(
     """Count labels, lengths, words and duplicates; compare with other data; write a report."""
     from dataclasses import replace
 
+    from finetune30.config import ModelConfig
     from finetune30.service.datasets import operations as datasets
     from finetune30.service.datasets.token_counting import find_token_counter
     from finetune30.settings import load_settings
 
     request = read_request(context, source, config_file)
     if model is not None:
-        request = replace(request, models=(model,))
+        request = replace(request, models=(ModelConfig(name=model),))
     other = datasets.request_of_source(against) if against else None
     with fetching_bar() as bar:
         counter = find_token_counter(request.models, note, bar)

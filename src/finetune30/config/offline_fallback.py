@@ -104,7 +104,8 @@ def _model_may_fall_back(model: ModelConfig, explicit: frozenset[str]) -> bool:
 
 def _data_may_fall_back(data: DataConfig, explicit: frozenset[str]) -> bool:
     default = DataConfig()
-    chosen = data.dataset_name != default.dataset_name or data.dataset_config != default.dataset_config
+    chosen = (data.dataset_name, data.dataset_config) != (default.dataset_name, default.dataset_config)
+    chosen = chosen or data.revision is not None
     return data.offline_fallback is not None and not chosen and "data.dataset_name" not in explicit
 
 

@@ -6,12 +6,12 @@ https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from finetune30.errors import StorageError
-from finetune30.files import save_bytes_atomic, sha256_of
+from finetune30.files import load_json, save_bytes_atomic, save_json_atomic, sha256_of
 from finetune30.hub.names import Kind, Reference, RemoteFile, canonical_id, is_commit
 
 _LIBRARY = "finetune30"
@@ -29,15 +29,20 @@ def snapshot_folder(reference: Reference) -> Path:
     return _repository_folder(reference.kind, reference.id) / "snapshots" / reference.commit
 
 
-def find_reference(kind: Kind, name: str, revision: str | None) -> Reference | None:
-    """Return what a name and revision meant when the hub was asked last; None where nothing is cached."""
+def find_reference(kind: Kind, name: str, revision: str | None, parts: Sequence[str] = ("",)) -> Reference | None:
+    """Return what a name and revision stood for when one of the parts was fetched last; None where nothing is cached.
+
+    Without such a note, other programs' meaning of the revision counts.
+    """
     for repository in _candidates(kind, name):
-        commit = revision if is_commit(revision) else _recorded_commit(kind, repository, revision)
-        if commit is None:
-            continue
-        reference = Reference(kind, name, repository, commit)
-        if snapshot_folder(reference).is_dir():
-            return reference
+        notes = [_read_commit(_note_of_part(kind, repository, revision, part)) for part in parts]
+        commits = [revision] if is_commit(revision) else [*notes, _read_commit(_ref(kind, repository, revision))]
+        for commit in commits:
+            if commit is None:
+                continue
+            reference = Reference(kind, name, repository, commit)
+            if snapshot_folder(reference).is_dir():
+                return reference
     return None
 
 
@@ -53,15 +58,50 @@ def cached_listing(reference: Reference) -> dict[str, RemoteFile] | None:
     return {file.path: RemoteFile(file.size) for file in files}
 
 
-def remember(reference: Reference, revision: str | None) -> None:
-    """Keep what the hub said a name and a revision stand for, so that both are found again without the hub."""
+def remember(reference: Reference, revision: str | None, part: str) -> None:
+    """Keep what the hub said a name and a revision stand for, so that this part is found again without the hub.
+
+    The client's own note (`refs/`) is left alone: it would move for what else other parts hold.
+    """
     with suppress(OSError, StorageError):  # a cache that cannot be written only costs asking again
         if reference.id not in (reference.asked, canonical_id(reference.kind, reference.asked)):
             save_bytes_atomic(_note_of(reference.kind, reference.asked), reference.id.encode())
         if not is_commit(revision):
-            recorded = _ref(reference.kind, reference.id, revision)
-            recorded.parent.mkdir(parents=True, exist_ok=True)
-            save_bytes_atomic(recorded, reference.commit.encode())
+            note = _note_of_part(reference.kind, reference.id, revision, part)
+            save_bytes_atomic(note, reference.commit.encode())
+
+
+def find_unchecked(reference: Reference, paths: Collection[str]) -> list[str]:
+    """Return which of the files that are here were never compared with what the hub lists, or changed since."""
+    checked = _load_checked(reference)
+    folder = snapshot_folder(reference)
+    return [path for path in paths if checked.get(path) != _state_of(folder / path)]
+
+
+def note_checked(reference: Reference, paths: Collection[str]) -> None:
+    """Keep that files are what the hub lists."""
+    folder = snapshot_folder(reference)
+    states = {path: _state_of(folder / path) for path in paths}
+    with suppress(OSError, StorageError):  # they are compared again the next time
+        save_json_atomic(_checked_file(reference), {**_load_checked(reference), **states})
+
+
+def _load_checked(reference: Reference) -> dict[str, list[int]]:
+    try:
+        found: dict[str, list[int]] | None = load_json(_checked_file(reference))
+    except (OSError, StorageError):
+        return {}
+    return found or {}
+
+
+def _checked_file(reference: Reference) -> Path:
+    return assets_folder("checked", reference.kind) / f"{_flat(reference.id)}--{reference.commit}.json"
+
+
+def _state_of(path: Path) -> list[int]:
+    """Return size and time of change, by which a file is known again."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 def is_damaged(path: Path, listed: RemoteFile) -> bool:
@@ -75,6 +115,11 @@ def is_damaged(path: Path, listed: RemoteFile) -> bool:
     return listed.blob_id is not None and blob_id != listed.blob_id
 
 
+def is_known_absent(reference: Reference, path: str) -> bool:
+    """Return whether the client once asked for a file of the commit that does not exist."""
+    return (_repository_folder(reference.kind, reference.id) / ".no_exist" / reference.commit / path).is_file()
+
+
 def forget(path: Path) -> None:
     """Remove a fetched file, so that it is fetched anew."""
     kept = path.resolve()
@@ -82,12 +127,14 @@ def forget(path: Path) -> None:
     kept.unlink(missing_ok=True)
 
 
-def assets_folder(*parts: str) -> Path:
-    """Return a folder of ours beside the hub's cache, created where it is missing. Raises OSError."""
-    from huggingface_hub import cached_assets_path
+def assets_folder(namespace: str, subfolder: str) -> Path:
+    """Return a folder of ours beside the hub's cache; it need not exist.
 
-    namespace, subfolder = parts
-    return cached_assets_path(_LIBRARY, namespace, subfolder)
+    https://huggingface.co/docs/huggingface_hub/guides/manage-cache#caching-assets
+    """
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE).expanduser() / _LIBRARY / namespace / subfolder
 
 
 def _candidates(kind: Kind, name: str) -> Iterator[str]:
@@ -100,19 +147,27 @@ def _candidates(kind: Kind, name: str) -> Iterator[str]:
 
 
 def _note_of(kind: Kind, name: str) -> Path:
-    return assets_folder("names", kind) / name.replace("/", "--")
+    return assets_folder("names", kind) / _flat(name)
+
+
+def _note_of_part(kind: Kind, repository: str, revision: str | None, part: str) -> Path:
+    return assets_folder("commits", kind) / "--".join([_flat(repository), _flat(revision or "main"), _flat(part)])
 
 
 def _ref(kind: Kind, repository: str, revision: str | None) -> Path:
     return _repository_folder(kind, repository) / "refs" / (revision or "main")
 
 
-def _recorded_commit(kind: Kind, repository: str, revision: str | None) -> str | None:
+def _read_commit(note: Path) -> str | None:
     try:
-        commit = _ref(kind, repository, revision).read_text(encoding="utf-8").strip()
+        commit = note.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
     return commit if is_commit(commit) else None
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", "--")
 
 
 def _repository_folder(kind: Kind, repository: str) -> Path:

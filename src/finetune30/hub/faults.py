@@ -93,13 +93,13 @@ def _explain_silence(kind: Kind, name: str, error: Exception) -> Finetune30Error
     import httpx2
 
     said = first_line(error)
+    if isinstance(error, httpx2.ConnectError) and any(word in said for word in ("SSL", "TLS")) and "CERT" not in said:
+        return no_hub(f"it does not speak https ({said})")
     if "certificate" in said.lower():
         return HubAnswerError(
             f"the certificate of {hub_endpoint()} is not accepted: {said}",
             "name the authority of your network's proxy in SSL_CERT_FILE, or check the clock of this machine",
         )
-    if isinstance(error, httpx2.ProxyError):
-        return unavailable(kind, name, f"the proxy in HTTPS_PROXY does not let through: {said}")
     return unavailable(kind, name)
 
 

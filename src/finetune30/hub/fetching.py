@@ -20,6 +20,7 @@ from finetune30.hub.names import WORDS, Reference, RemoteFile
 _LOOK_SECONDS = 0.2
 #: Room that is left on the disk for everything else.
 _RESERVE_BYTES = 200_000_000
+#: The client writes what comes in parts of this size: a slow download shows, and one that is cut loses little.
 _PART_BYTES = 1 << 16
 _MEGABYTE = 1_000_000
 
@@ -57,9 +58,9 @@ def fetch(
     log(f"{word}: fetching {len(files)} {'file' if len(files) == 1 else 'files'} ({_bytes(total)}) of {reference}")
     started = time.monotonic()
     counter = _Counter()
-    with _client_speaks_through(log), _small_parts():
+    with _client_warnings.heard_by(log):
         _watch(_Download(reference, list(files), counter), reference, total, counter, on_transfer)
-    _check(reference, files)
+    _check(reference, files, log)
     log(f"{word}: fetched and checked in {time.monotonic() - started:.1f} s")
 
 
@@ -106,8 +107,9 @@ class _Download(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import constants, snapshot_download
 
+        constants.DOWNLOAD_CHUNK_SIZE = _PART_BYTES
         try:
             snapshot_download(
                 self._reference.id,
@@ -160,13 +162,18 @@ def _broken_off(reference: Reference, done: int, total: int, why: str) -> HubDow
     )
 
 
-def _check(reference: Reference, files: Mapping[str, RemoteFile]) -> None:
-    """Compare every file with what the hub lists, and keep none that differs."""
+def remove_damaged(reference: Reference, files: Mapping[str, RemoteFile], log: Callable[[str], None]) -> frozenset[str]:
+    """Compare files that are here with what the hub lists; remove those that differ and return them."""
     folder = cache.snapshot_folder(reference)
     damaged = [path for path, listed in files.items() if cache.is_damaged(folder / path, listed)]
     for path in damaged:
         cache.forget(folder / path)
-    if damaged:
+        log(f"{WORDS[reference.kind]}: {path} in the cache is not what the hub lists: removed")
+    return frozenset(damaged)
+
+
+def _check(reference: Reference, files: Mapping[str, RemoteFile], log: Callable[[str], None]) -> None:
+    if damaged := remove_damaged(reference, files, log):
         raise HubAnswerError(
             f"what came as {', '.join(sorted(damaged)[:3])} of {WORDS[reference.kind]} {reference.asked!r} is not what "
             "the hub lists; it was removed",
@@ -181,38 +188,39 @@ def _require_room(total: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < total + _RESERVE_BYTES:
         raise StorageError(
-            f"fetching needs {_bytes(total)}, and {_bytes(free)} are free in {constants.HF_HUB_CACHE}",
+            f"fetching needs {_bytes(total)} beside {_bytes(_RESERVE_BYTES)} kept free, and {_bytes(free)} are free in "
+            f"{constants.HF_HUB_CACHE}",
             "free space, or name a folder on a larger disk in HF_HOME",
         )
 
 
-@contextmanager
-def _small_parts() -> Iterator[None]:
-    """Let the client write what comes in small parts: a slow download shows, and one that is cut loses little."""
-    from huggingface_hub import constants
+class _ThroughLogs(logging.Handler):
+    """Lets warnings of the client (a download taken up again, say) come out where the lines of those who fetch do."""
 
-    before, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, _PART_BYTES
-    try:
-        yield
-    finally:
-        constants.DOWNLOAD_CHUNK_SIZE = before
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._logs: list[Callable[[str], None]] = []
+        self._logs_lock = threading.Lock()
 
-
-@contextmanager
-def _client_speaks_through(log: Callable[[str], None]) -> Iterator[None]:
-    """Let warnings of the client (a download taken up again, say) come out where the run's other lines do."""
-
-    class Through(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
+        for log in list(self._logs):
             log(f"hub: {' '.join(record.getMessage().split())[:300]}")
 
-    client = logging.getLogger("huggingface_hub")
-    handler, before = Through(logging.WARNING), (client.handlers[:], client.propagate)
-    client.handlers, client.propagate = [handler], False
-    try:
-        yield
-    finally:
-        client.handlers, client.propagate = before
+    @contextmanager
+    def heard_by(self, log: Callable[[str], None]) -> Iterator[None]:
+        """Send warnings to a log too; the client's threads do not tell for whom they work, so all logs get all."""
+        client = logging.getLogger("huggingface_hub")
+        with self._logs_lock:
+            self._logs.append(log)
+            client.handlers, client.propagate = [self], False
+        try:
+            yield
+        finally:
+            with self._logs_lock:
+                self._logs.remove(log)
+
+
+_client_warnings = _ThroughLogs()
 
 
 def _bytes(size: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -16,17 +17,19 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import STARTER, ModelConfig
 from finetune30.errors import ModelError
 from finetune30.files import sha256_of
+from finetune30.hub.cache import is_known_absent
 from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.snapshots import Snapshot, open_snapshot
 from finetune30.modeling.model_files import (
     CONFIG,
     OTHER_WEIGHTS,
+    TOKENIZER_DECIDERS,
     WEIGHTS,
     WEIGHTS_INDEX,
-    describing_files,
     describing_names,
     has_tokenizer,
+    text_names,
     weight_files,
     weight_names,
 )
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Log = Callable[[str], None]
+_COPY_AGAIN = "download or copy the model again"
+_IN_A_LAYER = re.compile(r"\.\d+\.|embeddings?\.")
+#: What is fetched of a model, by the names under which the hub's room remembers it.
+_WHOLE, _TOKENIZER = "whole", "tokenizer"
 
 
 def _say_nothing(_: str) -> None:
@@ -80,13 +87,23 @@ class BaseSource:
         return {**self.load_json("config.json"), **replaced}
 
     def load_json(self, file: str) -> dict[str, Any]:
-        """Return a JSON file of the folder."""
-        loaded: dict[str, Any] = json.loads((self.folder / file).read_text(encoding="utf-8"))
+        """Return a JSON file of the folder. Raises ModelError."""
+        try:
+            loaded = json.loads((self.folder / file).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(
+                f"'{self.folder / file}' is not JSON: {error}", "download or copy the model again"
+            ) from error
+        if not isinstance(loaded, dict):
+            raise ModelError(f"'{self.folder / file}' holds no settings", "download or copy the model again")
         return loaded
 
     def files_digest(self) -> str:
         """Return what identifies configuration and tokenizer: sha256 over the sha256 of every such file."""
-        return _digest_of(describing_files(self.folder))
+        names = [path.name for path in self.folder.iterdir() if path.is_file()]
+        # In the hub's cache other programs may add files that are not read here.
+        chosen = describing_names(names) if self.revision is not None else text_names(names)
+        return _digest_of([self.folder / name for name in chosen])
 
     def weights_digest(self) -> str:
         """Return what identifies the weights: sha256 over the sha256 of every file of weights, in order of name."""
@@ -99,17 +116,20 @@ def find_base(config: ModelConfig, log: Log = _say_nothing, on_transfer: OnTrans
     Raises ModelError for a model that cannot be used, HubUnavailableError when it is neither cached nor reachable, and
     the other errors of the hub.
     """
-    source = _find_here(config) or _from_hub(config.name, config.revision, log, on_transfer)
+    source = _find_here(config, log) or _from_hub(config.name, config.revision, log, on_transfer)
     _validate_folder(source)
     return replace(source, dropout=config.dropout)
 
 
 def find_tokenizer(config: ModelConfig, log: Log = _say_nothing, on_transfer: OnTransfer | None = None) -> BaseSource:
     """Find configuration and tokenizer of a model; of a hub model nothing else is fetched. Raises as `find_base`."""
-    if found := _find_here(config):
+    if found := _find_here(config, log):
         return found
-    snapshot = open_snapshot("model", config.name, config.revision, log)
+    snapshot = open_snapshot("model", config.name, config.revision, log, _TOKENIZER, _WHOLE)
+    if not snapshot.is_listed and not _knows_its_tokenizer(snapshot):
+        raise snapshot.fault or unavailable("model", config.name)
     snapshot.require(describing_names(snapshot.files), log, on_transfer)
+    snapshot.remember()
     return _source_of(snapshot)
 
 
@@ -124,6 +144,8 @@ def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
             f"the tokenizer of '{source.name}' cannot be loaded: {_first_line(error)}",
             "choose a model with tokenizer.json or vocab.txt beside its weights",
         ) from error
+    if len(tokenizer) <= len(tokenizer.get_added_vocab()):
+        raise no_tokenizer(source.name)
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
             raise ModelError(
@@ -170,9 +192,30 @@ def load_classifier(
                 f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
                 "choose a model that AutoModelForSequenceClassification supports",
             ) from error
+    _require_backbone(model, info, source.name)
     model.config.pad_token_id = pad_token_id
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
     return model, sorted(new)
+
+
+def _require_backbone(model: PreTrainedModel, info: dict[str, Any], name: str) -> None:
+    """Refuse weights that are another model's than config.json says: what was not loaded would be random every time.
+
+    A head may be new, and so may what checkpoints without a classifier lack (a pooler), since both are saved.
+    """
+    prefix = f"{model.base_model_prefix}."
+    for key, found, wanted in info["mismatched_keys"]:
+        if key.startswith(prefix):
+            raise _misfit(name, f"{key} is {tuple(found)}, not {tuple(wanted)}")
+    lost = [key for key in info["missing_keys"] if key.startswith(prefix) and _IN_A_LAYER.search(key)]
+    if lost:
+        raise _misfit(name, f"{len(lost)} are missing, such as {sorted(lost)[0]}")
+
+
+def _misfit(name: str, how: str) -> ModelError:
+    return ModelError(
+        f"the weights of model '{name}' do not fit its config.json: {how}", "choose a model whose files belong together"
+    )
 
 
 def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
@@ -213,13 +256,19 @@ class quiet_transformers:  # noqa: N801 - reads like a statement
             logging.enable_progress_bar()
 
 
-def _find_here(config: ModelConfig) -> BaseSource | None:
+def _find_here(config: ModelConfig, log: Log) -> BaseSource | None:
     """Return the starter or a folder of this machine, None for what only the hub can have."""
     if config.name == STARTER:
         folder = starter_folder()
         return BaseSource(STARTER, str(folder), folder, None)
     if Path(config.name).expanduser().is_dir():
+        if config.revision is not None:
+            raise ModelError(
+                f"model.name: '{config.name}' is a folder here, and model.revision belongs to the hub",
+                "leave model.revision out, or rename the folder to mean the hub's model",
+            )
         folder = Path(config.name).expanduser().resolve()
+        log(f"model: the folder {folder}")
         return BaseSource(config.name, str(folder), folder, None)
     if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
         raise ModelError(
@@ -229,23 +278,29 @@ def _find_here(config: ModelConfig) -> BaseSource | None:
 
 
 def _from_hub(name: str, revision: str | None, log: Log, on_transfer: OnTransfer | None) -> BaseSource:
-    snapshot = open_snapshot("model", name, revision, log)
+    snapshot = open_snapshot("model", name, revision, log, _WHOLE)
     index = [WEIGHTS_INDEX] if WEIGHTS not in snapshot.files and WEIGHTS_INDEX in snapshot.files else []
     snapshot.require(index, log, on_transfer)
     weights = weight_names(snapshot.files, lambda file: (snapshot.folder / file).read_bytes())
     wanted = [*describing_names(snapshot.files), *index, *weights]
     usable = CONFIG in snapshot.files and bool(weights) and snapshot.files.keys() >= set(weights)
-    if not snapshot.is_listed and not (usable and has_tokenizer(snapshot.files)):
+    if not snapshot.is_listed and not (usable and _knows_its_tokenizer(snapshot)):
         raise snapshot.fault or unavailable("model", name)  # somebody else's download that did not come to its end
+    if missing := sorted(set(weights) - snapshot.files.keys()):
+        raise ModelError(
+            f"{WEIGHTS_INDEX} of model '{name}' names {missing[0]}, which it lacks", "choose another model"
+        )
     if not usable:
         raise _no_weights(name, snapshot.files)
+    if not has_tokenizer(snapshot.files):
+        raise no_tokenizer(name)
     snapshot.require(wanted, log, on_transfer)
+    snapshot.remember()
     log(f"model: {snapshot.reference.describe()}")
     return _source_of(snapshot)
 
 
 def _source_of(snapshot: Snapshot) -> BaseSource:
-    snapshot.remember()
     reference = snapshot.reference
     return BaseSource(reference.asked, reference.id, snapshot.folder, reference.commit)
 
@@ -260,6 +315,20 @@ def _validate_folder(source: BaseSource) -> None:
         raise ModelError(
             f"model '{source.name}' needs code from its repository", "remote code is never run; choose another"
         )
+
+
+def _knows_its_tokenizer(snapshot: Snapshot) -> bool:
+    """Return whether a cache without a listing holds a tokenizer whole: what decides is here, or is known not to be."""
+    return has_tokenizer(snapshot.files) and all(
+        name in snapshot.files or is_known_absent(snapshot.reference, name) for name in TOKENIZER_DECIDERS
+    )
+
+
+def no_tokenizer(name: str) -> ModelError:
+    """Return the error for a model without a vocabulary, with which every text would become unknown tokens."""
+    return ModelError(
+        f"model '{name}' has no tokenizer", "choose a model with tokenizer.json or a vocabulary beside its weights"
+    )
 
 
 def _no_weights(name: str, files: Collection[str]) -> ModelError:

@@ -18,22 +18,38 @@ WEIGHTS_INDEX = "model.safetensors.index.json"
 #: Weights that are not read, to say so where nothing else is there.
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".safetensors")
 
-_DESCRIBING = (".json", ".txt", ".model", ".jinja")
-_TOKENIZERS = (
+_TEXTS = (".json", ".txt", ".model", ".jinja")
+_BINARIES = (".model", ".jinja", ".tiktoken", ".codes", ".vocab", ".bpe")
+#: Words in the names of the files that make a configuration or a tokenizer, in all families of transformers.
+_WORDS = ("config", "token", "vocab", "template", "merges", "bpe", "dict", "spm", "spiece")
+_VOCABULARIES = (
     "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
+    "vocab",
+    "dict.txt",
+    "bpe.codes",
+    "spiece",
+    "spm",
+    "sentencepiece",
     "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
 )
+#: Files that change what a tokenizer does, where a repository has them.
+TOKENIZER_DECIDERS = ("tokenizer_config.json", "tokenizer.json")
 
 
 def describing_names(names: Collection[str]) -> list[str]:
     """Return the names of configuration and tokenizer files, in order: those that decide what a text becomes."""
     return sorted(
-        name for name in names if "/" not in name and name.endswith(_DESCRIBING) and not name.endswith(".index.json")
+        name
+        for name in names
+        if "/" not in name
+        and not name.endswith(".index.json")
+        and (name.endswith(_BINARIES) or (name.endswith((".json", ".txt")) and any(word in name for word in _WORDS)))
     )
+
+
+def text_names(names: Collection[str]) -> list[str]:
+    """Return the names of all small files of a model's folder, in order."""
+    return sorted(name for name in names if name.endswith(_TEXTS))
 
 
 def weight_names(names: Collection[str], read: Callable[[str], bytes]) -> list[str]:
@@ -56,15 +72,10 @@ def weight_names(names: Collection[str], read: Callable[[str], bytes]) -> list[s
 
 def has_tokenizer(names: Collection[str]) -> bool:
     """Return whether a tokenizer's vocabulary is among the files."""
-    return any(name in names for name in _TOKENIZERS)
+    return any("/" not in name and (name.startswith(_VOCABULARIES) or name.endswith(_BINARIES)) for name in names)
 
 
 def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a model's folder, in order; empty when it is laid out in another way."""
     names = [path.name for path in folder.iterdir() if path.is_file()]
     return [folder / name for name in weight_names(names, lambda name: (folder / name).read_bytes())]
-
-
-def describing_files(folder: Path) -> list[Path]:
-    """Return configuration and tokenizer files of a model's folder, in order."""
-    return [folder / name for name in describing_names([path.name for path in folder.iterdir() if path.is_file()])]

@@ -137,11 +137,11 @@ class Evaluator:
         metrics = compute_evaluation(logits, labels, self._engine.problem_type, self._label_names)
         if not math.isfinite(metrics["eval_loss"]):
             wrong = [n for n, row in zip(self._split.row_ids, logits, strict=True) if not np.isfinite(row).all()]
-            found = f"the evaluation loss is {metrics['eval_loss']} after step {progress.global_step}"
+            loss, step = metrics["eval_loss"], progress.global_step
             raise NonFiniteLossError(
-                f"{found}; rows: {name_rows(wrong)}",
+                f"the evaluation loss is {loss} after step {step}; rows: {name_rows(wrong)}",
                 f"lower training.learning_rate or use precision fp32; {kept_checkpoint}",
-                details={"step": progress.global_step, "rows": wrong},
+                details={"step": step, "rows": wrong},
             )
         return metrics
 

@@ -6,12 +6,18 @@ like the repository, with empty files in the place of what is not fetched; it ne
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+import time
+import uuid
+import zipfile
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -21,7 +27,7 @@ from finetune30.errors import DataError
 from finetune30.hub.cache import assets_folder
 from finetune30.hub.faults import first_line, unavailable
 from finetune30.hub.fetching import OnTransfer
-from finetune30.hub.names import Reference, canonical_id
+from finetune30.hub.names import Reference
 from finetune30.hub.reach import hub_left_alone
 from finetune30.hub.snapshots import Snapshot, open_snapshot
 
@@ -30,11 +36,13 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 
-#: The configuration that the default set needs; it means nothing for any other set.
-_DEFAULT_CONFIG = ("glue", "sst2")
 #: Files that describe the set and decide what its configurations read.
 _DESCRIPTIONS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
 _UNLABELLED = -1
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_LONGEST_REASON = 1_000
+#: Views of commits that nobody used for so long are removed.
+_UNUSED_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,7 @@ def load_hub(
     Raises HubUnavailableError (not cached and out of reach), the other errors of the hub, and DataError (no such
     configuration, or a set that exists only as code).
     """
-    if config == _DEFAULT_CONFIG[1] and name not in (_DEFAULT_CONFIG[0], canonical_id("dataset", _DEFAULT_CONFIG[0])):
-        log(f"data: dataset_config 'sst2' belongs to glue and is left out for {name}")
-        config = None
-    snapshot = open_snapshot("dataset", name, revision, log)
+    snapshot = open_snapshot("dataset", name, revision, log, config or "default")
     if snapshot.is_listed:
         reference, loaded = snapshot.reference, _load(snapshot, config, log, on_transfer)
     else:
@@ -76,29 +81,59 @@ def _load(snapshot: Snapshot, config: str | None, log: Log, on_transfer: OnTrans
     view.show(descriptions)
     name = snapshot.reference.asked
     try:
-        builder = _ask_library(name, lambda datasets: datasets.load_dataset_builder(str(view.folder), config))
-    except FileNotFoundError as error:
-        raise _no_data(name, snapshot.files) from error
-    needed = view.names_in(builder)
+        builder = _ask_for_builder(view, config, name)
+    except zipfile.BadZipFile:  # the library looks into archives to tell their kind
+        archives = [file for file in snapshot.files if file.endswith(_ARCHIVES)]
+        snapshot.require(archives, log, on_transfer)
+        view.show(archives)
+        builder = _ask_for_builder(view, config, name)
+    needed = view.names_in(builder, name)
     snapshot.require(needed, log, on_transfer)
     view.show(needed)
     snapshot.remember()
-    return _ask_library(name, lambda datasets: datasets.load_dataset(str(view.folder), config))
+    # What a card says about rows is often older than the files, whose digests are compared anyway.
+    loaded = _ask_library(
+        name,
+        lambda datasets: datasets.load_dataset(
+            str(view.folder), config, verification_mode="no_checks", cache_dir=view.cache_folder
+        ),
+    )
+    _tell_stale_counts(builder, loaded, log)
+    return cast("DatasetDict", loaded)
+
+
+def _ask_for_builder(view: _View, config: str | None, name: str) -> DatasetBuilder:
+    try:
+        return cast(
+            "DatasetBuilder",
+            _ask_library(
+                name,
+                lambda datasets: datasets.load_dataset_builder(str(view.folder), config, cache_dir=view.cache_folder),
+            ),
+        )
+    except FileNotFoundError as error:
+        raise _no_data(name, view.names) from error
+
+
+def _tell_stale_counts(builder: DatasetBuilder, loaded: DatasetDict, log: Log) -> None:
+    for split, told in (builder.info.splits or {}).items():
+        if split in loaded and told.num_examples and told.num_examples != len(loaded[split]):
+            log(f"data: the card says {told.num_examples:,} rows for {split}, the files hold {len(loaded[split]):,}")
 
 
 class _View:
     """A folder that looks like the repository: what is fetched is linked, the rest is empty files."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        reference = snapshot.reference
-        # The place is the same every time: the library knows by it what it has prepared before.
-        self.folder = assets_folder("views", f"{reference.id.replace('/', '--')}--{reference.commit}")
         self._snapshot = snapshot
-        for name in snapshot.files:
+        self.names = tuple(snapshot.files)
+        self.folder, self.cache_folder = _places_of(snapshot.reference)
+        for name in self.names:
             place = self._place(name)
             if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.unlink(missing_ok=True)  # a link to something that was removed
+                if place.is_symlink():
+                    place.unlink(missing_ok=True)  # to something that was removed
                 with suppress(FileExistsError):  # another process was faster
                     place.touch(exist_ok=False)
 
@@ -108,15 +143,19 @@ class _View:
             place, file = self._place(name), (self._snapshot.folder / name).resolve()
             if place.is_symlink() and place.resolve() == file:
                 continue
-            link = place.with_name(f".{place.name}.link")
-            link.unlink(missing_ok=True)
+            link = place.with_name(f".{uuid.uuid4().hex}.link")
             link.symlink_to(file)
             link.replace(place)
 
-    def names_in(self, builder: DatasetBuilder) -> list[str]:
-        """Return which files of the repository a builder reads."""
+    def names_in(self, builder: DatasetBuilder, name: str) -> list[str]:
+        """Return which files of the repository a builder reads. Raises DataError for files that lie elsewhere."""
         files: Collection[str] = [file for split in (builder.config.data_files or {}).values() for file in split]
         root = self.folder.resolve()
+        if outside := [file for file in files if not Path(file).is_relative_to(root)]:
+            raise DataError(
+                f"the hub set {name!r} reads files outside of its repository: {outside[0]}",
+                "use a set that holds its files itself, or download it as a file",
+            )
         return sorted({str(Path(file).relative_to(root)) for file in files})
 
     def _place(self, name: str) -> Path:
@@ -124,6 +163,32 @@ class _View:
         if not Path(os.path.normpath(place)).is_relative_to(self.folder):
             raise DataError(f"the hub lists a file outside of its repository: {name!r}", "choose another data set")
         return place
+
+
+def _places_of(reference: Reference) -> tuple[Path, str | None]:
+    """Return where the view of a repository goes, and where the library prepares it (None: its usual cache).
+
+    The view lies at the same place every time, for the library knows by it what it has prepared before; views of other
+    commits that nobody used for a month go. Where the cache cannot be written, both are temporary.
+    """
+    import datasets.config
+
+    folder = assets_folder("views", reference.id.replace("/", "--")) / reference.commit
+    prepared = Path(datasets.config.HF_DATASETS_CACHE).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        prepared.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder), tempfile.TemporaryFile(dir=prepared):
+            pass
+    except OSError:
+        temporary = tempfile.mkdtemp(prefix="finetune30-view-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return Path(temporary) / "view", str(Path(temporary) / "prepared")
+    for other in folder.parent.iterdir():
+        if other != folder and time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder, None
 
 
 def _load_prepared(snapshot: Snapshot, config: str | None) -> tuple[Reference, DatasetDict]:
@@ -136,7 +201,7 @@ def _load_prepared(snapshot: Snapshot, config: str | None) -> tuple[Reference, D
             loaded = _ask_library(asked.asked, lambda datasets: datasets.load_dataset(asked.id, config))
     except (ConnectionError, FileNotFoundError) as error:
         raise fault from error
-    if builder.hash != asked.commit:
+    if builder.hash != asked.commit or builder.config.name != (config or "default"):
         raise fault
     return asked, loaded
 
@@ -156,15 +221,22 @@ def _ask_library(name: str, question: Callable[[Any], Any]) -> Any:
 
     datasets.disable_progress_bars()
     try:
-        with hub_left_alone():
-            return question(datasets)
-    except DatasetGenerationError as error:
+        return question(datasets)
+    except (DatasetGenerationError, ImportError, OSError) as error:
+        if isinstance(error, FileNotFoundError | ConnectionError):
+            raise
         reason = first_line(error.__cause__ or error)
         remedy = "download the files, look at them, and give the one to use as a file"
         raise DataError(f"the files of the hub set {name!r} cannot be read: {reason}", remedy) from error
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        said = " ".join(str(error).split())[:_LONGEST_REASON]
+        if "Config name is missing" in said or "BuilderConfig" in said:
+            raise DataError(
+                f"the hub set {name!r}: {said}", "set data.dataset_config to one of the names above"
+            ) from error
         raise DataError(
-            f"the hub set {name!r}: {first_line(error)}", "set data.dataset_config to one of the names above"
+            f"the card of the hub set {name!r} cannot be used: {said}",
+            "look at its page on the hub, or download the files and give the one to use as a file",
         ) from error
 
 

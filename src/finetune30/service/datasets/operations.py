@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config.loading import load_config
 from finetune30.config.offline_fallback import fall_back_data
-from finetune30.config.schema import DataConfig, ExperimentConfig
+from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
+from finetune30.hub.reach import unreachable_reason
 from finetune30.service.runs.open_records import open_records
 from finetune30.settings import Settings
 
@@ -41,7 +42,7 @@ class DatasetRequest:
     sampled: bool = False
     num_labels: int | None = None
     problem_type: str = "auto"
-    models: tuple[str, ...] = ()
+    models: tuple[ModelConfig, ...] = ()
     seed: int = 42
 
 
@@ -53,7 +54,7 @@ def request_of_config(config: ExperimentConfig) -> DatasetRequest:
         sampled=True,
         num_labels=model.num_labels,
         problem_type=model.problem_type,
-        models=tuple(name for name in (model.name, model.offline_fallback) if name),
+        models=(model, *([ModelConfig(name=model.offline_fallback)] if model.offline_fallback else [])),
         seed=config.training.seed,
     )
 
@@ -109,7 +110,7 @@ def load_dataset_rows(
         if instead is None:
             raise
         name = request.data.dataset_name
-        log(f"WARNING: the hub cannot be reached: using '{instead.dataset_name}' instead of '{name}'")
+        log(f"WARNING: {unreachable_reason()}: using '{instead.dataset_name}' instead of '{name}'")
         return load(instead)
 
 

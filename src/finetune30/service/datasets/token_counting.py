@@ -17,7 +17,7 @@ _NO_LIMIT = 1 << 30
 
 
 def find_token_counter(
-    models: Sequence[str], log: Callable[[str], None], on_transfer: OnTransfer | None = None
+    models: Sequence[ModelConfig], log: Callable[[str], None], on_transfer: OnTransfer | None = None
 ) -> CountTokens | None:
     """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one.
 
@@ -29,15 +29,15 @@ def find_token_counter(
     encoder: FileTokenizer | None = None
     for model in models:
         try:
-            source = find_tokenizer(ModelConfig(name=model), log, on_transfer)
+            source = find_tokenizer(model, log, on_transfer)
             encoder = load_text_encoder(source, uses_token_types=False)
         except Finetune30Error as error:
-            log(f"data: no tokens under '{model}': {error.message}")
+            log(f"data: no tokens under '{model.name}': {error.message}")
             continue
         if encoder is not None:
-            log(f"data: tokens are counted under '{model}'")
+            log(f"data: tokens are counted under '{model.name}'")
             break
-        log(f"data: no tokens under '{model}': it has no tokenizer.json")
+        log(f"data: no tokens under '{model.name}': it has no tokenizer.json")
     if encoder is None:
         return None
     tokenizer = encoder

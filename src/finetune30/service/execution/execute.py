@@ -15,7 +15,7 @@ from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import config_digest, dump_config
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
-from finetune30.files import disk_errors, encode_json
+from finetune30.files import disk_errors
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
 from finetune30.service.execution.experiment import (
     Experiment,
@@ -95,12 +95,12 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder, fetching)
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
-    attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())
-    record_data(inputs.data, attempt, execution.store, execution.settings)
-    execution.store.describe(execution.claim, **_described(inputs))
     experiment = build_experiment(inputs, log.line)
-    attempt.reveal("data_report.json", encode_json(experiment.inputs.data.report))
+    # Before anything of the run is rewritten: what is refused here must find the record as it was.
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
+    attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())
+    record_data(experiment.inputs.data, attempt, execution.store, execution.settings)
+    execution.store.describe(execution.claim, **_described(inputs))
     hooks = _Hooks(execution, keeper, log, ProgressMeter(inputs.placement.device))
     from finetune30.training.loop import train
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
+from finetune30.hub.reach import unreachable_reason
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.service.execution.row_ledger import settle_ledger
 
@@ -99,7 +100,7 @@ def load_inputs(
 
     resolved, replaced = resolve_fallbacks(config, explicit, reach_model, reach_data)
     for wanted, used in replaced.items():
-        log(f"WARNING: the hub cannot be reached and '{wanted}' is not cached: using '{used}' instead")
+        log(f"WARNING: {unreachable_reason()} and '{wanted}' is not cached: using '{used}' instead")
     if settings := tuned_settings(config, resolved):
         log(f"with the starter's own settings where yours were the defaults: {', '.join(settings)}")
     if resolved.model.name not in sources:

@@ -33,7 +33,7 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
     if config.data.max_length > usable_positions:
         return f"data.max_length {config.data.max_length} is above the model's {usable_positions} positions"
     base = BaseWeights(source.folder, family)
-    reason = _missing_weights(base, family)
+    reason = _missing_weights(base, family, int(source.load_config()["vocab_size"]))
     if reason is not None:
         return reason
     try:
@@ -50,10 +50,14 @@ def plan_of(config: ExperimentConfig, family: EncoderFamily, base: BaseWeights) 
     return resolve_plan(config.lora, family, pooler_is_new=pooler_is_new)
 
 
-def _missing_weights(base: BaseWeights, family: EncoderFamily) -> str | None:
+def _missing_weights(base: BaseWeights, family: EncoderFamily, vocabulary: int) -> str | None:
     for name, wanted in backbone_shapes(family).items():
         found = base.shape(name)
         if found != wanted:
             return f"the checkpoint's {name} has shape {found}, not {wanted}"
     words = f"{family.embeddings_path}.word_embeddings.weight"
-    return f"the checkpoint lacks {words}" if base.shape(words) is None else None
+    found = base.shape(words)
+    if found is None:
+        return f"the checkpoint lacks {words}"
+    wanted = (vocabulary, family.hidden_size)
+    return None if found == wanted else f"the checkpoint's {words} has shape {found}, not {wanted}"
