@@ -81,8 +81,8 @@ def _train(
     from finetune30.config import ExperimentConfig
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
-    from finetune30.training.building import Task, build_encoder, build_engine
     from finetune30.training.loop import train
+    from finetune30.training.paths import Task, build_encoder, build_engine
 
     config = ExperimentConfig.model_validate(
         {

@@ -49,7 +49,7 @@ class Ours:
         from finetune30.config import ExperimentConfig
         from finetune30.modeling.base import find_base
         from finetune30.modeling.devices import choose_placement
-        from finetune30.training.building import Task, build_encoder, build_engine
+        from finetune30.training.paths import Task, build_encoder, build_engine
 
         self._config = ExperimentConfig.model_validate(
             {

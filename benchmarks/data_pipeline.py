@@ -52,7 +52,7 @@ def measure(path: Path) -> dict[str, float]:
     from finetune30.config.schema import DataConfig
     from finetune30.data.analysis.statistics import analyze_rows
     from finetune30.data.loading import load_rows
-    from finetune30.data.validation.gate import apply_gate, open_gate
+    from finetune30.data.validation.quarantine import apply_gate, open_gate
     from finetune30.data.validation.validate import validate_rows
     from finetune30.data.versions.storage import VersionStore
 

@@ -47,7 +47,7 @@ def _train(base: Path, options: argparse.Namespace, *, keeps: bool) -> float:
     from finetune30.data.batching import collate, epoch_order
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
-    from finetune30.training.building import Task, build_encoder, build_engine
+    from finetune30.training.paths import Task, build_encoder, build_engine
 
     layers = [int(layer) for layer in options.layers.split(",")]
     tree: dict[str, Any] = {

@@ -12,8 +12,8 @@ from finetune30.config import ExperimentConfig
 from finetune30.errors import NotFoundError
 from finetune30.store import RunStatus
 from finetune30.ui import display
-from finetune30.ui.catalogue import translate
 from finetune30.ui.layout import ROW_PIXELS
+from finetune30.ui.translations import translate
 from support.page_marks import AT_REST, BADGE, TASK
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetune30.store import RunStatus
-from finetune30.ui.catalogue import translate
+from finetune30.ui.translations import translate
 from support.page_marks import AT_REST, BADGE
 from support.stand_in_hub import faults
 

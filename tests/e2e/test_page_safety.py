@@ -7,7 +7,7 @@ import re
 import pytest
 
 from finetune30.store import RunStatus
-from finetune30.ui.catalogue import LANGUAGE_TAGS, load_catalogue
+from finetune30.ui.translations import LANGUAGE_TAGS, load_catalogue
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 import finetune30
+from finetune30.api.access_gate import Gate
 from finetune30.api.answers import add_error_handlers
 from finetune30.api.context import Services, limit_threads
 from finetune30.api.event_stream import EventStream
-from finetune30.api.gate import Gate
 from finetune30.api.keys import KeyRing
 from finetune30.api.routes import (
     comparison,

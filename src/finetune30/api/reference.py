@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from finetune30.api.access_gate import PUBLIC_PATHS, needed_role
 from finetune30.api.application import build_app
-from finetune30.api.gate import PUBLIC_PATHS, needed_role
 from finetune30.config.reference import build_table
 from finetune30.settings import Settings
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import uvicorn
 
+from finetune30.api.access_gate import is_loopback, is_wildcard
 from finetune30.api.application import build_app
-from finetune30.api.gate import is_loopback, is_wildcard
 from finetune30.errors import ConfigError, ServiceUnavailableError
 from finetune30.settings import Settings
 from finetune30.store import open_store

@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from finetune30.store import RunStore
-from finetune30.store.telemetry import RunTotals, load_run_totals
+from finetune30.store.totals import RunTotals, load_run_totals
 
 #: However many scrapers ask, the database counts no more often.
 TOTALS_SECONDS = 2.0

@@ -92,7 +92,7 @@ def validate(
     as_json: bool,
 ) -> None:
     """Apply every rule and name each fault by file:line:column; exit code 1 when there are errors."""
-    from finetune30.data.validation.gate import encode_quarantine
+    from finetune30.data.validation.quarantine import encode_quarantine
     from finetune30.files import save_bytes_atomic, save_json_atomic
     from finetune30.service.datasets import operations as datasets
     from finetune30.service.datasets.token_counting import find_token_counter

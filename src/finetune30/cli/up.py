@@ -10,7 +10,7 @@ import click
 from finetune30.cli.terminal_text import tell
 
 if TYPE_CHECKING:
-    from finetune30.jobs.supervision import Service
+    from finetune30.jobs.service_group import Service
     from finetune30.settings import Settings
 
 
@@ -22,7 +22,7 @@ def command(workers: int) -> None:
     What dies is started again, with growing pauses. Where no Redis is to be had, workers take runs from the database.
     Ctrl-C stops everything; running attempts write a checkpoint and their runs go on when the services are back.
     """
-    from finetune30.jobs.supervision import ServiceGroup
+    from finetune30.jobs.service_group import ServiceGroup
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 
@@ -47,7 +47,7 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
     from finetune30.errors import NoRedisError, ServiceUnavailableError
     from finetune30.jobs.addresses import describe_address
     from finetune30.jobs.redis_server import build_redis_command, is_port_taken, is_redis_up
-    from finetune30.jobs.supervision import Service, ft30_command
+    from finetune30.jobs.service_group import Service, ft30_command
 
     services: list[Service] = []
     addresses = [f"Redis   {describe_address(settings.redis_url)}"]

@@ -17,7 +17,7 @@ from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.splitting import sample_rows, split_off, strata_of
 from finetune30.data.validation.findings import describe_findings
-from finetune30.data.validation.gate import GateResult, apply_gate
+from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
 from finetune30.data.validation.validate import Validation, validate_rows
 from finetune30.data.versions.manifest import Manifest

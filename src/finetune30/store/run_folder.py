@@ -29,7 +29,7 @@ from finetune30.files import (
     sync_file,
     sync_folder,
 )
-from finetune30.store.manifest import (
+from finetune30.store.published_files import (
     HISTORY,
     LOGS,
     MANIFEST,

@@ -7,9 +7,9 @@ from pathlib import Path
 import streamlit as st
 
 from finetune30.ui import session
-from finetune30.ui.catalogue import LANGUAGE_TAGS, LANGUAGES
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
 from finetune30.ui.session import t
+from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES
 from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
 
 WATCH_SECONDS = 2

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.catalogue import LANGUAGES, has_text, match_language, translate
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
 from finetune30.ui.messages import translate_message
+from finetune30.ui.translations import LANGUAGES, has_text, match_language, translate
 
 DEFAULT_API = "http://127.0.0.1:8000"
 API_OPTION = "--api-url"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune30.api.gate import PROCESSING
+from finetune30.api.access_gate import PROCESSING
 from finetune30.store import RunFilter, RunStatus
 from finetune30.store.access import load_audit
 from support.event_checker import check

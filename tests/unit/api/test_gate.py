@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from finetune30.api.gate import PUBLIC_PATHS, needed_role
+from finetune30.api.access_gate import PUBLIC_PATHS, needed_role
 from finetune30.api.server import open_listener, require_keys_beyond_loopback
 from finetune30.cli.main import app as cli
 from finetune30.errors import ConfigError, ServiceUnavailableError, StorageError

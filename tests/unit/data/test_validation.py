@@ -13,8 +13,8 @@ from finetune30.data.labels import split_row_id
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES
-from finetune30.data.validation.gate import apply_gate, encode_quarantine
 from finetune30.data.validation.near_duplicates import SHINGLE_CHARACTERS, find_near_duplicates, normalize
+from finetune30.data.validation.quarantine import apply_gate, encode_quarantine
 from finetune30.data.validation.validate import validate_rows
 from finetune30.errors import DataError, DataFileError
 

@@ -12,7 +12,7 @@ from finetune30.errors import SelfTestError
 from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base, load_classifier, load_tokenizer
 from finetune30.modeling.devices import choose_placement
-from finetune30.modeling.predicting import Predictor
+from finetune30.modeling.predictor import Predictor
 from finetune30.modeling.saving import save_labels, validate_saved_logits, validate_saved_tensors
 from finetune30.training.general import GeneralEngine
 

@@ -23,6 +23,9 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
+HUB_PAGE = (Path(__file__).parents[3] / "docs" / "hub.md").read_text(encoding="utf-8")
+
+
 def test_services_are_the_documented_ones_with_postgresql_as_a_profile(compose):
     assert set(compose["services"]) == {"redis", "postgres", *OURS}
     profiled = {name for name, service in compose["services"].items() if "profiles" in service}
@@ -40,8 +43,10 @@ def test_every_service_runs_a_known_command_with_known_settings(compose, name):
     assert service["command"][0] in COMMANDS
     given = {key: value for key, value in service["environment"].items() if not str(value).startswith("${")}
     known = {variable_name(field): field for field in Settings.model_fields}
-    assert set(service["environment"]) <= set(known)
-    Settings(**{known[key]: value for key, value in given.items()})
+    hub = {key for key in service["environment"] if key.startswith("HF_")}
+    assert set(service["environment"]) - hub <= set(known)
+    assert all(f"`{key}`" in HUB_PAGE for key in hub)
+    Settings(**{known[key]: value for key, value in given.items() if key in known})
     assert urlsplit(given["FT30_REDIS_URL"]).hostname in compose["services"]
     assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", ()))
 

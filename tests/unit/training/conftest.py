@@ -12,7 +12,7 @@ def build_general(tiny_model):
     """Return build(family=…, problem_type=…, classes=…, lora={…}, training={…}, precision=…) -> GeneralEngine."""
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
-    from finetune30.training.building import Task, build_general_engine
+    from finetune30.training.paths import Task, build_general_engine
 
     def build(
         family="distilbert",

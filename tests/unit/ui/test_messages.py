@@ -15,11 +15,11 @@ from finetune30.config import DataConfig
 from finetune30.config.fields import describe_allowed, field_schemas
 from finetune30.config.loading import validate_tree
 from finetune30.data.loading import load_rows
-from finetune30.data.validation.gate import apply_gate
+from finetune30.data.validation.quarantine import apply_gate
 from finetune30.data.validation.validate import validate_rows
 from finetune30.errors import ConfigError, DataError, DataFileError
-from finetune30.ui.catalogue import load_catalogue
 from finetune30.ui.messages import load_templates, translate_message
+from finetune30.ui.translations import load_catalogue
 
 ROOT = Path(finetune30.__file__).parent
 #: Codes that the framework's errors and downloads answer with, beside those of errors.py.

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.shapes import RUN_ID, Tree, errors
+from finetune30.api.schemas import RUN_ID, Tree, errors
 from finetune30.service.runs.comparison import compare_runs
 from finetune30.store.dataset_versions import DatasetIndex
 

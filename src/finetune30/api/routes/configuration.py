@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.shapes import ConfigAnswer, PresetList, TrainRequest, errors
+from finetune30.api.schemas import ConfigAnswer, PresetList, TrainRequest, errors
 from finetune30.config.loading import LoadedConfig, dump_config, load_config
 from finetune30.config.presets import default_config_path, list_presets, load_preset
 from finetune30.config.reference import build_json_schema

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.routes.datasets import VersionName
-from finetune30.api.shapes import Tree, errors
+from finetune30.api.schemas import Tree, errors
 from finetune30.errors import NotFoundError
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.version_report import VersionReports

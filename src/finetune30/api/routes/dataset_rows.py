@@ -11,7 +11,7 @@ from starlette.responses import Response
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.datasets import VersionName
-from finetune30.api.shapes import TrainRequest, Tree, errors
+from finetune30.api.schemas import TrainRequest, Tree, errors
 from finetune30.service.datasets import operations as datasets
 from finetune30.service.datasets.fetch_limit import limit_fetching
 from finetune30.service.datasets.operations import DatasetRequest, versions_of

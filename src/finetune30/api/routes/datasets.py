@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.shapes import Moment, Tree, errors
+from finetune30.api.schemas import Moment, Tree, errors
 from finetune30.errors import UsageError
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.uploads import FileUpload

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.shapes import TrainRequest, errors
+from finetune30.api.schemas import TrainRequest, errors
 from finetune30.service.submitting.estimate import estimate_run
 from finetune30.service.submitting.requests import load_requested_config
 

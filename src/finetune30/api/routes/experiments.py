@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.downloads import Download
-from finetune30.api.shapes import (
+from finetune30.api.schemas import (
     RUN_ID,
     ArtifactList,
     ConfigAnswer,

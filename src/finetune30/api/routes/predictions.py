@@ -9,7 +9,7 @@ from starlette.responses import Response
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.experiments import ExperimentId
-from finetune30.api.shapes import Tree, errors
+from finetune30.api.schemas import Tree, errors
 from finetune30.errors import UsageError
 from finetune30.service.models.model_process import ModelProcesses
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.routes.experiments import ExperimentId
-from finetune30.api.shapes import Tree, errors
+from finetune30.api.schemas import Tree, errors
 from finetune30.service.suspects.search import SuspectSearches
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])

@@ -12,7 +12,7 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.event_stream import EventStream
 from finetune30.api.routes.experiments import load_by_id
-from finetune30.api.shapes import RUN_ID, Accepted, Task, TrainRequest, errors
+from finetune30.api.schemas import RUN_ID, Accepted, Task, TrainRequest, errors
 from finetune30.service.submitting.limits import require_room
 from finetune30.service.submitting.requests import load_requested_config
 from finetune30.service.submitting.status import load_task

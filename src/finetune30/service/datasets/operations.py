@@ -156,7 +156,7 @@ def validate(
 
 def gate_verdict(loaded: LoadedRows, validation: Validation, data: DataConfig) -> tuple[pl.DataFrame, str | None]:
     """Return the rows that a training would set aside, and why it would not start at all (None: it would)."""
-    from finetune30.data.validation.gate import apply_gate, open_gate
+    from finetune30.data.validation.quarantine import apply_gate, open_gate
 
     try:
         return apply_gate(validation, loaded.rows, data.gate).quarantine, None

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from finetune30.hub.fetching import OnTransfer
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
-    from finetune30.training.building import Task
     from finetune30.training.engine import Engine
+    from finetune30.training.paths import Task
 
 Log = Callable[[str], None]
 
@@ -123,7 +123,7 @@ def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) ->
 def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     """Load model and tokenizer, encode the rows, and choose the training path."""
     from finetune30.data.encoding import encode_split
-    from finetune30.training.building import Task, build_encoder, build_engine, choose_path
+    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path
 
     config, data = inputs.config, inputs.data
     task = Task(data.problem_type, data.label_names)

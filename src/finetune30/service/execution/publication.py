@@ -157,7 +157,7 @@ def _save_model(
 
 
 def _self_test(folder: Path, experiment: Experiment, logits: NDArray[np.float32]) -> float:
-    from finetune30.modeling.predicting import Predictor
+    from finetune30.modeling.predictor import Predictor
     from finetune30.modeling.saving import validate_saved_logits
 
     rows = experiment.inputs.data.evaluation.head(_SELF_TEST_ROWS)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def record_data(data: PreparedData, attempt: AttemptFolder, store: RunStore, settings: Settings) -> None:
     """Store the run's rows as a dataset version and show the report and the rows set aside in the run folder."""
     from finetune30.data.prepare import record_version
-    from finetune30.data.validation.gate import encode_quarantine
+    from finetune30.data.validation.quarantine import encode_quarantine
     from finetune30.data.versions.storage import VersionStore
     from finetune30.store.dataset_versions import DatasetIndex
 

@@ -17,7 +17,7 @@ from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:
-    from finetune30.modeling.predicting import Predictor
+    from finetune30.modeling.predictor import Predictor
 
 _PLAIN_TEXT = (".txt", "")
 
@@ -82,7 +82,7 @@ def load_predictor(settings: Settings, output_dir: Path | None, run_name: str, d
         run = require_model(records.store.get(run_name))
         folder = require_intact_model(records, run)
     from finetune30.modeling.devices import choose_placement
-    from finetune30.modeling.predicting import Predictor
+    from finetune30.modeling.predictor import Predictor
 
     return Predictor(folder, choose_placement(device, "auto"))
 

@@ -37,9 +37,9 @@ def train_out_of_fold(
     from finetune30.data.validation.set_rules import text_keys
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
-    from finetune30.training.building import Task, build_encoder, build_engine, choose_path
     from finetune30.training.determinism import apply_determinism
     from finetune30.training.loop import train
+    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path
 
     config = _config_of_a_fold(config, device)
     task = Task(manifest.problem_type, manifest.label_names)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from finetune30.training.packed.plan import LoraPlan
+from finetune30.training.packed.lora_plan import LoraPlan
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"

@@ -10,6 +10,7 @@ from torch import Tensor
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
 from finetune30.training.packed.attention import query_scale
 from finetune30.training.packed.attention_block import AttentionBlock, AttentionOutput
+from finetune30.training.packed.backends import Parts, choose_parts
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.encoder import Embeddings, EncoderLayer, PackedEncoder
 from finetune30.training.packed.family import ROLES, EncoderFamily
@@ -17,10 +18,9 @@ from finetune30.training.packed.feed_forward import FeedForward
 from finetune30.training.packed.head import ClassificationHead, DenseWeights, trained_dense
 from finetune30.training.packed.linear import FrozenLinear
 from finetune30.training.packed.lora import LoraGroup, LoraTarget, NoLora, PlainLoraGroup, name_a, name_b
+from finetune30.training.packed.lora_plan import LoraPlan
 from finetune30.training.packed.norm import ResidualNorm
 from finetune30.training.packed.parameters import TrainableWeights
-from finetune30.training.packed.parts import Parts, choose_parts
-from finetune30.training.packed.plan import LoraPlan
 
 _QUERY_KEY_VALUE = ROLES[:3]
 

@@ -18,10 +18,10 @@ from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import PackedModel, build_packed_model
 from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.family import describe_family
+from finetune30.training.packed.frozen_cache import FrozenPrefix
 from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import PackedLayout, build_layout
 from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
-from finetune30.training.packed.prefix import FrozenPrefix
 from finetune30.training.packed.support import plan_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from finetune30.config import ExperimentConfig
 from finetune30.training.packed.base_weights import BaseWeights, backbone_shapes
 from finetune30.training.packed.family import EncoderFamily, describe_family, unsupported_architecture
-from finetune30.training.packed.plan import LoraPlan, UnsupportedPlanError, resolve_plan
+from finetune30.training.packed.lora_plan import LoraPlan, UnsupportedPlanError, resolve_plan
 
 if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource

@@ -13,7 +13,7 @@ from tests.support.tiny_models import build_tiny_model
 
 from finetune30.data.batching import collate, epoch_order
 from finetune30.data.encoding import EncodedSplit
-from finetune30.training.packed import prefix
+from finetune30.training.packed import frozen_cache
 
 LAYERS = 4
 
@@ -89,7 +89,7 @@ def test_nothing_is_kept_where_it_could_change_or_is_too_much(base, tmp_path, mo
     assert build(base, remembers=False, layers_to_transform=None).remember(SPLIT) == 0
     dropping = build_tiny_model(tmp_path / "dropping", "distilbert", layers=LAYERS)
     assert build(dropping, remembers=False).remember(SPLIT) == 0
-    monkeypatch.setattr(prefix, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(frozen_cache, "LARGEST_BYTES", 1000)
     assert build(base, remembers=False).remember(SPLIT) == 0
 
 

@@ -7,8 +7,8 @@ import pytest
 import finetune30.ui
 from finetune30.config.presets import list_presets
 from finetune30.config.reference import build_json_schema
-from finetune30.ui.catalogue import LANGUAGES, load_catalogue, match_language, translate
 from finetune30.ui.fields import load_fields
+from finetune30.ui.translations import LANGUAGES, load_catalogue, match_language, translate
 
 SOURCES = sorted(Path(finetune30.ui.__file__).parent.rglob("*.py"))
 LITERAL = re.compile(r'\bt\(\s*"([^"]+)"')
