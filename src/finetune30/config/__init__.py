@@ -8,7 +8,6 @@ from finetune30.config.schema import (
     ExperimentConfig,
     LoraConfig,
     ModelConfig,
-    SystemConfig,
     TrainingConfig,
     ValidationRules,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "ExperimentConfig",
     "LoraConfig",
     "ModelConfig",
-    "SystemConfig",
     "TrainingConfig",
     "ValidationRules",
 ]

@@ -42,6 +42,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
+def _without_old_key(tree: Any, key: str, *values: Any) -> Any:
+    """Return a section without a key of earlier versions that decides nothing, where it holds one of the values."""
+    if not isinstance(tree, dict) or key not in tree or tree[key] not in values:
+        return tree
+    return {name: value for name, value in tree.items() if name != key}
+
+
 class ModelConfig(_Section):
     """The base model."""
 
@@ -82,7 +89,6 @@ class LoraConfig(_Section):
     )
     lora_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout probability before the A matrix.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
-    task_type: Literal["SEQ_CLS"] = Field("SEQ_CLS", description="PEFT task type.")
     use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (Kalajdzievski 2023).")
     use_dora: bool = Field(False, description="Weight-decomposed LoRA (Liu et al. 2024).")
     init_lora_weights: bool | Literal["gaussian", "pissa", "olora", "orthogonal"] = Field(
@@ -94,6 +100,11 @@ class LoraConfig(_Section):
     layers_to_transform: list[Annotated[int, Field(ge=0, le=10_000)]] | None = Field(
         None, description="Indices of the layers that get LoRA; null: all."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_task_type(cls, tree: Any) -> Any:
+        return _without_old_key(tree, "task_type", "SEQ_CLS")
 
     @model_validator(mode="after")
     def _orthogonal_halves_the_rank(self) -> LoraConfig:
@@ -327,15 +338,6 @@ class TrainingConfig(_Section):
         return self
 
 
-class SystemConfig(_Section):
-    """Kept for configurations written for earlier versions."""
-
-    save_config: bool = Field(True, description="Kept readable; config.yaml is always saved.")
-    log_file: str | None = Field(
-        None, max_length=1000, description="Kept readable; a run logs to logs.txt in its folder."
-    )
-
-
 class ExperimentConfig(_Section):
     """One experiment, complete: running it again repeats the run."""
 
@@ -354,7 +356,6 @@ class ExperimentConfig(_Section):
     lora: LoraConfig = Field(LoraConfig(), description="The adapter.")
     data: DataConfig = Field(DataConfig(), description="The rows.")
     training: TrainingConfig = Field(TrainingConfig(), description="The training loop.")
-    system: SystemConfig = Field(SystemConfig(), description="Old keys, kept readable.")
 
     @field_validator("experiment_name")
     @classmethod
@@ -363,6 +364,14 @@ class ExperimentConfig(_Section):
         if size > MAX_NAME_BYTES:
             raise ValueError(f"takes {size} bytes in UTF-8, a folder name leaves room for {MAX_NAME_BYTES}: shorten it")
         return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_system(cls, tree: Any) -> Any:
+        old = tree.get("system") if isinstance(tree, dict) else None
+        if old is None or (isinstance(old, dict) and old.keys() <= {"save_config", "log_file"}):
+            return _without_old_key(tree, "system", old)
+        return tree
 
     @model_validator(mode="before")
     @classmethod

