@@ -28,7 +28,7 @@ def test_default_set_falls_back_loudly_and_prints_the_documented_keys(tmp_path):
     assert tree["total_samples"] == 500
     assert tree["label_counts"] == {"negative": 250, "positive": 250}
     assert (tree["imbalance_ratio"], tree["is_balanced"]) == (1.0, True)
-    assert "WARNING: the hub cannot be reached: using 'starter' instead of 'glue'" in result.stderr
+    assert "WARNING: HF_HUB_OFFLINE is set: using 'starter' instead of 'glue'" in result.stderr
     assert "imbalance_ratio: 1.0" in ft30("analyze", folder=tmp_path).stdout
 
 
