@@ -192,7 +192,7 @@ def test_interrupted_run_keeps_a_checkpoint_and_goes_on(demanding):
         text=True,
     ) as process:
         for line in process.stderr:
-            if line.startswith("model:"):
+            if line.startswith("training path:"):
                 process.send_signal(signal.SIGINT)
         assert process.wait() == 130
     steps = len(history_of(lab.run_folder("interrupted")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.hub_user import HubUser
-from support.stand_in_hub import Repository, StandInHub, faults
+from support.stand_in_hub import Repository, StandInHub
 
 pytestmark = pytest.mark.integration
 
@@ -43,16 +44,23 @@ def other_program(hub: StandInHub, home: Path, code: str) -> None:
     )
 
 
-def test_files_of_a_download_that_was_cut_are_compared_before_they_are_used(hub, user, tmp_path):
-    hub.fail(faults.WrongContent(), file="vocab.txt", times=1)
-    hub.fail(faults.HangUp(), file="model.safetensors")
-    assert user.fetch_model(tmp_path, "distilbert-base-uncased").code == "hub_download_broke_off"
-    hub.mend()
+@pytest.mark.parametrize("noted", [True, False])
+def test_files_that_were_not_compared_or_changed_since_are_compared_before_they_are_used(hub, user, tmp_path, noted):
+    assert user.fetch_tokenizer(tmp_path, "distilbert-base-uncased").code == ""
+    (cached,) = (tmp_path / "hub").glob("models--distilbert*/snapshots/*/vocab.txt")
+    before = cached.stat()
+    cached.resolve().write_bytes(bytes(before.st_size))
+    if not noted:  # a download that was cut before it could compare, or another program's
+        os.utime(cached.resolve(), ns=(before.st_atime_ns, before.st_mtime_ns))
+        shutil.rmtree(tmp_path / "assets" / "finetune30" / "checked")
     told = user.fetch_model(tmp_path, "distilbert-base-uncased")
     assert told.code == ""
     assert "model: vocab.txt in the cache is not what the hub lists: removed" in told.log
-    cached = next((tmp_path / "hub").glob("models--distilbert*/snapshots/*/vocab.txt"))
+    (cached,) = (tmp_path / "hub").glob("models--distilbert*/snapshots/*/vocab.txt")
     assert cached.read_bytes() == hub.content("models", MODEL, "vocab.txt")
+    hub.forget_requests()
+    assert user.fetch_model(tmp_path, "distilbert-base-uncased").value == told.value
+    assert {request.action for request in hub.requests} == {"info"}  # compared once
 
 
 def test_a_part_of_a_newer_commit_does_not_hide_the_older_whole_one(hub, user, tmp_path):
