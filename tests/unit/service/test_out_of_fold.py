@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.splitting import assign_folds
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError
+from support.tiny_models import build_tiny_model
 
 LABELS = ("bad", "good")
 

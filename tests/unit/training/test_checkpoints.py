@@ -14,10 +14,10 @@ IDENTITY = {"config": "a", "versions": {"torch": "1"}}
 
 
 @pytest.fixture
-def trained(build_general, hooks, tmp_path):
+def trained(build_engine, hooks, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
     config = TrainingConfig(device="cpu", precision="fp32", save_steps=1, eval_strategy="no", max_steps=4)
-    train(build_general(), encoded_split(8), encoded_split(3), config, ("a", "b"), hooks, checkpoints)
+    train(build_engine(), encoded_split(8), encoded_split(3), config, ("a", "b"), hooks, checkpoints)
     return checkpoints, tmp_path / "checkpoints"
 
 

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, random_batch
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.training.packed.attention import Projections
 from finetune30.training.packed.layout import build_layout
@@ -31,6 +29,8 @@ from finetune30.training.packed.native.operations import (
     NativeResidualNorm,
 )
 from finetune30.training.packed.parameters import TrainableWeights
+from support.engines import build_packed, configure, random_batch
+from support.tiny_models import build_tiny_model
 
 SOURCES = [Path(library.__file__).with_name(name) for name in ("kernels.cpp", "products.cpp")]
 needs_kernels = pytest.mark.skipif(library.describe_kernels() == "none", reason="the kernels were not compiled here")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, switch_off_dropout
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.data.batching import collate, epoch_order
 from finetune30.data.encoding import EncodedSplit
 from finetune30.training.packed import prefix
+from support.engines import build_packed, configure, switch_off_dropout
+from support.tiny_models import build_tiny_model
 
 LAYERS = 4
 

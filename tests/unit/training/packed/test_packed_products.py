@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, random_batch
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.training.packed.linear import FrozenLinear, PlainLinear, build_frozen_linear
 from finetune30.training.packed.native import library
 from finetune30.training.packed.native.linear import NativeLinear
+from support.engines import build_packed, configure, random_batch
+from support.tiny_models import build_tiny_model
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 
