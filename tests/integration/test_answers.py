@@ -140,21 +140,26 @@ def load_rows(path: Path) -> list[dict[str, Any]]:
         return [dict(row) for row in csv.DictReader(stream)]
 
 
-def predict(lab: KindsLab, folder: Path, kind: Kind, file: Path, ending: str, *options: str) -> list[dict[str, Any]]:
-    """Answer a file into a file, and compare the answers there with those on standard output."""
-    output = folder / f"answers{ending}"
+def predict(lab: KindsLab, kind: Kind, file: Path, output: Path, *options: str) -> list[dict[str, Any]]:
+    """Answer a file into a file and return what is there."""
     said = lab.ft30("predict", kind.name, "--file", str(file), "--output", str(output), *options).stdout
     rows = load_rows(output)
     assert said == f"{len(rows)} answers: {output}\n"
-    lines = lab.ft30("predict", kind.name, "--file", str(file), "--json", *options).stdout.splitlines()
+    return rows
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_answers_in_a_file_are_those_on_standard_output(kinds_lab: KindsLab, tmp_path: Path, kind: Kind) -> None:
+    file = kinds_lab.folder / f"{kind.name}-eval.csv"
+    rows = predict(kinds_lab, kind, file, tmp_path / "answers.parquet")
+    lines = kinds_lab.ft30("predict", kind.name, "--file", str(file), "--json").stdout.splitlines()
     for row, told in zip(rows, map(json.loads, lines), strict=True):
         assert (row["row_id"], row["text"]) == (told["row_id"], told["text"])
         if kind is REGRESSION:
-            assert float(row["value"]) == pytest.approx(told["value"])
+            assert row["value"] == pytest.approx(told["value"])
             continue
         assert row["prediction"] == "|".join(told["labels"])
-        assert {name: float(row[f"p_{name}"]) for name in NAMES} == pytest.approx(told["probabilities"])
-    return rows
+        assert {name: row[f"p_{name}"] for name in NAMES} == pytest.approx(told["probabilities"])
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
@@ -164,16 +169,15 @@ def test_a_file_is_answered_into_a_file_that_can_be_asked_again(
 ) -> None:
     asked = kinds_lab.folder / f"{kind.name}-eval.csv"
     known = rows_of(kinds_lab, kind)
-    answers = predict(kinds_lab, tmp_path, kind, asked, ending)
+    first = tmp_path / f"answers{ending}"
+    answers = predict(kinds_lab, kind, asked, first)
     assert [(row["row_id"], row["text"]) for row in answers] == [(name, row["text"]) for name, row in known.items()]
     labels = [row["label"] for row in known.values()]
     if kind is REGRESSION:
         assert [float(row["value"]) for row in answers] == pytest.approx(list(map(float, labels)), abs=LEARNT)
     else:
         assert [row["prediction"] for row in answers] == labels
-    (tmp_path / "again").mkdir()
-    first = tmp_path / f"answers{ending}"
-    again = predict(kinds_lab, tmp_path / "again", kind, first, ending, "--text_column", "text")
+    again = predict(kinds_lab, kind, first, tmp_path / f"again{ending}", "--text_column", "text")
     unnamed = [{name: value for name, value in row.items() if name != "row_id"} for row in answers]
     assert [{name: value for name, value in row.items() if name != "row_id"} for row in again] == unnamed
     assert all(row["row_id"].startswith(f"answers{ending}:") for row in again)
@@ -182,7 +186,7 @@ def test_a_file_is_answered_into_a_file_that_can_be_asked_again(
 def test_a_text_file_is_asked_line_by_line(kinds_lab: KindsLab, tmp_path: Path) -> None:
     file = tmp_path / "new.txt"
     file.write_text("\ufeffthe film was great great\n\n  the film was awful awful  \n", encoding="utf-8")
-    answers = predict(kinds_lab, tmp_path, SINGLE_LABEL, file, ".csv")
+    answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.csv")
     assert [(row["row_id"], row["text"], row["prediction"]) for row in answers] == [
         ("line:1", "the film was great great", "zest"),
         ("line:3", "the film was awful awful", "anger"),
@@ -193,7 +197,7 @@ def test_columns_of_a_pair_are_named_and_both_come_back(kinds_lab: KindsLab, tmp
     file = tmp_path / "pairs.csv"
     file.write_text('left,right,text\nit was,"great, great",other\nnever,awful again,other\n', encoding="utf-8")
     options = ("--text_column", "left", "--text_pair_column", "right")
-    answers = predict(kinds_lab, tmp_path, SINGLE_LABEL, file, ".parquet", *options)
+    answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.parquet", *options)
     lefts, rights = ["it was", "never"], ["great, great", "awful again"]
     assert [(row["text"], row["text_pair"]) for row in answers] == list(zip(lefts, rights, strict=True))
     known = plain_logits(model_of(kinds_lab, SINGLE_LABEL), lefts, rights, outputs=3)

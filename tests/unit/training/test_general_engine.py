@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from finetune30.data.batching import collate
+from finetune30.training.checkpoints import Checkpoints
 from support.rows import encoded_split
 
 NO_DROPOUT = {"lora_dropout": 0.0}
@@ -131,12 +132,64 @@ def test_non_finite_gradient_leaves_weights_and_optimizer_untouched(build_engine
     assert states_equal(optimizer, engine.optimizer_state())
 
 
-def test_gradient_norm_is_clipped_before_the_step(build_engine):
-    split = encoded_split(4)
-    engine = build_engine(training={"max_grad_norm": 1e-3})
-    engine.accumulate(batch_of(split, range(4)), 1.0)
-    norm = engine.step(0.0)
-    assert float(norm) > 1e-3
+@pytest.mark.parametrize("max_grad_norm", [0.0, 1e-3, 1e6])
+def test_steps_are_those_of_torch_after_its_clipping(build_engine, max_grad_norm):
+    split = encoded_split(12)
+    engine = build_engine(training={"max_grad_norm": max_grad_norm, "weight_decay": 0.1})
+    weights = {name: torch.nn.Parameter(value.detach().clone()) for name, value in engine._trainable.items()}
+    groups = [
+        {"params": [w for name, w in weights.items() if "bias" not in name], "weight_decay": 0.1},
+        {"params": [w for name, w in weights.items() if "bias" in name], "weight_decay": 0.0},
+    ]
+    reference = torch.optim.AdamW(groups, lr=0.01)
+    for step, scale in enumerate((1.0, 30.0, 0.1)):  # AdamW forgets one scale, not a change of it
+        engine.accumulate(batch_of(split, range(4 * step, 4 * step + 4)), scale)
+        for name, weight in weights.items():
+            weight.grad = engine._trainable[name].grad.clone()
+        norm = torch.nn.utils.clip_grad_norm_(weights.values(), max_grad_norm or float("inf"))
+        reference.step()
+        torch.testing.assert_close(engine.step(0.01), norm, msg=f"norm of step {step}")
+        for name, weight in weights.items():
+            torch.testing.assert_close(engine._trainable[name].data, weight.data, msg=f"{name} after step {step}")
+
+
+def build_scaled(build_engine, **training):
+    """An engine with the loss scale that fp16 has on CUDA, on the CPU."""
+    engine = build_engine(training=training)
+    engine._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
+    return engine
+
+
+def test_loss_scale_of_fp16_goes_on_from_a_checkpoint(build_engine, tmp_path):
+    split, engine = encoded_split(8), build_scaled(build_engine)
+    batch = batch_of(split, range(8))
+    for _ in range(5):  # the scale doubles after three steps; two more count towards the next time
+        engine.accumulate(batch, 1 / 8)
+        engine.step(0.01)
+    Checkpoints(tmp_path, {}, keep=1).save(engine, {"global_step": 5}, None)
+
+    resumed = build_scaled(build_engine, seed=99)
+    saved = Checkpoints(tmp_path, {}, keep=1).load_latest(pytest.fail)
+    resumed.load_adapter_state(saved.adapter)
+    resumed.load_optimizer_state(saved.optimizer)
+    assert resumed._scaler.state_dict() == engine._scaler.state_dict()
+    assert resumed._scaler.get_scale() == 2048.0
+    for one in (engine, resumed):
+        one.load_rng_state(saved.rng)
+        one.accumulate(batch, 1 / 8)
+        one.step(0.01)
+        assert one._scaler.get_scale() == 4096.0
+    assert states_equal(engine.adapter_state(), resumed.adapter_state())
+    assert states_equal(engine.optimizer_state(), resumed.optimizer_state())
+
+
+def test_scaled_gradients_that_overflow_take_no_step_and_lower_the_scale(build_engine):
+    split, engine = encoded_split(4), build_scaled(build_engine)
+    weights = engine.adapter_state()
+    engine.accumulate(batch_of(split, range(4)), float("inf"))
+    engine.step(0.01)
+    assert states_equal(weights, engine.adapter_state())
+    assert engine._scaler.get_scale() == 512.0
 
 
 def test_adapter_state_has_peft_names_and_the_whole_head(build_engine, tmp_path):
