@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -58,7 +59,7 @@ class KindsLab:
 
     def __init__(self, server: ForkServer, folder: Path, base: Path) -> None:
         self.server, self.folder = server, folder
-        (folder / "base").symlink_to(base)
+        shutil.copytree(base, folder / "base")  # a link would lead out of what an API may name
         for kind in KINDS.values():
             kind.save(folder)
 

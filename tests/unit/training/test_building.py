@@ -36,7 +36,8 @@ def reads(folder: Path, tokens: int) -> bool:
         with torch.inference_mode():
             model(input_ids=torch.full((1, tokens), 7))
     except (IndexError, RuntimeError) as error:
-        assert "out of range" in str(error) or "out of bounds" in str(error), error
+        if "out of range" not in str(error) and "out of bounds" not in str(error):
+            raise
         return False
     return True
 
