@@ -35,6 +35,7 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
         for name, value in parameters.items():
             page.query_params[name] = value
         pages.append(page.run())
+        page._page_hash = ""  # from here on it stays where it is, or goes where it is sent
         assert not page.exception, page.exception
         return page
 
