@@ -32,7 +32,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 class Stack:
     """The services of the README, each in a process of its own."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, **variables: Any) -> None:
         """`variables` are for the environment of worker, API and page."""
         self.folder, self._variables = folder, variables
         # The lease of a real installation: beside a browser on a busy machine, attempts lose one of three seconds.

@@ -15,6 +15,7 @@ from finetune30.ui import display
 from finetune30.ui.catalogue import translate
 from finetune30.ui.layout import ROW_PIXELS
 from support.page_marks import AT_REST, BADGE, TASK
+from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
@@ -61,7 +62,7 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
 
     # follow: the address keeps the view for whoever reloads it or gets the link
     page.wait_for_url(TASK)
-    task_id = TASK.search(page.url).group()
+    task_id = present(TASK.search(page.url)).group()
     page.reload()
     page.get_by_role("heading", name=NAMES[language]).wait_for()
     guest = open_page(f"/follow?task={task_id}", locale=LOCALES[other])
@@ -78,7 +79,7 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
     page.get_by_role("heading", name=t("compare.title")).wait_for()
     page.get_by_text(t("compare.interval")).wait_for()
     page.get_by_role("heading", name=t("compare.flipped")).wait_for()  # the last part: the whole page is there
-    assert re.search("ids=([0-9a-f]{32})", page.url).group(1) == task_id
+    assert present(re.search("ids=([0-9a-f]{32})", page.url)).group(1) == task_id
 
     # the run, try
     go_to(page, t("navigation.experiments"), t("experiments.title"))
@@ -163,7 +164,12 @@ def test_hostile_names_stay_text_and_ten_thousand_runs_are_paged(open_page, stac
     alert = []
     _multiply(stack.services.store, ended_run(stack, "crowd").id, 10_000)
     page = open_page("/experiments")
-    page.on("dialog", lambda dialog: (alert.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog):
+        alert.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     page.get_by_role("button", name="Next").click()
     page.get_by_text("Page 2").wait_for()
     for number, name in enumerate(HOSTILE):

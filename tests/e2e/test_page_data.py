@@ -11,6 +11,7 @@ import pytest
 
 from finetune30.store import RunStatus
 from support.page_marks import AT_REST, BADGE, TASK
+from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
@@ -94,7 +95,7 @@ def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upl
     page.get_by_test_id("stMain").get_by_role("link", name="Follow it").click()
     page.wait_for_url(TASK)
     page.locator(BADGE, has_text="finished").wait_for(timeout=200_000)
-    run = stack.services.store.get(TASK.search(page.url).group())
+    run = stack.services.store.get(present(TASK.search(page.url)).group())
     assert run.config["data"]["dataset_name"].endswith("my reviews.csv")
 
 
@@ -109,7 +110,7 @@ def test_suspects_become_a_version_with_a_tag_that_can_be_trained_on(open_page, 
     page.get_by_role("textbox", name="Why (kept with the version)").fill("looked at by a person")
     page.get_by_role("button", name="Make a new version").click()
     page.get_by_text(re.compile("Made version [0-9a-f]{12}: [1-9]")).wait_for()
-    made = re.search(r"version=([0-9a-f]{12})", page.url).group(1)
+    made = present(re.search(r"version=([0-9a-f]{12})", page.url)).group(1)
     assert made != digest[:12]
 
     page.get_by_text("Differences", exact=True).first.click()

@@ -9,6 +9,7 @@ import pytest
 
 from finetune30.store import RunStatus
 from support.page_marks import AT_REST, BADGE, TASK
+from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
@@ -93,7 +94,7 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     page.get_by_text("Submitted: by keyboard").wait_for()
     keyboard.use(main.get_by_role("link", name="Follow it"))
     page.wait_for_url(TASK)
-    task_id = TASK.search(page.url).group()
+    task_id = present(TASK.search(page.url)).group()
     page.locator(BADGE, has_text="finished").wait_for(timeout=200_000)
     run = stack.services.store.get(task_id)
     assert (run.name, run.config["lora"]["bias"]) == ("by keyboard", "lora_only")

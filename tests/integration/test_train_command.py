@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import yaml
 
+from support.present import present
 from support.rows import write_reviews
 from support.run_store_lab import new_postgresql_database, postgresql_server
 
@@ -127,11 +128,11 @@ def test_interrupted_training_is_cancelled_with_130_and_keeps_what_it_has(flags,
     ) as process:
         too_late = threading.Timer(120, process.kill)  # it would train on for hours
         too_late.start()
-        for line in process.stderr:
+        for line in present(process.stderr):
             if line.startswith("train step"):
                 break
         process.send_signal(sent)
-        errors = process.stderr.read()
+        errors = present(process.stderr).read()
         code = process.wait()
         too_late.cancel()
     assert code == 130, errors
@@ -167,7 +168,7 @@ def test_training_goes_on_when_nobody_reads_its_output_any_more(flags, tmp_path,
 def test_killed_training_is_never_stuck_running(flags, tmp_path):
     command = [sys.executable, "-m", "finetune30", "train", *flags, "--epochs", "10000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        for line in process.stderr:
+        for line in present(process.stderr):
             if line.startswith("train step"):
                 break
         os.kill(process.pid, signal.SIGKILL)

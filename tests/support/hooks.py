@@ -12,7 +12,7 @@ class RecordingHooks:
 
     def __init__(self, stop_at: int | None = None, reason: str = "cancelled") -> None:
         self.records: list[dict[str, Any]] = []
-        self.losses: list[float] = []
+        self.losses: list[float | None] = []
         self.steps = 0
         self._stop_at, self._reason = stop_at, reason
 

@@ -148,7 +148,7 @@ class Services:
         drill: float | None = 0.05,
         concurrency: int = 1,
         prefix: Sequence[str] = (),
-        **environment: str,
+        **environment: Any,
     ) -> subprocess.Popen[bytes]:
         command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
         command += [str(concurrency), *options, *([] if drill is None else ["--drill", str(drill)])]

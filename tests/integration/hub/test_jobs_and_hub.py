@@ -22,7 +22,8 @@ class Lab:
     """Redis, API and hub; a worker when a test starts one."""
 
     def __init__(self, folder: Path, hub: StandInHub, **settings: Any) -> None:
-        self.hub, self.variables = hub, hub.variables(folder / "home")
+        self.hub = hub
+        self.variables: dict[str, Any] = dict(hub.variables(folder / "home"))
         self.services = Services(folder, **settings)
         self.services.start_redis()
         self.services.start_api(**self.variables)

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_api_killed_while_many_submit_keeps_every_promise(services):
         for _ in range(3):
             seen = services.store.stats().total
             goal = min(seen + misfortunes.randint(2, 5), 18)
-            wait_until(lambda goal=goal: services.store.stats().total >= goal, 60, f"{goal} runs are recorded")
+            wait_until(partial(_holds, services, goal), 60, f"{goal} runs are recorded")
             services.kill_api()
             services.start_api()
         accepted = [run_id for hand in working for run_id in hand.result(120)]
@@ -94,6 +95,10 @@ def test_api_killed_while_many_submit_keeps_every_promise(services):
     services.start_worker(drill=0, concurrency=2)
     services.wait_for_all(120)
     require_clean(services, accepted)
+
+
+def _holds(services: Services, goal: int) -> bool:
+    return services.store.stats().total >= goal
 
 
 def test_worker_or_attempt_killed_at_any_point_of_its_work_is_made_good(services):
@@ -105,7 +110,7 @@ def test_worker_or_attempt_killed_at_any_point_of_its_work_is_made_good(services
             "doomed", drill=0.15, FT30_FAILPOINT=f"{point}:1", FT30_FAILPOINT_TRACE=str(reached)
         )
         try:
-            wait_until(lambda point=point: _count(reached, point), 60, f"{point} is reached")
+            wait_until(partial(_count, reached, point), 60, f"{point} is reached")
         except AssertionError as error:
             raise AssertionError(f"{error}: {(services.folder / 'worker-doomed.log').read_text()[-3000:]}") from None
         if point in ("claim.before_row", "claim.after_row", "supervisor.after_end"):  # the worker itself dies of it

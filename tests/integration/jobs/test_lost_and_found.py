@@ -13,6 +13,7 @@ import pytest
 from finetune30.jobs.celery_app import build_publishing_app
 from finetune30.store import RunStatus
 from support.event_checker import check
+from support.present import present
 from support.services import Services, running_services, wait_until
 
 pytestmark = pytest.mark.integration
@@ -175,7 +176,7 @@ def test_end_of_an_attempt_is_explained(services, name, code, attempts):
     run = services.submit(name).run
     services.start_worker()
     failed = services.wait_for(run.id, FAILED)
-    assert (failed.error["error"], failed.attempt) == (code, attempts)
+    assert (present(failed.error)["error"], failed.attempt) == (code, attempts)
     if name == "drill-crash":
         assert "SIGSEGV" in failed.error["message"]
         assert "Segmentation fault" in failed.error["details"]["output"]
@@ -189,7 +190,7 @@ def test_attempt_that_stands_still_is_stopped(tmp_path):
         run = services.submit("drill-hang").run
         services.start_worker()
         failed = services.wait_for(run.id, FAILED)
-        assert (failed.error["error"], failed.attempt) == ("no_progress", 3)
+        assert (present(failed.error)["error"], failed.attempt) == ("no_progress", 3)
         require_clean(services, [run.id])
 
 
@@ -199,8 +200,8 @@ def test_priority_is_kept_by_the_workers(services):
     assert high.queue_position == 1
     services.start_worker(drill=0.01)
     services.wait_for_all(40)
-    started = {run_id: services.store.get(run_id).started_at for run_id in (*low, high.run.id)}
-    assert min(started, key=started.get) == high.run.id
+    started = {run_id: present(services.store.get(run_id).started_at) for run_id in (*low, high.run.id)}
+    assert min(started, key=started.__getitem__) == high.run.id
     assert [started[run_id] for run_id in low] == sorted(started[run_id] for run_id in low)
 
 

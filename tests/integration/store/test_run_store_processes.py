@@ -16,6 +16,7 @@ import pytest
 
 from finetune30.config.schema import ExperimentConfig
 from finetune30.store import LeaseKeeper, RunFilter, RunFolder, RunStatus, RunStore, open_store
+from support.present import present
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +38,7 @@ sys.stdin.readline()
 done = 0
 while runs := store.queue(limit=3):          # all of them want the same runs
     for run in runs:
-        claim = store.claim(run.id, lease_seconds=60)
+        claim = present(store.claim(run.id, lease_seconds=60))
         if claim:
             assert store.renew(claim, 60, {"step": 1}).held
             store.succeed(claim, {"eval_accuracy": 0.5, "train_runtime": 1.0}, "f" * 64)
@@ -105,10 +106,10 @@ def test_eight_processes_claim_every_run_once(database_url: str, tmp_path: Path)
     results = tmp_path / "results"
     with ExitStack() as stack:
         workers = [stack.enter_context(python(WORKER, database_url, results)) for _ in range(PROCESSES)]
-        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * PROCESSES
+        assert [present(worker.stdout).readline() for worker in workers] == ["ready\n"] * PROCESSES
         for worker in workers:
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
+            present(worker.stdin).write("go\n")
+            present(worker.stdin).flush()
         outputs = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * PROCESSES
     assert sum(map(int, outputs)) == PROCESSES * 5
@@ -124,17 +125,17 @@ def test_killed_holder_of_a_local_run_is_found_at_once(database_url: str, tmp_pa
     with opened(database_url) as store:
         run = store.create(ExperimentConfig(), kind="local", results_root=tmp_path / "results")
         with python(HOLDER, database_url, tmp_path / "results", run.id, "600") as holder:
-            assert holder.stdout.readline() == "holding\n"
+            assert present(holder.stdout).readline() == "holding\n"
             assert store.reconcile() == []
             assert store.get(run.id).status is RunStatus.RUNNING
             holder.kill()
             holder.wait()
             assert [change.to_status for change in store.reconcile()] == [RunStatus.FAILED]
-        found = store.get(run.id)
-        assert found.error["error"] == "process_lost"
-        assert found.error["remedy"].endswith(f"ft30 resume {run.id[:8]}")
+        error = present(store.get(run.id).error)
+        assert error["error"] == "process_lost"
+        assert error["remedy"].endswith(f"ft30 resume {run.id[:8]}")
         store.retry(run.id)
-        assert store.claim(run.id, lease_seconds=60).attempt == 2
+        assert present(store.claim(run.id, lease_seconds=60)).attempt == 2
 
 
 def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_pat
     with opened(database_url) as store:
         run = store.create(ExperimentConfig(), kind="queued", results_root=results)
         with python(HOLDER, database_url, results, run.id, "1.5") as ghost:
-            assert ghost.stdout.readline() == "holding\n"
+            assert present(ghost.stdout).readline() == "holding\n"
             time.sleep(2)
             assert store.reconcile() == []  # it renews
             ghost.send_signal(signal.SIGSTOP)
@@ -151,7 +152,7 @@ def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_pat
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert [change.to_status for change in changes] == [RunStatus.QUEUED]
-            claim = store.claim(run.id, lease_seconds=60)
+            claim = present(store.claim(run.id, lease_seconds=60))
             folder = RunFolder(results / run.folder)
             attempt = folder.open_attempt(claim.attempt)
             assert attempt.adopt() is None
@@ -173,7 +174,7 @@ def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_pat
 def test_lease_keeper_hears_of_cancellation_and_writes_progress(database_url: str, tmp_path: Path) -> None:
     with opened(database_url) as store:
         run = store.create(ExperimentConfig(), kind="queued", results_root=tmp_path / "results")
-        claim = store.claim(run.id, lease_seconds=5)
+        claim = present(store.claim(run.id, lease_seconds=5))
         heard = []
         with LeaseKeeper(
             store, claim, lease_seconds=5, heartbeat_seconds=0.5, poll_seconds=0.1, on_cancel=lambda: heard.append(1)

@@ -116,7 +116,8 @@ def names_of(found, pair):
 
 def test_multi_label_rows_are_right_when_all_their_labels_are(api, submit, finish):
     labels = [["bad", "good"], ["good"]] * 10
-    nothing, part = [[]] * 20, [["good"]] * 20
+    nothing: list[list[str]] = [[]] * 20
+    part = [["good"]] * 20
     ids = [submit(name) for name in ("all", "part", "nothing")]
     for run_id, answers in zip(ids, (labels, part, nothing), strict=True):
         finish(run_id, predictions(answers, labels=labels))

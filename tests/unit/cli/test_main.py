@@ -25,6 +25,7 @@ def ft30(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
 def exit_code_of(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as ended:
         cli_main.main(arguments)
+    assert isinstance(ended.value.code, int)
     return ended.value.code
 
 

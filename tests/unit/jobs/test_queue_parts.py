@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import socket
 import subprocess
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from finetune30.config import ExperimentConfig
 from finetune30.errors import NoRedisError, ServiceUnavailableError
-from finetune30.jobs import redis_server, slots
+from finetune30.jobs import redis_server
 from finetune30.jobs.addresses import describe_address
 from finetune30.jobs.broker_log import BrokerLog
 from finetune30.jobs.celery_app import build_publishing_app, build_worker_app
@@ -98,10 +99,10 @@ def test_devices_are_found_without_torch(monkeypatch):
     assert find_devices(None) == ("cuda:2", "cuda:3")
     assert find_devices(1) == ("cuda:2",)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(slots.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(slots.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert find_devices(4) == ("mps",)
-    monkeypatch.setattr(slots.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     assert find_devices(3) == ("cpu", "cpu", "cpu")
 
 

@@ -6,6 +6,7 @@ import torch
 
 from finetune30.data.batching import collate
 from finetune30.training.checkpoints import Checkpoints
+from support.present import present
 from support.rows import encoded_split
 
 NO_DROPOUT = {"lora_dropout": 0.0}
@@ -169,7 +170,7 @@ def test_loss_scale_of_fp16_goes_on_from_a_checkpoint(build_engine, tmp_path):
     Checkpoints(tmp_path, {}, keep=1).save(engine, {"global_step": 5}, None)
 
     resumed = build_scaled(build_engine, seed=99)
-    saved = Checkpoints(tmp_path, {}, keep=1).load_latest(pytest.fail)
+    saved = present(Checkpoints(tmp_path, {}, keep=1).load_latest(pytest.fail))
     resumed.load_adapter_state(saved.adapter)
     resumed.load_optimizer_state(saved.optimizer)
     assert resumed._scaler.state_dict() == engine._scaler.state_dict()

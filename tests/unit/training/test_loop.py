@@ -10,6 +10,7 @@ from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, O
 from finetune30.training.checkpoints import Checkpoints
 from finetune30.training.loop import train
 from support.hooks import RecordingHooks
+from support.present import present
 from support.rows import encoded_split
 
 NAMES = ("label0", "label1")
@@ -46,7 +47,7 @@ def test_training_takes_every_row_once_an_epoch_and_reports(build_engine, hooks)
     assert result.progress.samples == 3 * 23
     assert [r["step"] for r in hooks.records if r["type"] == "train"] == [2, 4, 6, 8, 10, 12]
     assert [r["step"] for r in hooks.records if r["type"] == "eval"] == [4, 8, 12]
-    assert result.metrics["train_loss"] == pytest.approx(sum(hooks.losses) / len(hooks.losses))
+    assert result.metrics["train_loss"] == pytest.approx(sum(map(present, hooks.losses)) / len(hooks.losses))
     assert result.evaluation_logits.shape == (9, 2)
 
 
@@ -74,7 +75,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(build_engine, tmp_path, stop_at)
     checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
     with pytest.raises(CancelledError, match=f"stopped after step {stop_at} of 12"):
         run(build_engine(), config, first, checkpoints)
-    start = checkpoints.load_latest(pytest.fail)
+    start = present(checkpoints.load_latest(pytest.fail))
     assert start.step == stop_at
 
     resumed, second = build_engine(training={"seed": 1}), RecordingHooks()
@@ -104,7 +105,7 @@ def test_best_weights_are_published_when_asked_for(build_engine, hooks):
     config = settings(eval_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="eval_loss")
     result = run(build_engine(), config, hooks)
     losses = {r["step"]: r["eval_loss"] for r in hooks.records if r["type"] == "eval"}
-    assert result.progress.best_step == min(losses, key=losses.get)
+    assert result.progress.best_step == min(losses, key=losses.__getitem__)
     assert result.metrics["eval_loss"] == pytest.approx(min(losses.values()), abs=1e-7)
 
 

@@ -69,9 +69,12 @@ def test_frozen_layers_run_once_a_row(base, monkeypatch):
     engine = build(base, remembers=True)
     runs: list[int] = []
     run = engine._run_frozen
-    monkeypatch.setattr(
-        engine, "_run_frozen", lambda batch, *rest: (runs.extend(batch.rows.tolist()), run(batch, *rest))[1]
-    )
+
+    def watch(batch, *rest):
+        runs.extend(batch.rows.tolist())
+        return run(batch, *rest)
+
+    monkeypatch.setattr(engine, "_run_frozen", watch)
     train(engine, ORDERS)
     assert sorted(runs) == list(range(len(SPLIT)))
 
