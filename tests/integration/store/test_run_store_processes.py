@@ -38,7 +38,7 @@ sys.stdin.readline()
 done = 0
 while runs := store.queue(limit=3):          # all of them want the same runs
     for run in runs:
-        claim = present(store.claim(run.id, lease_seconds=60))
+        claim = store.claim(run.id, lease_seconds=60)
         if claim:
             assert store.renew(claim, 60, {"step": 1}).held
             store.succeed(claim, {"eval_accuracy": 0.5, "train_runtime": 1.0}, "f" * 64)
