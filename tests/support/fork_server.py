@@ -64,7 +64,7 @@ class ForkServer:
 
     def __exit__(self, *_: object) -> None:
         self._requests.close()
-        self._parent.wait(timeout=30)
+        self._parent.wait(timeout=600)
         self._answers.close()
 
     def run(self, *arguments: str, cwd: Path, **environment: str) -> Ended:

@@ -16,8 +16,9 @@ from finetune30.api.gate import PROCESSING
 from finetune30.store import RunFilter, RunStatus
 from finetune30.store.access import load_audit
 from support.event_checker import check
+from support.patience import patient, wait_until
 from support.patient_client import PatientClient
-from support.services import Services, running_services, wait_until
+from support.services import Services, running_services
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +91,7 @@ def test_api_killed_while_many_submit_keeps_every_promise(services):
             wait_until(partial(_holds, services, goal), 60, f"{goal} runs are recorded")
             services.kill_api()
             services.start_api()
-        accepted = [run_id for hand in working for run_id in hand.result(120)]
+        accepted = [run_id for hand in working for run_id in hand.result(patient(120))]
     assert len({*accepted}) == len(accepted) == services.store.stats().total
     services.start_worker(drill=0, concurrency=2)
     services.wait_for_all(120)
@@ -114,7 +115,7 @@ def test_worker_or_attempt_killed_at_any_point_of_its_work_is_made_good(services
         except AssertionError as error:
             raise AssertionError(f"{error}: {(services.folder / 'worker-doomed.log').read_text()[-3000:]}") from None
         if point in ("claim.before_row", "claim.after_row", "supervisor.after_end"):  # the worker itself dies of it
-            assert doomed.wait(20) < 0
+            assert doomed.wait(patient(20)) < 0
         services.kill_worker("doomed")
         reached.unlink()
         # Made good before the next one comes: a run that every doomed worker took up would be given up, and rightly so.

@@ -17,15 +17,16 @@ import pytest
 from finetune30.store import RunStatus
 from finetune30.store.workers import load_workers
 from support.event_checker import check
+from support.patience import patient, wait_until
 from support.present import present
 from support.run_store_lab import new_postgresql_database, postgresql_server
-from support.services import Services, redis_program, wait_until
+from support.services import Services, redis_program
 
 pytestmark = pytest.mark.integration
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def test_worker_of_another_host_takes_over_when_a_host_vanishes(tmp_path):
             services.kill_worker("alpha")
             gone_at = time.monotonic()
             done = services.wait_for(run_id, RunStatus.SUCCEEDED, seconds=60)
-            assert time.monotonic() - gone_at < 40  # a lease of 3 s, a look every second; and a slow machine
+            assert time.monotonic() - gone_at < patient(15)  # a lease of 3 s, a look every second
             claims = [
                 present(event.owner).partition(":")[0]
                 for event in services.store.events(run_id)

@@ -47,7 +47,7 @@ def test_follow_shows_lines_as_they_come_and_ends_when_the_process_is_killed() -
             present(training.stdin).flush()
             assert present(following.stdout).readline() == "line 1\n"
             training.kill()
-            out, err = following.communicate(timeout=60)
+            out, err = following.communicate(timeout=600)
     assert (following.returncode, out) == (0, "")
     assert err.splitlines()[0].endswith(": RUNNING")
     assert err.splitlines()[-1].endswith(": FAILED")
@@ -60,7 +60,7 @@ def test_delete_asks_on_a_terminal() -> None:
     for answer, code, stays in (("n", 130, True), ("y", 0, False)):
         controller, terminal = pty.openpty()
         os.write(controller, f"{answer}\n".encode())
-        done = subprocess.run([*FT30, "delete", "latest"], stdin=terminal, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*FT30, "delete", "latest"], stdin=terminal, capture_output=True, text=True, timeout=600)
         os.close(terminal)
         os.close(controller)
         assert done.returncode == code, done.stderr
@@ -75,6 +75,6 @@ def test_list_settles_a_run_whose_process_was_killed() -> None:
     ) as training:
         present(training.stdout).readline()
         training.kill()
-    done = subprocess.run([*FT30, "list"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*FT30, "list"], capture_output=True, text=True, timeout=600, check=True)
     assert "FAILED" in done.stdout
     assert "RUNNING" not in done.stdout

@@ -62,6 +62,6 @@ def kinds_api(
             label = json.dumps(label.split("|")) if kind is MULTI_LABEL else label  # as versions keep them
             change = {"split": "train", "index": 0, "label": label}
             body = {"changes": [change, {"split": "train", "index": 1, "label": None}], "note": "looked at"}
-            made = httpx.post(f"{services.api_address}/datasets/{digest}/labels", json=body, timeout=60)
+            made = httpx.post(f"{services.api_address}/datasets/{digest}/labels", json=body, timeout=600)
             assert made.status_code == 201, made.text
         yield services

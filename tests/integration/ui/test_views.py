@@ -13,7 +13,8 @@ from finetune30.ui.catalogue import translate
 from finetune30.ui.client import ApiClient
 from finetune30.ui.views import data, run
 from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind
-from support.services import Services, wait_until
+from support.patience import wait_until
+from support.services import Services
 
 pytestmark = [
     pytest.mark.integration,

@@ -204,7 +204,7 @@ def test_two_processes_creating_the_same_version_end_with_one(tmp_path):
     for process in processes:
         present(process.stdin).write("go\n")
         present(process.stdin).flush()
-    created = [process.communicate(timeout=60)[0].strip() for process in processes]
+    created = [process.communicate(timeout=600)[0].strip() for process in processes]
     assert sorted(created) == ["False", "True"]
     (manifest,) = VersionStore(tmp_path).list_all()
     assert VersionStore(tmp_path).verify(manifest.digest) == []

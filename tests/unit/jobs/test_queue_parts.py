@@ -25,6 +25,7 @@ from finetune30.jobs.slots import DeviceSlots, find_devices
 from finetune30.settings import Settings
 from finetune30.store import open_store
 from finetune30.store.records import utc_now
+from support.patience import patient
 
 
 class Messages:
@@ -114,7 +115,7 @@ def test_publishing_gives_up_in_time_when_redis_is_silent():
         started = time.monotonic()
         with QueuePublisher(settings) as publisher, pytest.raises(ServiceUnavailableError, match="Redis at 127"):
             publisher.publish("a" * 32)
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < patient(2.5)
 
 
 def test_worker_accepts_json_only_acknowledges_early_and_obeys_no_remote_commands():
