@@ -103,6 +103,14 @@ test: $(DEV) ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@sh scripts/install_browser.sh
 	@$(PYTHON_M) pytest -n 2 --dist loadfile $(ARGS)
 
+coverage: $(DEV) ## Run all tests and say how much of each room they reach, in child processes too (build/coverage/html)
+	@sh scripts/install_browser.sh
+	@rm -rf build/coverage
+	@$(PYTHON_M) coverage run -m pytest -n 2 --dist loadfile $(ARGS); \
+	$(PYTHON_M) coverage combine --quiet && $(PYTHON_M) coverage html --quiet -d build/coverage/html && \
+	$(PYTHON_M) coverage json --quiet -o build/coverage/report.json && \
+	$(ENVIRONMENT)/bin/python scripts/report_coverage.py build/coverage/report.json
+
 chaos: $(DEV) ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
 

@@ -28,6 +28,7 @@ from finetune30.errors import ConflictError, Finetune30Error
 from finetune30.store import Run, RunFilter, RunStatus
 from support.event_checker import check, load_recorded
 from support.patient_client import PatientClient, UnansweredError, total_tries
+from support.present import present
 from support.services import Services, running_services
 
 FAIL_POINTS = (
@@ -152,12 +153,13 @@ class Chaos:
         elif what == "cancelled" and self.accepted:
             services.store.request_cancel(self.random.choice(self.accepted[-200:]))
         elif what == "postgres killed":
-            self.postgres.kill_and_restart()
+            present(self.postgres).kill_and_restart()
 
     def _replace(self, name: str, doomed: Any) -> None:
-        if self.services.workers.get(name) is doomed:
+        held = self.services.workers.get(name)
+        if held is not None and held is doomed:
             with suppress(ProcessLookupError):
-                doomed.kill()
+                held.kill()
 
     def _mourn(self, pid: int) -> None:
         for run in self._running():

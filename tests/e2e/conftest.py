@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from support.hub_fixtures import hub_contents
-from support.services import Services, free_port, wait_until
+from support.patience import wait_until
+from support.services import Services, free_port
 from support.stand_in_hub import StandInHub, link_folder
 
 __all__ = ["hub_contents"]
@@ -32,7 +33,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 class Stack:
     """The services of the README, each in a process of its own."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, **variables: Any) -> None:
         """`variables` are for the environment of worker, API and page."""
         self.folder, self._variables = folder, variables
         # The lease of a real installation: beside a browser on a busy machine, attempts lose one of three seconds.
@@ -88,7 +89,7 @@ class Stack:
 
     def submit(self, name: str, **body: Any) -> str:
         answer = httpx.post(
-            self.api_url + "/train", json={"experiment_name": name, "preset": "quick_cpu", **body}, timeout=60
+            self.api_url + "/train", json={"experiment_name": name, "preset": "quick_cpu", **body}, timeout=600
         )
         assert answer.status_code == 202, answer.text
         return str(answer.json()["task_id"])
@@ -155,7 +156,7 @@ def open_page(browser: Any, stack: Stack) -> Iterator[Any]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(300_000)
         page.goto(base + path)
         page.wait_for_selector("h1")
         return page

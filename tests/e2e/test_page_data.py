@@ -11,11 +11,12 @@ import pytest
 
 from finetune30.store import RunStatus
 from support.page_marks import AT_REST, BADGE, TASK
+from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 WORDS = {
     "good": ("a splendid film", "simply wonderful", "we loved it"),
@@ -52,7 +53,7 @@ def trained(stack, upload):
         stack.api_url + "/datasets/files?name=reviews.csv",
         content=upload.read_bytes(),
         headers={"Content-Type": "application/octet-stream"},
-        timeout=60,
+        timeout=600,
     )
     name = sent.json()["dataset_name"]
     run_id = stack.submit("on reviews", dataset=name, epochs=3, config={"data": {"train_samples": 200}})
@@ -93,8 +94,8 @@ def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upl
     page.get_by_text("Submitted: uploaded").wait_for()
     page.get_by_test_id("stMain").get_by_role("link", name="Follow it").click()
     page.wait_for_url(TASK)
-    page.locator(BADGE, has_text="finished").wait_for(timeout=200_000)
-    run = stack.services.store.get(TASK.search(page.url).group())
+    page.locator(BADGE, has_text="finished").wait_for(timeout=900_000)
+    run = stack.services.store.get(present(TASK.search(page.url)).group())
     assert run.config["data"]["dataset_name"].endswith("my reviews.csv")
 
 
@@ -103,13 +104,13 @@ def test_suspects_become_a_version_with_a_tag_that_can_be_trained_on(open_page, 
     page = open_page(f"/data?version={digest[:12]}")
     page.get_by_text("Suspect labels", exact=True).first.click()
     page.get_by_role("button", name="Search for suspect labels").click()
-    page.get_by_text("All rows in order of doubt").click(timeout=200_000)  # what the short training left in doubt
+    page.get_by_text("All rows in order of doubt").click(timeout=900_000)  # what the short training left in doubt
     page.get_by_role("button", name="Take all suggestions of this page").click()
     page.get_by_text(re.compile("Changes not saved yet: [1-9]")).wait_for()
     page.get_by_role("textbox", name="Why (kept with the version)").fill("looked at by a person")
     page.get_by_role("button", name="Make a new version").click()
     page.get_by_text(re.compile("Made version [0-9a-f]{12}: [1-9]")).wait_for()
-    made = re.search(r"version=([0-9a-f]{12})", page.url).group(1)
+    made = present(re.search(r"version=([0-9a-f]{12})", page.url)).group(1)
     assert made != digest[:12]
 
     page.get_by_text("Differences", exact=True).first.click()
@@ -139,7 +140,7 @@ def test_row_is_marked_in_the_table_and_kept_over_pages_of_the_page(open_page, s
     page.get_by_text("報告", exact=True).first.click()
     page.get_by_text("重複筆數").first.wait_for(state="attached")
     page.get_by_text("資料與標籤", exact=True).first.click()
-    page.get_by_text("尚未儲存的修改：1 筆").wait_for(timeout=90_000)
+    page.get_by_text("尚未儲存的修改：1 筆").wait_for(timeout=300_000)
     page.get_by_role("button", name="放棄修改").click()
     expect(page.get_by_text("尚未儲存的修改")).to_have_count(0)
 
@@ -151,7 +152,7 @@ def test_file_of_texts_becomes_a_file_of_predictions_without_formulas(open_page,
     page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(file)
     page.get_by_role("button", name="Predict 3 rows").click()
     button = page.get_by_role("button", name="Download predictions")
-    button.wait_for(timeout=200_000)
+    button.wait_for(timeout=900_000)
     with page.expect_download() as waiting:
         button.click()
     rows = list(csv.reader(io.StringIO(waiting.value.path().read_text(encoding="utf-8-sig"))))

@@ -9,11 +9,12 @@ import pytest
 
 from finetune30.store import RunStatus
 from support.page_marks import AT_REST, BADGE, TASK
+from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 expect = playwright.expect
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 #: More stops than any page has.
 MOST_STOPS = 150
@@ -84,7 +85,7 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     # submit: a preset, a common setting, a folded one
     keyboard.choose(page.get_by_role("combobox", name="Preset"), "quick", "quick_cpu")
     name = page.get_by_role("textbox", name="Experiment name")
-    expect(name.first).to_have_value("quick_cpu", timeout=90_000)
+    expect(name.first).to_have_value("quick_cpu", timeout=300_000)
     expect(name).to_have_count(1)  # those of the draft before are gone
     keyboard.write(name, "by keyboard")
     keyboard.use(page.locator("summary", has_text="LoRA: further settings"))
@@ -93,8 +94,8 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     page.get_by_text("Submitted: by keyboard").wait_for()
     keyboard.use(main.get_by_role("link", name="Follow it"))
     page.wait_for_url(TASK)
-    task_id = TASK.search(page.url).group()
-    page.locator(BADGE, has_text="finished").wait_for(timeout=200_000)
+    task_id = present(TASK.search(page.url)).group()
+    page.locator(BADGE, has_text="finished").wait_for(timeout=900_000)
     run = stack.services.store.get(task_id)
     assert (run.name, run.config["lora"]["bias"]) == ("by keyboard", "lora_only")
 
@@ -123,7 +124,7 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     keyboard.use(main.get_by_role("link", name="Try"))
     keyboard.write(page.get_by_role("textbox", name="Text", exact=True), "A splendid film.")
     keyboard.use(page.get_by_role("button", name="Ask", exact=True))
-    page.get_by_text(re.compile(r"positive . \d")).wait_for(timeout=200_000)
+    page.get_by_text(re.compile(r"positive . \d")).wait_for(timeout=900_000)
     keyboard.use(side.get_by_role("radio", name="繁體中文"), "Space")
     page.get_by_role("heading", name="試用").wait_for()
 
@@ -189,7 +190,7 @@ def test_every_control_is_reached_with_tab_and_has_a_name(open_page, finished):
     ):
         page.goto(root + path)
         page.get_by_role("heading", level=1).wait_for()
-        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=300_000)
         page.locator(AT_REST).wait_for()
         assert unnamed_controls(page) == [], path
         page.evaluate("() => { window.reached = new Set() }")

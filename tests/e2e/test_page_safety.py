@@ -11,7 +11,7 @@ from finetune30.ui.translations import LANGUAGE_TAGS, load_catalogue
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 SECRET = "a-key-for-this-test-0123456789"
 PAGES = ("submit", "follow", "experiments", "compare", "data", "try")
@@ -67,7 +67,7 @@ def test_every_page_is_chinese_for_a_chinese_browser(open_page, one_run):
     for path in (*PAGES, f"follow?task={one_run}", f"run?run={one_run}"):
         page.goto(f"{root}/{path}")
         page.get_by_role("heading", level=1).wait_for()
-        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=300_000)
         shown = set(page.get_by_test_id("stMain").inner_text().split("\n"))
         assert shown & english == set(), path
         expect(page.locator("html")).to_have_attribute("lang", LANGUAGE_TAGS["zh"])  # for voices and shapes of signs
@@ -76,7 +76,7 @@ def test_every_page_is_chinese_for_a_chinese_browser(open_page, one_run):
 @pytest.mark.parametrize("path", ["", "experiments", "data", "try", "run?run={run}", "follow?task={run}"])
 def test_no_page_scrolls_sideways_on_a_telephone(open_page, one_run, path):
     page = open_page("/" + path.format(run=one_run), locale="zh-TW", width=390)
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=90_000)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=300_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

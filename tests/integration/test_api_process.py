@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.patience import patient
+
 pytestmark = pytest.mark.integration
 
 CHECKS = "not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance"
@@ -33,12 +35,12 @@ def address(tmp_path: Path) -> Iterator[str]:
             yield _wait_for(f"http://localhost:{port}", process, tmp_path / "api.log")
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=20) in (0, -signal.SIGTERM), (tmp_path / "api.log").read_text()
+            assert process.wait(timeout=600) in (0, -signal.SIGTERM), (tmp_path / "api.log").read_text()
     assert "Traceback" not in (tmp_path / "api.log").read_text()
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> str:
-    for _ in range(300):
+    for _ in range(3000):
         try:
             httpx.get(f"{address}/readyz").raise_for_status()
         except httpx.HTTPError:
@@ -51,8 +53,9 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> str:
 
 def test_documented_requests_work_while_redis_is_down(address):
     began = time.monotonic()
-    answer = httpx.post(f"{address}/train", json={"experiment_name": "test_async", "epochs": 1})
-    assert time.monotonic() - began < 3
+    body = {"experiment_name": "test_async", "epochs": 1}
+    answer = httpx.post(f"{address}/train", json=body, timeout=600)
+    assert time.monotonic() - began < patient(3)
     task = httpx.get(f"{address}/task/{answer.json()['task_id']}").json()
     assert (answer.status_code, task["status"]) == (202, "QUEUED")
     listed = httpx.get(f"{address}/experiments?min_accuracy=0.8&sort_by=eval_accuracy&desc=true")
@@ -69,6 +72,6 @@ def test_made_up_requests_meet_no_server_error(address, tmp_path):
     command += ["--config-file", str(tmp_path / "schemathesis.toml"), "run"]
     options = ["--phases", "examples,fuzzing", "--max-examples", "3", "--seed", "30", "--suppress-health-check", "all"]
     url = f"{address.replace('localhost', '127.0.0.1')}/openapi.json"
-    done = subprocess.run([*command, url, *options, "--checks", CHECKS], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*command, url, *options, "--checks", CHECKS], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Fuzzing" in done.stdout

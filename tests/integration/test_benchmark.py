@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.material import load_rows
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 
 def test_starter_reviews_are_rows_of_two_numbered_labels() -> None:
@@ -29,7 +29,7 @@ def test_every_contender_stands_in_the_table(repository: Path, tmp_path: Path) -
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1700,
     )
     assert done.returncode == 0, done.stderr
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.read_text().splitlines() if "|" in line]

@@ -31,7 +31,7 @@ def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             shutil.copy(source, copy / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     done = subprocess.run(
-        [*build, "--wheel-dir", "dist", "."], cwd=copy, capture_output=True, text=True, check=False, timeout=120
+        [*build, "--wheel-dir", "dist", "."], cwd=copy, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     (wheel,) = (copy / "dist").glob("finetune30-*.whl")
@@ -48,7 +48,7 @@ def run_installed(installed: Path, *arguments: str) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
 
 

@@ -16,7 +16,7 @@ def ft30(*arguments, folder: Path, code: int = 0):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == code, result.stderr + result.stdout
     return result

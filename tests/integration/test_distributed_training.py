@@ -48,7 +48,7 @@ def run(launcher, batch_size, output, model, data):
     }
     arguments = [str(part) for pair in flags.items() for part in pair]
     command = [*launcher, "-m", "finetune30", *COMMON, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

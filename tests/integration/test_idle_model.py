@@ -11,8 +11,8 @@ import pytest
 from finetune30.service.models.model_process import ModelProcesses
 from finetune30.settings import load_settings
 from finetune30.store import RunFilter, open_store
+from support.patience import wait_until
 from support.rows import write_reviews
-from support.services import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +30,7 @@ def run(tiny_model, tmp_path):
         "--epochs": 1,
     }
     command = [sys.executable, "-m", "finetune30", "train", *(str(part) for pair in flags.items() for part in pair)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     store = open_store(load_settings().resolved_database_url)
     try:

@@ -110,7 +110,7 @@ class Checkout:
 
     def install(self, *arguments: str, **environment: str) -> tuple[int, str]:
         process = self.start(*arguments, **environment)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=600)
         return process.returncode, stderr
 
     def calls(self) -> list[str]:
@@ -201,7 +201,7 @@ def test_missing_venv_module_names_the_package_to_install(checkout: Checkout) ->
 
 def test_four_terminals_at_once_install_one_time(checkout: Checkout) -> None:
     processes = [checkout.start() for _ in range(4)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0, 0]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0, 0, 0]
     for process in processes:
         process.communicate()
     assert len(checkout.calls()) == 2

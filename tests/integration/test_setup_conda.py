@@ -47,7 +47,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=600,
         )
 
     def calls(self) -> list[str]:
@@ -157,6 +157,6 @@ def make_print(repository: Path, word: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=600,
     )
     return done.stdout

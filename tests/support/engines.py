@@ -10,11 +10,11 @@ import numpy as np
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.batching import Batch
-from finetune30.modeling.adapters import build_adapter
-from finetune30.modeling.base import find_base, load_classifier
+from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
 from finetune30.training.general import GeneralEngine
 from finetune30.training.packed import PackedEngine, build_packed_engine
+from finetune30.training.paths import Task, build_general_engine
 
 CPU_FP32 = Placement("cpu", "fp32", "test")
 
@@ -43,15 +43,18 @@ def switch_off_dropout(folder: Path) -> None:
 
 
 def build_general(
-    config: ExperimentConfig, *, problem_type: str = "single_label_classification", num_labels: int = 2
+    config: ExperimentConfig,
+    *,
+    problem_type: str = "single_label_classification",
+    num_labels: int = 2,
+    precision: str = "fp32",
 ) -> GeneralEngine:
-    """Build the general path's engine in float32 on the CPU."""
-    source = find_base(config.model)
-    model, new = load_classifier(
-        source, label_names=(), num_labels=num_labels, problem_type=problem_type, pad_token_id=0
-    )
-    adapter = build_adapter(model, config.lora, source, new, config.training.seed)
-    return GeneralEngine(adapter, config.training, CPU_FP32, problem_type=problem_type, pad_token_id=0)
+    """Build the general path's engine on the CPU, as the product builds it."""
+    names = () if problem_type == "regression" else tuple(f"label{i}" for i in range(num_labels))
+    placement = Placement("cpu", precision, "test")
+    engine = build_general_engine(config, find_base(config.model), Task(problem_type, names), placement)
+    assert isinstance(engine, GeneralEngine)
+    return engine
 
 
 def build_packed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -56,7 +57,7 @@ class Lab:
         (folder / "base").symlink_to(base)
         write_reviews(folder / "train.csv", 23)
         write_reviews(folder / "eval.csv", 9, first=100)
-        tree = {section: dict(v) if isinstance(v, dict) else v for section, v in DEMANDING.items()}
+        tree: dict[str, Any] = {section: dict(v) if isinstance(v, dict) else v for section, v in DEMANDING.items()}
         for key, value in (changes or {}).items():
             section, name = key.split(".")
             tree[section][name] = value

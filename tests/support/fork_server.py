@@ -55,22 +55,25 @@ class ForkServer:
             env=environment,
             cwd=folder,
         )
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        self._requests, self._answers = self._parent.stdin, self._parent.stdout
 
     def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._parent.stdin.close()
-        self._parent.wait(timeout=30)
-        self._parent.stdout.close()
+        self._requests.close()
+        self._parent.wait(timeout=600)
+        self._answers.close()
 
     def run(self, *arguments: str, cwd: Path, **environment: str) -> Ended:
         """Run `ft30 ARGUMENTS` in a fresh child with these further variables, wait for its end."""
         streams = [str(self._folder / name) for name in ("child.out", "child.err")]
         request = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "streams": streams}
-        self._parent.stdin.write(json.dumps(request).encode() + b"\n")
-        self._parent.stdin.flush()
-        answer = self._parent.stdout.readline()
+        self._requests.write(json.dumps(request).encode() + b"\n")
+        self._requests.flush()
+        answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"the fork server ended with code {self._parent.wait()}")
         return Ended(json.loads(answer)["returncode"], *(Path(stream).read_text() for stream in streams))

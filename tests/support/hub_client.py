@@ -48,7 +48,7 @@ class HubClient:
 
     def close(self) -> None:
         """End the child."""
-        self._child.communicate(timeout=60)
+        self._child.communicate(timeout=600)
 
 
 class Running(NamedTuple):

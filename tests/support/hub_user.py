@@ -56,7 +56,7 @@ class HubUser:
 
     def close(self) -> None:
         """End the child."""
-        self._child.communicate(timeout=60)
+        self._child.communicate(timeout=600)
 
     def _ask(self, what: str, home: Path, **question: Any) -> Told:
         assert self._child.stdin is not None

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from finetune30.data.encoding import EncodedSplit
 
 _OPENINGS = ("the film was", "the room was", "the food is", "i loved the staff and the plot was", "it was")
 _GOOD = ("good", "great", "very nice", "happy and clean", "not bad", "the best")
@@ -25,19 +29,19 @@ def write_reviews(
     return path
 
 
-def encoded_split(count: int, *, problem_type: str = "single_label_classification", seed: int = 0, classes: int = 2):
+def encoded_split(
+    count: int, *, problem_type: str = "single_label_classification", seed: int = 0, classes: int = 2
+) -> EncodedSplit:
     """Return an EncodedSplit of random token ids (5 to 44) between special tokens, 4 to 15 tokens a row."""
-    from finetune30.data.encoding import EncodedSplit
-
     random = np.random.default_rng(seed)
     lengths = random.integers(4, 16, size=count)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tokens = random.integers(5, 45, size=int(offsets[-1])).astype(np.int32)
     tokens[offsets[:-1]], tokens[offsets[1:] - 1] = 2, 3
-    labels = {
+    draw: dict[str, Callable[[], Any]] = {
         "single_label_classification": lambda: (tokens[offsets[:-1] + 1] % classes).astype(np.int64),
         "multi_label_classification": lambda: random.integers(0, 2, size=(count, classes)).astype(np.float32),
         "regression": lambda: random.normal(size=count).astype(np.float32),
-    }[problem_type]()
+    }
     names = [f"rows.csv:{i + 2}" for i in range(count)]
-    return EncodedSplit(names, tokens, offsets, None, labels, np.zeros(count, dtype=bool))
+    return EncodedSplit(names, tokens, offsets, None, draw[problem_type](), np.zeros(count, dtype=bool))

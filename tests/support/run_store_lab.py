@@ -42,7 +42,7 @@ class Lab:
             event.listen(self.store.engine, "connect", _do_not_sync)
             self.store.close()  # the next connection hears of it
 
-    def create(self, name: str = "trial", **options: object) -> Run:
+    def create(self, name: str = "trial", **options: Any) -> Run:
         options.setdefault("kind", "queued")
         return self.store.create(ExperimentConfig(experiment_name=name), results_root=self.results, **options)
 

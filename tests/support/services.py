@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from finetune30.service.submitting.submission import Submission, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore, open_store
 from support.drill import drill_variables
+from support.patience import patient, wait_until
 
 #: Short enough for tests, in the same proportions as the defaults.
 QUICK = {"lease_seconds": 3.0, "heartbeat_seconds": 0.5, "reconcile_seconds": 1.0, "stop_grace_seconds": 5.0}
@@ -39,16 +39,6 @@ def free_port() -> int:
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
-
-
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait for a true answer and return it; fail after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.1)
-    return answer
 
 
 def redis_program() -> str:
@@ -149,7 +139,7 @@ class Services:
         drill: float | None = 0.05,
         concurrency: int = 1,
         prefix: Sequence[str] = (),
-        **environment: str,
+        **environment: Any,
     ) -> subprocess.Popen[bytes]:
         command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
         command += [str(concurrency), *options]
@@ -175,7 +165,7 @@ class Services:
     def stop_worker(self, name: str = "one", seconds: float = 30) -> int:
         worker = self.workers.pop(name)
         worker.terminate()
-        return worker.wait(seconds)
+        return worker.wait(patient(seconds))
 
     def close(self) -> None:
         for name in list(self.workers):

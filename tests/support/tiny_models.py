@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 WORDS = (
     "a the film book was is not very good bad great awful loved hated it i we and but so plot room food service "
@@ -41,8 +42,8 @@ def build_tiny_model(folder: Path, family: str = "distilbert", *, layers: int = 
     from transformers import AutoModel, BertConfig, DistilBertConfig, LlamaConfig, RobertaConfig
 
     size = save_wordpiece_tokenizer(folder)
-    common = {"vocab_size": size, "pad_token_id": 0}
-    bert_like = {
+    common: dict[str, Any] = {"vocab_size": size, "pad_token_id": 0}
+    bert_like: dict[str, Any] = {
         **common,
         "hidden_size": hidden,
         "num_hidden_layers": layers,

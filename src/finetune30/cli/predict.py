@@ -40,9 +40,18 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask the model of RUN (id, folder, name or latest); without texts or a file, every line of standard input."""
-    from finetune30.service.models.predict import Question, load_lines, load_questions, predict, save_answers
+    from finetune30.service.models.predict import (
+        Question,
+        load_lines,
+        load_questions,
+        predict,
+        require_answer_file,
+        save_answers,
+    )
     from finetune30.settings import load_settings
 
+    if output is not None:
+        require_answer_file(output)
     if file is not None:
         questions = load_questions(file, text_column, text_pair_column)
     else:

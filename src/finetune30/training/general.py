@@ -134,8 +134,8 @@ class GeneralEngine:
             if restored:
                 self._optimizer.state[parameter] = restored
         scaler = {k.partition("|")[2]: v.item() for k, v in state.items() if k.startswith("scaler|")}
-        if scaler:
-            self._scaler.load_state_dict({**scaler, "_growth_tracker": int(scaler["_growth_tracker"])})
+        if scaler and (held := self._scaler.state_dict()):  # counts are whole numbers there, in tensors all are floats
+            self._scaler.load_state_dict({key: type(held[key])(value) for key, value in scaler.items()})
 
     def rng_state(self) -> dict[str, Any]:
         """Return the states of python, numpy, torch CPU, CUDA and MPS streams."""

@@ -1,4 +1,4 @@
-"""Several processes on one training (accelerate launch, torchrun): who am I, and sums over all of us."""
+"""Several processes on one training, started by torchrun's launcher: who am I, and sums over all of us."""
 
 from __future__ import annotations
 

@@ -1,17 +1,10 @@
-"""A warm parent that forks real `ft30` processes, and the run that every other one is compared with."""
+"""Labs for demanding trainings, and the run that every other one is compared with."""
 
 from __future__ import annotations
 
 import pytest
 
 from support.exactness import Lab, fingerprint
-from support.fork_server import ForkServer
-
-
-@pytest.fixture(scope="session")
-def fork_server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("fork-server")) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from support.exactness import STEPS, fingerprint, history_of
+from support.present import present
 
 pytestmark = pytest.mark.integration
 
@@ -191,7 +192,7 @@ def test_interrupted_run_keeps_a_checkpoint_and_goes_on(demanding):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        for line in process.stderr:
+        for line in present(process.stderr):
             if line.startswith("training path:"):
                 process.send_signal(signal.SIGINT)
         assert process.wait() == 130

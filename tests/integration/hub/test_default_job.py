@@ -28,7 +28,7 @@ def ft30(hub: StandInHub, tmp_path: Path) -> Ft30:
         return subprocess.run(
             [sys.executable, "-m", "finetune30", *map(str, arguments)],
             env={**hub.environment(tmp_path / "home"), **environment},
-            capture_output=True, text=True, timeout=200, check=False,
+            capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
 
     return run
@@ -177,7 +177,7 @@ def test_the_adapter_loads_by_name_and_commit_with_plain_peft_on_a_machine_witho
     model = newest(tmp_path / "results") / "artifacts" / "final_model"
     plain = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PLAIN_PEFT, str(model)],
-        env=hub.environment(tmp_path / "another machine"), capture_output=True, text=True, timeout=200, check=False,
+        env=hub.environment(tmp_path / "another machine"), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert plain.returncode == 0, plain.stderr
     asked = [request for request in hub.requests if request.kind == "models" and request.repo == MODEL]

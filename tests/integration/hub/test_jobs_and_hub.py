@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from finetune30.store import RunStatus
-from support.services import Services, wait_until
+from support.patience import wait_until
+from support.services import Services
 from support.stand_in_hub import StandInHub, faults
 
 pytestmark = pytest.mark.integration
@@ -22,14 +23,15 @@ class Lab:
     """Redis, API and hub; a worker when a test starts one."""
 
     def __init__(self, folder: Path, hub: StandInHub, **settings: Any) -> None:
-        self.hub, self.variables = hub, hub.variables(folder / "home")
+        self.hub = hub
+        self.variables: dict[str, Any] = dict(hub.variables(folder / "home"))
         self.services = Services(folder, **settings)
         self.services.start_redis()
         self.services.start_api(**self.variables)
         self.services.wait_for_api()
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        return httpx.post(f"{self.services.api_address}{path}", json=body, timeout=60)
+        return httpx.post(f"{self.services.api_address}{path}", json=body, timeout=600)
 
     def submit(self, body: dict[str, Any]) -> str:
         answer = self.post("/train", body)
@@ -37,7 +39,7 @@ class Lab:
         return str(answer.json()["task_id"])
 
     def task(self, task_id: str) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.services.api_address}/task/{task_id}", timeout=60).json())
+        return dict(httpx.get(f"{self.services.api_address}/task/{task_id}", timeout=600).json())
 
     def start_worker(self) -> None:
         self.services.start_worker(drill=None, **self.variables)
@@ -102,7 +104,7 @@ def test_cancelling_ends_a_download(lab, hub):
     task = lab.submit(SMALL)
     lab.start_worker()
     wait_until(lambda: (lab.task(task)["progress"] or {}).get("stage") == "fetching", 60, "it fetches")
-    assert httpx.post(f"{lab.services.api_address}/task/{task}/cancel", timeout=60).status_code == 200
+    assert httpx.post(f"{lab.services.api_address}/task/{task}/cancel", timeout=600).status_code == 200
     run = lab.services.wait_for(task, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.SUCCEEDED)
     assert run.status == "CANCELLED"
 
@@ -127,7 +129,7 @@ def test_a_fault_of_the_hub_is_told_by_its_kind_and_never_turns_into_the_starter
     assert (told["error"]["error"], told["error"]["retry_may_help"]) == (code, retries)
     assert told["error"]["remedy"]
     hub.mend()
-    assert httpx.post(f"{lab.services.api_address}/task/{task}/retry", timeout=60).status_code in (200, 202)
+    assert httpx.post(f"{lab.services.api_address}/task/{task}/retry", timeout=600).status_code in (200, 202)
     lab.services.wait_for(task, RunStatus.SUCCEEDED, seconds=120)
 
 

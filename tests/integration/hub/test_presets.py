@@ -31,7 +31,7 @@ def train(hub: StandInHub, tmp_path: Path, name: str, *flags: str) -> dict:
     few = ("--training.max_steps", "3", "--train_samples", "48", "--eval_samples", "24", "--training.precision", "fp32")
     done = subprocess.run(
         [sys.executable, "-m", "finetune30", "train", "--preset", name, *few, *flags],
-        env=hub.environment(tmp_path / "home"), capture_output=True, text=True, timeout=200, check=False,
+        env=hub.environment(tmp_path / "home"), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "instead" not in done.stderr

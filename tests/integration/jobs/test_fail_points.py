@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from finetune30.api.access_gate import PROCESSING
 from finetune30.store import RunFilter, RunStatus
 from finetune30.store.access import load_audit
 from support.event_checker import check
+from support.patience import patient, wait_until
 from support.patient_client import PatientClient
-from support.services import Services, running_services, wait_until
+from support.services import Services, running_services
 
 pytestmark = pytest.mark.integration
 
@@ -86,14 +88,18 @@ def test_api_killed_while_many_submit_keeps_every_promise(services):
         for _ in range(3):
             seen = services.store.stats().total
             goal = min(seen + misfortunes.randint(2, 5), 18)
-            wait_until(lambda goal=goal: services.store.stats().total >= goal, 60, f"{goal} runs are recorded")
+            wait_until(partial(_holds, services, goal), 60, f"{goal} runs are recorded")
             services.kill_api()
             services.start_api()
-        accepted = [run_id for hand in working for run_id in hand.result(120)]
+        accepted = [run_id for hand in working for run_id in hand.result(patient(120))]
     assert len({*accepted}) == len(accepted) == services.store.stats().total
     services.start_worker(drill=0, concurrency=2)
     services.wait_for_all(120)
     require_clean(services, accepted)
+
+
+def _holds(services: Services, goal: int) -> bool:
+    return services.store.stats().total >= goal
 
 
 def test_worker_or_attempt_killed_at_any_point_of_its_work_is_made_good(services):
@@ -105,11 +111,11 @@ def test_worker_or_attempt_killed_at_any_point_of_its_work_is_made_good(services
             "doomed", drill=0.15, FT30_FAILPOINT=f"{point}:1", FT30_FAILPOINT_TRACE=str(reached)
         )
         try:
-            wait_until(lambda point=point: _count(reached, point), 60, f"{point} is reached")
+            wait_until(partial(_count, reached, point), 60, f"{point} is reached")
         except AssertionError as error:
             raise AssertionError(f"{error}: {(services.folder / 'worker-doomed.log').read_text()[-3000:]}") from None
         if point in ("claim.before_row", "claim.after_row", "supervisor.after_end"):  # the worker itself dies of it
-            assert doomed.wait(20) < 0
+            assert doomed.wait(patient(20)) < 0
         services.kill_worker("doomed")
         reached.unlink()
         # Made good before the next one comes: a run that every doomed worker took up would be given up, and rightly so.

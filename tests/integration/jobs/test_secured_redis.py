@@ -11,7 +11,8 @@ import pytest
 from finetune30.errors import ServiceUnavailableError
 from finetune30.jobs.redis_server import is_redis_up
 from finetune30.store import RunStatus
-from support.services import Services, free_port, redis_program, wait_until
+from support.patience import wait_until
+from support.services import Services, free_port, redis_program
 from support.tls_front import tls_front
 
 pytestmark = pytest.mark.integration

@@ -10,20 +10,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune30.store import RunStatus
 from finetune30.store.workers import load_workers
 from support.event_checker import check
+from support.patience import patient, wait_until
+from support.present import present
 from support.run_store_lab import new_postgresql_database, postgresql_server
-from support.services import Services, redis_program, wait_until
+from support.services import Services, redis_program
 
 pytestmark = pytest.mark.integration
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
 
 
 @contextmanager
@@ -60,7 +63,7 @@ def test_worker_of_another_host_takes_over_when_a_host_vanishes(tmp_path):
     with postgresql_server() as server, two_networks() as (first, second):
         services = Services(tmp_path, new_postgresql_database(server))
         redis_url = f"redis://10.230.17.1:{services.port}"
-        address = {"FT30_REDIS_URL": f"{redis_url}/0", "FT30_RESULT_BACKEND_URL": f"{redis_url}/1"}
+        address: dict[str, Any] = {"FT30_REDIS_URL": f"{redis_url}/0", "FT30_RESULT_BACKEND_URL": f"{redis_url}/1"}
         redis = subprocess.Popen(
             [
                 *on_host(first, "alpha"),
@@ -86,12 +89,14 @@ def test_worker_of_another_host_takes_over_when_a_host_vanishes(tmp_path):
             services.kill_worker("alpha")
             gone_at = time.monotonic()
             done = services.wait_for(run_id, RunStatus.SUCCEEDED, seconds=60)
-            assert time.monotonic() - gone_at < 40  # a lease of 3 s, a look every second; and a slow machine
+            assert time.monotonic() - gone_at < patient(15)  # a lease of 3 s, a look every second
             claims = [
-                event.owner.partition(":")[0] for event in services.store.events(run_id) if event.kind == "claimed"
+                present(event.owner).partition(":")[0]
+                for event in services.store.events(run_id)
+                if event.kind == "claimed"
             ]
             assert claims == ["alpha", "beta"]
-            assert done.metrics["resumed_from"] >= 2
+            assert present(done.metrics)["resumed_from"] >= 2
             verdict = check(services.settings.resolved_database_url, Path(services.settings.results_folder), [run_id])
             assert verdict.breaches == []
         finally:

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.services import free_port, wait_until
+from support.patience import patient, wait_until
+from support.services import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +38,7 @@ def without_redis(folder: Path) -> dict[str, str]:
 
 def ft30(*arguments: str, env: dict[str, str], **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "finetune30", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, **options)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False, **options)
 
 
 def test_up_starts_restarts_and_stops_everything(tmp_path):
@@ -58,13 +59,13 @@ def test_up_starts_restarts_and_stops_everything(tmp_path):
         wait_until(lambda: log.read_text().count(" ready.") == 2, 60, "the worker listens again")
         children = psutil.Process(up.pid).children(recursive=True)
         up.send_signal(signal.SIGINT)
-        assert up.wait(60) == 0
+        assert up.wait(patient(60)) == 0
         assert log.read_text().endswith("all stopped\n")
         assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     finally:
         if up.poll() is None:
             up.terminate()
-            up.wait(60)
+            up.wait(patient(60))
 
 
 @pytest.mark.parametrize("variable", ["FT30_API_PORT", "FT30_REDIS_URL"])
@@ -90,7 +91,7 @@ def test_services_starts_redis_once(tmp_path):
     redis = psutil.Process(int(first.stdout.rsplit("kill ", 1)[1]))
     assert redis.name() in ("redis-server", "valkey-server")
     redis.terminate()
-    redis.wait(20)
+    redis.wait(patient(20))
     third = ft30("services", env=env)
     assert "started at" in third.stdout
     psutil.Process(int(third.stdout.rsplit("kill ", 1)[1])).kill()
@@ -108,7 +109,7 @@ def test_up_without_any_redis_says_so_and_carries_runs_out(tmp_path):
         assert submitted.returncode == 0, submitted.stderr
         wait_until(lambda: "SUCCEEDED" in ft30("runs", "list", env=env).stdout, 120, "the run is carried out")
         up.send_signal(signal.SIGINT)
-        assert up.wait(60) == 0
+        assert up.wait(patient(60)) == 0
         told = [line for line in log.read_text().splitlines() if "no Redis at localhost" in line]
         assert len(told) == 1, log.read_text()
         assert "queued runs are taken from the database, each within 1 s" in told[0]
@@ -116,7 +117,7 @@ def test_up_without_any_redis_says_so_and_carries_runs_out(tmp_path):
     finally:
         if up.poll() is None:
             up.terminate()
-            up.wait(60)
+            up.wait(patient(60))
 
 
 def test_services_without_any_redis_name_what_to_install_and_that_runs_go_on(tmp_path):

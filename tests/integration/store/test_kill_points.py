@@ -103,7 +103,7 @@ def sweep(what: str, tmp_path: Path) -> list[list]:
         [sys.executable, "-c", SWEEP, f"sqlite:///{tmp_path}/results/experiments.db", str(tmp_path / "results"), what],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *filter(None, sys.path)])},
     )

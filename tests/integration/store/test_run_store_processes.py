@@ -16,6 +16,7 @@ import pytest
 
 from finetune30.config.schema import ExperimentConfig
 from finetune30.store import LeaseKeeper, RunFilter, RunFolder, RunStatus, RunStore, open_store
+from support.present import present
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +60,7 @@ attempt = RunFolder(results / store.get(run_id).folder).open_attempt(claim.attem
 with LeaseKeeper(store, claim, lease_seconds=lease_seconds, heartbeat_seconds=lease_seconds / 6) as keeper:
     print("holding", flush=True)
     sys.stdin.readline()                     # the work
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while not keeper.lost and time.monotonic() < deadline:
         time.sleep(0.02)
     print("lost" if keeper.lost else "held", flush=True)
@@ -105,11 +106,11 @@ def test_eight_processes_claim_every_run_once(database_url: str, tmp_path: Path)
     results = tmp_path / "results"
     with ExitStack() as stack:
         workers = [stack.enter_context(python(WORKER, database_url, results)) for _ in range(PROCESSES)]
-        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * PROCESSES
+        assert [present(worker.stdout).readline() for worker in workers] == ["ready\n"] * PROCESSES
         for worker in workers:
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+            present(worker.stdin).write("go\n")
+            present(worker.stdin).flush()
+        outputs = [worker.communicate(timeout=600)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * PROCESSES
     assert sum(map(int, outputs)) == PROCESSES * 5
     with opened(database_url) as store:
@@ -124,34 +125,34 @@ def test_killed_holder_of_a_local_run_is_found_at_once(database_url: str, tmp_pa
     with opened(database_url) as store:
         run = store.create(ExperimentConfig(), kind="local", results_root=tmp_path / "results")
         with python(HOLDER, database_url, tmp_path / "results", run.id, "600") as holder:
-            assert holder.stdout.readline() == "holding\n"
+            assert present(holder.stdout).readline() == "holding\n"
             assert store.reconcile() == []
             assert store.get(run.id).status is RunStatus.RUNNING
             holder.kill()
             holder.wait()
             assert [change.to_status for change in store.reconcile()] == [RunStatus.FAILED]
-        found = store.get(run.id)
-        assert found.error["error"] == "process_lost"
-        assert found.error["remedy"].endswith(f"ft30 resume {run.id[:8]}")
+        error = present(store.get(run.id).error)
+        assert error["error"] == "process_lost"
+        assert error["remedy"].endswith(f"ft30 resume {run.id[:8]}")
         store.retry(run.id)
-        assert store.claim(run.id, lease_seconds=60).attempt == 2
+        assert present(store.claim(run.id, lease_seconds=60)).attempt == 2
 
 
 def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_path: Path) -> None:
     results = tmp_path / "results"
     with opened(database_url) as store:
         run = store.create(ExperimentConfig(), kind="queued", results_root=results)
-        with python(HOLDER, database_url, results, run.id, "1.5") as ghost:
-            assert ghost.stdout.readline() == "holding\n"
-            time.sleep(2)
+        with python(HOLDER, database_url, results, run.id, "5") as ghost:
+            assert present(ghost.stdout).readline() == "holding\n"
+            time.sleep(6)
             assert store.reconcile() == []  # it renews
             ghost.send_signal(signal.SIGSTOP)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 160
             while not (changes := store.reconcile()):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert [change.to_status for change in changes] == [RunStatus.QUEUED]
-            claim = store.claim(run.id, lease_seconds=60)
+            claim = present(store.claim(run.id, lease_seconds=60))
             folder = RunFolder(results / run.folder)
             attempt = folder.open_attempt(claim.attempt)
             assert attempt.adopt() is None
@@ -161,7 +162,7 @@ def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_pat
             store.succeed(claim, published.metrics, published.manifest_sha256)
             before, events = store.get(run.id), store.events(run.id)
             ghost.send_signal(signal.SIGCONT)
-            output, _ = ghost.communicate("\n", timeout=60)
+            output, _ = ghost.communicate("\n", timeout=600)
         assert output.splitlines() == ["lost", "stale_attempt", "stale_attempt", "stale_attempt"]
         assert store.get(run.id) == before
         assert store.events(run.id) == events
@@ -173,15 +174,15 @@ def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_pat
 def test_lease_keeper_hears_of_cancellation_and_writes_progress(database_url: str, tmp_path: Path) -> None:
     with opened(database_url) as store:
         run = store.create(ExperimentConfig(), kind="queued", results_root=tmp_path / "results")
-        claim = store.claim(run.id, lease_seconds=5)
+        claim = present(store.claim(run.id, lease_seconds=60))
         heard = []
         with LeaseKeeper(
-            store, claim, lease_seconds=5, heartbeat_seconds=0.5, poll_seconds=0.1, on_cancel=lambda: heard.append(1)
+            store, claim, lease_seconds=60, heartbeat_seconds=0.5, poll_seconds=0.1, on_cancel=lambda: heard.append(1)
         ) as keeper:
             for step in range(50):
                 keeper.report({"step": step})
             store.request_cancel(run.id)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 80
             while not keeper.cancel_requested and time.monotonic() < deadline:
                 time.sleep(0.02)
             time.sleep(0.3)

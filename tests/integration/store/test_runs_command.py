@@ -11,6 +11,7 @@ import pytest
 
 from finetune30.config.schema import ExperimentConfig
 from finetune30.store import open_store
+from support.present import present
 
 pytestmark = pytest.mark.integration
 
@@ -37,16 +38,16 @@ def test_follow_shows_lines_as_they_come_and_ends_when_the_process_is_killed() -
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as training:
-        assert training.stdout.readline() == "0\n"
+        assert present(training.stdout).readline() == "0\n"
         with subprocess.Popen(
             [*FT30, "logs", "--follow"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as following:
-            assert following.stdout.readline() == "line 0\n"
-            training.stdin.write("\n")
-            training.stdin.flush()
-            assert following.stdout.readline() == "line 1\n"
+            assert present(following.stdout).readline() == "line 0\n"
+            present(training.stdin).write("\n")
+            present(training.stdin).flush()
+            assert present(following.stdout).readline() == "line 1\n"
             training.kill()
-            out, err = following.communicate(timeout=60)
+            out, err = following.communicate(timeout=600)
     assert (following.returncode, out) == (0, "")
     assert err.splitlines()[0].endswith(": RUNNING")
     assert err.splitlines()[-1].endswith(": FAILED")
@@ -59,7 +60,7 @@ def test_delete_asks_on_a_terminal() -> None:
     for answer, code, stays in (("n", 130, True), ("y", 0, False)):
         controller, terminal = pty.openpty()
         os.write(controller, f"{answer}\n".encode())
-        done = subprocess.run([*FT30, "delete", "latest"], stdin=terminal, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*FT30, "delete", "latest"], stdin=terminal, capture_output=True, text=True, timeout=600)
         os.close(terminal)
         os.close(controller)
         assert done.returncode == code, done.stderr
@@ -72,8 +73,8 @@ def test_list_settles_a_run_whose_process_was_killed() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", TRAINING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as training:
-        training.stdout.readline()
+        present(training.stdout).readline()
         training.kill()
-    done = subprocess.run([*FT30, "list"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*FT30, "list"], capture_output=True, text=True, timeout=600, check=True)
     assert "FAILED" in done.stdout
     assert "RUNNING" not in done.stdout

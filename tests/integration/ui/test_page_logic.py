@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import uvicorn
 import yaml
 
-import finetune30.ui
 from finetune30.api.application import build_app
 from finetune30.settings import Settings
 from finetune30.ui.client import ApiClient, ApiError
-
-apptest = pytest.importorskip("streamlit.testing.v1", reason="Streamlit is not installed")
-APP = Path(finetune30.ui.__file__).parent / "app.py"
 
 pytestmark = [
     pytest.mark.integration,
@@ -62,23 +56,9 @@ def api(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(api, monkeypatch):
-    """Give a function that opens the page with some parameters of the address."""
-
-    pages = []
-
-    def open_page(url=api.base_url, **parameters):
-        monkeypatch.setattr(sys, "argv", ["app.py", "--api-url", url])
-        page = apptest.AppTest.from_file(str(APP), default_timeout=60)
-        for name, value in parameters.items():
-            page.query_params[name] = value
-        pages.append(page.run())
-        assert not page.exception, page.exception
-        return page
-
-    yield open_page
-    for page in pages:
-        page.session_state["client"].close()
+def visit(api, visit):
+    """Give a function that opens the page of this API with some parameters of the address."""
+    return lambda url=api.base_url, **parameters: visit(url, **parameters)
 
 
 def widget(kind, label):

@@ -68,7 +68,8 @@ def finish(api: TestClient) -> Callable[..., None]:
     from finetune30.store import RunFolder
 
     def finish_run(run_id: str, files: dict[str, bytes] | None = None, **metrics: Any) -> None:
-        store = api.app.state.services.store
+        app: Any = api.app
+        store = app.state.services.store
         run = store.get(run_id)
         claim = store.claim(run_id, lease_seconds=60)
         attempt = RunFolder(Path("results") / run.folder).open_attempt(claim.attempt)

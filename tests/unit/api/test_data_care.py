@@ -37,7 +37,7 @@ def version(api):
 
 
 def wait_until_settled(api, run_id):
-    for _ in range(600):
+    for _ in range(4800):
         answer = api.get(f"/experiments/{run_id}/suspects").json()
         if answer["state"] != "searching":
             return answer

@@ -21,6 +21,7 @@ def ft30(capsys):
         with pytest.raises(SystemExit) as ended:
             cli_main.main(["runs", *arguments])
         out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
         return ended.value.code, out, err
 
     return call

@@ -13,6 +13,7 @@ from finetune30.cli.main import app
 from finetune30.config.presets import list_presets, load_preset, preset_path, presets_folder
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import NotFoundError
+from support.present import present
 
 ROOT = Path(__file__).parents[3]
 NAMES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml") if not path.name.startswith("temp_"))
@@ -29,7 +30,7 @@ def test_preset_is_sound_and_starts_with_the_command_that_runs_it(name, monkeypa
     preset = next(preset for preset in list_presets() if preset.name == name)
     words = shlex.split(preset.command)
     assert words[:4] == ["ft30", "train", "--config", f"config/{name}.yaml"]
-    command = app.get_command(click.Context(app), "train")
+    command = present(app.get_command(click.Context(app), "train"))
     assert command.main(["--dry_run", *words[2:]], standalone_mode=False) in (None, 0)
     assert preset.summary.endswith(".")
     assert load_preset(name).config.experiment_name == ("default_experiment" if name == "default" else name)

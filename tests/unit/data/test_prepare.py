@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,9 +16,11 @@ from finetune30.data.ledger import reconcile
 from finetune30.data.prepare import prepare_data
 from finetune30.errors import DataError, DataFileError, HubUnavailableError
 
-ALL = {"train_samples": None, "eval_samples": None}
+ALL: dict[str, Any] = {"train_samples": None, "eval_samples": None}
 #: Lets any share of faulty rows pass, for files that are faulty on purpose.
-OPEN_GATE = {"gate": {"max_faulty_share": 1.0, "max_contradictory_share": 1.0, "max_leaking_share": 1.0}}
+OPEN_GATE: dict[str, Any] = {
+    "gate": {"max_faulty_share": 1.0, "max_contradictory_share": 1.0, "max_leaking_share": 1.0}
+}
 
 
 def write_csv(path: Path, header: list[str], rows: list) -> Path:

@@ -219,7 +219,9 @@ def test_near_duplicates_equal_a_search_over_all_pairs(shared_data):
     lines = read_pairs(shared_data / "trec" / "train.csv")[:2500]
     texts = pl.Series([text.strip() for text, _ in lines]).unique(maintain_order=True)
     found = {position for row in find_near_duplicates(texts).iter_rows() for position in row[:2]}
-    shingles, holders, expected = [], {}, set()
+    shingles: list[set[str]] = []
+    holders: dict[str, list[int]] = {}
+    expected: set[int] = set()
     for position, text in enumerate(normalize(texts)):
         grams = (
             {text[i : i + SHINGLE_CHARACTERS] for i in range(len(text) - SHINGLE_CHARACTERS + 1)}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -20,6 +21,7 @@ from finetune30.data.versions.chunks import cut_into_chunks
 from finetune30.data.versions.compare import diff_versions
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
+from support.present import present
 
 SCHEMA = {"text": pl.String, "text_pair": pl.String, "label": pl.String, "origin": pl.String}
 
@@ -27,8 +29,10 @@ SCHEMA = {"text": pl.String, "text_pair": pl.String, "label": pl.String, "origin
 class Index:
     """What the database would remember."""
 
-    def __init__(self, used: set[str] = frozenset()):
-        self.digests, self.tags, self.used = set(), {}, used
+    def __init__(self, used: Collection[str] = ()) -> None:
+        self.digests: set[str] = set()
+        self.tags: dict[str, str] = {}
+        self.used = set(used)
 
     def record(self, manifest):
         self.digests.add(manifest.digest)
@@ -196,12 +200,11 @@ print(created)
 
 def test_two_processes_creating_the_same_version_end_with_one(tmp_path):
     command = [sys.executable, "-c", CREATE_ONCE, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    created = [process.communicate(timeout=60)[0].strip() for process in processes]
+        present(process.stdin).write("go\n")
+        present(process.stdin).flush()
+    created = [process.communicate(timeout=600)[0].strip() for process in processes]
     assert sorted(created) == ["False", "True"]
     (manifest,) = VersionStore(tmp_path).list_all()
     assert VersionStore(tmp_path).verify(manifest.digest) == []
@@ -225,11 +228,11 @@ while True:
 def test_killed_create_leaves_nothing_half(tmp_path):
     for pause in (0.05, 0.11):
         process = subprocess.Popen([sys.executable, "-c", CREATE_FOREVER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert process.stdout.readline().strip() == b"ready"
+        assert present(process.stdout).readline().strip() == b"ready"
         time.sleep(pause)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        process.stdout.close()
+        present(process.stdout).close()
     store = VersionStore(tmp_path, Index())
     assert all(store.verify(manifest.digest) == [] for manifest in store.list_all())
     store.collect_garbage(keep_days=0, dry_run=False)

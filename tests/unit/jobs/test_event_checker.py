@@ -13,13 +13,14 @@ from finetune30.store.database import writing
 from finetune30.store.records import utc_now
 from finetune30.store.tables import run_events, runs
 from support.event_checker import check
+from support.present import present
 
 
 @pytest.fixture
 def finished(tmp_path: Path):
     store = open_store(f"sqlite:///{tmp_path}/runs.db")
     run = store.create(ExperimentConfig(), kind="queued", results_root=tmp_path)
-    claim = store.claim(run.id, lease_seconds=60)
+    claim = present(store.claim(run.id, lease_seconds=60))
     attempt = RunFolder(tmp_path / run.folder).open_attempt(1)
     (attempt.outbox / "metrics.json").write_text("{}")
     published = attempt.publish({})
@@ -80,7 +81,7 @@ def test_changed_and_missing_files_are_damage(finished):
 def test_work_that_goes_on_after_a_wish_to_stop_is_illegal(tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/runs.db")
     run = store.create(ExperimentConfig(), kind="queued", results_root=tmp_path)
-    claim = store.claim(run.id, lease_seconds=60)
+    claim = present(store.claim(run.id, lease_seconds=60))
     store.request_cancel(run.id)
     judged = store, store.get(run.id), tmp_path
     add_event(judged, kind="released", from_status="RUNNING", to_status="QUEUED", owner=claim.owner)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_code_in_the_repository_is_never_run(copied):
 def test_folder_without_configuration_or_with_broken_weights_is_refused(copied):
     (copied / "model.safetensors").write_bytes(b"not safetensors")
     source = find(copied)
-    arguments = {"label_names": (), "num_labels": 2, "problem_type": "regression", "pad_token_id": 0}
+    arguments: dict[str, Any] = {"label_names": (), "num_labels": 2, "problem_type": "regression", "pad_token_id": 0}
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_classifier(source, **arguments)
     (copied / "config.json").unlink()
@@ -86,7 +87,7 @@ def test_folder_without_configuration_or_with_broken_weights_is_refused(copied):
 
 def test_head_of_another_size_is_replaced_and_reported_as_new(copied):
     source = find(copied)
-    arguments = {"problem_type": "single_label_classification", "pad_token_id": 0}
+    arguments: dict[str, Any] = {"problem_type": "single_label_classification", "pad_token_id": 0}
     model, _ = load_classifier(source, label_names=(), num_labels=2, **arguments)
     model.save_pretrained(copied)
     _, kept = load_classifier(source, label_names=(), num_labels=2, **arguments)

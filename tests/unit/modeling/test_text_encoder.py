@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.tiny_models import save_wordpiece_tokenizer
 
 from finetune30.config import STARTER, ModelConfig
 from finetune30.data.encoding import EncodedTexts
 from finetune30.modeling.base import BaseSource, find_base, load_tokenizer
 from finetune30.modeling.text_encoder import load_text_encoder
 from finetune30.modeling.tokenizing import TokenizerEncoder
+from support.tiny_models import save_wordpiece_tokenizer
 
 TEXTS = [
     "A fine film, but slow.",

@@ -46,7 +46,7 @@ def existing_rooms() -> list[str]:
 @pytest.mark.parametrize("room", existing_rooms())
 def test_room_brings_nothing_heavy_when_all_of_it_is_imported(room: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, room, *WALLS[room]], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", IMPORT_ALL, room, *WALLS[room]], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []

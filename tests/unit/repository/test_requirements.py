@@ -193,5 +193,5 @@ def test_registry_out_of_reach_is_said_in_one_line_and_no_fault(repository: Path
 def run_check(repository: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(repository / "scripts" / "check_wheels.py")]
     return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=600
     )

@@ -32,7 +32,7 @@ def data():
 
 
 def test_truncated_rows_are_counted_in_their_file(data):
-    lines = []
+    lines: list[str] = []
     settled = settle_ledger(data, encoded(data.train, cut=(1, 5)), encoded(data.evaluation), lines.append)
     assert settled.ledger["totals"]["train"]["truncated"] == 2
     assert settled.report["ledger"]["reconciled"]

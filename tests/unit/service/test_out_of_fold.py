@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.splitting import assign_folds
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError
+from support.tiny_models import build_tiny_model
 
 LABELS = ("bad", "good")
 
@@ -33,7 +33,7 @@ def store_rows(folder, rows):
 
 
 def build_config(model):
-    training = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "seed": 5}
+    training: dict[str, object] = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "seed": 5}
     # What would let held-out rows choose the weights; a fold must do without.
     training |= {
         "eval_strategy": "steps",
@@ -41,7 +41,7 @@ def build_config(model):
         "early_stopping_patience": 1,
         "load_best_model_at_end": True,
     }
-    tree = {"model": {"name": str(model)}, "data": {"max_length": 32}, "training": training}
+    tree: dict[str, object] = {"model": {"name": str(model)}, "data": {"max_length": 32}, "training": training}
     tree["lora"] = {"target_modules": "auto"}
     return ExperimentConfig.model_validate(tree)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -75,10 +76,12 @@ def test_threads_of_one_process_take_turns_at_writing(tmp_path):
         plain.execute("CREATE TABLE counted (number INTEGER)")
         plain.execute("INSERT INTO counted VALUES (0)")
 
+    pool: Any = store.engine.pool
+
     def count(_: int) -> None:
         with writing(store.engine) as connection:
             number = connection.execute(text("SELECT number FROM counted")).scalar_one()
-            assert store.engine.pool.checkedout() == 1, "who waits holds no connection"
+            assert pool.checkedout() == 1, "who waits holds no connection"
             connection.execute(text("UPDATE counted SET number = :next"), {"next": number + 1})
 
     with ThreadPoolExecutor(16) as threads:

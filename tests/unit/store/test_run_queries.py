@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from finetune30.errors import ConflictError, UsageError
 from finetune30.store import RunFilter, RunStatus
 from finetune30.store.queries import name_key
+from finetune30.store.records import SortKey
 
 OWNER = "elsewhere:boot:1:1"
 
@@ -34,7 +35,7 @@ def many(lab):
     return lab
 
 
-SORTS = ("created_at", "name", "train_runtime", "eval_accuracy")
+SORTS: tuple[SortKey, ...] = ("created_at", "name", "train_runtime", "eval_accuracy")
 
 
 def sort_value(run, key: str):

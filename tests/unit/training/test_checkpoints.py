@@ -8,16 +8,17 @@ from finetune30.config import TrainingConfig
 from finetune30.errors import CheckpointError
 from finetune30.training.checkpoints import Checkpoints, find_damage
 from finetune30.training.loop import train
+from support.present import present
 from support.rows import encoded_split
 
 IDENTITY = {"config": "a", "versions": {"torch": "1"}}
 
 
 @pytest.fixture
-def trained(build_general, hooks, tmp_path):
+def trained(build_engine, hooks, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
     config = TrainingConfig(device="cpu", precision="fp32", save_steps=1, eval_strategy="no", max_steps=4)
-    train(build_general(), encoded_split(8), encoded_split(3), config, ("a", "b"), hooks, checkpoints)
+    train(build_engine(), encoded_split(8), encoded_split(3), config, ("a", "b"), hooks, checkpoints)
     return checkpoints, tmp_path / "checkpoints"
 
 
@@ -31,7 +32,7 @@ def test_truncated_newest_checkpoint_is_skipped_with_a_warning(trained, file):
     checkpoints, folder = trained
     damaged = folder / "checkpoint-00000004" / file
     damaged.write_bytes(damaged.read_bytes()[:-3])
-    warnings = []
+    warnings: list[str] = []
     assert checkpoints.load_latest(warnings.append).step == 3
     assert len(warnings) == 1
     assert "checkpoint-00000004" in warnings[0]
@@ -62,6 +63,6 @@ def test_earlier_attempts_are_read_and_never_written(trained, tmp_path):
     _, folder = trained
     own = tmp_path / "attempt-2"
     later = Checkpoints(own, IDENTITY, 2, [folder])
-    assert later.load_latest(pytest.fail).folder.parent == folder
+    assert present(later.load_latest(pytest.fail)).folder.parent == folder
     shutil.copytree(folder / "checkpoint-00000003", own / "checkpoint-00000005")
-    assert later.load_latest(pytest.fail).folder.parent == own
+    assert present(later.load_latest(pytest.fail)).folder.parent == own

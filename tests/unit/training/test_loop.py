@@ -9,6 +9,8 @@ from finetune30.config import TrainingConfig
 from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training.checkpoints import Checkpoints
 from finetune30.training.loop import train
+from support.hooks import RecordingHooks
+from support.present import present
 from support.rows import encoded_split
 
 NAMES = ("label0", "label1")
@@ -38,45 +40,45 @@ def same_tensors(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_training_takes_every_row_once_an_epoch_and_reports(build_general, hooks):
+def test_training_takes_every_row_once_an_epoch_and_reports(build_engine, hooks):
     config = settings()
-    result = run(build_general(), config, hooks)
+    result = run(build_engine(), config, hooks)
     assert result.progress.global_step == 3 * math.ceil(23 / 6)
     assert result.progress.samples == 3 * 23
     assert [r["step"] for r in hooks.records if r["type"] == "train"] == [2, 4, 6, 8, 10, 12]
     assert [r["step"] for r in hooks.records if r["type"] == "eval"] == [4, 8, 12]
-    assert result.metrics["train_loss"] == pytest.approx(sum(hooks.losses) / len(hooks.losses))
+    assert result.metrics["train_loss"] == pytest.approx(sum(map(present, hooks.losses)) / len(hooks.losses))
     assert result.evaluation_logits.shape == (9, 2)
 
 
-def test_max_steps_ends_the_training_and_plans_the_schedule(build_general, hooks):
-    result = run(build_general(), settings(max_steps=5), hooks)
+def test_max_steps_ends_the_training_and_plans_the_schedule(build_engine, hooks):
+    result = run(build_engine(), settings(max_steps=5), hooks)
     assert result.progress.global_step == 5
     assert hooks.records[-1]["step"] == 5
     assert [r for r in hooks.records if r["type"] == "train"][-1]["learning_rate"] == pytest.approx(0.01 * (1 - 4 / 5))
 
 
-def test_evaluating_and_logging_more_often_does_not_change_the_weights(build_general, make_hooks):
-    quiet, busy = build_general(), build_general()
-    run(quiet, settings(eval_strategy="no", logging_steps=100), make_hooks())
-    run(busy, settings(eval_strategy="steps", eval_steps=1, logging_steps=1), make_hooks())
+def test_evaluating_and_logging_more_often_does_not_change_the_weights(build_engine):
+    quiet, busy = build_engine(), build_engine()
+    run(quiet, settings(eval_strategy="no", logging_steps=100), RecordingHooks())
+    run(busy, settings(eval_strategy="steps", eval_steps=1, logging_steps=1), RecordingHooks())
     assert same_tensors(quiet.adapter_state(), busy.adapter_state())
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 11])
-def test_a_stopped_training_goes_on_bit_for_bit(build_general, make_hooks, tmp_path, stop_at):
+def test_a_stopped_training_goes_on_bit_for_bit(build_engine, tmp_path, stop_at):
     config = settings(eval_strategy="steps", eval_steps=3)
-    whole, whole_hooks = build_general(), make_hooks()
+    whole, whole_hooks = build_engine(), RecordingHooks()
     expected = run(whole, config, whole_hooks)
 
-    first = make_hooks(stop_at=stop_at)
+    first = RecordingHooks(stop_at=stop_at)
     checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
     with pytest.raises(CancelledError, match=f"stopped after step {stop_at} of 12"):
-        run(build_general(), config, first, checkpoints)
-    start = checkpoints.load_latest(pytest.fail)
+        run(build_engine(), config, first, checkpoints)
+    start = present(checkpoints.load_latest(pytest.fail))
     assert start.step == stop_at
 
-    resumed, second = build_general(training={"seed": 1}), make_hooks()
+    resumed, second = build_engine(training={"seed": 1}), RecordingHooks()
     torch.manual_seed(12345)  # whatever the streams hold, the checkpoint's states win
     result = run(resumed, config, second, checkpoints, start)
     assert same_tensors(resumed.adapter_state(), whole.adapter_state())
@@ -86,7 +88,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(build_general, make_hooks, tmp_p
     assert result.metrics == expected.metrics
 
 
-def test_early_stopping_ends_after_patience_evaluations_without_gain(build_general, hooks):
+def test_early_stopping_ends_after_patience_evaluations_without_gain(build_engine, hooks):
     config = settings(
         eval_strategy="steps",
         eval_steps=1,
@@ -94,29 +96,29 @@ def test_early_stopping_ends_after_patience_evaluations_without_gain(build_gener
         early_stopping_threshold=10.0,
         num_train_epochs=9,
     )
-    result = run(build_general(), config, hooks)
+    result = run(build_engine(), config, hooks)
     assert result.progress.stopped_early
     assert result.progress.global_step == 3  # the first evaluation is the best, two more bring nothing
 
 
-def test_best_weights_are_published_when_asked_for(build_general, hooks):
+def test_best_weights_are_published_when_asked_for(build_engine, hooks):
     config = settings(eval_strategy="epoch", load_best_model_at_end=True, metric_for_best_model="eval_loss")
-    result = run(build_general(), config, hooks)
+    result = run(build_engine(), config, hooks)
     losses = {r["step"]: r["eval_loss"] for r in hooks.records if r["type"] == "eval"}
-    assert result.progress.best_step == min(losses, key=losses.get)
+    assert result.progress.best_step == min(losses, key=losses.__getitem__)
     assert result.metrics["eval_loss"] == pytest.approx(min(losses.values()), abs=1e-7)
 
 
-def test_unknown_best_metric_is_a_config_error_that_lists_the_metrics(build_general, hooks):
+def test_unknown_best_metric_is_a_config_error_that_lists_the_metrics(build_engine, hooks):
     with pytest.raises(ConfigError, match=r"eval_bleu.*allowed: eval_accuracy"):
-        run(build_general(), settings(metric_for_best_model="bleu"), hooks)
+        run(build_engine(), settings(metric_for_best_model="bleu"), hooks)
 
 
-def test_infinite_weight_stops_the_run_and_names_step_and_rows(build_general, hooks, tmp_path):
-    engine = build_general()
+def test_infinite_weight_stops_the_run_and_names_step_and_rows(build_engine, hooks, tmp_path):
+    engine = build_engine()
     checkpoints = Checkpoints(tmp_path, IDENTITY, keep=2)
 
-    class PoisonAfterStepFour(type(hooks)):
+    class PoisonAfterStepFour(RecordingHooks):
         def on_progress(self, progress):
             super().on_progress(progress)
             if progress.global_step == 4:
@@ -130,8 +132,8 @@ def test_infinite_weight_stops_the_run_and_names_step_and_rows(build_general, ho
     assert good
 
 
-def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(build_general, hooks):
-    engine = build_general()
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(build_engine, hooks):
+    engine = build_engine()
     accumulate, sizes = engine.accumulate, []
 
     def scarce(batch, scale):
@@ -148,8 +150,8 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(buil
     assert [r["event"] for r in hooks.records if r["type"] == "event"] == ["out_of_memory", "out_of_memory"]
 
 
-def test_out_of_memory_at_the_smallest_micro_batch_fails_with_advice(build_general, hooks):
-    engine = build_general()
+def test_out_of_memory_at_the_smallest_micro_batch_fails_with_advice(build_engine, hooks):
+    engine = build_engine()
 
     def scarce(batch, scale):
         raise torch.OutOfMemoryError("out of memory")

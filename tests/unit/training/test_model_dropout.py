@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 import torch
-from tests.support.engines import build_general, build_packed, configure, random_batch
 
 from finetune30.config import ExperimentConfig, ModelConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConfigError, ModelError
 from finetune30.modeling.base import dropouts_to_replace, find_base
+from support.engines import build_general, build_packed, configure, random_batch
 
 LENGTHS = [9, 8, 7, 6]
 

@@ -44,5 +44,8 @@ def test_undisturbed_action_runs_once():
 
 
 def test_faults_of_the_action_are_not_held_back():
+    def stumble() -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        finished_first(lambda: 1 / 0)()
+        finished_first(stumble)()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def is_follower() -> bool:
-    """Tell whether a launcher (torchrun, accelerate launch) started this process as another one than the first."""
+    """Tell whether torchrun's launcher started this process as another one than the first."""
     return int(os.environ.get("RANK", "0")) > 0
 
 

@@ -34,8 +34,8 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
     """Create a run and carry it out in this process.
 
     The first Ctrl-C (or SIGTERM, or the end of the terminal) stops at the next step and keeps a checkpoint, a second
-    one stops at once; both end as CANCELLED. Under torchrun or `accelerate launch` process 0 records the run and the
-    others follow it.
+    one stops at once; both end as CANCELLED. Under torchrun process 0 records the run and the others
+    follow it.
     Raises the Finetune30Error that ended the run.
     """
     from finetune30.service.execution.follower import follow_training, is_follower

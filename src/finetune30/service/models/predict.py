@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from finetune30.modeling.predictor import Predictor
 
 _PLAIN_TEXT = (".txt", "")
+#: Ending of an answer file -> the method of a polars frame that writes it.
+_WRITERS = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def load_predictor(settings: Settings, output_dir: Path | None, run_name: str, d
     from finetune30.modeling.devices import choose_placement
     from finetune30.modeling.predictor import Predictor
 
-    return Predictor(folder, choose_placement(device, "auto"))
+    placement = choose_placement(device, "auto")
+    return Predictor(folder, choose_placement("cpu", "fp32") if placement.device == "cpu" else placement)
 
 
 def answer_questions(predictor: Predictor, questions: list[Question], batch_size: int = 32) -> list[Answer]:
@@ -112,7 +115,7 @@ def load_questions(path: Path, text_column: str | None, text_pair_column: str | 
     if path.suffix.lower() in _PLAIN_TEXT:
         if not path.is_file():
             raise DataError(f"there is no file '{path}'", "check the path")
-        return load_lines(path.read_text(encoding="utf-8").splitlines())
+        return load_lines(_load_text(path).splitlines())
     from finetune30.data.columns import detect_text_columns
     from finetune30.data.sources.files import load_file
 
@@ -123,11 +126,18 @@ def load_questions(path: Path, text_column: str | None, text_pair_column: str | 
     return [Question(*row) for row in zip(texts, pairs, table.row_ids().to_list(), strict=True)]
 
 
+def require_answer_file(path: Path) -> None:
+    """Raise UsageError unless the ending is one of those that `save_answers` writes."""
+    if path.suffix.lower() not in _WRITERS:
+        raise UsageError(f"--output {path}: '{path.suffix}' is not written", "end the name in .csv, .jsonl or .parquet")
+
+
 def save_answers(path: Path, answers: list[Answer]) -> None:
     """Write answers to CSV, JSONL or Parquet, told from the ending: one column a label's probability.
 
     Raises UsageError for another ending.
     """
+    require_answer_file(path)
     import polars as pl
 
     from finetune30.files import save_bytes_atomic
@@ -142,17 +152,18 @@ def save_answers(path: Path, answers: list[Answer]) -> None:
             row |= {f"p_{name}": probability for name, probability in answer.probabilities.items()}
         rows.append(row)
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    writers: dict[str, Callable[[io.BytesIO], Any]] = {
-        ".csv": frame.write_csv,
-        ".jsonl": frame.write_ndjson,
-        ".parquet": frame.write_parquet,
-    }
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
-        raise UsageError(f"--output {path}: '{path.suffix}' is not written", "end the name in .csv, .jsonl or .parquet")
     buffer = io.BytesIO()
-    writer(buffer)
+    getattr(frame, _WRITERS[path.suffix.lower()])(buffer)
     save_bytes_atomic(path, buffer.getvalue())
+
+
+def _load_text(path: Path) -> str:
+    from finetune30.data.sources.table import invalid_utf8
+
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise invalid_utf8(path.name, path) from None
 
 
 def _answer(predictor: Predictor, question: Question, logits: NDArray[np.float32]) -> Answer:

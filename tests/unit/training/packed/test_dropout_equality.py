@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
-from tests.support.tiny_models import build_tiny_model
+
+from support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
+from support.tiny_models import build_tiny_model
 
 DRAWS = 500
 #: Family, the one rate that is not zero (None: LoRA's), and LoRA's targets.

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_general, build_packed, configure, random_batch
-from tests.support.tiny_models import build_tiny_model
+
+from support.engines import build_general, build_packed, configure, random_batch
+from support.tiny_models import build_tiny_model
 
 
 @pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])

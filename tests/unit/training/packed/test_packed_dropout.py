@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, random_batch
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.training.packed.dropout import StreamedMasks
+from support.engines import build_packed, configure, random_batch
+from support.tiny_models import build_tiny_model
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])

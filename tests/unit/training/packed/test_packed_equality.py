@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
-from tests.support.tiny_models import build_tiny_model
+
+from support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
+from support.tiny_models import build_tiny_model
 
 # One layout each: joint (with fillers), a grid with padding, a grid that is full; then batches that are worked on in
 # parts, for their tokens and for their cells.

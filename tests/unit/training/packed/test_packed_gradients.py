@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import configure
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.modeling.base import find_base
 from finetune30.training.packed.base_weights import BaseWeights
@@ -17,6 +15,8 @@ from finetune30.training.packed.family import describe_family
 from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import build_layout
 from finetune30.training.packed.support import plan_of
+from support.engines import configure, switch_off_dropout
+from support.tiny_models import build_tiny_model
 
 LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
 
@@ -84,8 +84,6 @@ def test_gradient_equals_finite_differences_with_dropout(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_path: Path, layout: str) -> None:
-    from tests.support.engines import switch_off_dropout
-
     from finetune30.modeling.adapters import build_adapter
     from finetune30.modeling.base import load_classifier
 

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, random_batch
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.training.packed.attention import Projections
 from finetune30.training.packed.layout import build_layout
@@ -31,6 +29,9 @@ from finetune30.training.packed.native.operations import (
     NativeResidualNorm,
 )
 from finetune30.training.packed.parameters import TrainableWeights
+from support.engines import build_packed, configure, random_batch
+from support.present import present
+from support.tiny_models import build_tiny_model
 
 SOURCES = [Path(library.__file__).with_name(name) for name in ("kernels.cpp", "products.cpp")]
 needs_kernels = pytest.mark.skipif(library.describe_kernels() == "none", reason="the kernels were not compiled here")
@@ -57,7 +58,7 @@ def test_declared_arguments_are_those_of_the_source() -> None:
     for name, arguments in found.items():
         letters = "".join("p" if "*" in argument else argument.split()[0][0] for argument in arguments.split(","))
         assert letters == declared[name], name
-    assert int(re.search(r"kernels_version\(\) \{ return (\d+); \}", text)[1]) == library._VERSION
+    assert int(present(re.search(r"kernels_version\(\) \{ return (\d+); \}", text))[1]) == library._VERSION
 
 
 def _threefry(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
@@ -80,7 +81,7 @@ def test_reference_threefry_gives_the_published_answers() -> None:
 
 @needs_kernels
 def test_masks_are_threefry_bits() -> None:
-    kernels = library.find_kernels(torch.float32)
+    kernels = present(library.find_kernels(torch.float32))
     mask = torch.empty(192, dtype=torch.uint8)
     kernels.draw_mask(mask.data_ptr(), 192, 0x13198A2E, 0x03707344, 7, 20_000)
     expected = []
@@ -94,30 +95,31 @@ def test_masks_are_threefry_bits() -> None:
 @needs_kernels
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_masks_keep_the_right_share_and_differ(probability: float) -> None:
-    kernels = library.find_kernels(torch.float32)
+    kernels = present(library.find_kernels(torch.float32))
     sources = [ThreefryMasks(kernels, 1), ThreefryMasks(kernels, 2)]
-    drawn = [source.draw((400, 501), probability, torch.uint8) for source in (sources[0], *sources)]
+    drawn = [present(source.draw((400, 501), probability, torch.uint8)) for source in (sources[0], *sources)]
     for mask in drawn:
         assert mask.shape == (400, 501)
-        assert float((mask == 0).float().mean()) == pytest.approx(probability, abs=0.005)
+        assert float(mask.eq(0).float().mean()) == pytest.approx(probability, abs=0.005)
     for i, first in enumerate(drawn):
         for second in drawn[:i]:
             # Independent masks agree where both keep or both drop.
-            agreement = float((first == second).float().mean())
+            agreement = float(first.eq(second).float().mean())
             assert agreement == pytest.approx(probability**2 + (1 - probability) ** 2, abs=0.005)
-    scaled = sources[0].draw((1000,), probability, torch.float32)
+    scaled = present(sources[0].draw((1000,), probability, torch.float32))
     assert scaled.unique().tolist() == [0.0, pytest.approx(1 / (1 - probability))]
     assert sources[0].draw((8,), 0.0, torch.uint8) is None
 
 
 @needs_kernels
 def test_saved_state_repeats_the_next_masks() -> None:
-    source, other = (ThreefryMasks(library.find_kernels(torch.float32), 5) for _ in range(2))
+    source, other = (ThreefryMasks(present(library.find_kernels(torch.float32)), 5) for _ in range(2))
     for shape, probability in [((70,), 0.3), ((90,), 0.1), ((1100, 1000), 0.3)]:
         source.draw(shape, probability, torch.uint8)
     other.load_state(json.loads(json.dumps(source.state())))
     for shape, probability in [((300,), 0.3), ((1100, 1000), 0.3), ((50,), 0.3), ((64,), 0.1)]:  # more than one chunk
-        assert source.draw(shape, probability, torch.uint8).equal(other.draw(shape, probability, torch.uint8))
+        masks = [present(one.draw(shape, probability, torch.uint8)) for one in (source, other)]
+        assert masks[0].equal(masks[1])
 
 
 @needs_kernels
@@ -128,18 +130,20 @@ def test_gelu_is_exact_and_so_is_its_derivative(dtype: torch.dtype) -> None:
     expected = torch.nn.functional.gelu(exact)
     expected[:-1].sum().backward()
     inner = values.clone()
-    active, derivative = NativeGelu(library.find_kernels(dtype)).forward(inner, keeps_derivative=True)
+    active, derivative = NativeGelu(present(library.find_kernels(dtype))).forward(inner, keeps_derivative=True)
     accuracy = {torch.float32: 6e-7, torch.bfloat16: 5e-3, torch.float64: 1e-14}[dtype]
     finite = slice(0, -3)
     torch.testing.assert_close(active[finite].double(), expected[finite].detach(), rtol=accuracy, atol=accuracy)
-    torch.testing.assert_close(derivative[finite].double(), exact.grad[finite], rtol=accuracy, atol=accuracy)
+    torch.testing.assert_close(
+        present(derivative)[finite].double(), present(exact.grad)[finite], rtol=accuracy, atol=accuracy
+    )
     assert active[-3].item() == 0.0
     assert active[-2] == values[-2]
     assert active[-1].isnan()
 
 
 def _build_parts(dtype: torch.dtype) -> dict[str, Any]:
-    kernels = library.find_kernels(dtype)
+    kernels = present(library.find_kernels(dtype))
     generator = torch.Generator().manual_seed(3)
     master = torch.float64 if dtype == torch.float64 else torch.float32
     weights = TrainableWeights(
@@ -237,7 +241,7 @@ def test_every_instruction_set_gives_nearly_the_same(
 def test_engine_says_what_it_computes_with(compiled: bool, tmp_path: Path) -> None:
     engine = build_packed(configure(build_tiny_model(tmp_path / "base"), compiled_kernels=compiled))
     kernels = library.find_kernels(torch.float32)
-    expected = f"compiled kernels for {kernels.instructions}" if compiled else "PyTorch's operators"
+    expected = f"compiled kernels for {present(kernels).instructions}" if compiled else "PyTorch's operators"
     assert engine.operations == expected
 
 
@@ -270,7 +274,7 @@ def test_without_usable_kernels_pytorchs_operators_run(
 
 @needs_kernels
 def test_pytorch_and_kernels_share_one_openmp_runtime() -> None:
-    path = library._FOLDER / f"{library.find_kernels(torch.float32).instructions}.kernels"
+    path = library._FOLDER / f"{present(library.find_kernels(torch.float32)).instructions}.kernels"
     # A library's own OpenMP would be among what it needs; this one has none, and finds PyTorch's functions.
     assert b"libgomp" not in path.read_bytes()
     openmp = ctypes.CDLL(None)

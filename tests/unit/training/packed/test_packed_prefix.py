@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, switch_off_dropout
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.data.batching import collate, epoch_order
 from finetune30.data.encoding import EncodedSplit
 from finetune30.training.packed import frozen_cache
+from support.engines import build_packed, configure, switch_off_dropout
+from support.tiny_models import build_tiny_model
 
 LAYERS = 4
 
@@ -69,9 +69,12 @@ def test_frozen_layers_run_once_a_row(base, monkeypatch):
     engine = build(base, remembers=True)
     runs: list[int] = []
     run = engine._run_frozen
-    monkeypatch.setattr(
-        engine, "_run_frozen", lambda batch, *rest: (runs.extend(batch.rows.tolist()), run(batch, *rest))[1]
-    )
+
+    def watch(batch, *rest):
+        runs.extend(batch.rows.tolist())
+        return run(batch, *rest)
+
+    monkeypatch.setattr(engine, "_run_frozen", watch)
     train(engine, ORDERS)
     assert sorted(runs) == list(range(len(SPLIT)))
 

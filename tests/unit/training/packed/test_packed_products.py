@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.engines import build_packed, configure, random_batch
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.training.packed.linear import FrozenLinear, PlainLinear, build_frozen_linear
 from finetune30.training.packed.native import library
 from finetune30.training.packed.native.linear import NativeLinear
+from support.engines import build_packed, configure, random_batch
+from support.present import present
+from support.tiny_models import build_tiny_model
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 
@@ -86,7 +87,7 @@ def test_amx_tiles_are_left_to_onednn(tmp_path: Path, monkeypatch: pytest.Monkey
     if library.find_kernels(torch.float32) is None:
         pytest.skip("the kernels were not compiled here")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    assert not library.find_kernels(torch.bfloat16).has_products
+    assert not present(library.find_kernels(torch.bfloat16)).has_products
     engine = build_packed(configure(build_tiny_model(tmp_path / "base")), precision="bf16")
     assert engine._layout(random_batch([3, 2])).total == 6  # with a filler
     assert engine.operations.startswith("compiled kernels for ")

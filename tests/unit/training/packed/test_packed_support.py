@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.engines import CPU_FP32, build_packed, configure
-from tests.support.tiny_models import build_tiny_model
 
 from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
 from finetune30.training.packed import supports
+from support.engines import CPU_FP32, build_packed, configure
+from support.tiny_models import build_tiny_model
 
 
 @pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])

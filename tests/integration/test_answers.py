@@ -1,0 +1,228 @@
+"""What models of the three kinds answer: in predictions.parquet, to questions, and in files of `ft30 predict`.
+
+Expected values come from PEFT and transformers alone, names from the rows themselves: the models have learnt them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from finetune30.modeling.devices import choose_placement
+from finetune30.modeling.predictor import Predictor
+from finetune30.service.models.predict import Answer, Question, answer_questions
+from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab
+from support.plain_answers import plain_logits, sigmoid, softmax
+
+pytestmark = pytest.mark.integration
+
+NAMES = ["anger", "middle", "zest"]
+#: The models' values are within this of what they have learnt.
+LEARNT = 0.5
+
+
+def model_of(lab: KindsLab, kind: Kind) -> Path:
+    return lab.run_folder(kind.name) / "artifacts" / "final_model"
+
+
+def rows_of(lab: KindsLab, kind: Kind) -> dict[str, dict[str, str]]:
+    """Return the evaluation rows by the names that runs give them: the file and the line."""
+    name = f"{kind.name}-eval.csv"
+    with (lab.folder / name).open(encoding="utf-8", newline="") as stream:
+        return {f"{name}:{number}": row for number, row in enumerate(csv.DictReader(stream), start=2)}
+
+
+def predictions_of(lab: KindsLab, kind: Kind) -> list[dict[str, Any]]:
+    return list(pq.read_table(lab.run_folder(kind.name) / "predictions.parquet").to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("kind", "shares"), [(SINGLE_LABEL, softmax), (MULTI_LABEL, sigmoid), (REGRESSION, list)], ids=list(KINDS)
+)
+def test_predictions_hold_every_row_with_the_shares_of_the_saved_model(
+    kinds_lab: KindsLab, kind: Kind, shares: Callable[[list[float]], list[float]]
+) -> None:
+    rows, predictions = rows_of(kinds_lab, kind), predictions_of(kinds_lab, kind)
+    assert [entry["row_id"] for entry in predictions] == list(rows)
+    outputs = 1 if kind is REGRESSION else len(NAMES)
+    logits = plain_logits(model_of(kinds_lab, kind), [row["text"] for row in rows.values()], outputs=outputs)
+    for entry, known in zip(predictions, logits, strict=True):
+        assert entry["probabilities"] == pytest.approx(shares(known), abs=1e-4), entry
+
+
+def test_single_label_predictions_are_the_names_that_the_rows_bear(kinds_lab: KindsLab) -> None:
+    rows = rows_of(kinds_lab, SINGLE_LABEL)
+    for entry in predictions_of(kinds_lab, SINGLE_LABEL):
+        label = rows[entry["row_id"]]["label"]
+        assert (entry["label"], entry["prediction"]) == (label, label)
+        assert NAMES[entry["probabilities"].index(max(entry["probabilities"]))] == label
+
+
+def test_multi_label_predictions_are_the_labels_over_one_half(kinds_lab: KindsLab) -> None:
+    rows = rows_of(kinds_lab, MULTI_LABEL)
+    for entry in predictions_of(kinds_lab, MULTI_LABEL):
+        labels = rows[entry["row_id"]]["label"].split("|")
+        assert (entry["label"], entry["prediction"]) == (labels, labels)
+        assert [name for name, share in zip(NAMES, entry["probabilities"], strict=True) if share > 0.5] == labels
+
+
+def test_regression_predictions_are_the_values_that_were_learnt(kinds_lab: KindsLab) -> None:
+    rows = rows_of(kinds_lab, REGRESSION)
+    for entry in predictions_of(kinds_lab, REGRESSION):
+        label = float(rows[entry["row_id"]]["label"])
+        assert entry["label"] == label
+        assert entry["prediction"] == pytest.approx(label, abs=LEARNT)
+        assert entry["probabilities"] == [entry["prediction"]]
+
+
+def ask(lab: KindsLab, kind: Kind, questions: list[Question], batch_size: int = 2) -> list[Answer]:
+    predictor = Predictor(model_of(lab, kind), choose_placement("cpu", "fp32"))
+    return answer_questions(predictor, questions, batch_size)
+
+
+def questions_of(kind: Kind) -> tuple[list[Question], list[str]]:
+    """Return new texts of different lengths, and what each ought to be called."""
+    texts = [f"the film was {mark} {mark}{' slow again' * number}" for number, mark in enumerate(kind.marks)]
+    return [Question(text, row_id=f"asked:{n}") for n, text in enumerate(texts)], list(kind.marks.values())
+
+
+@pytest.mark.parametrize("kind", [SINGLE_LABEL, MULTI_LABEL], ids=lambda kind: kind.name)
+def test_questions_are_answered_with_the_names_that_were_learnt(kinds_lab: KindsLab, kind: Kind) -> None:
+    questions, names = questions_of(kind)
+    answers = ask(kinds_lab, kind, questions)
+    assert [(answer.text, answer.row_id) for answer in answers] == [(q.text, q.row_id) for q in questions]
+    assert [answer.labels for answer in answers] == [tuple(name.split("|")) for name in names]
+    shares = softmax if kind is SINGLE_LABEL else sigmoid
+    for answer, logits in zip(
+        answers, plain_logits(model_of(kinds_lab, kind), [q.text for q in questions], outputs=3), strict=True
+    ):
+        assert answer.value is None
+        assert list(answer.probabilities) == NAMES
+        assert list(answer.probabilities.values()) == pytest.approx(shares(logits), abs=1e-4)
+
+
+def test_regression_answers_with_the_value_alone(kinds_lab: KindsLab) -> None:
+    questions, values = questions_of(REGRESSION)
+    answers = ask(kinds_lab, REGRESSION, questions)
+    assert [answer.value for answer in answers] == pytest.approx([float(value) for value in values], abs=LEARNT)
+    known = plain_logits(model_of(kinds_lab, REGRESSION), [question.text for question in questions], outputs=1)
+    assert [[answer.value] for answer in answers] == [pytest.approx(logits, abs=1e-4) for logits in known]
+    assert {(answer.labels, *answer.probabilities) for answer in answers} == {((),)}
+    assert set(answers[0].as_dict()) == {"row_id", "text", "value"}
+
+
+def test_pairs_are_read_together(kinds_lab: KindsLab) -> None:
+    questions = [Question("it was", "great great"), Question("never", "awful awful again")]
+    answers = ask(kinds_lab, SINGLE_LABEL, questions)
+    texts, pairs = [q.text for q in questions], [str(q.text_pair) for q in questions]
+    known = plain_logits(model_of(kinds_lab, SINGLE_LABEL), texts, pairs, outputs=3)
+    for answer, question, logits in zip(answers, questions, known, strict=True):
+        assert answer.text_pair == question.text_pair
+        assert list(answer.probabilities.values()) == pytest.approx(softmax(logits), abs=1e-4)
+
+
+# --- files of `ft30 predict`
+
+
+def load_rows(path: Path) -> list[dict[str, Any]]:
+    """Read an answer file without finetune30."""
+    if path.suffix == ".parquet":
+        return list(pq.read_table(path).to_pylist())
+    with path.open(encoding="utf-8", newline="") as stream:
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in stream]
+        return [dict(row) for row in csv.DictReader(stream)]
+
+
+def predict(lab: KindsLab, kind: Kind, file: Path, output: Path, *options: str) -> list[dict[str, Any]]:
+    """Answer a file into a file and return what is there."""
+    said = lab.ft30("predict", kind.name, "--file", str(file), "--output", str(output), *options).stdout
+    rows = load_rows(output)
+    assert said == f"{len(rows)} answers: {output}\n"
+    return rows
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_answers_in_a_file_are_those_on_standard_output(kinds_lab: KindsLab, tmp_path: Path, kind: Kind) -> None:
+    file = kinds_lab.folder / f"{kind.name}-eval.csv"
+    rows = predict(kinds_lab, kind, file, tmp_path / "answers.parquet")
+    lines = kinds_lab.ft30("predict", kind.name, "--file", str(file), "--json").stdout.splitlines()
+    for row, told in zip(rows, map(json.loads, lines), strict=True):
+        assert (row["row_id"], row["text"]) == (told["row_id"], told["text"])
+        if kind is REGRESSION:
+            assert row["value"] == pytest.approx(told["value"])
+            continue
+        assert row["prediction"] == "|".join(told["labels"])
+        assert {name: row[f"p_{name}"] for name in NAMES} == pytest.approx(told["probabilities"])
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_file_is_answered_into_a_file_that_can_be_asked_again(
+    kinds_lab: KindsLab, tmp_path: Path, kind: Kind, ending: str
+) -> None:
+    asked = kinds_lab.folder / f"{kind.name}-eval.csv"
+    known = rows_of(kinds_lab, kind)
+    first = tmp_path / f"answers{ending}"
+    answers = predict(kinds_lab, kind, asked, first)
+    assert [(row["row_id"], row["text"]) for row in answers] == [(name, row["text"]) for name, row in known.items()]
+    labels = [row["label"] for row in known.values()]
+    if kind is REGRESSION:
+        assert [float(row["value"]) for row in answers] == pytest.approx(list(map(float, labels)), abs=LEARNT)
+    else:
+        assert [row["prediction"] for row in answers] == labels
+    again = predict(kinds_lab, kind, first, tmp_path / f"again{ending}", "--text_column", "text")
+    unnamed = [{name: value for name, value in row.items() if name != "row_id"} for row in answers]
+    assert [{name: value for name, value in row.items() if name != "row_id"} for row in again] == unnamed
+    assert all(row["row_id"].startswith(f"answers{ending}:") for row in again)
+
+
+def test_a_text_file_is_asked_line_by_line(kinds_lab: KindsLab, tmp_path: Path) -> None:
+    file = tmp_path / "new.txt"
+    file.write_text("\ufeffthe film was great great\n\n  the film was awful awful  \n", encoding="utf-8")
+    answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.csv")
+    assert [(row["row_id"], row["text"], row["prediction"]) for row in answers] == [
+        ("line:1", "the film was great great", "zest"),
+        ("line:3", "the film was awful awful", "anger"),
+    ]
+
+
+def test_columns_of_a_pair_are_named_and_both_come_back(kinds_lab: KindsLab, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text('left,right,text\nit was,"great, great",other\nnever,awful again,other\n', encoding="utf-8")
+    options = ("--text_column", "left", "--text_pair_column", "right")
+    answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.parquet", *options)
+    lefts, rights = ["it was", "never"], ["great, great", "awful again"]
+    assert [(row["text"], row["text_pair"]) for row in answers] == list(zip(lefts, rights, strict=True))
+    known = plain_logits(model_of(kinds_lab, SINGLE_LABEL), lefts, rights, outputs=3)
+    for row, logits in zip(answers, known, strict=True):
+        assert [row[f"p_{name}"] for name in NAMES] == pytest.approx(softmax(logits), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--file", "latin.txt"), "latin.txt:2:4: byte 9 (0xe9) is not UTF-8"),
+        (("--file", "nothing.txt"), "there is no file 'nothing.txt'"),
+        (("--file", "nothing.csv"), "there is no file 'nothing.csv'"),
+        (("--file", "columns.csv", "--text_column", "words"), "'words'"),
+        (("fine", "--output", "answers.xlsx"), "--output answers.xlsx: '.xlsx' is not written"),
+    ],
+)
+def test_files_that_cannot_be_read_or_written_are_refused_in_plain_words(
+    kinds_lab: KindsLab, options: tuple[str, ...], message: str
+) -> None:
+    (kinds_lab.folder / "latin.txt").write_bytes(b"great\ncaf\xe9\n")
+    (kinds_lab.folder / "columns.csv").write_text("text\ngreat\n", encoding="utf-8")
+    ended = kinds_lab.server.run("predict", SINGLE_LABEL.name, *options, cwd=kinds_lab.folder)
+    assert ended.returncode in (1, 2)
+    assert message in ended.stderr
+    assert "Try: " in ended.stderr
+    assert "unexpected" not in ended.stderr
+    assert not ended.stdout

@@ -1,0 +1,205 @@
+"""Every view of the page draws runs and data of every kind of learning: real runs, a real API, no browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetune30.ui import display
+from finetune30.ui.app import PAGES
+from finetune30.ui.client import ApiClient
+from finetune30.ui.translations import translate
+from finetune30.ui.views import data, run
+from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind
+from support.patience import wait_until
+from support.services import Services
+
+pytestmark = [
+    pytest.mark.integration,
+    # Streamlit's test runner looks for a session where there is none.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+Page = Any
+#: The metric by which each kind is known, as the page names it.
+MEASURED = {
+    SINGLE_LABEL.name: translate("en", "metric.eval_accuracy"),
+    MULTI_LABEL.name: "eval_f1_micro",
+    REGRESSION.name: translate("en", "metric.eval_mse"),
+}
+
+
+def t(key: str, **values: Any) -> str:
+    return translate("en", key, **values)
+
+
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    given: Kind = request.param
+    return given
+
+
+@pytest.fixture
+def look(visit: Callable[..., Page], kinds_api: Services) -> Callable[..., Page]:
+    """Return look(view, **parameters) -> the page in English, which refuses nothing."""
+
+    def look_at(view: str, **parameters: str) -> Page:
+        return checked(visit(kinds_api.api_address, view, lang="en", **parameters))
+
+    return look_at
+
+
+def checked(page: Page) -> Page:
+    """Return a page that was drawn to its end; neither an exception nor a refusal stands on it."""
+    assert not page.exception, page.exception
+    assert not page.error, [error.value for error in page.error]
+    return page
+
+
+def of_label(widgets: Any, label: str) -> Any:
+    found = [widget for widget in widgets if widget.label == label]
+    assert found, (label, [widget.label for widget in widgets])
+    return found[0]
+
+
+def figures(page: Page) -> dict[str, str]:
+    return {metric.label: metric.value for metric in page.metric}
+
+
+def cells(page: Page) -> str:
+    """Everything that stands in the tables of a page."""
+    return " ".join(table.value.astype(str).to_csv(index=False) for table in page.dataframe)
+
+
+def digest_of(services: Services, kind: Kind) -> str:
+    digest = services.store.get(kind.name).dataset_digest
+    assert digest is not None
+    return digest
+
+
+def relabelled_of(services: Services, kind: Kind) -> str:
+    """Return the digest of the version that was made from the data of a kind."""
+    client = ApiClient(services.api_address)
+    versions = client.load_versions()
+    client.close()
+    (made,) = [version for version in versions if version.get("parent") == digest_of(services, kind)]
+    return str(made["digest"])
+
+
+def test_every_view_has_a_test_here() -> None:
+    assert set(PAGES) == {"submit", "follow", "experiments", "run", "compare", "data", "try"}
+
+
+@pytest.mark.parametrize("part", run.PARTS)
+def test_run_shows_each_of_its_parts(look: Callable[..., Page], kinds_api: Services, kind: Kind, part: str) -> None:
+    page = look("run", run=kinds_api.store.get(kind.name).id)
+    page.segmented_control(key="run_part").set_value(part).run()
+    checked(page)
+    if part == "results":
+        assert MEASURED[kind.name] in cells(page)
+    elif part == "data":
+        assert figures(page)[t("run.data_rows")] == "48"
+    elif part == "files":
+        assert "predictions.parquet" in cells(page)
+
+
+def test_results_of_a_kind_without_an_accuracy_show_none(look: Callable[..., Page], kinds_api: Services) -> None:
+    page = look("run", run=kinds_api.store.get(REGRESSION.name).id)
+    assert figures(page)[t("run.accuracy")] == display.NOTHING
+
+
+def test_follow_shows_an_ended_run(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
+    page = look("follow", task=kinds_api.store.get(kind.name).id)
+    assert float(figures(page)[t("follow.loss")]) < 1
+    assert any("SUCCEEDED" in block.value for block in page.code)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_experiments_list_runs_of_all_kinds(visit: Callable[..., Page], kinds_api: Services, language: str) -> None:
+    page = checked(visit(kinds_api.api_address, "experiments", lang=language))
+    for kind in KINDS:
+        assert kind in cells(page)
+
+
+def test_compare_shows_runs_of_one_kind(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
+    ids = [kinds_api.store.get(name).id for name in (kind.name, f"{kind.name}-again")]
+    page = look("compare", ids=",".join(ids))
+    shown = cells(page)
+    assert "training.num_train_epochs" in shown
+    if kind is REGRESSION:
+        assert any("numbers, not classes" in info.value for info in page.info)
+    else:
+        assert len(page.success) + len(page.warning) == 1
+        assert f"{kind.name}-eval.csv:" in shown  # rows on which the two disagree
+
+
+def test_compare_shows_runs_of_three_kinds_beside_each_other(look: Callable[..., Page], kinds_api: Services) -> None:
+    page = look("compare", ids=",".join(kinds_api.store.get(name).id for name in KINDS))
+    assert any("evaluation rows differ" in info.value for info in page.info)
+
+
+@pytest.mark.parametrize("part", data.PARTS)
+def test_data_shows_each_part_of_a_version(
+    look: Callable[..., Page], kinds_api: Services, kind: Kind, part: str
+) -> None:
+    page = look("data", version=relabelled_of(kinds_api, kind)[:12])
+    page.segmented_control(key="data_part").set_value(part).run()
+    checked(page)
+    if part == "rows":
+        assert kind.rows()[-1][1].split("|")[0] in cells(page)
+    elif part == "diff":
+        counts = {kind: figures(page)[t(f"diff.{kind}")] for kind in data.DIFF_KINDS}
+        assert counts == {"added": "0", "removed": "1", "relabelled": "1", "changed": "0", "unchanged": "58"}
+
+
+def test_suspects_are_searched_for_and_shown(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
+    page = look("data", version=digest_of(kinds_api, kind)[:12])
+    page.segmented_control(key="data_part").set_value("suspects").run()
+    of_label(checked(page).button, t("suspects.search")).click().run()
+
+    def settled() -> bool:
+        page.run()
+        assert not page.exception, page.exception
+        return not any(info.value == t("suspects.searching") for info in page.info)
+
+    wait_until(settled, 200, "the search ends")
+    if kind is REGRESSION:
+        assert ["no labels to doubt" in error.value for error in page.error] == [True]
+        return
+    checked(page)
+    of_label(page.toggle, t("suspects.everything")).set_value(True).run()
+    assert kind.marks["great"].split("|")[0] in cells(checked(page))
+
+
+def test_try_answers_a_text_and_a_file(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
+    page = look("try", run=kinds_api.store.get(kind.name).id)
+    page.text_area(key="try_text").set_value("the film was awful awful").run()
+    of_label(page.button, t("try.ask")).click().run()
+    checked(page)
+    if kind is REGRESSION:
+        assert float(figures(page)[t("try.value")].replace("−", "-")) == pytest.approx(-1.5, abs=0.5)
+    else:
+        assert any("anger" in block.value for block in page.markdown)
+    page.file_uploader[0].upload("asked.csv", b"text\nthe film was great great\n", "text/csv").run()
+    of_label(checked(page).button, t("try.batch_run", rows="1")).click().run()
+    checked(page)
+
+
+def test_submit_takes_the_data_of_a_version(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
+    name = f"version:{digest_of(kinds_api, kind)}"
+    page = look("", data=name)
+    chosen = t("data_choice.chosen", name=display.plain(name[: len("version:") + 12]))
+    assert chosen in [caption.value for caption in page.caption]
+
+
+def test_submit_begins_with_the_configuration_of_a_run(
+    look: Callable[..., Page], kinds_api: Services, kind: Kind
+) -> None:
+    page = look("run", run=kinds_api.store.get(kind.name).id)
+    of_label(page.button, t("run.clone")).click().run()
+    checked(page)
+    assert [title.value for title in page.title] == [t("submit.title")]
+    of_label(page.button, t("data_choice.preview")).click().run()
+    assert "the film was great great" in cells(checked(page))

@@ -1,0 +1,66 @@
+"""What a model is too short for is refused before anything is built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from finetune30.config import ModelConfig
+from finetune30.errors import DataError
+from finetune30.modeling.base import find_base
+from finetune30.training.paths import build_encoder
+from support.tiny_models import build_tiny_model
+
+#: What `support.tiny_models` gives every family.
+POSITIONS = 80
+
+
+@pytest.fixture
+def roberta(tmp_path: Path) -> Path:
+    """A RoBERTa whose padding token is 1, as in all that are published."""
+    folder = build_tiny_model(tmp_path / "roberta", "roberta")
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**described, "pad_token_id": 1}))
+    return folder
+
+
+def reads(folder: Path, tokens: int) -> bool:
+    """Tell whether transformers' own model can read so many tokens."""
+    model = AutoModel.from_pretrained(str(folder)).eval()
+    try:
+        with torch.inference_mode():
+            model(input_ids=torch.full((1, tokens), 7))
+    except (IndexError, RuntimeError) as error:
+        if "out of range" not in str(error) and "out of bounds" not in str(error):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("path", ["general", "packed"])
+def test_roberta_is_refused_texts_beyond_the_positions_that_it_can_use(roberta: Path, path: str) -> None:
+    longest = POSITIONS - 2
+    assert reads(roberta, longest)
+    assert not reads(roberta, longest + 1)
+    source = find_base(ModelConfig(name=str(roberta)))
+    assert build_encoder(path, source, longest).encode(["good " * 100], None, longest).full_lengths == [102]
+    with pytest.raises(DataError, match=r"data\.max_length 79 is above the 78 positions") as refused:
+        build_encoder(path, source, longest + 1)
+    assert "at most 78" in refused.value.remedy
+
+
+@pytest.mark.parametrize("path", ["general", "packed"])
+@pytest.mark.parametrize("family", ["distilbert", "bert"])
+def test_other_models_are_asked_for_all_their_positions(
+    tiny_model: Callable[..., Path], family: str, path: str
+) -> None:
+    source = find_base(ModelConfig(name=str(tiny_model(family))))
+    assert reads(tiny_model(family), POSITIONS)
+    build_encoder(path, source, POSITIONS)
+    with pytest.raises(DataError, match=r"data\.max_length 81 is above the 80 positions"):
+        build_encoder(path, source, POSITIONS + 1)
