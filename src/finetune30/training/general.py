@@ -8,6 +8,7 @@ where float32 weights are trained in the midst of the base (biases, modules save
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,8 +202,9 @@ def _place(model: PeftModel, placement: Placement, *, autocasts: bool) -> PeftMo
     for parameter in model.parameters():
         # Autocast takes care of matrix products; off CUDA norms must be of one precision in themselves.
         is_whole = parameter.requires_grad or (autocasts and not on_cuda and parameter.dim() < 2)
-        parameter.data = parameter.data.to(torch.float32 if is_whole else placement.dtype)
-    for buffer in model.buffers():
+        if parameter.is_floating_point():  # quantised weights are integers
+            parameter.data = parameter.data.to(torch.float32 if is_whole else placement.dtype)
+    for buffer in _persistent_buffers(model):
         if buffer.is_floating_point():
             buffer.data = buffer.data.to(placement.dtype)
     model.to(placement.device)
@@ -211,6 +213,17 @@ def _place(model: PeftModel, placement: Placement, *, autocasts: bool) -> PeftMo
             if hasattr(module, "modules_to_save"):
                 module.register_forward_pre_hook(_cast_to_float32)
     return model
+
+
+def _persistent_buffers(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the buffers that belong to a checkpoint. Others are computed by the model and keep their precision:
+
+    rotary frequencies rounded to bfloat16 turn by 0.37 rad too far at position 2,047, and a saved model has them whole.
+    """
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                yield buffer
 
 
 def _cast_to_float32(_: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -11,6 +11,16 @@ import torch
 # Options of glibc's mallopt, from its malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 30
+#: How allocators that raise a plain RuntimeError (or torch.AcceleratorError, which is one) word it: the CPU's on Linux
+#: and Windows, CUDA's outside of PyTorch's own, Apple's (whose buffers have a largest size too), cuBLAS and cuDNN.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "invalid buffer size",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
 #: The most that glibc allows; it is also what it would come to by itself.
 _LARGEST_FROM_HEAP_BYTES = 32 << 20
 
@@ -19,8 +29,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell an out-of-memory error of CUDA, MPS or the CPU allocator from every other one."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    text = str(error).lower()  # the CPU allocator's RuntimeError, as Linux and Windows word it
-    return "can't allocate memory" in text or "not enough memory" in text
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
 def describe_out_of_memory(error: BaseException) -> str | None:
@@ -58,3 +68,5 @@ def free_memory(device: str) -> None:
     """Give back what the device's allocator keeps, after an allocation failed."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()

@@ -203,3 +203,17 @@ def test_adapter_state_has_peft_names_and_the_whole_head(build_engine, tmp_path)
     heads = {name.split(".")[2] for name in saved if "lora" not in name}
     assert heads == {"classifier", "pre_classifier"}
     assert not (tmp_path / "README.md").exists()
+
+
+@pytest.mark.parametrize("family", ["llama", "distilbert"])
+def test_what_a_model_computes_for_itself_keeps_its_precision(build_engine, family):
+    whole, rounded = (build_engine(family, precision=precision)._model for precision in ("fp32", "bf16"))
+    expected = {name: buffer for name, buffer in whole.named_buffers() if buffer.is_floating_point()}
+    found = {name: buffer for name, buffer in rounded.named_buffers() if buffer.is_floating_point()}
+    assert found.keys() == expected.keys()
+    assert any("inv_freq" in name for name in found) == (family == "llama")
+    for name, buffer in found.items():
+        assert buffer.dtype is torch.float32
+        assert torch.equal(buffer, expected[name])
+    frozen = [p for p in rounded.parameters() if not p.requires_grad and p.dim() > 1]
+    assert {parameter.dtype for parameter in frozen} == {torch.bfloat16}
