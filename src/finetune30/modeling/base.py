@@ -192,6 +192,11 @@ def load_classifier(
                 f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
                 "choose a model that AutoModelForSequenceClassification supports",
             ) from error
+        except ImportError as error:  # a quantised checkpoint, whose library is another one for every kind
+            raise ModelError(
+                f"the model '{source.name}' needs a package that is not installed: {_first_line(error)}",
+                "name the model in full precision instead of a quantised one",
+            ) from error
     _require_backbone(model, info, source.name)
     model.config.pad_token_id = pad_token_id
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}

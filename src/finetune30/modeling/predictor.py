@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.html_text import strip_html
 from finetune30.modeling.saving import load_labels, load_saved
-from finetune30.modeling.tokenizing import TokenizerEncoder
+from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
 
 if TYPE_CHECKING:
     from finetune30.modeling.devices import Placement
@@ -35,8 +35,7 @@ class Predictor:
         model: Any = loaded
         self._model = model.to(placement.device)
         self._pad_token_id = int(tokenizer.pad_token_id)
-        uses_types = getattr(model.config, "type_vocab_size", 0) > 1
-        self._encoder = TokenizerEncoder(tokenizer, uses_token_types=uses_types)
+        self._encoder = TokenizerEncoder(tokenizer, uses_token_types=reads_token_types(model.config))
 
     def answer_logits(
         self, texts: list[str], pairs: list[str] | None = None, batch_size: int = 32

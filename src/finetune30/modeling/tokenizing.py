@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from finetune30.data.encoding import EncodedTexts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+
+def reads_token_types(config: PretrainedConfig) -> bool:
+    """Return whether a model with this loaded configuration tells the texts of a pair apart by token types."""
+    return (getattr(config, "type_vocab_size", 0) or 0) > 1
 
 
 class TokenizerEncoder:

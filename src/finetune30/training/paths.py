@@ -95,14 +95,18 @@ def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder
             f"data.max_length {max_length} is above the {positions - offset} positions of '{source.name}'",
             f"set data.max_length to at most {positions - offset}",
         )
-    uses_token_types = config.get("type_vocab_size", 0) > 1
     if path == "packed":
         from finetune30.modeling.text_encoder import load_text_encoder
+        from finetune30.training.packed.family import describe_family
 
-        encoder = load_text_encoder(source, uses_token_types=uses_token_types)
+        encoder = load_text_encoder(source, uses_token_types=describe_family(config).type_count > 1)
         if encoder is not None:
             return encoder
-    from finetune30.modeling.base import load_tokenizer
-    from finetune30.modeling.tokenizing import TokenizerEncoder
+    from transformers import AutoConfig
 
-    return TokenizerEncoder(load_tokenizer(source), uses_token_types=uses_token_types)
+    from finetune30.modeling.base import load_tokenizer
+    from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
+
+    # The loaded configuration, not the file: what a file leaves out has a default that the model is built with.
+    loaded = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    return TokenizerEncoder(load_tokenizer(source), uses_token_types=reads_token_types(loaded))

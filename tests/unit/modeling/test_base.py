@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -102,3 +103,19 @@ def test_tokenizer_without_padding_pads_with_its_end_token(copied):
     described.pop("pad_token")
     (copied / "tokenizer_config.json").write_text(json.dumps(described | {"eos_token": "[SEP]"}))
     assert load_tokenizer(find(copied)).pad_token == "[SEP]"
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
+def test_quantised_model_whose_package_is_missing_is_named_with_a_remedy(copied):
+    described = json.loads((copied / "config.json").read_text())
+    described["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (copied / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ModelError, match="needs a package that is not installed") as refused:
+        load_classifier(
+            find(copied),
+            label_names=("a", "b"),
+            num_labels=2,
+            problem_type="single_label_classification",
+            pad_token_id=0,
+        )
+    assert "full precision" in refused.value.remedy

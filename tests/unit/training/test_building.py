@@ -1,4 +1,4 @@
-"""What a model is too short for is refused before anything is built."""
+"""What a model can read decides how texts are encoded: its positions, its token types."""
 
 from __future__ import annotations
 
@@ -64,3 +64,19 @@ def test_other_models_are_asked_for_all_their_positions(
     build_encoder(path, source, POSITIONS)
     with pytest.raises(DataError, match=r"data\.max_length 81 is above the 80 positions"):
         build_encoder(path, source, POSITIONS + 1)
+
+
+@pytest.mark.parametrize("path", ["general", "packed"])
+@pytest.mark.parametrize(("family", "types"), [("distilbert", None), ("bert", [0, 1])])
+def test_token_types_are_those_of_the_loaded_model_also_where_its_file_leaves_them_out(
+    tmp_path: Path, family: str, types: list[int] | None, path: str
+) -> None:
+    folder = build_tiny_model(tmp_path / "base", family)
+    described = json.loads((folder / "config.json").read_text())
+    described.pop("type_vocab_size", None)
+    (folder / "config.json").write_text(json.dumps(described))
+    loaded = AutoModel.from_pretrained(str(folder))
+    assert getattr(loaded.config, "type_vocab_size", None) == (None if types is None else len(types))
+    encoder = build_encoder(path, find_base(ModelConfig(name=str(folder))), POSITIONS)
+    found = encoder.encode(["good"], ["bad"], POSITIONS).type_ids
+    assert (None if found is None else sorted(set(found[0]))) == types
