@@ -103,13 +103,14 @@ test: $(DEV) ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@sh scripts/install_browser.sh
 	@$(PYTHON_M) pytest -n 2 --dist loadfile $(ARGS)
 
+# Children that a test kills in the middle of writing leave files that cannot be read, of which nobody needs to hear.
 coverage: $(DEV) ## Run all tests and say how much of each room they reach, in child processes too (build/coverage/html)
 	@sh scripts/install_browser.sh
 	@rm -rf build/coverage
-	@$(PYTHON_M) coverage run -m pytest -n 2 --dist loadfile $(ARGS); \
+	@$(PYTHON_M) coverage run -m pytest -n 2 --dist loadfile $(ARGS); tested=$$?; export PYTHONWARNINGS=ignore; \
 	$(PYTHON_M) coverage combine --quiet && $(PYTHON_M) coverage html --quiet -d build/coverage/html && \
 	$(PYTHON_M) coverage json --quiet -o build/coverage/report.json && \
-	$(ENVIRONMENT)/bin/python scripts/report_coverage.py build/coverage/report.json
+	$(ENVIRONMENT)/bin/python scripts/report_coverage.py build/coverage/report.json && exit $$tested
 
 chaos: $(DEV) ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)

@@ -89,9 +89,9 @@ def test_a_look_fetches_the_rows_and_the_attempt_fetches_the_rest_with_progress(
 
 
 def test_a_slow_download_is_no_standstill_and_one_that_stands_still_ends(hub, tmp_path):
-    built = Lab(tmp_path, hub, no_progress_seconds=6.0)
+    built = Lab(tmp_path, hub, no_progress_seconds=30.0)  # a slow machine imports PyTorch for that long
     try:
-        hub.fail(faults.Trickle(part_bytes=8_000, pause_seconds=0.8), file="model.safetensors")  # 14 s for 140 kB
+        hub.fail(faults.Trickle(part_bytes=8_000, pause_seconds=2.0), file="model.safetensors")  # 35 s for 140 kB
         slow = built.submit(SMALL)
         built.start_worker()
         assert built.services.wait_for(slow, RunStatus.SUCCEEDED, RunStatus.FAILED, seconds=150).status == "SUCCEEDED"
