@@ -215,9 +215,8 @@ sys.exit(bool(failures))
         subprocess.Popen([sys.executable, "-c", code], env=hub.environment(tmp_path / "home"), stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    for child in children:
-        _, said = child.communicate(timeout=200)
-        assert child.returncode == 0, said.decode()
+    told = [child.communicate(timeout=200)[1].decode() for child in children]
+    assert [child.returncode for child in children] == [0, 0], told
 
 
 def test_a_cache_in_which_nothing_of_ours_can_be_written_serves_all_the_same(hub, user, tmp_path):

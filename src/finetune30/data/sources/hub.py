@@ -218,7 +218,10 @@ def _ask_library(name: str, question: Callable[[Any], Any]) -> Any:
     """Ask the `datasets` library something about files on this machine. Raises DataError."""
     import datasets
     from datasets.exceptions import DatasetGenerationError
+    from tqdm import tqdm
 
+    # A pool of threads takes tqdm's lock away when it ends if it found none, also from under another thread's pool.
+    tqdm.get_lock()
     datasets.disable_progress_bars()
     try:
         return question(datasets)
