@@ -1,0 +1,82 @@
+"""What training needs of a problem: the model, the loss, the evaluation, the answers.
+
+The half about rows is `finetune30.data.problem`. Implementations import neither polars nor a database at their head:
+they run on a machine that has nothing but torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from finetune30.data.encoding import EncodedSplit
+    from finetune30.data.problem import Score, Targets
+    from finetune30.modeling.base import BaseSource
+    from finetune30.modeling.predictor import Predictor
+    from finetune30.training.engine import Engine
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    `metrics` have the `eval_` prefix and hold `eval_loss`. `outputs` is the little that is kept a row, in the split's
+    order, or None where sums are enough. `unsound_rows` are ids of rows whose outputs are not finite.
+    """
+
+    metrics: dict[str, Any]
+    rows: int
+    outputs: NDArray[Any] | None = None
+    unsound_rows: list[str] = field(default_factory=list)
+
+
+class Trainable(Protocol):
+    """What a model learns, as far as the model is concerned, for one set of targets."""
+
+    name: str
+    targets: Targets
+    score: Score
+    peft_task_type: str
+
+    @property
+    def head_outputs(self) -> int | None:
+        """Outputs of a classification head with one target a row; None for any other kind of model."""
+        ...
+
+    def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[PreTrainedModel, list[str]]:
+        """Load the base model with the head that the targets need; return it and the names of new weights."""
+        ...
+
+    def load_saved(self, folder: str, **options: Any) -> PreTrainedModel:
+        """Load a saved adapter on its base with plain PEFT; `options` go to its `from_pretrained`."""
+        ...
+
+    def weight(self, split: EncodedSplit, rows: NDArray[np.int64]) -> float:
+        """Return what the loss of a step on these rows is divided by: rows, words or supervised tokens."""
+        ...
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss summed over what `weight` counts, 0-d; `targets` as in the batch."""
+        ...
+
+    def evaluate(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Evaluation:
+        """Evaluate every row; with several processes each takes its share and all get the whole."""
+        ...
+
+    def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return (B, k) numbers of a batch's outputs by which a saved model is compared with the trained one.
+
+        They must not depend on how far the batch is padded.
+        """
+        ...
+
+    def answer(self, predictor: Predictor, questions: Sequence[Mapping[str, Any]], batch_size: int) -> list[Any]:
+        """Answer questions (texts by role name) with a saved model: a JSON tree each, in their order."""
+        ...
