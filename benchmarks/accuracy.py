@@ -81,8 +81,9 @@ def _train(
     from finetune30.config import ExperimentConfig
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
+    from finetune30.problems.trainables import load_trainable
     from finetune30.training.loop import train
-    from finetune30.training.paths import Task, build_encoder, build_engine
+    from finetune30.training.paths import build_encoder, build_engine
 
     config = ExperimentConfig.model_validate(
         {
@@ -99,10 +100,10 @@ def _train(
     )
     source = find_base(config.model)
     encoder = build_encoder(path, source, MAX_LENGTH)
-    task = Task("single_label_classification", ("negative", "positive"))
-    engine = build_engine(path, config, source, task, choose_placement("cpu", precision))
+    problem = load_trainable("single_label_classification", {"label_names": ["negative", "positive"]})
+    engine = build_engine(path, config, source, problem, choose_placement("cpu", precision))
     splits = encode_rows(encoder, train_rows), encode_rows(encoder, dev_rows)
-    result = train(engine, *splits, config.training, task.label_names, Silent())
+    result = train(engine, *splits, config.training, problem, Silent())
     return float(result.metrics["eval_accuracy"])
 
 

@@ -49,7 +49,8 @@ class Ours:
         from finetune30.config import ExperimentConfig
         from finetune30.modeling.base import find_base
         from finetune30.modeling.devices import choose_placement
-        from finetune30.training.paths import Task, build_encoder, build_engine
+        from finetune30.problems.trainables import load_trainable
+        from finetune30.training.paths import build_encoder, build_engine
 
         self._config = ExperimentConfig.model_validate(
             {
@@ -67,8 +68,8 @@ class Ours:
         source = find_base(self._config.model)
         self._split = encode_rows(build_encoder(path, source, MAX_LENGTH), rows)
         self._epochs = max(1, -(-SHORTEST_ROUND_ROWS // len(rows))) if path == "packed" else 1
-        task = Task("single_label_classification", ("0", "1"))
-        self._engine = build_engine(path, self._config, source, task, choose_placement("cpu", precision))
+        problem = load_trainable("single_label_classification", {"label_names": ["0", "1"]})
+        self._engine = build_engine(path, self._config, source, problem, choose_placement("cpu", precision))
 
     def train(self) -> dict[str, float]:
         from finetune30.data.batching import collate, epoch_order
@@ -97,11 +98,11 @@ class Ours:
         float(self._engine.step(LEARNING_RATE))
 
     def evaluate(self) -> dict[str, float]:
-        from finetune30.training.evaluation import predict_logits
+        from finetune30.training.evaluation import predict_outputs
 
         started = CLOCK()
         for _ in range(self._epochs):
-            predict_logits(self._engine, self._split, EVALUATION_BATCH)
+            predict_outputs(self._engine, self._split, EVALUATION_BATCH)
         return {"seconds": CLOCK() - started, "rows": self._epochs * len(self._split)}
 
 

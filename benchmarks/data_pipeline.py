@@ -55,6 +55,7 @@ def measure(path: Path) -> dict[str, float]:
     from finetune30.data.validation.quarantine import apply_gate, open_gate
     from finetune30.data.validation.validate import validate_rows
     from finetune30.data.versions.storage import VersionStore
+    from finetune30.problems import choose_problem
 
     config = DataConfig(dataset_name=str(path), dataset_config=None, train_samples=None, eval_samples=None)
     seconds: dict[str, float] = {}
@@ -65,19 +66,19 @@ def measure(path: Path) -> dict[str, float]:
         seconds[name] = round(now - since, 3)
         return now
 
-    loaded = load_rows(config, lambda message: None)
+    loaded = load_rows(config, lambda message: None, problem=choose_problem("auto"))
     mark = lap("read", started)
     validation = validate_rows(loaded, config)
     apply_gate(validation, loaded.rows, open_gate(config.gate))
     mark = lap("validate", mark)
-    analyze_rows(loaded.rows, loaded.problem_type)
+    analyze_rows(loaded.rows, loaded.problem)
     mark = lap("analyze", mark)
     rows = loaded.rows.select(
         "text", "text_pair", pl.col("label_text").alias("label"), pl.col("row_id").alias("origin")
     )
     with tempfile.TemporaryDirectory() as folder:
         VersionStore(Path(folder)).create(
-            {"train": rows}, label_names=("0", "1"), problem_type=loaded.problem_type, source={"name": path.name}
+            {"train": rows}, label_names=("0", "1"), problem_type=loaded.problem.name, source={"name": path.name}
         )
     lap("version", mark)
     total = time.perf_counter() - started

@@ -47,7 +47,8 @@ def _train(base: Path, options: argparse.Namespace, *, keeps: bool) -> float:
     from finetune30.data.batching import collate, epoch_order
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
-    from finetune30.training.paths import Task, build_encoder, build_engine
+    from finetune30.problems.trainables import load_trainable
+    from finetune30.training.paths import build_encoder, build_engine
 
     layers = [int(layer) for layer in options.layers.split(",")]
     tree: dict[str, Any] = {
@@ -58,8 +59,8 @@ def _train(base: Path, options: argparse.Namespace, *, keeps: bool) -> float:
     config = ExperimentConfig.model_validate(tree)
     source = find_base(config.model)
     split = encode_rows(build_encoder("packed", source, MAX_LENGTH), load_rows(options.texts, options.rows))
-    task = Task("single_label_classification", ("0", "1"))
-    engine = build_engine("packed", config, source, task, choose_placement("cpu", options.precision))
+    problem = load_trainable("single_label_classification", {"label_names": ["0", "1"]})
+    engine = build_engine("packed", config, source, problem, choose_placement("cpu", options.precision))
     if keeps:
         engine.remember(split)
     started = time.perf_counter()

@@ -87,6 +87,6 @@ def encode_rows(encoder: TextEncoder, rows: list[tuple[str, int]]) -> EncodedSpl
         tokens=np.concatenate([np.asarray(ids, dtype=np.int32) for ids in encoded.ids]),
         offsets=offsets,
         type_ids=None if types is None else np.concatenate([np.asarray(row, dtype=np.int8) for row in types]),
-        labels=np.asarray([label for _, label in rows], dtype=np.int64),
+        targets=np.asarray([label for _, label in rows], dtype=np.int64),
         truncated=np.asarray(encoded.full_lengths) > np.diff(offsets),
     )

@@ -16,7 +16,9 @@ import pytest
 
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.service.models.predict import Answer, Question, answer_questions
+from finetune30.modeling.saving import load_targets
+from finetune30.problems.trainables import load_trainable
+from finetune30.service.models.predict import Answered, LoadedModel, Question, answer_questions
 from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab
 from support.plain_answers import plain_logits, sigmoid, softmax
 
@@ -81,9 +83,12 @@ def test_regression_predictions_are_the_values_that_were_learnt(kinds_lab: Kinds
         assert entry["probabilities"] == [entry["prediction"]]
 
 
-def ask(lab: KindsLab, kind: Kind, questions: list[Question], batch_size: int = 2) -> list[Answer]:
-    predictor = Predictor(model_of(lab, kind), choose_placement("cpu", "fp32"))
-    return answer_questions(predictor, questions, batch_size)
+def ask(lab: KindsLab, kind: Kind, questions: list[Question], batch_size: int = 2) -> list[Answered]:
+    folder = model_of(lab, kind)
+    described = load_targets(folder)
+    problem = load_trainable(described["problem_type"], described["targets"])
+    predictor = Predictor(folder, choose_placement("cpu", "fp32"), problem.load_saved)
+    return answer_questions(LoadedModel(predictor, problem), questions, batch_size)
 
 
 def questions_of(kind: Kind) -> tuple[list[Question], list[str]]:
@@ -96,24 +101,28 @@ def questions_of(kind: Kind) -> tuple[list[Question], list[str]]:
 def test_questions_are_answered_with_the_names_that_were_learnt(kinds_lab: KindsLab, kind: Kind) -> None:
     questions, names = questions_of(kind)
     answers = ask(kinds_lab, kind, questions)
-    assert [(answer.text, answer.row_id) for answer in answers] == [(q.text, q.row_id) for q in questions]
-    assert [answer.labels for answer in answers] == [tuple(name.split("|")) for name in names]
+    assert [(answer.question.text, answer.question.row_id) for answer in answers] == [
+        (q.text, q.row_id) for q in questions
+    ]
+    assert [answer.as_dict()["labels"] for answer in answers] == [name.split("|") for name in names]
     shares = softmax if kind is SINGLE_LABEL else sigmoid
     for answer, logits in zip(
         answers, plain_logits(model_of(kinds_lab, kind), [q.text for q in questions], outputs=3), strict=True
     ):
-        assert answer.value is None
-        assert list(answer.probabilities) == NAMES
-        assert list(answer.probabilities.values()) == pytest.approx(shares(logits), abs=1e-4)
+        assert "value" not in answer.as_dict()
+        probabilities = answer.as_dict()["probabilities"]
+        assert list(probabilities) == NAMES
+        assert list(probabilities.values()) == pytest.approx(shares(logits), abs=1e-4)
 
 
 def test_regression_answers_with_the_value_alone(kinds_lab: KindsLab) -> None:
     questions, values = questions_of(REGRESSION)
     answers = ask(kinds_lab, REGRESSION, questions)
-    assert [answer.value for answer in answers] == pytest.approx([float(value) for value in values], abs=LEARNT)
+    assert [answer.as_dict()["value"] for answer in answers] == pytest.approx(
+        [float(value) for value in values], abs=LEARNT
+    )
     known = plain_logits(model_of(kinds_lab, REGRESSION), [question.text for question in questions], outputs=1)
-    assert [[answer.value] for answer in answers] == [pytest.approx(logits, abs=1e-4) for logits in known]
-    assert {(answer.labels, *answer.probabilities) for answer in answers} == {((),)}
+    assert [[answer.as_dict()["value"]] for answer in answers] == [pytest.approx(logits, abs=1e-4) for logits in known]
     assert set(answers[0].as_dict()) == {"row_id", "text", "value"}
 
 
@@ -123,8 +132,8 @@ def test_pairs_are_read_together(kinds_lab: KindsLab) -> None:
     texts, pairs = [q.text for q in questions], [str(q.text_pair) for q in questions]
     known = plain_logits(model_of(kinds_lab, SINGLE_LABEL), texts, pairs, outputs=3)
     for answer, question, logits in zip(answers, questions, known, strict=True):
-        assert answer.text_pair == question.text_pair
-        assert list(answer.probabilities.values()) == pytest.approx(softmax(logits), abs=1e-4)
+        assert answer.question.text_pair == question.text_pair
+        assert list(answer.as_dict()["probabilities"].values()) == pytest.approx(softmax(logits), abs=1e-4)
 
 
 # --- files of `ft30 predict`

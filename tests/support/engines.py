@@ -12,9 +12,11 @@ from finetune30.config import ExperimentConfig
 from finetune30.data.batching import Batch
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
+from finetune30.problems.trainables import load_trainable
 from finetune30.training.general import GeneralEngine
 from finetune30.training.packed import PackedEngine, build_packed_engine
-from finetune30.training.paths import Task, build_general_engine
+from finetune30.training.paths import build_general_engine
+from finetune30.training.problem import Trainable
 
 CPU_FP32 = Placement("cpu", "fp32", "test")
 
@@ -50,9 +52,9 @@ def build_general(
     precision: str = "fp32",
 ) -> GeneralEngine:
     """Build the general path's engine on the CPU, as the product builds it."""
-    names = () if problem_type == "regression" else tuple(f"label{i}" for i in range(num_labels))
     placement = Placement("cpu", precision, "test")
-    engine = build_general_engine(config, find_base(config.model), Task(problem_type, names), placement)
+    problem = build_trainable(problem_type, num_labels)
+    engine = build_general_engine(config, find_base(config.model), problem, placement)
     assert isinstance(engine, GeneralEngine)
     return engine
 
@@ -65,8 +67,14 @@ def build_packed(
     precision: str = "fp32",
 ) -> PackedEngine:
     """Build the packed path's engine."""
-    source = find_base(config.model)
-    return build_packed_engine(config, source, problem_type=problem_type, num_labels=num_labels, precision=precision)
+    source, problem = find_base(config.model), build_trainable(problem_type, num_labels)
+    return build_packed_engine(config, source, loss=problem.loss, outputs=num_labels, precision=precision)
+
+
+def build_trainable(problem_type: str = "single_label_classification", num_labels: int = 2) -> Trainable:
+    """Return a problem with the classes label0, label1 …; regression has none."""
+    names = [] if problem_type == "regression" else [f"label{i}" for i in range(num_labels)]
+    return load_trainable(problem_type, {"label_names": names})
 
 
 def random_batch(

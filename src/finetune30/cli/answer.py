@@ -13,10 +13,10 @@ def command(run: str) -> None:
     import sys
 
     from finetune30.errors import Finetune30Error
-    from finetune30.service.models.predict import Question, answer_questions, load_predictor
+    from finetune30.service.models.predict import Question, answer_questions, load_model
     from finetune30.settings import load_settings
 
-    predictor = None
+    model = None
     for line in sys.stdin:
         asked = json.loads(line)
         try:
@@ -24,9 +24,9 @@ def command(run: str) -> None:
                 print(json.dumps(_search_suspects(run, asked["suspects"]["folds"])), flush=True)  # noqa: T201
                 continue
             pairs = asked["text_pairs"] or [None] * len(asked["texts"])
-            predictor = predictor or load_predictor(load_settings(), None, run)
+            model = model or load_model(load_settings(), None, run)
             questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
-            answers = [answer.as_dict() for answer in answer_questions(predictor, questions)]
+            answers = [answer.as_dict() for answer in answer_questions(model, questions)]
             shape = {"answers": answers}
         except Finetune30Error as error:
             shape = error.as_dict()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from finetune30.service.models.predict import Answer
+    from finetune30.service.models.predict import Answered
 
 
 @click.command(
@@ -65,8 +65,5 @@ def command(
         click.echo(json.dumps(answer.as_dict(), ensure_ascii=False) if as_json else _line(answer))
 
 
-def _line(answer: Answer) -> str:
-    if answer.value is not None:
-        return f"{answer.value:.4f}\t{answer.text}"
-    labels = ", ".join(answer.labels) or "(none)"
-    return f"{labels}\t{max(answer.probabilities.values()):.4f}\t{answer.text}"
+def _line(answered: Answered) -> str:
+    return f"{answered.answer.line}\t{answered.question.text}"

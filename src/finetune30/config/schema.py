@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from finetune30.config.problem_types import AUTO, name_problem_types, require_problem_type
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-ProblemType = Literal["auto", "single_label_classification", "multi_label_classification", "regression"]
+ProblemType = Annotated[str, AfterValidator(require_problem_type)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 #: The hub's client makes a path of a revision, so it must not lead anywhere else.
 Revision = Annotated[
@@ -64,7 +66,9 @@ class ModelConfig(_Section):
         json_schema_extra={"allowed": REVISIONS},
     )
     num_labels: int = Field(2, ge=1, le=10_000, description="Number of classes; 1 for regression.")
-    problem_type: ProblemType = Field("auto", description="Kind of task; auto: told from the labels.")
+    problem_type: ProblemType = Field(
+        AUTO, description="What is learned; auto: told from the labels.", json_schema_extra=name_problem_types
+    )
     dropout: float | None = Field(
         None,
         ge=0.0,

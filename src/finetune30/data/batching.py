@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.encoding import EncodedSplit
+from finetune30.data.encoding import IGNORED, EncodedSplit
 
 #: Steps whose rows are sorted by length together. Large enough to remove most padding, small enough to keep the
 #: order random (transformers' group_by_length uses 50 batches for the same trade).
@@ -24,19 +24,24 @@ class Batch:
     """Rows padded to a common length.
 
     Shapes: rows int64 (B,) indices into the split; input_ids, attention_mask int64 (B, L); token_type_ids int64 (B, L)
-    or None; labels as in the split; lengths int64 (B,). `split` is where they come from.
+    or None; lengths int64 (B,); targets as in the split, one a row, or one a token: (B, L) with IGNORED in the padding.
+    `split` is where they come from.
     """
 
     rows: NDArray[np.int64]
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     token_type_ids: NDArray[np.int64] | None
-    labels: NDArray[Any]
+    targets: NDArray[Any]
     lengths: NDArray[np.int64]
     split: EncodedSplit | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def _asks_tokens(self) -> bool:
+        return self.split is not None and self.split.targets_per_token
 
     def part(self, rows: slice) -> Batch:
         """Return some of the rows, padded no further than they need."""
@@ -48,7 +53,7 @@ class Batch:
             self.input_ids[rows, :width],
             self.attention_mask[rows, :width],
             types,
-            self.labels[rows],
+            self.targets[rows, :width] if self._asks_tokens else self.targets[rows],
             lengths,
             self.split,
         )
@@ -97,7 +102,12 @@ def collate(split: EncodedSplit, rows: NDArray[np.int64], pad_token_id: int, pad
     if split.type_ids is not None:
         type_ids = np.zeros(inside.shape, dtype=np.int64)
         type_ids[inside] = split.type_ids[source]
-    return Batch(rows, input_ids, inside.astype(np.int64), type_ids, split.labels[rows], lengths, split)
+    if split.targets_per_token:
+        targets = np.full(inside.shape, IGNORED, dtype=np.int64)
+        targets[inside] = split.targets[source]
+    else:
+        targets = split.targets[rows]
+    return Batch(rows, input_ids, inside.astype(np.int64), type_ids, targets, lengths, split)
 
 
 def _longest_first(rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from finetune30.data.problem import Role
 from finetune30.data.sources.table import SourceTable
 from finetune30.errors import DataFileError
 
-#: Names that data sets give to their columns, most telling first.
+#: Names that data sets give to a first and a second text, most telling first.
 PAIR_NAMES = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),
@@ -21,75 +22,75 @@ PAIR_NAMES = (
     ("query", "passage"),
     ("text_a", "text_b"),
 )
-TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "tweet", "question", "utterance", "body", "document")
-LABEL_NAMES = (
-    "label", "labels", "category", "class", "target", "sentiment", "intent", "score", "rating", "stars", "topic",
-    "coarse_label", "tag", "tags", "y",
-)  # fmt: skip
-#: Columns that number rows; never text nor label.
+#: Columns that number rows; never text nor target.
 _INDEX_NAMES = frozenset({"id", "idx", "index", "row_id", "unnamed_1"})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The chosen columns; `detected` lists those that the configuration did not name."""
+    """The chosen columns.
 
-    text: str
-    label: str
-    pair: str | None
+    `chosen`: role -> column of the file, None where the file has none. `target`: the role that is the target, None
+    where the problem has none. `detected` lists the keys of those that the configuration did not name.
+    """
+
+    chosen: Mapping[str, str | None]
+    target: str | None
     detected: tuple[str, ...]
+
+    @property
+    def target_column(self) -> str | None:
+        """The file's column of the target."""
+        return None if self.target is None else self.chosen[self.target]
 
     def describe(self) -> str:
         """Return one phrase for the log."""
-        parts = {"text": self.text, "second text": self.pair, "label": self.label}
-        shown = [f"{what} {name!r}" for what, name in parts.items() if name]
+        shown = [f"{_WORDS.get(role, role)} {name!r}" for role, name in self.chosen.items() if name]
         return ", ".join(shown) + (f" (detected: {', '.join(self.detected)})" if self.detected else "")
 
 
-def detect_columns(
-    table: SourceTable, text: str | None = None, pair: str | None = None, label: str | None = None
-) -> Columns:
-    """Return the columns of `table`: the named ones must exist, the others are told from their names and content.
+#: Roles whose name is no word.
+_WORDS = {"text_pair": "second text"}
 
-    Raises DataFileError that lists the columns which exist, with the nearest name.
+
+def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str, str | None]) -> Columns:
+    """Return the columns of `table` for the roles of a problem.
+
+    `named`: key below `data` -> column, as configured; those must exist, the others are told from their names and
+    content. Raises DataFileError that lists the columns which exist, with the nearest name.
     """
-    available = table.columns
-    for key, name in (("text_column", text), ("text_pair_column", pair), ("label_column", label)):
-        if name is not None:
-            require_column(table, name, key)
-    named = {text, pair, label}
-    if label is None:
-        label = _named(available, LABEL_NAMES, taken=(text, pair)) or _short_column(table, taken=(text, pair))
-        if label is None:
-            raise _undetected(table, "label", "label_column")
-    if text is None and pair is None:
-        text, pair = _named_pair(available, label)
-    if text is None:
-        text = _named(available, TEXT_NAMES, taken=(pair, label)) or _long_column(table, taken=(pair, label))
-        if text is None:
-            raise _undetected(table, "text", "text_column")
-    if label not in named:
-        _require_header(table, text, label)
-    chosen = (("text_column", text), ("text_pair_column", pair), ("label_column", label))
-    detected = tuple(key for key, name in chosen if name is not None and name not in named)
-    return Columns(text, label, pair, detected)
+    for role in roles:
+        if (name := named.get(role.key)) is not None:
+            require_column(table, name, role.key)
+    chosen = {role.name: named.get(role.key) for role in roles}
+    target = next((role for role in roles if role.kind == "target"), None)
+    texts = [role for role in roles if role.kind == "text"]
+    if target is not None and chosen[target.name] is None:
+        chosen[target.name] = _detect_target(table, target, taken=[chosen[role.name] for role in texts])
+    if len(texts) > 1 and not any(chosen[role.name] for role in texts):
+        first, second = _named_pair(table.columns, taken=chosen.values())
+        chosen |= {texts[0].name: first, texts[1].name: second}
+    for role in texts:
+        if chosen[role.name] is None:
+            chosen[role.name] = _detect_text(table, role, taken=chosen.values(), is_main=role is texts[0])
+    if target is not None and named.get(target.key) is None and chosen[target.name] is not None:
+        _require_header(table, str(chosen[texts[0].name]), target, str(chosen[target.name]))
+    detected = tuple(r.key for r in roles if chosen[r.name] is not None and chosen[r.name] not in named.values())
+    return Columns(chosen, None if target is None else target.name, detected)
 
 
-def detect_text_columns(table: SourceTable, text: str | None = None, pair: str | None = None) -> tuple[str, str | None]:
-    """Return the columns of text and second text of a table that needs no labels.
+def _detect_target(table: SourceTable, role: Role, taken: Sequence[str | None]) -> str | None:
+    found = _named(table.columns, role.names, taken) or _short_column(table, taken)
+    if found is None and not role.is_optional:
+        raise _undetected(table, role)
+    return found
 
-    Raises DataFileError that lists the columns which exist.
-    """
-    for key, name in (("text_column", text), ("text_pair_column", pair)):
-        if name is not None:
-            require_column(table, name, key)
-    if text is None and pair is None:
-        text, pair = _named_pair(table.columns, "")
-    if text is None:
-        text = _named(table.columns, TEXT_NAMES, taken=(pair,)) or _long_column(table, taken=(pair,))
-    if text is None:
-        raise _undetected(table, "text", "text_column")
-    return text, pair
+
+def _detect_text(table: SourceTable, role: Role, taken: Collection[str | None], *, is_main: bool) -> str | None:
+    found = _named(table.columns, role.names, taken) or (_long_column(table, taken) if is_main else None)
+    if found is None and not role.is_optional:
+        raise _undetected(table, role)
+    return found
 
 
 def require_column(table: SourceTable, name: str, key: str) -> None:
@@ -102,25 +103,25 @@ def require_column(table: SourceTable, name: str, key: str) -> None:
     raise DataFileError(table.name, 1, 0, found, remedy)
 
 
-def _named(available: Sequence[str], names: Sequence[str], taken: Sequence[str | None]) -> str | None:
+def _named(available: Sequence[str], names: Sequence[str], taken: Collection[str | None]) -> str | None:
     by_lower = {name.lower(): name for name in available if name not in taken}
     return next((by_lower[name] for name in names if name in by_lower), None)
 
 
-def _named_pair(available: Sequence[str], label: str) -> tuple[str | None, str | None]:
-    by_lower = {name.lower(): name for name in available if name != label}
+def _named_pair(available: Sequence[str], taken: Collection[str | None]) -> tuple[str | None, str | None]:
+    by_lower = {name.lower(): name for name in available if name not in taken}
     for first, second in PAIR_NAMES:
         if first in by_lower and second in by_lower:
             return by_lower[first], by_lower[second]
     return None, None
 
 
-def _candidates(table: SourceTable, taken: Sequence[str | None]) -> list[str]:
+def _candidates(table: SourceTable, taken: Collection[str | None]) -> list[str]:
     return [name for name in table.columns if name not in taken and name.lower() not in _INDEX_NAMES]
 
 
 def _short_column(table: SourceTable, taken: Sequence[str | None]) -> str | None:
-    """Return the label column of a table whose columns have telling contents only: the one that is not the text."""
+    """Return the target column of a table whose columns have telling contents only: the one that is not the text."""
     candidates = _candidates(table, taken)
     needed = 1 if taken[0] else 2
     if len(candidates) != needed:
@@ -128,7 +129,7 @@ def _short_column(table: SourceTable, taken: Sequence[str | None]) -> str | None
     return min(candidates, key=lambda name: _mean_length(table.frame[name]))
 
 
-def _long_column(table: SourceTable, taken: Sequence[str | None]) -> str | None:
+def _long_column(table: SourceTable, taken: Collection[str | None]) -> str | None:
     candidates = _candidates(table, taken)
     return candidates[0] if len(candidates) == 1 else None
 
@@ -138,22 +139,24 @@ def _mean_length(series: pl.Series) -> float:
     return float(mean) if isinstance(mean, (int, float)) else 0.0
 
 
-def _undetected(table: SourceTable, what: str, key: str) -> DataFileError:
-    found = f"no column is plainly the {what}; the columns are {_listed(table.columns)}"
-    remedy = f"set data.{key} to one of them; if this is a row of data, add a header line above it"
+def _undetected(table: SourceTable, role: Role) -> DataFileError:
+    found = f"no column is plainly the {_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
+    remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
     return DataFileError(table.name, 1, 0, found, remedy)
 
 
-def _require_header(table: SourceTable, text: str, label: str) -> None:
-    """Refuse a table whose first row was taken for its header: the label's name is then a label of other rows.
+def _require_header(table: SourceTable, text: str, role: Role, target: str) -> None:
+    """Refuse a table whose first row was taken for its header: the target's name is then a target of other rows.
 
     A header that stands in the rows once more (both cells are names) is a fault of those rows, not of the table.
     """
-    doubtful = table.frame.filter((pl.col(label).str.strip_chars() == label) & (pl.col(text).str.strip_chars() != text))
-    if not doubtful.height:
+    repeated = (pl.col(target).str.strip_chars() == target) & (pl.col(text).str.strip_chars() != text)
+    count = table.frame.filter(repeated).height
+    if not count:
         return
-    found = f"the first line looks like a row of data: {label[:60]!r} is also the label of {doubtful.height} rows below"
-    remedy = f"add a header line above it, such as text,label; or set data.label_column to {label[:60]!r}"
+    shown = repr(target[:60])
+    found = f"the first line looks like a row of data: {shown} is also the {role.name} of {count} rows below"
+    remedy = f"add a header line above it, such as text,{role.name}; or set data.{role.key} to {shown}"
     raise DataFileError(table.name, 1, 0, found, remedy)
 
 

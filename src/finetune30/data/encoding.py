@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import polars as pl
 
+#: The target of a token of which nothing is asked; PyTorch's losses leave it out.
+IGNORED = -100
 _ROWS_PER_CALL = 4096
 
 
@@ -35,16 +37,18 @@ class TextEncoder(Protocol):
 class EncodedSplit:
     """One split, ready for batching.
 
-    Shapes: tokens int32 (total tokens,), offsets int64 (n + 1,), type_ids int8 like tokens or None,
-    labels int64 (n,) | float32 (n,) | float32 (n, k), truncated bool (n,).
+    Shapes: tokens int32 (total tokens,), offsets int64 (n + 1,), type_ids int8 like tokens or None, truncated bool
+    (n,). Targets are one a row, (n,) or (n, k) of what the problem asks, or one a token: int32 like tokens, IGNORED
+    where nothing is asked.
     """
 
     row_ids: list[str]
     tokens: NDArray[np.int32]
     offsets: NDArray[np.int64]
     type_ids: NDArray[np.int8] | None
-    labels: NDArray[Any]
+    targets: NDArray[Any]
     truncated: NDArray[np.bool_]
+    targets_per_token: bool = False
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -55,8 +59,8 @@ class EncodedSplit:
         return np.diff(self.offsets)
 
 
-def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, problem_type: str) -> EncodedSplit:
-    """Encode the columns row_id, text, text_pair and label of a prepared split."""
+def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, targets: NDArray[Any]) -> EncodedSplit:
+    """Encode the columns row_id, text and text_pair of a prepared split; `targets` are one a row."""
     texts: list[str] = frame["text"].to_list()
     pairs: list[str] | None = frame["text_pair"].to_list() if frame["text_pair"].null_count() < len(frame) else None
     tokens: list[NDArray[np.int32]] = []
@@ -78,14 +82,6 @@ def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, pro
         tokens=np.concatenate(tokens) if tokens else np.zeros(0, dtype=np.int32),
         offsets=offsets,
         type_ids=np.concatenate(types) if types else None,
-        labels=_label_array(frame, problem_type),
+        targets=targets,
         truncated=np.asarray(full, dtype=np.int64) > np.asarray(lengths, dtype=np.int64),
     )
-
-
-def _label_array(frame: pl.DataFrame, problem_type: str) -> NDArray[Any]:
-    if problem_type == "single_label_classification":
-        return frame["label"].to_numpy().astype(np.int64)
-    if problem_type == "regression":
-        return frame["label"].to_numpy().astype(np.float32)
-    return np.asarray(frame["label"].to_list(), dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.columns import Columns, detect_columns, require_column
-from finetune30.data.labels import MULTI, canonical_lists, normalize_labels, tell_problem_type
+from finetune30.data.problem import Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
 from finetune30.hub.fetching import OnTransfer
@@ -22,15 +22,16 @@ LoadVersion = Callable[[str], Mapping[str, list[SourceTable]]]
 class LoadedRows:
     """All rows of a data set.
 
-    `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), text, text_pair, label_text, reason
-    (null). `declared`: class names that the source itself declares, in order (`()`: none).
+    `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), text, text_pair, label_text (the target
+    as `problem` reads it), reason (null). `declared`: names that the source itself declares for its target, in order
+    (`()`: none).
     """
 
     rows: pl.DataFrame
     tables: list[SourceTable]
     columns: Columns
     declared: tuple[str, ...]
-    problem_type: str
+    problem: Problem
     source: dict[str, Any]
 
 
@@ -38,7 +39,7 @@ def load_rows(
     config: DataConfig,
     log: Callable[[str], None],
     *,
-    problem_type: str = "auto",
+    problem: ProblemChoice,
     num_labels: int | None = None,
     load_version: LoadVersion | None = None,
     on_transfer: OnTransfer | None = None,
@@ -48,51 +49,60 @@ def load_rows(
     Raises DataError, DataFileError or a HubError.
     """
     sources = load_sources(config, log, load_version, on_transfer)
-    columns = detect_columns(sources.train[0], config.text_column, config.text_pair_column, config.label_column)
+    columns = detect_columns(sources.train[0], problem.columns, named_columns(config, problem))
     log(f"data: {config.dataset_name}: {columns.describe()}")
     tables = with_unique_names(sources.tables)
     for table in tables:
         for note in table.notes:
             log(f"data: {table.name}: {note}")
-    rows, declared = _build_rows(tables, len(sources.train), columns)
-    rows = _without_unlabelled_evaluation(rows, sources, log)
-    labels = normalize_labels(rows["label_text"])
-    if problem_type == "auto":
-        problem_type = tell_problem_type(labels, num_labels, config.label_separator)
-    if problem_type == MULTI:
-        labels = canonical_lists(labels, config.label_separator)
+    rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns)
+    if columns.target is not None:
+        rows = _without_unlabelled_evaluation(rows, sources, log)
+    settled, targets = problem.settle(rows["label_text"], config.label_separator, num_labels)
     source = _describe_source(config, sources, tables, columns)
-    return LoadedRows(rows.with_columns(labels), tables, columns, declared, problem_type, source)
+    return LoadedRows(rows.with_columns(targets), tables, columns, declared, settled, source)
 
 
-def _build_rows(tables: list[SourceTable], train_count: int, columns: Columns) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    declared = tables[0].label_names.get(columns.label, ()) or tables[0].label_order.get(columns.label, ())
-    chosen = (("text_column", columns.text), ("text_pair_column", columns.pair), ("label_column", columns.label))
+def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str | None]:
+    """Return the columns that a configuration names for a problem's roles, by key; None where it names none."""
+    return {role.key: getattr(config, role.key, None) for role in problem.columns}
+
+
+def _build_rows(
+    tables: list[SourceTable], train_count: int, columns: Columns, roles: Sequence[Role]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    target = columns.target_column
+    first = tables[0]
+    declared = () if target is None else first.label_names.get(target, ()) or first.label_order.get(target, ())
+    keys = {role.name: role.key for role in roles}
     parts = []
     for index, table in enumerate(tables):
-        for key, name in chosen:
+        for role, name in columns.chosen.items():
             if name is not None:
-                require_column(table, name, key)
+                require_column(table, name, keys[role])
         parts.append(_rows_of(table, columns, "train" if index < train_count else "evaluation", declared))
     return pl.concat(parts), declared
 
 
 def _rows_of(table: SourceTable, columns: Columns, split: str, declared: tuple[str, ...]) -> pl.DataFrame:
-    label = pl.col(columns.label)
-    if declared and table.label_names.get(columns.label):
+    target = _cells(columns.target_column)
+    if declared and table.label_names.get(columns.target_column or ""):
         names = {str(index): name for index, name in enumerate(declared)}
-        label = label.replace_strict(names, default=None, return_dtype=pl.String)
-    pair = pl.col(columns.pair) if columns.pair else pl.lit(None, dtype=pl.String)
+        target = target.replace_strict(names, default=None, return_dtype=pl.String)
     return table.frame.select(
         table.row_ids().alias("row_id"),
         pl.lit(table.name).alias("file"),
         pl.lit(split).alias("origin"),
         pl.lit(split).alias("split"),
-        pl.col(columns.text).alias("text"),
-        pair.alias("text_pair"),
-        label.alias("label_text"),
+        _cells(columns.chosen["text"]).alias("text"),
+        _cells(columns.chosen.get("text_pair")).alias("text_pair"),
+        target.alias("label_text"),
         pl.lit(None, dtype=pl.String).alias("reason"),
     )
+
+
+def _cells(column: str | None) -> pl.Expr:
+    return pl.lit(None, dtype=pl.String) if column is None else pl.col(column)
 
 
 def _without_unlabelled_evaluation(
@@ -115,7 +125,7 @@ def _describe_source(
         "config": config.dataset_config if sources.kind == "hub" else None,
         "hub": None if sources.reference is None else {"id": sources.reference.id, "commit": sources.reference.commit},
         "eval_split": sources.eval_split,
-        "columns": {"text": columns.text, "text_pair": columns.pair, "label": columns.label},
+        "columns": dict(columns.chosen),
         "files": [
             {
                 "file": table.name,

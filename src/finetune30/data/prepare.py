@@ -12,10 +12,10 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import balance
-from finetune30.data.labels import LabelPlan, encode_labels, label_summary, plan_labels
 from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
-from finetune30.data.splitting import sample_rows, split_off, strata_of
+from finetune30.data.problem import Problem, ProblemChoice, Targets
+from finetune30.data.splitting import sample_rows, split_off
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
@@ -31,16 +31,16 @@ class PreparedData:
     """Rows of one training.
 
     `train`, `evaluation`: columns row_id (String, `<source>:<line>`, unique), text (String), text_pair
-    (String or null) and label (Int64 class id; Float64 for regression; List(Int8) multi-hot for multi-label).
-    `label_names`: index = class id, `()` for regression. `digest`: sha256 over both splits, order-sensitive.
+    (String or null) and label (the target as `problem` encodes it). `targets`: what the rows ask, JSON.
+    `digest`: sha256 over both splits, order-sensitive.
     `ledger`, `report`, `source`: JSON trees. `quarantine`: the rows set aside, with their cells as read and why.
     `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version.
     """
 
     train: pl.DataFrame
     evaluation: pl.DataFrame
-    problem_type: str
-    label_names: tuple[str, ...]
+    problem: Problem
+    targets: Targets
     digest: str
     ledger: dict[str, Any]
     report: dict[str, Any]
@@ -53,7 +53,7 @@ class PreparedData:
 def prepare_data(
     config: DataConfig,
     *,
-    problem_type: str,
+    problem: ProblemChoice,
     num_labels: int,
     seed: int,
     log: Callable[[str], None],
@@ -69,7 +69,7 @@ def prepare_data(
     loaded = load_rows(
         config,
         log,
-        problem_type=problem_type,
+        problem=problem,
         num_labels=num_labels,
         load_version=load_version,
         on_transfer=on_transfer,
@@ -78,19 +78,20 @@ def prepare_data(
     for line in describe_findings(validation.findings, examples=1):
         log(f"data: {line}")
     gate = apply_gate(validation, loaded.rows, config.gate)
-    plan = plan_labels(gate.rows, problem_type=loaded.problem_type, num_labels=num_labels, declared=loaded.declared)
-    rows = choose_rows(encode_labels(gate.rows, plan), config, seed)
+    settled = loaded.problem
+    targets = settled.plan(_training_targets(gate.rows), num_labels, loaded.declared)
+    rows = choose_rows(settled.encode_targets(gate.rows, targets), config, seed, settled)
     ledger = build_ledger(rows)
     used = {split: _take(rows, split) for split in SPLITS}
-    train, evaluation = (used[split].drop("label_text") for split in SPLITS)
     version_rows = {split: _version_rows(frame) for split, frame in used.items()}
-    digest = digest_version(plan.names, version_rows)
-    report = _build_report(train, evaluation, plan, validation, gate, loaded) | {"ledger": ledger}
+    digest = digest_version(targets.get("label_names", ()), version_rows)
+    report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
+    train, evaluation = (used[split].drop("label_text") for split in SPLITS)
     return PreparedData(
         train,
         evaluation,
-        plan.problem_type,
-        plan.names,
+        settled,
+        targets,
         digest,
         ledger,
         report,
@@ -105,8 +106,8 @@ def record_version(prepared: PreparedData, store: VersionStore, note: str = "") 
     """Store the rows of a training as a dataset version (its digest is `prepared.digest`) and return its manifest."""
     manifest, _ = store.create(
         prepared.version_rows,
-        label_names=prepared.label_names,
-        problem_type=prepared.problem_type,
+        label_names=prepared.targets.get("label_names", ()),
+        problem_type=prepared.problem.name,
         source=prepared.source,
         recipe=prepared.recipe,
         statistics={key: prepared.report[key] for key in ("total_samples", "label_counts", "imbalance_ratio")},
@@ -116,7 +117,7 @@ def record_version(prepared: PreparedData, store: VersionStore, note: str = "") 
     return manifest
 
 
-def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int) -> pl.DataFrame:
+def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Problem) -> pl.DataFrame:
     """Split evaluation rows off where there are none, then sample both splits; reasons and splits are filled in.
 
     Raises DataError where no row is left on one side.
@@ -127,7 +128,7 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int) -> pl.DataFra
     if not (split == "evaluation").any():
         _require_rows(rows, int(kept.sum()), "train", least=2)
         pool = rows.filter(kept)
-        strata = strata_of(pool["label"])
+        strata = problem.strata(pool["label"])
         over = split_off(text_keys(pool), strata, config.eval_fraction, seed)
         split[position[kept][over]] = "evaluation"
     reason = rows["reason"].to_numpy().astype(object)
@@ -135,13 +136,18 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int) -> pl.DataFra
         positions = position[kept & (split == name)]
         _require_rows(rows, len(positions), name, least=1)
         if wanted is not None and wanted < len(positions):
-            chosen = sample_rows(strata_of(rows["label"][positions]), wanted, seed)
+            chosen = sample_rows(problem.strata(rows["label"][positions]), wanted, seed)
             left_out = np.ones(len(positions), dtype=bool)
             left_out[chosen] = False
             reason[positions[left_out]] = "not_sampled"
     return rows.with_columns(
         pl.Series("split", split.tolist(), dtype=pl.String), pl.Series("reason", reason.tolist(), dtype=pl.String)
     )
+
+
+def _training_targets(rows: pl.DataFrame) -> pl.Series:
+    """Return the targets of the training rows that are kept."""
+    return rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"].drop_nulls()
 
 
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
@@ -166,26 +172,21 @@ def _require_rows(rows: pl.DataFrame, count: int, split: str, least: int) -> Non
 
 
 def _build_report(
-    train: pl.DataFrame,
-    evaluation: pl.DataFrame,
-    plan: LabelPlan,
+    used: dict[str, pl.DataFrame],
+    targets: Targets,
     validation: Validation,
     gate: GateResult,
     loaded: LoadedRows,
 ) -> dict[str, Any]:
     columns = loaded.columns
-    counts = label_summary(train["label"], plan)
+    train, evaluation = (used[split] for split in SPLITS)
+    counts, evaluation_counts = (loaded.problem.count(part["label_text"], targets) for part in (train, evaluation))
     return {
         "total_samples": train.height,
         "label_counts": counts,
         **balance(counts),
-        "evaluation": {"total_samples": evaluation.height, "label_counts": label_summary(evaluation["label"], plan)},
-        "columns": {
-            "text": columns.text,
-            "text_pair": columns.pair,
-            "label": columns.label,
-            "available": loaded.tables[0].columns,
-        },
+        "evaluation": {"total_samples": evaluation.height, "label_counts": evaluation_counts},
+        "columns": {**columns.chosen, "available": loaded.tables[0].columns},
         "detected_columns": list(columns.detected),
         "recipe": list(validation.recipe),
         "findings_summary": validation.summary(),

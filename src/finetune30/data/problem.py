@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune30.blocks import Block
-    from finetune30.config.schema import DataConfig
     from finetune30.data.encoding import EncodedSplit, TextEncoder
 
 #: What the rows ask of the model, as JSON: label names, a tag set, a template and its digest. Stored with versions,
@@ -53,81 +52,117 @@ class Score:
 class TargetRules:
     """What the checks of rows may ask about targets.
 
-    `classes`: targets are few and repeat, so a class may be too small or told by its own name in the text.
-    `unknown`: a target that the training rows do not know is a fault. `quantity`: a target is a number, which says
-    nothing when the text repeats it.
+    `classes`: a target is one of a few names that repeat, so a class may be too small or told by its own name in the
+    text, and a name that the training rows do not have is a fault. `quantity`: a target is a number. `severities`:
+    rules whose severity differs from the usual one for this problem, with it.
     """
 
     classes: bool = False
-    unknown: bool = False
     quantity: bool = False
-    #: Severities that differ from the usual ones for this problem, by rule.
     severities: tuple[tuple[str, str], ...] = ()
 
 
-class Problem(Protocol):
-    """What a model learns, as far as rows are concerned. Targets in rows are texts until `encode_targets`."""
+class ProblemChoice(Protocol):
+    """A problem, or one that is told from the targets (`auto`)."""
 
-    name: str
-    columns: tuple[Role, ...]
-    rules: TargetRules
-    score: Score
-
-    def settle(self, targets: pl.Series, config: DataConfig, outputs: int | None) -> Problem:
-        """Return the problem that these targets are of: itself, unless it stands for several (`auto`)."""
+    @property
+    def columns(self) -> tuple[Role, ...]:
+        """The columns that it reads."""
         ...
 
-    def read(self, targets: pl.Series, config: DataConfig) -> pl.Series:
-        """Return target cells in the form in which they are compared and stored: String, blank is null."""
-        ...
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
+        """Return the problem that target cells are of, and the cells as it reads them.
 
-    def plan(self, rows: pl.DataFrame, outputs: int | None, declared: tuple[str, ...]) -> Targets:
-        """Decide from prepared rows what is asked of the model.
-
-        `outputs` is `model.num_labels`, None where no model is meant; `declared` are names that the source itself
-        declares. Raises DataError where rows and `outputs` disagree.
+        Read cells are String in the form in which targets are compared and stored; a blank is null. `separator` is
+        `data.label_separator`, `outputs` is `model.num_labels` (None where no model is meant).
         """
         ...
 
-    def check(self, cell: str, targets: Targets) -> str | None:
-        """Return why a cell is no target of these, None where it is one."""
+
+class Problem(ProblemChoice, Protocol):
+    """What a model learns, as far as rows are concerned."""
+
+    @property
+    def name(self) -> str:
+        """Its name in `model.problem_type`."""
+        ...
+
+    @property
+    def rules(self) -> TargetRules:
+        """What checks of rows may ask about its targets."""
+        ...
+
+    @property
+    def score(self) -> Score:
+        """The one figure that runs are ranked by."""
+        ...
+
+    def plan(self, targets: pl.Series, outputs: int | None, declared: tuple[str, ...]) -> Targets:
+        """Decide what is asked of the model from the read targets of the training rows.
+
+        `declared` are names that the source itself declares. Raises DataError where they disagree with `outputs`.
+        """
+        ...
+
+    def choices(self, targets: Targets) -> tuple[str, ...] | None:
+        """Return the values of which a target is one; None where there is no such list."""
         ...
 
     def describe(self, targets: Targets) -> str:
-        """Return what a target may be, for an error message: the names, or what kind of value."""
+        """Return what a target may be, for an error message: names, or what kind of value."""
+        ...
+
+    def read(self, cell: str, targets: Targets) -> str | None:
+        """Return a target that somebody wrote in the form in which targets are stored; None where it is none."""
         ...
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
-        """Return the rows with column `label`, the targets as the model is asked.
+        """Return rows (read targets in `label_text`) with column `label`: the targets as the model is asked.
 
-        Raises DataFileError at the first row with a target that cannot be asked.
+        Raises DataFileError at the first row without a `reason` whose target cannot be asked.
         """
         ...
 
-    def strata(self, rows: pl.DataFrame) -> pl.Series:
-        """Return a sortable stratum for every row with encoded targets: samples keep the share of each."""
+    def strata(self, labels: pl.Series) -> pl.Series:
+        """Return a sortable stratum for each encoded target: samples keep the share of every stratum."""
         ...
 
-    def count(self, targets: pl.Series) -> dict[str, int]:
-        """Return rows by class name of read target cells; empty where targets are no classes."""
+    def count(self, targets: pl.Series, known: Targets | None = None) -> dict[str, int]:
+        """Return rows by class of read targets, in order; empty where targets are no classes.
+
+        With `known`, every class of these stands there, also without rows.
+        """
         ...
 
-    def describe_values(self, targets: pl.Series) -> dict[str, Any] | None:
-        """Return how read target cells that are quantities are spread; None where they are none."""
-        ...
-
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
-        """Turn prepared rows into token ids and targets."""
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
+        """Turn prepared rows (column `label` included) into token ids and targets."""
         ...
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:
-        """Return what is kept of the evaluation, a row each.
+        """Return what is kept of an evaluation, a row each.
 
-        Columns: row_id, label, prediction, outcome (Boolean: right or wrong; or Float64: less is better), and what
-        else the problem keeps.
+        Columns: row_id; label and prediction (what was asked and answered, where that is kept); outcome (Boolean:
+        right or wrong; or Float64: less is better), where rows can be compared; and what else the problem keeps.
         """
+        ...
+
+    @property
+    def rank(self) -> Rank | None:
+        """How training rows are ranked by doubt in their targets; None where targets cannot be doubted so."""
         ...
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return the blocks that show an evaluation, from the run's metrics.json."""
+        ...
+
+
+class Rank(Protocol):
+    """Ranks training rows by how much a model doubts their targets."""
+
+    def __call__(self, rows: pl.DataFrame, outputs: NDArray[Any], targets: Targets) -> tuple[pl.DataFrame, str]:
+        """Return the rows of a version in order of doubt, and the method with its source.
+
+        `outputs` are the model's for each row. Added columns: row (position in the version), suggested_label, score
+        (0: surely wrong, 1: surely right), is_suspect.
+        """
         ...

@@ -1,12 +1,10 @@
-"""Seeded choice of rows: an evaluation share split off, samples of a wanted size, folds; stratified by label."""
+"""Seeded choice of rows: an evaluation share split off, samples of a wanted size, folds; stratified."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
-#: Strata of a quantity: rows are grouped by decile of the label.
-_QUANTITY_STRATA = 10
 #: Keeps the random streams of the choices apart.
 _SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM = 1, 2, 3
 
@@ -66,16 +64,6 @@ def assign_folds(keys: pl.Series, strata: pl.Series, folds: int, seed: int) -> n
     groups = groups.with_columns(pl.Series("draw", generator.random(groups.height))).sort("stratum", "draw")
     groups = groups.with_columns(pl.Series("fold", np.arange(groups.height, dtype=np.int64) % folds))
     return frame.join(groups.select("key", "fold"), on="key", how="left", maintain_order="left")["fold"].to_numpy()
-
-
-def strata_of(labels: pl.Series) -> pl.Series:
-    """Return a sortable stratum for every label: the class, the set of classes, or the decile of a quantity."""
-    if labels.dtype == pl.Float64:
-        ranks = labels.rank("ordinal").cast(pl.Int64) - 1
-        return ranks * _QUANTITY_STRATA // max(len(labels), 1)
-    if labels.dtype.is_nested():
-        return labels.cast(pl.List(pl.String)).list.join("")
-    return labels
 
 
 def _give_everyone_one(quota: np.ndarray) -> None:

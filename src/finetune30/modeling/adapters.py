@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def build_adapter(
-    model: PreTrainedModel, config: LoraConfig, source: BaseSource, new_weights: list[str], seed: int
+    model: PreTrainedModel,
+    config: LoraConfig,
+    source: BaseSource,
+    new_weights: list[str],
+    seed: int,
+    *,
+    task_type: str = PEFT_TASK_TYPE,
 ) -> PeftModel:
     """Wrap a base model with LoRA; initial values depend on the seed and on names only.
 
@@ -47,7 +53,7 @@ def build_adapter(
         exclude_modules=_head_pattern(saved, targets),
         lora_dropout=config.lora_dropout,
         bias=config.bias,
-        task_type=PEFT_TASK_TYPE,
+        task_type=task_type,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
         init_lora_weights=config.init_lora_weights,

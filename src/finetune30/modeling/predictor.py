@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.encoding import EncodedTexts
 from finetune30.data.html_text import strip_html
-from finetune30.modeling.saving import load_labels, load_saved
+from finetune30.modeling.saving import LoadSaved, load_saved, load_targets
 from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
 
 if TYPE_CHECKING:
@@ -17,44 +19,56 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """A saved model, loaded once, ready for many texts.
+    """A saved model, loaded once, ready for many texts; long texts run together, so little is padded."""
 
-    `answer_logits` gives float32 (n, num_labels) in the order of the texts; long texts run together, so little is
-    padded.
-    """
-
-    def __init__(self, folder: Path, placement: Placement) -> None:
-        described = load_labels(folder)
-        self.problem_type: str = described["problem_type"]
-        self.label_names: tuple[str, ...] = tuple(described["label_names"])
+    def __init__(self, folder: Path, placement: Placement, load: LoadSaved) -> None:
+        described = load_targets(folder)
         self._max_length: int = described["max_length"]
         self._remove_html: bool = described["remove_html"]
-        self._device = placement.device
+        self.device = placement.device
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
-        loaded, tokenizer = load_saved(folder, dtype)
+        loaded, self.tokenizer = load_saved(folder, load, dtype)
         model: Any = loaded
-        self._model = model.to(placement.device)
-        self._pad_token_id = int(tokenizer.pad_token_id)
-        self._encoder = TokenizerEncoder(tokenizer, uses_token_types=reads_token_types(model.config))
+        self.model = model.to(placement.device)
+        self._pad_token_id = int(self.tokenizer.pad_token_id)
+        self._encoder = TokenizerEncoder(self.tokenizer, uses_token_types=reads_token_types(model.config))
 
     def answer_logits(
         self, texts: list[str], pairs: list[str] | None = None, batch_size: int = 32
     ) -> NDArray[np.float32]:
-        """Return the logits of the texts (or pairs), float32 (n, num_labels)."""
+        """Return the logits of the texts (or pairs), one vector each: float32 (n, outputs), in their order."""
+        return self.collect(lambda outputs, _: outputs, texts, pairs, batch_size)
+
+    def collect(
+        self,
+        read: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]],
+        texts: list[str],
+        pairs: list[str] | None = None,
+        batch_size: int = 32,
+    ) -> NDArray[np.float32]:
+        """Return what `read` makes of outputs and attention masks, float32 (n, k), in the order of the texts."""
         import torch
 
-        if self._remove_html:  # a text is treated as in training
-            texts = [strip_html(text) for text in texts]
-            pairs = [strip_html(pair) for pair in pairs] if pairs else None
-        encoded = self._encoder.encode(texts, pairs, self._max_length)
+        encoded = self.encode(texts, pairs)
         order = np.argsort([-len(ids) for ids in encoded.ids], kind="stable")
-        found = np.zeros((len(texts), len(self.label_names) or 1), dtype=np.float32)
+        found: NDArray[np.float32] | None = None
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
+            tensors = self._tensors(encoded.ids, encoded.type_ids, rows)
             with torch.inference_mode():
-                logits = self._model(**self._tensors(encoded.ids, encoded.type_ids, rows)).logits
-            found[rows] = logits.float().cpu().numpy()
-        return found
+                outputs = self.model(**tensors).logits.float().cpu().numpy()
+            kept = read(outputs, tensors["attention_mask"].cpu().numpy())
+            if found is None:
+                found = np.zeros((len(texts), kept.shape[1]), dtype=np.float32)
+            found[rows] = kept
+        return np.zeros((0, 0), dtype=np.float32) if found is None else found
+
+    def encode(self, texts: list[str], pairs: list[str] | None = None) -> EncodedTexts:
+        """Return token ids of texts (or pairs), treated and cut as in training."""
+        if self._remove_html:
+            texts = [strip_html(text) for text in texts]
+            pairs = [strip_html(pair) for pair in pairs] if pairs else None
+        return self._encoder.encode(texts, pairs, self._max_length)
 
     def _tensors(self, ids: list[list[int]], type_ids: list[list[int]] | None, rows: NDArray[Any]) -> dict[str, Any]:
         import torch
@@ -64,6 +78,6 @@ class Predictor:
         if type_ids is not None:
             padded["token_type_ids"] = (type_ids, 0)
         return {
-            name: torch.tensor([values[i] + [fill] * (width - len(values[i])) for i in rows], device=self._device)
+            name: torch.tensor([values[i] + [fill] * (width - len(values[i])) for i in rows], device=self.device)
             for name, (values, fill) in padded.items()
         }

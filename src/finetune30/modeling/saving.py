@@ -19,54 +19,55 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from finetune30.data.problem import Targets
+
+#: Loads the adapter of a folder on its base; options go to PEFT's `from_pretrained`.
+LoadSaved = Callable[..., "PreTrainedModel"]
+
 #: Largest difference of a logit between the trained model and the saved one loaded afresh. fp32 differs by the order
 #: of sums only; with a bf16 or fp16 base (8 and 11 bits of mantissa) every layer rounds, and paths round differently.
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 LABELS_FILE = "labels.json"
 
 
-def save_labels(
-    folder: Path, problem_type: str, label_names: tuple[str, ...], max_length: int, *, remove_html: bool
-) -> None:
-    """Write what an answer needs beside the adapter: the task, the labels' names, how a text is treated first."""
+def save_targets(folder: Path, problem_type: str, targets: Targets, max_length: int, *, remove_html: bool) -> None:
+    """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
+
+    `label_names` stand there for other readers of the file, an empty list where answers have no names.
+    """
     described = {
         "problem_type": problem_type,
-        "label_names": list(label_names),
+        "label_names": list(targets.get("label_names", ())),
+        "targets": dict(targets),
         "max_length": max_length,
         "remove_html": remove_html,
     }
     (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def load_labels(folder: Path) -> dict[str, Any]:
-    """Return what `save_labels` wrote."""
+def load_targets(folder: Path) -> dict[str, Any]:
+    """Return what `save_targets` wrote; earlier versions wrote no `targets` but their names."""
     loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
-    return loaded
+    named = {"label_names": loaded["label_names"]} if loaded["label_names"] else {}
+    return {"targets": named, **loaded}
 
 
-def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_saved(
+    folder: Path, load: LoadSaved, dtype: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a saved adapter on its base with plain PEFT, in eval mode on the CPU, and its tokenizer.
 
-    A base from the hub is fetched where it is not cached; the libraries themselves never ask. The number of labels is
-    passed on because an adapter folder does not carry it. Raises ModelError and HubError.
+    `load` is the problem's (`Trainable.load_saved`). A base from the hub is fetched where it is not cached; the
+    libraries themselves never ask. Raises ModelError and HubError.
     """
     import_heavy("transformers.modeling_utils", "peft")
-    from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 
     from finetune30.modeling.base import quiet_transformers
 
-    described = load_labels(folder)
     _require_base(folder)
     with quiet_transformers(), hub_left_alone():
-        model = AutoPeftModelForSequenceClassification.from_pretrained(
-            str(folder),
-            num_labels=len(described["label_names"]) or 1,
-            dtype=dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-        )
+        model = load(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer
@@ -95,20 +96,20 @@ def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> N
         raise _failed(f"{len(wrong)} saved weights differ from the trained ones: {', '.join(wrong[:4])}")
 
 
-def validate_saved_logits(
+def validate_saved_outputs(
     answer: Callable[[], NDArray[np.float32]], expected: NDArray[np.float32], precision: str
 ) -> float:
-    """Check that the saved model, loaded afresh, gives the trained model's logits; return the largest difference.
+    """Check that the saved model, loaded afresh, gives the trained model's outputs; return the largest difference.
 
     Raises SelfTestError.
     """
     got = answer()
     if got.shape != expected.shape:
-        raise _failed(f"it gives logits of shape {got.shape}, the trained one {expected.shape}")
+        raise _failed(f"it gives outputs of shape {got.shape}, the trained one {expected.shape}")
     difference = float(np.abs(got - expected).max(initial=0.0))
     allowed = LOGIT_TOLERANCE[precision] * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not difference <= allowed:
-        raise _failed(f"its logits differ by {difference:.4g}, allowed at {precision}: {allowed:.4g}")
+        raise _failed(f"its outputs differ by {difference:.4g}, allowed at {precision}: {allowed:.4g}")
     return difference
 
 

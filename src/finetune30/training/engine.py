@@ -26,7 +26,6 @@ class Engine(Protocol):
     device: str
     precision: str
     pad_token_id: int
-    problem_type: str
     trainable_parameters: int
     total_parameters: int
 
@@ -35,7 +34,7 @@ class Engine(Protocol):
         ...
 
     def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
-        """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32, detached."""
+        """Add the gradient of `scale` times the batch's summed loss; return that sum, 0-d float32, detached."""
         ...
 
     def step(self, learning_rate: float) -> torch.Tensor:
@@ -49,8 +48,11 @@ class Engine(Protocol):
         """Forget what was accumulated since the last step."""
         ...
 
-    def logits(self, batch: Batch) -> NDArray[np.float32]:
-        """Return logits, float32 (B, num_labels), without dropout and without using training's random streams."""
+    def outputs(self, batch: Batch) -> NDArray[np.float32]:
+        """Return what the model gives for a batch, without dropout and without using training's random streams.
+
+        Float32, rows first: logits a row, (B, k), or a token, (B, L, k).
+        """
         ...
 
     def adapter_state(self) -> dict[str, torch.Tensor]:

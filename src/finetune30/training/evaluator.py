@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from finetune30 import failpoints
 from finetune30.config import TrainingConfig
 from finetune30.data.encoding import EncodedSplit
+from finetune30.data.problem import Score
 from finetune30.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training import processes
 from finetune30.training.engine import Engine
-from finetune30.training.evaluation import compute_evaluation, predict_logits
 from finetune30.training.memory import describe_out_of_memory, free_memory
-from finetune30.training.metrics import default_metric, is_greater_better
+from finetune30.training.problem import Evaluation, Trainable
 from finetune30.training.progress import Progress
 from finetune30.training.streams import preserved_streams
 
 _ROWS_NAMED_IN_ERRORS = 20
+#: How metrics end where less is better; all others are better when greater.
+_LESS_IS_BETTER = ("loss", "mse", "mae", "perplexity")
 
 
 class Evaluator:
@@ -37,18 +37,17 @@ class Evaluator:
         engine: Engine,
         split: EncodedSplit,
         config: TrainingConfig,
-        label_names: tuple[str, ...],
+        problem: Trainable,
         record: Callable[..., None],
     ) -> None:
         self._engine, self._split, self._config = engine, split, config
-        self._label_names, self._record = label_names, record
-        self._metric = config.metric_for_best_model or default_metric(engine.problem_type)
+        self._problem, self._record = problem, record
+        self._metric = config.metric_for_best_model or problem.score.name
         if not self._metric.startswith("eval_"):
             self._metric = f"eval_{self._metric}"
-        direction = config.greater_is_better
-        self._greater_is_better = is_greater_better(self._metric) if direction is None else direction
+        self._greater_is_better = _direction(self._metric, config.greater_is_better, problem.score)
         self._batch_size = config.per_device_eval_batch_size
-        self._last_logits: NDArray[np.float32] | None = None
+        self._last: Evaluation | None = None
         self._last_step = -1
         self.best_state: dict[str, torch.Tensor] | None = None
 
@@ -61,9 +60,9 @@ class Evaluator:
         started = time.perf_counter()
         failpoints.reach("evaluation.start")
         with preserved_streams():
-            self._last_logits, self._last_step = self._predict(), progress.global_step
+            self._last, self._last_step = self._evaluate_within_memory(), progress.global_step
             failpoints.reach("evaluation.end")
-            metrics = self._metrics_of(self._last_logits, progress, kept_checkpoint)
+            metrics = self._require_finite(self._last, progress, kept_checkpoint).metrics
         seconds = time.perf_counter() - started
         progress.last_evaluation = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
         speed = {
@@ -73,22 +72,22 @@ class Evaluator:
         self._compare_with_best(metrics, progress)
         self._record("eval", **metrics, **speed)
 
-    def finish(self, progress: Progress, kept_checkpoint: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
-        """Load the best weights where they are wanted; return metrics and logits of what the engine holds then."""
+    def finish(self, progress: Progress, kept_checkpoint: str) -> Evaluation:
+        """Load the best weights where they are wanted; return the evaluation of what the engine holds then."""
         if self.best_state is not None and progress.best_step != progress.global_step:
             self._engine.load_adapter_state(self.best_state)
-            self._last_logits = None
-        if self._last_logits is None or self._last_step != progress.global_step:
-            self._last_logits = self._predict()
-        return self._metrics_of(self._last_logits, progress, kept_checkpoint), self._last_logits
+            self._last = None
+        if self._last is None or self._last_step != progress.global_step:
+            self._last = self._evaluate_within_memory()
+        return self._require_finite(self._last, progress, kept_checkpoint)
 
     def _compare_with_best(self, metrics: dict[str, Any], progress: Progress) -> None:
         if self._metric not in metrics:
             known = sorted(k for k, v in metrics.items() if isinstance(v, int | float))
             raise ConfigError(
-                f"training.metric_for_best_model: '{self._metric}' is not a metric of this task; "
+                f"training.metric_for_best_model: '{self._metric}' is not a metric of this problem; "
                 f"allowed: {', '.join(known)}",
-                "name one of those, or null for the task's own",
+                "name one of those, or null for the problem's own",
             )
         value = metrics[self._metric]  # None where a correlation is undefined: no improvement
         if value is not None and self._improves(value, progress.best_metric):
@@ -108,11 +107,11 @@ class Evaluator:
         gain = value - best
         return (gain if self._greater_is_better else -gain) > self._config.early_stopping_threshold
 
-    def _predict(self) -> NDArray[np.float32]:
-        """Return the logits of the evaluation rows; when memory runs out, with half the batch."""
+    def _evaluate_within_memory(self) -> Evaluation:
+        """Evaluate all rows; when memory runs out, with half the batch."""
         while True:
             try:
-                return predict_logits(self._engine, self._split, self._batch_size)
+                return self._problem.evaluate(self._engine, self._split, self._batch_size)
             except (RuntimeError, MemoryError) as error:
                 problem = describe_out_of_memory(error)
                 if problem is None:
@@ -132,18 +131,23 @@ class Evaluator:
                 message=f"out of memory in evaluation; going on with batch {self._batch_size}",
             )
 
-    def _metrics_of(self, logits: NDArray[np.float32], progress: Progress, kept_checkpoint: str) -> dict[str, Any]:
-        labels = self._split.labels
-        metrics = compute_evaluation(logits, labels, self._engine.problem_type, self._label_names)
-        if not math.isfinite(metrics["eval_loss"]):
-            wrong = [n for n, row in zip(self._split.row_ids, logits, strict=True) if not np.isfinite(row).all()]
-            loss, step = metrics["eval_loss"], progress.global_step
+    def _require_finite(self, evaluation: Evaluation, progress: Progress, kept_checkpoint: str) -> Evaluation:
+        loss = evaluation.metrics["eval_loss"]
+        if not math.isfinite(loss):
+            wrong, step = evaluation.unsound_rows, progress.global_step
             raise NonFiniteLossError(
                 f"the evaluation loss is {loss} after step {step}; rows: {name_rows(wrong)}",
                 f"lower training.learning_rate or use precision fp32; {kept_checkpoint}",
                 details={"step": step, "rows": wrong},
             )
-        return metrics
+        return evaluation
+
+
+def _direction(metric: str, wanted: bool | None, score: Score) -> bool:
+    """Tell whether a metric is better when greater: as configured, as the problem says of its score, or by its name."""
+    if wanted is not None:
+        return wanted
+    return score.greater_is_better if metric == score.name else not metric.endswith(_LESS_IS_BETTER)
 
 
 def name_rows(names: Sequence[str]) -> str:

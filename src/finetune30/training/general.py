@@ -1,4 +1,4 @@
-"""The general training path: any transformers classifier under PEFT.
+"""The general training path: any transformers model under PEFT.
 
 The frozen base stays in the run's precision; adapter, head and optimizer are float32. On CUDA the forward pass runs
 under autocast, elsewhere the head casts its input itself, which costs less than autocast's bookkeeping on a CPU. Only
@@ -21,7 +21,7 @@ from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
 from finetune30.errors import CheckpointError
 from finetune30.modeling.devices import Placement
-from finetune30.training.losses import row_losses
+from finetune30.training.problem import Loss
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -38,10 +38,10 @@ class GeneralEngine:
     operations = "PyTorch's operators"
 
     def __init__(
-        self, model: PeftModel, config: TrainingConfig, placement: Placement, *, problem_type: str, pad_token_id: int
+        self, model: PeftModel, config: TrainingConfig, placement: Placement, *, loss: Loss, pad_token_id: int
     ) -> None:
         self.device, self.precision = placement.device, placement.precision
-        self.problem_type, self.pad_token_id = problem_type, pad_token_id
+        self._loss, self.pad_token_id = loss, pad_token_id
         self._max_grad_norm = config.max_grad_norm
         self._autocasts = placement.precision != "fp32" and (
             placement.device.startswith("cuda") or _trains_the_backbone(model)
@@ -59,12 +59,12 @@ class GeneralEngine:
         return 0
 
     def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
-        """Add the gradient of `scale * sum(row losses)`; return that sum unscaled, 0-d float32."""
+        """Add the gradient of `scale` times the summed loss; return that sum unscaled, 0-d float32."""
         self._model.train()
         with self._autocast():
-            logits = self._forward(batch)
-        labels = torch.from_numpy(batch.labels).to(self.device)
-        total = row_losses(logits.float(), labels, self.problem_type).sum()
+            outputs = self._forward(batch)
+        targets = torch.from_numpy(batch.targets).to(self.device)
+        total = self._loss(outputs.float(), targets)
         scaled: torch.Tensor = self._scaler.scale(total * scale)
         scaled.backward()
         return total.detach()
@@ -90,8 +90,8 @@ class GeneralEngine:
         """Forget what was accumulated since the last step."""
         self._optimizer.zero_grad(set_to_none=True)
 
-    def logits(self, batch: Batch) -> NDArray[np.float32]:
-        """Return logits without dropout, float32 (B, num_labels)."""
+    def outputs(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the model's logits without dropout, float32 (B, …)."""
         self._model.eval()
         with torch.inference_mode(), self._autocast():
             result: NDArray[np.float32] = self._forward(batch).float().cpu().numpy()

@@ -25,6 +25,7 @@ from finetune30.training.checkpoints import Checkpoint, Checkpoints
 from finetune30.training.engine import Engine
 from finetune30.training.evaluator import Evaluator, name_rows
 from finetune30.training.memory import describe_out_of_memory, free_memory
+from finetune30.training.problem import Trainable
 from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
 from finetune30.training.schedule import count_total_steps, learning_rate_at
 from finetune30.training.streams import digest_tensors, seed_everything
@@ -37,7 +38,7 @@ def train(
     train_split: EncodedSplit,
     evaluation_split: EncodedSplit,
     config: TrainingConfig,
-    label_names: tuple[str, ...],
+    problem: Trainable,
     hooks: TrainingHooks,
     checkpoints: Checkpoints | None = None,
     resume_from: Checkpoint | None = None,
@@ -46,7 +47,7 @@ def train(
 
     Raises NonFiniteLossError, OutOfMemoryError and CancelledError; whatever was reported and checkpointed stays.
     """
-    loop = _Loop(engine, train_split, evaluation_split, config, label_names, hooks, checkpoints)
+    loop = _Loop(engine, train_split, evaluation_split, config, problem, hooks, checkpoints)
     return loop.run(resume_from)
 
 
@@ -57,15 +58,15 @@ class _Loop:
         train_split: EncodedSplit,
         evaluation_split: EncodedSplit,
         config: TrainingConfig,
-        label_names: tuple[str, ...],
+        problem: Trainable,
         hooks: TrainingHooks,
         checkpoints: Checkpoints | None,
     ) -> None:
-        self.engine, self.config, self.train_split = engine, config, train_split
+        self.engine, self.config, self.train_split, self.problem = engine, config, train_split, problem
         self.hooks, self.checkpoints = hooks, checkpoints
         self.world, self.rank = processes.world_size(), processes.rank()
         self.rows_per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * self.world
-        self.evaluator = Evaluator(engine, evaluation_split, config, label_names, self._record)
+        self.evaluator = Evaluator(engine, evaluation_split, config, problem, self._record)
         self.last_checkpoint_step: int | None = None
         self._last_norm = 0.0
         self.progress = self._plan()
@@ -119,7 +120,7 @@ class _Loop:
         progress = self.progress
         rate = learning_rate_at(progress.global_step, progress.total_steps, self.config)
         mine = rows[self.rank :: self.world]
-        loss = self._accumulate_within_memory(mine, len(rows))
+        loss = self._accumulate_within_memory(mine, self.problem.weight(self.train_split, rows))
         if not math.isfinite(loss):
             raise self._non_finite(f"the loss is {loss}", rows)
         norm = float(self.engine.step(rate))
@@ -138,11 +139,14 @@ class _Loop:
             self.hooks.on_progress(progress)
         failpoints.reach("training.after_step")
 
-    def _accumulate_within_memory(self, mine: NDArray[np.int64], rows_in_step: int) -> float:
-        """Accumulate the step's gradient; when memory runs out, halve the micro-batch and begin the step again."""
+    def _accumulate_within_memory(self, mine: NDArray[np.int64], weight: float) -> float:
+        """Accumulate the step's gradient; when memory runs out, halve the micro-batch and begin the step again.
+
+        `weight` is that of the whole step, over all its micro-batches and processes.
+        """
         while True:
             try:
-                return self._accumulate(mine, rows_in_step)
+                return self._accumulate(mine, weight)
             except (RuntimeError, MemoryError) as error:
                 problem = describe_out_of_memory(error)
                 if problem is None:
@@ -150,18 +154,16 @@ class _Loop:
             # Outside the handler: the error's traceback no longer keeps the failed pass and its memory alive.
             self._shrink_micro_batch(problem)
 
-    def _accumulate(self, mine: NDArray[np.int64], rows_in_step: int) -> float:
+    def _accumulate(self, mine: NDArray[np.int64], weight: float) -> float:
         total = torch.zeros((), dtype=torch.float64 if self.engine.device != "mps" else torch.float32)
-        losses = [
-            self._accumulate_part(part, rows_in_step) for part in step_batches(mine, self.progress.micro_batch_size)
-        ]
+        losses = [self._accumulate_part(part, weight) for part in step_batches(mine, self.progress.micro_batch_size)]
         for loss in losses:
             total += loss.cpu()
-        return float(processes.sum_tensor(total.to(self.engine.device))) / rows_in_step
+        return float(processes.sum_tensor(total.to(self.engine.device))) / weight
 
-    def _accumulate_part(self, rows: NDArray[np.int64], rows_in_step: int) -> torch.Tensor:
+    def _accumulate_part(self, rows: NDArray[np.int64], weight: float) -> torch.Tensor:
         batch = collate(self.train_split, rows, self.engine.pad_token_id)
-        loss = self.engine.accumulate(batch, 1.0 / rows_in_step)
+        loss = self.engine.accumulate(batch, 1.0 / weight)
         failpoints.reach("training.memory", lambda: torch.OutOfMemoryError("out of memory (fail point)"))
         return loss
 
@@ -264,9 +266,9 @@ class _Loop:
             "optimizer": digest_tensors(self.engine.optimizer_state()),
             "random_streams": digest_tensors(self.engine.rng_state()),
         }
-        metrics, logits = self.evaluator.finish(progress, self._kept_checkpoint())
-        metrics["train_loss"] = progress.loss_sum / max(1, progress.global_step)
-        return TrainingResult(metrics, logits, progress, digests)
+        evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
+        metrics = {**evaluation.metrics, "train_loss": progress.loss_sum / max(1, progress.global_step)}
+        return TrainingResult(metrics, evaluation.rows, evaluation.outputs, progress, digests)
 
     def _record(self, kind: str, **values: Any) -> None:
         self.progress.records += 1

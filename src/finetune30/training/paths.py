@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetune30.config import ExperimentConfig
@@ -14,22 +13,12 @@ if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
+    from finetune30.training.problem import Trainable
 
 
-@dataclass(frozen=True)
-class Task:
-    """What the rows ask of the model."""
-
-    problem_type: str
-    label_names: tuple[str, ...]
-
-    @property
-    def num_labels(self) -> int:
-        """Outputs of the head: one for regression, else one a label."""
-        return len(self.label_names) or 1
-
-
-def choose_path(config: ExperimentConfig, source: BaseSource, placement: Placement) -> tuple[str, str]:
+def choose_path(
+    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
+) -> tuple[str, str]:
     """Return the training path, `packed` or `general`, and why.
 
     Raises ModelError when the configuration asks for the packed path and it cannot run this experiment.
@@ -38,7 +27,10 @@ def choose_path(config: ExperimentConfig, source: BaseSource, placement: Placeme
         return "general", "as configured"
     from finetune30.training.packed import supports
 
-    reason = supports(config, source, placement)
+    if problem.head_outputs is None:
+        reason: str | None = "it trains classification heads with one target a row"
+    else:
+        reason = supports(config, source, placement)
     if reason is None:
         return "packed", "the model, the adapter and the device allow it"
     if config.training.engine == "packed":
@@ -46,38 +38,35 @@ def choose_path(config: ExperimentConfig, source: BaseSource, placement: Placeme
     return "general", f"not packed: {reason}"
 
 
-def build_engine(path: str, config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement) -> Engine:
-    """Build the engine of a path; both start from the same weights."""
+def build_engine(
+    path: str, config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
+) -> Engine:
+    """Build the engine of a path that `choose_path` chose; both start from the same weights."""
     if path == "packed":
         from finetune30.training.packed import build_packed_engine
 
+        assert problem.head_outputs is not None  # noqa: S101 - choose_path asked
         return build_packed_engine(
-            config,
-            source,
-            problem_type=task.problem_type,
-            num_labels=task.num_labels,
-            precision=placement.precision,
+            config, source, loss=problem.loss, outputs=problem.head_outputs, precision=placement.precision
         )
-    return build_general_engine(config, source, task, placement)
+    return build_general_engine(config, source, problem, placement)
 
 
-def build_general_engine(config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement) -> Engine:
-    """Build the general engine: any transformers classifier under PEFT."""
+def build_general_engine(
+    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
+) -> Engine:
+    """Build the general engine: any transformers model under PEFT."""
     import_heavy("transformers.modeling_utils", "peft")
     from finetune30.modeling.adapters import build_adapter
-    from finetune30.modeling.base import load_classifier, load_tokenizer
+    from finetune30.modeling.base import load_tokenizer
     from finetune30.training.general import GeneralEngine
 
     pad_token_id = int(load_tokenizer(source).pad_token_id)
-    model, new_weights = load_classifier(
-        source,
-        label_names=task.label_names,
-        num_labels=task.num_labels,
-        problem_type=task.problem_type,
-        pad_token_id=pad_token_id,
+    model, new_weights = problem.load_model(source, pad_token_id)
+    adapter = build_adapter(
+        model, config.lora, source, new_weights, config.training.seed, task_type=problem.peft_task_type
     )
-    adapter = build_adapter(model, config.lora, source, new_weights, config.training.seed)
-    return GeneralEngine(adapter, config.training, placement, problem_type=task.problem_type, pad_token_id=pad_token_id)
+    return GeneralEngine(adapter, config.training, placement, loss=problem.loss, pad_token_id=pad_token_id)
 
 
 def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder:

@@ -6,7 +6,7 @@ they run on a machine that has nothing but torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from finetune30.training.engine import Engine
 
 
+#: Outputs and targets of a batch to the loss summed over what `weight` counts, 0-d.
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
@@ -35,6 +39,19 @@ class Evaluation:
     rows: int
     outputs: NDArray[Any] | None = None
     unsound_rows: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one question.
+
+    `tree` is what the API and `--json` give, JSON values; `cells` what a table of answers has, by column; `line` what a
+    terminal shows before the text.
+    """
+
+    tree: dict[str, Any]
+    cells: dict[str, Any]
+    line: str
 
 
 class Trainable(Protocol):
@@ -77,6 +94,6 @@ class Trainable(Protocol):
         """
         ...
 
-    def answer(self, predictor: Predictor, questions: Sequence[Mapping[str, Any]], batch_size: int) -> list[Any]:
-        """Answer questions (texts by role name) with a saved model: a JSON tree each, in their order."""
+    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        """Answer texts (or pairs) with a saved model, in their order."""
         ...

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+_Number = TypeVar("_Number", bound=np.floating[Any])
 
 
 def join_processes(device: str | None) -> None:
@@ -33,11 +37,11 @@ def sum_tensor(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def sum_array(array: NDArray[np.float32], device: str) -> NDArray[np.float32]:
+def sum_array(array: NDArray[_Number], device: str) -> NDArray[_Number]:
     """Return the sum of an array over all processes."""
     if not _joined():
         return array
-    result: NDArray[np.float32] = sum_tensor(torch.from_numpy(array).to(device)).cpu().numpy()
+    result: NDArray[_Number] = sum_tensor(torch.from_numpy(array).to(device)).cpu().numpy()
     return result
 
 

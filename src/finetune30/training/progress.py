@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -64,14 +63,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Final metrics (`eval_…`, `train_loss`), logits of the evaluation rows (n, num_labels) and the progress.
+    """Final metrics (`eval_…`, `train_loss`), rows evaluated, what is kept of each (or None), and the progress.
 
     Everything counts from the very start: what earlier attempts did up to the checkpoint is part of it. `digests` are
     sha256 of what the training ended with: adapter, optimizer and random streams after the last step.
     """
 
     metrics: dict[str, Any]
-    evaluation_logits: NDArray[np.float32]
+    evaluated_rows: int
+    evaluation_outputs: NDArray[Any] | None
     progress: Progress
     digests: dict[str, str]
 

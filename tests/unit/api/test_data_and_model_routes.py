@@ -11,6 +11,7 @@ import pytest
 from finetune30.api.context import THREADS
 from finetune30.config.presets import load_preset
 from finetune30.data.prepare import prepare_data, record_version
+from finetune30.problems import choose_problem
 from finetune30.service.datasets.operations import open_versions
 
 
@@ -19,7 +20,12 @@ def version(api):
     """The digest of a version made of the starter data."""
     config = load_preset("quick_cpu").config
     prepared = prepare_data(
-        config.data, problem_type="auto", num_labels=2, seed=42, log=lambda _: None, data_folder=Path("data_store")
+        config.data,
+        problem=choose_problem("auto"),
+        num_labels=2,
+        seed=42,
+        log=lambda _: None,
+        data_folder=Path("data_store"),
     )
     with open_versions(api.app.state.services.settings) as versions:
         return record_version(prepared, versions).digest

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from finetune30.problems.classification.suspects import rank_single_label
 from finetune30.service.datasets.operations import open_versions
 from finetune30.service.suspects.search import FILE, save_suspects
-from finetune30.service.suspects.suspects import Suspects, rank_rows
+from finetune30.service.suspects.suspects import Suspects
 
 NAMES = ("bad", "good")
 
@@ -50,7 +52,7 @@ def test_suspects_are_none_before_a_search_and_paged_after_it(api, submit, finis
     assert api.get(f"/experiments/{run_id}/suspects").json() == {"state": "none", "run_id": run_id, "error": None}
     finish(run_id)
     logits = [[2.0, -2.0], [-2.0, 2.0]] * 20
-    ranked, method = rank_rows(build_rows(wrong=(3, 8)), logits, NAMES, version.problem_type)
+    ranked, method = rank_single_label(build_rows(wrong=(3, 8)), np.array(logits), version.targets)
     store = api.app.state.services.store
     found = Suspects(run_id, version, ranked, method)
     save_suspects(found.rows, found.facts, Path("results") / store.get(run_id).folder)
@@ -72,7 +74,7 @@ def test_search_without_a_finished_model_is_refused(api, submit):
 def test_other_judges_are_asked_although_a_finding_is_there(api, submit, finish, version):
     run_id = submit()
     finish(run_id)
-    ranked, method = rank_rows(build_rows(), [[2.0, -2.0], [-2.0, 2.0]] * 20, NAMES, version.problem_type)
+    ranked, method = rank_single_label(build_rows(), np.array([[2.0, -2.0], [-2.0, 2.0]] * 20), version.targets)
     folder = Path("results") / api.app.state.services.store.get(run_id).folder
     save_suspects(ranked, Suspects(run_id, version, ranked, method, 5).facts, folder)
     address = f"/experiments/{run_id}/suspects"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from finetune30.data.analysis.drift import compare_counts, compare_rows
 from finetune30.data.analysis.html_report import LANGUAGES, build_html
 from finetune30.data.analysis.statistics import analyze_rows, balance, count_words, suggest_max_length
+from finetune30.problems import load_problem
 
-SINGLE = "single_label_classification"
+SINGLE = load_problem("single_label_classification")
 
 
 def rows_of(texts, labels, split="train"):
@@ -67,20 +68,20 @@ def test_suggested_length_truncates_at_most_one_percent(tokens):
 
 
 def test_multi_label_rows_count_for_each_of_their_labels():
-    analysis = analyze_rows(rows_of(["a", "b"], ['["x", "y"]', '["x"]']), "multi_label_classification")
+    analysis = analyze_rows(rows_of(["a", "b"], ['["x", "y"]', '["x"]']), load_problem("multi_label_classification"))
     assert analysis["label_counts"] == {"x": 2, "y": 1}
 
 
 def test_regression_describes_its_values():
-    analysis = analyze_rows(rows_of(["a", "b", "c"], ["1.5", "2.5", "3.5"]), "regression")
+    analysis = analyze_rows(rows_of(["a", "b", "c"], ["1.5", "2.5", "3.5"]), load_problem("regression"))
     assert analysis["label_counts"] == {}
     assert analysis["splits"]["train"]["label_values"]["mean"] == 2.5
 
 
 def test_regression_without_finite_values_is_described_too():
-    analysis = analyze_rows(rows_of(["a", "b", "c"], ["inf", "1.5", "nan"]), "regression")
+    analysis = analyze_rows(rows_of(["a", "b", "c"], ["inf", "1.5", "nan"]), load_problem("regression"))
     assert analysis["splits"]["train"]["label_values"]["max"] == 1.5
-    analysis = analyze_rows(rows_of(["a"], ["nan"]), "regression")
+    analysis = analyze_rows(rows_of(["a"], ["nan"]), load_problem("regression"))
     assert analysis["splits"]["train"]["label_values"] == {}
 
 

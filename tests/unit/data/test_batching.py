@@ -50,7 +50,7 @@ def split() -> EncodedSplit:
         tokens=np.asarray([1, 2, 3, 4, 5, 6], dtype=np.int32),
         offsets=np.asarray([0, 3, 4, 6]),
         type_ids=np.asarray([0, 0, 1, 0, 0, 1], dtype=np.int8),
-        labels=np.asarray([0, 1, 0]),
+        targets=np.asarray([0, 1, 0]),
         truncated=np.zeros(3, dtype=bool),
     )
 
@@ -60,7 +60,7 @@ def test_collate_pads_on_the_right_with_the_given_token(split):
     assert batch.input_ids.tolist() == [[5, 6, 9, 9], [1, 2, 3, 9], [4, 9, 9, 9]]
     assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]]
     assert present(batch.token_type_ids).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert batch.labels.tolist() == [0, 0, 1]
+    assert batch.targets.tolist() == [0, 0, 1]
     assert batch.lengths.tolist() == [2, 3, 1]
 
 

@@ -15,6 +15,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.ledger import reconcile
 from finetune30.data.prepare import prepare_data
 from finetune30.errors import DataError, DataFileError, HubUnavailableError
+from finetune30.problems import choose_problem
 
 ALL: dict[str, Any] = {"train_samples": None, "eval_samples": None}
 #: Lets any share of faulty rows pass, for files that are faulty on purpose.
@@ -32,7 +33,9 @@ def write_csv(path: Path, header: list[str], rows: list) -> Path:
 
 def prepare(path: Path | str, num_labels: int = 2, problem_type: str = "auto", seed: int = 0, **data):
     config = DataConfig(dataset_name=str(path), **data)
-    return prepare_data(config, problem_type=problem_type, num_labels=num_labels, seed=seed, log=lambda message: None)
+    return prepare_data(
+        config, problem=choose_problem(problem_type), num_labels=num_labels, seed=seed, log=lambda message: None
+    )
 
 
 def rows_of(count: int, labels: tuple[str, ...] = ("no", "yes")) -> list[list[str]]:
@@ -41,15 +44,15 @@ def rows_of(count: int, labels: tuple[str, ...] = ("no", "yes")) -> list[list[st
 
 def test_text_labels_become_ids_in_sorted_order(tmp_path):
     data = prepare(write_csv(tmp_path / "a.csv", ["text", "label"], rows_of(40)), **ALL)
-    assert data.label_names == ("no", "yes")
-    assert data.problem_type == "single_label_classification"
+    assert data.targets["label_names"] == ["no", "yes"]
+    assert data.problem.name == "single_label_classification"
     joined = pl.concat([data.train, data.evaluation]).sort("text")
     assert all(label == int(text.split()[-1]) % 2 for text, label in joined.select("text", "label").iter_rows())
 
 
 def test_numeric_labels_are_ordered_by_value(tmp_path):
     path = write_csv(tmp_path / "a.csv", ["text", "label"], rows_of(60, ("10", "9", " 2")))
-    assert prepare(path, 3, **ALL).label_names == ("2", "9", "10")
+    assert prepare(path, 3, **ALL).targets["label_names"] == ["2", "9", "10"]
 
 
 def test_split_keeps_identical_texts_on_one_side_and_is_stratified(tmp_path):
@@ -118,7 +121,7 @@ def test_evaluation_label_unknown_to_training_is_refused_with_its_place(tmp_path
 def test_regression_takes_numbers_and_refuses_words(tmp_path):
     rows = [[f"text number {index}", str(index / 10)] for index in range(50)]
     data = prepare(write_csv(tmp_path / "a.csv", ["text", "score"], rows), 1, **ALL)
-    assert (data.problem_type, data.label_names, data.train["label"].dtype) == ("regression", (), pl.Float64)
+    assert (data.problem.name, data.targets, data.train["label"].dtype) == ("regression", {}, pl.Float64)
     with pytest.raises(DataFileError, match=r"b\.csv:2: the label 'good' is no finite number"):
         prepare(write_csv(tmp_path / "b.csv", ["text", "score"], [["a text here", "good"], *rows]), 1)
 
@@ -145,7 +148,7 @@ def test_multi_label_from_separator_and_from_json_lists(tmp_path):
     lines = [json.dumps({"text": f"text number {i}", "tags": c.split("|")}) for i, c in enumerate(cells)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     other = prepare(tmp_path / "a.jsonl", 3, **ALL)
-    assert data.label_names == other.label_names == ("art", "news", "sport")
+    assert data.targets == other.targets == {"label_names": ["art", "news", "sport"]}
     assert data.train["label"].to_list()[:2] == [[0, 1, 1], [0, 0, 1]]
     assert data.digest == other.digest
 

@@ -9,14 +9,15 @@ import polars as pl
 import pytest
 
 from finetune30.config.schema import DataConfig
-from finetune30.data.labels import split_row_id
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data
+from finetune30.data.row_ids import split_row_id
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES
 from finetune30.data.validation.near_duplicates import SHINGLE_CHARACTERS, find_near_duplicates, normalize
 from finetune30.data.validation.quarantine import apply_gate, encode_quarantine
 from finetune30.data.validation.validate import validate_rows
 from finetune30.errors import DataError, DataFileError
+from finetune30.problems import choose_problem
 
 WORDS = (
     "amber basket candle drizzle ember feather garden harbour island jigsaw kettle lantern marble nectar orchard "
@@ -42,13 +43,13 @@ def write(path, rows, header=("text", "label")):
 
 def validate(path, count_tokens=None, expected=None, **data):
     config = DataConfig(dataset_name=str(path), **data)
-    loaded = load_rows(config, lambda message: None)
+    loaded = load_rows(config, lambda message: None, problem=choose_problem("auto"))
     return loaded, validate_rows(loaded, config, expected_labels=expected, count_tokens=count_tokens), config
 
 
 def prepare(path, num_labels=2, **data):
     config = DataConfig(dataset_name=str(path), train_samples=None, eval_samples=None, **data)
-    return prepare_data(config, problem_type="auto", num_labels=num_labels, seed=0, log=lambda message: None)
+    return prepare_data(config, problem=choose_problem("auto"), num_labels=num_labels, seed=0, log=lambda message: None)
 
 
 #: Rule → what stands in the row at fault (text, label; None: keep), and the column at which the faulty cell begins.

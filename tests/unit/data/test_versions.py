@@ -21,6 +21,7 @@ from finetune30.data.versions.chunks import cut_into_chunks
 from finetune30.data.versions.compare import diff_versions
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
+from finetune30.problems import choose_problem
 from support.present import present
 
 SCHEMA = {"text": pl.String, "text_pair": pl.String, "label": pl.String, "origin": pl.String}
@@ -61,7 +62,9 @@ def create(store, train, evaluation=None, **more):
 
 def prepare(name, folder, **data):
     config = DataConfig(dataset_name=name, **data)
-    return prepare_data(config, problem_type="auto", num_labels=2, seed=7, log=lambda message: None, data_folder=folder)
+    return prepare_data(
+        config, problem=choose_problem("auto"), num_labels=2, seed=7, log=lambda message: None, data_folder=folder
+    )
 
 
 def test_same_rows_are_one_version_and_other_rows_another(tmp_path):
@@ -81,7 +84,7 @@ def test_training_on_a_version_gives_the_digest_of_the_training_it_came_from(tmp
     again = prepare(f"version:{manifest.digest[:10]}", tmp_path)
     assert manifest.digest == first.digest == again.digest
     assert again.train["text"].to_list() == first.train["text"].to_list()
-    assert again.label_names == first.label_names
+    assert again.targets == first.targets
 
 
 def test_names_resolve_by_beginning_and_tag(tmp_path):

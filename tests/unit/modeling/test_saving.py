@@ -10,12 +10,14 @@ from safetensors.torch import load_file, save_file
 from finetune30.config import LoraConfig, ModelConfig, TrainingConfig
 from finetune30.errors import SelfTestError
 from finetune30.modeling.adapters import build_adapter
-from finetune30.modeling.base import find_base, load_classifier, load_tokenizer
+from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saving import save_labels, validate_saved_logits, validate_saved_tensors
+from finetune30.modeling.saving import save_targets, validate_saved_outputs, validate_saved_tensors
+from finetune30.problems.trainables import load_trainable
 from finetune30.training.general import GeneralEngine
 
+PROBLEM = load_trainable("single_label_classification", {"label_names": ["bad", "good", "mixed"]})
 TEXTS = ["the film was good", "it was bad and so on and so on again", "nice"]
 
 
@@ -24,22 +26,19 @@ def saved(request, tiny_model, tmp_path):
     """An engine with a moved adapter and head, and its saved folder."""
     source = find_base(ModelConfig(name=str(tiny_model(request.param))))
     tokenizer = load_tokenizer(source)
-    names = ("bad", "good", "mixed")
-    model, new = load_classifier(
-        source, label_names=names, num_labels=3, problem_type="single_label_classification", pad_token_id=0
-    )
+    model, new = PROBLEM.load_model(source, pad_token_id=0)
     adapter = build_adapter(model, LoraConfig(target_modules="auto"), source, new, 1)
     engine = GeneralEngine(
         adapter,
         TrainingConfig(),
         choose_placement("cpu", "fp32"),
-        problem_type="single_label_classification",
+        loss=PROBLEM.loss,
         pad_token_id=0,
     )
     engine.load_adapter_state({k: v + 0.05 for k, v in engine.adapter_state().items()})
     engine.save_adapter(tmp_path)
     tokenizer.save_pretrained(str(tmp_path))
-    save_labels(tmp_path, "single_label_classification", names, 32, remove_html=True)
+    save_targets(tmp_path, PROBLEM.name, PROBLEM.targets, 32, remove_html=True)
     return engine, tmp_path
 
 
@@ -55,16 +54,15 @@ def test_plain_peft_loads_the_head_that_was_trained(saved):
 
 def test_predictor_answers_in_order_and_does_not_depend_on_the_batch(saved):
     _, folder = saved
-    predictor = Predictor(folder, choose_placement("cpu", "fp32"))
+    predictor = Predictor(folder, choose_placement("cpu", "fp32"), PROBLEM.load_saved)
     together = predictor.answer_logits(TEXTS, batch_size=2)
     alone = np.concatenate([predictor.answer_logits([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    assert predictor.label_names == ("bad", "good", "mixed")
 
 
 def test_text_is_cleaned_as_in_training(saved):
     _, folder = saved
-    predictor = Predictor(folder, choose_placement("cpu", "fp32"))
+    predictor = Predictor(folder, choose_placement("cpu", "fp32"), PROBLEM.load_saved)
     np.testing.assert_allclose(
         predictor.answer_logits(["<b>the film</b> was good"]), predictor.answer_logits([TEXTS[0]]), atol=1e-6
     )
@@ -72,7 +70,7 @@ def test_text_is_cleaned_as_in_training(saved):
 
 def test_self_test_passes_for_the_saved_model_and_fails_for_a_random_head(saved):
     engine, folder = saved
-    trained = Predictor(folder, choose_placement("cpu", "fp32")).answer_logits(TEXTS)
+    trained = Predictor(folder, choose_placement("cpu", "fp32"), PROBLEM.load_saved).answer_logits(TEXTS)
     state = load_file(folder / "adapter_model.safetensors")
     validate_saved_tensors(folder, engine.adapter_state())
     head = next(name for name in state if name.endswith(("classifier.weight", "out_proj.weight")))
@@ -80,9 +78,9 @@ def test_self_test_passes_for_the_saved_model_and_fails_for_a_random_head(saved)
     save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SelfTestError, match=r"1 saved weights differ"):
         validate_saved_tensors(folder, engine.adapter_state())
-    wrong = Predictor(folder, choose_placement("cpu", "fp32"))
-    with pytest.raises(SelfTestError, match="logits differ by"):
-        validate_saved_logits(lambda: wrong.answer_logits(TEXTS), trained, "fp32")
+    wrong = Predictor(folder, choose_placement("cpu", "fp32"), PROBLEM.load_saved)
+    with pytest.raises(SelfTestError, match="outputs differ by"):
+        validate_saved_outputs(lambda: wrong.answer_logits(TEXTS), trained, "fp32")
 
 
 def test_missing_head_in_the_file_is_found_out(saved):
@@ -96,5 +94,5 @@ def test_missing_head_in_the_file_is_found_out(saved):
 
 def test_labels_file_keeps_any_script(saved):
     _, folder = saved
-    save_labels(folder, "single_label_classification", ("負面", "正面"), 8, remove_html=False)
+    save_targets(folder, "single_label_classification", {"label_names": ["負面", "正面"]}, 8, remove_html=False)
     assert json.loads((folder / "labels.json").read_text(encoding="utf-8"))["label_names"] == ["負面", "正面"]

@@ -9,6 +9,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.encoding import EncodedSplit
 from finetune30.data.prepare import prepare_data
 from finetune30.errors import DataError
+from finetune30.problems import choose_problem
 from finetune30.service.execution.row_ledger import check_consumption, settle_ledger
 from finetune30.training.progress import Progress
 
@@ -28,7 +29,7 @@ def encoded(frame, cut=()):
 @pytest.fixture(scope="module")
 def data():
     config = DataConfig(dataset_name="starter", train_samples=40, eval_samples=10)
-    return prepare_data(config, problem_type="auto", num_labels=2, seed=0, log=lambda message: None)
+    return prepare_data(config, problem=choose_problem("auto"), num_labels=2, seed=0, log=lambda message: None)
 
 
 def test_truncated_rows_are_counted_in_their_file(data):

@@ -8,6 +8,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.data.splitting import assign_folds
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError
+from support.present import present
 from support.tiny_models import build_tiny_model
 
 LABELS = ("bad", "good")
@@ -81,7 +82,7 @@ def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_p
         assert len(trained) + len(held_out) == rows.height
         assert result.progress.global_step == 4  # to the end: nothing was chosen by the held-out rows
         positions = [rows["origin"].to_list().index(name) for name in held_out]
-        assert np.array_equal(logits[positions], result.evaluation_logits)
+        assert logits[positions].tobytes() == present(result.evaluation_outputs).tobytes()
     assert sorted(name for _, held_out, _ in seen for name in held_out) == sorted(rows["origin"])
 
 

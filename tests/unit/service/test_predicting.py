@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from finetune30.errors import DataError
-from finetune30.service.models.predict import Question, answer_questions
+from finetune30.problems.trainables import load_trainable
+from finetune30.service.models.predict import LoadedModel, Question, answer_questions
 
 
 class KnownLogits:
     """A predictor whose logits are chosen."""
 
-    def __init__(self, problem_type: str, label_names: tuple[str, ...], *rows: list[float]) -> None:
-        self.problem_type, self.label_names = problem_type, label_names
+    def __init__(self, *rows: list[float]) -> None:
         self._rows = np.asarray(rows, dtype=np.float32)
 
     def answer_logits(self, *_: object) -> Any:
@@ -23,28 +23,29 @@ class KnownLogits:
 
 
 def ask(problem_type: str, names: tuple[str, ...], *rows: list[float]) -> list[Any]:
-    predictor: Any = KnownLogits(problem_type, names, *rows)
-    return answer_questions(predictor, [Question("text") for _ in rows])
+    predictor: Any = KnownLogits(*rows)
+    model = LoadedModel(predictor, load_trainable(problem_type, {"label_names": list(names)}))
+    return [answer.as_dict() for answer in answer_questions(model, [Question("text") for _ in rows])]
 
 
 def test_a_label_of_many_is_given_above_one_half_only() -> None:
     answers = ask("multi_label_classification", ("a", "b", "c"), [0.0, 0.001, 9.0], [-9.0, -0.001, 0.0])
-    assert [answer.labels for answer in answers] == [("b", "c"), ()]
-    assert answers[0].probabilities["a"] == 0.5
-    assert answers[1].as_dict()["labels"] == []
+    assert [answer["labels"] for answer in answers] == [["b", "c"], []]
+    assert answers[0]["probabilities"]["a"] == 0.5
 
 
 def test_of_equal_shares_the_first_label_is_given() -> None:
     (answer,) = ask("single_label_classification", ("a", "b"), [800.0, 800.0])
-    assert (answer.labels, answer.probabilities) == (("a",), {"a": 0.5, "b": 0.5})
+    assert (answer["labels"], answer["probabilities"]) == (["a"], {"a": 0.5, "b": 0.5})
 
 
 def test_a_value_of_zero_is_a_value() -> None:
     (answer,) = ask("regression", (), [0.0])
-    assert answer.as_dict() == {"text": "text", "value": 0.0}
+    assert answer == {"text": "text", "value": 0.0}
 
 
 def test_pairs_and_single_texts_are_not_mixed() -> None:
-    predictor: Any = KnownLogits("regression", (), [1.0], [2.0])
+    predictor: Any = KnownLogits([1.0], [2.0])
+    model = LoadedModel(predictor, load_trainable("regression", {}))
     with pytest.raises(DataError, match="some questions have a second text and some have none"):
-        answer_questions(predictor, [Question("a", "b"), Question("c")])
+        answer_questions(model, [Question("a", "b"), Question("c")])

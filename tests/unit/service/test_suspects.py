@@ -8,8 +8,9 @@ import pytest
 
 from finetune30.data.versions.compare import diff_versions
 from finetune30.errors import DataError, DataFileError, UsageError
+from finetune30.problems.classification.suspects import rank_multi_label, rank_single_label
 from finetune30.service.datasets.operations import open_versions
-from finetune30.service.suspects.suspects import Suspects, apply_review, export_suspects, rank_rows
+from finetune30.service.suspects.suspects import Suspects, apply_review, export_suspects
 from finetune30.settings import load_settings
 
 NAMES = ("bad", "good")
@@ -36,7 +37,7 @@ def found():
         manifest, _ = versions.create(
             {"train": build_rows()}, label_names=NAMES, problem_type="single_label_classification", source={"name": "a"}
         )
-    ranked, method = rank_rows(build_rows(), build_logits(), NAMES, manifest.problem_type)
+    ranked, method = rank_single_label(build_rows(), build_logits(), manifest.targets)
     return Suspects("run", manifest, ranked, method)
 
 
@@ -64,7 +65,7 @@ def test_multi_label_rows_are_ranked_too():
         pl.Series("label", ['["a"]' if i % 2 == 0 else '["b"]' for i in range(59)] + ['["a"]'])
     )
     logits = np.array([[3.0, -3.0] if i % 2 == 0 else [-3.0, 3.0] for i in range(60)])
-    ranked, _ = rank_rows(rows, logits, ("a", "b"), "multi_label_classification")
+    ranked, _ = rank_multi_label(rows, logits, {"label_names": ["a", "b"]})
     assert (ranked["row"][0], ranked["suggested_label"][0]) == (59, '["b"]')
 
 

@@ -8,6 +8,7 @@ from finetune30.config import TrainingConfig
 from finetune30.errors import CheckpointError
 from finetune30.training.checkpoints import Checkpoints, find_damage
 from finetune30.training.loop import train
+from support.engines import build_trainable
 from support.present import present
 from support.rows import encoded_split
 
@@ -18,7 +19,7 @@ IDENTITY = {"config": "a", "versions": {"torch": "1"}}
 def trained(build_engine, hooks, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
     config = TrainingConfig(device="cpu", precision="fp32", save_steps=1, eval_strategy="no", max_steps=4)
-    train(build_engine(), encoded_split(8), encoded_split(3), config, ("a", "b"), hooks, checkpoints)
+    train(build_engine(), encoded_split(8), encoded_split(3), config, build_trainable(), hooks, checkpoints)
     return checkpoints, tmp_path / "checkpoints"
 
 

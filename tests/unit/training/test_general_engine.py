@@ -87,14 +87,14 @@ def test_every_task_has_logits_of_its_shape_and_learns(build_engine, problem_typ
     for _ in range(20):
         engine.step(0.02)
         last = float(engine.accumulate(batch, 1 / 12))
-    assert engine.logits(batch).shape == (12, classes or 1)
+    assert engine.outputs(batch).shape == (12, classes or 1)
     assert last < first
 
 
 def test_logits_leave_the_random_streams_alone(build_engine):
     engine, split = build_engine(), encoded_split(4)
     before = engine.rng_state()
-    engine.logits(batch_of(split, range(4)))
+    engine.outputs(batch_of(split, range(4)))
     after = engine.rng_state()
     assert torch.equal(before["torch_cpu"], after["torch_cpu"])
     assert before["python"] == after["python"]

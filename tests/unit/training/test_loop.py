@@ -9,11 +9,12 @@ from finetune30.config import TrainingConfig
 from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training.checkpoints import Checkpoints
 from finetune30.training.loop import train
+from support.engines import build_trainable
 from support.hooks import RecordingHooks
 from support.present import present
 from support.rows import encoded_split
 
-NAMES = ("label0", "label1")
+PROBLEM = build_trainable()
 IDENTITY = {"config": "same"}
 
 
@@ -33,7 +34,7 @@ def settings(**changes):
 
 def run(engine, config, hooks, checkpoints=None, start=None, rows=23):
     train_split, evaluation_split = encoded_split(rows), encoded_split(9, seed=1)
-    return train(engine, train_split, evaluation_split, config, NAMES, hooks, checkpoints, start)
+    return train(engine, train_split, evaluation_split, config, PROBLEM, hooks, checkpoints, start)
 
 
 def same_tensors(first, second):
@@ -48,7 +49,7 @@ def test_training_takes_every_row_once_an_epoch_and_reports(build_engine, hooks)
     assert [r["step"] for r in hooks.records if r["type"] == "train"] == [2, 4, 6, 8, 10, 12]
     assert [r["step"] for r in hooks.records if r["type"] == "eval"] == [4, 8, 12]
     assert result.metrics["train_loss"] == pytest.approx(sum(map(present, hooks.losses)) / len(hooks.losses))
-    assert result.evaluation_logits.shape == (9, 2)
+    assert result.evaluation_outputs.shape == (9, 2)
 
 
 def test_max_steps_ends_the_training_and_plans_the_schedule(build_engine, hooks):

@@ -18,6 +18,7 @@ from finetune30.data.loading import load_rows
 from finetune30.data.validation.quarantine import apply_gate
 from finetune30.data.validation.validate import validate_rows
 from finetune30.errors import ConfigError, DataError, DataFileError
+from finetune30.problems import choose_problem
 from finetune30.ui.messages import load_templates, translate_message
 from finetune30.ui.translations import load_catalogue
 
@@ -83,7 +84,7 @@ def test_what_to_do_about_rows_and_why_a_training_would_not_start_is_said_in_chi
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
     config = DataConfig(dataset_name=str(path), max_length=12)
-    loaded = load_rows(config, lambda _: None)
+    loaded = load_rows(config, lambda _: None, problem=choose_problem("auto"))
     found = validate_rows(loaded, config, count_tokens=lambda texts, _: [len(text.split()) + 1 for text in texts])
     fixes = dict(found.findings.select("rule", "fix").iter_rows())
     assert len(fixes) > 6

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finetune30.data.analysis.statistics import count_labels, count_words
-from finetune30.data.labels import REGRESSION
+from finetune30.data.analysis.statistics import count_words
+from finetune30.data.problem import Problem
 
 #: Below this p-value a difference counts as more than chance.
 SIGNIFICANCE = 0.01
@@ -20,15 +20,15 @@ CHI_SQUARED = "Pearson chi-squared test of homogeneity (Pearson 1900), effect: C
 KOLMOGOROV_SMIRNOV = "two-sample Kolmogorov-Smirnov test (Smirnov 1939), effect: the statistic D itself"
 
 
-def compare_rows(reference: pl.DataFrame, other: pl.DataFrame, problem_type: str) -> dict[str, Any]:
+def compare_rows(reference: pl.DataFrame, other: pl.DataFrame, problem: Problem) -> dict[str, Any]:
     """Compare two sets of rows (columns text, label_text); return tests of labels and lengths as a JSON tree.
 
     `drift` says whether any difference is both more than chance (p < 0.01) and not small (V or D at least 0.1).
     """
-    if problem_type == REGRESSION:
+    if problem.rules.quantity:
         labels = _compare_values(*(_numbers(rows["label_text"]) for rows in (reference, other)))
     else:
-        labels = compare_counts(*(count_labels(rows["label_text"], problem_type) for rows in (reference, other)))
+        labels = compare_counts(*(problem.count(rows["label_text"]) for rows in (reference, other)))
     lengths = _compare_values(*(rows["text"].str.len_chars().to_numpy() for rows in (reference, other)))
     return {
         "rows": [reference.height, other.height],

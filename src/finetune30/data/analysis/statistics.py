@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finetune30.data.labels import MULTI, REGRESSION
+from finetune30.data.problem import Problem
 from finetune30.data.validation.near_duplicates import normalize
 from finetune30.data.validation.set_rules import text_keys
 
@@ -30,7 +30,7 @@ CountTokens = Callable[[list[str], list[str] | None], list[int]]
 
 
 def analyze_rows(
-    rows: pl.DataFrame, problem_type: str, *, name: str = "", count_tokens: CountTokens | None = None
+    rows: pl.DataFrame, problem: Problem, *, name: str = "", count_tokens: CountTokens | None = None
 ) -> dict[str, Any]:
     """Return the analysis of rows (columns split, text, text_pair, label_text) as a JSON tree.
 
@@ -39,12 +39,12 @@ def analyze_rows(
     where `count_tokens` is given, tokens.
     """
     splits = {
-        str(split): _analyze_split(part, problem_type, count_tokens)
+        str(split): _analyze_split(part, problem, count_tokens)
         for (split,), part in rows.group_by("split", maintain_order=True)
     }
     main = splits.get("train") or next(iter(splits.values()))
     head = {key: main[key] for key in ("total_samples", "label_counts", "imbalance_ratio", "is_balanced")}
-    return {**head, "dataset_name": name, "problem_type": problem_type, "splits": splits}
+    return {**head, "dataset_name": name, "problem_type": problem.name, "splits": splits}
 
 
 def balance(counts: dict[str, int]) -> dict[str, Any]:
@@ -94,19 +94,7 @@ def count_words(texts: pl.Series) -> tuple[np.ndarray, pl.DataFrame]:
     return np.concatenate(lengths).astype(np.int64), counts
 
 
-def count_labels(labels: pl.Series, problem_type: str) -> dict[str, int]:
-    """Return rows by label, in class order (multi-label: rows that carry it); empty for regression."""
-    if problem_type == REGRESSION:
-        return {}
-    present = labels.drop_nulls()
-    if problem_type == MULTI:
-        present = present.str.json_decode(pl.List(pl.String)).explode(empty_as_null=False).drop_nulls()
-    counts = dict(present.value_counts().iter_rows())
-    numeric = all(name.lstrip("-").isdigit() for name in counts)
-    return {name: int(counts[name]) for name in sorted(counts, key=(lambda name: int(name)) if numeric else None)}
-
-
-def _analyze_split(rows: pl.DataFrame, problem_type: str, count_tokens: CountTokens | None) -> dict[str, Any]:
+def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountTokens | None) -> dict[str, Any]:
     texts = rows["text"].fill_null("")
     words, vocabulary = count_words(texts)
     lengths: dict[str, Any] = {
@@ -119,17 +107,17 @@ def _analyze_split(rows: pl.DataFrame, problem_type: str, count_tokens: CountTok
         pairs = rows["text_pair"].fill_null("").to_list() if rows["text_pair"].null_count() < rows.height else None
         tokens = np.array(count_tokens(texts.to_list(), pairs), dtype=np.int64)
         lengths |= {"tokens": describe_lengths(tokens), "suggested_max_length": suggest_max_length(tokens)}
-    counts = count_labels(rows["label_text"], problem_type)
+    counts = problem.count(rows["label_text"])
     return {
         "total_samples": rows.height,
         "unlabelled": rows["label_text"].null_count(),
         "label_counts": counts,
         **balance(counts),
-        "label_values": _describe_quantity(rows["label_text"]) if problem_type == REGRESSION else None,
+        "label_values": _describe_quantity(rows["label_text"]) if problem.rules.quantity else None,
         "lengths": lengths,
         "vocabulary": _describe_vocabulary(vocabulary),
         "duplicates": _count_duplicates(rows),
-        "examples": _pick_examples(rows, problem_type),
+        "examples": _pick_examples(rows, problem),
     }
 
 
@@ -170,11 +158,11 @@ def _count_duplicates(rows: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _pick_examples(rows: pl.DataFrame, problem_type: str) -> dict[str, list[str]]:
+def _pick_examples(rows: pl.DataFrame, problem: Problem) -> dict[str, list[str]]:
     """Return the first texts of every label (of a quantity: of its lowest and highest value)."""
     shown = pl.col("text").str.slice(0, _EXAMPLE_CHARACTERS)
     present = rows.filter(pl.col("label_text").is_not_null())
-    if problem_type == REGRESSION:
+    if problem.rules.quantity:
         ordered = present.sort(pl.col("label_text").cast(pl.Float64, strict=False), maintain_order=True)
         ends = {"lowest": ordered.head(_EXAMPLES), "highest": ordered.tail(_EXAMPLES)}
         return {name: part.select(shown).to_series().to_list() for name, part in ends.items()}

@@ -25,7 +25,7 @@ def locate_findings(findings: pl.DataFrame, tables: Sequence[SourceTable], colum
     if findings.is_empty():
         empty = {"file": pl.String, "line": pl.Int64, "column": pl.Int64, "place": pl.String}
         return findings.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in empty.items())
-    names = {"text": columns.text, "text_pair": columns.pair or columns.text, "label": columns.label}
+    names = _names_of_cells(columns)
     parts = []
     for table in tables:
         part = pl.DataFrame({"row_id": table.row_ids(), "line": table.frame["__line__"]})
@@ -48,6 +48,13 @@ def locate_findings(findings: pl.DataFrame, tables: Sequence[SourceTable], colum
         ]
     )
     return located.with_columns(place.alias("place"))
+
+
+def _names_of_cells(columns: Columns) -> dict[str, str]:
+    """Return the file's column for each cell that a finding may name; an absent one lies where the first text is."""
+    first = next(iter(columns.chosen.values())) or ""
+    named = {role: name or first for role, name in columns.chosen.items()}
+    return {"text_pair": first, "label": first, **named}
 
 
 def _columns(table: SourceTable, wanted: pl.DataFrame, names: Mapping[str, str]) -> list[int]:

@@ -10,7 +10,6 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.cleaning import clean_rows
-from finetune30.data.labels import REGRESSION, SINGLE
 from finetune30.data.loading import LoadedRows
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES, FindingList, count_findings
 from finetune30.data.validation.places import locate_findings
@@ -63,14 +62,14 @@ def validate_rows(
     """Apply every rule to the loaded rows.
 
     `expected_labels`: the model's number of labels, where known. `count_tokens` turns texts (and pairs) into token
-    counts. Rules about classes do not apply to regression.
+    counts. Which rules about targets apply is the problem's to say.
     """
     rows = loaded.rows
     severities: dict[str, str] = {**config.gate.severities}
     if not config.validation_rules.remove_html:
         severities.setdefault("html", "warn")
-    if loaded.problem_type == REGRESSION:  # several people may well give one text different numbers
-        severities.setdefault("contradictory_label", "warn")
+    for rule, severity in loaded.problem.rules.severities:
+        severities.setdefault(rule, severity)
     found = FindingList(severities)
     rows, recipe = _apply_fixes(rows.with_columns(pl.col("text").fill_null("")), found)
     rows = _check_rows(rows, found, loaded, config, expected_labels, count_tokens)
@@ -99,18 +98,18 @@ def _check_rows(
     expected_labels: int | None,
     count_tokens: CountTokens | None,
 ) -> pl.DataFrame:
-    columns, is_single = loaded.columns, loaded.problem_type == SINGLE
-    is_quantity = loaded.problem_type == REGRESSION
-    rows = check_labels(rows, found, columns.text, columns.label)
-    if is_single:
+    columns, rules = loaded.columns, loaded.problem.rules
+    if columns.target_column is not None:
+        rows = check_labels(rows, found, str(columns.chosen["text"]), columns.target_column)
+    if rules.classes:
         rows = check_unknown_labels(rows, found, expected_labels)
     rows = check_texts(rows, found, config.validation_rules)
     rows = check_characters(rows, found)
-    rows = check_contents(rows, found, is_quantity=is_quantity)
+    rows = check_contents(rows, found, is_quantity=rules.quantity)
     rows = check_repeats(rows, found, near=config.gate.near_duplicates)
     rows = check_constants(rows, found)
     rows = check_scripts(rows, found)
-    if is_single:
+    if rules.classes:
         rows = check_classes(rows, found, config.gate.min_class_rows)
     if count_tokens is not None:
         rows = check_tokens(rows, found, count_tokens, config.max_length)

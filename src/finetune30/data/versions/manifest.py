@@ -45,6 +45,11 @@ class Manifest:
     note: str = ""
 
     @property
+    def targets(self) -> dict[str, Any]:
+        """What the rows ask of a model."""
+        return {"label_names": list(self.label_names)} if self.label_names else {}
+
+    @property
     def rows(self) -> dict[str, int]:
         """Number of rows by split."""
         return {split: sum(chunk.rows for chunk in chunks) for split, chunks in self.chunks.items()}

@@ -13,6 +13,7 @@ from finetune30.config.offline_fallback import fall_back_data
 from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.hub.reach import unreachable_reason
+from finetune30.problems import choose_problem
 from finetune30.service.runs.open_records import open_records
 from finetune30.settings import Settings
 
@@ -97,7 +98,7 @@ def load_dataset_rows(
         return load_rows(
             data,
             log,
-            problem_type=request.problem_type,
+            problem=choose_problem(request.problem_type),
             num_labels=request.num_labels,
             load_version=versions.load_tables,
             on_transfer=on_transfer,
@@ -131,11 +132,11 @@ def analyze(
     name = str(loaded.source["name"])
     if request.sampled and name == request.data.offline_fallback != request.data.dataset_name:
         log("data: sampled as the configuration says; a training that falls back takes all rows of the starter")
-    analysis = analyze_rows(rows, loaded.problem_type, name=name, count_tokens=count_tokens)
+    analysis = analyze_rows(rows, loaded.problem, name=name, count_tokens=count_tokens)
     if against is not None:
         other = load_dataset_rows(against, settings, log, on_transfer)
         before, after = (part.filter(part["split"] == "train") for part in (_chosen(other.rows, against), rows))
-        analysis["drift"] = {"name": other.source["name"], **compare_rows(before, after, loaded.problem_type)}
+        analysis["drift"] = {"name": other.source["name"], **compare_rows(before, after, loaded.problem)}
     return analysis
 
 
@@ -192,21 +193,20 @@ def create_version(
     on_transfer: OnTransfer | None = None,
 ) -> tuple[Manifest, bool]:
     """Store all rows of a request (after a recipe) as a version; return its manifest and whether it is new."""
-    from finetune30.data.analysis.statistics import balance, count_labels
-    from finetune30.data.labels import REGRESSION, class_names
+    from finetune30.data.analysis.statistics import balance
 
     loaded, _, splits = clean(request, settings, log, recipe, on_transfer)
     if not splits:
         raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
-    names = () if loaded.problem_type == REGRESSION else loaded.declared or class_names(splits, loaded.problem_type)
     main = splits.get("train", next(iter(splits.values())))
-    counts = count_labels(main["label"], loaded.problem_type)
+    targets = loaded.problem.plan(main["label"].drop_nulls(), None, loaded.declared)
+    counts = loaded.problem.count(main["label"])
     statistics = {"total_samples": main.height, "label_counts": counts, **balance(counts)}
     with open_versions(settings) as versions:
         return versions.create(
             splits,
-            label_names=names,
-            problem_type=loaded.problem_type,
+            label_names=targets.get("label_names", ()),
+            problem_type=loaded.problem.name,
             source=loaded.source,
             recipe=[dict(step) for step in recipe],
             statistics=statistics,

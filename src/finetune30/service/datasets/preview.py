@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.problems import choose_problem
 from finetune30.service.datasets.fetch_limit import limit_fetching
 from finetune30.settings import Settings
 
@@ -29,7 +30,7 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
     prepared = prepare_data(
         data,
-        problem_type=config.model.problem_type,
+        problem=choose_problem(config.model.problem_type),
         num_labels=config.model.num_labels,
         seed=config.training.seed,
         log=lambda _: None,
@@ -39,8 +40,8 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     evaluation = prepared.report.get("evaluation") or {}
     return {
         "dataset_name": config.data.dataset_name,
-        "problem_type": prepared.problem_type,
-        "label_names": list(prepared.label_names),
+        "problem_type": prepared.problem.name,
+        "label_names": list(prepared.targets.get("label_names", ())),
         "columns": prepared.report["columns"],
         "rows": [row for split in SPLITS for row in _first_rows(prepared.version_rows[split], split)],
         "label_counts": {

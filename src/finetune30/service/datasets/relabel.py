@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import UsageError
+from finetune30.problems import load_problem
 
 if TYPE_CHECKING:
     from finetune30.data.versions.manifest import Manifest
@@ -68,10 +67,10 @@ def relabel_rows(
 
 
 def _count(frames: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
-    from finetune30.data.analysis.statistics import balance, count_labels
+    from finetune30.data.analysis.statistics import balance
 
     main = frames.get("train", next(iter(frames.values())))
-    counts = count_labels(main["label"], manifest.problem_type)
+    counts = load_problem(manifest.problem_type).count(main["label"])
     return {"total_samples": main.height, "label_counts": counts, **balance(counts)}
 
 
@@ -81,39 +80,12 @@ def find_fault(manifest: Manifest, change: Mapping[str, Any]) -> tuple[str, str]
     rows = manifest.rows.get(split, 0)
     if not 0 <= index < rows:
         return f"{split} has no row {index}", f"rows are numbered from 0 to {rows - 1}"
-    if label is not None and not _is_label(label, manifest):
-        return f"{label!r} is no label of this version", f"use one of: {_describe_labels(manifest)}"
+    if label is not None and _as_stored(label, manifest) is None:
+        allowed = load_problem(manifest.problem_type).describe(manifest.targets)
+        return f"{label!r} is no label of this version", f"use one of: {allowed}"
     return None
 
 
-def _describe_labels(manifest: Manifest) -> str:
-    from finetune30.data.labels import MULTI
-
-    names = ", ".join(manifest.label_names)
-    return f"JSON lists of {names}" if manifest.problem_type == MULTI else names or "a number"
-
-
 def _as_stored(label: str | None, manifest: Manifest) -> str | None:
-    """Return a label as versions write it, so that the same label is the same text."""
-    import polars as pl
-
-    from finetune30.data.labels import MULTI, canonical_lists
-
-    if label is None or manifest.problem_type != MULTI:
-        return label
-    stored: str | None = canonical_lists(pl.Series([label], dtype=pl.String), None)[0]
-    return stored
-
-
-def _is_label(label: str, manifest: Manifest) -> bool:
-    from finetune30.data.labels import MULTI, REGRESSION
-
-    try:
-        if manifest.problem_type == REGRESSION:
-            return math.isfinite(float(label))
-        if manifest.problem_type == MULTI:
-            names = json.loads(label)
-            return isinstance(names, list) and set(map(str, names)) <= set(manifest.label_names)
-    except ValueError:
-        return False
-    return label in manifest.label_names
+    """Return a label as versions write it, so that the same label is the same text; None where it is none."""
+    return None if label is None else load_problem(manifest.problem_type).read(label, manifest.targets)

@@ -46,7 +46,7 @@ def report_version(digest: str, settings: Settings) -> dict[str, Any]:
     return {
         "digest": digest,
         "rows": loaded.rows.height,
-        "analysis": analyze_rows(loaded.rows, loaded.problem_type, name=f"version:{digest[:12]}"),
+        "analysis": analyze_rows(loaded.rows, loaded.problem, name=f"version:{digest[:12]}"),
         "errors": validation.error_count,
         "summary": validation.summary(),
         "findings": validation.findings.head(SHOWN_FINDINGS).to_dicts(),

@@ -110,7 +110,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
             experiment.train_split,
             experiment.evaluation_split,
             inputs.config.training,
-            experiment.task.label_names,
+            experiment.problem,
             hooks,
             checkpoints,
             start,
@@ -118,7 +118,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     finally:
         if execution.console:
             execution.console.close()
-    check_consumption(experiment.inputs.data, result.progress, len(result.evaluation_logits))
+    check_consumption(experiment.inputs.data, result.progress, result.evaluated_rows)
     failpoints.reach("result.before_staging")
     origin = load_origin(execution.folder)
     with disk_errors("cannot write the result"):

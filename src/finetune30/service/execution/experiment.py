@@ -11,6 +11,8 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.hub.reach import unreachable_reason
 from finetune30.modeling.heavy_imports import import_heavy
+from finetune30.problems import choose_problem
+from finetune30.problems.trainables import load_trainable
 from finetune30.service.execution.row_ledger import settle_ledger
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
-    from finetune30.training.paths import Task
+    from finetune30.training.problem import Trainable
 
 Log = Callable[[str], None]
 
@@ -51,7 +53,7 @@ class Experiment:
     """Inputs turned into an engine and encoded rows."""
 
     inputs: Inputs
-    task: Task
+    problem: Trainable
     engine: Engine
     train_split: EncodedSplit
     evaluation_split: EncodedSplit
@@ -90,7 +92,7 @@ def load_inputs(
     def reach_data(wanted: ExperimentConfig) -> None:
         prepared[wanted.data.dataset_name] = prepare_data(
             wanted.data,
-            problem_type=wanted.model.problem_type,
+            problem=choose_problem(wanted.model.problem_type),
             num_labels=wanted.model.num_labels,
             seed=wanted.training.seed,
             log=log,
@@ -122,21 +124,20 @@ def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) ->
 
 def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     """Load model and tokenizer, encode the rows, and choose the training path."""
-    from finetune30.data.encoding import encode_split
-    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path
+    from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config, data = inputs.config, inputs.data
-    task = Task(data.problem_type, data.label_names)
-    path, reason = choose_path(config, inputs.source, inputs.placement)
+    problem = load_trainable(data.problem.name, data.targets)
+    path, reason = choose_path(config, inputs.source, problem, inputs.placement)
     encoder = build_encoder(path, inputs.source, config.data.max_length)
-    train_split = encode_split(data.train, encoder, config.data.max_length, task.problem_type)
-    evaluation_split = encode_split(data.evaluation, encoder, config.data.max_length, task.problem_type)
+    train_split = data.problem.encode(data.train, encoder, config.data.max_length)
+    evaluation_split = data.problem.encode(data.evaluation, encoder, config.data.max_length)
     log(
         f"data: {len(train_split)} training rows ({int(train_split.truncated.sum())} truncated to "
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
-    engine = build_engine(path, config, inputs.source, task, inputs.placement)
+    engine = build_engine(path, config, inputs.source, problem, inputs.placement)
     share = 100 * engine.trainable_parameters / engine.total_parameters
     log(
         f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
@@ -147,7 +148,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         kept += engine.remember(evaluation_split)
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log))
-    return Experiment(inputs, task, engine, train_split, evaluation_split)
+    return Experiment(inputs, problem, engine, train_split, evaluation_split)
 
 
 def describe_environment(inputs: Inputs) -> dict[str, Any]:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from finetune30.config.loading import LoadedConfig
-
-if TYPE_CHECKING:
-    pass
 
 
 def is_follower() -> bool:
@@ -29,7 +25,7 @@ def follow_training(loaded: LoadedConfig) -> None:
         experiment.train_split,
         experiment.evaluation_split,
         inputs.config.training,
-        experiment.task.label_names,
+        experiment.problem,
         QuietHooks(),  # process 0 reports and decides
     )
 

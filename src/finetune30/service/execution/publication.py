@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from finetune30.service.execution.experiment import Experiment
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
+    from finetune30.data.problem import Score
     from finetune30.training.progress import TrainingResult
 
 #: Evaluation rows on which the saved model must answer like the trained one.
@@ -42,11 +43,13 @@ def stage_result(
     final_model.mkdir(parents=True, exist_ok=True)
     metrics = _collect_metrics(run, experiment, result, environment) | {"origin": origin}
     _save_model(final_model, run, experiment, metrics, environment)
-    difference = _self_test(final_model, experiment, result.evaluation_logits)
+    difference = _self_test(final_model, experiment)
     log(f"self-test: the saved model, loaded afresh, answers as trained (largest logit difference {difference:.2g})")
     metrics["self_test_logit_difference"] = difference
     failpoints.reach(failpoints.DISK_WRITE)
-    _save_predictions(outbox / "predictions.parquet", experiment, result.evaluation_logits)
+    data = experiment.inputs.data
+    kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, data.targets)
+    kept.write_parquet(outbox / "predictions.parquet")
     failpoints.reach(failpoints.DISK_WRITE)
     (outbox / "metrics.json").write_text(
         json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
@@ -96,8 +99,10 @@ def _collect_metrics(
         "total_parameters": experiment.engine.total_parameters,
         "engine": experiment.engine.name,
         "micro_batch_size": progress.micro_batch_size,
-        "problem_type": experiment.task.problem_type,
-        "labels": list(experiment.task.label_names),
+        "problem_type": inputs.data.problem.name,
+        "labels": list(inputs.data.targets.get("label_names", ())),
+        "targets": dict(inputs.data.targets),
+        **score_of(inputs.data.problem.score, result.metrics),
         "dataset_digest": inputs.data.digest,
         "replaced": inputs.replaced,
         "ledger": inputs.data.ledger,
@@ -116,9 +121,9 @@ def _save_model(
 ) -> None:
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.model_card import build_model_card
-    from finetune30.modeling.saving import save_labels, validate_saved_tensors
+    from finetune30.modeling.saving import save_targets, validate_saved_tensors
 
-    inputs, task = experiment.inputs, experiment.task
+    inputs, problem = experiment.inputs, experiment.inputs.data.problem
     failpoints.reach(failpoints.DISK_WRITE)
     try:
         experiment.engine.save_adapter(folder)
@@ -128,10 +133,10 @@ def _save_model(
     failpoints.reach(failpoints.DISK_WRITE)
     validate_saved_tensors(folder, experiment.engine.adapter_state())
     load_tokenizer(inputs.source).save_pretrained(str(folder))
-    save_labels(
+    save_targets(
         folder,
-        task.problem_type,
-        task.label_names,
+        problem.name,
+        inputs.data.targets,
         inputs.config.data.max_length,
         remove_html=inputs.config.data.validation_rules.remove_html,
     )
@@ -139,8 +144,8 @@ def _save_model(
         "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
         "revision": inputs.source.revision,
         "hub_data": inputs.data.source["hub"],
-        "problem_type": task.problem_type,
-        "label_names": list(task.label_names),
+        "problem_type": problem.name,
+        "label_names": list(inputs.data.targets.get("label_names", ())),
         "version": __version__,
         "finished": datetime.now(UTC).date().isoformat(),
         "dataset_digest": inputs.data.digest,
@@ -156,41 +161,29 @@ def _save_model(
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _self_test(folder: Path, experiment: Experiment, logits: NDArray[np.float32]) -> float:
-    from finetune30.modeling.predictor import Predictor
-    from finetune30.modeling.saving import validate_saved_logits
+def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figure that a run is ranked by, as metrics.json and the database have it."""
+    return {
+        "score": metrics.get(score.name),
+        "score_name": score.name,
+        "score_greater_is_better": score.greater_is_better,
+    }
 
+
+def _self_test(folder: Path, experiment: Experiment) -> float:
+    """Ask the trained and the saved model about the first evaluation rows; return the largest difference."""
+    from finetune30.data.batching import collate
+    from finetune30.modeling.predictor import Predictor
+    from finetune30.modeling.saving import validate_saved_outputs
+
+    engine, problem, split = experiment.engine, experiment.problem, experiment.evaluation_split
+    asked = collate(split, np.arange(min(len(split), _SELF_TEST_ROWS)), engine.pad_token_id)
+    trained = problem.probe(engine.outputs(asked), asked.attention_mask)
     rows = experiment.inputs.data.evaluation.head(_SELF_TEST_ROWS)
     texts, pairs = rows["text"].to_list(), rows["text_pair"].to_list()
-    predictor = Predictor(folder, experiment.inputs.placement)
+    predictor = Predictor(folder, experiment.inputs.placement, problem.load_saved)
 
     def answer() -> NDArray[np.float32]:
-        return predictor.answer_logits(texts, pairs if pairs[0] is not None else None)
+        return predictor.collect(problem.probe, texts, pairs if pairs[0] is not None else None)
 
-    return validate_saved_logits(answer, logits[: len(texts)], experiment.engine.precision)
-
-
-def _save_predictions(path: Path, experiment: Experiment, logits: NDArray[np.float32]) -> None:
-    """Columns: row_id, label, prediction (names, or numbers for regression), probabilities (or the value)."""
-    import polars as pl
-
-    from finetune30.training.metrics import probabilities
-
-    task, split = experiment.task, experiment.evaluation_split
-    names = np.asarray(task.label_names, dtype=object)
-    if task.problem_type == "regression":
-        labels, predicted = split.labels.tolist(), logits.reshape(-1).tolist()
-    elif task.problem_type == "single_label_classification":
-        labels, predicted = names[split.labels].tolist(), names[logits.argmax(axis=-1)].tolist()
-    else:
-        labels = [names[row > 0.5].tolist() for row in split.labels]
-        predicted = [names[row > 0].tolist() for row in logits]
-    frame = pl.DataFrame(
-        {
-            "row_id": split.row_ids,
-            "label": labels,
-            "prediction": predicted,
-            "probabilities": probabilities(logits, task.problem_type).tolist(),
-        }
-    )
-    frame.write_parquet(path)
+    return validate_saved_outputs(answer, trained, engine.precision)

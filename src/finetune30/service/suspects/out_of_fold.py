@@ -1,4 +1,4 @@
-"""Logits of training rows from models that never saw them: k-fold cross-validation of a run's own configuration."""
+"""Outputs for training rows from models that never saw them: k-fold cross-validation of a run's own configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from finetune30.config import ExperimentConfig
 from finetune30.errors import ConflictError
+from finetune30.problems import load_problem
+from finetune30.problems.trainables import load_trainable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,46 +27,49 @@ _NO_CHOICE = {"eval_strategy": "no", "early_stopping_patience": None, "load_best
 def train_out_of_fold(
     config: ExperimentConfig, rows: pl.DataFrame, manifest: Manifest, folds: int, log: Log, device: str | None = None
 ) -> NDArray[np.float32]:
-    """Train `folds` models, each without the rows it then answers; return logits float32 (n, labels) in row order.
+    """Train `folds` models, each without the rows it then answers; return outputs float32 (n, k) in row order.
 
     `rows` are the training rows of the version (text, text_pair, label, origin). Rows of one text share a fold, and
     every fold has its share of each label. Nothing is recorded and the run is left as it is.
     Raises ConflictError where there are fewer different texts than folds.
     """
-    from finetune30.data.encoding import encode_split
-    from finetune30.data.labels import LabelPlan, encode_labels
-    from finetune30.data.splitting import assign_folds, strata_of
+    from finetune30.data.splitting import assign_folds
     from finetune30.data.validation.set_rules import text_keys
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
     from finetune30.training.determinism import apply_determinism
     from finetune30.training.loop import train
-    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path
+    from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config = _config_of_a_fold(config, device)
-    task = Task(manifest.problem_type, manifest.label_names)
-    frame = encode_labels(_as_read(rows), LabelPlan(task.problem_type, task.label_names))
+    problem, targets = load_problem(manifest.problem_type), manifest.targets
+    trainable = load_trainable(problem.name, targets)
+    frame = problem.encode_targets(_as_read(rows), targets)
     keys = text_keys(frame)
     if (texts := keys.n_unique()) < folds:
         raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
-    assigned = assign_folds(keys, strata_of(frame["label"]), folds, config.training.seed)
+    assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.training.seed)
     placement = choose_placement(config.training.device, config.training.precision)
     apply_determinism(placement.device, config.training.deterministic)
     source = find_base(config.model)
-    path, _ = choose_path(config, source, placement)
+    path, _ = choose_path(config, source, trainable, placement)
     encoder = build_encoder(path, source, config.data.max_length)
-    logits = np.zeros((frame.height, task.num_labels), dtype=np.float32)
+    outputs: NDArray[np.float32] | None = None
     for fold in range(folds):
         held_out = assigned == fold
         log(f"fold {fold + 1} of {folds}: training on {int((~held_out).sum()):,} rows, asking about the others")
-        splits = [
-            encode_split(frame.filter(mask), encoder, config.data.max_length, task.problem_type)
-            for mask in (~held_out, held_out)
-        ]
-        engine = build_engine(path, config, source, task, placement)
-        result = train(engine, splits[0], splits[1], config.training, task.label_names, _hooks_of_a_fold(log))
-        logits[held_out] = result.evaluation_logits
-    return logits
+        without, asked = (
+            problem.encode(frame.filter(mask), encoder, config.data.max_length) for mask in (~held_out, held_out)
+        )
+        engine = build_engine(path, config, source, trainable, placement)
+        result = train(engine, without, asked, config.training, trainable, _hooks_of_a_fold(log))
+        kept = result.evaluation_outputs
+        assert kept is not None  # noqa: S101 - problems whose rows can be ranked keep outputs
+        if outputs is None:
+            outputs = np.zeros((frame.height, kept.shape[1]), dtype=np.float32)
+        outputs[held_out] = kept
+    assert outputs is not None  # noqa: S101 - there are at least two folds
+    return outputs
 
 
 def _config_of_a_fold(config: ExperimentConfig, device: str | None) -> ExperimentConfig:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import ExperimentConfig
 from finetune30.errors import ConflictError, DataError, DataFileError
 from finetune30.files import save_bytes_atomic
+from finetune30.problems import load_problem
 from finetune30.service.datasets.operations import open_versions
 from finetune30.service.datasets.relabel import find_fault, relabel_rows
 from finetune30.service.runs.details import require_model
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from finetune30.data.versions.manifest import Manifest
 
-METHOD = "confident learning, Northcutt, Jiang & Chuang 2021 (JAIR 70), with cleanlab"
-METHOD_MULTI = "mean self-confidence over the labels of a row (Kuan & Mueller 2022), with cleanlab"
 COLUMNS = (
     "row",
     "new_label",
@@ -92,76 +91,36 @@ def find_suspects(
     al. 2021, section 3), for the price of that many trainings of the run's configuration.
     Raises NotFoundError, ConflictError (no finished model, regression, or too few rows).
     """
-    from finetune30.data.labels import REGRESSION
-
     require_records(settings)
     with open_records(settings) as records:
         run = require_model(records.store.get(run_name))
     with open_versions(settings) as versions:
         manifest = versions.get(str(run.dataset_digest))
         rows = versions.load_rows(manifest, "train")
-    if manifest.problem_type == REGRESSION:
-        raise ConflictError("a regression run has no labels to doubt", "choose a classification run")
+    problem = load_problem(manifest.problem_type)
+    if problem.rank is None:
+        words = problem.name.replace("_", " ")
+        raise ConflictError(f"a {words} run has no labels to doubt", "choose a classification run")
     if folds is None:
-        logits, judge = _ask_own_model(settings, run, rows, device, log), "the run's own model on rows it has seen"
+        outputs, judge = _ask_own_model(settings, run, rows, device, log), "the run's own model on rows it has seen"
     else:
         from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
-        logits = train_out_of_fold(ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device)
+        outputs = train_out_of_fold(ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device)
         judge = f"{folds} models, each trained without the rows it judges"
-    ranked, method = rank_rows(rows, logits, manifest.label_names, manifest.problem_type)
+    ranked, method = problem.rank(rows, outputs, manifest.targets)
     return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)
 
 
 def _ask_own_model(
     settings: Settings, run: Run, rows: pl.DataFrame, device: str | None, log: Callable[[str], None]
 ) -> Any:
-    from finetune30.service.models.predict import load_predictor
+    from finetune30.service.models.predict import load_model
 
-    predictor = load_predictor(settings, None, run.id, device)
+    predictor = load_model(settings, None, run.id, device).predictor
     log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
     pairs = rows["text_pair"].to_list() if rows["text_pair"].null_count() < rows.height else None
     return predictor.answer_logits(rows["text"].to_list(), pairs)
-
-
-def rank_rows(rows: pl.DataFrame, logits: Any, names: tuple[str, ...], problem_type: str) -> tuple[pl.DataFrame, str]:
-    """Return rows (columns text, text_pair, label, origin) by doubt, and the method; logits float32 (n, labels)."""
-    import json
-
-    import numpy as np
-    import polars as pl
-
-    from finetune30.data.labels import MULTI
-
-    logits = np.asarray(logits, dtype=np.float64)
-    ids = {name: index for index, name in enumerate(names)}
-    if problem_type == MULTI:
-        from cleanlab.multilabel_classification import filter as multi_filter
-        from cleanlab.multilabel_classification import get_label_quality_scores as multi_scores
-
-        probabilities = 1.0 / (1.0 + np.exp(-logits))
-        given = [[ids[name] for name in json.loads(cell)] for cell in rows["label"]]
-        scores = np.asarray(multi_scores(given, probabilities))
-        issues = np.asarray(multi_filter.find_label_issues(given, probabilities))
-        best = [json.dumps([names[i] for i in np.flatnonzero(row > 0.5)], ensure_ascii=False) for row in probabilities]
-        method = METHOD_MULTI
-    else:
-        from cleanlab.filter import find_label_issues
-        from cleanlab.rank import get_label_quality_scores
-
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        labels = np.array([ids[name] for name in rows["label"]], dtype=np.int64)
-        scores = get_label_quality_scores(labels, probabilities, method="self_confidence")
-        issues = find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
-        best = [names[index] for index in probabilities.argmax(axis=1)]
-        method = METHOD
-    found = rows.with_row_index("row").with_columns(
-        pl.Series("suggested_label", best, dtype=pl.String),
-        pl.Series("score", scores, dtype=pl.Float64).round(6),
-        pl.Series("is_suspect", issues, dtype=pl.Boolean),
-    )
-    return found.sort(["is_suspect", "score", "row"], descending=[True, False, False]), method
 
 
 def export_suspects(found: Suspects, path: Path, *, everything: bool = False) -> int:

@@ -19,10 +19,10 @@ from finetune30.training.packed.building import PackedModel, build_packed_model
 from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.family import describe_family
 from finetune30.training.packed.frozen_cache import FrozenPrefix
-from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import PackedLayout, build_layout
 from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
 from finetune30.training.packed.support import plan_of
+from finetune30.training.problem import Loss
 
 if TYPE_CHECKING:
     from finetune30.data.batching import Batch
@@ -36,7 +36,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def build_packed_engine(
-    config: ExperimentConfig, source: BaseSource, *, problem_type: str, num_labels: int, precision: str
+    config: ExperimentConfig, source: BaseSource, *, loss: Loss, outputs: int, precision: str
 ) -> PackedEngine:
     """Load the base and start an adapter; ask `supports` first."""
     family = describe_family(source.load_config())
@@ -48,7 +48,7 @@ def build_packed_engine(
             family,
             plan,
             base,
-            num_labels=num_labels,
+            num_labels=outputs,
             seed=training.seed,
             dtype=_DTYPES[precision],
             compiled=training.compiled_kernels,
@@ -68,7 +68,7 @@ def build_packed_engine(
         model.parts.masks(training.seed),
         adapter_config=adapter_config(plan, source.reference, source.revision),
         precision=precision,
-        problem_type=problem_type,
+        loss=loss,
         pad_token_id=family.pad_token_id,
         heads=family.head_count,
     )
@@ -88,15 +88,15 @@ class PackedEngine:
         *,
         adapter_config: dict[str, Any],
         precision: str,
-        problem_type: str,
+        loss: Loss,
         pad_token_id: int,
         heads: int,
     ) -> None:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
-        self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
-        self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
+        self._loss, self._prefix = loss, FrozenPrefix(model.encoder)
+        self.precision, self.pad_token_id = precision, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
 
@@ -109,10 +109,18 @@ class PackedEngine:
         encoder, head = self._model.encoder, self._model.head
         pooled, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
         logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)
-        loss, gradient = self._loss(logits, torch.from_numpy(batch.labels))
+        loss, gradient = self._differentiate(logits, torch.from_numpy(batch.targets))
         below = head.backward(gradient.mul_(scale), tape)
         encoder.backward(below.to(pooled.dtype), tapes, layout)
         return loss.float()
+
+    def _differentiate(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summed loss, 0-d, and its gradient with respect to the outputs."""
+        with torch.enable_grad():
+            asked = outputs.detach().requires_grad_()
+            loss = self._loss(asked, targets)
+            (gradient,) = torch.autograd.grad(loss, asked)
+        return loss.detach(), gradient
 
     def remember(self, split: EncodedSplit) -> int:
         """See `Engine.remember`; kept are the states before the lowest trained layer."""
@@ -128,7 +136,7 @@ class PackedEngine:
         self._model.weights.gradients.zero_()
 
     @torch.no_grad()
-    def logits(self, batch: Batch) -> NDArray[np.float32]:
+    def outputs(self, batch: Batch) -> NDArray[np.float32]:
         """Return logits, float32 (B, labels), without dropout."""
         return np.concatenate([self._logits(part, layout) for part, layout in self._parts(batch)])
 

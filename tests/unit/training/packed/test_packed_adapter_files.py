@@ -33,7 +33,7 @@ def test_saved_adapter_loads_with_plain_peft_and_answers_the_same(tmp_path: Path
         inputs["token_type_ids"] = batch.token_type_ids
     with torch.no_grad():
         expected = loaded(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits.numpy()
-    np.testing.assert_allclose(engine.logits(batch), expected, atol=2e-6)
+    np.testing.assert_allclose(engine.outputs(batch), expected, atol=2e-6)
 
 
 def test_saved_configuration_equals_that_of_the_general_path(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_resumed_engine_repeats_training_bit_for_bit(compiled: bool, tmp_path: P
     resumed.load_optimizer_state(saved[1])
     resumed.load_rng_state(saved[2])
     for batch, loss in zip(batches[3:], losses[3:], strict=True):
-        resumed.logits(batch)  # evaluation must not touch training's random numbers
+        resumed.outputs(batch)  # evaluation must not touch training's random numbers
         assert float(resumed.accumulate(batch, 1 / 3)) == loss
         resumed.step(1e-2)
     for name, value in whole.adapter_state().items():

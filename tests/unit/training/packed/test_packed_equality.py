@@ -70,7 +70,7 @@ def test_training_equals_general_path_without_dropout(compiled: bool, tmp_path: 
         expected, found = general.accumulate(batch, scale), packed.accumulate(batch, scale)
         assert float(found) * scale == pytest.approx(float(expected) * scale, abs=1e-6)
         assert float(packed.step(1e-2)) == pytest.approx(float(general.step(1e-2)), rel=1e-4)
-    np.testing.assert_allclose(packed.logits(batch), general.logits(batch), atol=2e-5)
+    np.testing.assert_allclose(packed.outputs(batch), general.outputs(batch), atol=2e-5)
     for name, value in general.adapter_state().items():
         np.testing.assert_allclose(packed.adapter_state()[name].numpy(), value.numpy(), atol=3e-4, err_msg=name)
 
@@ -132,7 +132,7 @@ def test_gradients_add_up_over_micro_batches(compiled: bool, tmp_path: Path) -> 
             rows=batch.rows[rows],
             input_ids=batch.input_ids[rows],
             attention_mask=batch.attention_mask[rows],
-            labels=batch.labels[rows],
+            targets=batch.targets[rows],
             lengths=batch.lengths[rows],
         )
         parts.accumulate(part, 0.25)
@@ -144,14 +144,14 @@ def test_checkpoint_with_prefix_and_old_norm_names_is_read(tmp_path: Path) -> No
 
     folder = build_tiny_model(tmp_path / "base", "bert")
     batch = random_batch([6, 4])
-    expected = build_packed(configure(folder)).logits(batch)
+    expected = build_packed(configure(folder)).outputs(batch)
     weights = load_file(folder / "model.safetensors")
     renamed = {
         "bert." + n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): w
         for n, w in weights.items()
     }
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
-    np.testing.assert_array_equal(build_packed(configure(folder)).logits(batch), expected)
+    np.testing.assert_array_equal(build_packed(configure(folder)).outputs(batch), expected)
 
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "camembert"])
@@ -178,15 +178,15 @@ def test_missing_pooler_is_trained_like_in_the_general_path(compiled: bool, tmp_
     assert packed.adapter_state().keys() == general.adapter_state().keys()
     assert "base_model.model.bert.pooler.dense.weight" in packed.adapter_state()
     batch = random_batch([6, 4])
-    np.testing.assert_allclose(packed.logits(batch), general.logits(batch), atol=1e-6)
+    np.testing.assert_allclose(packed.outputs(batch), general.outputs(batch), atol=1e-6)
 
 
 def test_logits_of_a_long_batch_equal_those_of_its_rows_alone(compiled: bool, tmp_path: Path) -> None:
     folder = build_tiny_model(tmp_path / "base", "bert")
     packed = build_packed(configure(folder, compiled_kernels=compiled))
     batch = random_batch([30] * 40, seed=0)  # more tokens than are predicted together
-    alone = [packed.logits(batch.part(slice(i, i + 1))) for i in range(len(batch))]
-    np.testing.assert_allclose(packed.logits(batch), np.concatenate(alone), atol=2e-6)
+    alone = [packed.outputs(batch.part(slice(i, i + 1))) for i in range(len(batch))]
+    np.testing.assert_allclose(packed.outputs(batch), np.concatenate(alone), atol=2e-6)
 
 
 def test_parts_hold_every_row_once_and_few_tokens() -> None:

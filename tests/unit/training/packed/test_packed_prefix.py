@@ -81,11 +81,11 @@ def test_frozen_layers_run_once_a_row(base, monkeypatch):
 
 def test_states_are_the_same_bytes_whichever_rows_come_first(base):
     whole = collate(SPLIT, np.arange(len(SPLIT)), 0)
-    expected = build(base, remembers=True).logits(whole)
+    expected = build(base, remembers=True).outputs(whole)
     later = build(base, remembers=True)
     train_rows = np.asarray([20, 3, 11])
-    later.logits(collate(SPLIT, train_rows, 0))
-    assert later.logits(whole).tobytes() == expected.tobytes()
+    later.outputs(collate(SPLIT, train_rows, 0))
+    assert later.outputs(whole).tobytes() == expected.tobytes()
 
 
 def test_nothing_is_kept_where_it_could_change_or_is_too_much(base, tmp_path, monkeypatch):
@@ -101,4 +101,4 @@ def test_rows_of_another_split_are_not_mixed_up(base):
     engine, plain = build(base, remembers=True), build(base, remembers=False)
     engine.remember(other)
     batch = collate(other, np.arange(3), 0)
-    np.testing.assert_allclose(engine.logits(batch), plain.logits(batch), atol=1e-6)
+    np.testing.assert_allclose(engine.outputs(batch), plain.outputs(batch), atol=1e-6)

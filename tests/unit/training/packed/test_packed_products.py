@@ -91,4 +91,4 @@ def test_amx_tiles_are_left_to_onednn(tmp_path: Path, monkeypatch: pytest.Monkey
     engine = build_packed(configure(build_tiny_model(tmp_path / "base")), precision="bf16")
     assert engine._layout(random_batch([3, 2])).total == 6  # with a filler
     assert engine.operations.startswith("compiled kernels for ")
-    assert np.isfinite(engine.logits(random_batch([5, 3]))).all()
+    assert np.isfinite(engine.outputs(random_batch([5, 3]))).all()

@@ -1,9 +1,20 @@
 """Metrics against numbers worked out by hand."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from finetune30.training.metrics import compute_metrics, default_metric, is_greater_better, probabilities
+from finetune30.problems import PROBLEMS, load_problem
+from finetune30.problems.classification.decisions import sigmoid, softmax
+from finetune30.problems.trainables import load_trainable
+
+
+def compute_metrics(outputs: NDArray[Any], targets: NDArray[Any], problem_type: str, names: Sequence[str]) -> Any:
+    problem = load_trainable(problem_type, {"label_names": list(names)})
+    return problem.measure(outputs, targets)  # type: ignore[attr-defined]
 
 
 def test_single_label_metrics_match_the_confusion_matrix():
@@ -40,13 +51,25 @@ def test_regression_metrics_and_undefined_correlation():
 
 
 def test_probabilities_sum_to_one_and_survive_large_logits():
-    shares = probabilities(np.asarray([[1000.0, 0.0, -1000.0]], dtype=np.float32), "single_label_classification")
+    shares = softmax(np.asarray([[1000.0, 0.0, -1000.0]], dtype=np.float32))
     assert shares.sum() == pytest.approx(1.0)
     assert shares[0, 0] == pytest.approx(1.0)
 
 
-def test_direction_and_default_metric_by_task():
-    assert default_metric("regression") == "eval_mse"
-    assert not is_greater_better("eval_mse")
-    assert is_greater_better("eval_accuracy")
-    assert not is_greater_better("eval_loss")
+def test_probabilities_of_classes_that_do_not_exclude_each_other_are_each_their_own() -> None:
+    shares = sigmoid(np.asarray([[0.0, np.log(3.0)]], dtype=np.float32))
+    assert shares[0].tolist() == pytest.approx([0.5, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "greater"),
+    [
+        ("single_label_classification", "eval_accuracy", True),
+        ("multi_label_classification", "eval_f1", True),
+        ("regression", "eval_mse", False),
+    ],
+)
+def test_both_halves_of_a_problem_name_the_same_score(name: str, score: str, greater: bool) -> None:
+    for half in (load_problem(name), load_trainable(name, {"label_names": ["a", "b"]})):
+        assert (half.name, half.score.name, half.score.greater_is_better) == (name, score, greater)
+    assert name in PROBLEMS

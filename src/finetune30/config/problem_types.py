@@ -1,0 +1,40 @@
+"""The names of problems that a configuration may use: the product's own and those of installed packages."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+#: The problem is told from the targets.
+AUTO = "auto"
+#: Problems of the product, as `finetune30.problems` holds them.
+OWN_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+ENTRY_POINTS = "finetune30.problems"
+
+
+@cache
+def plugin_packages() -> dict[str, str]:
+    """Return the problems of installed packages (entry-point group `finetune30.problems`): name -> package."""
+    from importlib.metadata import entry_points
+
+    return {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
+
+
+def known_problem_types() -> list[str]:
+    """Return every value of `model.problem_type`."""
+    return [AUTO, *OWN_PROBLEM_TYPES, *sorted(plugin_packages())]
+
+
+def require_problem_type(name: str) -> str:
+    """Return the name where it is one. Raises PydanticCustomError."""
+    # Packages are looked at only for a name that is not ours: looking takes longer than reading a configuration.
+    if name not in (AUTO, *OWN_PROBLEM_TYPES) and name not in plugin_packages():
+        raise PydanticCustomError("problem_type", "unknown problem type")
+    return name
+
+
+def name_problem_types(schema: dict[str, Any]) -> None:
+    """Write the allowed names into the field's JSON Schema."""
+    schema["enum"] = known_problem_types()

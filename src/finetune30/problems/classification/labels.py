@@ -1,0 +1,87 @@
+"""Class names: told from the cells of the training rows, put in order, checked against model.num_labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+
+import polars as pl
+
+from finetune30.data.row_ids import fault_at
+from finetune30.errors import DataError
+from finetune30.problems.shared.targets import INTEGER
+
+_EXAMPLES_SHOWN = 6
+
+
+def canonical_lists(labels: pl.Series, separator: str | None) -> pl.Series:
+    """Return several labels in one cell as a JSON list in sorted order: read from JSON, else cut at the separator."""
+
+    def read(cell: str | None) -> str | None:
+        if cell is None:
+            return None
+        pieces = cell.split(separator) if separator else [cell]
+        if cell.startswith("["):
+            with suppress(ValueError, TypeError):  # a label that merely begins with a bracket stays as it is
+                pieces = [str(item) for item in json.loads(cell)]
+        return json.dumps(sorted({piece.strip() for piece in pieces if piece.strip()}), ensure_ascii=False)
+
+    distinct = labels.unique().drop_nulls().to_list()
+    return labels.replace_strict({cell: read(cell) for cell in distinct}, default=None, return_dtype=pl.String)
+
+
+def parse_lists(labels: pl.Series) -> pl.Series:
+    """Return canonical label lists (JSON) as lists of texts."""
+    return labels.str.json_decode(pl.List(pl.String))
+
+
+def order_names(values: pl.Series) -> tuple[str, ...]:
+    """Return distinct labels in class order: by value where all are whole numbers, else by code point."""
+    names = values.to_list()
+    if values.len() and values.str.contains(INTEGER).all():
+        return tuple(sorted(names, key=lambda name: (float(name), name)))
+    return tuple(sorted(names))
+
+
+def count_names(names: pl.Series, known: Sequence[str] = ()) -> dict[str, int]:
+    """Return how often each name stands there: of `known` in that order, else by value or in the order of texts."""
+    counts = dict(names.value_counts().iter_rows())
+    if known:
+        return {name: int(counts.get(name, 0)) for name in known}
+    numeric = all(name.lstrip("-").isdigit() for name in counts)
+    return {name: int(counts[name]) for name in sorted(counts, key=(lambda name: int(name)) if numeric else None)}
+
+
+def require_count(names: Sequence[str], outputs: int | None, *, quantities: bool = False, least: int = 1) -> None:
+    """Raise DataError where there are not as many names as the model has outputs (None: no model is meant).
+
+    `quantities`: the names may as well be numbers to predict. `least`: how many names any model needs.
+    """
+    if outputs in (None, len(names)):
+        return
+    message = f"the training rows have {len(names)} labels ({_shown(names)}) but model.num_labels is {outputs}"
+    if len(names) == 1:
+        message = f"the training rows have one label ({_shown(names)}) but model.num_labels is {outputs}"
+    remedy = f"set model.num_labels to {len(names)}"
+    if quantities and len(names) > (outputs or 0) and len(names) > 20:
+        remedy += ", or to 1 if the labels are quantities to predict (regression)"
+    elif len(names) < least:
+        remedy = f"a classifier needs at least {least} different labels in the training rows"
+    raise DataError(message, remedy, details={"labels_found": len(names), "num_labels": outputs})
+
+
+def refuse_unknown(rows: pl.DataFrame, unknown: pl.Series, names: Sequence[str]) -> None:
+    """Raise DataFileError at the first row without a `reason` that is marked as having a label of no class."""
+    bad = rows.filter(pl.col("reason").is_null() & unknown)
+    if not bad.height:
+        return
+    found = f"the label {bad['label_text'][0]!r} does not occur in the training rows ({_shown(names)})"
+    if bad.height > 1:
+        found += f"; {bad.height} rows have such labels"
+    raise fault_at(bad["row_id"][0], found, "correct the label, or add training rows that carry it")
+
+
+def _shown(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:_EXAMPLES_SHOWN])
+    return shown + (", …" if len(names) > _EXAMPLES_SHOWN else "")

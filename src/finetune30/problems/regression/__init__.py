@@ -1,0 +1,1 @@
+"""Regression: a text (or two) asks for one number."""

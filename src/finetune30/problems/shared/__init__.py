@@ -1,0 +1,1 @@
+"""What several problems have in common: columns of a text and its target, classification heads, faults at a row."""

@@ -1,0 +1,105 @@
+"""Models with a classification head, one target a row: what their problems have in common.
+
+A step is divided by its rows. The outputs of all evaluation rows are kept: a few numbers a row.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune30.training.problem import Answer, Evaluation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from finetune30.data.encoding import EncodedSplit
+    from finetune30.data.problem import Score, Targets
+    from finetune30.modeling.base import BaseSource
+    from finetune30.modeling.predictor import Predictor
+    from finetune30.training.engine import Engine
+
+#: What PEFT calls sequence classification, regression included.
+_PEFT_TASK_TYPE = "SEQ_CLS"
+
+
+class TextHead(ABC):
+    """See `finetune30.training.problem.Trainable`; a problem adds its losses, its metrics and its answers."""
+
+    name: str
+    score: Score
+    peft_task_type = _PEFT_TASK_TYPE
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+        self.label_names: tuple[str, ...] = tuple(targets.get("label_names", ()))
+
+    @property
+    def head_outputs(self) -> int | None:
+        """Outputs of the head: one a class, or one."""
+        return len(self.label_names) or 1
+
+    def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[PreTrainedModel, list[str]]:
+        """Load the base with a head for the targets; return it and the names of new weights."""
+        from finetune30.modeling.base import load_classifier
+
+        return load_classifier(
+            source,
+            label_names=self.label_names,
+            num_labels=self.head_outputs or 1,
+            problem_type=self.name,
+            pad_token_id=pad_token_id,
+        )
+
+    def load_saved(self, folder: str, **options: Any) -> PreTrainedModel:
+        """Load a saved adapter; the number of labels is passed on because an adapter folder does not carry it."""
+        from peft import AutoPeftModelForSequenceClassification
+
+        model: PreTrainedModel = AutoPeftModelForSequenceClassification.from_pretrained(
+            folder, num_labels=self.head_outputs, ignore_mismatched_sizes=True, **options
+        )
+        return model
+
+    def weight(self, split: EncodedSplit, rows: NDArray[np.int64]) -> float:
+        """Return the number of rows."""
+        return float(len(rows))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum of the rows' losses, 0-d."""
+        return self.row_losses(outputs, targets).sum()
+
+    def evaluate(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Evaluation:
+        """Evaluate every row; eval_loss is the mean over rows."""
+        import torch
+
+        from finetune30.training.evaluation import predict_outputs
+
+        outputs = predict_outputs(engine, split, batch_size)
+        losses = self.row_losses(torch.from_numpy(outputs), torch.from_numpy(split.targets))
+        metrics = {f"eval_{key}": value for key, value in self.measure(outputs, split.targets).items()}
+        unsound = [name for name, row in zip(split.row_ids, outputs, strict=True) if not np.isfinite(row).all()]
+        return Evaluation({"eval_loss": float(losses.double().mean()), **metrics}, len(split), outputs, unsound)
+
+    def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the logits themselves."""
+        return outputs
+
+    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        """Answer texts (or pairs)."""
+        return self.answers(predictor.answer_logits(texts, pairs, batch_size))
+
+    @abstractmethod
+    def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row, (B,); outputs float (B, head_outputs)."""
+
+    @abstractmethod
+    def measure(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> dict[str, Any]:
+        """Return metrics without the `eval_` prefix; outputs (n, head_outputs)."""
+
+    @abstractmethod
+    def answers(self, outputs: NDArray[np.float32]) -> list[Answer]:
+        """Return the answer of each row of outputs (n, head_outputs)."""

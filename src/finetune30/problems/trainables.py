@@ -1,0 +1,18 @@
+"""The half of a problem that models need, apart from the other one: whoever only looks at rows stays free of torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from finetune30.problems import package_of
+
+if TYPE_CHECKING:
+    from finetune30.data.problem import Targets
+    from finetune30.training.problem import Trainable
+
+
+def load_trainable(name: str, targets: Targets) -> Trainable:
+    """Return what is known about models of a problem, for one set of targets. Raises ConfigError."""
+    found: Trainable = import_module(f"{package_of(name)}.training").TRAINABLES[name](targets)
+    return found
