@@ -14,7 +14,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import balance
 from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
-from finetune30.data.problem import Problem, ProblemChoice, Targets
+from finetune30.data.problem import Problem, ProblemChoice, Targets, label_names
 from finetune30.data.splitting import sample_rows, split_off
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
@@ -84,7 +84,7 @@ def prepare_data(
     ledger = build_ledger(rows)
     used = {split: _take(rows, split) for split in SPLITS}
     version_rows = {split: _version_rows(frame) for split, frame in used.items()}
-    digest = digest_version(targets.get("label_names", ()), version_rows)
+    digest = digest_version(label_names(targets), version_rows)
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
     train, evaluation = (used[split].drop("label_text") for split in SPLITS)
     return PreparedData(
@@ -106,7 +106,7 @@ def record_version(prepared: PreparedData, store: VersionStore, note: str = "") 
     """Store the rows of a training as a dataset version (its digest is `prepared.digest`) and return its manifest."""
     manifest, _ = store.create(
         prepared.version_rows,
-        label_names=prepared.targets.get("label_names", ()),
+        label_names=label_names(prepared.targets),
         problem_type=prepared.problem.name,
         source=prepared.source,
         recipe=prepared.recipe,

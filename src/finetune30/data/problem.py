@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 Targets = Mapping[str, Any]
 
 
+def label_names(targets: Targets) -> tuple[str, ...]:
+    """Return the names that answers have (the index is the class id), `()` where they have none."""
+    return tuple(targets.get("label_names", ()))
+
+
 @dataclass(frozen=True)
 class Role:
     """A column that a problem reads.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.config import ModelConfig
+from finetune30.data.problem import label_names
 from finetune30.errors import SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
@@ -37,7 +38,7 @@ def save_targets(folder: Path, problem_type: str, targets: Targets, max_length: 
     """
     described = {
         "problem_type": problem_type,
-        "label_names": list(targets.get("label_names", ())),
+        "label_names": list(label_names(targets)),
         "targets": dict(targets),
         "max_length": max_length,
         "remove_html": remove_html,

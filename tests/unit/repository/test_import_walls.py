@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import finetune30
+from finetune30.problems import PROBLEMS
 
 PACKAGE = Path(finetune30.__file__).parent
 HEAVY = ("torch", "transformers", "peft", "accelerate")
@@ -23,6 +24,7 @@ WALLS = {
     "data": (*HEAVY, *QUEUE_WEB_DATABASE),
     "modeling": QUEUE_WEB_DATABASE,
     "training": QUEUE_WEB_DATABASE,
+    "problems": QUEUE_WEB_DATABASE,
     "store": HEAVY,
     "jobs": HEAVY,
     "api": HEAVY,
@@ -50,3 +52,35 @@ def test_room_brings_nothing_heavy_when_all_of_it_is_imported(room: str) -> None
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+#: What a machine that only trains need not have.
+NOT_FOR_TRAINING = ("polars", "sqlalchemy", "celery")
+IMPORT_WITHOUT = """
+import importlib, pkgutil, sys
+from importlib.abc import MetaPathFinder
+
+class Blocked(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+from finetune30.problems import PROBLEMS
+from finetune30.problems.trainables import load_trainable
+
+for name in ("training", "modeling"):
+    room = importlib.import_module("finetune30." + name)
+    for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+        importlib.import_module(module.name)
+importlib.import_module("finetune30.data.problem")
+for name in PROBLEMS:
+    print(load_trainable(name, {"label_names": ["a", "b"]}).name)
+"""
+
+
+def test_what_trains_needs_no_table_no_database_and_no_queue() -> None:
+    command = [sys.executable, "-c", IMPORT_WITHOUT, ",".join(NOT_FOR_TRAINING)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(PROBLEMS)

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedSplit, TextEncoder, encode_split
-from finetune30.data.problem import Problem, Rank, TargetRules, Targets
+from finetune30.data.problem import Problem, Rank, TargetRules, Targets, label_names
 from finetune30.problems.classification.decisions import (
     MULTI_NAME,
     MULTI_SCORE,
@@ -63,21 +63,21 @@ class SingleLabel:
 
     def choices(self, targets: Targets) -> tuple[str, ...] | None:
         """Return the class names."""
-        return names_of(targets)
+        return label_names(targets)
 
     def describe(self, targets: Targets) -> str:
         """Return the class names."""
-        return ", ".join(names_of(targets))
+        return ", ".join(label_names(targets))
 
     def read(self, cell: str, targets: Targets) -> str | None:
         """Return the name where it is a class."""
-        return cell if cell in names_of(targets) else None
+        return cell if cell in label_names(targets) else None
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
         """Return the rows with `label` Int64. Raises DataFileError at the first label that is no class."""
-        ids = {name: index for index, name in enumerate(names_of(targets))}
+        ids = {name: index for index, name in enumerate(label_names(targets))}
         label = rows["label_text"].replace_strict(ids, default=None, return_dtype=pl.Int64)
-        refuse_unknown(rows, label.is_null(), names_of(targets))
+        refuse_unknown(rows, label.is_null(), label_names(targets))
         return rows.with_columns(label.alias("label"))
 
     def strata(self, labels: pl.Series) -> pl.Series:
@@ -86,7 +86,7 @@ class SingleLabel:
 
     def count(self, targets: pl.Series, known: Targets | None = None) -> dict[str, int]:
         """Return rows by class."""
-        return count_names(targets.drop_nulls(), names_of(known or {}))
+        return count_names(targets.drop_nulls(), label_names(known or {}))
 
     def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
         """Return token ids and targets int64 (n,)."""
@@ -95,7 +95,7 @@ class SingleLabel:
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:
         """Return row_id, label, prediction (names), probabilities by class and outcome (right or wrong)."""
         assert outputs is not None  # noqa: S101 - heads keep their outputs
-        names = np.asarray(names_of(targets), dtype=object)
+        names = np.asarray(label_names(targets), dtype=object)
         chosen = decide_one(outputs)
         return _frame(
             split, names[split.targets].tolist(), names[chosen].tolist(), softmax(outputs), chosen == split.targets
@@ -138,7 +138,7 @@ class MultiLabel:
 
     def describe(self, targets: Targets) -> str:
         """Return what a target may be."""
-        return f"JSON lists of {', '.join(names_of(targets))}"
+        return f"JSON lists of {', '.join(label_names(targets))}"
 
     def read(self, cell: str, targets: Targets) -> str | None:
         """Return a JSON list in canonical form where it holds class names only."""
@@ -146,20 +146,20 @@ class MultiLabel:
             names = json.loads(cell)
         except ValueError:
             return None
-        if not isinstance(names, list) or not set(map(str, names)) <= set(names_of(targets)):
+        if not isinstance(names, list) or not set(map(str, names)) <= set(label_names(targets)):
             return None
         stored: str = canonical_lists(pl.Series([cell]), None)[0]
         return stored
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
         """Return the rows with `label` List(Int8), 1 for each class of the row. Raises DataFileError."""
-        ids = {name: index for index, name in enumerate(names_of(targets))}
+        ids = {name: index for index, name in enumerate(label_names(targets))}
         flat = pl.DataFrame({"row": np.arange(rows.height), "name": parse_lists(rows["label_text"])})
         flat = flat.explode("name", empty_as_null=False).drop_nulls()
         flat = flat.with_columns(pl.col("name").replace_strict(ids, default=None, return_dtype=pl.Int64).alias("id"))
         unknown = np.zeros(rows.height, dtype=bool)
         unknown[flat.filter(pl.col("id").is_null())["row"].to_numpy()] = True
-        refuse_unknown(rows, pl.Series(unknown), names_of(targets))
+        refuse_unknown(rows, pl.Series(unknown), label_names(targets))
         known = flat.drop_nulls()
         hot = np.zeros((rows.height, len(ids)), dtype=np.int8)
         hot[known["row"].to_numpy(), known["id"].to_numpy()] = 1
@@ -172,7 +172,7 @@ class MultiLabel:
     def count(self, targets: pl.Series, known: Targets | None = None) -> dict[str, int]:
         """Return rows that have each class."""
         names = parse_lists(targets.drop_nulls()).explode(empty_as_null=False).drop_nulls()
-        return count_names(names, names_of(known or {}))
+        return count_names(names, label_names(known or {}))
 
     def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
         """Return token ids and targets float32 (n, classes)."""
@@ -181,7 +181,7 @@ class MultiLabel:
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:
         """Return row_id, label, prediction (lists of names), probabilities by class and outcome (all right)."""
         assert outputs is not None  # noqa: S101 - heads keep their outputs
-        names = np.asarray(names_of(targets), dtype=object)
+        names = np.asarray(label_names(targets), dtype=object)
         asked, chosen = split.targets.astype(bool), decide_several(outputs)
         labels, predicted = ([names[row].tolist() for row in rows] for rows in (asked, chosen))
         return _frame(split, labels, predicted, sigmoid(outputs), (asked == chosen).all(axis=1))
@@ -196,11 +196,6 @@ class MultiLabel:
         from finetune30.problems.classification.view import view
 
         return view(metrics, targets)
-
-
-def names_of(targets: Targets) -> tuple[str, ...]:
-    """Return the class names of targets; the index is the class id."""
-    return tuple(targets.get("label_names", ()))
 
 
 def _frame(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.problem import label_names
 from finetune30.training.problem import Answer, Evaluation
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TextHead(ABC):
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
-        self.label_names: tuple[str, ...] = tuple(targets.get("label_names", ()))
+        self.label_names = label_names(targets)
 
     @property
     def head_outputs(self) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config.loading import load_config
 from finetune30.config.offline_fallback import fall_back_data
 from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
+from finetune30.data.problem import label_names
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.hub.reach import unreachable_reason
 from finetune30.problems import choose_problem
@@ -205,7 +206,7 @@ def create_version(
     with open_versions(settings) as versions:
         return versions.create(
             splits,
-            label_names=targets.get("label_names", ()),
+            label_names=label_names(targets),
             problem_type=loaded.problem.name,
             source=loaded.source,
             recipe=[dict(step) for step in recipe],

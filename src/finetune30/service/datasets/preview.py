@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.data.problem import label_names
 from finetune30.problems import choose_problem
 from finetune30.service.datasets.fetch_limit import limit_fetching
 from finetune30.settings import Settings
@@ -41,7 +42,7 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     return {
         "dataset_name": config.data.dataset_name,
         "problem_type": prepared.problem.name,
-        "label_names": list(prepared.targets.get("label_names", ())),
+        "label_names": list(label_names(prepared.targets)),
         "columns": prepared.report["columns"],
         "rows": [row for split in SPLITS for row in _first_rows(prepared.version_rows[split], split)],
         "label_counts": {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from finetune30 import __version__, failpoints
+from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
 from finetune30.service.execution.experiment import Experiment
@@ -100,7 +101,7 @@ def _collect_metrics(
         "engine": experiment.engine.name,
         "micro_batch_size": progress.micro_batch_size,
         "problem_type": inputs.data.problem.name,
-        "labels": list(inputs.data.targets.get("label_names", ())),
+        "labels": list(label_names(inputs.data.targets)),
         "targets": dict(inputs.data.targets),
         **score_of(inputs.data.problem.score, result.metrics),
         "dataset_digest": inputs.data.digest,
@@ -145,7 +146,7 @@ def _save_model(
         "revision": inputs.source.revision,
         "hub_data": inputs.data.source["hub"],
         "problem_type": problem.name,
-        "label_names": list(inputs.data.targets.get("label_names", ())),
+        "label_names": list(label_names(inputs.data.targets)),
         "version": __version__,
         "finished": datetime.now(UTC).date().isoformat(),
         "dataset_digest": inputs.data.digest,
