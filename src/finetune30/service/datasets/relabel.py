@@ -1,16 +1,20 @@
-"""Other labels for rows of a dataset version, which make a new version; the one before stays as it is."""
+"""Other targets for rows of a dataset version, which make a new version; the one before stays as it is."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import UsageError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from finetune30.data.versions.manifest import Manifest
+    from finetune30.data.versions.schema import Column, Schema
     from finetune30.data.versions.storage import VersionStore
 
 
@@ -19,12 +23,11 @@ def relabel_rows(
 ) -> dict[str, Any]:
     """Make a version in which rows (`split`, `index` from 0) have another `label`, or are gone where it is None.
 
-    A label is a name, a JSON list of names (multi-label) or a number (regression). Returns digest, parent, is_new, and
-    how many rows were changed (have another label now) and removed. Raises UsageError for a row or label that the
-    version does not have, NotFoundError.
+    A label is what stands in the target `column` (which may be left out where there is only one), as text: a name, a
+    JSON list of names (multi-label), a number (regression); JSON in a column that holds no text. Returns digest,
+    parent, is_new, and how many rows were changed (have another label now) and removed. Raises UsageError for a row,
+    column or label that the version does not have, NotFoundError.
     """
-    import polars as pl
-
     from finetune30.data.versions.storage import SPLITS
 
     manifest = versions.get(name)
@@ -38,23 +41,21 @@ def relabel_rows(
             raise UsageError(*fault)
     changed = removed = 0
     for split, frame in frames.items():
-        before = frame["label"].to_list()
-        wanted = {c["index"]: _as_stored(c["label"], manifest) for c in changes if c["split"] == split}
-        if before and sum(label is None for label in wanted.values()) == len(before):
+        own = [change for change in changes if change["split"] == split]
+        gone = {change["index"] for change in own if change["label"] is None}
+        if frame.height and len(gone) == frame.height:
             raise UsageError(f"no row of {split} would be left", "keep at least one")
-        labels = [wanted.get(number, label) for number, label in enumerate(before)]
-        kept = frame.with_columns(pl.Series("label", labels, dtype=pl.String))
-        gone = [number for number, label in wanted.items() if label is None]
-        frames[split] = kept.with_row_index("at").filter(~pl.col("at").is_in(gone)).drop("at")
+        frames[split], others = _change_split(frame, manifest, own, gone)
         removed += len(gone)
-        changed += sum(label is not None and labels[number] != before[number] for number, label in wanted.items())
+        changed += others
     made, is_new = versions.create(
         frames,
-        label_names=manifest.label_names,
+        targets=manifest.targets,
+        schema=manifest.schema,
         problem_type=manifest.problem_type,
         source=manifest.source,
         recipe=(*manifest.recipe, {"step": "relabel", "rows": len(changes), "from": manifest.digest}),
-        statistics=_count(frames, manifest),
+        statistics=count_targets(frames, manifest.schema, manifest.problem_type),
         parent=manifest.digest,
         note=note,
     )
@@ -67,53 +68,131 @@ def relabel_rows(
     }
 
 
-def _count(frames: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
-    from finetune30.data.analysis.statistics import balance, count_labels
-
-    main = frames.get("train", next(iter(frames.values())))
-    counts = count_labels(main["label"], manifest.problem_type)
-    return {"total_samples": main.height, "label_counts": counts, **balance(counts)}
-
-
 def find_fault(manifest: Manifest, change: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return what is wrong with a change of a version's row, and what would be right; None where it can be made."""
     split, index, label = change["split"], change["index"], change["label"]
     rows = manifest.rows.get(split, 0)
     if not 0 <= index < rows:
         return f"{split} has no row {index}", f"rows are numbered from 0 to {rows - 1}"
-    if label is not None and not _is_label(label, manifest):
-        return f"{label!r} is no label of this version", f"use one of: {_describe_labels(manifest)}"
+    if label is None:
+        return None
+    column = _target_of(manifest, change)
+    if column is None:
+        names = ", ".join(target.name for target in manifest.schema.targets)
+        named = repr(change["column"]) if change.get("column") else "without a name"
+        return f"this version has no target column {named}", f"name one of: {names}" if names else "rows can only go"
+    if not _is_label(label, column, manifest):
+        return f"{label!r} is no label of this version", f"use one of: {_describe_labels(column, manifest)}"
     return None
 
 
-def _describe_labels(manifest: Manifest) -> str:
+def count_targets(frames: Mapping[str, pl.DataFrame], schema: Schema, problem_type: str) -> dict[str, Any]:
+    """Return the statistics that a manifest keeps: the number of training rows, and of each label in a text."""
+    from finetune30.data.analysis.statistics import balance, count_labels
+
+    main = frames.get("train", next(iter(frames.values())))
+    counts: dict[str, int] = {}
+    if len(schema.targets) == 1 and _holds_text(schema.targets[0]):
+        counts = count_labels(main[schema.targets[0].name], problem_type)
+    return {"total_samples": main.height, "label_counts": counts, **balance(counts)}
+
+
+def _change_split(
+    frame: pl.DataFrame, manifest: Manifest, changes: Sequence[Mapping[str, Any]], gone: set[int]
+) -> tuple[pl.DataFrame, int]:
+    """Return the rows with other targets and without those that go, and how many have another target now."""
+    import polars as pl
+
+    differing: set[int] = set()
+    for column in manifest.schema.targets:
+        before = frame[column.name].to_list()
+        after = list(before)
+        for change in changes:
+            if change["label"] is not None and _target_of(manifest, change) == column:
+                after[change["index"]] = _as_stored(change["label"], column, manifest)
+        differing |= {number for number, value in enumerate(after) if value != before[number]}
+        frame = frame.with_columns(pl.Series(column.name, after, dtype=column.dtype))
+    stays = [number not in gone for number in range(frame.height)]
+    return frame.filter(pl.Series(stays, dtype=pl.Boolean)), len(differing - gone)
+
+
+def _target_of(manifest: Manifest, change: Mapping[str, Any]) -> Column | None:
+    """Return the column that a change is about; None where there is none, or several and no name."""
+    targets, name = manifest.schema.targets, change.get("column")
+    named = [target for target in targets if name in (None, target.name)]
+    return named[0] if len(named) == 1 else None
+
+
+def _describe_labels(column: Column, manifest: Manifest) -> str:
     from finetune30.data.labels import MULTI
+    from finetune30.data.versions.schema import describe_dtype
 
     names = ", ".join(manifest.label_names)
+    if not _holds_text(column):
+        return f"JSON of {json.dumps(describe_dtype(column.dtype))}" + (f" of {names}" if names else "")
     return f"JSON lists of {names}" if manifest.problem_type == MULTI else names or "a number"
 
 
-def _as_stored(label: str | None, manifest: Manifest) -> str | None:
-    """Return a label as versions write it, so that the same label is the same text."""
+def _as_stored(label: str, column: Column, manifest: Manifest) -> Any:
+    """Return a label as versions write it, so that the same label is the same value."""
     import polars as pl
 
     from finetune30.data.labels import MULTI, canonical_lists
 
-    if label is None or manifest.problem_type != MULTI:
+    if not _holds_text(column):
+        return _load_json(label)
+    if manifest.problem_type != MULTI:
         return label
-    stored: str | None = canonical_lists(pl.Series([label], dtype=pl.String), None)[0]
-    return stored
+    return canonical_lists(pl.Series([label], dtype=pl.String), None)[0]
 
 
-def _is_label(label: str, manifest: Manifest) -> bool:
+def _is_label(label: str, column: Column, manifest: Manifest) -> bool:
     from finetune30.data.labels import MULTI, REGRESSION
 
-    try:
+    names = set(manifest.label_names)
+    with suppress(ValueError):
+        if not _holds_text(column):
+            value = _load_json(label)
+            return _is_value(value, column) and (not names or _texts_in(value) <= names)
         if manifest.problem_type == REGRESSION:
             return math.isfinite(float(label))
         if manifest.problem_type == MULTI:
-            names = json.loads(label)
-            return isinstance(names, list) and set(map(str, names)) <= set(manifest.label_names)
-    except ValueError:
+            listed = json.loads(label)
+            return isinstance(listed, list) and set(map(str, listed)) <= names
+        return not names or label in names
+    return False
+
+
+def _load_json(text: str) -> Any:
+    """Read JSON. Raises ValueError, also for numbers that are not finite."""
+
+    def load_finite(number: str) -> float:
+        if not math.isfinite(float(number)):
+            raise ValueError(f"{number} is not finite")
+        return float(number)
+
+    return json.loads(text, parse_float=load_finite, parse_constant=load_finite)
+
+
+def _is_value(value: Any, column: Column) -> bool:
+    """Tell whether a column holds this value: it becomes no other, and no field is left out or new."""
+    import polars as pl
+
+    try:
+        held = pl.Series([value], dtype=column.dtype, strict=True).to_list()
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
         return False
-    return label in manifest.label_names
+    return value is not None and held == [value]
+
+
+def _texts_in(value: Any) -> set[str]:
+    """Return every text in a list of whatever depth."""
+    if isinstance(value, list):
+        return set().union(*map(_texts_in, value))
+    return {value} if isinstance(value, str) else set()
+
+
+def _holds_text(column: Column) -> bool:
+    import polars as pl
+
+    return column.dtype == pl.String
