@@ -29,15 +29,15 @@ ROLES: dict[str, Role] = {
     "weight": "target",
     "origin": "origin",
 }
-DTYPES = {
+DTYPES: dict[str, Any] = {
     "messages": pl.List(pl.Struct({"role": pl.String, "content": pl.String})),
     "tags": pl.List(pl.String),
     "stars": pl.Int64,
     "weight": pl.Float64,
     "origin": pl.String,
 }
-Row = tuple[list[dict[str, str | None]] | None, list[str | None] | None, int | None, float | None]
-HELLO: list[dict[str, str | None]] = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "你好"}]
+Row = tuple[Any, Any, int | None, float | None]
+HELLO = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "你好"}]
 ROWS: list[Row] = [
     (HELLO, ["greeting"], 5, 1.0),
     ([{"role": "user", "content": None}], [], None, -0.5),

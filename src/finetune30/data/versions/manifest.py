@@ -75,11 +75,11 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON tree."""
-        facts = {name: getattr(self, name) for name in ("digest", "problem_type", "targets", "label_names", "rows")}
+        names = ("digest", "problem_type", "targets", "label_names", "rows", "size_bytes")
         chunks = {split: [asdict(chunk) for chunk in chunks] for split, chunks in self.chunks.items()}
         return {
             "format": self.format,
-            **facts,
+            **{name: getattr(self, name) for name in names},
             "created_at": self.created_at.isoformat(),
             "schema": self.schema.as_tree(),
             "chunks": chunks,
