@@ -98,6 +98,16 @@ def test_narrow_numbers_and_fields_in_another_order_are_the_same_version(store):
     assert create(store, other) == create(store, frame) == create(store, other, schema_of(other, ROLES))
 
 
+def test_columns_without_a_single_value_fit_any_dtype(store):
+    nothing = pl.DataFrame({"messages": [[], None], "tags": [[], []], "stars": [None] * 2, "weight": [None] * 2})
+    frame = nothing.with_columns(origin=pl.lit("a:1"))
+    assert frame.schema["messages"] == pl.List(pl.Null)
+    manifest = create(store, frame)
+    wanted = pl.DataFrame([([], [], None, None, "a:1"), (None, [], None, None, "a:1")], DTYPES, orient="row")
+    assert store.load_rows(manifest, "train").equals(wanted)
+    assert schema_of(frame, ROLES).columns[0].dtype == pl.List(pl.String)
+
+
 def test_digest_is_the_sha256_of_the_documented_bytes():
     frame = pl.DataFrame({"text": ["é", None], "tags": [["a", "b"], None], "stars": [7, None]})
     schema = schema_of(frame, {"text": "text", "tags": "target", "stars": "target"})

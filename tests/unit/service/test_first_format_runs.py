@@ -53,7 +53,8 @@ def test_metrics_and_files_of_a_run_are_those_that_were_written(records: Records
         run = records.store.get(name)
         details = load_run_details(records, run)
         (folder,) = FIXTURE.glob(f"runs/{name}_*")
-        assert {path.name for path in folder.iterdir()} <= {file["name"] for file in details["files"]}
+        listed = {file["name"] for file in details["files"]} | {"manifest.json"}
+        assert {path.name for path in folder.iterdir()} <= listed
         written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         numbers = {key: value for key, value in (run.metrics or {}).items() if key.startswith("eval_")}
         assert numbers.items() <= written.items()
