@@ -78,7 +78,10 @@ def measure(path: Path) -> dict[str, float]:
     )
     with tempfile.TemporaryDirectory() as folder:
         VersionStore(Path(folder)).create(
-            {"train": rows}, label_names=("0", "1"), problem_type=loaded.problem.name, source={"name": path.name}
+            {"train": rows},
+            targets={"label_names": ["0", "1"]},
+            problem_type=loaded.problem.name,
+            source={"name": path.name},
         )
     lap("version", mark)
     total = time.perf_counter() - started

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,26 @@ def save_bytes_atomic(path: Path, content: bytes, *, durable: bool = True) -> No
             temporary.unlink(missing_ok=True)
         if durable:
             sync_folder(path.parent)
+
+
+def create_file(path: Path, text: str) -> bool:
+    """Write a file that must not replace another; return False where it is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        temporary.unlink()
 
 
 def save_json_atomic(path: Path, tree: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -42,31 +43,24 @@ def analyze(
     against: str | None,
     model: str | None,
     html_file: Path | None,
-    language: str,
+    language: Literal["en", "zh-TW"],
     as_json: bool,
 ) -> None:
     """Count labels, lengths, words and duplicates; compare with other data; write a report."""
-    from dataclasses import replace
-
-    from finetune30.config import ModelConfig
-    from finetune30.service.datasets import operations as datasets
-    from finetune30.service.datasets.token_counting import find_token_counter
+    from finetune30.service.datasets.reports import analyze_data
     from finetune30.settings import load_settings
 
-    request = read_request(context, source, config_file)
-    if model is not None:
-        request = replace(request, models=(ModelConfig(name=model),))
-    other = datasets.request_of_source(against) if against else None
     with fetching_bar() as bar:
-        counter = find_token_counter(request.models, note, bar)
-        analysis = datasets.analyze(request, load_settings(), note, other, counter, bar)
-    if html_file is not None:
-        from finetune30.data.analysis.html_report import build_html
-        from finetune30.files import save_bytes_atomic
-
-        page = build_html(analysis, "zh-TW" if language == "zh-TW" else "en", drift=analysis.get("drift"))
-        save_bytes_atomic(html_file, page.encode("utf-8"))
-        note(f"report: {html_file}")
+        analysis = analyze_data(
+            read_request(context, source, config_file),
+            load_settings(),
+            note,
+            model=model,
+            against=against,
+            html_file=html_file,
+            language=language,
+            on_transfer=bar,
+        )
     if as_json:
         print_json(analysis)
         return
@@ -92,40 +86,26 @@ def validate(
     as_json: bool,
 ) -> None:
     """Apply every rule and name each fault by file:line:column; exit code 1 when there are errors."""
-    from finetune30.data.validation.quarantine import encode_quarantine
-    from finetune30.files import save_bytes_atomic, save_json_atomic
-    from finetune30.service.datasets import operations as datasets
-    from finetune30.service.datasets.token_counting import find_token_counter
+    from finetune30.service.datasets.reports import check_data
     from finetune30.settings import load_settings
 
-    request = read_request(context, source, config_file)
     with fetching_bar() as bar:
-        counter = find_token_counter(request.models, note, bar)
-        loaded, validation = datasets.validate(request, load_settings(), note, counter, bar)
-    aside, refusal = datasets.gate_verdict(loaded, validation, request.data)
-    tree = {
-        "dataset_name": loaded.source["name"],
-        "rows": loaded.rows.height,
-        "errors": validation.error_count,
-        "summary": validation.summary(),
-        "set_aside": aside.height,
-        "would_train": refusal is None,
-        "refusal": refusal,
-        "findings": validation.findings.to_dicts(),
-    }
-    if report is not None:
-        save_json_atomic(report, tree)
-        note(f"report: {report}")
-    if quarantine is not None:
-        save_bytes_atomic(quarantine, encode_quarantine(aside))
-        note(f"rows set aside: {quarantine}")
+        checked = check_data(
+            read_request(context, source, config_file),
+            load_settings(),
+            note,
+            report_file=report,
+            quarantine_file=quarantine,
+            on_transfer=bar,
+        )
+    tree = checked.as_dict()
     if as_json:
         print_json(tree)
     else:
         from finetune30.cli.data_tables import print_findings
 
-        print_findings(tree, validation.findings, examples)
-    if validation.error_count:
+        print_findings(tree, checked.validation.findings, examples)
+    if tree["errors"]:
         context.exit(1)
 
 
@@ -154,26 +134,20 @@ def clean(
     as_json: bool,
 ) -> None:
     """Run a cleaning recipe and write the clean rows as files."""
-    from finetune30.data.cleaning import DEFAULT_RECIPE
-    from finetune30.data.versions.checkout import save_splits
-    from finetune30.data.versions.storage import digest_version
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.reports import clean_data
     from finetune30.settings import load_settings
 
-    request = read_request(context, source, config_file)
-    steps = datasets.load_recipe(recipe) if recipe else list(DEFAULT_RECIPE)
     with fetching_bar() as bar:
-        loaded, counts, splits = datasets.clean(request, load_settings(), note, steps, bar)
-    paths = save_splits(splits, out, format_name, overwrite=overwrite)
-    tree = {
-        "dataset_name": loaded.source["name"],
-        "recipe": steps,
-        **counts,
-        "rows_before": loaded.rows.height,
-        "rows_after": sum(rows.height for rows in splits.values()),
-        "content_digest": digest_version((), splits),
-        "files": [str(path) for path in paths],
-    }
+        tree = clean_data(
+            read_request(context, source, config_file),
+            load_settings(),
+            note,
+            out,
+            recipe=recipe,
+            format_name=format_name,
+            overwrite=overwrite,
+            on_transfer=bar,
+        )
     if as_json:
         print_json(tree)
         return
@@ -223,7 +197,7 @@ def suspects(
 def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> None:
     """Turn a reviewed CSV (from suspects --export) into a new version."""
     from finetune30.data.versions.storage import require_tag_name
-    from finetune30.service.datasets.operations import open_versions
+    from finetune30.service.datasets.versions import tag_version
     from finetune30.service.suspects.suspects import apply_review
     from finetune30.settings import load_settings
 
@@ -237,8 +211,7 @@ def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> N
     else:
         click.echo(f"version {result['digest'][:12]}: {counts}")
     if tag is not None:
-        with open_versions(settings) as versions:
-            versions.tag(tag, result["digest"])
+        tag_version(settings, tag, result["digest"])
     if not as_json:
         click.echo(f"train on it: ft30 train --dataset version:{tag or result['digest'][:12]}")
 

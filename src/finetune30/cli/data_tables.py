@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,8 +14,6 @@ from finetune30.cli.terminal_text import show_controls
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from finetune30.data.versions.manifest import Manifest
 
 _LABELS_SHOWN = 20
 _BAR_WIDTH = 30
@@ -69,24 +69,24 @@ def print_cleaning(tree: dict[str, Any]) -> None:
         console.print(_safe(file), soft_wrap=True)
 
 
-def print_versions(found: list[Manifest], tags: dict[str, str]) -> None:
+def print_versions(found: list[dict[str, Any]]) -> None:
     """Print a table of versions."""
     table = Table(box=None, pad_edge=False)
     for name, justify in (("version", "left"), ("created (UTC)", "left"), ("train", "right"), ("evaluation", "right")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     for name in ("labels", "source", "tags", "note"):
         table.add_column(name)
-    for manifest in found:
-        rows = manifest.rows
+    for tree in found:
+        rows, labels = tree["rows"], tree["label_names"]
         table.add_row(
-            manifest.short,
-            f"{manifest.created_at:%Y-%m-%d %H:%M}",
+            tree["digest"][:12],
+            f"{datetime.fromisoformat(tree['created_at']):%Y-%m-%d %H:%M}",
             f"{rows.get('train', 0):,}",
             f"{rows.get('evaluation', 0):,}",
-            str(len(manifest.label_names)) if manifest.label_names else manifest.problem_type,
-            _safe(str(manifest.source.get("name", ""))),
-            ", ".join(tag for tag, digest in tags.items() if digest == manifest.digest),
-            _safe(manifest.note),
+            str(len(labels)) if labels else tree["problem_type"],
+            _safe(str(tree["source"].get("name", ""))),
+            ", ".join(tree["tags"]),
+            _safe(tree["note"]),
         )
     Console(highlight=False).print(table)
 
@@ -99,6 +99,8 @@ def print_version(tree: dict[str, Any]) -> None:
             console.print(f"{key:<14}{_safe(str(tree[key]))}", soft_wrap=True)
     console.print(f"{'source':<14}{_safe(str(tree['source'].get('name', '')))}")
     console.print(f"{'rows':<14}{', '.join(f'{split} {count:,}' for split, count in tree['rows'].items())}")
+    columns = [f"{column['name']} ({column['role']})" for column in tree["schema"] if column["role"] != "origin"]
+    console.print(f"{'columns':<14}{_safe(', '.join(columns))}", soft_wrap=True)
     if tree["label_names"]:
         console.print(f"{'labels':<14}{_safe(', '.join(tree['label_names'][:_LABELS_SHOWN]))}")
     for key in ("tags", "recipe", "runs"):
@@ -110,7 +112,8 @@ def print_version(tree: dict[str, Any]) -> None:
             console.print(f"{key:<14}{_safe(', '.join(names))}")
     for split, rows in tree["first_rows"].items():
         for row in rows:
-            console.print(_safe(f"{split}  {row['label']}  {_cut(row['text'])}"), soft_wrap=True)
+            targets, texts = (_values(row, tree["schema"], role) for role in ("target", "text"))
+            console.print(_safe(f"{split}  {targets}  {texts}"), soft_wrap=True)
 
 
 def print_diff(tree: dict[str, Any]) -> None:
@@ -119,14 +122,13 @@ def print_diff(tree: dict[str, Any]) -> None:
     console.print(", ".join(f"{count:,} {kind}" for kind, count in tree["counts"].items()))
     signs = {"added": "+", "removed": "-", "relabelled": "~", "changed": "~"}
     for row in tree["rows"]:
-        label = (
-            row["label"] if row["label_before"] in (None, row["label"]) else f"{row['label_before']} -> {row['label']}"
+        former = {name.removesuffix("_before"): value for name, value in row.items() if name.endswith("_before")}
+        labels, texts = (
+            _change(_values(former, tree["columns"], role), _values(row, tree["columns"], role))
+            for role in ("target", "text")
         )
-        text = _cut(row["text"])
-        if row["kind"] == "changed":
-            text = f"{_cut(row['text_before'])} -> {text}"
         console.print(
-            _safe(f"{signs[row['kind']]} {row['kind']:<10} {row['origin']}  [{label}]  {text}"), soft_wrap=True
+            _safe(f"{signs[row['kind']]} {row['kind']:<10} {row['origin']}  [{labels}]  {texts}"), soft_wrap=True
         )
     hidden = sum(count for kind, count in tree["counts"].items() if kind != "unchanged") - len(tree["rows"])
     if hidden > 0:
@@ -185,6 +187,19 @@ def _print_drift(console: Console, drift: dict[str, Any]) -> None:
         numbers = f"statistic {test['statistic']:.4g}, effect {test['effect']:.3f}, p = {test['p_value']:.3g}"
         console.print(f"  {part}: {verdict} ({numbers}; {_safe(test['test'])})", soft_wrap=True)
     console.print(f"  words unknown to it: {drift['vocabulary']['unknown_share']:.1%}")
+
+
+def _values(row: dict[str, Any], columns: list[dict[str, Any]], role: str) -> str:
+    """Return what a row has in the columns of a role, in one line."""
+    found = [row[column["name"]] for column in columns if column["role"] == role]
+    there = [value for value in found if value not in (None, "")]
+    return " | ".join(
+        _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for value in there
+    )
+
+
+def _change(before: str, after: str) -> str:
+    return after if before in ("", after) else f"{before} -> {after}"
 
 
 def _cut(text: str) -> str:

@@ -45,51 +45,46 @@ def create(
     as_json: bool,
 ) -> None:
     """Store rows as a version; the same rows are always the same version."""
-    from finetune30.data.cleaning import DEFAULT_RECIPE
-    from finetune30.data.versions.storage import require_tag_name
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.versions import make_version, tag_version
     from finetune30.settings import load_settings
 
     settings = load_settings()
-    request = read_request(context, source, config_file)
-    steps = datasets.load_recipe(recipe) if recipe else list(DEFAULT_RECIPE) if clean else []
-    if tag is not None:
-        require_tag_name(tag)
     with fetching_bar() as bar:
-        manifest, is_new = datasets.create_version(
-            request, settings, note, recipe=steps, note=note_text, on_transfer=bar
+        request = read_request(context, source, config_file)
+        made = make_version(
+            request, settings, note, clean=clean, recipe=recipe, note=note_text, tag=tag, on_transfer=bar
         )
+    short = made["digest"][:12]
     if as_json:
-        print_json({**manifest.as_dict(), "is_new": is_new})
+        print_json(made)
     else:
-        rows = ", ".join(f"{count:,} {split} rows" for split, count in manifest.rows.items())
-        click.echo(f"version {manifest.short}: {rows}" + ("" if is_new else " (was there already)"))
+        rows = ", ".join(f"{count:,} {split} rows" for split, count in made["rows"].items())
+        click.echo(f"version {short}: {rows}" + ("" if made["is_new"] else " (was there already)"))
     if tag is not None:
-        with datasets.open_versions(settings) as store:
-            store.tag(tag, manifest.digest)
+        tag_version(settings, tag, made["digest"])
     if not as_json:
-        click.echo(f"train on it: ft30 train --dataset version:{tag or manifest.short}")
+        click.echo(f"train on it: ft30 train --dataset version:{tag or short}")
 
 
 @versions.command("list")
 @as_json_option
 def list_versions(as_json: bool) -> None:
     """List the versions, newest first."""
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.operations import open_versions
+    from finetune30.service.datasets.versions import list_versions as list_trees
     from finetune30.settings import load_settings
 
-    with datasets.open_versions(load_settings()) as store:
-        found, tags = store.list_all(), store.tags()
+    with open_versions(load_settings()) as store:
+        found = list_trees(store)
     if as_json:
-        named = [{**m.as_dict(), "tags": [tag for tag, digest in tags.items() if digest == m.digest]} for m in found]
-        print_json({"versions": named})
+        print_json({"versions": found})
         return
     if not found:
         click.echo("No versions yet. Make one with: ft30 data versions create SOURCE (every training makes one, too)")
         return
     from finetune30.cli.data_tables import print_versions
 
-    print_versions(found, tags)
+    print_versions(found)
 
 
 @versions.command("show", epilog=NAME_HELP)
@@ -98,21 +93,10 @@ def list_versions(as_json: bool) -> None:
 @as_json_option
 def show(version: str, shown: int, as_json: bool) -> None:
     """Show what a version holds, how it was made and which runs were trained on it."""
-    from finetune30.data.versions.storage import SPLITS
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.versions import read_version
     from finetune30.settings import load_settings
 
-    settings = load_settings()
-    with datasets.open_versions(settings) as store:
-        manifest = store.get(version)
-        tree = manifest.as_dict()
-        tree["tags"] = [tag for tag, digest in store.tags().items() if digest == manifest.digest]
-        tree["runs"] = datasets.runs_of(settings, manifest.digest)
-        tree["first_rows"] = {
-            split: store.load_rows(manifest, split).head(shown).to_dicts()
-            for split in SPLITS
-            if manifest.rows.get(split)
-        }
+    tree = read_version(load_settings(), version, shown)
     if as_json:
         print_json(tree)
         return
@@ -128,13 +112,12 @@ def show(version: str, shown: int, as_json: bool) -> None:
 @as_json_option
 def diff(before: str, after: str, limit: int, as_json: bool) -> None:
     """Show the rows added, removed, relabelled and changed from A to B."""
-    from finetune30.data.versions.compare import diff_versions
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.operations import open_versions
+    from finetune30.service.datasets.versions import diff_trees
     from finetune30.settings import load_settings
 
-    with datasets.open_versions(load_settings()) as store:
-        found = diff_versions(store, before, after)
-    tree = found.as_dict(None if as_json else limit)
+    with open_versions(load_settings()) as store:
+        tree = diff_trees(store, before, after, None if as_json else limit)
     if as_json:
         print_json(tree)
         return
@@ -151,17 +134,13 @@ def diff(before: str, after: str, limit: int, as_json: bool) -> None:
 def tag_version(tag: str, version: str | None, move: bool, delete: bool) -> None:
     """Give a version a name, or take the name away."""
     from finetune30.errors import UsageError
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.versions import tag_version as give_tag
     from finetune30.settings import load_settings
 
     if (version is None) != delete:
         raise UsageError("give a tag and either a version or --delete", "ft30 data versions tag NAME VERSION")
-    with datasets.open_versions(load_settings()) as store:
-        if version is None:
-            store.untag(tag)
-            click.echo(f"tag {tag} removed")
-        else:
-            click.echo(f"{tag} -> {store.tag(tag, version, move=move).short}")
+    digest = give_tag(load_settings(), tag, version, move=move)
+    click.echo(f"tag {tag} removed" if digest is None else f"{tag} -> {digest[:12]}")
 
 
 @versions.command("checkout", epilog=NAME_HELP)
@@ -173,13 +152,11 @@ def tag_version(tag: str, version: str | None, move: bool, delete: bool) -> None
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
 def checkout(version: str, folder: Path, format_name: str, overwrite: bool) -> None:
     """Write a version's rows as files."""
-    from finetune30.data.versions.checkout import checkout_version
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.versions import write_version
     from finetune30.settings import load_settings
 
-    with datasets.open_versions(load_settings()) as store:
-        for path in checkout_version(store, version, folder, format_name, overwrite=overwrite):
-            click.echo(path)
+    for path in write_version(load_settings(), version, folder, format_name, overwrite=overwrite):
+        click.echo(path)
 
 
 @versions.command("verify", epilog=NAME_HELP)
@@ -188,12 +165,10 @@ def checkout(version: str, folder: Path, format_name: str, overwrite: bool) -> N
 @click.pass_context
 def verify(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Hash all rows again (of every version, unless some are named); exit code 1 when something is wrong."""
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.versions import verify_versions
     from finetune30.settings import load_settings
 
-    with datasets.open_versions(load_settings()) as store:
-        digests = [store.resolve(name) for name in names] or store.digests()
-        faults = {digest: store.verify(digest) for digest in digests}
+    faults = verify_versions(load_settings(), names)
     if as_json:
         print_json({"versions": faults, "ok": not any(faults.values())})
     for digest, found in faults.items() if not as_json else ():
@@ -208,11 +183,10 @@ def verify(context: click.Context, names: tuple[str, ...], as_json: bool) -> Non
 @as_json_option
 def gc(dry_run: bool, keep_days: float, as_json: bool) -> None:
     """Remove versions that neither a run nor a tag refers to, and pieces that belong to none."""
-    from finetune30.service.datasets import operations as datasets
+    from finetune30.service.datasets.versions import clear_versions
     from finetune30.settings import load_settings
 
-    with datasets.open_versions(load_settings()) as store:
-        gone = store.collect_garbage(keep_days=keep_days, dry_run=dry_run)
+    gone = clear_versions(load_settings(), keep_days=keep_days, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, **gone})
         return

@@ -14,13 +14,14 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import balance
 from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
-from finetune30.data.problem import Problem, ProblemChoice, Targets, label_names
+from finetune30.data.problem import Problem, ProblemChoice, Targets
 from finetune30.data.splitting import sample_rows, split_off
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
 from finetune30.data.validation.validate import Validation, validate_rows
 from finetune30.data.versions.manifest import Manifest
+from finetune30.data.versions.schema import schema_of_roles
 from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
 from finetune30.hub.fetching import OnTransfer
@@ -83,8 +84,8 @@ def prepare_data(
     rows = choose_rows(settled.encode_targets(gate.rows, targets), config, seed, settled)
     ledger = build_ledger(rows)
     used = {split: _take(rows, split) for split in SPLITS}
-    version_rows = {split: _version_rows(frame) for split, frame in used.items()}
-    digest = digest_version(label_names(targets), version_rows)
+    version_rows = {split: version_rows_of(frame, settled) for split, frame in used.items()}
+    digest = digest_version(targets, version_rows, schema_of_roles(settled.columns))
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
     train, evaluation = (used[split].drop("label_text") for split in SPLITS)
     return PreparedData(
@@ -106,7 +107,8 @@ def record_version(prepared: PreparedData, store: VersionStore, note: str = "") 
     """Store the rows of a training as a dataset version (its digest is `prepared.digest`) and return its manifest."""
     manifest, _ = store.create(
         prepared.version_rows,
-        label_names=label_names(prepared.targets),
+        targets=prepared.targets,
+        schema=schema_of_roles(prepared.problem.columns),
         problem_type=prepared.problem.name,
         source=prepared.source,
         recipe=prepared.recipe,
@@ -155,9 +157,10 @@ def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
     return rows.filter(wanted).select("row_id", "text", "text_pair", "label", "label_text").rechunk()
 
 
-def _version_rows(used: pl.DataFrame) -> pl.DataFrame:
-    """Return rows as a version stores them: label as text, and where the row came from."""
-    return used.select("text", "text_pair", pl.col("label_text").alias("label"), pl.col("row_id").alias("origin"))
+def version_rows_of(rows: pl.DataFrame, problem: ProblemChoice) -> pl.DataFrame:
+    """Return rows as a version stores them: the columns of the problem, targets as texts, and where a row came from."""
+    stored = [pl.col("label_text" if role.kind == "target" else role.name).alias(role.name) for role in problem.columns]
+    return rows.select(*stored, pl.col("row_id").alias("origin"))
 
 
 def _require_rows(rows: pl.DataFrame, count: int, split: str, least: int) -> None:

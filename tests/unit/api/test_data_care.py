@@ -30,7 +30,9 @@ def build_rows(count=40, wrong=()):
 def create(api, rows, labels=NAMES, problem_type="single_label_classification"):
     with open_versions(api.app.state.services.settings) as versions:
         source = {"name": "a.csv"}
-        return versions.create({"train": rows}, label_names=labels, problem_type=problem_type, source=source)[0]
+        return versions.create(
+            {"train": rows}, targets={"label_names": list(labels)}, problem_type=problem_type, source=source
+        )[0]
 
 
 @pytest.fixture

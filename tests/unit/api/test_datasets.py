@@ -25,7 +25,7 @@ def make_version(note, labels):
     )
     manifest, _ = VersionStore(Path("data_store")).create(
         {"train": frame},
-        label_names=("0", "1"),
+        targets={"label_names": ["0", "1"]},
         problem_type="single_label_classification",
         source={"name": "x.csv"},
         note=note,

@@ -1,7 +1,4 @@
-"""Analysis: documented keys, numbers that can be counted by hand, drift with its test, and the page."""
-
-import re
-from html.parser import HTMLParser
+"""Analysis: documented keys, numbers that can be counted by hand, and drift with its test."""
 
 import numpy as np
 import polars as pl
@@ -10,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune30.data.analysis.drift import compare_counts, compare_rows
-from finetune30.data.analysis.html_report import LANGUAGES, build_html
 from finetune30.data.analysis.statistics import analyze_rows, balance, count_words, suggest_max_length
 from finetune30.problems import load_problem
 
@@ -102,28 +98,3 @@ def test_drift_sees_other_lengths_and_words_and_none_between_halves():
     assert (drift["labels"]["differs"], drift["lengths"]["differs"], drift["drift"]) == (False, True, True)
     assert drift["vocabulary"]["unknown_words"] == 7
     assert not compare_rows(short[:300], short[300:], SINGLE)["drift"]
-
-
-class Links(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.tags, self.outside = [], []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.outside += [value for name, value in attributes if name in ("src", "href")]
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_page_is_self_contained_and_escapes_what_comes_from_data(language):
-    rows = rows_of(["<script>alert(1)</script> & more", "plain words"] * 3, ["<b>", "y"] * 3)
-    findings = [{"severity": "warn", "rule": "html", "split": "train", "count": 3}]
-    drift = {"name": "other", **compare_rows(rows, rows, SINGLE)}
-    page = build_html(analyze_rows(rows, SINGLE, name="<mine>"), language, findings, drift)
-    links = Links()
-    links.feed(page)
-    assert links.tags.count("svg") >= 4
-    assert "script" not in links.tags
-    assert links.outside == []
-    assert not re.search(r"https?://|@import|url\(", page)
-    assert ("資料報告" in page) == (language == "zh-TW")

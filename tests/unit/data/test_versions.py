@@ -56,7 +56,11 @@ def rows_of(*rows: tuple[str, str]) -> pl.DataFrame:
 
 def create(store, train, evaluation=None, **more):
     splits = {"train": train} | ({} if evaluation is None else {"evaluation": evaluation})
-    options = {"label_names": ("0", "1"), "problem_type": "single_label_classification", "source": {"name": "test"}}
+    options = {
+        "targets": {"label_names": ["0", "1"]},
+        "problem_type": "single_label_classification",
+        "source": {"name": "test"},
+    }
     return store.create(splits, **(options | more))
 
 
@@ -196,7 +200,7 @@ rows = pl.DataFrame({"text": [f"row {i}" for i in range(20000)]}).with_columns(
     text_pair=pl.lit(None, dtype=pl.String), label=pl.lit("0"), origin=pl.lit("a:1"))
 sys.stdin.readline()
 _, created = VersionStore(Path(sys.argv[1])).create(
-    {"train": rows}, label_names=("0",), problem_type="single_label_classification", source={})
+    {"train": rows}, targets={"label_names": ["0"]}, problem_type="single_label_classification", source={})
 print(created)
 """
 
@@ -224,7 +228,7 @@ while True:
     number += 1
     rows = pl.DataFrame({"text": [f"version {number} row {i}" for i in range(3000)]}).with_columns(
         text_pair=pl.lit(None, dtype=pl.String), label=pl.lit("0"), origin=pl.lit("a:1"))
-    store.create({"train": rows}, label_names=("0",), problem_type="single_label_classification", source={})
+    store.create({"train": rows}, targets={"label_names": ["0"]}, problem_type="single_label_classification", source={})
 """
 
 

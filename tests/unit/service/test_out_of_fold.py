@@ -28,7 +28,10 @@ def build_rows(count):
 
 def store_rows(folder, rows):
     manifest, _ = VersionStore(folder).create(
-        {"train": rows}, label_names=LABELS, problem_type="single_label_classification", source={"name": "a"}
+        {"train": rows},
+        targets={"label_names": list(LABELS)},
+        problem_type="single_label_classification",
+        source={"name": "a"},
     )
     return manifest
 

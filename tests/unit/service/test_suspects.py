@@ -35,7 +35,10 @@ def build_logits(count=100):
 def found():
     with open_versions(load_settings()) as versions:
         manifest, _ = versions.create(
-            {"train": build_rows()}, label_names=NAMES, problem_type="single_label_classification", source={"name": "a"}
+            {"train": build_rows()},
+            targets={"label_names": list(NAMES)},
+            problem_type="single_label_classification",
+            source={"name": "a"},
         )
     ranked, method = rank_single_label(build_rows(), build_logits(), manifest.targets)
     return Suspects("run", manifest, ranked, method)
@@ -104,7 +107,9 @@ def test_review_of_other_kinds_of_labels_is_checked_stored_as_written_and_counte
     names, label, new, stored, unknown = KINDS[problem_type]
     rows = build_rows(4).with_columns(pl.lit(label).alias("label"))
     with open_versions(load_settings()) as versions:
-        parent, _ = versions.create({"train": rows}, label_names=names, problem_type=problem_type, source={"name": "a"})
+        parent, _ = versions.create(
+            {"train": rows}, targets={"label_names": list(names)}, problem_type=problem_type, source={"name": "a"}
+        )
 
     def write_review(**reviewed):
         lines = [f"{number.lstrip('row')};{text};{parent.digest}" for number, text in reviewed.items()]

@@ -13,7 +13,13 @@ from finetune30.store.tables import dataset_tags, dataset_versions
 def manifest_of(digest, note=""):
     chunks = {"train": (Chunk("ab", 3, 100), Chunk("cd", 4, 50)), "evaluation": (Chunk("ef", 2, 10),)}
     return Manifest(
-        digest, datetime(2030, 1, 1, tzinfo=UTC), "regression", ("0", "1"), chunks, {"name": "x"}, note=note
+        digest,
+        datetime(2030, 1, 1, tzinfo=UTC),
+        "regression",
+        {"label_names": ["0", "1"]},
+        chunks,
+        {"name": "x"},
+        note=note,
     )
 
 

@@ -39,6 +39,7 @@ class VersionReport(BaseModel):
     """Validation and analysis of all rows under the default rules."""
 
     digest: str
+    dataset_name: str
     rows: int
     analysis: Tree
     errors: int = Field(description="Findings of severity error.")

@@ -58,6 +58,7 @@ class VersionRows(BaseModel):
 
     digest: str
     total: int
+    columns: list[Tree] = Field(description="Name, dtype and role of each column.")
     rows: list[Tree]
 
 
@@ -70,8 +71,10 @@ class LabelChange(BaseModel):
     index: int = Field(ge=0, le=(1 << 62), description="Place in its split, from 0.")
     label: str | None = Field(
         max_length=1000,
-        description="As the version writes it: a name, a JSON list of names, or a number; null removes the row.",
+        description="As the version writes it: a name, a JSON list of names, or a number; in a column that holds no "
+        "text, its JSON. Null removes the row.",
     )
+    column: str | None = Field(None, max_length=200, description="Which target, where there are several.")
 
 
 class LabelChanges(BaseModel):
@@ -141,7 +144,7 @@ def read_rows(
     offset: Annotated[int, Query(ge=0, le=(1 << 62))] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
-    """Rows with text, label and origin, in the order of the version."""
+    """Rows with all their columns, in the order of the version."""
     return Json(load_version_rows(versions_of(here.settings, here.store), name, split, offset, limit))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,12 +16,23 @@ from finetune30.api.schemas import Moment, Tree, errors
 from finetune30.errors import UsageError
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.uploads import FileUpload
+from finetune30.service.datasets.versions import diff_trees, list_versions, show_version
 from finetune30.service.submitting.limits import require_disk_reserve
-from finetune30.store.dataset_versions import DatasetIndex
 
-if TYPE_CHECKING:
-    from finetune30.data.versions.manifest import Manifest
-    from finetune30.data.versions.storage import VersionStore
+#: What a listing takes over from the tree of a version.
+_SUMMARY = (
+    "digest",
+    "created_at",
+    "tags",
+    "rows",
+    "size_bytes",
+    "problem_type",
+    "targets",
+    "label_names",
+    "source",
+    "parent",
+    "note",
+)
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -39,7 +50,14 @@ class DatasetVersion(BaseModel):
     created_at: Moment
     tags: list[str]
     rows: dict[str, int] = Field(examples=[{"train": 500, "evaluation": 100}])
+    columns: list[Tree] = Field(
+        description="Name, dtype and role (text, target, origin) of each column of the rows, in order.",
+        examples=[[{"name": "text", "dtype": "string", "role": "text"}]],
+    )
     problem_type: str
+    targets: Tree = Field(
+        description="What the problem knows about the targets.", examples=[{"label_names": ["0", "1"]}]
+    )
     label_names: list[str]
     source: Tree
     parent: str | None
@@ -68,7 +86,8 @@ class DatasetDiff(BaseModel):
     counts: dict[str, int] = Field(
         examples=[{"added": 1, "removed": 0, "relabelled": 2, "changed": 0, "unchanged": 97}]
     )
-    rows: list[Tree]
+    columns: list[Tree] = Field(description="Those of both versions.")
+    rows: list[Tree] = Field(description="Kind, split, origin, values, and in label_before what stood in label.")
 
 
 class UploadedFile(BaseModel):
@@ -84,9 +103,7 @@ class UploadedFile(BaseModel):
 @router.get("", summary="List dataset versions", response_model=DatasetList, responses=errors())
 def list_datasets(here: Here) -> Response:
     """Every version in the data folder."""
-    versions = versions_of(here.settings, here.store)
-    tags = _tags_by_digest(versions)
-    return Json({"versions": [_summary(manifest, tags) for manifest in versions.list_all()]})
+    return Json({"versions": [_summary(tree) for tree in list_versions(versions_of(here.settings, here.store))]})
 
 
 @router.get("/diff", summary="Compare dataset versions", response_model=DatasetDiff, responses=errors(404, 422))
@@ -97,21 +114,14 @@ def diff_datasets(
     limit: Annotated[int, Query(ge=0, le=10_000, description="Rows shown; counts are of all.")] = 200,
 ) -> Response:
     """Rows added, removed, relabelled and changed."""
-    from finetune30.data.versions.compare import diff_versions
-
-    return Json(diff_versions(versions_of(here.settings, here.store), a, b).as_dict(limit=limit))
+    return Json(diff_trees(versions_of(here.settings, here.store), a, b, limit))
 
 
 @router.get("/{name}", summary="One dataset version", response_model=DatasetDetails, responses=errors(404, 422))
 def read_dataset(here: Here, name: VersionName) -> Response:
     """Its manifest, and the runs that used it."""
-    versions = versions_of(here.settings, here.store)
-    manifest = versions.get(name)
-    used_by = [
-        {"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(here.store).runs_of(manifest.digest)
-    ]
-    shown = {"statistics": manifest.statistics, "recipe": list(manifest.recipe), "runs": used_by}
-    return Json({**_summary(manifest, _tags_by_digest(versions)), **shown})
+    tree = show_version(versions_of(here.settings, here.store), here.store, name)
+    return Json({**_summary(tree), **{key: tree[key] for key in ("statistics", "recipe", "runs")}})
 
 
 @router.post(
@@ -145,23 +155,6 @@ async def send_file(
     return Json(kept.as_dict(), status_code=201)
 
 
-def _tags_by_digest(versions: VersionStore) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for tag, digest in versions.tags().items():
-        found.setdefault(digest, []).append(tag)
-    return found
-
-
-def _summary(manifest: Manifest, tags: dict[str, list[str]]) -> dict[str, Any]:
-    return {
-        "digest": manifest.digest,
-        "created_at": manifest.created_at.isoformat(),
-        "tags": tags.get(manifest.digest, []),
-        "rows": manifest.rows,
-        "size_bytes": manifest.size_bytes,
-        "problem_type": manifest.problem_type,
-        "label_names": list(manifest.label_names),
-        "source": manifest.source,
-        "parent": manifest.parent,
-        "note": manifest.note,
-    }
+def _summary(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return what a listing says of a version: its tree without the pieces."""
+    return {**{key: tree[key] for key in _SUMMARY}, "columns": tree["schema"]}

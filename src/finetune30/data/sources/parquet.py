@@ -31,7 +31,7 @@ def cast_to_text(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     header = check_header(name, frame.columns)
     if frame.is_empty():
         raise DataFileError(name, 0, 0, "there is no row in the file", "add at least one row")
-    columns = [_column_text(frame.to_series(index), column) for index, column in enumerate(header)]
+    columns = [column_text(frame.to_series(index), column) for index, column in enumerate(header)]
     return pl.DataFrame(columns)
 
 
@@ -51,7 +51,8 @@ def number_rows(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(LINE))
 
 
-def _column_text(series: pl.Series, name: str) -> pl.Series:
+def column_text(series: pl.Series, name: str) -> pl.Series:
+    """Return a column as text: lists and structs as JSON, bytes as nothing."""
     if series.dtype == pl.Boolean:
         return series.cast(pl.String).alias(name)
     if series.dtype.is_nested():

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
+from finetune30.data.sources.parquet import column_text
+from finetune30.data.versions.schema import FIRST_SCHEMA, Schema
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError
 from finetune30.files import save_bytes_atomic
@@ -23,14 +25,20 @@ def checkout_version(
     """Write a version into a folder (see `save_splits`)."""
     manifest = store.get(name)
     splits = {split: store.load_rows(manifest, split) for split, count in manifest.rows.items() if count}
-    return save_splits(splits, folder, format_name, overwrite=overwrite)
+    return save_splits(splits, folder, format_name, manifest.schema, overwrite=overwrite)
 
 
 def save_splits(
-    splits: Mapping[str, pl.DataFrame], folder: Path, format_name: str = "csv", *, overwrite: bool = False
+    splits: Mapping[str, pl.DataFrame],
+    folder: Path,
+    format_name: str = "csv",
+    schema: Schema = FIRST_SCHEMA,
+    *,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Write rows as `train` and `validation` files with columns text, text_pair (if any) and label.
+    """Write rows as `train` and `validation` files with the texts and targets of `schema`, without empty columns.
 
+    In a CSV lists and structs are JSON; the other formats keep every value as it is.
     Raises ConflictError where `folder` is a file, or where a file is already there and `overwrite` is false.
     """
     if folder.exists() and not folder.is_dir():
@@ -40,15 +48,16 @@ def save_splits(
     if taken and not overwrite:
         raise ConflictError(f"{taken[0]} is already there", "choose another folder, or give --overwrite")
     for split, path in paths.items():
-        rows = splits[split].select("text", "text_pair", "label")
-        _save(rows if rows["text_pair"].null_count() < rows.height else rows.drop("text_pair"), path, format_name)
+        rows = splits[split].select(column.name for column in schema.content)
+        _save(schema.without_empty_texts(rows), path, format_name)
     return list(paths.values())
 
 
 def _save(rows: pl.DataFrame, path: Path, format_name: str) -> None:
     content = io.BytesIO()
     if format_name == "csv":
-        rows.write_csv(content, quote_style="non_numeric")
+        texts = [column_text(rows[name], name) for name, dtype in rows.schema.items() if dtype.is_nested()]
+        rows.with_columns(texts).write_csv(content, quote_style="non_numeric")
     elif format_name == "parquet":
         rows.write_parquet(content)
     else:

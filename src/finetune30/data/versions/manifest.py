@@ -1,4 +1,8 @@
-"""The manifest of a version: what it holds, where it came from, how it was made."""
+"""The manifest of a version: what it holds, where it came from, how it was made.
+
+Format 2 says the columns (`schema`) and what the problem knows about them (`targets`). In format 1 the columns were
+always text, text_pair, label and origin, and the class names stood at the top; its digests are those of format 2.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from finetune30.errors import StorageError
+from finetune30.data.problem import label_names
+from finetune30.data.versions.schema import FIRST_SCHEMA, Schema, load_schema
+from finetune30.errors import DataError, StorageError
 
-FORMAT = 1
+FORMAT = 2
 #: Digits of a digest that names and listings show.
 SHORT_DIGITS = 12
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
 TAG = re.compile(r"^[\w][\w.+-]{0,79}$")
-#: Row columns of a stored version; `origin` is the row id under which a row was first read.
-ROW_COLUMNS = ("text", "text_pair", "label", "origin")
 
 
 @dataclass(frozen=True)
@@ -31,23 +35,29 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a version but its rows. `chunks` maps train and evaluation to pieces in order."""
+    """Everything about a version but its rows.
+
+    `chunks` maps train and evaluation to pieces in order. `targets` is a JSON tree that belongs to the problem; where
+    rows have classes, `label_names` in it are their names, the index is the class id. `format` is that of the file.
+    """
 
     digest: str
     created_at: datetime
     problem_type: str
-    label_names: tuple[str, ...]
+    targets: dict[str, Any]
     chunks: dict[str, tuple[Chunk, ...]]
     source: dict[str, Any]
     recipe: tuple[dict[str, Any], ...] = ()
     statistics: dict[str, Any] = field(default_factory=dict)
     parent: str | None = None
     note: str = ""
+    schema: Schema = FIRST_SCHEMA
+    format: int = FORMAT
 
     @property
-    def targets(self) -> dict[str, Any]:
-        """What the rows ask of a model."""
-        return {"label_names": list(self.label_names)} if self.label_names else {}
+    def label_names(self) -> tuple[str, ...]:
+        """Class names in order; `()` where rows have no classes."""
+        return label_names(self.targets)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -66,9 +76,20 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON tree."""
-        schema = dict.fromkeys(ROW_COLUMNS, "string")
-        tree = asdict(self) | {"created_at": self.created_at.isoformat(), "rows": self.rows, "schema": schema}
-        return {"format": FORMAT, **tree}
+        names = ("digest", "problem_type", "targets", "label_names", "rows", "size_bytes")
+        chunks = {split: [asdict(chunk) for chunk in chunks] for split, chunks in self.chunks.items()}
+        return {
+            "format": self.format,
+            **{name: getattr(self, name) for name in names},
+            "created_at": self.created_at.isoformat(),
+            "schema": self.schema.as_tree(),
+            "chunks": chunks,
+            "source": self.source,
+            "recipe": list(self.recipe),
+            "statistics": self.statistics,
+            "parent": self.parent,
+            "note": self.note,
+        }
 
     def dump(self) -> str:
         """Return the manifest as JSON text."""
@@ -82,11 +103,12 @@ def load_manifest(text: str, name: str) -> Manifest:
         if tree["format"] > FORMAT:
             message = f"the version {name} was written by a newer finetune30 (format {tree['format']})"
             raise StorageError(message, "update finetune30")
+        is_first = tree["format"] == 1
         return Manifest(
             digest=tree["digest"],
             created_at=datetime.fromisoformat(tree["created_at"]),
             problem_type=tree["problem_type"],
-            label_names=tuple(tree["label_names"]),
+            targets={"label_names": list(tree["label_names"])} if is_first else dict(tree["targets"]),
             chunks={
                 split: tuple(Chunk(**{key: chunk[key] for key in ("digest", "rows", "size_bytes")}) for chunk in chunks)
                 for split, chunks in tree["chunks"].items()
@@ -96,8 +118,10 @@ def load_manifest(text: str, name: str) -> Manifest:
             statistics=tree["statistics"],
             parent=tree["parent"],
             note=tree["note"],
+            schema=FIRST_SCHEMA if is_first else load_schema(tree["schema"]),
+            format=tree["format"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         message = f"the manifest of version {name} is damaged ({error})"
         raise StorageError(message, "restore it from a backup, or create the version again") from error
 

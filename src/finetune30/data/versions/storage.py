@@ -12,8 +12,7 @@ Writers race without harm: a piece or manifest that is already there is the same
 from __future__ import annotations
 
 import io
-import os
-import tempfile
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,12 +22,14 @@ from typing import Any
 import polars as pl
 
 from finetune30.data.digests import digest_rows
-from finetune30.data.sources.parquet import number_rows
+from finetune30.data.problem import label_names
+from finetune30.data.sources.parquet import cast_to_text, number_rows
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.versions.chunks import cut_into_chunks, digest_chunk
-from finetune30.data.versions.manifest import DIGEST, ROW_COLUMNS, TAG, Chunk, Manifest, VersionIndex, load_manifest
-from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
-from finetune30.files import disk_errors, save_bytes_atomic
+from finetune30.data.versions.manifest import DIGEST, TAG, Chunk, Manifest, VersionIndex, load_manifest
+from finetune30.data.versions.schema import FIRST_SCHEMA, ORIGIN, Schema
+from finetune30.errors import ConflictError, DataError, NotFoundError, StorageError, UsageError
+from finetune30.files import create_file, disk_errors, save_bytes_atomic
 
 #: Splits in the order in which they are hashed.
 SPLITS = ("train", "evaluation")
@@ -51,35 +52,39 @@ class VersionStore:
         self,
         splits: Mapping[str, pl.DataFrame],
         *,
-        label_names: Sequence[str],
         problem_type: str,
         source: dict[str, Any],
+        targets: Mapping[str, Any],
+        schema: Schema = FIRST_SCHEMA,
         recipe: Sequence[dict[str, Any]] = (),
         statistics: dict[str, Any] | None = None,
         parent: str | None = None,
         note: str = "",
     ) -> tuple[Manifest, bool]:
-        """Store rows (columns text, text_pair, label, origin by split) and return the manifest and whether it is new.
+        """Store rows (columns of `schema` by split) and return the manifest and whether it is new.
 
+        `targets` is what the problem knows about them (see `Manifest`).
         Rows that are stored already are the version that holds them: its manifest is returned unchanged.
+        Raises DataError where rows have other columns than the schema.
         """
-        digest = digest_version(label_names, splits)
+        splits = {split: schema.conform(splits[split]) for split in SPLITS if split in splits}
+        digest = _digest_splits(targets, schema, splits)
         with self._lock(exclusive=False):
             if not self._manifest_path(digest).exists():
-                chunks = {split: tuple(self._save_chunks(splits[split])) for split in SPLITS if split in splits}
                 manifest = Manifest(
                     digest,
                     self._clock(),
                     problem_type,
-                    tuple(label_names),
-                    chunks,
+                    dict(targets),
+                    {split: tuple(self._save_chunks(rows, schema)) for split, rows in splits.items()},
                     source,
                     tuple(recipe),
                     statistics or {},
                     parent if parent != digest else None,
                     note,
+                    schema,
                 )
-                created = _create_file(self._manifest_path(digest), manifest.dump())
+                created = create_file(self._manifest_path(digest), manifest.dump())
             else:
                 created = False
         manifest = self.get(digest)
@@ -117,25 +122,24 @@ class VersionStore:
         return sorted(found, key=lambda manifest: (manifest.created_at, manifest.digest), reverse=True)
 
     def load_rows(self, manifest: Manifest, split: str) -> pl.DataFrame:
-        """Return the rows of a split (columns text, text_pair, label, origin). Raises StorageError for a lost piece."""
-        frames = [self._load_chunk(chunk) for chunk in manifest.chunks.get(split, ())]
-        return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(ROW_COLUMNS, pl.String))
+        """Return the rows of a split (columns of the manifest's schema). Raises StorageError for a lost piece."""
+        frames = [self._load_chunk(chunk, manifest.schema) for chunk in manifest.chunks.get(split, ())]
+        return pl.concat([manifest.schema.empty(), *frames])
 
     def load_tables(self, name: str) -> dict[str, list[SourceTable]]:
-        """Return a version as tables for training, under the splits train and validation."""
+        """Return a version as tables for training, under the splits train and validation; every cell is text there."""
         manifest = self.get(name)
         tables: dict[str, list[SourceTable]] = {}
         for split, called in (("train", "train"), ("evaluation", "validation")):
             if not manifest.rows.get(split):
                 continue
-            rows = self.load_rows(manifest, split).drop("origin")
-            if rows["text_pair"].null_count() == rows.height:
-                rows = rows.drop("text_pair")
+            name = f"version:{manifest.short}/{called}"
+            rows = manifest.schema.without_empty_texts(self.load_rows(manifest, split).drop(ORIGIN, strict=False))
             table = SourceTable(
-                f"version:{manifest.short}/{called}",
+                name,
                 "version",
-                number_rows(rows),
-                label_order={"label": manifest.label_names},
+                number_rows(cast_to_text(rows, name)),
+                label_order={target.name: manifest.label_names for target in manifest.schema.targets},
                 facts={"version": manifest.digest},
             )
             tables[called] = [table]
@@ -182,15 +186,15 @@ class VersionStore:
             frames = []
             for chunk in chunks:
                 try:
-                    frame = self._load_chunk(chunk)
+                    frame = self._load_chunk(chunk, manifest.schema)
                 except StorageError as error:
                     faults.append(error.message)
                     continue
-                if digest_chunk(frame) != chunk.digest:
+                if digest_chunk(frame, manifest.schema) != chunk.digest:
                     faults.append(f"{split}: piece {chunk.digest[:12]} holds other rows than it did")
                 frames.append(frame)
-            splits[split] = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(ROW_COLUMNS, pl.String))
-        if not faults and digest_version(manifest.label_names, splits) != manifest.digest:
+            splits[split] = pl.concat([manifest.schema.empty(), *frames])
+        if not faults and _digest_splits(manifest.targets, manifest.schema, splits) != manifest.digest:
             faults.append("the manifest does not belong to these rows")
         return faults
 
@@ -226,9 +230,9 @@ class VersionStore:
         young = {m.digest for m in manifests.values() if (now - m.created_at).total_seconds() < keep_days * 86_400}
         return (young | referenced | set(self.tags().values())) & manifests.keys()
 
-    def _save_chunks(self, rows: pl.DataFrame) -> Iterator[Chunk]:
-        for frame in cut_into_chunks(rows.select(ROW_COLUMNS)):
-            digest = digest_chunk(frame)
+    def _save_chunks(self, rows: pl.DataFrame, schema: Schema) -> Iterator[Chunk]:
+        for frame in cut_into_chunks(rows, schema):
+            digest = digest_chunk(frame, schema)
             path = self._chunk_path(digest)
             if not path.exists():
                 content = io.BytesIO()
@@ -236,10 +240,10 @@ class VersionStore:
                 save_bytes_atomic(path, content.getvalue())
             yield Chunk(digest, frame.height, path.stat().st_size)
 
-    def _load_chunk(self, chunk: Chunk) -> pl.DataFrame:
+    def _load_chunk(self, chunk: Chunk, schema: Schema) -> pl.DataFrame:
         try:
-            return pl.read_parquet(self._chunk_path(chunk.digest))
-        except (OSError, pl.exceptions.PolarsError) as error:
+            return schema.conform(pl.read_parquet(self._chunk_path(chunk.digest)))
+        except (OSError, pl.exceptions.PolarsError, DataError) as error:
             message = f"piece {chunk.digest[:12]} with {chunk.rows} rows is missing or cannot be read"
             raise StorageError(message, "restore chunks/ from a backup, or create the version again") from error
 
@@ -267,27 +271,21 @@ def require_tag_name(tag: str) -> None:
         raise UsageError(f"{tag!r} is no tag", "use letters, digits, dots, dashes and underscores, at most 80")
 
 
-def digest_version(label_names: Sequence[str], splits: Mapping[str, pl.DataFrame]) -> str:
-    """Return the digest of rows by split: texts, second texts and labels in order, and the order of the classes."""
-    empty = pl.DataFrame(schema=dict.fromkeys(ROW_COLUMNS, pl.String))
-    return digest_rows(label_names, *(splits.get(split, empty) for split in SPLITS))
+def digest_version(
+    targets: Mapping[str, Any], splits: Mapping[str, pl.DataFrame], schema: Schema = FIRST_SCHEMA
+) -> str:
+    """Return the digest of rows by split, in order, and of what is asked of them.
+
+    It is that of format 1 where the columns are those of format 1. Where rows came from is no part of it.
+    """
+    conformed = {split: schema.conform(splits[split]) for split in SPLITS if split in splits}
+    return _digest_splits(targets, schema, conformed)
 
 
-def _create_file(path: Path, text: str) -> bool:
-    """Write a file that must not replace another; return False where it is there already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        return True
-    finally:
-        temporary.unlink()
+def _digest_splits(targets: Mapping[str, Any], schema: Schema, splits: Mapping[str, pl.DataFrame]) -> str:
+    """Return the digest of rows that have the columns of `schema`."""
+    has_names_only = targets.keys() <= {"label_names"}
+    head = json.dumps(label_names(targets) if has_names_only else targets, ensure_ascii=False, sort_keys=True)
+    head += "" if schema == FIRST_SCHEMA else schema.identity()
+    columns = [column.name for column in schema.content]
+    return digest_rows(head, columns, [splits.get(split, schema.empty()) for split in SPLITS])

@@ -1,4 +1,4 @@
-"""Dataset work: analyse, validate, clean and version any file, hub set or version."""
+"""Dataset work: load, clean and version any file, hub set or version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config.loading import load_config
 from finetune30.config.offline_fallback import fall_back_data
 from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
-from finetune30.data.problem import label_names
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.hub.reach import unreachable_reason
 from finetune30.problems import choose_problem
@@ -21,9 +20,8 @@ from finetune30.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from finetune30.data.analysis.statistics import CountTokens
     from finetune30.data.loading import LoadedRows
-    from finetune30.data.validation.validate import Validation
+    from finetune30.data.problem import Problem
     from finetune30.data.versions.manifest import Manifest
     from finetune30.data.versions.storage import VersionStore
     from finetune30.hub.fetching import OnTransfer
@@ -116,56 +114,6 @@ def load_dataset_rows(
         return load(instead)
 
 
-def analyze(
-    request: DatasetRequest,
-    settings: Settings,
-    log: Log,
-    against: DatasetRequest | None = None,
-    count_tokens: CountTokens | None = None,
-    on_transfer: OnTransfer | None = None,
-) -> dict[str, Any]:
-    """Return the analysis (see `analyze_rows`); `against` adds a comparison under `drift`."""
-    from finetune30.data.analysis.drift import compare_rows
-    from finetune30.data.analysis.statistics import analyze_rows
-
-    loaded = load_dataset_rows(request, settings, log, on_transfer)
-    rows = _chosen(loaded.rows, request)
-    name = str(loaded.source["name"])
-    if request.sampled and name == request.data.offline_fallback != request.data.dataset_name:
-        log("data: sampled as the configuration says; a training that falls back takes all rows of the starter")
-    analysis = analyze_rows(rows, loaded.problem, name=name, count_tokens=count_tokens)
-    if against is not None:
-        other = load_dataset_rows(against, settings, log, on_transfer)
-        before, after = (part.filter(part["split"] == "train") for part in (_chosen(other.rows, against), rows))
-        analysis["drift"] = {"name": other.source["name"], **compare_rows(before, after, loaded.problem)}
-    return analysis
-
-
-def validate(
-    request: DatasetRequest,
-    settings: Settings,
-    log: Log,
-    count_tokens: CountTokens | None = None,
-    on_transfer: OnTransfer | None = None,
-) -> tuple[LoadedRows, Validation]:
-    """Apply every rule; the findings say what a training would set aside."""
-    from finetune30.data.validation.validate import validate_rows
-
-    loaded = load_dataset_rows(request, settings, log, on_transfer)
-    labels = request.num_labels
-    return loaded, validate_rows(loaded, request.data, expected_labels=labels, count_tokens=count_tokens)
-
-
-def gate_verdict(loaded: LoadedRows, validation: Validation, data: DataConfig) -> tuple[pl.DataFrame, str | None]:
-    """Return the rows that a training would set aside, and why it would not start at all (None: it would)."""
-    from finetune30.data.validation.quarantine import apply_gate, open_gate
-
-    try:
-        return apply_gate(validation, loaded.rows, data.gate).quarantine, None
-    except DataError as error:
-        return apply_gate(validation, loaded.rows, open_gate(data.gate)).quarantine, error.message
-
-
 def clean(
     request: DatasetRequest,
     settings: Settings,
@@ -180,7 +128,7 @@ def clean(
     loaded = load_dataset_rows(request, settings, log, on_transfer)
     result = clean_rows(loaded.rows, recipe, lambda rows, rules: broken_rules(rows, loaded, request.data, rules))
     kept = result.rows.filter(result.rows["reason"].is_null())
-    return loaded, {"changed": result.changed, "dropped": result.dropped}, _by_split(kept)
+    return loaded, {"changed": result.changed, "dropped": result.dropped}, _by_split(kept, loaded.problem)
 
 
 def create_version(
@@ -194,42 +142,36 @@ def create_version(
     on_transfer: OnTransfer | None = None,
 ) -> tuple[Manifest, bool]:
     """Store all rows of a request (after a recipe) as a version; return its manifest and whether it is new."""
-    from finetune30.data.analysis.statistics import balance
+    from finetune30.data.versions.schema import schema_of_roles
+    from finetune30.service.datasets.relabel import count_targets
 
     loaded, _, splits = clean(request, settings, log, recipe, on_transfer)
     if not splits:
         raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
-    main = splits.get("train", next(iter(splits.values())))
-    targets = loaded.problem.plan(main["label"].drop_nulls(), None, loaded.declared)
-    counts = loaded.problem.count(main["label"])
-    statistics = {"total_samples": main.height, "label_counts": counts, **balance(counts)}
+    problem, schema = loaded.problem, schema_of_roles(loaded.problem.columns)
+    targets = problem.plan(_targets_of(splits, problem), None, loaded.declared)
     with open_versions(settings) as versions:
         return versions.create(
             splits,
-            label_names=label_names(targets),
-            problem_type=loaded.problem.name,
+            targets=targets,
+            schema=schema,
+            problem_type=problem.name,
             source=loaded.source,
             recipe=[dict(step) for step in recipe],
-            statistics=statistics,
+            statistics=count_targets(splits, schema, problem.name),
             parent=parent or next((f["version"] for f in loaded.source["files"] if "version" in f), None),
             note=note,
         )
 
 
-def runs_of(settings: Settings, digest: str) -> list[dict[str, str]]:
-    """Return id and name of the runs that were trained on a version, newest first."""
-    from finetune30.store.dataset_versions import DatasetIndex
-
-    with open_records(settings) as records:
-        return [{"id": run_id, "name": name} for run_id, name in DatasetIndex(records.store).runs_of(digest)]
-
-
-def load_recipe(path: Path) -> list[dict[str, Any]]:
-    """Read a recipe: a YAML or JSON list of steps. Raises ConfigError."""
+def load_recipe(path: Path | None) -> list[dict[str, Any]]:
+    """Read a recipe: a YAML or JSON list of steps; without a file, the default one. Raises ConfigError."""
     import yaml
 
-    from finetune30.data.cleaning import check_recipe
+    from finetune30.data.cleaning import DEFAULT_RECIPE, check_recipe
 
+    if path is None:
+        return [dict(step) for step in DEFAULT_RECIPE]
     try:
         steps = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -240,25 +182,18 @@ def load_recipe(path: Path) -> list[dict[str, Any]]:
     return steps
 
 
-def _chosen(rows: pl.DataFrame, request: DatasetRequest) -> pl.DataFrame:
-    """Return the rows that a training would sample, or all of them."""
+def _by_split(rows: pl.DataFrame, problem: Problem) -> dict[str, pl.DataFrame]:
+    from finetune30.data.prepare import version_rows_of
+
+    return {
+        str(split): version_rows_of(part, problem) for (split,), part in rows.group_by("split", maintain_order=True)
+    }
+
+
+def _targets_of(splits: Mapping[str, pl.DataFrame], problem: Problem) -> pl.Series:
+    """Return the targets of the training rows (of all, where there are none); none where nothing is asked."""
     import polars as pl
 
-    from finetune30.data.splitting import sample_rows
-
-    if not request.sampled:
-        return rows
-    wanted = {"train": request.data.train_samples, "evaluation": request.data.eval_samples}
-    parts = []
-    for (split,), part in rows.group_by("split", maintain_order=True):
-        count = wanted[str(split)]
-        chosen = None if count is None else sample_rows(part["label_text"].fill_null(""), count, request.seed)
-        parts.append(part if chosen is None else part[chosen])
-    return pl.concat(parts)
-
-
-def _by_split(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    import polars as pl
-
-    stored = ("text", "text_pair", pl.col("label_text").alias("label"), pl.col("row_id").alias("origin"))
-    return {str(split): part.select(stored) for (split,), part in rows.group_by("split", maintain_order=True)}
+    main = splits.get("train", next(iter(splits.values())))
+    role = next((role for role in problem.columns if role.kind == "target"), None)
+    return pl.Series([], dtype=pl.String) if role is None else main[role.name].drop_nulls()

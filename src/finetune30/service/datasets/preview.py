@@ -55,10 +55,11 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
 
 
 def load_version_rows(versions: VersionStore, name: str, split: str, offset: int, limit: int) -> dict[str, Any]:
-    """Return `limit` rows of a split from `offset` on, and how many the split has. Raises NotFoundError."""
+    """Return `limit` rows of a split from `offset` on, their columns, and how many there are. Raises NotFoundError."""
     manifest = versions.get(name)
     rows = versions.load_rows(manifest, split)
-    return {"digest": manifest.digest, "total": rows.height, "rows": rows.slice(offset, limit).to_dicts()}
+    shown = rows.slice(offset, limit).to_dicts()
+    return {"digest": manifest.digest, "total": rows.height, "columns": manifest.schema.as_tree(), "rows": shown}
 
 
 def _first_rows(frame: pl.DataFrame, split: str) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+from finetune30.service.datasets.checking import check_rows
+from finetune30.service.datasets.operations import request_of_source
 from finetune30.settings import Settings
 
 SHOWN_FINDINGS = 500
@@ -38,20 +40,12 @@ def report_version(digest: str, settings: Settings) -> dict[str, Any]:
     Returns a JSON tree: `analysis` (see `analyze_rows`), findings by rule and the first ones, and the quarantine.
     """
     from finetune30.data.analysis.statistics import analyze_rows
-    from finetune30.service.datasets import operations as datasets
 
-    request = datasets.request_of_source(f"version:{digest}")
-    loaded, validation = datasets.validate(request, settings, lambda _: None)
-    aside, refusal = datasets.gate_verdict(loaded, validation, request.data)
+    checked = check_rows(request_of_source(f"version:{digest}"), settings, lambda _: None)
+    loaded = checked.loaded
     return {
+        **checked.as_dict(SHOWN_FINDINGS),
         "digest": digest,
-        "rows": loaded.rows.height,
         "analysis": analyze_rows(loaded.rows, loaded.problem, name=f"version:{digest[:12]}"),
-        "errors": validation.error_count,
-        "summary": validation.summary(),
-        "findings": validation.findings.head(SHOWN_FINDINGS).to_dicts(),
-        "would_train": refusal is None,
-        "refusal": refusal,
-        "set_aside": aside.height,
-        "quarantine": aside.head(SHOWN_ROWS).to_dicts(),
+        "quarantine": checked.quarantine.head(SHOWN_ROWS).to_dicts(),
     }

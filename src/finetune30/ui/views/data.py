@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.rows import cell_of, columns_of, text_of
 from finetune30.ui.session import ask, client, local_time, t
 from finetune30.ui.views import data_care, relabelling, suspects
 from finetune30.ui.views.data_choice import describe_version, source_name
@@ -139,23 +141,26 @@ def _show_difference(digest: str, names: dict[str, Json]) -> None:
     if not rows:
         st.success(t("diff.none"), icon=":material/check_circle:")
         return
+    texts = columns_of(found, "text")
     columns = {
         t("diff.kind"): [t(f"diff.{row['kind']}") for row in rows],
         t("ledger.split"): [t(f"split.{row['split']}") for row in rows],
-        t("compare.text"): [display.raw(row.get("text") or "", 400) for row in rows],
-        t("data.label"): [display.raw(row.get("label") or "") for row in rows],
-        t("diff.label_before"): [display.raw(row.get("label_before") or "") for row in rows],
-        t("diff.text_before"): [_other_text(row) for row in rows],
-        t("data.origin"): [display.raw(row.get("origin") or "") for row in rows],
+        t("compare.text"): [display.raw(text_of(row, texts), 400) for row in rows],
     }
+    for name in columns_of(found, "target"):
+        title = relabelling.label_title(name)
+        columns[title] = [display.raw(cell_of(row.get(name))) for row in rows]
+        columns[t("diff.before", name=title)] = [display.raw(cell_of(row.get(f"{name}_before"))) for row in rows]
+    columns[t("diff.text_before")] = [_former_text(row, texts) for row in rows]
+    columns[t("data.origin")] = [display.raw(row.get("origin") or "") for row in rows]
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     st.caption(t("data.shown_rows", shown=display.number(len(rows)), total=display.number(_differing(counts))))
     show_table(shown, alt=t("data.part_diff"))
 
 
-def _other_text(row: Json) -> str:
-    before = row.get("text_before")
-    return display.raw(before, 400) if before and before != row.get("text") else ""
+def _former_text(row: Json, texts: Sequence[str]) -> str:
+    before = text_of(row, texts, "_before")
+    return display.raw(before, 400) if before != text_of(row, texts) else ""
 
 
 def _differing(counts: Json) -> int:

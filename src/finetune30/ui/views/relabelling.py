@@ -1,4 +1,4 @@
-"""Part of Data: other labels for rows, collected over pages of a table, that become one new version."""
+"""Part of Data: other targets for rows, collected over pages of a table, that become one new version."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_table
+from finetune30.ui.rows import cell_of, columns_of, text_of
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
-#: (split, index) -> the label before, the label wanted (None: the row goes), the text.
-Pending = dict[tuple[str, int], Json]
+#: (split, index, target column or `WHOLE`) -> the label before, the label wanted (None: the row goes), the text.
+Pending = dict[tuple[str, int, str], Json]
+#: In the place of a column: the row goes.
+WHOLE = ""
 
 PAGE_ROWS = 100
 SPLITS = ("train", "evaluation")
@@ -50,36 +53,59 @@ def show_rows(version: Json) -> None:
 
 
 def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: bool = False) -> None:
-    """Show rows (split, index, text, label, origin, suggested_label, score) in a table; remember what is changed."""
+    """Show rows (split, index, their columns, suggested_label, score) in a table; remember what is changed."""
     pending = load_pending(version)
     key = f"{key}-{st.session_state.get('relabel_generation', 0)}"
-    base = _hold_base(key, rows, pending)
-    columns: Json = {t("data.label"): [label for label, _ in base], t("data.remove"): [gone for _, gone in base]}
+    titles = {name: label_title(name) for name in columns_of(version, "target")}
+    base = _hold_base(key, rows, list(titles), pending)
+    columns: Json = {title: [labels[name] for labels in base] for name, title in titles.items()}
+    columns[t("data.remove")] = [labels[WHOLE] for labels in base]
+    editable = list(columns)
     if suggestions:
         columns = {
             t("suspects.suggested"): [display.raw(row.get("suggested_label") or "") for row in rows],
             t("suspects.score"): [row.get("score") for row in rows],
             **columns,
         }
-    columns[t("compare.text")] = [_whole_text(row) for row in rows]
+    texts = [text_of(row, columns_of(version, "text")) for row in rows]
+    columns[t("compare.text")] = texts
     columns[t("data.origin")] = [display.raw(row.get("origin") or "") for row in rows]
     columns[t("data.row")] = [row["index"] for row in rows]
-    editable = (t("data.label"), t("data.remove"))
     edited = st.data_editor(
         pd.DataFrame(columns),
         hide_index=True,
         disabled=[name for name in columns if name not in editable],
-        column_config=_describe_columns(version),
+        column_config=_describe_columns(version, list(titles.values())),
         key=key,
         alt=t("data.part_rows"),
     )
-    for row, label, gone in zip(rows, edited[t("data.label")], edited[t("data.remove")], strict=True):
-        place, before = (row["split"], row["index"]), str(row.get("label", ""))
-        wanted = None if gone else str(label)
-        if wanted == before:
-            pending.pop(place, None)
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        cells = {name: edited[title][number] for name, title in titles.items()}
+        wanted = {name: "" if cell is None else str(cell) for name, cell in cells.items()}  # None: emptied
+        _remember(pending, row, wanted, bool(edited[t("data.remove")][number]), text)
+
+
+def label_title(name: str) -> str:
+    """Return what stands above the column of a target."""
+    return t("data.label") if name == "label" else display.raw(name, 60)
+
+
+def _remember(pending: Pending, row: Json, wanted: dict[str, str], gone: bool, text: str) -> None:
+    """Put what differs from the version into the changes, and take out what does not any more."""
+    place = (row["split"], row["index"])
+    before = {name: cell_of(row.get(name)) for name in wanted}
+    changes: dict[str, Json] = {
+        name: {"before": before[name], "label": label, "text": text}
+        for name, label in wanted.items()
+        if label != before[name]
+    }
+    if gone:
+        changes = {WHOLE: {"before": ", ".join(before.values()), "label": None, "text": text}}
+    for name in (*wanted, WHOLE):
+        if name in changes:
+            pending[(*place, name)] = changes[name]
         else:
-            pending[place] = {"before": before, "label": wanted, "text": row.get("text") or ""}
+            pending.pop((*place, name), None)
 
 
 def load_pending(version: Json) -> Pending:
@@ -109,7 +135,7 @@ def offer_version(version: Json) -> None:
         st.markdown(f"**{t('data.changes', count=display.number(len(pending)))}**")
         listed = list(pending.items())[:SHOWN_CHANGES]
         frame: Json = {
-            t("data.row"): [index for (_, index), _ in listed],
+            t("data.row"): [index for (_, index, _), _ in listed],
             t("data.change"): [_describe_change(change) for _, change in listed],
             t("compare.text"): [display.raw(change["text"], 300) for _, change in listed],
         }
@@ -137,7 +163,10 @@ def show_made() -> None:
 
 
 def _make_version(version: Json, pending: Pending, note: str) -> None:
-    changes = [{"split": split, "index": index, "label": entry["label"]} for (split, index), entry in pending.items()]
+    changes = [
+        {"split": split, "index": index, "label": entry["label"], "column": name or None}
+        for (split, index, name), entry in pending.items()
+    ]
     made = ask(lambda: client().relabel(str(version["digest"]), changes, note))
     if made is None:
         return
@@ -147,40 +176,34 @@ def _make_version(version: Json, pending: Pending, note: str) -> None:
     st.rerun()
 
 
-def _hold_base(key: str, rows: Sequence[Json], pending: Pending) -> list[tuple[str, bool]]:
-    """Return (label, removed) of every row as first shown: an editor whose input moves loses its edits."""
+def _hold_base(key: str, rows: Sequence[Json], names: Sequence[str], pending: Pending) -> list[dict[str, Any]]:
+    """Return targets, and whether it goes, of every row as first shown: an editor whose input moves loses its edits."""
     held = st.session_state.get("relabel_base")
     if held is None or held[0] != key or key not in st.session_state:  # the editor begins, or begins anew
-        held = (key, [_present(row, pending) for row in rows])
+        held = (key, [_present(row, names, pending) for row in rows])
         st.session_state.relabel_base = held
-    base: list[tuple[str, bool]] = held[1]
+    base: list[dict[str, Any]] = held[1]
     return base
 
 
-def _present(row: Json, pending: Pending) -> tuple[str, bool]:
-    label = str(row.get("label", ""))
-    change = pending.get((row["split"], row["index"]))
-    if change is None:
-        return label, False
-    return (label, True) if change["label"] is None else (change["label"], False)
+def _present(row: Json, names: Sequence[str], pending: Pending) -> dict[str, Any]:
+    place = (row["split"], row["index"])
+    changed = {name: pending[(*place, name)]["label"] for name in names if (*place, name) in pending}
+    kept = {name: cell_of(row.get(name)) for name in names}
+    return {**kept, **changed, WHOLE: (*place, WHOLE) in pending}
 
 
-def _describe_columns(version: Json) -> Json:
+def _describe_columns(version: Json, targets: Sequence[str]) -> Json:
     labels = [str(name) for name in version.get("label_names") or ()]
     single = str(version.get("problem_type", "")).startswith("single")
     column = st.column_config
     choice = column.SelectboxColumn(options=labels, required=True) if single and labels else column.TextColumn()
     return {
-        t("data.label"): choice,
+        **dict.fromkeys(targets, choice),
         t("data.remove"): column.CheckboxColumn(help=t("data.remove_help"), width="small"),
         t("compare.text"): column.TextColumn(width="large"),
         t("suspects.score"): column.NumberColumn(format="%.3f", help=t("suspects.score_help")),
     }
-
-
-def _whole_text(row: Json) -> str:
-    texts = [row.get("text") or "", row.get("text_pair") or ""]
-    return display.raw(" ⟷ ".join(text for text in texts if text), 2000)
 
 
 def _describe_change(change: Json) -> str:

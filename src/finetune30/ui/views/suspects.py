@@ -120,6 +120,6 @@ def _take_suggestions(version: Json, rows: list[Json]) -> None:
     for row in rows:
         if row["suggested_label"] != row["label"]:
             change = {"before": row["label"], "label": row["suggested_label"], "text": row.get("text") or ""}
-            pending[("train", int(row["index"]))] = change
+            pending[("train", int(row["index"]), "label")] = change
     relabelling.restart_tables()
     st.rerun()

@@ -1,0 +1,37 @@
+"""Rows of a dataset version, whatever its columns: what is shown of their texts and targets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finetune30.ui import display
+
+Json = dict[str, Any]
+
+LONGEST_TEXT = 2000
+
+
+def columns_of(version: Json, role: str) -> list[str]:
+    """Return the names of the columns of a role (text, target), in order."""
+    return [str(column["name"]) for column in version.get("columns") or () if column.get("role") == role]
+
+
+def text_of(row: Mapping[str, Any], names: Sequence[str], suffix: str = "") -> str:
+    """Return the texts of a row in one line; `suffix` is `_before` for what they were."""
+    texts = [cell_of(row.get(name + suffix)) for name in names]
+    return display.raw(" ⟷ ".join(text for text in texts if text), LONGEST_TEXT)
+
+
+def cell_of(value: Any) -> str:
+    """Return a value as text: a conversation as what was said, a text as it is, nothing as nothing, else as JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and value and all(_is_message(item) for item in value):
+        return " ⏎ ".join(f"{item['role']}: {cell_of(item['content'])}" for item in value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and {"role", "content"} <= value.keys()
