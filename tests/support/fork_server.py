@@ -44,10 +44,11 @@ class Ended(NamedTuple):
 class ForkServer:
     """The parent's client; use it as a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *paths: Path) -> None:
+        """`paths` are further folders on Python's path."""
         self._folder = folder
         tests = Path(__file__).resolve().parents[1]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent / "src"), str(tests)])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [tests.parent / "src", tests, *paths]))}
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "support.fork_server"],
             stdin=subprocess.PIPE,

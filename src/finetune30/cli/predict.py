@@ -47,16 +47,19 @@ def command(
         predict,
         require_answer_file,
         save_answers,
+        text_roles,
     )
     from finetune30.settings import load_settings
 
     if output is not None:
         require_answer_file(output)
+    settings = load_settings()
     if file is not None:
-        questions = load_questions(file, text_column, text_pair_column)
+        named = {"text_column": text_column, "text_pair_column": text_pair_column}
+        questions = load_questions(file, text_roles(settings, output_dir, run), named)
     else:
         questions = [Question(text) for text in texts] if texts else load_lines(sys.stdin)
-    answers = predict(load_settings(), output_dir, run, questions, device=device, batch_size=batch_size)
+    answers = predict(settings, output_dir, run, questions, device=device, batch_size=batch_size)
     if output is not None:
         save_answers(output, answers)
         click.echo(f"{len(answers)} answers: {output}")

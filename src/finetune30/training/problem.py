@@ -61,6 +61,8 @@ class Trainable(Protocol):
     targets: Targets
     score: Score
     peft_task_type: str
+    #: Whether what lies outside the backbone is trained and saved whole, as a classifier's head is.
+    trains_head: bool
 
     @property
     def head_outputs(self) -> int | None:

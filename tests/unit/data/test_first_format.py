@@ -80,7 +80,7 @@ def test_digests_are_computed_anew_by_the_same_bytes(store):
 
 def test_pieces_are_shared_between_the_formats(store, tmp_path):
     manifest = store.get("pair-before")
-    options = {"problem_type": manifest.problem_type, "source": {}, "label_names": manifest.label_names}
+    options = {"problem_type": manifest.problem_type, "source": {}, "targets": manifest.targets}
     later, is_new = VersionStore(tmp_path / "other").create(stored_rows(manifest, store), **options)
     assert (later.digest, is_new, later.format) == (manifest.digest, True, FORMAT)
     assert {split: [c.digest for c in chunks] for split, chunks in later.chunks.items()} == {

@@ -34,6 +34,7 @@ class TextHead(ABC):
     name: str
     score: Score
     peft_task_type = _PEFT_TASK_TYPE
+    trains_head = True
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import DataError, UsageError
-from finetune30.problems.shared.columns import TEXT, TEXT_PAIR
+from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 
 if TYPE_CHECKING:
+    from finetune30.data.problem import Role
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.problem import Answer, Trainable
 
@@ -111,10 +112,20 @@ def load_lines(lines: Iterable[str]) -> list[Question]:
     ]
 
 
-def load_questions(path: Path, text_column: str | None, text_pair_column: str | None) -> list[Question]:
-    """Read questions from a data file (columns named or detected), or from a text file, one a line.
+def text_roles(settings: Settings, output_dir: Path | None, run_name: str) -> tuple[Role, ...]:
+    """Return the columns of text that a run's problem reads. Raises NotFoundError and ConflictError (no model)."""
+    require_records(settings, output_dir)
+    with open_records(settings, output_dir) as records:
+        run = require_model(records.store.get(run_name))
+    problem = load_problem((run.metrics or {})["problem_type"])
+    return tuple(role for role in problem.columns if role.kind == "text")
 
-    Raises DataError and DataFileError.
+
+def load_questions(path: Path, roles: Sequence[Role], named: Mapping[str, str | None]) -> list[Question]:
+    """Read questions from a data file, or from a text file, one a line.
+
+    `roles` are the columns of text, a first one and at most a second; `named`: key -> column, where the user named
+    one, the others are detected. Raises DataError and DataFileError.
     """
     if path.suffix.lower() in _PLAIN_TEXT:
         if not path.is_file():
@@ -124,10 +135,8 @@ def load_questions(path: Path, text_column: str | None, text_pair_column: str | 
     from finetune30.data.sources.files import load_file
 
     table = load_file(path)
-    named = {TEXT.key: text_column, TEXT_PAIR.key: text_pair_column}
-    chosen = detect_columns(table, (TEXT, TEXT_PAIR), named).chosen
-    text, pair = str(chosen[TEXT.name]), chosen[TEXT_PAIR.name]
-    texts = table.frame[text].fill_null("").to_list()
+    text, pair, *_ = *detect_columns(table, roles, named).chosen.values(), None
+    texts = table.frame[str(text)].fill_null("").to_list()
     pairs = table.frame[pair].fill_null("").to_list() if pair else [None] * len(texts)
     return [Question(*row) for row in zip(texts, pairs, table.row_ids().to_list(), strict=True)]
 
