@@ -171,26 +171,34 @@ def _self_test(folder: Path, experiment: Experiment, logits: NDArray[np.float32]
 
 
 def _save_predictions(path: Path, experiment: Experiment, logits: NDArray[np.float32]) -> None:
-    """Columns: row_id, label, prediction (names, or numbers for regression), probabilities (or the value)."""
+    """Columns: row_id, label, prediction (names, or numbers for regression), probabilities (or the value), outcome.
+
+    The outcome is whether the row is right (of several labels: all of them), or its squared error.
+    """
     import polars as pl
 
     from finetune30.training.metrics import probabilities
 
     task, split = experiment.task, experiment.evaluation_split
     names = np.asarray(task.label_names, dtype=object)
+    outcome: NDArray[Any]
     if task.problem_type == "regression":
         labels, predicted = split.labels.tolist(), logits.reshape(-1).tolist()
+        outcome = (logits.reshape(-1).astype(np.float64) - split.labels) ** 2
     elif task.problem_type == "single_label_classification":
         labels, predicted = names[split.labels].tolist(), names[logits.argmax(axis=-1)].tolist()
+        outcome = split.labels == logits.argmax(axis=-1)
     else:
         labels = [names[row > 0.5].tolist() for row in split.labels]
         predicted = [names[row > 0].tolist() for row in logits]
+        outcome = ((split.labels > 0.5) == (logits > 0)).all(axis=-1)
     frame = pl.DataFrame(
         {
             "row_id": split.row_ids,
             "label": labels,
             "prediction": predicted,
             "probabilities": probabilities(logits, task.problem_type).tolist(),
+            "outcome": outcome,
         }
     )
     frame.write_parquet(path)
