@@ -81,7 +81,7 @@ def test_equal_runs_are_right_equally_often(api, submit, finish):
         (predictions(["pos", "neg"], ids=["v.csv:0", "w.csv:9"]), "evaluation rows differ"),
         (predictions(["pos", "neg"], labels=["neg", "neg"]), "labels of the evaluation rows differ"),
         (predictions([0.5, 0.1], labels=[1.0, 0.0]), "labels of the evaluation rows differ"),
-        (predictions(["pos", "neg"], outcome=[0.5, 0.1]), "is measured by right, run"),
+        (predictions(["pos", "neg"], outcome=[0.5, 0.1]), "judged in other ways (right, loss)"),
         (predictions(["pos", "neg"], outcome=[None, True]), "1 rows without an outcome"),
         (predictions([], labels=[], ids=[]), "was evaluated on no rows"),
         ({"predictions.parquet": b"broken"}, "cannot be read"),
@@ -238,7 +238,7 @@ def test_multi_label_rows_are_right_when_all_their_labels_are(api, submit, finis
     assert counts == {"good": (20, 0), "bad": (0, 0)}
     # Six labels of pairs are looked at together: 20 to 0 twice, 10 to 0 twice, and twice no difference.
     assert by_label["good"]["p_value_adjusted"] == pytest.approx(6 * binomtest(0, 20).pvalue)
-    assert (part_and_nothing["labels"], part_and_nothing["labels_distinguishable"]) == (2, 1)
+    assert (part_and_nothing["labels_total"], part_and_nothing["labels_distinguishable"]) == (2, 1)
     first = next(row for row in found["flipped"] if row["row_id"] == "v.csv:0")
     assert (first["label"], first["predictions"]) == (["bad", "good"], [["bad", "good"], ["good"], []])
 

@@ -55,7 +55,8 @@ def test_earlier_files_are_right_where_label_and_prediction_are_equal(
 def test_earlier_files_of_numbers_have_squared_errors(tmp_path: Path) -> None:
     found = load_outcomes(save(tmp_path, label=[1.0, 2.0, -1.0], prediction=[1.5, 2.0, 1.0]))
     assert found.frame["outcome"].to_list() == [0.25, 0.0, 4.0]
-    assert (found.measure, found.mean) == ("squared_error", pytest.approx(4.25 / 3))
+    assert found.measure == "squared_error"
+    assert found.mean == pytest.approx(4.25 / 3)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,8 @@ def test_losses_of_numbers_are_named_by_their_values(tmp_path: Path, outcome: li
 
 def test_losses_of_texts_have_no_name(tmp_path: Path) -> None:
     found = load_outcomes(save(tmp_path, label=["one", "two"], prediction=["uno", "due"], outcome=[0.7, 1]))
-    assert (found.measure, found.mean) == ("loss", pytest.approx(0.85))
+    assert found.measure == "loss"
+    assert found.mean == pytest.approx(0.85)
 
 
 @pytest.mark.parametrize(

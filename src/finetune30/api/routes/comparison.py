@@ -66,7 +66,7 @@ class Pair(BaseModel):
     by_label: list[LabelVerdict] = Field(
         description="Where rows have several labels; at most 50, least p-values first."
     )
-    labels: int = Field(description="How many there are.")
+    labels_total: int
     labels_distinguishable: int
 
 

@@ -88,5 +88,5 @@ def _obstacle(first: Answered, second: Answered) -> str | None:
     if not before.has_labels_of(after):
         return f"the labels of the evaluation rows differ between run {one} and run {other}"
     if before.measure != after.measure:
-        return f"run {one} is measured by {before.measure}, run {other} by {after.measure}"
+        return f"the rows of run {one} and run {other} are judged in other ways ({before.measure}, {after.measure})"
     return None

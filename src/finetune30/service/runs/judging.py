@@ -128,7 +128,7 @@ def _describe_labels(pair: _Pair, adjusted: Sequence[float]) -> Tree:
     ]
     found.sort(key=lambda entry: entry["p_value"])
     apart = sum(bool(entry["distinguishable"]) for entry in found)
-    return {"by_label": found[:SHOWN_LABELS], "labels": len(found), "labels_distinguishable": apart}
+    return {"by_label": found[:SHOWN_LABELS], "labels_total": len(found), "labels_distinguishable": apart}
 
 
 def _summarize(pairs: Sequence[Tree]) -> Tree:
