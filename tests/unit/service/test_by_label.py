@@ -21,7 +21,7 @@ def test_a_label_is_right_where_it_stands_or_is_missing_as_it_should() -> None:
     truth = sets([["joy"], ["joy", "anger"], [], ["zest"]])
     first = sets([["joy"], ["anger"], ["anger"], ["zest"]])
     second = sets([[], ["joy", "anger"], [], ["zest"]])
-    found = compare_labels(truth, first, second)
+    found = compare_labels(truth, [first, second])[0, 1]
     counts = {name: (test.rows, test.only_first_right, test.only_second_right) for name, test in found.items()}
     # joy: row 0 has it, only the first says so; row 1 has it, only the second says so. anger: row 2 has it not.
     assert counts == {"anger": (4, 0, 1), "joy": (4, 1, 1), "zest": (4, 0, 0)}
@@ -34,7 +34,7 @@ def test_many_rows_agree_with_a_count_row_by_row() -> None:
         return [[name for name in NAMES if chosen.random() < share] for _ in range(300)]
 
     truth, first, second = draw(0.5), draw(0.5), draw(0.3)
-    found = compare_labels(sets(truth), sets(first), sets(second))
+    found = compare_labels(sets(truth), [sets(first), sets(second)])[0, 1]
     assert list(found) == list(NAMES)
     for name, test in found.items():
         right = [
@@ -49,7 +49,7 @@ def test_many_rows_agree_with_a_count_row_by_row() -> None:
 
 
 def test_a_label_that_only_a_run_names_counts() -> None:
-    found = compare_labels(sets([[], []]), sets([["new"], []]), sets([[], []]))
+    found = compare_labels(sets([[], []]), [sets([["new"], []]), sets([[], []])])[0, 1]
     assert (found["new"].only_first_right, found["new"].only_second_right) == (0, 1)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from finetune30.service.runs.by_label import are_sets, compare_labels
 from finetune30.service.runs.comparable import Answered, Group, LeftOut
 from finetune30.service.runs.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
@@ -54,8 +56,8 @@ def judge(groups: Sequence[Group], left_out: Sequence[LeftOut]) -> Tree:
 
 
 def _judge_pairs(groups: Sequence[Group]) -> list[Tree]:
-    places = [pair for group in groups for pair in combinations(group, 2)]
-    pairs = [_test(*pair) for pair in sorted(places, key=lambda pair: (pair[0].place, pair[1].place))]
+    pairs = [pair for group in groups for pair in _test(group)]
+    pairs.sort(key=lambda pair: (pair.first.place, pair.second.place))
     names = name_apart([answered.run for group in groups for answered in group])
     adjusted = adjust_holm([pair.test.p_value for pair in pairs])
     of_labels = iter(adjust_holm([test.p_value for pair in pairs for test in pair.labels.values()]))
@@ -66,14 +68,20 @@ def _judge_pairs(groups: Sequence[Group]) -> list[Tree]:
     return described
 
 
-def _test(first: Answered, second: Answered) -> _Pair:
-    before, after = first.outcomes.frame, second.outcomes.frame
-    if first.outcomes.measure != "right":
-        losses = compare_losses(before["outcome"].to_numpy(), after["outcome"].to_numpy())
-        return _Pair(first, second, losses, {})
-    columns = (before["label"], before["prediction"], after["prediction"])
-    labels = compare_labels(*columns) if are_sets(*columns) else {}
-    return _Pair(first, second, compare_paired(before["outcome"].to_list(), after["outcome"].to_list()), labels)
+def _test(group: Group) -> list[_Pair]:
+    """Return every pair of a group."""
+    frames = [answered.outcomes.frame for answered in group]
+    tests: dict[tuple[int, int], PairedTest] | dict[tuple[int, int], PairedLosses]
+    labels: dict[tuple[int, int], dict[str, PairedTest]] = {}
+    if group[0].outcomes.measure == "right":
+        right = [frame["outcome"].to_list() for frame in frames]
+        tests = {(a, b): compare_paired(right[a], right[b]) for a, b in combinations(range(len(group)), 2)}
+        predictions = [frame["prediction"] for frame in frames]
+        if are_sets(frames[0]["label"], *predictions):
+            labels = compare_labels(frames[0]["label"], predictions)
+    else:
+        tests = compare_losses(np.stack([frame["outcome"].to_numpy() for frame in frames], axis=1))
+    return [_Pair(group[a], group[b], test, labels.get((a, b), {})) for (a, b), test in tests.items()]
 
 
 def _describe_pair(pair: _Pair, adjusted: float) -> Tree:

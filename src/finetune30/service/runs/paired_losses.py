@@ -1,4 +1,4 @@
-"""Whether the losses of two runs on the same rows differ by more than chance.
+"""Whether the losses of runs on the same rows differ by more than chance, pair by pair.
 
 The paired permutation test: were both runs alike, each row's difference could as well have had the other sign. Few
 rows are enumerated; of more, signs are drawn, and the p-value counts what was seen itself, so that it is never 0
@@ -7,13 +7,15 @@ difference is the bias-corrected and accelerated bootstrap (Efron 1987, JASA 82:
 An Introduction to the Bootstrap, chapter 14). Both draw with a fixed seed: the same files give the same answer.
 
 scipy.stats has both and agrees (see the tests), but at 100,000 rows its signs take more than a minute, and time and
-memory of its jackknife grow with the square of the rows; this takes two seconds.
+memory of its jackknife grow with the square of the rows. Here all pairs share their draws: some seconds for any number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
@@ -28,97 +30,104 @@ SIGNS = 9999
 MOST_RESAMPLES, FEWEST_RESAMPLES, RESAMPLED_ROWS = 9999, 999, 100_000_000
 
 _SEED = 20100101
-_CELLS = 4_000_000  # signs or drawn rows held at a time
+_CELLS = 500_000  # signs or drawn rows held at a time: what stays near the processor
 _ROUNDING = 1e-12  # of the sum of all differences: what adding up in another order changes
 
 
 @dataclass(frozen=True)
 class PairedLosses:
-    """`difference` is the second's mean loss minus the first's, `interval` its 95 % interval (None for one row).
-
-    `signs` says how many were drawn, None where all were tried.
-    """
+    """`difference` is the second's mean loss minus the first's, `interval` its 95 % interval (None for one row)."""
 
     rows: int
-    first_mean: float
-    second_mean: float
     difference: float
     interval: tuple[float, float] | None
     p_value: float
-    signs: int | None
 
 
-def compare_losses(first: NDArray[np.float64], second: NDArray[np.float64]) -> PairedLosses:
-    """Compare two runs by their finite losses, float64 (rows,) each. Raises ValueError without rows."""
-    if first.size == 0 or first.shape != second.shape:
-        raise ValueError(f"no rows to compare: {first.size} and {second.size}")
-    differences = second - first
-    p_value, signs = permutation_p_value(differences)
+def compare_losses(losses: NDArray[np.float64]) -> dict[tuple[int, int], PairedLosses]:
+    """Compare every pair of columns of finite losses, float64 (rows, runs). Raises ValueError without rows."""
+    rows, runs = losses.shape
+    if rows == 0:
+        raise ValueError("no rows to compare")
+    draws = _Draws(losses)
+    return {(first, second): _compare(losses, draws, first, second) for first, second in combinations(range(runs), 2)}
+
+
+class _Draws:
+    """What is drawn once for all pairs: signs of rows, and rows of resamples, each as sums over runs.
+
+    Sums are linear, so those of a pair's differences are the differences of the sums; what the runs of a row have in
+    common is taken off before, as it is in no difference.
+    """
+
+    def __init__(self, losses: NDArray[np.float64]) -> None:
+        self._losses = losses - losses.mean(axis=1, keepdims=True)
+        self._rows = len(losses)
+
+    @cached_property
+    def turned_sums(self) -> NDArray[np.float64]:
+        """(SIGNS, runs): the sum of the losses whose sign is turned."""
+        chosen = np.random.default_rng(_SEED)
+        parts = []
+        for some in _portions(SIGNS, self._rows):
+            drawn = chosen.integers(0, 256, size=(some, -(-self._rows // 8)), dtype=np.uint8)
+            parts.append(np.unpackbits(drawn, axis=1, count=self._rows).astype(np.float64) @ self._losses)
+        return np.concatenate(parts)
+
+    @cached_property
+    def resampled_means(self) -> NDArray[np.float64]:
+        """(resamples, runs): mean losses of as many rows as there are, drawn with replacement."""
+        rows, chosen = self._rows, np.random.default_rng(_SEED)
+        resamples = min(MOST_RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_ROWS // rows))
+        parts = []
+        for some in _portions(resamples, rows):
+            drawn = chosen.integers(0, rows, size=(some, rows)) + np.arange(some)[:, None] * rows
+            times = np.bincount(drawn.ravel(), minlength=some * rows).reshape(some, rows)
+            parts.append(times.astype(np.float64) @ self._losses / rows)
+        return np.concatenate(parts)
+
+
+def _compare(losses: NDArray[np.float64], draws: _Draws, first: int, second: int) -> PairedLosses:
+    differences = losses[:, second] - losses[:, first]
     return PairedLosses(
-        rows=first.size,
-        first_mean=float(first.mean()),
-        second_mean=float(second.mean()),
+        rows=len(differences),
         difference=float(differences.mean()),
-        interval=bootstrap_interval(differences) if first.size > 1 else None,
-        p_value=p_value,
-        signs=signs,
+        interval=_bootstrap_interval(differences, draws, first, second) if len(differences) > 1 else None,
+        p_value=_permutation_p_value(differences, draws, first, second),
     )
 
 
-def permutation_p_value(differences: NDArray[np.float64]) -> tuple[float, int | None]:
-    """Return the two-sided p-value of float64 (rows,) differences, and how many signs were drawn (None: all tried)."""
+def _permutation_p_value(differences: NDArray[np.float64], draws: _Draws, first: int, second: int) -> float:
+    """Return the two-sided p-value: the share of signs whose sum is as far from 0 as the one seen."""
+    total = differences.sum()
+    least = abs(total) - _ROUNDING * np.abs(differences).sum()
     moved = differences[differences != 0]  # a sign changes nothing about the others
     if moved.size <= ENUMERATED_ROWS:
-        places = np.arange(2**moved.size)[:, None] >> np.arange(moved.size)
-        return _count_extreme(moved, places & 1) / 2**moved.size, None
-    extreme = sum(_count_extreme(moved, chosen) for chosen in _draw_signs(moved.size))
-    return (extreme + 1) / (SIGNS + 1), SIGNS
+        turned = (np.arange(2**moved.size)[:, None] >> np.arange(moved.size)) & 1
+        return float(np.mean(np.abs(total - 2 * (turned @ moved)) >= least))
+    sums = total - 2 * (draws.turned_sums[:, second] - draws.turned_sums[:, first])
+    return (int(np.count_nonzero(np.abs(sums) >= least)) + 1) / (SIGNS + 1)
 
 
-def bootstrap_interval(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of float64 (rows,) differences."""
+def _bootstrap_interval(
+    differences: NDArray[np.float64], draws: _Draws, first: int, second: int
+) -> tuple[float, float]:
     mean = float(differences.mean())
     centred = differences - mean
     spread = float((centred**2).sum())
     if spread <= (_ROUNDING * float(np.abs(differences).sum())) ** 2:
         return mean, mean  # every resample is alike
-    means = np.sort(_resample_means(centred))
+    means = draws.resampled_means[:, second] - draws.resampled_means[:, first]
     normal = NormalDist()
-    below = (np.count_nonzero(means < 0) + np.count_nonzero(means <= 0)) / 2 / means.size
+    below = (np.count_nonzero(means < mean) + np.count_nonzero(means <= mean)) / 2 / means.size
     bias = normal.inv_cdf(min(max(below, 1 / means.size), 1 - 1 / means.size))
     acceleration = float((centred**3).sum()) / (6 * spread**1.5)
-    ends = []
+    levels = []
     for level in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
         reach = bias + normal.inv_cdf(level)
-        ends.append(mean + float(np.quantile(means, normal.cdf(bias + reach / (1 - acceleration * reach)))))
-    return ends[0], ends[1]
-
-
-def _count_extreme(differences: NDArray[np.float64], turned: NDArray[np.integer]) -> int:
-    """Count the rows of (signs, rows) `turned` (1: the other sign) whose sum is as far from 0 as the one seen."""
-    total = differences.sum()
-    sums = total - 2 * (turned.astype(np.float64) @ differences)
-    least = abs(total) - _ROUNDING * np.abs(differences).sum()
-    return int(np.count_nonzero(np.abs(sums) >= least))
-
-
-def _draw_signs(rows: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield SIGNS rows of random bits, uint8 (some, rows) at a time."""
-    chosen = np.random.default_rng(_SEED)
-    for some in _portions(SIGNS, rows):
-        drawn = chosen.integers(0, 256, size=(some, -(-rows // 8)), dtype=np.uint8)
-        yield np.unpackbits(drawn, axis=1, count=rows)
-
-
-def _resample_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    rows, chosen = values.size, np.random.default_rng(_SEED)
-    resamples = min(MOST_RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_ROWS // rows))
-    return np.concatenate(
-        [
-            values[chosen.integers(0, rows, size=(some, rows), dtype=np.uint32)].mean(axis=1)
-            for some in _portions(resamples, rows)
-        ]
-    )
+        levels.append(normal.cdf(bias + reach / (1 - acceleration * reach)))
+    low, high = np.quantile(means, levels).tolist()
+    return low, high
 
 
 def _portions(total: int, rows: int) -> Iterator[int]:
