@@ -77,7 +77,7 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
     select_runs(page, t, 2)
     main.get_by_role("link", name=t("experiments.compare", count=2)).click()
     page.get_by_role("heading", name=t("compare.title")).wait_for()
-    page.get_by_text(t("compare.interval")).wait_for()
+    page.get_by_text(t("compare.interval"), exact=True).wait_for()
     page.get_by_role("heading", name=t("compare.flipped")).wait_for()  # the last part: the whole page is there
     assert present(re.search("ids=([0-9a-f]{32})", page.url)).group(1) == task_id
 

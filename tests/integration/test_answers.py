@@ -74,6 +74,21 @@ def test_multi_label_predictions_are_the_labels_over_one_half(kinds_lab: KindsLa
         assert [name for name, share in zip(NAMES, entry["probabilities"], strict=True) if share > 0.5] == labels
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_outcomes_say_what_came_of_every_row(kinds_lab: KindsLab, kind: Kind) -> None:
+    weak = kinds_lab.train(kind, f"{kind.name}-weak", num_train_epochs=1)  # it gets rows wrong
+    rows, predictions = rows_of(kinds_lab, kind), pq.read_table(weak / "predictions.parquet").to_pylist()
+    asked = {row_id: row["label"] for row_id, row in rows.items()}
+    if kind is REGRESSION:
+        expected = [(entry["prediction"] - float(asked[entry["row_id"]])) ** 2 for entry in predictions]
+        assert [entry["outcome"] for entry in predictions] == pytest.approx(expected)
+        return
+    given = ["|".join(entry["prediction"]) if kind is MULTI_LABEL else entry["prediction"] for entry in predictions]
+    expected = [name == asked[entry["row_id"]] for name, entry in zip(given, predictions, strict=True)]
+    assert [entry["outcome"] for entry in predictions] == expected
+    assert False in expected
+
+
 def test_regression_predictions_are_the_values_that_were_learnt(kinds_lab: KindsLab) -> None:
     rows = rows_of(kinds_lab, REGRESSION)
     for entry in predictions_of(kinds_lab, REGRESSION):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -96,6 +96,21 @@ def print_history(entries: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
+def print_beside(heading: str, names: Sequence[str], values: Mapping[str, Sequence[Any]]) -> None:
+    """Print a line for every key with its value of each run; nothing where there are no keys."""
+    if not values:
+        return
+    console = _console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(heading, no_wrap=True)
+    for name in names:
+        table.add_column(Text(show_controls(name)), overflow="fold", justify="right")
+    for key, cells in values.items():
+        table.add_row(Text(show_controls(key)), *(Text(show_controls(_shorten(cell))) for cell in cells))
+    console.print()
+    console.print(table)
+
+
 def _console() -> Console:
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
@@ -126,7 +141,7 @@ def _print_pairs(console: Console, title: str, pairs: Mapping[str, Any]) -> None
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in pairs.items():
-        shown = f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
+        shown = _shorten(value)
         table.add_row(Text(show_controls(str(key))), Text(show_controls(shown), style=_COLORS.get(shown, "")))
     console.print(table)
 
@@ -137,6 +152,10 @@ def _print_ledger(console: Console, totals: Mapping[str, Mapping[str, Any]]) -> 
         counts = {**{k: v for k, v in total.items() if k != "dropped"}, **(total.get("dropped") or {})}
         rows[split] = ", ".join(f"{show_controls(str(name))} {count}" for name, count in counts.items() if count)
     _print_pairs(console, "Rows", rows)
+
+
+def _shorten(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _status_text(run: Run) -> Text:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
+import polars as pl
 import pytest
 
+from finetune30.service.execution.replay import compare_repetition
+from finetune30.store import RunFolder
 from support.rows import write_reviews
 
 pytestmark = pytest.mark.integration
@@ -123,3 +126,13 @@ def test_changed_record_is_not_replayed(finished):
     ended = finished.ft30("replay", folder.name, results="changed")
     assert ended.returncode == 1
     assert "is not as it was published: config.yaml has" in ended.stderr
+
+
+def test_record_of_an_earlier_version_without_outcomes_is_identical(finished):
+    (folder,) = (finished.folder / "results").glob("exact_2*")
+    shutil.copytree(folder, finished.folder / "earlier")
+    path = finished.folder / "earlier" / "predictions.parquet"
+    pl.read_parquet(path).drop("outcome").write_parquet(path)
+    assert compare_repetition(RunFolder(path.parent), RunFolder(folder)).identical
+    pl.read_parquet(path).with_columns(prediction=pl.lit("other")).write_parquet(path)
+    assert not compare_repetition(RunFolder(path.parent), RunFolder(folder)).identical

@@ -128,11 +128,30 @@ def test_compare_shows_runs_of_one_kind(look: Callable[..., Page], kinds_api: Se
     page = look("compare", ids=",".join(ids))
     shown = cells(page)
     assert "training.num_train_epochs" in shown
+    verdicts = list(page.success) + list(page.warning)
+    assert len(verdicts) == 1
+    said = verdicts[0].value.replace("\\", "")
     if kind is REGRESSION:
-        assert any("numbers, not classes" in info.value for info in page.info)
+        # Twenty times as many epochs: the squared error of the first is next to nothing.
+        assert f"The mean squared error of {kind.name} · {ids[0][:6]} is " in said
+        assert f" lower than that of {kind.name}-again · {ids[1][:6]} (95 % interval " in said
     else:
-        assert len(page.success) + len(page.warning) == 1
-        assert f"{kind.name}-eval.csv:" in shown  # rows on which the two disagree
+        assert f"{kind.name} · {ids[0][:6]}" in said
+    assert f"{kind.name}-eval.csv:" in shown  # rows on which the two disagree
+    assert any(t("compare.labels") == title.value for title in page.subheader) == (kind is MULTI_LABEL)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_compare_names_a_run_on_other_rows_and_judges_the_others(
+    visit: Callable[..., Page], kinds_api: Services, language: str
+) -> None:
+    first, again, other = (kinds_api.store.get(name).id for name in ("regression", "regression-again", "multi-label"))
+    page = checked(visit(kinds_api.api_address, "compare", lang=language, ids=f"{first},{other},{again}"))
+    (left,) = [info.value.replace("\\", "") for info in page.info if other[:6] in info.value]
+    words = {"en": "is not compared: the evaluation rows differ (12 in run", "zh": "：評估資料不同（實驗"}
+    assert words[language] in left
+    assert len(page.success) == 1
+    assert {"en": "mean squared error", "zh": "均方誤差"}[language] in page.success[0].value
 
 
 def test_compare_shows_runs_of_three_kinds_beside_each_other(look: Callable[..., Page], kinds_api: Services) -> None:

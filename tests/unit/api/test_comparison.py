@@ -9,11 +9,12 @@ import pytest
 from scipy.stats import binomtest
 
 
-def predictions(answers, labels=None, ids=None):
+def predictions(answers, labels=None, ids=None, **more):
+    """Return a predictions.parquet; without `outcome` among `more` it is one of an earlier version."""
     labels = labels or ["pos", "neg"] * (len(answers) // 2)
     frame = {"row_id": ids or [f"v.csv:{n}" for n in range(len(answers))], "label": labels, "prediction": answers}
     buffer = io.BytesIO()
-    pl.DataFrame(frame | {"probabilities": [[0.5, 0.5]] * len(answers)}).write_parquet(buffer)
+    pl.DataFrame(frame | {"probabilities": [[0.5, 0.5]] * len(answers)} | more).write_parquet(buffer)
     return {"predictions.parquet": buffer.getvalue()}
 
 
@@ -35,7 +36,10 @@ def test_compare_shows_what_differs_and_that_it_is_more_than_chance(api, submit,
     assert verdict["distinguishable"] is True
     assert (verdict["difference"], verdict["only_second_right"], verdict["rows"]) == (0.5, 20, 40)
     assert verdict["interval"][0] > 0
-    assert "'good' is better by more than chance" in verdict["message"]
+    assert verdict["message"].startswith("'good' is 50.0 points better than 'bad' (95 % interval ")
+    assert verdict["message"].endswith(f"p = {binomtest(0, 20).pvalue:.3g}; 40 rows)")
+    assert (verdict["better"], verdict["worse"], verdict["gain"]) == (good, bad, 0.5)
+    assert (verdict["first_mean"], verdict["second_mean"], verdict["measure"]) == (0.5, 1.0, "right")
     assert (found["flipped_total"], found["flipped"][0]["predictions"]) == (20, ["pos", "neg"])
     assert [curve[0]["loss"] for curve in found["curves"]] == [0.7, 0.7]
 
@@ -44,7 +48,30 @@ def test_small_difference_is_not_distinguishable(api, submit, finish):
     first, second = submit("a"), submit("b")
     finish(first, predictions(["pos", "neg"] * 20))
     finish(second, predictions(["pos", "neg"] * 19 + ["neg", "neg"]))
-    assert compare(api, first, second)["verdict"]["distinguishable"] is False
+    verdict = compare(api, first, second)["verdict"]
+    assert verdict["distinguishable"] is False
+    assert verdict["message"].startswith(
+        "cannot be told from chance: 'a' is 2.5 points better than 'b' (95 % interval -"
+    )
+    # Turned: the first is the better one, so the ends change places and signs.
+    assert verdict["gain_interval"] == [-verdict["interval"][1], -verdict["interval"][0]]
+
+
+def test_runs_of_one_name_are_told_apart(api, submit, finish):
+    first, second = submit("a"), submit("a")
+    finish(first, predictions(["pos", "neg"] * 20))
+    finish(second, predictions(["neg", "pos"] * 20))
+    message = compare(api, first, second)["verdict"]["message"]
+    assert message.startswith(f"'a' ({first[:8]}) is 100.0 points better than 'a' ({second[:8]}) (")
+
+
+def test_equal_runs_are_right_equally_often(api, submit, finish):
+    first, second = submit("a"), submit("b")
+    finish(first, predictions(["pos", "pos"]))
+    finish(second, predictions(["neg", "neg"]))
+    verdict = compare(api, first, second)["verdict"]
+    assert (verdict["better"], verdict["gain"], verdict["p_value"]) == (None, 0.0, 1.0)
+    assert "'a' and 'b' are right equally often" in verdict["message"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +80,10 @@ def test_small_difference_is_not_distinguishable(api, submit, finish):
         ({}, "has no predictions"),
         (predictions(["pos", "neg"], ids=["v.csv:0", "w.csv:9"]), "evaluation rows differ"),
         (predictions(["pos", "neg"], labels=["neg", "neg"]), "labels of the evaluation rows differ"),
-        (predictions([0.5, 0.1], labels=[1.0, 0.0]), "numbers, not classes"),
+        (predictions([0.5, 0.1], labels=[1.0, 0.0]), "labels of the evaluation rows differ"),
+        (predictions(["pos", "neg"], outcome=[0.5, 0.1]), "judged in other ways (right, loss)"),
+        (predictions(["pos", "neg"], outcome=[None, True]), "1 rows without an outcome"),
+        (predictions([], labels=[], ids=[]), "was evaluated on no rows"),
         ({"predictions.parquet": b"broken"}, "cannot be read"),
     ],
 )
@@ -65,6 +95,82 @@ def test_what_cannot_be_compared_says_why(api, submit, finish, files, reason):
     assert found["verdict"]["distinguishable"] is None
     assert reason in found["verdict"]["message"]
     assert found["flipped"] == []
+
+
+def test_a_run_on_other_rows_leaves_the_verdict_of_the_others(api, submit, finish):
+    good, other, bad, missing = (submit(name) for name in ("good", "other", "bad", "missing"))
+    finish(good, predictions(["pos", "neg"] * 20))
+    finish(other, predictions(["pos", "neg"], ids=["v.csv:0", "w.csv:9"]))
+    finish(bad, predictions(["pos"] * 40))
+    finish(missing)
+    found = compare(api, good, other, bad, missing)
+    assert found["groups"] == [{"runs": [good, bad], "rows": 40, "measure": "right"}]
+    (pair,) = found["pairs"]
+    assert found["verdict"] == pair
+    assert (pair["first"], pair["second"], pair["difference"]) == (good, bad, -0.5)
+    # One pair only, so there is nothing to adjust for.
+    assert pair["p_value_adjusted"] == pytest.approx(binomtest(0, 20).pvalue)
+    assert pair["message"].startswith("'good' is 50.0 points better than 'bad' (")
+    reasons = {left["name"]: left["reason"] for left in found["left_out"]}
+    assert list(reasons) == ["other", "missing"]
+    assert reasons["other"] == (
+        f"the evaluation rows differ (40 in run {good[:8]}, 2 in run {other[:8]}, 1 in both); evaluate all on the "
+        "same rows"
+    )
+    assert "has no predictions" in reasons["missing"]
+    assert found["flipped_total"] == 20
+    assert found["flipped"][0]["predictions"] == ["neg", None, "pos", None]
+    assert found["flipped"][0]["outcomes"] == [True, None, False, None]
+
+
+def test_two_groups_get_their_verdicts_and_are_adjusted_together(api, submit, finish):
+    ids = [submit(name) for name in ("a", "b", "c", "d")]
+    others = [f"w.csv:{number}" for number in range(6)]
+    finish(ids[0], predictions(["pos", "neg"] * 5))
+    finish(ids[1], predictions(["pos", "neg"] * 3, ids=others))
+    finish(ids[2], predictions(["neg", "pos"] * 5))
+    finish(ids[3], predictions(["neg", "pos"] * 3, ids=others))
+    found = compare(api, *ids)
+    assert [(pair["first"], pair["second"]) for pair in found["pairs"]] == [(ids[0], ids[2]), (ids[1], ids[3])]
+    # 10 to 0 and 6 to 0 discordant rows: 2 / 2^10 and 2 / 2^6; Holm doubles the smaller.
+    assert [pair["p_value_adjusted"] for pair in found["pairs"]] == pytest.approx([4 / 1024, 2 / 64])
+    assert found["left_out"] == []
+    assert found["flipped_total"] == 16
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_regressions_are_compared_by_their_squared_errors(api, submit, finish, is_old):
+    labels = [float(number) for number in range(10)]
+    near, far = [value + 0.5 for value in labels], [value - 1.5 for value in labels]
+    ids = submit("near"), submit("far")
+    for run_id, given, squared in zip(ids, (near, far), (0.25, 2.25), strict=True):
+        outcome = {} if is_old else {"outcome": [squared] * 10}
+        finish(run_id, predictions(given, labels=labels, **outcome))
+    found = compare(api, *ids)
+    verdict = found["verdict"]
+    assert (verdict["measure"], verdict["rows"], verdict["difference"]) == ("squared_error", 10, 2.0)
+    assert (verdict["first_mean"], verdict["second_mean"]) == (0.25, 2.25)
+    # All ten differ alike: of 2^10 signs two are as far out.
+    assert verdict["p_value"] == 2 / 1024
+    assert (verdict["better"], verdict["gain"], verdict["gain_interval"]) == (ids[0], 2.0, [2.0, 2.0])
+    assert verdict["only_first_right"] is None
+    assert verdict["message"] == (
+        "the mean squared error of 'near' is 2 lower than that of 'far' (95 % interval 2 to 2, p = 0.00195; 10 rows)"
+    )
+    assert found["flipped_total"] == 10
+    assert found["flipped"][0]["outcomes"] == [0.25, 2.25]
+
+
+def test_losses_of_any_kind_are_compared_and_the_rows_furthest_apart_come_first(api, submit, finish):
+    first, second = submit("a"), submit("b")
+    finish(first, predictions(["x", "y", "x", "y"], outcome=[0.5, 1.0, 0.25, 4.0]))
+    finish(second, predictions(["y", "x", "y", "x"], outcome=[0.25, 2.0, 0.25, 1.0]))
+    found = compare(api, first, second)
+    # -0.25, 1 and -3 add up to -2.25; with other signs to 4.25, 3.75, 1.75 and opposites: six of eight are as far out.
+    assert found["verdict"]["p_value"] == 6 / 8
+    assert "the mean loss a row of 'b' is 0.562 lower than that of 'a'" in found["verdict"]["message"]
+    assert found["verdict"]["distinguishable"] is False
+    assert [row["row_id"] for row in found["flipped"]] == ["v.csv:3", "v.csv:1", "v.csv:0", "v.csv:2"]
 
 
 def test_several_runs_are_judged_by_adjusted_pairs(api, submit, finish):
@@ -125,6 +231,14 @@ def test_multi_label_rows_are_right_when_all_their_labels_are(api, submit, finis
     differences = {names_of(found, pair): pair["difference"] for pair in found["pairs"]}
     assert differences == {("all", "part"): -0.5, ("all", "nothing"): -1.0, ("part", "nothing"): -0.5}
     assert found["flipped_total"] == 20
+    part_and_nothing = next(pair for pair in found["pairs"] if names_of(found, pair) == ("part", "nothing"))
+    by_label = {entry["label"]: entry for entry in part_and_nothing["by_label"]}
+    # "good" stands in all 20 rows: one run names it always, the other never. Neither ever names "bad".
+    counts = {label: (entry["only_first_right"], entry["only_second_right"]) for label, entry in by_label.items()}
+    assert counts == {"good": (20, 0), "bad": (0, 0)}
+    # Six labels of pairs are looked at together: 20 to 0 twice, 10 to 0 twice, and twice no difference.
+    assert by_label["good"]["p_value_adjusted"] == pytest.approx(6 * binomtest(0, 20).pvalue)
+    assert (part_and_nothing["labels_total"], part_and_nothing["labels_distinguishable"]) == (2, 1)
     first = next(row for row in found["flipped"] if row["row_id"] == "v.csv:0")
     assert (first["label"], first["predictions"]) == (["bad", "good"], [["bad", "good"], ["good"], []])
 

@@ -18,21 +18,82 @@ router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 
 class Verdict(BaseModel):
-    """Whether a difference in accuracy is more than chance; null where that cannot be told, and why."""
+    """Whether the difference is more than chance; null where that cannot be told, and why. Of two runs: their pair."""
 
     model_config = ConfigDict(extra="allow")
 
     distinguishable: bool | None
-    message: str = Field(examples=["not distinguishable from chance: accuracy differs by +1.00 points …"])
+    message: str = Field(examples=["'b' is 11.0 points better than 'a' (95 % interval 4.1 to 18.0 points, …"])
+
+
+class LabelVerdict(BaseModel):
+    """How two runs differ on one of several labels: right where it is named, or not, as it should be."""
+
+    label: str
+    only_first_right: int
+    only_second_right: int
+    difference: float = Field(description="Share of rows on which the label is right, second minus first.")
+    interval: list[float] = Field(description="95 % interval of the difference.")
+    p_value: float
+    p_value_adjusted: float = Field(description="Adjusted (Holm) for all labels of all pairs.")
+    distinguishable: bool
+
+
+class Pair(BaseModel):
+    """Two runs that answered the same evaluation rows."""
+
+    first: str
+    second: str
+    distinguishable: bool
+    message: str
+    measure: str = Field(
+        description="What came of a row: `right` (or wrong), or a loss: `squared_error`, `absolute_error`, `loss`."
+    )
+    rows: int
+    first_mean: float = Field(description="Share of right rows, or mean loss.")
+    second_mean: float
+    only_first_right: int | None = Field(description="Null for losses.")
+    only_second_right: int | None
+    difference: float = Field(description="Second minus first.", examples=[0.11])
+    interval: list[float] | None = Field(description="95 % interval of the difference.", examples=[[0.041, 0.18]])
+    better: str | None = Field(description="The run that is better on these rows; null where they are equal.")
+    worse: str | None
+    gain: float = Field(description="The difference as it speaks for the better run, never negative.")
+    gain_interval: list[float] | None
+    p_value: float
+    p_value_adjusted: float = Field(description="Adjusted (Holm) for all pairs.")
+    method: str
+    by_label: list[LabelVerdict] = Field(
+        description="Where rows have several labels; at most 50, least p-values first."
+    )
+    labels_total: int
+    labels_distinguishable: int
+
+
+class ComparedGroup(BaseModel):
+    """Runs that answered the same evaluation rows."""
+
+    runs: list[str]
+    rows: int
+    measure: str
+
+
+class RunLeftOut(BaseModel):
+    """A run that is compared with no other row by row."""
+
+    run: str
+    name: str
+    reason: str
 
 
 class FlippedRow(BaseModel):
-    """An evaluation row on which predictions differ."""
+    """An evaluation row on which predictions differ; null for runs that did not answer it."""
 
     row_id: str
     text: str | None = Field(description="Null where the dataset version is no longer stored.")
     label: Any
     predictions: list[Any]
+    outcomes: list[bool | float | None] = Field(description="Whether each is right, or its loss.")
 
 
 class Comparison(BaseModel):
@@ -44,8 +105,10 @@ class Comparison(BaseModel):
     curves: list[list[Tree]] = Field(description="History records; of more than 500 training steps every n-th.")
     data_difference: Tree = Field(examples=[{"digests": ["ab…", "ab…"], "same": True}])
     verdict: Verdict
-    pairs: list[Tree] = Field(description="The verdict of every pair, with counts, interval and p-value.")
-    flipped: list[FlippedRow] = Field(description="At most 200.")
+    pairs: list[Pair] = Field(description="The verdict of every pair, with counts, interval and p-value.")
+    groups: list[ComparedGroup] = Field(description="Runs that were evaluated on the same rows.")
+    left_out: list[RunLeftOut] = Field(description="Runs without a partner, and why.")
+    flipped: list[FlippedRow] = Field(description="At most 200; losses: those furthest apart first.")
     flipped_total: int
 
 
@@ -63,7 +126,8 @@ def compare(
 ) -> Response:
     """Configuration, metrics, curves, data versions, flipped rows, and whether the difference is more than chance.
 
-    McNemar's exact test on the same evaluation rows, with an interval (Agresti and Min 2005); Holm for several pairs.
+    Right or wrong: McNemar's exact test on the same evaluation rows, with an interval (Agresti and Min 2005). Losses: a
+    paired permutation test with a bootstrap interval. Holm for several pairs.
     """
     from finetune30.data.versions.storage import VersionStore
 

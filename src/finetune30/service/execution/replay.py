@@ -169,6 +169,7 @@ def _compare_predictions(before: Path, now: Path) -> list[str]:
     import polars as pl
 
     old, new = pl.read_parquet(before), pl.read_parquet(now)
+    new = new.select(column for column in old.columns if column in new.columns)  # earlier versions kept no outcome
     if old.equals(new):
         return []
     if old["row_id"].to_list() != new["row_id"].to_list():

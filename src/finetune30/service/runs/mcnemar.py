@@ -29,11 +29,15 @@ class PairedTest:
 
 def compare_paired(first_right: Sequence[bool], second_right: Sequence[bool]) -> PairedTest:
     """Compare two answers to the same rows, given row by row whether each was right. Raises ValueError without rows."""
-    rows = len(first_right)
-    if rows == 0:
-        raise ValueError("no rows to compare")
     only_first = sum(a and not b for a, b in zip(first_right, second_right, strict=True))
     only_second = sum(b and not a for a, b in zip(first_right, second_right, strict=True))
+    return compare_discordant(len(first_right), only_first, only_second)
+
+
+def compare_discordant(rows: int, only_first: int, only_second: int) -> PairedTest:
+    """Compare two answers to `rows` rows by how many only one of them has right. Raises ValueError without rows."""
+    if rows == 0:
+        raise ValueError("no rows to compare")
     return PairedTest(
         rows,
         only_first,

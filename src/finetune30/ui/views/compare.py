@@ -7,9 +7,10 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import charts, display
-from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.layout import show_table
 from finetune30.ui.metrics import metric_value
-from finetune30.ui.session import ask, client, in_own_words, t, t_or
+from finetune30.ui.session import ask, client, t, t_or
+from finetune30.ui.views import verdicts
 
 Json = dict[str, Any]
 
@@ -30,7 +31,8 @@ def show() -> None:
         return
     runs = compared.get("runs") or []
     names = _name_runs(runs)
-    _show_verdict(compared.get("verdict") or {}, compared.get("pairs") or [], runs, names)
+    named = dict(zip((run["id"] for run in runs), names, strict=True))
+    verdicts.show(compared, named)
     _show_table(t("compare.metrics"), compared.get("metrics") or {}, names, t("compare.metric"), metrics=True)
     _show_table(t("compare.config"), compared.get("config_difference") or {}, names, t("compare.key"))
     _show_curves(runs, names)
@@ -69,58 +71,6 @@ def _describe(run: Json | None, run_id: str) -> str:
 def _name_runs(runs: list[Json]) -> list[str]:
     """Names for columns and lines; the id is added because names repeat."""
     return [display.raw(f"{run.get('name', '')} · {run['id'][:6]}", 60) for run in runs]
-
-
-def _show_verdict(verdict: Json, pairs: list[Json], runs: list[Json], names: list[str]) -> None:
-    st.subheader(t("compare.verdict"), anchor=False)
-    distinguishable = verdict.get("distinguishable")
-    if distinguishable is None:
-        reason = in_own_words(str(verdict.get("message") or "")) or t("compare.no_verdict")
-        st.info(display.plain(reason, 1000), icon=":material/info:")
-        return
-    if len(pairs) > 1:
-        apart = sum(bool(pair.get("distinguishable")) for pair in pairs)
-        conclusion = t("compare.pairs_apart", apart=apart, pairs=len(pairs))
-    elif distinguishable:
-        better = names[1] if verdict["difference"] > 0 else names[0]
-        conclusion = t("compare.better", name=display.plain(better))
-    else:
-        conclusion = t("compare.not_distinguishable")
-    (st.success if distinguishable else st.warning)(
-        conclusion, icon=":material/check_circle:" if distinguishable else ":material/help:"
-    )
-    if len(pairs) > 1:
-        _show_pairs(pairs, dict(zip((run["id"] for run in runs), names, strict=True)))
-    elif verdict.get("difference") is not None:
-        show_figures((t(f"compare.{name}"), value) for name, value in _describe_pair(verdict).items())
-    st.caption(t("compare.method"))
-
-
-def _show_pairs(pairs: list[Json], names: dict[str, str]) -> None:
-    rows = [
-        {
-            t("compare.pair"): f"{names.get(pair['first'], '')} → {names.get(pair['second'], '')}",
-            t("compare.apart"): t("form.yes") if pair["distinguishable"] else t("form.no"),
-            **{t(f"compare.{name}"): value for name, value in _describe_pair(pair).items()},
-        }
-        for pair in pairs
-    ]
-    show_table(rows, alt=t("compare.verdict"))
-
-
-def _describe_pair(pair: Json) -> dict[str, str]:
-    low, high = (pair.get("interval") or [None, None])[:2]
-    return {
-        "difference": _points(pair.get("difference")),
-        "interval": t("compare.from_to", low=_points(low), high=_points(high)),
-        "p_value": display.number(pair.get("p_value_adjusted", pair.get("p_value")), 3),
-        "rows": display.number(pair.get("rows")),
-    }
-
-
-def _points(value: Any) -> str:
-    """A difference of shares in percentage points."""
-    return t("unit.points", value=f"{100 * value:+.1f}") if isinstance(value, int | float) else display.NOTHING
 
 
 def _show_table(title: str, rows: Json, names: list[str], first: str, *, metrics: bool = False) -> None:
@@ -194,10 +144,21 @@ def _show_flipped(flipped: list[Json], total: int, names: list[str]) -> None:
         {
             t("compare.text"): display.raw(row.get("text") or "", 400),
             t("compare.label"): display.raw(row.get("label", "")),
-            **{name: display.raw(value) for name, value in zip(names, row.get("predictions") or (), strict=False)},
+            **dict(zip(names, _answers(row), strict=False)),
             t("compare.row"): display.raw(row.get("row_id", "")),
         }
         for row in flipped
     ]
     st.caption(t("data.shown_rows", shown=display.number(len(flipped)), total=display.number(total)))
     show_table(shown, alt=t("compare.flipped"))
+
+
+def _answers(row: Json) -> list[str]:
+    """What every run predicted, with the loss of the row where it has one; nothing of runs that did not answer it."""
+    predictions = row.get("predictions") or []
+    shown = []
+    for prediction, outcome in zip(predictions, row.get("outcomes") or [True] * len(predictions), strict=False):
+        text = _cell(prediction) if outcome is not None else display.NOTHING
+        has_loss = isinstance(outcome, int | float) and not isinstance(outcome, bool)
+        shown.append(f"{text} ({display.number(outcome, 3)})" if has_loss else text)
+    return shown

@@ -1,0 +1,82 @@
+"""`ft30 compare`: whether runs differ by more than chance, and in what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finetune30.cli.terminal_text import show_controls
+
+#: Labels named for a pair; --json has more.
+_SHOWN_LABELS = 5
+_MEASURED = ("eval_", "train_runtime")
+
+
+@click.command("compare", epilog="Example: ft30 compare reviews-r8 reviews-r16")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that the API answers, as JSON.")
+@click.option(
+    "--output_dir",
+    "--output-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs, where it is not the one of the settings.",
+)
+def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> None:
+    """Say whether two to eight runs differ by more than chance, and what they were told differently.
+
+    RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'.
+
+    Runs that were evaluated on the same rows are compared row by row: right or wrong by McNemar's exact test, losses
+    (such as the squared errors of a regression) by a permutation test. A run on other rows is named with the reason.
+    """
+    from finetune30.data.versions.storage import VersionStore
+    from finetune30.service.runs.comparison import compare_runs
+    from finetune30.service.runs.open_records import open_records, require_records
+    from finetune30.settings import load_settings
+    from finetune30.store.dataset_versions import DatasetIndex
+
+    settings = load_settings()
+    require_records(settings, output_dir)
+    with open_records(settings, output_dir) as records:
+        versions = VersionStore(settings.data_folder, DatasetIndex(records.store))
+        found = compare_runs(records, runs, versions)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for line in describe(found):
+        click.echo(show_controls(line))
+    from finetune30.cli.run_tables import print_beside
+
+    names = [f"{run['name']} {run['id'][:8]}" for run in found["runs"]]
+    metrics = {key: values for key, values in found["metrics"].items() if key.startswith(_MEASURED)}
+    print_beside("METRIC", names, metrics)
+    print_beside("CONFIGURATION", names, found["config_difference"])
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """Return the verdicts of what `compare_runs` gives, a line each."""
+    pairs = found["pairs"]
+    lines = [] if len(pairs) == 1 else [found["verdict"]["message"]]
+    for pair in pairs:
+        lines.append(pair["message"])
+        if pair["labels_total"]:
+            lines.append(_describe_labels(pair))
+    if pairs:
+        lines += [f"not compared: '{left['name']}': {left['reason']}" for left in found["left_out"]]
+        lines.append(f"{found['flipped_total']} rows with other predictions")
+    return lines
+
+
+def _describe_labels(pair: dict[str, Any]) -> str:
+    apart = [entry for entry in pair["by_label"] if entry["distinguishable"]]
+    line = f"  by label: {pair['labels_distinguishable']} of {pair['labels_total']} differ by more than chance"
+    counts = (
+        f"{entry['label']} (only the first right {entry['only_first_right']}, only the second "
+        f"{entry['only_second_right']}, p = {entry['p_value_adjusted']:.3g})"
+        for entry in apart[:_SHOWN_LABELS]
+    )
+    return line + (f": {'; '.join(counts)}" if apart else "") + (" …" if len(apart) > _SHOWN_LABELS else "")

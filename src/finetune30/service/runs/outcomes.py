@@ -1,0 +1,96 @@
+"""What came of each evaluation row of a run: right or wrong, or a loss; read from its predictions.parquet.
+
+Nothing here knows what was learnt: the type of the column `outcome` decides how runs are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from finetune30.errors import StorageError
+
+#: What an outcome is: a row that is right, or a loss of the row (less is better), named where the row tells which.
+Measure = Literal["right", "squared_error", "absolute_error", "loss"]
+
+_NEEDED = ("row_id", "label", "prediction")
+#: Losses are recognised by their values; what single precision loses of them is no difference.
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """`frame`: row_id, label, prediction, outcome (Boolean: right or wrong; Float64: a loss), sorted by row_id."""
+
+    frame: pl.DataFrame
+    measure: Measure
+
+    @property
+    def mean(self) -> float:
+        """The share of right rows, or the mean loss."""
+        return float(self.frame["outcome"].cast(pl.Float64).mean())  # type: ignore[arg-type]
+
+    def has_rows_of(self, other: Outcomes) -> bool:
+        """Whether both are about the same rows."""
+        return self.frame["row_id"].equals(other.frame["row_id"])
+
+    def has_labels_of(self, other: Outcomes) -> bool:
+        """Whether both ask the same of their rows, one after the other."""
+        return self.frame["label"].equals(other.frame["label"], check_dtypes=True)
+
+
+def load_outcomes(path: Path) -> Outcomes:
+    """Return the outcomes of a predictions.parquet; files of earlier versions have none, so they are derived.
+
+    Raises StorageError for a file that cannot be read and for rows without an outcome (null or not finite).
+    """
+    try:
+        kept = pl.read_parquet_schema(path)
+        frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StorageError(f"cannot be read: {str(error).splitlines()[0]}", "see: ft30 runs verify RUN") from error
+    frame = frame.with_columns(_with_texts(frame[name]) for name in ("label", "prediction")).sort("row_id")
+    outcome = _check(frame["outcome"] if "outcome" in kept else _derive(frame["label"], frame["prediction"]))
+    frame = frame.with_columns(outcome.alias("outcome"))
+    return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else _name_loss(frame))
+
+
+def _with_texts(values: pl.Series) -> pl.Series:
+    """Lists that are all empty come without a type of what would stand in them."""
+    return values.cast(pl.List(pl.String)) if values.dtype == pl.List(pl.Null) else values
+
+
+def _derive(label: pl.Series, prediction: pl.Series) -> pl.Series:
+    if label.dtype.is_numeric() and prediction.dtype.is_numeric():
+        return (prediction.cast(pl.Float64) - label.cast(pl.Float64)) ** 2
+    return label.eq_missing(prediction)
+
+
+def _check(outcome: pl.Series) -> pl.Series:
+    if outcome.dtype == pl.Boolean:
+        missing = outcome.null_count()
+    elif outcome.dtype.is_numeric():
+        outcome = outcome.cast(pl.Float64)
+        missing = len(outcome) - int(outcome.is_finite().sum())
+    else:
+        raise StorageError(f"have outcomes of the type {outcome.dtype}", "use a version that knows them")
+    if missing:
+        raise StorageError(f"have {missing} rows without an outcome", "train anew")
+    return outcome
+
+
+def _name_loss(frame: pl.DataFrame) -> Measure:
+    label, prediction, outcome = frame["label"], frame["prediction"], frame["outcome"]
+    if not (label.dtype.is_numeric() and prediction.dtype.is_numeric()):
+        return "loss"
+    distance = (prediction.cast(pl.Float64) - label.cast(pl.Float64)).abs()
+    if _are_close(outcome, distance**2):
+        return "squared_error"
+    return "absolute_error" if _are_close(outcome, distance) else "loss"
+
+
+def _are_close(values: pl.Series, expected: pl.Series) -> bool:
+    return bool(((values - expected).abs() <= _TOLERANCE * (1 + expected)).all())

@@ -1,0 +1,57 @@
+"""A verdict in words: which run is better than which, by how much, and whether that can be told from chance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finetune30.store import Run
+
+#: What the mean of a measure is called.
+_MEANS = {
+    "squared_error": "mean squared error",
+    "absolute_error": "mean absolute error",
+    "loss": "mean loss a row",
+}
+
+
+def name_apart(runs: Sequence[Run]) -> dict[str, str]:
+    """Return quoted names by id; names that stand for several of the runs come with the beginning of the id."""
+    often = Counter(run.name for run in runs)
+    return {run.id: f"'{run.name}'" + (f" ({run.id[:8]})" if often[run.name] > 1 else "") for run in runs}
+
+
+def say_pair(pair: Mapping[str, Any], names: Mapping[str, str], pairs: int) -> str:
+    """Return the sentence of one of `pairs` pairs, from the parts that the answer has."""
+    counted = f" after adjusting for {pairs} pairs" if pairs > 1 else ""
+    certain = f"{_say_interval(pair)}p = {pair['p_value_adjusted']:.3g}{counted}"
+    said = f"{_say_difference(pair, names)} ({certain}; {pair['rows']} rows)"
+    return said if pair["distinguishable"] else f"cannot be told from chance: {said}"
+
+
+def _say_difference(pair: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    gain, is_right = pair["gain"], pair["measure"] == "right"
+    mean = "" if is_right else _MEANS[pair["measure"]]
+    if pair["better"] is None:
+        one, other = names[pair["first"]], names[pair["second"]]
+        return f"{one} and {other} are right equally often" if is_right else f"the {mean} of {one} and {other} is equal"
+    better, worse = names[pair["better"]], names[pair["worse"]]
+    if is_right:
+        return f"{better} is {_points(gain)} points better than {worse}"
+    return f"the {mean} of {better} is {gain:.3g} lower than that of {worse}"
+
+
+def _say_interval(pair: Mapping[str, Any]) -> str:
+    if pair["gain_interval"] is None:
+        return ""
+    low, high = pair["gain_interval"]
+    if pair["measure"] == "right":
+        return f"95 % interval {_points(low)} to {_points(high)} points, "
+    return f"95 % interval {low:.3g} to {high:.3g}, "
+
+
+def _points(share: float) -> str:
+    """Percentage points, with more digits where there is little."""
+    points = 100 * share
+    return f"{points:.1f}" if abs(points) >= 1 or not points else f"{points:.2g}"
