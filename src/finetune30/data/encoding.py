@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -53,6 +53,17 @@ class EncodedSplit:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens in each row, int64 (n,)."""
         return np.diff(self.offsets)
+
+    def renumbered(self, names: tuple[str, ...], order: tuple[str, ...]) -> EncodedSplit:
+        """Return the split with its class ids, which are places in `names`, as places in `order` (the same names)."""
+        if names == order:
+            return self
+        place = np.asarray([order.index(name) for name in names])
+        if self.labels.ndim == 1:
+            return replace(self, labels=place[self.labels])
+        labels = np.empty_like(self.labels)
+        labels[:, place] = self.labels
+        return replace(self, labels=labels)
 
 
 def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, problem_type: str) -> EncodedSplit:

@@ -21,6 +21,7 @@ from finetune30.hub.cache import is_known_absent
 from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.snapshots import Snapshot, open_snapshot
+from finetune30.modeling.families import choose_padding, describe_quantization, load_config
 from finetune30.modeling.model_files import (
     CONFIG,
     OTHER_WEIGHTS,
@@ -134,7 +135,10 @@ def find_tokenizer(config: ModelConfig, log: Log = _say_nothing, on_transfer: On
 
 
 def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
-    """Load the tokenizer; without a padding token the end token pads."""
+    """Load the tokenizer; where the model has no padding token of its own, the end token pads.
+
+    That is so without such a token, and with one added to the tokenizer that the model has no embedding for.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -146,12 +150,14 @@ def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
         ) from error
     if len(tokenizer) <= len(tokenizer.get_added_vocab()):
         raise no_tokenizer(source.name)
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token is None:
-            raise ModelError(
-                f"the tokenizer of '{source.name}' has neither a padding nor an end token", "choose another"
-            )
-        tokenizer.pad_token = tokenizer.eos_token
+    padding = choose_padding(tokenizer, load_config(source.folder, source.name))
+    if padding is None:
+        raise ModelError(
+            f"the tokenizer of '{source.name}' has neither a padding nor an end token that the model knows",
+            "choose another",
+        )
+    if padding != tokenizer.pad_token:
+        tokenizer.pad_token = padding
     return tokenizer
 
 
@@ -192,10 +198,10 @@ def load_classifier(
                 f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
                 "choose a model that AutoModelForSequenceClassification supports",
             ) from error
-        except ImportError as error:  # a quantised checkpoint, whose library is another one for every kind
+        except ImportError as error:
             raise ModelError(
                 f"the model '{source.name}' needs a package that is not installed: {_first_line(error)}",
-                "name the model in full precision instead of a quantised one",
+                "install that package, or choose another model",
             ) from error
     _require_backbone(model, info, source.name)
     model.config.pad_token_id = pad_token_id
@@ -225,11 +231,9 @@ def _misfit(name: str, how: str) -> ModelError:
 
 def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
     """Return the dropout probabilities to replace, by the names that this model's configuration has for them."""
-    from transformers import AutoConfig
-
     if source.dropout is None:
         return {}
-    known = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    known = load_config(source.folder, source.name)
     replaced = {key: source.dropout for key in DROPOUT_KEYS if hasattr(known, key)}
     if not replaced:
         raise ModelError(
@@ -316,6 +320,11 @@ def _validate_folder(source: BaseSource) -> None:
     if not weight_files(source.folder):
         raise _no_weights(source.name, [path.name for path in source.folder.iterdir()])
     config = source.load_json(CONFIG)
+    if method := describe_quantization(config):
+        raise ModelError(
+            f"the weights of model '{source.name}' are quantised ({method}), and only whole ones can be trained here",
+            "name the model that it was quantised from",
+        )
     if "auto_map" in config and not _known_model_type(config.get("model_type")):
         raise ModelError(
             f"model '{source.name}' needs code from its repository", "remote code is never run; choose another"

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.html_text import strip_html
+from finetune30.modeling.families import count_tokens_known, pools_the_last_place, reads_token_types
 from finetune30.modeling.saving import load_labels, load_saved
-from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
+from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
 
 if TYPE_CHECKING:
     from finetune30.modeling.devices import Placement
@@ -30,12 +31,9 @@ class Predictor:
         self._max_length: int = described["max_length"]
         self._remove_html: bool = described["remove_html"]
         self._device = placement.device
-        dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
-        loaded, tokenizer = load_saved(folder, dtype)
-        model: Any = loaded
-        self._model = model.to(placement.device)
-        self._pad_token_id = int(tokenizer.pad_token_id)
-        self._encoder = TokenizerEncoder(tokenizer, uses_token_types=reads_token_types(model.config))
+        self._load(folder, placement.precision)
+        if placement.precision != "fp32" and not self._computes():
+            self._load(folder, "fp32")
 
     def answer_logits(
         self, texts: list[str], pairs: list[str] | None = None, batch_size: int = 32
@@ -56,6 +54,30 @@ class Predictor:
             found[rows] = logits.float().cpu().numpy()
         return found
 
+    def _load(self, folder: Path, precision: str) -> None:
+        loaded, tokenizer = load_saved(folder, {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision])
+        model: Any = loaded
+        self._model = model.to(self._device)
+        self._pad_token_id = int(tokenizer.pad_token_id)
+        self._pads_before = pools_the_last_place(model)
+        self._encoder = TokenizerEncoder(
+            tokenizer,
+            uses_token_types=reads_token_types(model.config),
+            known_tokens=count_tokens_known(model),
+        )
+
+    def _computes(self) -> bool:
+        """Tell whether the model answers at all: some families hold weights of two precisions, once they are loaded."""
+        import torch
+
+        try:
+            self.answer_logits(["a b"])
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return False
+        return True
+
     def _tensors(self, ids: list[list[int]], type_ids: list[list[int]] | None, rows: NDArray[Any]) -> dict[str, Any]:
         import torch
 
@@ -63,7 +85,8 @@ class Predictor:
         padded = {"input_ids": (ids, self._pad_token_id), "attention_mask": ([[1] * len(r) for r in ids], 0)}
         if type_ids is not None:
             padded["token_type_ids"] = (type_ids, 0)
-        return {
+        tensors = {
             name: torch.tensor([values[i] + [fill] * (width - len(values[i])) for i in rows], device=self._device)
             for name, (values, fill) in padded.items()
         }
+        return pad_before(tensors) if self._pads_before else tensors

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.encoding import TextEncoder
 from finetune30.errors import DataError, ModelError
+from finetune30.modeling.families import (
+    count_positions,
+    count_tokens_known,
+    head_labels,
+    load_config,
+    order_by_head,
+    outline_classifier,
+    reads_token_types,
+)
 from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
+
+Log = Callable[[str], None]
+
+
+def _say_nothing(_: str) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,24 @@ class Task:
     def num_labels(self) -> int:
         """Outputs of the head: one for regression, else one a label."""
         return len(self.label_names) or 1
+
+
+def order_labels(source: BaseSource, names: tuple[str, ...], log: Log = _say_nothing) -> tuple[str, ...]:
+    """Return the labels in the order of the outputs: that of the head that a checkpoint has for the same labels.
+
+    So the rows of such a head go on meaning what they mean, and its own configuration stays true. Where its labels are
+    others, as many, the log says which row stands for which.
+    """
+    head = head_labels(source.load_json("config.json"))
+    if not names or len(head) != len(names):
+        return names
+    if order := order_by_head(names, head):
+        if order != names:
+            log(f"labels: in the order of the head of '{source.name}': {', '.join(order)}")
+        return order
+    pairs = ", ".join(f"{old} as {new}" for old, new in zip(head, names, strict=True))
+    log(f"labels: the head of '{source.name}' is trained further, under other labels: {pairs}")
+    return names
 
 
 def choose_path(config: ExperimentConfig, source: BaseSource, placement: Placement) -> tuple[str, str]:
@@ -46,8 +80,10 @@ def choose_path(config: ExperimentConfig, source: BaseSource, placement: Placeme
     return "general", f"not packed: {reason}"
 
 
-def build_engine(path: str, config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement) -> Engine:
-    """Build the engine of a path; both start from the same weights."""
+def build_engine(
+    path: str, config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement, log: Log = _say_nothing
+) -> Engine:
+    """Build the engine of a path; both start from the same weights. Its `precision` is the one that it computes in."""
     if path == "packed":
         from finetune30.training.packed import build_packed_engine
 
@@ -58,17 +94,45 @@ def build_engine(path: str, config: ExperimentConfig, source: BaseSource, task: 
             num_labels=task.num_labels,
             precision=placement.precision,
         )
-    return build_general_engine(config, source, task, placement)
+    return build_general_engine(config, source, task, placement, log)
 
 
-def build_general_engine(config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement) -> Engine:
-    """Build the general engine: any transformers classifier under PEFT."""
+def build_general_engine(
+    config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement, log: Log = _say_nothing
+) -> Engine:
+    """Build the general engine: any transformers classifier under PEFT.
+
+    A family that cannot compute in the precision found by itself is trained in float32, with a line in the log.
+    Raises ModelError where the precision was named, or the model cannot compute in any.
+    """
     import_heavy("transformers.modeling_utils", "peft")
+    from finetune30.modeling.base import load_tokenizer
+    from finetune30.modeling.tokenizing import TokenizerEncoder
+    from finetune30.training.precision import find_failure
+
+    tokenizer = load_tokenizer(source)
+    engine = _build_general_engine(config, source, task, placement, int(tokenizer.pad_token_id))
+    failure = find_failure(engine, TokenizerEncoder(tokenizer, uses_token_types=False), config.data.max_length)
+    if failure is None:
+        return engine
+    if placement.precision == "fp32":
+        raise ModelError(f"the model '{source.name}' cannot be computed: {failure}", "choose another model")
+    if config.training.precision != "auto":
+        raise ModelError(
+            f"the model '{source.name}' cannot be computed in {placement.precision}: {failure}",
+            "set training.precision to fp32 or auto",
+        )
+    log(f"the model cannot be computed in {placement.precision} ({failure}): it is trained in fp32")
+    return build_general_engine(config, source, task, replace(placement, precision="fp32"), log)
+
+
+def _build_general_engine(
+    config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement, pad_token_id: int
+) -> Engine:
     from finetune30.modeling.adapters import build_adapter
-    from finetune30.modeling.base import load_classifier, load_tokenizer
+    from finetune30.modeling.base import load_classifier
     from finetune30.training.general import GeneralEngine
 
-    pad_token_id = int(load_tokenizer(source).pad_token_id)
     model, new_weights = load_classifier(
         source,
         label_names=task.label_names,
@@ -83,30 +147,38 @@ def build_general_engine(config: ExperimentConfig, source: BaseSource, task: Tas
 def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder:
     """Build the encoder and check that the model can read `max_length` tokens.
 
-    On the packed path the tokenizer's files are read without transformers, which saves seconds at the start.
-    Raises DataError when the model is too short.
+    On the packed path configuration and tokenizer are read without transformers, which saves seconds at the start;
+    else the model is asked. Raises DataError when the model is too short. The encoder raises ModelError for a token
+    that the model has no embedding for.
     """
-    config = source.load_json("config.json")
-    positions = config.get("max_position_embeddings")
-    # RoBERTa-like models count positions from the padding token on, so two of them are never reached.
-    offset = 2 if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") else 0
-    if positions is not None and max_length > positions - offset:
-        raise DataError(
-            f"data.max_length {max_length} is above the {positions - offset} positions of '{source.name}'",
-            f"set data.max_length to at most {positions - offset}",
-        )
     if path == "packed":
         from finetune30.modeling.text_encoder import load_text_encoder
         from finetune30.training.packed.family import describe_family
 
-        encoder = load_text_encoder(source, uses_token_types=describe_family(config).type_count > 1)
+        config = source.load_config()
+        family = describe_family(config)
+        _require_positions(source, max_length, family.position_count - family.position_offset)
+        encoder = load_text_encoder(
+            source, uses_token_types=family.type_count > 1, known_tokens=int(config["vocab_size"])
+        )
         if encoder is not None:
             return encoder
-    from transformers import AutoConfig
+    from finetune30.modeling.base import load_tokenizer, quiet_transformers
+    from finetune30.modeling.tokenizing import TokenizerEncoder
 
-    from finetune30.modeling.base import load_tokenizer
-    from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
+    with quiet_transformers():
+        outline = outline_classifier(load_config(source.folder, source.name))
+    _require_positions(source, max_length, count_positions(outline))
+    return TokenizerEncoder(
+        load_tokenizer(source),
+        uses_token_types=reads_token_types(outline.config),
+        known_tokens=count_tokens_known(outline),
+    )
 
-    # The loaded configuration, not the file: what a file leaves out has a default that the model is built with.
-    loaded = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
-    return TokenizerEncoder(load_tokenizer(source), uses_token_types=reads_token_types(loaded))
+
+def _require_positions(source: BaseSource, max_length: int, positions: int | None) -> None:
+    if positions is not None and max_length > positions:
+        raise DataError(
+            f"data.max_length {max_length} is above the {positions} positions of '{source.name}'",
+            f"set data.max_length to at most {positions}",
+        )

@@ -27,13 +27,16 @@ _GIT_SECONDS = 5.0
 
 def build_identity(experiment: Experiment, environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint must have been made with: configuration, rows, base model, engine, environment."""
-    inputs = experiment.inputs
+    inputs, labels = experiment.inputs, experiment.task.label_names
+    # Outputs in another order than the data's are those of the checkpoint's head; checkpoints before that had neither.
+    order = {} if labels == inputs.data.label_names else {"label order": list(labels)}
     return {
         "config": config_keys(inputs.config),
         "dataset": inputs.data.digest,
         "base": {"weights": inputs.source.weights_digest(), "tokenizer and config": inputs.source.files_digest()},
         "start_adapter": start_adapter_digest(inputs.config.training.start_adapter),
         "engine": experiment.engine.name,
+        **order,
         **environment,
     }
 

@@ -123,20 +123,24 @@ def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) ->
 def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     """Load model and tokenizer, encode the rows, and choose the training path."""
     from finetune30.data.encoding import encode_split
-    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path
+    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path, order_labels
 
     config, data = inputs.config, inputs.data
-    task = Task(data.problem_type, data.label_names)
+    task = Task(data.problem_type, order_labels(inputs.source, data.label_names, log))
     path, reason = choose_path(config, inputs.source, inputs.placement)
     encoder = build_encoder(path, inputs.source, config.data.max_length)
-    train_split = encode_split(data.train, encoder, config.data.max_length, task.problem_type)
-    evaluation_split = encode_split(data.evaluation, encoder, config.data.max_length, task.problem_type)
+    train_split, evaluation_split = (
+        encode_split(rows, encoder, config.data.max_length, task.problem_type).renumbered(
+            data.label_names, task.label_names
+        )
+        for rows in (data.train, data.evaluation)
+    )
     log(
         f"data: {len(train_split)} training rows ({int(train_split.truncated.sum())} truncated to "
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
-    engine = build_engine(path, config, inputs.source, task, inputs.placement)
+    engine = build_engine(path, config, inputs.source, task, inputs.placement, log)
     share = 100 * engine.trainable_parameters / engine.total_parameters
     log(
         f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
@@ -146,7 +150,8 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     if config.training.cache_frozen_layers and (kept := engine.remember(train_split)):
         kept += engine.remember(evaluation_split)
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
-    inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log))
+    placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
+    inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
     return Experiment(inputs, task, engine, train_split, evaluation_split)
 
 

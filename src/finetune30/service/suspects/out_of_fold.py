@@ -39,10 +39,11 @@ def train_out_of_fold(
     from finetune30.modeling.devices import choose_placement
     from finetune30.training.determinism import apply_determinism
     from finetune30.training.loop import train
-    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path
+    from finetune30.training.paths import Task, build_encoder, build_engine, choose_path, order_labels
 
     config = _config_of_a_fold(config, device)
-    task = Task(manifest.problem_type, manifest.label_names)
+    source = find_base(config.model)
+    task = Task(manifest.problem_type, order_labels(source, manifest.label_names, log))
     frame = encode_labels(_as_read(rows), LabelPlan(task.problem_type, task.label_names))
     keys = text_keys(frame)
     if (texts := keys.n_unique()) < folds:
@@ -50,7 +51,6 @@ def train_out_of_fold(
     assigned = assign_folds(keys, strata_of(frame["label"]), folds, config.training.seed)
     placement = choose_placement(config.training.device, config.training.precision)
     apply_determinism(placement.device, config.training.deterministic)
-    source = find_base(config.model)
     path, _ = choose_path(config, source, placement)
     encoder = build_encoder(path, source, config.data.max_length)
     logits = np.zeros((frame.height, task.num_labels), dtype=np.float32)
@@ -64,7 +64,8 @@ def train_out_of_fold(
         engine = build_engine(path, config, source, task, placement)
         result = train(engine, splits[0], splits[1], config.training, task.label_names, _hooks_of_a_fold(log))
         logits[held_out] = result.evaluation_logits
-    return logits
+    # Outputs may stand in the order of the checkpoint's own head.
+    return logits[:, [task.label_names.index(name) for name in manifest.label_names]] if task.label_names else logits
 
 
 def _config_of_a_fold(config: ExperimentConfig, device: str | None) -> ExperimentConfig:
