@@ -21,7 +21,8 @@ from finetune30.hub.cache import is_known_absent
 from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.snapshots import Snapshot, open_snapshot
-from finetune30.modeling.families import choose_padding, describe_quantization, load_config
+from finetune30.modeling.families import describe_quantization
+from finetune30.modeling.model_facts import choose_padding, first_line, load_config
 from finetune30.modeling.model_files import (
     CONFIG,
     OTHER_WEIGHTS,
@@ -145,7 +146,7 @@ def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"the tokenizer of '{source.name}' cannot be loaded: {_first_line(error)}",
+            f"the tokenizer of '{source.name}' cannot be loaded: {first_line(error)}",
             "choose a model with tokenizer.json or vocab.txt beside its weights",
         ) from error
     if len(tokenizer) <= len(tokenizer.get_added_vocab()):
@@ -195,12 +196,12 @@ def load_classifier(
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(
-                f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
+                f"the model '{source.name}' cannot be loaded for classification: {first_line(error)}",
                 "choose a model that AutoModelForSequenceClassification supports",
             ) from error
         except ImportError as error:
             raise ModelError(
-                f"the model '{source.name}' needs a package that is not installed: {_first_line(error)}",
+                f"the model '{source.name}' needs a package that is not installed: {first_line(error)}",
                 "install that package, or choose another model",
             ) from error
     _require_backbone(model, info, source.name)
@@ -369,7 +370,3 @@ def _known_model_type(model_type: object) -> bool:
     from transformers import CONFIG_MAPPING
 
     return model_type in CONFIG_MAPPING
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

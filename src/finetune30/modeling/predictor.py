@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.html_text import strip_html
-from finetune30.modeling.families import count_tokens_known, pools_the_last_place, reads_token_types
+from finetune30.modeling.model_facts import count_tokens_known, pools_the_last_place, reads_token_types
 from finetune30.modeling.saving import load_labels, load_saved
 from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
 

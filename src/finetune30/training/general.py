@@ -21,7 +21,7 @@ from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
 from finetune30.errors import CheckpointError
 from finetune30.modeling.devices import Placement
-from finetune30.modeling.families import parameters_kept_whole, pools_the_last_place
+from finetune30.modeling.model_facts import parameters_kept_whole, pools_the_last_place
 from finetune30.modeling.tokenizing import pad_before
 from finetune30.training.losses import row_losses
 

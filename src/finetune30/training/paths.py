@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from finetune30.config import ExperimentConfig
 from finetune30.data.encoding import TextEncoder
 from finetune30.errors import DataError, ModelError
-from finetune30.modeling.families import (
+from finetune30.modeling.families import head_labels, order_by_head
+from finetune30.modeling.heavy_imports import import_heavy
+from finetune30.modeling.model_facts import (
     count_positions,
     count_tokens_known,
-    head_labels,
     load_config,
-    order_by_head,
     outline_classifier,
     reads_token_types,
 )
-from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finetune30.data.batching import Batch
+from finetune30.modeling.model_facts import first_line
 from finetune30.training.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -31,5 +32,5 @@ def find_failure(engine: Engine, encoder: TextEncoder, max_length: int) -> str |
     except (RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return None
