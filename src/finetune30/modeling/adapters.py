@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
-from finetune30.modeling.base import quiet_transformers
 from finetune30.modeling.families import query_and_value
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
 from finetune30.modeling.model_facts import head_modules, owner_of
 from finetune30.modeling.names import PEFT_TASK_TYPE, is_named, is_within
+from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from finetune30.modeling.model_files import (
     weight_names,
 )
 from finetune30.modeling.names import starter_folder
+from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -241,29 +241,6 @@ def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
             f"model.dropout: model type '{known.model_type}' has no dropout that could be set", "leave it at null"
         )
     return replaced
-
-
-class quiet_transformers:  # noqa: N801 - reads like a statement
-    """Keep transformers from printing load reports and progress bars; ours are printed instead."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._level, self._bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        # transformers warns about its own deprecated attributes while it builds a model; nobody here can act on it.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging
-
-        self._warnings.__exit__(None, None, None)
-        logging.set_verbosity(self._level)
-        if self._bars:
-            logging.enable_progress_bar()
 
 
 def _find_here(config: ModelConfig, log: Log) -> BaseSource | None:

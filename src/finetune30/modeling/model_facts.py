@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ModelError
 from finetune30.modeling.families import HEAD_NAMES
+from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def outline_classifier(config: PretrainedConfig, dtype: torch.dtype | None = Non
     from transformers import AutoModelForSequenceClassification
 
     try:
-        with torch.device("meta"):
+        with quiet_transformers(), torch.device("meta"):
             model: PreTrainedModel = AutoModelForSequenceClassification.from_config(
                 config, dtype=dtype or torch.float32, trust_remote_code=False
             )

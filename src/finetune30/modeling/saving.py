@@ -54,7 +54,7 @@ def load_saved(folder: Path, dtype: str = "float32") -> tuple[PreTrainedModel, P
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 
-    from finetune30.modeling.base import quiet_transformers
+    from finetune30.modeling.quiet import quiet_transformers
 
     described = load_labels(folder)
     _require_base(folder)

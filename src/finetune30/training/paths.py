@@ -11,13 +11,6 @@ from finetune30.data.encoding import TextEncoder
 from finetune30.errors import DataError, ModelError
 from finetune30.modeling.families import head_labels, order_by_head
 from finetune30.modeling.heavy_imports import import_heavy
-from finetune30.modeling.model_facts import (
-    count_positions,
-    count_tokens_known,
-    load_config,
-    outline_classifier,
-    reads_token_types,
-)
 
 if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
@@ -150,34 +143,50 @@ def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder
     else the model is asked. Raises DataError when the model is too short. The encoder raises ModelError for a token
     that the model has no embedding for.
     """
+    facts = _ask_file(source) if path == "packed" else _ask_model(source)
+    if facts.positions is not None and max_length > facts.positions:
+        raise DataError(
+            f"data.max_length {max_length} is above the {facts.positions} positions of '{source.name}'",
+            f"set data.max_length to at most {facts.positions}",
+        )
     if path == "packed":
         from finetune30.modeling.text_encoder import load_text_encoder
-        from finetune30.training.packed.family import describe_family
 
-        config = source.load_config()
-        family = describe_family(config)
-        _require_positions(source, max_length, family.position_count - family.position_offset)
-        encoder = load_text_encoder(
-            source, uses_token_types=family.type_count > 1, known_tokens=int(config["vocab_size"])
-        )
+        encoder = load_text_encoder(source, uses_token_types=facts.reads_token_types, known_tokens=facts.known_tokens)
         if encoder is not None:
             return encoder
-    from finetune30.modeling.base import load_tokenizer, quiet_transformers
+    from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.tokenizing import TokenizerEncoder
 
-    with quiet_transformers():
-        outline = outline_classifier(load_config(source.folder, source.name))
-    _require_positions(source, max_length, count_positions(outline))
     return TokenizerEncoder(
-        load_tokenizer(source),
-        uses_token_types=reads_token_types(outline.config),
-        known_tokens=count_tokens_known(outline),
+        load_tokenizer(source), uses_token_types=facts.reads_token_types, known_tokens=facts.known_tokens
     )
 
 
-def _require_positions(source: BaseSource, max_length: int, positions: int | None) -> None:
-    if positions is not None and max_length > positions:
-        raise DataError(
-            f"data.max_length {max_length} is above the {positions} positions of '{source.name}'",
-            f"set data.max_length to at most {positions}",
-        )
+@dataclass(frozen=True)
+class _InputFacts:
+    """What a model reads: so many positions (None: no limit), token types, embeddings for so many tokens."""
+
+    positions: int | None
+    reads_token_types: bool
+    known_tokens: int
+
+
+def _ask_file(source: BaseSource) -> _InputFacts:
+    from finetune30.training.packed.family import describe_family
+
+    config = source.load_config()
+    family = describe_family(config)
+    return _InputFacts(family.position_count - family.position_offset, family.type_count > 1, int(config["vocab_size"]))
+
+
+def _ask_model(source: BaseSource) -> _InputFacts:
+    import_heavy("transformers.modeling_utils", "peft")
+    from finetune30.modeling import model_facts
+
+    outline = model_facts.outline_classifier(model_facts.load_config(source.folder, source.name))
+    return _InputFacts(
+        model_facts.count_positions(outline),
+        model_facts.reads_token_types(outline.config),
+        model_facts.count_tokens_known(outline),
+    )
