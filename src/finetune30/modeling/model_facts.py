@@ -53,15 +53,15 @@ def outline_classifier(config: PretrainedConfig, dtype: torch.dtype | None = Non
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
-    """Return the names of all modules with weights that stand beside the backbone: what makes the head."""
+    """Return the names of all modules with weights that stand beside the backbone, in order: what makes the head."""
     backbone = model.base_model_prefix
     if not hasattr(model, backbone):  # a model that does not tell where its backbone is
-        return [name for name, _ in model.named_children() if name in HEAD_NAMES]
-    return [
+        return sorted(name for name, _ in model.named_children() if name in HEAD_NAMES)
+    return sorted(
         name
         for name, module in model.named_children()
         if name != backbone and next(module.parameters(), None) is not None
-    ]
+    )
 
 
 def owner_of(weight: str, model: PreTrainedModel) -> str:
