@@ -67,3 +67,18 @@ def test_collate_pads_on_the_right_with_the_given_token(split):
 def test_step_batches_cut_the_step_without_losing_rows():
     parts = step_batches(np.arange(7), 3)
     assert [part.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_class_ids_are_renumbered_by_name():
+    names, order = ("a", "b", "c"), ("c", "a", "b")
+    nothing = np.zeros(0, dtype=np.int64)
+
+    def with_labels(labels):
+        truncated = np.zeros(len(labels), dtype=bool)
+        return EncodedSplit([], nothing.astype(np.int32), nothing, None, np.asarray(labels), truncated)
+
+    assert with_labels([0, 1, 2, 0]).renumbered(names, order).labels.tolist() == [1, 2, 0, 1]
+    several = with_labels([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]).renumbered(names, order)
+    assert several.labels.tolist() == [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    values = with_labels([0.5, 1.5])
+    assert values.renumbered((), ()) is values
