@@ -128,3 +128,22 @@ def build_tiny_model(folder: Path, family: str = "distilbert", *, layers: int = 
         model = AutoModel.from_config(config)
     model.save_pretrained(folder)
     return folder
+
+
+def add_padding_token(folder: Path) -> None:
+    """Give a tokenizer a padding token of its own, as is often done by hand; the model gets no embedding for it."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<added>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    described |= {"pad_token": "<added>", "eos_token": "[SEP]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+
+
+def halve(folder: Path) -> None:
+    """Store the weights in float16, as many are published."""
+    from transformers import AutoModel
+
+    AutoModel.from_pretrained(folder).half().save_pretrained(folder)

@@ -118,6 +118,12 @@ def count_tokens_known(model: PreTrainedModel) -> int:
     return int(embeddings.weight.shape[0])
 
 
+def count_tokens_configured(config: PretrainedConfig) -> int | None:
+    """Return the same by a loaded configuration, None where it does not say."""
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    return rows if isinstance(rows, int) else None
+
+
 def pools_the_last_place(model: nn.Module) -> bool:
     """Return whether the head reads whatever stands last, padding too (XLNet), so that texts must end there."""
     return any(getattr(module, "summary_type", None) == "last" for module in model.modules())
@@ -128,7 +134,7 @@ def choose_padding(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig)
 
     Its own one, else its end token, else what else stands for no word.
     """
-    rows = getattr(config.get_text_config(), "vocab_size", None)
+    rows = count_tokens_configured(config)
     special = (tokenizer.pad_token, tokenizer.eos_token, tokenizer.sep_token, tokenizer.unk_token)
     for token in special:
         number: Any = None if token is None else tokenizer.convert_tokens_to_ids(token)

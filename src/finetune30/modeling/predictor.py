@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.html_text import strip_html
-from finetune30.modeling.model_facts import count_tokens_known, pools_the_last_place, reads_token_types
-from finetune30.modeling.saving import load_labels, load_saved
+from finetune30.modeling.model_facts import count_tokens_configured, pools_the_last_place, reads_token_types
+from finetune30.modeling.saving import load_base_config, load_labels, load_saved
 from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Predictor:
         self._encoder = TokenizerEncoder(
             tokenizer,
             uses_token_types=reads_token_types(model.config),
-            known_tokens=count_tokens_known(model),
+            # PEFT gives a word that only the tokenizer knows an embedding that nothing has trained.
+            known_tokens=count_tokens_configured(load_base_config(folder)),
         )
 
     def _computes(self) -> bool:

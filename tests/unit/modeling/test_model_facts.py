@@ -22,7 +22,7 @@ from finetune30.modeling.model_facts import (
     outline_classifier,
     parameters_kept_whole,
 )
-from support.tiny_models import FAMILIES, POSITIONS
+from support.tiny_models import FAMILIES, POSITIONS, add_padding_token
 
 #: Relative positions only, so that nothing ends.
 WITHOUT_LIMIT = {"deberta-v2", "t5", "xlnet"}
@@ -96,27 +96,12 @@ def test_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path, "mine")
 
 
-@pytest.fixture
-def padded_by_hand(tiny_model: Callable[..., Path], tmp_path: Path) -> Path:
-    """A GPT-2 whose tokenizer got a padding token that the model has no embedding for."""
-    from tokenizers import Tokenizer
-
+def test_padding_is_a_token_that_the_model_has(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     folder = tmp_path / "base"
     shutil.copytree(tiny_model("gpt2"), folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.add_special_tokens(["<added>"])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    described = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps(described | {"pad_token": "<added>", "eos_token": "[SEP]"})
-    )
-    return folder
-
-
-def test_padding_is_a_token_that_the_model_has(padded_by_hand: Path) -> None:
-    source = find_base(ModelConfig(name=str(padded_by_hand)))
-    rows = count_tokens_known(outline(padded_by_hand))
-    tokenizer = load_tokenizer(source)
+    add_padding_token(folder)
+    rows = count_tokens_known(outline(folder))
+    tokenizer = load_tokenizer(find_base(ModelConfig(name=str(folder))))
     assert tokenizer.convert_tokens_to_ids("<added>") == rows
     assert tokenizer.pad_token == "[SEP]"
     assert tokenizer.pad_token_id < rows

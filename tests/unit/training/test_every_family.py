@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from finetune30.modeling.predictor import Predictor
 from finetune30.modeling.saving import save_labels
 from finetune30.training.paths import Task, build_encoder, build_engine
 from support.engines import configure
-from support.tiny_models import FAMILIES
+from support.tiny_models import FAMILIES, add_padding_token, halve
 
 SINGLE = "single_label_classification"
 NAMES = ("bad", "good", "mixed")
@@ -48,7 +49,17 @@ HEADS = {
     "xlnet": {"sequence_summary", "logits_proj"},
 }
 PACKED = ("bert", "distilbert", "roberta", "xlm-roberta")
-CASES = [*((family, "general") for family in FAMILIES), *((family, "packed") for family in PACKED)]
+#: What people do to a base model before they bring it here.
+CHANGES: dict[str, Callable[[Path], None]] = {"padding added": add_padding_token, "in float16": halve}
+CASES = [
+    *((family, "general", None) for family in FAMILIES),
+    *((family, "packed", None) for family in PACKED),
+    ("gpt2", "general", "padding added"),
+    ("bert", "general", "padding added"),
+    ("bert", "packed", "padding added"),
+    ("bert", "general", "in float16"),
+    ("bert", "packed", "in float16"),
+]
 
 
 def test_no_family_is_left_out() -> None:
@@ -92,12 +103,18 @@ def train_and_save(path: str, base: Path, folder: Path, precision: str = "fp32")
     return first, engine.logits(batch)
 
 
-@pytest.mark.parametrize(("family", "path"), CASES)
+@pytest.mark.parametrize(("family", "path", "change"), CASES)
 def test_trained_model_answers_the_same_when_plain_peft_loads_it(
-    tiny_model: Callable[..., Path], tmp_path: Path, family: str, path: str
+    tiny_model: Callable[..., Path], tmp_path: Path, family: str, path: str, change: str | None
 ) -> None:
-    _, trained = train_and_save(path, tiny_model(family), tmp_path)
-    loaded: Any = AutoPeftModelForSequenceClassification.from_pretrained(str(tmp_path), num_labels=len(NAMES)).eval()
+    base = tiny_model(family)
+    if change is not None:
+        base = shutil.copytree(base, tmp_path / "base")
+        CHANGES[change](base)
+    _, trained = train_and_save(path, base, tmp_path)
+    loaded: Any = AutoPeftModelForSequenceClassification.from_pretrained(
+        str(tmp_path), num_labels=len(NAMES), dtype="float32"
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(str(tmp_path))
     loaded.config.pad_token_id = tokenizer.pad_token_id
     # One by one, so without padding: what a text is answered must not depend on the texts beside it. ConvBERT's
@@ -109,7 +126,7 @@ def test_trained_model_answers_the_same_when_plain_peft_loads_it(
     np.testing.assert_allclose(np.concatenate(found), trained, atol=1e-5)
 
 
-@pytest.mark.parametrize(("family", "path"), CASES)
+@pytest.mark.parametrize(("family", "path"), [(family, path) for family, path, change in CASES if change is None])
 def test_the_whole_head_is_trained_and_saved(
     tiny_model: Callable[..., Path], tmp_path: Path, family: str, path: str
 ) -> None:
