@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,21 @@ def halve(folder: Path) -> None:
     from transformers import AutoModel
 
     AutoModel.from_pretrained(folder).half().save_pretrained(folder)
+
+
+def save_with_head(base: Path, folder: Path, labels: Sequence[str]) -> Path:
+    """Save a classifier with a random head for these labels, in this order, as a fine-tuned checkpoint has one."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    shutil.copytree(base, folder)
+    config = AutoConfig.from_pretrained(base, id2label=dict(enumerate(labels)))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        model = AutoModelForSequenceClassification.from_config(config)
+        for name, weight in model.named_parameters():
+            if "classif" in name:
+                torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(folder)
+    return folder

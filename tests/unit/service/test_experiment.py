@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.batching import collate
 from finetune30.errors import ModelError
 from finetune30.modeling.devices import Placement
 from finetune30.service.execution.experiment import Experiment, build_experiment, load_inputs
+from support.tiny_models import save_with_head
 
 HEAD = ("contradiction", "neutral", "entailment")
 MARKS = {"good": "entailment", "fine": "neutral", "bad": "contradiction"}
@@ -54,26 +55,11 @@ def build(config: ExperimentConfig) -> tuple[Experiment, list[str]]:
     return build_experiment(inputs, lines.append), lines
 
 
-def with_head(base: Path, folder: Path, labels: tuple[str, ...]) -> Path:
-    """Save a classifier with a random head for these labels, in this order, as a fine-tuned checkpoint has one."""
-    shutil.copytree(base, folder)
-    config = AutoConfig.from_pretrained(base, id2label=dict(enumerate(labels)))
-    config.label2id = {label: i for i, label in enumerate(labels)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(11)
-        model = AutoModelForSequenceClassification.from_config(config)
-        for name, weight in model.named_parameters():
-            if "classif" in name:
-                torch.nn.init.normal_(weight, std=0.3)
-    model.save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize(("family", "engine"), [("bart", "general"), ("bert", "general"), ("bert", "packed")])
 def test_rows_of_a_given_head_mean_what_they_meant(
     tiny_model: Callable[..., Path], tmp_path: Path, rows: Path, family: str, engine: str
 ) -> None:
-    folder = with_head(tiny_model(family), tmp_path / "nli", HEAD)
+    folder = save_with_head(tiny_model(family), tmp_path / "nli", HEAD)
     experiment, lines = build(configure(folder, rows, engine=engine))
     assert experiment.task.label_names == HEAD
     assert f"labels: in the order of the head of '{folder}': contradiction, neutral, entailment" in lines
@@ -92,7 +78,7 @@ def test_rows_of_a_given_head_mean_what_they_meant(
 def test_data_are_the_same_whatever_head_learns_them(
     tiny_model: Callable[..., Path], tmp_path: Path, rows: Path
 ) -> None:
-    given, _ = build(configure(with_head(tiny_model("bert"), tmp_path / "nli", HEAD), rows))
+    given, _ = build(configure(save_with_head(tiny_model("bert"), tmp_path / "nli", HEAD), rows))
     bare, lines = build(configure(tiny_model("bert"), rows))
     assert given.inputs.data.digest == bare.inputs.data.digest
     assert bare.task.label_names == tuple(sorted(HEAD))
@@ -102,7 +88,7 @@ def test_data_are_the_same_whatever_head_learns_them(
 def test_head_with_other_labels_is_trained_further_and_said(
     tiny_model: Callable[..., Path], tmp_path: Path, rows: Path
 ) -> None:
-    folder = with_head(tiny_model("bert"), tmp_path / "stars", ("low", "middle", "high"))
+    folder = save_with_head(tiny_model("bert"), tmp_path / "stars", ("low", "middle", "high"))
     experiment, lines = build(configure(folder, rows))
     assert experiment.task.label_names == ("contradiction", "entailment", "neutral")
     assert (

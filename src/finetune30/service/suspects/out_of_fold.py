@@ -42,12 +42,12 @@ def train_out_of_fold(
     from finetune30.training.paths import Task, build_encoder, build_engine, choose_path, order_labels
 
     config = _config_of_a_fold(config, device)
+    keys = text_keys(rows)
+    if (texts := keys.n_unique()) < folds:
+        raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
     source = find_base(config.model)
     task = Task(manifest.problem_type, order_labels(source, manifest.label_names, log))
     frame = encode_labels(_as_read(rows), LabelPlan(task.problem_type, task.label_names))
-    keys = text_keys(frame)
-    if (texts := keys.n_unique()) < folds:
-        raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
     assigned = assign_folds(keys, strata_of(frame["label"]), folds, config.training.seed)
     placement = choose_placement(config.training.device, config.training.precision)
     apply_determinism(placement.device, config.training.deterministic)
