@@ -54,11 +54,13 @@ def describe_quantization(config: Mapping[str, Any]) -> str | None:
 def head_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the labels of the head that a checkpoint has, by its config.json; `()` where it has none.
 
-    A file that names no labels means transformers' default, two.
+    A file that names no labels means transformers' defaults: two, LABEL_0 and LABEL_1.
     """
     if not any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
         return ()
-    named = config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}
+    named = config.get("id2label") or {i: f"LABEL_{i}" for i in range(config.get("num_labels") or 2)}
+    if not all(str(place).isdigit() for place in named):
+        return ()
     return tuple(str(name) for _, name in sorted(named.items(), key=lambda entry: int(entry[0])))
 
 

@@ -115,6 +115,7 @@ def build_general_engine(
             "set training.precision to fp32 or auto",
         )
     log(f"the model cannot be computed in {placement.precision} ({failure}): it is trained in fp32")
+    del engine  # before the next one takes as much memory
     return build_general_engine(config, source, task, replace(placement, precision="fp32"), log)
 
 

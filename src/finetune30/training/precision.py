@@ -29,7 +29,7 @@ def find_failure(engine: Engine, encoder: TextEncoder, max_length: int) -> str |
     batch = Batch(np.zeros(1, dtype=np.int64), tokens, np.ones_like(tokens), None, labels, lengths)
     try:
         engine.logits(batch)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
         if is_out_of_memory(error):
             raise
         return first_line(error)

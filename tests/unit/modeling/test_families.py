@@ -42,6 +42,8 @@ def test_labels_stand_in_the_order_of_a_head_that_has_the_same(
             },
             tuple(f"label {i}" for i in range(11)),
         ),
+        ({"architectures": ["BertForSequenceClassification"], "num_labels": 3}, ("LABEL_0", "LABEL_1", "LABEL_2")),
+        ({"architectures": ["BertForSequenceClassification"], "id2label": {"a": "b"}}, ()),
         ({"architectures": ["BertModel"], "id2label": NLI}, ()),
         ({}, ()),
     ],
