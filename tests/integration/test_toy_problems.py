@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from support.fork_server import Ended, ForkServer
+from support.tiny_models import save_wordpiece_tokenizer
 from support.toys import NEXT_TOKEN, ORDINAL, save_entry_points
 
 pytestmark = pytest.mark.integration
@@ -20,7 +22,29 @@ pytestmark = pytest.mark.integration
 MARKS = {"awful": "1 poor", "fine": "2 fair", "great": "3 good"}
 OPENINGS = ("the film was", "i hated the plot again", "it is the room", "we loved the staff and", "so the food broke")
 ENDINGS = ("slow", "fast and clean", "dirty again", "very nice")
-BASES = {ORDINAL: "distilbert", NEXT_TOKEN: "llama"}
+BASES = {ORDINAL: "classifier", NEXT_TOKEN: "language-model"}
+
+
+def save_language_model(folder: Path) -> None:
+    """Write a random Llama whose words are told apart well enough for LoRA to learn what follows which."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=save_wordpiece_tokenizer(folder),
+        pad_token_id=0,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        LlamaForCausalLM(config).save_pretrained(folder)
 
 
 class Lab:
@@ -41,7 +65,7 @@ class Lab:
         tree = {
             "experiment_name": name,
             "model": {"name": BASES[problem], "num_labels": 3, "problem_type": problem},
-            "lora": {"target_modules": "auto", "r": 4, "lora_dropout": 0.0},
+            "lora": {"target_modules": "all-linear", "r": 8, "lora_dropout": 0.0},
             "data": {"dataset_name": "rows.csv", "max_length": 24},
             "training": {
                 "device": "cpu",
@@ -69,8 +93,8 @@ class Lab:
 def lab(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("toys")
     with ForkServer(tmp_path_factory.mktemp("toys-server"), save_entry_points(folder / "installed")) as server:
-        for family in BASES.values():
-            (folder / family).symlink_to(tiny_model(family))
+        shutil.copytree(tiny_model(), folder / BASES[ORDINAL])
+        save_language_model(folder / BASES[NEXT_TOKEN])
         rows = [(f"{o} {m} {m} {e}", grade) for o in OPENINGS for e in ENDINGS for m, grade in MARKS.items()]
         with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([("passage", "grade"), *rows])
@@ -144,7 +168,7 @@ def test_a_file_of_questions_is_read_by_the_problems_own_columns(lab: Lab) -> No
     assert json.loads(answer)["grade"] == "1 poor"
     lab.ft30("predict", NEXT_TOKEN, "--file", "asked.csv", "--output", "answers.csv")
     with (lab.folder / "answers.csv").open(encoding="utf-8", newline="") as stream:
-        assert list(csv.DictReader(stream))[0].keys() == {"row_id", "text", "text_pair", "continuation"}
+        assert next(csv.DictReader(stream)).keys() == {"row_id", "text", "text_pair", "continuation"}
 
 
 def test_rows_are_a_version_of_the_problems_columns(lab: Lab) -> None:

@@ -99,7 +99,7 @@ class LoraConfig(_Section):
         True, description="How A and B start; true: Kaiming uniform and zero."
     )
     modules_to_save: list[str] | None = Field(
-        None, description="Further modules trained and saved whole; the classification head always is."
+        None, description="Further modules trained and saved whole; the head always is, all of it."
     )
     layers_to_transform: list[Annotated[int, Field(ge=0, le=10_000)]] | None = Field(
         None, description="Indices of the layers that get LoRA; null: all."
@@ -286,7 +286,10 @@ class TrainingConfig(_Section):
     adam_beta2: float = Field(0.999, ge=0.0, lt=1.0, description="AdamW beta2.")
     adam_epsilon: float = Field(1e-8, gt=0.0, le=1e-2, description="AdamW epsilon.")
     max_grad_norm: float = Field(1.0, ge=0.0, description="Gradient norm is clipped to this; 0: never.")
-    precision: Precision = Field("auto", description="Number format of the base weights and activations.")
+    precision: Precision = Field(
+        "auto",
+        description="Number format of the base weights and activations; auto: the best that device and model know.",
+    )
     device: Device | None = Field(
         None,
         description="Where to train; null or auto: detected.",

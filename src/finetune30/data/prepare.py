@@ -32,8 +32,8 @@ class PreparedData:
     """Rows of one training.
 
     `train`, `evaluation`: columns row_id (String, `<source>:<line>`, unique), text (String), text_pair
-    (String or null) and label (the target as `problem` encodes it). `targets`: what the rows ask, JSON.
-    `digest`: sha256 over both splits, order-sensitive.
+    (String or null), label_text and label (the target as read, and as `problem` encodes it). `targets`: what the rows
+    ask, JSON. `digest`: sha256 over both splits, order-sensitive.
     `ledger`, `report`, `source`: JSON trees. `quarantine`: the rows set aside, with their cells as read and why.
     `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version.
     """
@@ -87,7 +87,7 @@ def prepare_data(
     version_rows = {split: version_rows_of(frame, settled) for split, frame in used.items()}
     digest = digest_version(targets, version_rows, schema_of_roles(settled.columns))
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
-    train, evaluation = (used[split].drop("label_text") for split in SPLITS)
+    train, evaluation = (used[split] for split in SPLITS)
     return PreparedData(
         train,
         evaluation,

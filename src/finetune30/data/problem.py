@@ -139,8 +139,8 @@ class Problem(ProblemChoice, Protocol):
         """
         ...
 
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
-        """Turn prepared rows (column `label` included) into token ids and targets."""
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
+        """Turn prepared rows into token ids and targets; `targets` are those of the model."""
         ...
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
-from finetune30.modeling.base import quiet_transformers
+from finetune30.modeling.families import query_and_value
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
-from finetune30.modeling.names import HEAD_NAMES, PEFT_TASK_TYPE, QUERY_AND_VALUE, is_named, is_within
+from finetune30.modeling.model_facts import head_modules, owner_of
+from finetune30.modeling.names import PEFT_TASK_TYPE, is_named, is_within
+from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -27,17 +29,19 @@ def build_adapter(
     seed: int,
     *,
     task_type: str = PEFT_TASK_TYPE,
+    trains_head: bool = True,
 ) -> PeftModel:
     """Wrap a base model with LoRA; initial values depend on the seed and on names only.
 
-    `new_weights` are the names the base checkpoint lacked: their modules are trained and saved, so that no part of
-    a head can come back random. Raises ModelError for modules or layers that do not exist or cannot be used so.
+    The whole head is trained and saved (unless `trains_head` says that it is the base model's own), and so are the
+    modules of `new_weights`, the names that the base checkpoint lacked: no part of a model can come back random.
+    Raises ModelError for modules or layers that do not exist or cannot be used so.
     """
     import torch
     from peft import LoraConfig as PeftLoraConfig
     from peft import get_peft_model
 
-    saved = _modules_to_save(model, config, new_weights)
+    saved = _modules_to_save(model, config, head_modules(model) if trains_head else [], new_weights)
     targets = resolve_target_modules(model, config.target_modules, saved)
     _validate_layers(model, config)
     standard_deviation = float(getattr(model.config, "initializer_range", 0.02) or 0.02)
@@ -51,6 +55,7 @@ def build_adapter(
         lora_alpha=config.lora_alpha,
         target_modules=targets,
         exclude_modules=_head_pattern(saved, targets),
+        fan_in_fan_out=_stores_transposed(model),
         lora_dropout=config.lora_dropout,
         bias=config.bias,
         task_type=task_type,
@@ -81,10 +86,7 @@ def resolve_target_modules(model: PreTrainedModel, wanted: list[str] | str, save
     if wanted == "all-linear":
         return candidates
     if wanted == "auto":
-        for pair in QUERY_AND_VALUE:
-            if set(pair) <= set(candidates):
-                return list(pair)
-        return candidates
+        return list(query_and_value(candidates) or candidates)
     named = dict(model.named_modules())
     remedy = "name some of the candidates, or set target_modules to auto or all-linear"
     choice = ", ".join(candidates)
@@ -123,6 +125,13 @@ def _adaptable() -> tuple[type, ...]:
     return (layers.Linear, layers.Embedding, layers.Conv1d, layers.Conv2d, layers.Conv3d, Conv1D)
 
 
+def _stores_transposed(model: PreTrainedModel) -> bool:
+    """Tell whether the layers of a model (GPT-2's) hold their weights as (in, out), which LoRA must know."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in model.modules())
+
+
 def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
     import torch
     from transformers.pytorch_utils import Conv1D
@@ -134,17 +143,11 @@ def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
     return list(names)
 
 
-def _modules_to_save(model: PreTrainedModel, config: LoraConfig, new_weights: list[str]) -> list[str]:
+def _modules_to_save(model: PreTrainedModel, config: LoraConfig, heads: list[str], new_weights: list[str]) -> list[str]:
     import torch
 
     top = dict(model.named_children())
-    heads = [name for name in HEAD_NAMES if name in top]
-    new: list[str] = []
-    for weight in new_weights:
-        first = weight.split(".", 1)[0]
-        # A new weight inside the backbone ("bert.pooler.dense.weight") is saved with its own part ("pooler"), not with
-        # the whole backbone, nor under a name like "dense" that half of the backbone bears.
-        new.append(first if first != model.base_model_prefix else weight.split(".")[1])
+    new = [owner_of(weight, model) for weight in new_weights]
     wanted = list(config.modules_to_save or [])
     named = dict(model.named_modules())
     if unknown := [name for name in wanted if not _find_named(named, [name])]:

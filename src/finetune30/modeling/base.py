@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,8 @@ from finetune30.hub.cache import is_known_absent
 from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.snapshots import Snapshot, open_snapshot
+from finetune30.modeling.families import describe_quantization
+from finetune30.modeling.model_facts import choose_padding, first_line, load_config
 from finetune30.modeling.model_files import (
     CONFIG,
     OTHER_WEIGHTS,
@@ -34,6 +35,7 @@ from finetune30.modeling.model_files import (
     weight_names,
 )
 from finetune30.modeling.names import starter_folder
+from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -134,24 +136,29 @@ def find_tokenizer(config: ModelConfig, log: Log = _say_nothing, on_transfer: On
 
 
 def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
-    """Load the tokenizer; without a padding token the end token pads."""
+    """Load the tokenizer; where the model has no padding token of its own, the end token pads.
+
+    That is so without such a token, and with one added to the tokenizer that the model has no embedding for.
+    """
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"the tokenizer of '{source.name}' cannot be loaded: {_first_line(error)}",
+            f"the tokenizer of '{source.name}' cannot be loaded: {first_line(error)}",
             "choose a model with tokenizer.json or vocab.txt beside its weights",
         ) from error
     if len(tokenizer) <= len(tokenizer.get_added_vocab()):
         raise no_tokenizer(source.name)
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token is None:
-            raise ModelError(
-                f"the tokenizer of '{source.name}' has neither a padding nor an end token", "choose another"
-            )
-        tokenizer.pad_token = tokenizer.eos_token
+    padding = choose_padding(tokenizer, load_config(source.folder, source.name))
+    if padding is None:
+        raise ModelError(
+            f"the tokenizer of '{source.name}' has neither a padding nor an end token that the model knows",
+            "choose another",
+        )
+    if padding != tokenizer.pad_token:
+        tokenizer.pad_token = padding
     return tokenizer
 
 
@@ -189,13 +196,13 @@ def load_classifier(
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(
-                f"the model '{source.name}' cannot be loaded for classification: {_first_line(error)}",
+                f"the model '{source.name}' cannot be loaded for classification: {first_line(error)}",
                 "choose a model that AutoModelForSequenceClassification supports",
             ) from error
-        except ImportError as error:  # a quantised checkpoint, whose library is another one for every kind
+        except ImportError as error:
             raise ModelError(
-                f"the model '{source.name}' needs a package that is not installed: {_first_line(error)}",
-                "name the model in full precision instead of a quantised one",
+                f"the model '{source.name}' needs a package that is not installed: {first_line(error)}",
+                "install that package, or choose another model",
             ) from error
     _require_backbone(model, info, source.name)
     model.config.pad_token_id = pad_token_id
@@ -225,40 +232,15 @@ def _misfit(name: str, how: str) -> ModelError:
 
 def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
     """Return the dropout probabilities to replace, by the names that this model's configuration has for them."""
-    from transformers import AutoConfig
-
     if source.dropout is None:
         return {}
-    known = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    known = load_config(source.folder, source.name)
     replaced = {key: source.dropout for key in DROPOUT_KEYS if hasattr(known, key)}
     if not replaced:
         raise ModelError(
             f"model.dropout: model type '{known.model_type}' has no dropout that could be set", "leave it at null"
         )
     return replaced
-
-
-class quiet_transformers:  # noqa: N801 - reads like a statement
-    """Keep transformers from printing load reports and progress bars; ours are printed instead."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._level, self._bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        # transformers warns about its own deprecated attributes while it builds a model; nobody here can act on it.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging
-
-        self._warnings.__exit__(None, None, None)
-        logging.set_verbosity(self._level)
-        if self._bars:
-            logging.enable_progress_bar()
 
 
 def _find_here(config: ModelConfig, log: Log) -> BaseSource | None:
@@ -316,6 +298,11 @@ def _validate_folder(source: BaseSource) -> None:
     if not weight_files(source.folder):
         raise _no_weights(source.name, [path.name for path in source.folder.iterdir()])
     config = source.load_json(CONFIG)
+    if method := describe_quantization(config):
+        raise ModelError(
+            f"the weights of model '{source.name}' are quantised ({method}), and only whole ones can be trained here",
+            "name the model that it was quantised from",
+        )
     if "auto_map" in config and not _known_model_type(config.get("model_type")):
         raise ModelError(
             f"model '{source.name}' needs code from its repository", "remote code is never run; choose another"
@@ -360,7 +347,3 @@ def _known_model_type(model_type: object) -> bool:
     from transformers import CONFIG_MAPPING
 
     return model_type in CONFIG_MAPPING
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

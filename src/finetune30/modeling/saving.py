@@ -18,7 +18,7 @@ from finetune30.modeling.heavy_imports import import_heavy
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from finetune30.data.problem import Targets
 
@@ -64,7 +64,7 @@ def load_saved(
     import_heavy("transformers.modeling_utils", "peft")
     from transformers import AutoTokenizer
 
-    from finetune30.modeling.base import quiet_transformers
+    from finetune30.modeling.quiet import quiet_transformers
 
     _require_base(folder)
     with quiet_transformers(), hub_left_alone():
@@ -74,14 +74,22 @@ def load_saved(
     return model.eval(), tokenizer
 
 
-def _require_base(folder: Path) -> None:
-    """See to it that the base model of a saved adapter is on this machine."""
+def load_base_config(folder: Path) -> PretrainedConfig:
+    """Return the loaded configuration of the base model of a saved adapter. Raises ModelError and HubError."""
+    from finetune30.modeling.model_facts import load_config
+
+    return load_config(_require_base(folder), str(folder))
+
+
+def _require_base(folder: Path) -> Path:
+    """See to it that the base model of a saved adapter is on this machine; return where."""
     from finetune30.modeling.base import find_base
 
     described = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     base, revision = described["base_model_name_or_path"], described.get("revision")
     if revision is not None or not Path(base).is_dir():
-        find_base(ModelConfig(name=base, revision=revision))
+        return find_base(ModelConfig(name=base, revision=revision)).folder
+    return Path(base)
 
 
 def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 from finetune30.config import STARTER, LoraConfig, ModelConfig
 from finetune30.errors import ModelError
 from finetune30.hub.cache import find_reference, snapshot_folder
+from finetune30.modeling.families import BACKBONE_NAMES, HEAD_NAMES, ROBERTA_LIKE, SCORED_DECODERS, query_and_value
 from finetune30.modeling.model_files import weight_files
-from finetune30.modeling.names import HEAD_NAMES, QUERY_AND_VALUE, is_named, is_within, starter_folder
+from finetune30.modeling.names import is_named, is_within, starter_folder
 
 Shapes = dict[str, tuple[int, ...]]
 
-_WITH_DENSE_HEAD = frozenset({"roberta", "xlm-roberta", "camembert"})
-_WITH_SCORE = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3"})
 _LAYER = re.compile(r"\.(\d+)\.")
 _HEADER_LIMIT = 100_000_000
 
@@ -29,7 +28,7 @@ def count_parameters(model: ModelConfig, lora: LoraConfig) -> tuple[int, int] | 
         return None
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shapes = _load_shapes(folder)
+        shapes = _load_shapes(folder, str(config.get("model_type")))
     except (OSError, ValueError, ModelError):
         return None  # the training itself will say what is wrong with the folder
     head = _count_head(config, shapes, model.num_labels)
@@ -54,8 +53,8 @@ def _find_local(model: ModelConfig) -> Path | None:
     return None if reference is None else snapshot_folder(reference)
 
 
-def _load_shapes(folder: Path) -> Shapes:
-    """Read names and shapes of all tensors; the prefix of the encoder ("bert.") is taken off. Raises ValueError."""
+def _load_shapes(folder: Path, model_type: str) -> Shapes:
+    """Read names and shapes of all tensors; the backbone's name ("bert.") is taken off. Raises ValueError."""
     found: Shapes = {}
     for file in weight_files(folder):
         with file.open("rb") as handle:
@@ -64,7 +63,8 @@ def _load_shapes(folder: Path) -> Shapes:
                 raise ValueError(f"{file.name} is no safetensors file")
             header: dict[str, Any] = json.loads(handle.read(length))
         found |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    return {re.sub(r"^(bert|distilbert|roberta|model)\.", "", name): shape for name, shape in found.items()}
+    backbone = f"{BACKBONE_NAMES.get(model_type, model_type)}."
+    return {name.removeprefix(backbone): shape for name, shape in found.items()}
 
 
 def _count_head(config: dict[str, Any], shapes: Shapes, labels: int) -> int | None:
@@ -75,15 +75,15 @@ def _count_head(config: dict[str, Any], shapes: Shapes, labels: int) -> int | No
     dense, out = hidden * hidden + hidden, hidden * labels + labels
     if family == "bert":
         return out + (0 if "pooler.dense.weight" in shapes else dense)
-    if family == "distilbert" or family in _WITH_DENSE_HEAD:
+    if family == "distilbert" or family in ROBERTA_LIKE:
         return dense + out
-    return hidden * labels if family in _WITH_SCORE else None
+    return hidden * labels if family in SCORED_DECODERS else None
 
 
 def _is_unused(name: str, config: dict[str, Any]) -> bool:
     """Whether a classifier leaves a tensor of the checkpoint out, or trains its own in its place."""
     top = name.split(".", 1)[0]
-    no_pooler = config.get("model_type") in _WITH_DENSE_HEAD and top == "pooler"
+    no_pooler = config.get("model_type") in ROBERTA_LIKE and top == "pooler"
     return no_pooler or top in (*HEAD_NAMES, "lm_head", "cls", "vocab_transform", "vocab_layer_norm", "vocab_projector")
 
 
@@ -96,7 +96,7 @@ def _targets(shapes: Shapes, lora: LoraConfig) -> list[tuple[int, ...]]:
     leaves = {path.rsplit(".", 1)[-1] for path in linear}
     wanted: set[str] | list[str] = lora.target_modules if isinstance(lora.target_modules, list) else leaves
     if lora.target_modules == "auto":
-        wanted = next((list(pair) for pair in QUERY_AND_VALUE if set(pair) <= leaves), leaves)
+        wanted = set(query_and_value(leaves) or leaves)
     return [shape for path, shape in linear.items() if is_named(path, wanted) and _is_in_layers(path, lora)]
 
 

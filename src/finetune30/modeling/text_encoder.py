@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.data.encoding import EncodedTexts
+from finetune30.modeling.tokenizing import require_known_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,10 +23,10 @@ _SPECIAL_TOKENS = {
 
 
 class FileTokenizer:
-    """The data room's TextEncoder over tokenizer files; the same ids as transformers' tokenizer."""
+    """The data room's TextEncoder over tokenizer files; the same ids and refusals as `TokenizerEncoder`."""
 
-    def __init__(self, tokenizer: Tokenizer, *, uses_token_types: bool) -> None:
-        self._tokenizer, self._uses_token_types = tokenizer, uses_token_types
+    def __init__(self, tokenizer: Tokenizer, *, uses_token_types: bool, known_tokens: int | None = None) -> None:
+        self._tokenizer, self._uses_token_types, self._known_tokens = tokenizer, uses_token_types, known_tokens
 
     def encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         """Encode texts (or pairs), cutting the longest text first, to at most `max_length` tokens."""
@@ -40,10 +41,14 @@ class FileTokenizer:
             for i, row in zip(long, self._tokenizer.encode_batch([rows[i] for i in long]), strict=True):
                 encoded[i] = row
         types = [row.type_ids for row in encoded] if self._uses_token_types else None
-        return EncodedTexts([row.ids for row in encoded], types, full_lengths)
+        ids = [row.ids for row in encoded]
+        require_known_tokens(ids, self._known_tokens, self._tokenizer.id_to_token)
+        return EncodedTexts(ids, types, full_lengths)
 
 
-def load_text_encoder(source: BaseSource, *, uses_token_types: bool) -> FileTokenizer | None:
+def load_text_encoder(
+    source: BaseSource, *, uses_token_types: bool, known_tokens: int | None = None
+) -> FileTokenizer | None:
     """Read tokenizer.json, or vocab.txt of a BERT-like tokenizer; None when only transformers can read it."""
     from tokenizers import Tokenizer
 
@@ -61,7 +66,7 @@ def load_text_encoder(source: BaseSource, *, uses_token_types: bool) -> FileToke
     else:
         return None
     tokenizer.no_padding()
-    return FileTokenizer(tokenizer, uses_token_types=uses_token_types)
+    return FileTokenizer(tokenizer, uses_token_types=uses_token_types, known_tokens=known_tokens)
 
 
 def _wordpiece(source: BaseSource, described: dict[str, Any]) -> Tokenizer:

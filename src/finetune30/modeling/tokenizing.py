@@ -1,26 +1,52 @@
-"""A transformers tokenizer behind the data room's TextEncoder."""
+"""A transformers tokenizer behind the data room's TextEncoder; what is asked of every token before a model gets it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from finetune30.data.encoding import EncodedTexts
+from finetune30.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 
-def reads_token_types(config: PretrainedConfig) -> bool:
-    """Return whether a model with this loaded configuration tells the texts of a pair apart by token types."""
-    return (getattr(config, "type_vocab_size", 0) or 0) > 1
+def require_known_tokens(ids: Sequence[Sequence[int]], known: int | None, spell: Callable[[int], object]) -> None:
+    """Refuse tokens that the model has no embedding for: ids must lie below `known` (None: no model is asked).
+
+    Words added to a tokenizer are such tokens until the embeddings are resized. Raises ModelError with the token as
+    `spell` gives it.
+    """
+    largest = max((max(row) for row in ids if row), default=-1)
+    if known is None or largest < known:
+        return
+    raise ModelError(
+        f"the tokenizer makes token {largest} of {spell(largest)!r}, but the model has embeddings for {known} tokens "
+        f"(0 to {known - 1})",
+        "give the model one for every token: model.resize_token_embeddings(len(tokenizer)), then save both with "
+        "save_pretrained; or use the tokenizer that the model was trained with",
+    )
+
+
+def pad_before(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return right-padded inputs, all (B, L), with the padding before the texts, as `attention_mask` tells it."""
+    order = inputs["attention_mask"].argsort(dim=1, stable=True)
+    return {name: tensor.gather(1, order) for name, tensor in inputs.items()}
 
 
 class TokenizerEncoder:
-    """Encodes with special tokens; token types only for models that know them."""
+    """Encodes with special tokens; token types only for models that know them.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, uses_token_types: bool) -> None:
+    `known_tokens`: how many tokens the model has embeddings for; one beyond is refused with ModelError.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, uses_token_types: bool, known_tokens: int | None = None
+    ) -> None:
         self._tokenizer = tokenizer
-        self._uses_token_types = uses_token_types
+        self._uses_token_types, self._known_tokens = uses_token_types, known_tokens
 
     def encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         """Encode texts (or pairs), cutting the longest text first, to at most `max_length` tokens."""
@@ -35,6 +61,7 @@ class TokenizerEncoder:
                 ids[i] = cut["input_ids"][position]
                 if types is not None:
                     types[i] = cut["token_type_ids"][position]
+        require_known_tokens(ids, self._known_tokens, self._tokenizer.convert_ids_to_tokens)
         return EncodedTexts(ids, types, lengths)
 
     def _call(self, texts: list[str], pairs: list[str] | None, max_length: int | None) -> dict[str, list[list[int]]]:

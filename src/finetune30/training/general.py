@@ -21,6 +21,8 @@ from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
 from finetune30.errors import CheckpointError
 from finetune30.modeling.devices import Placement
+from finetune30.modeling.model_facts import parameters_kept_whole, pools_the_last_place
+from finetune30.modeling.tokenizing import pad_before
 from finetune30.training.problem import Loss
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
 
 _NO_DECAY = ("bias", "norm")
+#: Quantised weights are integers or of 8 bits, and mean nothing without their scales: they are never cast.
+_CASTABLE = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class GeneralEngine:
@@ -50,6 +54,7 @@ class GeneralEngine:
         self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
         self.total_parameters = sum(p.numel() for p in self._model.parameters())
+        self._pads_before = pools_the_last_place(model)
         self._uses_cuda = self.device.startswith("cuda")
         self._optimizer = _build_optimizer(self._trainable, config)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
@@ -172,11 +177,11 @@ class GeneralEngine:
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is written by modeling.saving
 
     def _forward(self, batch: Batch) -> torch.Tensor:
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        inputs: dict[str, NDArray[np.int64]] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if batch.token_type_ids is not None:
             inputs["token_type_ids"] = batch.token_type_ids
         tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-        result: torch.Tensor = self._model(**tensors).logits
+        result: torch.Tensor = self._model(**(pad_before(tensors) if self._pads_before else tensors)).logits
         return result
 
     def _autocast(self) -> Any:
@@ -199,10 +204,13 @@ def _trains_the_backbone(model: PeftModel) -> bool:
 
 def _place(model: PeftModel, placement: Placement, *, autocasts: bool) -> PeftModel:
     on_cuda = placement.device.startswith("cuda")
-    for parameter in model.parameters():
+    base: Any = model.get_base_model()
+    kept = parameters_kept_whole(base.config, placement.dtype)
+    for name, parameter in base.named_parameters():
         # Autocast takes care of matrix products; off CUDA norms must be of one precision in themselves.
         is_whole = parameter.requires_grad or (autocasts and not on_cuda and parameter.dim() < 2)
-        if parameter.is_floating_point():  # quantised weights are integers
+        is_whole |= name.replace(".base_layer.", ".") in kept  # as in the saved model, when it is loaded
+        if parameter.dtype in _CASTABLE:
             parameter.data = parameter.data.to(torch.float32 if is_whole else placement.dtype)
     for buffer in _persistent_buffers(model):
         if buffer.is_floating_point():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetune30.config import ExperimentConfig
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
     from finetune30.training.problem import Trainable
+
+Log = Callable[[str], None]
+
+
+def _say_nothing(_: str) -> None:
+    """Nobody wants to know."""
 
 
 def choose_path(
@@ -39,9 +47,17 @@ def choose_path(
 
 
 def build_engine(
-    path: str, config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
+    path: str,
+    config: ExperimentConfig,
+    source: BaseSource,
+    problem: Trainable,
+    placement: Placement,
+    log: Log = _say_nothing,
 ) -> Engine:
-    """Build the engine of a path that `choose_path` chose; both start from the same weights."""
+    """Build the engine of a path that `choose_path` chose; both start from the same weights.
+
+    Its `precision` is the one that it computes in.
+    """
     if path == "packed":
         from finetune30.training.packed import build_packed_engine
 
@@ -49,22 +65,54 @@ def build_engine(
         return build_packed_engine(
             config, source, loss=problem.loss, outputs=problem.head_outputs, precision=placement.precision
         )
-    return build_general_engine(config, source, problem, placement)
+    return build_general_engine(config, source, problem, placement, log)
 
 
 def build_general_engine(
-    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
+    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement, log: Log = _say_nothing
 ) -> Engine:
-    """Build the general engine: any transformers model under PEFT."""
+    """Build the general engine: any transformers model under PEFT.
+
+    A family that cannot compute in the precision found by itself is trained in float32, with a line in the log.
+    Raises ModelError where the precision was named, or the model cannot compute in any.
+    """
     import_heavy("transformers.modeling_utils", "peft")
-    from finetune30.modeling.adapters import build_adapter
     from finetune30.modeling.base import load_tokenizer
+    from finetune30.modeling.tokenizing import TokenizerEncoder
+    from finetune30.training.precision import find_failure
+
+    tokenizer = load_tokenizer(source)
+    engine = _build_general_engine(config, source, problem, placement, int(tokenizer.pad_token_id))
+    failure = find_failure(engine, TokenizerEncoder(tokenizer, uses_token_types=False), config.data.max_length)
+    if failure is None:
+        return engine
+    if placement.precision == "fp32":
+        raise ModelError(f"the model '{source.name}' cannot be computed: {failure}", "choose another model")
+    if config.training.precision != "auto":
+        raise ModelError(
+            f"the model '{source.name}' cannot be computed in {placement.precision}: {failure}",
+            "set training.precision to fp32 or auto",
+        )
+    log(f"the model cannot be computed in {placement.precision} ({failure}): it is trained in fp32")
+    del engine  # before the next one takes as much memory
+    return build_general_engine(config, source, problem, replace(placement, precision="fp32"), log)
+
+
+def _build_general_engine(
+    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement, pad_token_id: int
+) -> Engine:
+    from finetune30.modeling.adapters import build_adapter
     from finetune30.training.general import GeneralEngine
 
-    pad_token_id = int(load_tokenizer(source).pad_token_id)
     model, new_weights = problem.load_model(source, pad_token_id)
     adapter = build_adapter(
-        model, config.lora, source, new_weights, config.training.seed, task_type=problem.peft_task_type
+        model,
+        config.lora,
+        source,
+        new_weights,
+        config.training.seed,
+        task_type=problem.peft_task_type,
+        trains_head=problem.trains_head,
     )
     return GeneralEngine(adapter, config.training, placement, loss=problem.loss, pad_token_id=pad_token_id)
 
@@ -72,30 +120,54 @@ def build_general_engine(
 def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder:
     """Build the encoder and check that the model can read `max_length` tokens.
 
-    On the packed path the tokenizer's files are read without transformers, which saves seconds at the start.
-    Raises DataError when the model is too short.
+    On the packed path configuration and tokenizer are read without transformers, which saves seconds at the start;
+    else the model is asked. Raises DataError when the model is too short. The encoder raises ModelError for a token
+    that the model has no embedding for.
     """
-    config = source.load_json("config.json")
-    positions = config.get("max_position_embeddings")
-    # RoBERTa-like models count positions from the padding token on, so two of them are never reached.
-    offset = 2 if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") else 0
-    if positions is not None and max_length > positions - offset:
+    facts = _ask_file(source) if path == "packed" else _ask_model(source)
+    if facts.positions is not None and max_length > facts.positions:
         raise DataError(
-            f"data.max_length {max_length} is above the {positions - offset} positions of '{source.name}'",
-            f"set data.max_length to at most {positions - offset}",
+            f"data.max_length {max_length} is above the {facts.positions} positions of '{source.name}'",
+            f"set data.max_length to at most {facts.positions}",
         )
     if path == "packed":
         from finetune30.modeling.text_encoder import load_text_encoder
-        from finetune30.training.packed.family import describe_family
 
-        encoder = load_text_encoder(source, uses_token_types=describe_family(config).type_count > 1)
+        encoder = load_text_encoder(source, uses_token_types=facts.reads_token_types, known_tokens=facts.known_tokens)
         if encoder is not None:
             return encoder
-    from transformers import AutoConfig
-
     from finetune30.modeling.base import load_tokenizer
-    from finetune30.modeling.tokenizing import TokenizerEncoder, reads_token_types
+    from finetune30.modeling.tokenizing import TokenizerEncoder
 
-    # The loaded configuration, not the file: what a file leaves out has a default that the model is built with.
-    loaded = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
-    return TokenizerEncoder(load_tokenizer(source), uses_token_types=reads_token_types(loaded))
+    return TokenizerEncoder(
+        load_tokenizer(source), uses_token_types=facts.reads_token_types, known_tokens=facts.known_tokens
+    )
+
+
+@dataclass(frozen=True)
+class _InputFacts:
+    """What a model reads: so many positions (None: no limit), token types, embeddings for so many tokens."""
+
+    positions: int | None
+    reads_token_types: bool
+    known_tokens: int
+
+
+def _ask_file(source: BaseSource) -> _InputFacts:
+    from finetune30.training.packed.family import describe_family
+
+    config = source.load_config()
+    family = describe_family(config)
+    return _InputFacts(family.position_count - family.position_offset, family.type_count > 1, int(config["vocab_size"]))
+
+
+def _ask_model(source: BaseSource) -> _InputFacts:
+    import_heavy("transformers.modeling_utils", "peft")
+    from finetune30.modeling import model_facts
+
+    outline = model_facts.outline_classifier(model_facts.load_config(source.folder, source.name))
+    return _InputFacts(
+        model_facts.count_positions(outline),
+        model_facts.reads_token_types(outline.config),
+        model_facts.count_tokens_known(outline),
+    )

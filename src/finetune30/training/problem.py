@@ -64,6 +64,13 @@ class Trainable(Protocol):
     #: Whether what lies outside the backbone is trained and saved whole, as a classifier's head is.
     trains_head: bool
 
+    def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
+        """Return itself with targets in the order of the head that a checkpoint has for the same ones.
+
+        So the rows of such a head go on meaning what they mean.
+        """
+        ...
+
     @property
     def head_outputs(self) -> int | None:
         """Outputs of a classification head with one target a row; None for any other kind of model."""

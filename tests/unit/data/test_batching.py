@@ -67,3 +67,18 @@ def test_collate_pads_on_the_right_with_the_given_token(split):
 def test_step_batches_cut_the_step_without_losing_rows():
     parts = step_batches(np.arange(7), 3)
     assert [part.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_targets_of_tokens_are_padded_with_what_no_loss_looks_at():
+    split = EncodedSplit(
+        ["a", "b"],
+        np.asarray([5, 6, 7, 8], dtype=np.int32),
+        np.asarray([0, 1, 4]),
+        None,
+        np.asarray([-100, 7, 8, -100], dtype=np.int32),
+        np.zeros(2, dtype=bool),
+        targets_per_token=True,
+    )
+    batch = collate(split, np.asarray([1, 0]), 9)
+    assert batch.targets.tolist() == [[7, 8, -100], [-100, -100, -100]]
+    assert batch.part(slice(1, 2)).targets.tolist() == [[-100]]

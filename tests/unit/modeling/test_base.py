@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -105,17 +104,17 @@ def test_tokenizer_without_padding_pads_with_its_end_token(copied):
     assert load_tokenizer(find(copied)).pad_token == "[SEP]"
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
-def test_quantised_model_whose_package_is_missing_is_named_with_a_remedy(copied):
-    described = json.loads((copied / "config.json").read_text())
-    described["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-    (copied / "config.json").write_text(json.dumps(described))
-    with pytest.raises(ModelError, match="needs a package that is not installed") as refused:
-        load_classifier(
-            find(copied),
-            label_names=("a", "b"),
-            num_labels=2,
-            problem_type="single_label_classification",
-            pad_token_id=0,
-        )
-    assert "full precision" in refused.value.remedy
+@pytest.mark.parametrize(
+    ("described", "method"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"bits": 4}, "an unnamed method"),
+    ],
+)
+def test_quantised_model_is_refused_when_it_is_found(copied, described, method):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"quantization_config": described}))
+    with pytest.raises(ModelError, match=rf"quantised \({method}\)") as refused:
+        find(copied)
+    assert "that it was quantised from" in refused.value.remedy

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from peft import AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from finetune30.config import LoraConfig, ModelConfig, TrainingConfig
-from finetune30.errors import SelfTestError
+from finetune30.errors import ModelError, SelfTestError
 from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import choose_placement
@@ -96,3 +97,14 @@ def test_labels_file_keeps_any_script(saved):
     _, folder = saved
     save_targets(folder, "single_label_classification", {"label_names": ["負面", "正面"]}, 8, remove_html=False)
     assert json.loads((folder / "labels.json").read_text(encoding="utf-8"))["label_names"] == ["負面", "正面"]
+
+
+def test_word_that_only_the_tokenizer_knows_is_refused(saved):
+    _, folder = saved
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer.add_tokens(["newword"])
+    tokenizer.save_pretrained(str(folder))
+    predictor = Predictor(folder, choose_placement("cpu", "fp32"), PROBLEM.load_saved)
+    predictor.answer_logits(TEXTS)
+    with pytest.raises(ModelError, match="of 'newword', but the model has embeddings for"):
+        predictor.answer_logits(["a newword"])

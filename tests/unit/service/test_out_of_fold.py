@@ -3,13 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.splitting import assign_folds
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError
 from support.present import present
-from support.tiny_models import build_tiny_model
+from support.tiny_models import build_tiny_model, save_with_head
 
 LABELS = ("bad", "good")
 
@@ -76,7 +77,7 @@ def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_p
 
     monkeypatch.setattr(loop, "train", watch)
     config = build_config(build_tiny_model(tmp_path / "model"))
-    logits = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 3, lambda line: None)
+    logits, _ = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 3, lambda line: None)
 
     assert logits.shape == (24, 2)
     text_of = dict(rows.select("origin", "text").iter_rows())
@@ -96,3 +97,23 @@ def test_more_folds_than_texts_are_refused(tmp_path):
     config = build_config("starter")
     with pytest.raises(ConflictError, match="4 different texts cannot fill 5 folds"):
         train_out_of_fold(config, rows, store_rows(tmp_path, rows), 5, lambda line: None)
+
+
+def test_columns_are_the_labels_in_the_order_of_a_given_head(tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from finetune30.service.suspects.out_of_fold import train_out_of_fold
+
+    rows = build_rows(16)
+    base = save_with_head(build_tiny_model(tmp_path / "base"), tmp_path / "model", LABELS[::-1])
+    tree = build_config(base).as_tree()
+    tree["training"] |= {"learning_rate": 1e-12, "precision": "fp32"}  # so that the answers are those of the head
+    config = ExperimentConfig.model_validate(tree)
+    found, targets = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 2, lambda line: None)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    plain = AutoModelForSequenceClassification.from_pretrained(base).eval()
+    with torch.inference_mode():
+        wanted = plain(**tokenizer(rows["text"].to_list(), padding=True, return_tensors="pt")).logits.numpy()
+    assert plain.config.id2label == {0: "good", 1: "bad"}
+    assert targets == {"label_names": ["good", "bad"]}
+    np.testing.assert_allclose(found, wanted, atol=1e-5)

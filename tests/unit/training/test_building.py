@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from finetune30.config import ModelConfig
-from finetune30.errors import DataError
+from finetune30.errors import DataError, ModelError
 from finetune30.modeling.base import find_base
 from finetune30.training.paths import build_encoder
 from support.tiny_models import build_tiny_model
@@ -80,3 +82,26 @@ def test_token_types_are_those_of_the_loaded_model_also_where_its_file_leaves_th
     encoder = build_encoder(path, find_base(ModelConfig(name=str(folder))), POSITIONS)
     found = encoder.encode(["good"], ["bad"], POSITIONS).type_ids
     assert (None if found is None else sorted(set(found[0]))) == types
+
+
+@pytest.mark.parametrize("path", ["general", "packed"])
+def test_word_added_to_the_tokenizer_only_is_refused_by_name(
+    tiny_model: Callable[..., Path], tmp_path: Path, path: str
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model("bert"), folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rows = tokenizer.get_vocab_size()
+    tokenizer.add_tokens(["newword"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    encoder = build_encoder(path, find_base(ModelConfig(name=str(folder))), POSITIONS)
+    assert encoder.encode(["the film"], None, POSITIONS).full_lengths == [4]
+    with pytest.raises(ModelError, match=rf"token {rows} of 'newword'.* embeddings for {rows} tokens") as refused:
+        encoder.encode(["the film", "a newword"], None, POSITIONS)
+    assert "resize_token_embeddings" in refused.value.remedy
+    # The remedy, followed to the letter.
+    model = AutoModel.from_pretrained(str(folder))
+    model.resize_token_embeddings(rows + 1)
+    model.save_pretrained(folder)
+    resized = build_encoder(path, find_base(ModelConfig(name=str(folder))), POSITIONS)
+    assert rows in resized.encode(["a newword"], None, POSITIONS).ids[0]

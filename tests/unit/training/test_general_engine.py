@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from finetune30.config import TrainingConfig
 from finetune30.data.batching import collate
+from finetune30.modeling.devices import Placement
 from finetune30.training.checkpoints import Checkpoints
+from finetune30.training.general import GeneralEngine
 from support.present import present
 from support.rows import encoded_split
 
@@ -89,6 +92,19 @@ def test_every_task_has_logits_of_its_shape_and_learns(build_engine, problem_typ
         last = float(engine.accumulate(batch, 1 / 12))
     assert engine.outputs(batch).shape == (12, classes or 1)
     assert last < first
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+def test_quantised_weights_are_never_cast(build_engine, dtype):
+    engine = build_engine()
+    stored = torch.tensor([1.0, 2.0, 4.0]).to(dtype)
+    engine._model.get_base_model().register_parameter("packed", torch.nn.Parameter(stored, requires_grad=False))
+    placed = GeneralEngine(
+        engine._model, TrainingConfig(), Placement("cpu", "bf16", "test"), loss=engine._loss, pad_token_id=0
+    )
+    found = dict(placed._model.get_base_model().named_parameters())["packed"]
+    assert found.dtype == dtype
+    assert torch.equal(found.view(torch.uint8), stored.view(torch.uint8))
 
 
 def test_logits_leave_the_random_streams_alone(build_engine):

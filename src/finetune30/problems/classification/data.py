@@ -75,8 +75,7 @@ class SingleLabel:
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
         """Return the rows with `label` Int64. Raises DataFileError at the first label that is no class."""
-        ids = {name: index for index, name in enumerate(label_names(targets))}
-        label = rows["label_text"].replace_strict(ids, default=None, return_dtype=pl.Int64)
+        label = self._ids(rows, targets)
         refuse_unknown(rows, label.is_null(), label_names(targets))
         return rows.with_columns(label.alias("label"))
 
@@ -88,9 +87,10 @@ class SingleLabel:
         """Return rows by class."""
         return count_names(targets.drop_nulls(), label_names(known or {}))
 
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
         """Return token ids and targets int64 (n,)."""
-        return encode_split(rows, encoder, max_length, rows["label"].to_numpy().astype(np.int64))
+        ids = self._ids(rows, targets)
+        return encode_split(rows, encoder, max_length, ids.to_numpy().astype(np.int64))
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:
         """Return row_id, label, prediction (names), probabilities by class and outcome (right or wrong)."""
@@ -100,6 +100,11 @@ class SingleLabel:
         return _frame(
             split, names[split.targets].tolist(), names[chosen].tolist(), softmax(outputs), chosen == split.targets
         )
+
+    @staticmethod
+    def _ids(rows: pl.DataFrame, targets: Targets) -> pl.Series:
+        ids = {name: index for index, name in enumerate(label_names(targets))}
+        return rows["label_text"].replace_strict(ids, default=None, return_dtype=pl.Int64)
 
     @property
     def rank(self) -> Rank | None:
@@ -153,17 +158,23 @@ class MultiLabel:
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
         """Return the rows with `label` List(Int8), 1 for each class of the row. Raises DataFileError."""
+        hot, unknown = self._multi_hot(rows, targets)
+        refuse_unknown(rows, pl.Series(unknown), label_names(targets))
+        return rows.with_columns(pl.Series("label", hot).cast(pl.List(pl.Int8)))
+
+    @staticmethod
+    def _multi_hot(rows: pl.DataFrame, targets: Targets) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+        """Return 1 for each class of each row, (n, classes), and which rows have a label of no class, (n,)."""
         ids = {name: index for index, name in enumerate(label_names(targets))}
         flat = pl.DataFrame({"row": np.arange(rows.height), "name": parse_lists(rows["label_text"])})
         flat = flat.explode("name", empty_as_null=False).drop_nulls()
         flat = flat.with_columns(pl.col("name").replace_strict(ids, default=None, return_dtype=pl.Int64).alias("id"))
         unknown = np.zeros(rows.height, dtype=bool)
         unknown[flat.filter(pl.col("id").is_null())["row"].to_numpy()] = True
-        refuse_unknown(rows, pl.Series(unknown), label_names(targets))
         known = flat.drop_nulls()
         hot = np.zeros((rows.height, len(ids)), dtype=np.int8)
         hot[known["row"].to_numpy(), known["id"].to_numpy()] = 1
-        return rows.with_columns(pl.Series("label", hot).cast(pl.List(pl.Int8)))
+        return hot, unknown
 
     def strata(self, labels: pl.Series) -> pl.Series:
         """Return the set of classes of each row."""
@@ -174,9 +185,10 @@ class MultiLabel:
         names = parse_lists(targets.drop_nulls()).explode(empty_as_null=False).drop_nulls()
         return count_names(names, label_names(known or {}))
 
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
         """Return token ids and targets float32 (n, classes)."""
-        return encode_split(rows, encoder, max_length, np.asarray(rows["label"].to_list(), dtype=np.float32))
+        hot, _ = self._multi_hot(rows, targets)
+        return encode_split(rows, encoder, max_length, hot.astype(np.float32))
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:
         """Return row_id, label, prediction (lists of names), probabilities by class and outcome (all right)."""

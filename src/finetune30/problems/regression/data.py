@@ -79,7 +79,7 @@ class Regression:
         """Return nothing: numbers are no classes."""
         return {}
 
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
         """Return token ids and targets float32 (n,)."""
         return encode_split(rows, encoder, max_length, rows["label"].to_numpy().astype(np.float32))
 

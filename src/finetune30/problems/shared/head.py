@@ -6,13 +6,15 @@ A step is divided by its rows. The outputs of all evaluation rows are kept: a fe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.problem import label_names
-from finetune30.training.problem import Answer, Evaluation
+from finetune30.modeling.families import head_labels, order_by_head
+from finetune30.training.problem import Answer, Evaluation, Trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +41,24 @@ class TextHead(ABC):
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
         self.label_names = label_names(targets)
+
+    def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
+        """Return itself with the labels in the order of the head that a checkpoint has for the same labels.
+
+        So the rows of such a head go on meaning what they mean, and its own configuration stays true. Where its labels
+        are others, as many, the log says which row stands for which.
+        """
+        names, head = self.label_names, head_labels(source.load_json("config.json"))
+        if not names or len(head) != len(names):
+            return self
+        if order := order_by_head(names, head):
+            if order == names:
+                return self
+            log(f"labels: in the order of the head of '{source.name}': {', '.join(order)}")
+            return type(self)({**self.targets, "label_names": list(order)})
+        pairs = ", ".join(f"{old} as {new}" for old, new in zip(head, names, strict=True))
+        log(f"labels: the head of '{source.name}' is trained further, under other labels: {pairs}")
+        return self
 
     @property
     def head_outputs(self) -> int | None:

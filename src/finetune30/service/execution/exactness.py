@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import flatten_tree
+from finetune30.data.problem import label_names
 from finetune30.service.execution.warm_start import start_adapter_digest
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ _GIT_SECONDS = 5.0
 
 def build_identity(experiment: Experiment, environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint must have been made with: configuration, rows, base model, engine, environment."""
-    inputs = experiment.inputs
+    inputs, targets = experiment.inputs, experiment.problem.targets
+    # Outputs in another order than the data's are those of the checkpoint's head; checkpoints before that had neither.
+    order = {} if targets == inputs.data.targets else {"label order": list(label_names(targets))}
     return {
         "config": config_keys(inputs.config),
         "dataset": inputs.data.digest,
         "base": {"weights": inputs.source.weights_digest(), "tokenizer and config": inputs.source.files_digest()},
         "start_adapter": start_adapter_digest(inputs.config.training.start_adapter),
         "engine": experiment.engine.name,
+        **order,
         **environment,
     }
 

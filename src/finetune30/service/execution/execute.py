@@ -96,6 +96,8 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     experiment = build_experiment(inputs, log.line)
+    inputs = experiment.inputs
+    environment["precision"] = inputs.placement.precision
     # Before anything of the run is rewritten: what is refused here must find the record as it was.
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())

@@ -127,17 +127,19 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config, data = inputs.config, inputs.data
-    problem = load_trainable(data.problem.name, data.targets)
+    problem = load_trainable(data.problem.name, data.targets).follow_head(inputs.source, log)
     path, reason = choose_path(config, inputs.source, problem, inputs.placement)
     encoder = build_encoder(path, inputs.source, config.data.max_length)
-    train_split = data.problem.encode(data.train, encoder, config.data.max_length)
-    evaluation_split = data.problem.encode(data.evaluation, encoder, config.data.max_length)
+    train_split, evaluation_split = (
+        data.problem.encode(rows, encoder, problem.targets, config.data.max_length)
+        for rows in (data.train, data.evaluation)
+    )
     log(
         f"data: {len(train_split)} training rows ({int(train_split.truncated.sum())} truncated to "
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
-    engine = build_engine(path, config, inputs.source, problem, inputs.placement)
+    engine = build_engine(path, config, inputs.source, problem, inputs.placement, log)
     share = 100 * engine.trainable_parameters / engine.total_parameters
     log(
         f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
@@ -147,7 +149,8 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     if config.training.cache_frozen_layers and (kept := engine.remember(train_split)):
         kept += engine.remember(evaluation_split)
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
-    inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log))
+    placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
+    inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
     return Experiment(inputs, problem, engine, train_split, evaluation_split)
 
 

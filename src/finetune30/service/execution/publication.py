@@ -49,7 +49,7 @@ def stage_result(
     metrics["self_test_logit_difference"] = difference
     failpoints.reach(failpoints.DISK_WRITE)
     data = experiment.inputs.data
-    kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, data.targets)
+    kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, experiment.problem.targets)
     kept.write_parquet(outbox / "predictions.parquet")
     failpoints.reach(failpoints.DISK_WRITE)
     (outbox / "metrics.json").write_text(
@@ -101,8 +101,8 @@ def _collect_metrics(
         "engine": experiment.engine.name,
         "micro_batch_size": progress.micro_batch_size,
         "problem_type": inputs.data.problem.name,
-        "labels": list(label_names(inputs.data.targets)),
-        "targets": dict(inputs.data.targets),
+        "labels": list(label_names(experiment.problem.targets)),
+        "targets": dict(experiment.problem.targets),
         **score_of(inputs.data.problem.score, result.metrics),
         "dataset_digest": inputs.data.digest,
         "replaced": inputs.replaced,
@@ -137,7 +137,7 @@ def _save_model(
     save_targets(
         folder,
         problem.name,
-        inputs.data.targets,
+        experiment.problem.targets,
         inputs.config.data.max_length,
         remove_html=inputs.config.data.validation_rules.remove_html,
     )
@@ -146,7 +146,7 @@ def _save_model(
         "revision": inputs.source.revision,
         "hub_data": inputs.data.source["hub"],
         "problem_type": problem.name,
-        "label_names": list(label_names(inputs.data.targets)),
+        "label_names": list(label_names(experiment.problem.targets)),
         "version": __version__,
         "finished": datetime.now(UTC).date().isoformat(),
         "dataset_digest": inputs.data.digest,

@@ -16,6 +16,7 @@ from finetune30.problems.trainables import load_trainable
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.data.problem import Targets
     from finetune30.data.versions.manifest import Manifest
     from finetune30.training.progress import QuietHooks
 
@@ -26,8 +27,9 @@ _NO_CHOICE = {"eval_strategy": "no", "early_stopping_patience": None, "load_best
 
 def train_out_of_fold(
     config: ExperimentConfig, rows: pl.DataFrame, manifest: Manifest, folds: int, log: Log, device: str | None = None
-) -> NDArray[np.float32]:
-    """Train `folds` models, each without the rows it then answers; return outputs float32 (n, k) in row order.
+) -> tuple[NDArray[np.float32], Targets]:
+    """Train `folds` models, each without the rows it then answers; return outputs float32 (n, k) in row order,
+    and the targets whose outputs they are.
 
     `rows` are the training rows of the version (text, text_pair, label, origin). Rows of one text share a fold, and
     every fold has its share of each label. Nothing is recorded and the run is left as it is.
@@ -42,16 +44,16 @@ def train_out_of_fold(
     from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config = _config_of_a_fold(config, device)
-    problem, targets = load_problem(manifest.problem_type), manifest.targets
-    trainable = load_trainable(problem.name, targets)
-    frame = problem.encode_targets(_as_read(rows), targets)
-    keys = text_keys(frame)
+    keys = text_keys(rows)
     if (texts := keys.n_unique()) < folds:
         raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
+    source = find_base(config.model)
+    problem = load_problem(manifest.problem_type)
+    trainable = load_trainable(problem.name, manifest.targets).follow_head(source, log)
+    frame = problem.encode_targets(_as_read(rows), trainable.targets)
     assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.training.seed)
     placement = choose_placement(config.training.device, config.training.precision)
     apply_determinism(placement.device, config.training.deterministic)
-    source = find_base(config.model)
     path, _ = choose_path(config, source, trainable, placement)
     encoder = build_encoder(path, source, config.data.max_length)
     outputs: NDArray[np.float32] | None = None
@@ -59,7 +61,8 @@ def train_out_of_fold(
         held_out = assigned == fold
         log(f"fold {fold + 1} of {folds}: training on {int((~held_out).sum()):,} rows, asking about the others")
         without, asked = (
-            problem.encode(frame.filter(mask), encoder, config.data.max_length) for mask in (~held_out, held_out)
+            problem.encode(frame.filter(mask), encoder, trainable.targets, config.data.max_length)
+            for mask in (~held_out, held_out)
         )
         engine = build_engine(path, config, source, trainable, placement)
         result = train(engine, without, asked, config.training, trainable, _hooks_of_a_fold(log))
@@ -69,7 +72,7 @@ def train_out_of_fold(
             outputs = np.zeros((frame.height, kept.shape[1]), dtype=np.float32)
         outputs[held_out] = kept
     assert outputs is not None  # noqa: S101 - there are at least two folds
-    return outputs
+    return outputs, trainable.targets
 
 
 def _config_of_a_fold(config: ExperimentConfig, device: str | None) -> ExperimentConfig:

@@ -102,13 +102,16 @@ def find_suspects(
         words = problem.name.replace("_", " ")
         raise ConflictError(f"a {words} run has no labels to doubt", "choose a classification run")
     if folds is None:
-        outputs, judge = _ask_own_model(settings, run, rows, device, log), "the run's own model on rows it has seen"
+        outputs, targets = _ask_own_model(settings, run, rows, device, log)
+        judge = "the run's own model on rows it has seen"
     else:
         from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
-        outputs = train_out_of_fold(ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device)
+        outputs, targets = train_out_of_fold(
+            ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device
+        )
         judge = f"{folds} models, each trained without the rows it judges"
-    ranked, method = problem.rank(rows, outputs, manifest.targets)
+    ranked, method = problem.rank(rows, outputs, targets)
     return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)
 
 
@@ -117,10 +120,10 @@ def _ask_own_model(
 ) -> Any:
     from finetune30.service.models.predict import load_model
 
-    predictor = load_model(settings, None, run.id, device).predictor
+    model = load_model(settings, None, run.id, device)
     log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
     pairs = rows["text_pair"].to_list() if rows["text_pair"].null_count() < rows.height else None
-    return predictor.answer_logits(rows["text"].to_list(), pairs)
+    return model.predictor.answer_logits(rows["text"].to_list(), pairs), model.problem.targets
 
 
 def export_suspects(found: Suspects, path: Path, *, everything: bool = False) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from finetune30.modeling.families import BACKBONE_NAMES, ROBERTA_LIKE, skipped_positions
+
 #: Roles of the linear layers of an encoder layer, in the order in which a forward pass meets them.
 ROLES = ("query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out")
 
@@ -32,8 +34,7 @@ _DISTILBERT_MODULES = {
     "feed_forward_out": "ffn.lin2",
     "output_norm": "output_layer_norm",
 }
-_ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert")
-MODEL_TYPES = ("distilbert", "bert", *_ROBERTA_LIKE)
+MODEL_TYPES = ("distilbert", "bert", *ROBERTA_LIKE)
 ACTIVATIONS = ("gelu", "relu")
 
 
@@ -121,7 +122,7 @@ def _distilbert(config: Mapping[str, Any]) -> EncoderFamily:
     hidden_dropout = float(config.get("dropout", 0.1))
     return EncoderFamily(
         model_type="distilbert",
-        prefix="distilbert",
+        prefix=BACKBONE_NAMES["distilbert"],
         hidden_size=int(config.get("dim", 768)),
         layer_count=int(config.get("n_layers", 6)),
         head_count=int(config.get("n_heads", 12)),
@@ -151,14 +152,13 @@ def _distilbert(config: Mapping[str, Any]) -> EncoderFamily:
 
 def _bert_like(config: Mapping[str, Any]) -> EncoderFamily:
     model_type = str(config["model_type"])
-    is_roberta = model_type in _ROBERTA_LIKE
-    prefix = "roberta" if is_roberta else "bert"
+    is_roberta = model_type in ROBERTA_LIKE
     hidden_dropout = float(config.get("hidden_dropout_prob", 0.1))
     head_dropout = config.get("classifier_dropout")
     pad_token_id = int(config.get("pad_token_id", 1 if is_roberta else 0) or 0)
     return EncoderFamily(
         model_type=model_type,
-        prefix=prefix,
+        prefix=BACKBONE_NAMES[model_type],
         hidden_size=int(config.get("hidden_size", 768)),
         layer_count=int(config.get("num_hidden_layers", 12)),
         head_count=int(config.get("num_attention_heads", 12)),
@@ -168,8 +168,7 @@ def _bert_like(config: Mapping[str, Any]) -> EncoderFamily:
         hidden_dropout=hidden_dropout,
         attention_dropout=float(config.get("attention_probs_dropout_prob", 0.1)),
         drops_attention_output=True,
-        # RoBERTa counts positions from the padding id on (fairseq's make_positions).
-        position_offset=pad_token_id + 1 if is_roberta else 0,
+        position_offset=skipped_positions(model_type, pad_token_id),
         position_count=int(config.get("max_position_embeddings", 512)),
         type_count=int(config.get("type_vocab_size", 2)),
         pad_token_id=pad_token_id,

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from finetune30.config import LoraConfig
+from finetune30.modeling.families import query_and_value
 from finetune30.modeling.names import is_named
 from finetune30.training.packed.family import ROLES, EncoderFamily
 
-_QUERY_AND_VALUE = {"distilbert": ("q_lin", "v_lin")}
 _LAYER_INDEX = re.compile(r".*\.[^.]*\.(\d+)\.")
 
 
@@ -45,7 +45,7 @@ def resolve_plan(config: LoraConfig, family: EncoderFamily, *, pooler_is_new: bo
     _refuse_options(config)
     saved = _modules_to_save(config, family, pooler_is_new)
     linears = [path for path in _linear_paths(family) if not set(path.split(".")) & set(saved)]
-    targets = _target_modules(config, family, linears)
+    targets = _target_modules(config, linears)
     wanted = {path for path in linears if is_named(path, targets)}
     unknown = [t for t in targets if not any(is_named(path, [t]) for path in linears)]
     if unknown:
@@ -81,12 +81,11 @@ def _modules_to_save(config: LoraConfig, family: EncoderFamily, pooler_is_new: b
     return list(dict.fromkeys([*heads, *(["pooler"] if pooler_is_new else []), *further]))
 
 
-def _target_modules(config: LoraConfig, family: EncoderFamily, linears: list[str]) -> list[str]:
+def _target_modules(config: LoraConfig, linears: list[str]) -> list[str]:
+    names = list(dict.fromkeys(path.rsplit(".", 1)[-1] for path in linears))
     if config.target_modules == "auto":
-        return list(_QUERY_AND_VALUE.get(family.model_type, ("query", "value")))
-    if config.target_modules == "all-linear":
-        return list(dict.fromkeys(path.rsplit(".", 1)[-1] for path in linears))
-    return list(config.target_modules)
+        return list(query_and_value(names) or names)
+    return names if config.target_modules == "all-linear" else list(config.target_modules)
 
 
 def _linear_paths(family: EncoderFamily) -> Iterator[str]:

@@ -50,7 +50,7 @@ class NextToken:
     def count(self, targets: pl.Series, known: Targets | None = None) -> dict[str, int]:
         return {}
 
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
         split = encode_split(rows, encoder, max_length, np.zeros(rows.height))
         following = np.append(split.tokens[1:], IGNORED).astype(np.int32)
         following[split.offsets[1:] - 1] = IGNORED

@@ -36,6 +36,9 @@ class NextTokenModel:
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
 
+    def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
+        return self
+
     def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[Any, list[str]]:
         from transformers import AutoModelForCausalLM
 

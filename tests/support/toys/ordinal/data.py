@@ -62,7 +62,7 @@ class Ordinal:
         found = dict(targets.drop_nulls().value_counts().iter_rows())
         return {name: int(found.get(name, 0)) for name in label_names(known or {}) or sorted(found)}
 
-    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, max_length: int) -> EncodedSplit:
+    def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
         return encode_split(rows, encoder, max_length, rows["label"].to_numpy().astype(np.int64))
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,18 @@ from finetune30.training.problem import Answer, Trainable
 from support.toys import ORDINAL
 from support.toys.ordinal import SCORE
 
+if TYPE_CHECKING:
+    from finetune30.modeling.base import BaseSource
+
 
 class OrdinalHead(TextHead):
     """An output a threshold."""
 
     name = ORDINAL
     score = SCORE
+
+    def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
+        return self  # the order of the classes is what is learnt
 
     @property
     def head_outputs(self) -> int:
