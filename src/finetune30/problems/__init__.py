@@ -31,6 +31,11 @@ def load_problem(name: str) -> Problem:
     return found
 
 
+def is_known(name: str) -> bool:
+    """Tell whether a problem is the product's, or an installed package's."""
+    return name in PROBLEMS or name in plugin_packages()
+
+
 def choose_problem(name: str) -> ProblemChoice:
     """Return the problem of a configuration: `auto` tells it from the targets. Raises ConfigError."""
     if name == AUTO:

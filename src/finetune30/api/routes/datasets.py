@@ -75,6 +75,9 @@ class DatasetDetails(DatasetVersion):
 
     statistics: Tree
     recipe: list[Tree]
+    choices: list[str] | None = Field(
+        description="The values of which a target is one; null where there is no such list.", examples=[["0", "1"]]
+    )
     runs: list[Tree] = Field(examples=[[{"id": "…", "name": "test_async"}]])
 
 
@@ -121,7 +124,7 @@ def diff_datasets(
 def read_dataset(here: Here, name: VersionName) -> Response:
     """Its manifest, and the runs that used it."""
     tree = show_version(versions_of(here.settings, here.store), here.store, name)
-    return Json({**_summary(tree), **{key: tree[key] for key in ("statistics", "recipe", "runs")}})
+    return Json({**_summary(tree), **{key: tree[key] for key in ("statistics", "recipe", "choices", "runs")}})
 
 
 @router.post(

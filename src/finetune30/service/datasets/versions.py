@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune30.problems import is_known, load_problem
 from finetune30.service.datasets.operations import (
     DatasetRequest,
     Log,
@@ -64,10 +65,15 @@ def list_versions(versions: VersionStore) -> list[dict[str, Any]]:
 
 
 def show_version(versions: VersionStore, store: RunStore, name: str) -> dict[str, Any]:
-    """Return the tree of a version with its tags and the runs that were trained on it, newest first."""
+    """Return the tree of a version with its tags and the runs that were trained on it, newest first.
+
+    `choices` are the values of which a target is one; None where there is no such list, or nobody here knows it.
+    """
     manifest = versions.get(name)
+    problem = manifest.problem_type
+    choices = load_problem(problem).choices(manifest.targets) if is_known(problem) else None
     runs = [{"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(store).runs_of(manifest.digest)]
-    return {**_with_tags(manifest, versions.tags()), "runs": runs}
+    return {**_with_tags(manifest, versions.tags()), "choices": choices, "runs": runs}
 
 
 def read_version(settings: Settings, name: str, count: int) -> dict[str, Any]:

@@ -194,10 +194,9 @@ def _present(row: Json, names: Sequence[str], pending: Pending) -> dict[str, Any
 
 
 def _describe_columns(version: Json, targets: Sequence[str]) -> Json:
-    labels = [str(name) for name in version.get("label_names") or ()]
-    single = str(version.get("problem_type", "")).startswith("single")
+    choices = [str(value) for value in version.get("choices") or ()]
     column = st.column_config
-    choice = column.SelectboxColumn(options=labels, required=True) if single and labels else column.TextColumn()
+    choice = column.SelectboxColumn(options=choices, required=True) if choices else column.TextColumn()
     return {
         **dict.fromkeys(targets, choice),
         t("data.remove"): column.CheckboxColumn(help=t("data.remove_help"), width="small"),

@@ -17,6 +17,8 @@ MOST_RUNS = 2
 OFFERED = 200
 MOST_ROWS = 20_000
 LONGEST_TEXT = 20_000
+#: What an answer repeats of its question.
+ASKED = ("row_id", "text", "text_pair")
 TEXT_NAMES = ("text", "sentence", "content", "review")
 
 
@@ -81,12 +83,26 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
     for place, (run_id, answer) in zip(st.columns(len(known)), known.items(), strict=True):
         with place.container(border=True):
             st.caption(display.plain(_describe(runs[run_id])))
-            if "value" in answer:
-                st.metric(t("try.value"), display.number(answer["value"]))
-                continue
-            st.markdown("**" + display.plain(", ".join(answer.get("labels") or ()) or t("try.no_label")) + "**")
-            for label, share in sorted((answer.get("probabilities") or {}).items(), key=lambda item: -item[1]):
-                st.progress(min(1.0, max(0.0, float(share))), f"{display.plain(label, 60)} · {display.percent(share)}")
+            for value in _given(answer):
+                _show_value(value)
+
+
+def _given(answer: Json) -> list[Any]:
+    """Return the parts of an answer, without the question; their kinds say how each is shown."""
+    return [value for key, value in answer.items() if key not in ASKED]
+
+
+def _show_value(value: Any) -> None:
+    """Show a part: shares of names as bars, names or a text in bold, a number as a figure."""
+    if isinstance(value, dict):
+        for name, share in sorted(value.items(), key=lambda item: -item[1]):
+            st.progress(min(1.0, max(0.0, float(share))), f"{display.plain(name, 60)} · {display.percent(share)}")
+    elif isinstance(value, list):
+        st.markdown("**" + display.plain(", ".join(map(str, value)) or t("try.no_label")) + "**")
+    elif isinstance(value, str):
+        st.markdown("**" + display.plain(value) + "**")
+    else:
+        st.metric(t("try.value"), display.number(value))
 
 
 def _show_batch(chosen: list[str], runs: dict[str, Json]) -> None:
@@ -130,7 +146,7 @@ def _predict_file(chosen: list[str], runs: dict[str, Json], texts: list[str]) ->
             return None
         name = f"{runs[run_id]['name']} {run_id[:8]}"
         columns += [f"{name} prediction", f"{name} probability"]
-        tables += [[_label_of(answer) for answer in answers], [_share_of(answer) for answer in answers]]
+        tables += [[_answer_cell(answer) for answer in answers], [_share_cell(answer) for answer in answers]]
     return display.save_csv(columns, zip(*tables, strict=True))
 
 
@@ -143,12 +159,16 @@ def _collect(run_id: str, texts: list[str], bar: Any) -> list[Json]:
     return answers
 
 
-def _label_of(answer: Json) -> Any:
-    return answer["value"] if "value" in answer else "|".join(answer.get("labels") or ())
+def _answer_cell(answer: Json) -> Any:
+    """Return what was answered as one cell: the first part that is no shares, names joined."""
+    found = next((value for value in _given(answer) if not isinstance(value, dict)), None)
+    return "|".join(map(str, found)) if isinstance(found, list) else found
 
 
-def _share_of(answer: Json) -> Any:
-    return max((answer.get("probabilities") or {}).values(), default=None)
+def _share_cell(answer: Json) -> Any:
+    """Return the highest share of an answer that has shares."""
+    shares = next((value for value in _given(answer) if isinstance(value, dict)), {})
+    return max(shares.values(), default=None)
 
 
 def _read_file(name: str, content: bytes) -> pd.DataFrame | None:
