@@ -80,6 +80,7 @@ def _collect_metrics(
     seconds = max(progress.seconds, 1e-9)
     return {
         **result.metrics,
+        **_score_of_problem_type(experiment.task.problem_type, result.metrics),
         "epoch": round(progress.epochs_done, 6),
         "total_steps": progress.global_step,
         "best_metric": progress.best_metric,
@@ -109,6 +110,14 @@ def _collect_metrics(
         "environment": environment,
         "git": describe_git_state(),
     }
+
+
+def _score_of_problem_type(problem_type: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the one figure by which the run is judged, whatever metric chose its checkpoint."""
+    from finetune30.training.metrics import default_metric, is_greater_better
+
+    name = default_metric(problem_type)
+    return {"score": metrics.get(name), "score_name": name, "score_greater_is_better": is_greater_better(name)}
 
 
 def _save_model(

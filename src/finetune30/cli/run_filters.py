@@ -1,0 +1,66 @@
+"""The options of `ft30 runs list`, made from the words that a listing of runs understands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from finetune30.errors import UsageError
+from finetune30.service.runs.listing import RunQuery
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+#: What the help shows for a value that its type does not tell.
+_METAVARS = {"max_runtime": "SECONDS", "start_date": "DATE", "end_date": "DATE"}
+
+
+def run_filter_options(command: Decorated) -> Decorated:
+    """Add an option for every word of a listing to a click command; `load_run_query` reads them."""
+    for name, schema in reversed(RunQuery.model_json_schema()["properties"].items()):
+        command = _option(name, schema)(command)
+    return command
+
+
+def load_run_query(given: dict[str, Any]) -> RunQuery:
+    """Return the question that the options ask; names are listed ascending unless told otherwise. Raises UsageError."""
+    wanted = {"desc": given["sort_by"] != "name", **{name: value for name, value in given.items() if value is not None}}
+    try:
+        return RunQuery(**wanted)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise UsageError(
+            f"--{fault['loc'][0]}: {fault['msg']}", "see what is allowed with: ft30 runs list --help"
+        ) from error
+
+
+def _option(name: str, schema: dict[str, Any]) -> Callable[[Decorated], Decorated]:
+    if name == "desc":
+        return click.option("--desc/--asc", name, default=None, help="Order; by default descending, names ascending.")
+    schema = {**schema, **next((kind for kind in schema.get("anyOf", ()) if kind["type"] != "null"), {})}
+    spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+    is_list = schema["type"] == "array"
+    default = None if is_list else schema.get("default")
+    return click.option(
+        *spellings,
+        name,
+        type=_value_type(schema["items"] if is_list else schema),
+        multiple=is_list,
+        default=default,
+        show_default=default is not None,
+        metavar=_METAVARS.get(name),
+        help=schema.get("description"),
+    )
+
+
+def _value_type(schema: dict[str, Any]) -> click.ParamType:
+    if "enum" in schema:
+        return click.Choice(schema["enum"], case_sensitive=False)
+    bounds = {"min": schema.get("minimum"), "max": schema.get("maximum")}
+    if schema["type"] == "integer":
+        return click.IntRange(**bounds)
+    if schema["type"] == "number":
+        return click.FLOAT if bounds == {"min": None, "max": None} else click.FloatRange(**bounds)
+    return click.STRING
