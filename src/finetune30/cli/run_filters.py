@@ -55,12 +55,12 @@ def _option(name: str, schema: dict[str, Any]) -> Callable[[Decorated], Decorate
     )
 
 
-def _value_type(schema: dict[str, Any]) -> click.ParamType:
+def _value_type(schema: dict[str, Any]) -> click.types.ParamType[Any]:
     if "enum" in schema:
         return click.Choice(schema["enum"], case_sensitive=False)
-    bounds = {"min": schema.get("minimum"), "max": schema.get("maximum")}
+    least, most = schema.get("minimum"), schema.get("maximum")
     if schema["type"] == "integer":
-        return click.IntRange(**bounds)
+        return click.IntRange(least, most)
     if schema["type"] == "number":
-        return click.FLOAT if bounds == {"min": None, "max": None} else click.FloatRange(**bounds)
+        return click.FLOAT if least is None and most is None else click.FloatRange(least, most)
     return click.STRING

@@ -9,7 +9,7 @@ revision = "r0005_score"
 down_revision = "r0004_access"
 
 _OLD = ("status", "eval_accuracy", "train_runtime", "name_key")
-_NEW = (*_OLD, "score", "score_name")
+_NEW = (*_OLD, "score")
 #: Orders of the listing that there were before: name of the index -> first columns.
 _ORDERS = {
     "created": (),
