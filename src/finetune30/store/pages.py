@@ -19,7 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from finetune30.errors import UsageError
-from finetune30.store.queries import name_key, run_of
+from finetune30.store.queries import NOT_IN_RUN, name_key, run_of
 from finetune30.store.records import Run, RunFilter, RunPage, SortKey
 from finetune30.store.scores import score_rank
 from finetune30.store.tables import runs
@@ -98,10 +98,9 @@ def load_page(connection: Connection, wanted: RunFilter) -> RunPage:
         query = _page_query(wanted, without_value, place if place and place["without_value"] == without_value else None)
         if query is not None and len(ids) <= wanted.limit:
             ids += connection.execute(query.limit(wanted.limit + 1 - len(ids))).scalars().all()
-    columns = runs.c if wanted.with_config else [c for c in runs.c if c is not runs.c.config]
-    by_id = {
-        row.id: run_of(row) for row in connection.execute(select(*columns).where(runs.c.id.in_(ids[: wanted.limit])))
-    }
+    unread = {*NOT_IN_RUN, *(() if wanted.with_config else ("config",)), *(() if wanted.with_metrics else ("metrics",))}
+    rows = select(*(column for column in runs.c if column.name not in unread)).where(runs.c.id.in_(ids[: wanted.limit]))
+    by_id = {row.id: run_of(row) for row in connection.execute(rows)}
     page = [by_id[run_id] for run_id in ids[: wanted.limit]]
     return RunPage(page, _encode_cursor(wanted, page[-1]) if len(ids) > wanted.limit else None)
 

@@ -15,7 +15,7 @@ from finetune30.store.tables import run_events, runs, tombstones
 
 LATEST = "latest"
 #: Columns that are derived from others, for searching and sorting.
-_NOT_IN_RUN = ("name_key", "score_rank")
+NOT_IN_RUN = ("name_key", "score_rank")
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -25,10 +25,10 @@ def name_key(name: str) -> str:
 
 
 def run_of(row: Row[Any]) -> Run:
-    """Return the record of a row of `runs`."""
-    values: dict[str, Any] = {"config": {}, **row._mapping}
-    for key in _NOT_IN_RUN:
-        del values[key]
+    """Return the record of a row of `runs`; columns that were not asked for are empty."""
+    values: dict[str, Any] = {"config": {}, "metrics": None, **row._mapping}
+    for key in NOT_IN_RUN:
+        values.pop(key, None)
     values["status"] = RunStatus(values["status"])
     values["submitted_by"] = values["submitted_by"] or None
     return Run(**values)

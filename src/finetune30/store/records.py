@@ -142,7 +142,7 @@ class RunFilter:
     compared whole.
 
     By `score`, runs of one score stand together, `descending` the better ones first, whether greater or less is better.
-    Without `with_config` the runs come with an empty configuration, in less time.
+    Without `with_config` the runs come with an empty configuration, without `with_metrics` with none, in less time.
     """
 
     name: str | None = None
@@ -161,6 +161,7 @@ class RunFilter:
     limit: int = 50
     cursor: str | None = None
     with_config: bool = True
+    with_metrics: bool = True
 
 
 @dataclass(frozen=True)

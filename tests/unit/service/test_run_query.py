@@ -16,7 +16,7 @@ from finetune30.store import RunFilter, RunStatus
 from finetune30.store.pages import _KEEPS
 
 #: Of the store's filter: how a page is made, not which runs are kept.
-PAGING = {"sort_by", "descending", "limit", "cursor", "with_config"}
+PAGING = {"sort_by", "descending", "limit", "cursor", "with_config", "with_metrics"}
 
 
 def test_every_word_reaches_the_store() -> None:
@@ -65,7 +65,7 @@ def test_nothing_given_lists_the_newest_without_their_configurations() -> None:
 def test_the_store_keeps_by_every_field_of_its_filter() -> None:
     names = {field.name for field in fields(RunFilter)}
     assert set(_KEEPS) == names - PAGING
-    assert len(names - {"with_config"}) == len(RunQuery.model_fields)
+    assert len(names - {"with_config", "with_metrics"}) == len(RunQuery.model_fields)
 
 
 def test_command_and_api_take_every_word() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -126,6 +127,13 @@ def test_filter_keeps_what_a_plain_reading_of_it_keeps(many, wanted):
     expected = {run.id for run in many.store.find(RunFilter(limit=1000)) if keeps(run)}
     assert {run.id for run in many.store.find(wanted)} == expected
     assert many.store.count(wanted) == len(expected)
+
+
+def test_a_page_may_leave_out_what_is_long(lab):
+    finish(lab, "done", 0.5)
+    whole, lean = (lab.store.find(RunFilter(with_config=full, with_metrics=full))[0] for full in (True, False))
+    assert (lean.config, lean.metrics) == ({}, None)
+    assert replace(whole, config={}, metrics=None) == lean
 
 
 def test_min_accuracy_zero_keeps_a_run_with_accuracy_zero(lab):

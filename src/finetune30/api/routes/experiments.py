@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -58,7 +59,7 @@ class ListQuery(RunQuery):
 @router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
 def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Response:
     """Runs by name, status, score, runtime, dates, model and dataset version, page by page."""
-    wanted = query.as_filter()
+    wanted = replace(query.as_filter(), with_metrics=False)
     page = page_as_dict(here.store.find_page(wanted))
     rows = [{key: value for key, value in run.items() if key != "metrics"} for run in page["runs"]]
     total = here.store.count(wanted) if query.with_total else None
