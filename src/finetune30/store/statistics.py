@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from finetune30.store.records import BestRun, RunStats, RunStatus
 from finetune30.store.tables import runs
@@ -13,6 +13,15 @@ from finetune30.store.tables import runs
 #: so the cost stays the same however many runs there are.
 MOST_BEST = 20
 _NEWEST_RUNS = 200
+_BEST = (
+    runs.c.dataset_digest,
+    runs.c.dataset_name,
+    runs.c.score_name,
+    runs.c.score,
+    runs.c.score_greater_is_better,
+    runs.c.id.label("run_id"),
+    runs.c.name.label("run_name"),
+)
 
 
 def load_stats(connection: Connection, now: datetime) -> RunStats:
@@ -48,34 +57,33 @@ def load_best_runs(connection: Connection) -> tuple[BestRun, ...]:
 
     Figures are compared within one data version and one score only.
     """
-    newest = connection.execute(
-        select(runs.c.dataset_digest, runs.c.score_name)
+    newest = (
+        select(runs.c.dataset_digest, runs.c.score_name, runs.c.created_at)
         .where(runs.c.score.is_not(None), runs.c.dataset_digest.is_not(None))
         .order_by(runs.c.created_at.desc(), runs.c.id.desc())
         .limit(_NEWEST_RUNS)
+        .subquery()
     )
-    used = list(dict.fromkeys((row.dataset_digest, row.score_name) for row in newest))[:MOST_BEST]
-    if not used:
-        return ()
-    best_of_each = (
-        select(
-            runs.c.dataset_digest,
-            runs.c.dataset_name,
-            runs.c.score_name,
-            runs.c.score,
-            runs.c.score_greater_is_better,
-            runs.c.id.label("run_id"),
-            runs.c.name.label("run_name"),
-        )
-        .where(runs.c.dataset_digest == digest, runs.c.score_name == name)
+    last = func.max(newest.c.created_at)
+    used = (
+        select(newest.c.dataset_digest, newest.c.score_name, last.label("last"))
+        .group_by(newest.c.dataset_digest, newest.c.score_name)
+        .order_by(last.desc(), newest.c.score_name, newest.c.dataset_digest)
+        .limit(MOST_BEST)
+        .subquery()
+    )
+    best_id = (
+        select(runs.c.id)
+        .where(runs.c.dataset_digest == used.c.dataset_digest, runs.c.score_name == used.c.score_name)
         .order_by(runs.c.score_rank.desc(), runs.c.created_at.desc(), runs.c.id.desc())
         .limit(1)
-        .subquery()
-        for digest, name in used
+        .scalar_subquery()
     )
-    found = connection.execute(union_all(*(select(best) for best in best_of_each)))
-    by_use = {(row.dataset_digest, row.score_name): BestRun(**row._mapping) for row in found}
-    return tuple(by_use[pair] for pair in used)
+    order = (used.c.last.desc(), used.c.score_name, used.c.dataset_digest)
+    ids = connection.execute(select(best_id).select_from(used).order_by(*order)).scalars().all()
+    found = connection.execute(select(*_BEST).where(runs.c.id.in_(ids)))
+    by_id = {row.run_id: BestRun(**row._mapping) for row in found}
+    return tuple(by_id[run_id] for run_id in ids)
 
 
 def _runs_by_day(connection: Connection, now: datetime) -> dict[str, int]:

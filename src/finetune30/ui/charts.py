@@ -16,6 +16,8 @@ from finetune30.ui.session import t
 Json = dict[str, Any]
 #: Points in one line; more cannot be told apart on a screen.
 MOST_POINTS = 600
+#: Data versions that a legend tells apart; of more only the tooltip says which is which.
+MOST_IN_LEGEND = 8
 HEIGHT = 240
 AXES = ("step", "epoch", "time")
 ACCENT = "#2f6f8f"
@@ -172,7 +174,7 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
                 "group:N",
                 title=t("column.data"),
                 scale=alt.Scale(domain=groups, range=list(_palette())),
-                legend=_legend() if len(groups) > 1 else None,
+                legend=_legend() if 1 < len(groups) <= MOST_IN_LEGEND else None,
             ),
             tooltip=[
                 alt.Tooltip("name:N", title=t("column.name")),
