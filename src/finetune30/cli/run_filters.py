@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from finetune30.errors import UsageError
-from finetune30.service.runs.listing import RunQuery
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from finetune30.service.runs.listing import RunQuery
 
 #: What the help shows for a value that its type does not tell.
 _METAVARS = {"max_runtime": "SECONDS", "start_date": "DATE", "end_date": "DATE"}
 
 
-def run_filter_options(command: Decorated) -> Decorated:
-    """Add an option for every word of a listing to a click command; `load_run_query` reads them."""
-    for name, schema in reversed(RunQuery.model_json_schema()["properties"].items()):
-        command = _option(name, schema)(command)
-    return command
+class RunListCommand(click.Command):
+    """A command with an option for every word of a listing, before its own; `load_run_query` reads them.
+
+    The words are looked up when the command is used: they stand beside the store, which starts slowly.
+    """
+
+    _filters: list[click.Parameter] | None = None
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the options."""
+        if self._filters is None:
+            from finetune30.service.runs.listing import RunQuery
+
+            words: dict[str, dict[str, Any]] = RunQuery.model_json_schema()["properties"]
+            self._filters = [_build_option(name, schema) for name, schema in words.items()]
+        return [*self._filters, *super().get_params(ctx)]
 
 
 def load_run_query(given: dict[str, Any]) -> RunQuery:
     """Return the question that the options ask; names are listed ascending unless told otherwise. Raises UsageError."""
+    from pydantic import ValidationError
+
+    from finetune30.service.runs.listing import RunQuery
+
     wanted = {"desc": given["sort_by"] != "name", **{name: value for name, value in given.items() if value is not None}}
     try:
         return RunQuery(**wanted)
@@ -36,16 +49,15 @@ def load_run_query(given: dict[str, Any]) -> RunQuery:
         ) from error
 
 
-def _option(name: str, schema: dict[str, Any]) -> Callable[[Decorated], Decorated]:
+def _build_option(name: str, schema: dict[str, Any]) -> click.Option:
     if name == "desc":
-        return click.option("--desc/--asc", name, default=None, help="Order; by default descending, names ascending.")
+        return click.Option(["--desc/--asc", name], default=None, help="Order; by default descending, names ascending.")
     schema = {**schema, **next((kind for kind in schema.get("anyOf", ()) if kind["type"] != "null"), {})}
     spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
     is_list = schema["type"] == "array"
     default = None if is_list else schema.get("default")
-    return click.option(
-        *spellings,
-        name,
+    return click.Option(
+        [*spellings, name],
         type=_value_type(schema["items"] if is_list else schema),
         multiple=is_list,
         default=default,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from finetune30.cli.run_filters import load_run_query, run_filter_options
+from finetune30.cli.run_filters import RunListCommand, load_run_query
 from finetune30.cli.terminal_text import show_controls, tell
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def command() -> None:
 
 
 @command.command(
-    "list", epilog="Example: ft30 runs list --min_score 0.8 --score_name eval_accuracy --sort_by score --limit 10"
+    "list",
+    cls=RunListCommand,
+    epilog="Example: ft30 runs list --min_score 0.8 --score_name eval_accuracy --sort_by score --limit 10",
 )
-@run_filter_options
 @_output_dir
 @_as_json
 def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
