@@ -16,7 +16,7 @@ from finetune30.ui.metrics import is_share
 from finetune30.ui.scores import score_in_sentence, score_names, score_title, score_value
 from finetune30.ui.session import ask, client, local_time, lost, t
 from finetune30.ui.views.run_filters import choose_filters
-from finetune30.ui.views.run_statistics import show_statistics
+from finetune30.ui.views.run_statistics import show_best, show_statistics
 
 Json = dict[str, Any]
 
@@ -73,6 +73,7 @@ def show() -> None:
     with right:
         runtime = t("experiments.trend_runtime")
         charts.trend(found[0], "train_runtime", title=runtime, form="~s", key="experiments-runtime")
+    show_best(best)
     _show_downloads(filters)
 
 

@@ -30,14 +30,18 @@ def show_statistics() -> list[Json]:
         (t("experiments.runtime"), display.duration(stats.get("mean_runtime_seconds"))),
     )
     show_figures(facts)
-    if len(best) > 1:
-        with st.expander(t("experiments.best_of_each"), icon=":material/trophy:"):
-            show_table([_best_row(run) for run in best], alt=t("experiments.best_of_each"))
     days = stats.get("last_30_days") or {}
     if days:
         with st.expander(t("experiments.last_30_days"), icon=":material/bar_chart:"):
             charts.daily(days, title=t("experiments.last_30_days"), key="experiments-daily")
     return best
+
+
+def show_best(best: list[Json]) -> None:
+    """Show the best run of each data version and score, where there are several."""
+    if len(best) > 1:
+        with st.expander(t("experiments.best_of_each"), icon=":material/trophy:"):
+            show_table([_best_row(run) for run in best], alt=t("experiments.best_of_each"))
 
 
 def _best_figure(best: list[Json]) -> tuple[str, str, str | None]:
