@@ -49,6 +49,7 @@ def build_questions(ids: list[str]) -> dict[str, Question]:
     return {
         "newest 50": listing(),
         "min_accuracy, sort by accuracy": listing(min_accuracy=accuracy, sort_by="eval_accuracy", desc="true"),
+        "min_score, sort by score": listing(min_score=accuracy, score_name="eval_accuracy", sort_by="score"),
         "max_runtime, sort by runtime": listing(max_runtime=lambda: chosen.randint(10, 4000), sort_by="train_runtime"),
         "sort by name": listing(sort_by="name", desc="false"),
         "name, two words": listing(name=lambda: f"{chosen.choice(WORDS)} {chosen.choice(WORDS)}"),

@@ -92,7 +92,7 @@ def measure(page: Any, address: str, rounds: int) -> None:
         run_again()
 
     def sort(number: int) -> None:
-        wanted = ("accuracy", "name", "training time")[number % 3]
+        wanted = ("score", "name", "training time")[number % 3]
         page.get_by_role("combobox", name="Sort by").click()
         page.keyboard.type(wanted)
         page.keyboard.press("Enter")

@@ -26,6 +26,7 @@ from finetune30.config.schema import ExperimentConfig
 from finetune30.store import RunFilter, RunStatus, RunStore, open_store
 from finetune30.store.database import writing
 from finetune30.store.queries import name_key
+from finetune30.store.scores import NO_SCORE, score_columns
 from finetune30.store.tables import runs
 
 CALLS = 30
@@ -43,11 +44,12 @@ WORDS = (
     "sweep",
     "final",
 )
+VERSIONS = 40
 NEWEST = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def build_rows(count: int, chosen: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield rows of two years: nine of ten SUCCEEDED, a few waiting and running, names of three words."""
+    """Yield rows of two years: nine of ten SUCCEEDED, a few waiting and running, names of three words, 40 data sets."""
     config = ExperimentConfig().as_tree()
     metrics = {f"eval_metric_{n}": n / 30 for n in range(30)}
     for number in range(count):
@@ -55,6 +57,7 @@ def build_rows(count: int, chosen: random.Random) -> Iterator[dict[str, Any]]:
         created = NEWEST - timedelta(seconds=(count - number) * 630)
         status = chosen.choices(list(RunStatus), weights=(1, 1, 900, 60, 38))[0]
         done, running = status is RunStatus.SUCCEEDED, status is RunStatus.RUNNING
+        accuracy = chosen.betavariate(8, 2)
         yield {
             "id": uuid.UUID(int=chosen.getrandbits(128)).hex,
             "name": name,
@@ -70,10 +73,12 @@ def build_rows(count: int, chosen: random.Random) -> Iterator[dict[str, Any]]:
             "folder": f"{name}_{created:%Y%m%d_%H%M%S}",
             "config": config,
             "config_digest": f"{number:064x}",
+            "dataset_digest": f"{number % VERSIONS:064x}",
             "created_at": created,
             "queued_at": created,
             "train_runtime": chosen.uniform(5, 5000) if done else None,
-            "eval_accuracy": chosen.betavariate(8, 2) if done else None,
+            "eval_accuracy": accuracy if done else None,
+            **(score_columns({"eval_accuracy": accuracy}) if done else NO_SCORE),
             "metrics": metrics if done else None,
             "submitted_by": "",
         }
@@ -113,10 +118,19 @@ def build_questions(store: RunStore, ids: list[str], results: Path) -> dict[str,
         "newest 50": page(),
         "page 40,000 rows deep, by cursor": page(limit=50, cursor=deep.cursor),
         "sort by accuracy": page(sort_by="eval_accuracy"),
+        "sort by score": page(sort_by="score"),
         "sort by runtime, ascending": page(sort_by="train_runtime", descending=False),
         "sort by name": page(sort_by="name", descending=False),
         "min_accuracy, sort by accuracy": page(min_accuracy=accuracy, sort_by="eval_accuracy"),
         "min_accuracy 0.9999 (few), newest": page(min_accuracy=0.9999),
+        "min_score, sort by score": page(min_score=accuracy, score_name="eval_accuracy", sort_by="score"),
+        "min_score 0.9999 (few), newest": page(min_score=0.9999),
+        "best of one data version": page(
+            dataset_digest=lambda: f"{chosen.randrange(VERSIONS):064x}",
+            score_name="eval_accuracy",
+            sort_by="score",
+            limit=1,
+        ),
         "max_runtime, newest": page(max_runtime_seconds=lambda: chosen.uniform(10, 100)),
         "status FAILED": page(statuses=frozenset({RunStatus.FAILED})),
         "status RUNNING": page(statuses=frozenset({RunStatus.RUNNING})),

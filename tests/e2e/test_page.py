@@ -120,7 +120,7 @@ def test_lost_api_is_said_and_the_page_recovers(open_page, stack):
     page.get_by_text("does not answer").wait_for(timeout=300_000)
     stack.start_command("api")
     page.get_by_text("does not answer").wait_for(state="detached", timeout=300_000)
-    page.get_by_text("Best accuracy").wait_for()
+    page.get_by_text("Mean time").wait_for()
 
 
 def ended_run(stack, name):

@@ -68,6 +68,8 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     assert names >= {*expected.split(), "artifacts"}
 
     metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["score"], metrics["score_name"]) == (metrics["eval_accuracy"], "eval_accuracy")
+    assert metrics["score_greater_is_better"] is True
     trainer_keys = ["train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss", "epoch"]
     wanted = [*trainer_keys, "eval_loss", "eval_accuracy", "eval_f1", "eval_precision", "eval_recall"]
     assert [key for key in [*wanted, "peak_memory_bytes"] if key not in metrics] == []

@@ -163,7 +163,10 @@ class Experiment(BaseModel):
     started_at: Moment | None
     finished_at: Moment | None
     train_runtime: float | None = Field(description="Seconds.", examples=[93.4])
-    eval_accuracy: float | None = Field(description="0 to 1.", examples=[0.89])
+    score: float | None = Field(description="The one figure by which runs are judged.", examples=[0.89])
+    score_name: str | None = Field(description="What it is: its key in the metrics.", examples=["eval_accuracy"])
+    score_greater_is_better: bool | None = Field(description="False: less is better.", examples=[True])
+    eval_accuracy: float | None = Field(description="0 to 1; `score` is there for every kind.", examples=[0.89])
     eval_f1: float | None
     eval_loss: float | None
     error: Tree | None
@@ -198,17 +201,32 @@ class ExperimentDetails(Experiment):
     links: Tree
 
 
+class BestRun(BaseModel):
+    """The best run of one data version by one score, in the direction of that score."""
+
+    dataset_digest: str = Field(description="The dataset version.")
+    dataset_name: str | None = Field(examples=["glue"])
+    score_name: str = Field(examples=["eval_accuracy"])
+    score: float = Field(examples=[0.93])
+    score_greater_is_better: bool
+    run_id: str = Field(examples=[RUN_ID])
+    run_name: str = Field(examples=["test_async"])
+
+
 class Stats(BaseModel):
     """Totals over all runs; accuracy and runtime are those of SUCCEEDED ones."""
 
     total: int = Field(examples=[128])
     by_status: dict[str, int] = Field(examples=[{"SUCCEEDED": 120, "FAILED": 5, "QUEUED": 2, "RUNNING": 1}])
     mean_accuracy: float | None = Field(examples=[0.87])
-    best_accuracy: float | None = Field(examples=[0.93])
-    best_run_id: str | None
+    best_accuracy: float | None = Field(description="The greatest, whatever the data: see `best`.", examples=[0.93])
+    best_run_id: str | None = Field(description="The run of that accuracy.")
     mean_runtime_seconds: float | None
     total_runtime_seconds: float
     last_30_days: dict[str, int] = Field(description="Runs created on each day (UTC), oldest first.")
+    best: list[BestRun] = Field(
+        description="The best run of each data version and score used last (at most 20), the latest first."
+    )
 
 
 class History(BaseModel):
@@ -286,7 +304,7 @@ class Version(BaseModel):
     name: Literal["finetune30"]
     version: str = Field(examples=["0.1.0"])
     python: str = Field(examples=["3.11.7"])
-    schema_revision: str = Field(description="Of the run database.", examples=["r0004_access"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0005_score"])
 
 
 class AuditPage(BaseModel):

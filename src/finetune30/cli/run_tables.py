@@ -34,7 +34,9 @@ def print_run_table(page: RunPage, total: int) -> None:
         table.add_column(heading, no_wrap=True)
     for heading in ("MODEL", "DATA"):
         table.add_column(heading, overflow="ellipsis", no_wrap=True, max_width=28)
-    for heading in ("ACCURACY", "F1", "LOSS", "RUNTIME"):
+    scores = {run.score_name for run in page.runs if run.score_name}
+    is_mixed = len(scores) != 1
+    for heading in ("SCORE" if is_mixed else _score_title(*scores).upper(), "LOSS", "RUNTIME"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in page.runs:
         table.add_row(
@@ -44,7 +46,8 @@ def print_run_table(page: RunPage, total: int) -> None:
             f"{run.created_at:%Y-%m-%d %H:%M:%S}",
             show_controls(run.model_name or ""),
             show_controls(run.dataset_name or ""),
-            *(_number(value, 4) for value in (run.eval_accuracy, run.eval_f1, run.eval_loss)),
+            _score_text(run, with_name=is_mixed),
+            _number(run.eval_loss, 4),
             _duration(run.train_runtime),
         )
     console.print(table)
@@ -156,6 +159,18 @@ def _print_ledger(console: Console, totals: Mapping[str, Mapping[str, Any]]) -> 
 
 def _shorten(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def _score_title(name: str) -> str:
+    return show_controls(name.removeprefix("eval_").replace("_", " "))
+
+
+def _score_text(run: Run, *, with_name: bool) -> str:
+    """Return the score; where others stand beside it that measure something else, with what it is."""
+    if run.score is None or run.score_name is None:
+        return ""
+    shown = _number(run.score, 4)
+    return f"{_score_title(run.score_name)} {shown}" if with_name else shown
 
 
 def _status_text(run: Run) -> Text:

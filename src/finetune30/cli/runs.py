@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from finetune30.cli.run_filters import RunListCommand, load_run_query
 from finetune30.cli.terminal_text import show_controls, tell
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 RUN_HELP = "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'."
-STATUSES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
-SORT_KEYS = ("created_at", "name", "train_runtime", "eval_accuracy")
 
 _LOG_CONTROLS = "\n\t"
 
@@ -39,32 +38,20 @@ def command() -> None:
     """Look at recorded runs, stop and remove them."""
 
 
-@command.command("list", epilog="Example: ft30 runs list --min_accuracy 0.8 --sort_by eval_accuracy --limit 10")
-@click.option("--name", metavar="TEXT", help="Words that the name contains, in any case.")
-@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES, case_sensitive=False))
-@click.option(
-    "--min_accuracy", "--min-accuracy", type=click.FloatRange(0, 1), metavar="0-1", help="Least evaluation accuracy."
+@command.command(
+    "list",
+    cls=RunListCommand,
+    epilog="Example: ft30 runs list --min_score 0.8 --score_name eval_accuracy --sort_by score --limit 10",
 )
-@click.option(
-    "--max_runtime", "--max-runtime", type=click.FloatRange(0), metavar="SECONDS", help="Longest training time."
-)
-@click.option("--start_date", "--start-date", metavar="DATE", help="Created at or after (UTC), such as 2026-01-31.")
-@click.option("--end_date", "--end-date", metavar="DATE", help="Created before, or on that day.")
-@click.option("--sort_by", "--sort-by", type=click.Choice(SORT_KEYS), default="created_at", show_default=True)
-@click.option("--desc/--asc", "descending", default=None, help="Order; by default descending, names ascending.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--cursor", metavar="TEXT", help="Go on after a page, with the cursor that it ended with.")
 @_output_dir
 @_as_json
 def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
     """Print a table of runs, the newest first."""
-    from finetune30.service.runs.listing import build_filter, page_as_dict
+    from finetune30.service.runs.listing import page_as_dict
     from finetune30.service.runs.open_records import has_records, open_records
     from finetune30.settings import load_settings
 
-    if wanted["descending"] is None:
-        wanted["descending"] = wanted["sort_by"] != "name"
-    run_filter = build_filter(**wanted)
+    run_filter = load_run_query(wanted).as_filter()
     settings = load_settings()
     if not has_records(settings, output_dir):
         click.echo('{"runs": [], "next_cursor": null}' if as_json else "No runs yet. Start one with: ft30 train")

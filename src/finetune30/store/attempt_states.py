@@ -18,6 +18,7 @@ from finetune30.store.database import reading, writing
 from finetune30.store.events import record_event
 from finetune30.store.process_identity import own_identity
 from finetune30.store.records import Claim, Lease, Run, RunKind, RunStatus, utc_now
+from finetune30.store.scores import finite_number, score_columns
 from finetune30.store.tables import runs
 
 #: How long a local run may stay QUEUED on a host that cannot see its process.
@@ -26,6 +27,8 @@ LOCAL_START_SECONDS = 300.0
 _DESCRIBED = frozenset(
     {"device", "precision", "dataset_digest", "model_name", "dataset_name", "config", "config_digest"}
 )
+#: Metrics that are columns too.
+_MEASURED = ("train_runtime", "eval_accuracy", "eval_f1", "eval_loss")
 
 
 class AttemptStates:
@@ -101,11 +104,16 @@ class AttemptStates:
             self._change_held(connection, claim, "described", RunStatus.RUNNING, facts, detail)
 
     def succeed(self, claim: Claim, metrics: dict[str, Any], manifest_sha256: str) -> None:
-        """Record the published result: RUNNING becomes SUCCEEDED. Raises StaleAttemptError."""
+        """Record the published result: RUNNING becomes SUCCEEDED.
+
+        `metrics` is the tree of metrics.json; its keys score, score_name and score_greater_is_better become columns.
+        Raises StaleAttemptError.
+        """
         values = {
             "metrics": metrics,
             "manifest_sha256": manifest_sha256,
-            **{key: _number(metrics.get(key)) for key in ("train_runtime", "eval_accuracy", "eval_f1", "eval_loss")},
+            **{key: finite_number(metrics.get(key)) for key in _MEASURED},
+            **score_columns(metrics),
         }
         self._finish(claim, "succeeded", RunStatus.SUCCEEDED, values, {"manifest_sha256": manifest_sha256})
 
@@ -214,7 +222,3 @@ def _stale(claim: Claim) -> StaleAttemptError:
         f"attempt {claim.attempt} of run {claim.run_id} does not hold the run any more",
         f"see who does: ft30 runs show {claim.run_id[:8]}",
     )
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

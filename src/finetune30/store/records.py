@@ -25,7 +25,7 @@ class RunStatus(StrEnum):
 
 
 RunKind = Literal["local", "queued"]
-SortKey = Literal["created_at", "name", "train_runtime", "eval_accuracy"]
+SortKey = Literal["created_at", "name", "train_runtime", "score", "eval_accuracy"]
 
 #: Attempts that may be lost to machine faults before a queued run counts as FAILED.
 MAX_LOST_ATTEMPTS = 3
@@ -75,6 +75,9 @@ class Run:
     idempotency_key: str | None
     request_sha256: str | None
     explicit_keys: list[str] | None
+    score: float | None
+    score_name: str | None
+    score_greater_is_better: bool | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
@@ -133,14 +136,20 @@ class Change:
 class RunFilter:
     """Which runs, in which order, which page.
 
-    `name` is matched without case, every word of it anywhere in the name. `min_accuracy` (0-1) and
-    `max_runtime_seconds` keep only runs that have the value. Dates are aware datetimes, `start_date`
-    inclusive, `end_date` exclusive. `model_name` and `dataset_digest` are compared whole.
-    Without `with_config` the runs come with an empty configuration, in less time.
+    `name` is matched without case, every word of it anywhere in the name. Bounds keep only runs that have the value;
+    those of the score compare numbers whatever the score is, so `score_name` belongs to them. Dates are aware
+    datetimes, `start_date` inclusive, `end_date` exclusive. `score_name`, `model_name` and `dataset_digest` are
+    compared whole.
+
+    By `score`, runs of one score stand together, `descending` the better ones first, whether greater or less is better.
+    Without `with_config` the runs come with an empty configuration, without `with_metrics` with none, in less time.
     """
 
     name: str | None = None
     statuses: frozenset[RunStatus] = frozenset()
+    min_score: float | None = None
+    max_score: float | None = None
+    score_name: str | None = None
     min_accuracy: float | None = None
     max_runtime_seconds: float | None = None
     start_date: datetime | None = None
@@ -152,6 +161,7 @@ class RunFilter:
     limit: int = 50
     cursor: str | None = None
     with_config: bool = True
+    with_metrics: bool = True
 
 
 @dataclass(frozen=True)
@@ -163,8 +173,29 @@ class RunPage:
 
 
 @dataclass(frozen=True)
+class BestRun:
+    """The best run of one data version by one score, in the direction of that score; the newest of equals."""
+
+    dataset_digest: str
+    dataset_name: str | None
+    score_name: str
+    score: float
+    score_greater_is_better: bool
+    run_id: str
+    run_name: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class RunStats:
-    """Totals over all runs; accuracy and runtime are those of SUCCEEDED runs, seconds and 0-1."""
+    """Totals over all runs; accuracy and runtime are those of SUCCEEDED runs, seconds and 0-1.
+
+    `best` are the best runs of the data versions and scores used last, the latest first. `best_accuracy` is the
+    greatest over all data.
+    """
 
     total: int
     by_status: Mapping[str, int]
@@ -174,7 +205,9 @@ class RunStats:
     mean_runtime_seconds: float | None
     total_runtime_seconds: float
     last_30_days: Mapping[str, int] = field(default_factory=dict)  # "YYYY-MM-DD" (UTC) -> runs created
+    best: tuple[BestRun, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
-        return {key: dict(value) if isinstance(value, Mapping) else value for key, value in vars(self).items()}
+        tree = {key: dict(value) if isinstance(value, Mapping) else value for key, value in vars(self).items()}
+        return {**tree, "best": [best.as_dict() for best in self.best]}

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from finetune30.config.loading import config_digest
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
-from finetune30.store import queries, reconciliation
+from finetune30.store import pages, queries, reconciliation, statistics
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, migrate, reading, writing
 from finetune30.store.events import record_event
@@ -265,12 +265,12 @@ class RunStore(AttemptStates):
     def find_page(self, wanted: RunFilter) -> RunPage:
         """Return one page of runs and the cursor of the next. Raises UsageError for a cursor of another order."""
         with reading(self.engine) as connection:
-            return queries.load_page(connection, wanted)
+            return pages.load_page(connection, wanted)
 
     def count(self, wanted: RunFilter) -> int:
         """Return how many runs the filter keeps, whatever its limit and cursor."""
         with reading(self.engine) as connection:
-            return queries.count_runs(connection, wanted)
+            return pages.count_runs(connection, wanted)
 
     def stats(self) -> RunStats:
         """Return totals over all runs; counted again only when an event was recorded since, or ten seconds passed."""
@@ -280,7 +280,7 @@ class RunStore(AttemptStates):
             known = self._known_stats
             if known and known.as_of == as_of and time.monotonic() - known.counted_at < STATS_SECONDS:
                 return known.stats
-            stats = queries.load_stats(connection, now)
+            stats = statistics.load_stats(connection, now)
         self._known_stats = _KnownStats(stats, as_of, time.monotonic())
         return stats
 

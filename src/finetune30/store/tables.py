@@ -92,7 +92,7 @@ runs = Table(
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("train_runtime", Double),
-    Column("eval_accuracy", Double),
+    Column("eval_accuracy", Double),  # beside the score for readers of the release before, as eval_f1 is
     Column("eval_f1", Double),
     Column("eval_loss", Double),
     Column("metrics", JsonTree),
@@ -103,13 +103,18 @@ runs = Table(
     Column("idempotency_key", String(255)),
     Column("request_sha256", String(64)),
     Column("explicit_keys", JsonTree),  # dotted keys that the submitter named: a fallback leaves those alone
+    Column("score", Double),  # the one figure that "best", listings, filters and trends use
+    Column("score_name", String(100)),  # its key in the metrics
+    Column("score_greater_is_better", Boolean),
+    Column("score_rank", Double),  # the score, its sign turned where less is better
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
 )
 
-# One index an order of the listing. Each holds every column that a filter reads, so that a page is found in the index
-# alone and only its rows are fetched from the table.
-_FILTERED = ("status", "eval_accuracy", "train_runtime", "name_key")
+# One index an order of the listing. Each holds every column whose values a filter compares, so that a page is found in
+# the index alone and only its rows are fetched from the table; names that are compared whole are left out, since every
+# byte here makes a search through all runs slower.
+_FILTERED = ("status", "eval_accuracy", "train_runtime", "name_key", "score")
 
 
 def _listing_index(name: str, *keys: str) -> Index:
@@ -122,8 +127,12 @@ LISTING_INDEXES = (
     _listing_index("ix_runs_by_runtime", "train_runtime"),
     _listing_index("ix_runs_by_accuracy", "eval_accuracy"),
     _listing_index("ix_runs_by_status", "status"),
+    _listing_index("ix_runs_by_score", "score_name", "score_rank"),
 )
 Index("ix_runs_totals", runs.c.status, runs.c.eval_accuracy, runs.c.train_runtime)
+Index(
+    "ix_runs_best", runs.c.dataset_digest, runs.c.score_name, runs.c.score_rank, runs.c.created_at, runs.c.id
+)  # the best run of each data version and score
 Index("ix_runs_name", runs.c.name, runs.c.created_at)
 Index("ix_runs_queue", runs.c.status, runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
 

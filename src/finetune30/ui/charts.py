@@ -16,6 +16,8 @@ from finetune30.ui.session import t
 Json = dict[str, Any]
 #: Points in one line; more cannot be told apart on a screen.
 MOST_POINTS = 600
+#: Data versions that a legend tells apart; of more only the tooltip says which is which.
+MOST_IN_LEGEND = 8
 HEIGHT = 240
 AXES = ("step", "epoch", "time")
 ACCENT = "#2f6f8f"
@@ -144,23 +146,39 @@ def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
     st.altair_chart(chart, width="stretch", key=key, alt=title)
 
 
-def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str) -> None:
-    """Plot one value of the listed runs by the time of their making; `form` is a number format of D3."""
+def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, by: str | None = None) -> None:
+    """Plot one value of the listed runs by the time of their making; `form` is a number format of D3.
+
+    With `by`, the beginning of a digest, runs that differ in it have different colours.
+    """
     points = [
-        {"at": run["created_at"], "value": run[value], "name": raw(run.get("name", ""), 60)}
+        {
+            "at": run["created_at"],
+            "value": run[value],
+            "name": raw(run.get("name", ""), 60),
+            "group": raw(run.get(by) or "", 12).removesuffix("…") if by else "",
+        }
         for run in runs
         if run.get(value) is not None
     ]
     if len(points) < 2:
         return
+    groups = sorted({point["group"] for point in points})
     chart = (
         alt.Chart(pd.DataFrame(points), height=170)
-        .mark_circle(size=60, color=_palette()[0], opacity=0.9)
+        .mark_circle(size=60, opacity=0.9)
         .encode(
             x=alt.X("at:T", title=None, axis=alt.Axis(format="%m-%d %H:%M", labelOverlap="greedy", tickCount=5)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format=form)),
+            color=alt.Color(
+                "group:N",
+                title=t("column.data"),
+                scale=alt.Scale(domain=groups, range=list(_palette())),
+                legend=_legend() if 1 < len(groups) <= MOST_IN_LEGEND else None,
+            ),
             tooltip=[
                 alt.Tooltip("name:N", title=t("column.name")),
+                *([alt.Tooltip("group:N", title=t("column.data"))] if by else []),
                 alt.Tooltip("at:T", title=t("column.created"), format="%Y-%m-%d %H:%M"),
                 alt.Tooltip("value:Q", title=title, format=".1%" if form.endswith("%") else ".4g"),
             ],

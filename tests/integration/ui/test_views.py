@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 Page = Any
+SCORES = ("eval_accuracy", "eval_f1", "eval_mse")
 #: The metric by which each kind is known, as the page names it.
 MEASURED = {
     SINGLE_LABEL.name: translate("en", "metric.eval_accuracy"),
@@ -121,6 +122,28 @@ def test_experiments_list_runs_of_all_kinds(visit: Callable[..., Page], kinds_ap
     page = checked(visit(kinds_api.api_address, "experiments", lang=language))
     for kind in KINDS:
         assert kind in cells(page)
+
+
+def test_experiments_judge_each_kind_by_its_own_score(look: Callable[..., Page], kinds_api: Services) -> None:
+    page = look("experiments")
+    table = page.dataframe[0].value
+    scores = dict(zip(table[t("column.name")], table[t("column.score_name")], strict=True))
+    assert scores[REGRESSION.name] == t("metric.eval_mse")
+    assert scores[SINGLE_LABEL.name] == t("metric.eval_accuracy")
+    best = page.dataframe[-1].value  # one of each kind: they were trained on different data
+    assert sorted(best[t("column.score_name")]) == sorted(t(f"metric.{name}") for name in SCORES)
+
+
+def test_experiments_keep_runs_below_an_error(look: Callable[..., Page], kinds_api: Services) -> None:
+    page = look("experiments")
+    page.selectbox(key="filter_score_name").set_value("eval_mse").run()
+    page.number_input(key="filter_max_score-eval_mse").set_value(-1.0).run()
+    assert any(info.value == t("experiments.nothing_fits") for info in checked(page).info)
+    page.number_input(key="filter_max_score-eval_mse").set_value(1000.0).run()
+    table = checked(page).dataframe[0].value
+    assert set(table[t("column.name")]) == {REGRESSION.name, f"{REGRESSION.name}-again"}
+    errors = [kinds_api.store.get(name).metrics["eval_mse"] for name in table[t("column.name")]]  # type: ignore[index]
+    assert list(table[t("metric.eval_mse")]) == errors
 
 
 def test_compare_shows_runs_of_one_kind(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from sqlalchemy import update
+
+from finetune30.api.schemas import BestRun
+from finetune30.store.tables import runs
 
 TRAVERSALS = ("../../secret", "..%2f..%2fsecret", "%2e%2e/%2e%2e/secret", "/etc/passwd", "%252e%252e%252fsecret")
 
@@ -26,6 +30,27 @@ def test_list_filters_sorts_and_pages(api, submit, finish):
     model = found["experiments"][0]["model_name"]
     assert len(api.get("/experiments", params={"model": model}).json()["experiments"]) == 4
     assert api.get("/experiments?dataset_digest=abc").json()["experiments"] == []
+
+
+def test_list_goes_by_the_score_of_each_kind(api, submit, finish):
+    for name, metrics in (
+        ("poor", {"eval_accuracy": 0.5}),
+        ("good", {"eval_accuracy": 0.9}),
+        ("far", {"score": 4.0, "score_name": "eval_mse", "score_greater_is_better": False}),
+        ("close", {"score": 0.25, "score_name": "eval_mse", "score_greater_is_better": False}),
+    ):
+        finish(submit(name), **metrics)
+
+    def names(query: str) -> list[str]:
+        return [run["name"] for run in api.get(f"/experiments?{query}").json()["experiments"]]
+
+    assert names("sort_by=score") == ["close", "far", "good", "poor"]
+    assert names("sort_by=score&score_name=eval_mse&desc=false") == ["far", "close"]
+    assert names("max_score=1&score_name=eval_mse") == ["close"]
+    assert names("min_score=0.8&score_name=eval_accuracy") == ["good"]
+    row = api.get("/experiments?name=close").json()["experiments"][0]
+    assert (row["score"], row["score_name"], row["score_greater_is_better"]) == (0.25, "eval_mse", False)
+    assert {"eval_accuracy", "eval_f1", "eval_loss"} <= row.keys()
 
 
 def test_metrics_tell_monitoring_what_runs_and_requests_do(api, submit, finish):
@@ -51,6 +76,8 @@ def test_metrics_tell_monitoring_what_runs_and_requests_do(api, submit, finish):
         ("min_acuracy=0.8", 422),
         ("min_accuracy=2", 422),
         ("min_accuracy=nan", 422),
+        ("min_score=nan", 422),
+        ("max_score=much", 422),
         ("sort_by=folder", 422),
         ("limit=0", 422),
         ("limit=99999999999999999999", 422),
@@ -68,11 +95,22 @@ def test_list_refuses_in_the_one_shape(api, query, status):
 
 
 def test_stats_count_by_state(api, submit, finish):
-    finish(submit(), eval_accuracy=0.9)
+    store, run_id = api.app.state.services.store, submit("best")
+    finish(run_id, eval_accuracy=0.9)
+    with store.engine.begin() as connection:
+        connection.execute(update(runs).values(dataset_digest="d" * 64))
     submit()
     stats = api.get("/experiments/stats").json()
     assert (stats["total"], stats["by_status"]["SUCCEEDED"], stats["by_status"]["QUEUED"]) == (2, 1, 1)
     assert (stats["best_accuracy"], stats["mean_runtime_seconds"], len(stats["last_30_days"])) == (0.9, 2.0, 30)
+    (best,) = stats["best"]
+    assert best.keys() == BestRun.model_fields.keys()
+    assert (best["run_id"], best["dataset_digest"], best["score"], best["score_name"]) == (
+        run_id,
+        "d" * 64,
+        0.9,
+        "eval_accuracy",
+    )
 
 
 def test_experiment_shows_everything_by_any_of_its_names(api, submit, finish):

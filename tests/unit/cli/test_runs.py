@@ -34,7 +34,7 @@ def store(tmp_path):
     store.close()
 
 
-def finish(store, name: str, accuracy: float, runtime: float = 12.5) -> str:
+def finish(store, name: str, accuracy: float | None, runtime: float = 12.5, **more: object) -> str:
     """A run that SUCCEEDED, with its folder."""
     run = store.create(ExperimentConfig(experiment_name=name), kind="queued", results_root=RESULTS)
     claim = store.claim(run.id, owner=OWNER, lease_seconds=60)
@@ -46,7 +46,7 @@ def finish(store, name: str, accuracy: float, runtime: float = 12.5) -> str:
     )
     totals = {"input": 12, "used": 10, "moved_to_evaluation": 0, "dropped": {"too_short": 2}, "truncated": 1}
     attempt.reveal("data_report.json", json.dumps({"ledger": {"files": [], "totals": {"train": totals}}}).encode())
-    metrics = {"eval_accuracy": accuracy, "train_runtime": runtime, "confusion_matrix": [[1, 0], [0, 1]]}
+    metrics = {"eval_accuracy": accuracy, "train_runtime": runtime, "confusion_matrix": [[1, 0], [0, 1]], **more}
     (attempt.outbox / "metrics.json").write_text(json.dumps(metrics))
     published = attempt.publish({})
     store.succeed(claim, metrics, published.manifest_sha256)
@@ -91,9 +91,22 @@ def test_list_filters_sorts_and_pages(ft30, store):
     assert f"next page: --cursor {first['next_cursor']}" in ft30("list", "--limit", "2")[1]
 
 
+def test_list_says_what_the_scores_are(ft30, store):
+    finish(store, "exact", 0.875)
+    assert ft30("list")[1].split()[:10] == "ID NAME STATUS CREATED (UTC) MODEL DATA ACCURACY LOSS RUNTIME".split()
+    finish(store, "close", None, score=0.25, score_name="eval_mse", score_greater_is_better=False)
+    heading, *rows = ft30("list", "--sort_by", "score")[1].splitlines()
+    assert "SCORE" in heading.split()
+    assert [row.split()[1] for row in rows] == ["close", "exact"]
+    assert ["mse 0.2500" in rows[0], "accuracy 0.8750" in rows[1]] == [True, True]
+    assert ft30("list", "--score_name", "eval_mse", "--max-score", "0.1")[1] == "No runs that fit.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--min_score", "nan"], "--min_score: Input should be a finite number"),
+        (["--name", "x" * 201], "--name: String should have at most 200 characters"),
         (["--start_date", "yesterday"], "start_date 'yesterday' is no date"),
         (["--cursor", "x"], "the cursor cannot be read"),
         (["--limit", "0"], "0 is not in the range"),

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ from finetune30.cli.data_versions import versions as versions_command
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.runs.comparison import compare_runs
 from finetune30.service.runs.details import load_run_details
-from finetune30.service.runs.listing import build_filter
+from finetune30.service.runs.listing import RunQuery
 from finetune30.service.runs.open_records import Records, open_records
 from finetune30.settings import Settings
 from support.first_format import FIXTURE, RUNS
@@ -37,15 +38,15 @@ def records(settings: Settings) -> Iterator[Records]:
 
 
 def test_runs_are_listed_and_filtered(records: Records) -> None:
-    def names(**wanted: object) -> list[str]:
-        return [run.name for run in records.store.find(build_filter(**wanted))]  # type: ignore[arg-type]
+    def names(**wanted: Any) -> list[str]:
+        return [run.name for run in records.store.find(RunQuery(**wanted).as_filter())]
 
     digest = (FIXTURE / "store" / "tags" / "single-before").read_text().strip()
     assert names() == NAMES[::-1]
-    assert names(dataset_digest=digest, descending=False) == NAMES[:2]
-    assert names(name="REGRESSION", statuses=["succeeded"]) == NAMES[2:]
-    assert names(min_accuracy=0.5, sort_by="name", descending=False) == NAMES[:2]
-    assert names(min_accuracy=0.51) == names(max_runtime=0.0) == names(statuses=["failed"]) == []
+    assert names(dataset_digest=digest, desc=False) == NAMES[:2]
+    assert names(name="REGRESSION", status=["SUCCEEDED"]) == NAMES[2:]
+    assert names(min_accuracy=0.5, sort_by="name", desc=False) == NAMES[:2]
+    assert names(min_accuracy=0.51) == names(max_runtime=0.0) == names(status=["FAILED"]) == []
 
 
 def test_metrics_and_files_of_a_run_are_those_that_were_written(records: Records) -> None:

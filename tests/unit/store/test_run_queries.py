@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,28 +18,43 @@ from finetune30.store.records import SortKey
 OWNER = "elsewhere:boot:1:1"
 
 
-def finish(lab, name: str, accuracy: float | None, runtime: float | None) -> str:
+def finish(lab, name: str, accuracy: float | None = None, runtime: float | None = None, **metrics) -> str:
     claim = lab.store.claim(lab.create(name).id, owner=OWNER, lease_seconds=60)
-    lab.store.succeed(claim, {"eval_accuracy": accuracy, "train_runtime": runtime}, "f" * 64)
+    lab.store.succeed(claim, {"eval_accuracy": accuracy, "train_runtime": runtime, **metrics}, "f" * 64)
+    return claim.run_id
+
+
+def judge(lab, name: str, score_name: str, score: float, *, less: bool = False, data: str | None = None) -> str:
+    """Record a run with a score of any kind, on any data."""
+    claim = lab.store.claim(lab.create(name).id, owner=OWNER, lease_seconds=60)
+    if data:
+        lab.store.describe(claim, dataset_digest=data)
+    tree = {"score": score, "score_name": score_name, "score_greater_is_better": not less}
+    lab.store.succeed(claim, tree, "f" * 64)
+    lab.clock.advance(60)
     return claim.run_id
 
 
 @pytest.fixture
 def many(lab):
-    """Runs with equal values, missing values and equal moments of creation."""
+    """Runs with equal values, missing values, equal moments of creation, and scores of two kinds."""
     for number in range(23):
         accuracy = None if number % 5 == 0 else (number % 4) / 4
-        finish(lab, f"run {'AaBbé'[number % 5]}{number % 3}", accuracy, None if number % 7 == 0 else number % 6 + 0.5)
+        runtime = None if number % 7 == 0 else number % 6 + 0.5
+        error = {"eval_mse": number % 4 / 2} if number % 6 == 1 else {}
+        finish(lab, f"run {'AaBbé'[number % 5]}{number % 3}", accuracy, runtime, **error)
         if number % 3:
             lab.clock.advance(3600)
     lab.create("Waiting")
     return lab
 
 
-SORTS: tuple[SortKey, ...] = ("created_at", "name", "train_runtime", "eval_accuracy")
+SORTS: tuple[SortKey, ...] = ("created_at", "name", "train_runtime", "score", "eval_accuracy")
 
 
 def sort_value(run, key: str):
+    if key == "score" and run.score is not None:
+        return (run.score_name, run.score if run.score_greater_is_better else -run.score)
     return name_key(run.name) if key == "name" else getattr(run, key)
 
 
@@ -72,6 +88,9 @@ def test_pages_together_are_the_whole_listing_in_order(many, sort_by, descending
         RunFilter,
         name=st.none() | st.sampled_from(["RUN", "a1", "é", "1 run", "%", "_", "nothing"]),
         statuses=st.frozensets(st.sampled_from(list(RunStatus)), max_size=2),
+        min_score=st.none() | st.sampled_from([0.0, 0.5]),
+        max_score=st.none() | st.sampled_from([0.0, 0.5, 1.0]),
+        score_name=st.none() | st.sampled_from(["eval_mse", "eval_accuracy", "nothing"]),
         min_accuracy=st.none() | st.sampled_from([0.0, 0.25, 0.6]),
         max_runtime_seconds=st.none() | st.sampled_from([0.1, 2.5, 9.0]),
         start_date=st.none() | st.sampled_from([2, 5]),
@@ -96,6 +115,9 @@ def test_filter_keeps_what_a_plain_reading_of_it_keeps(many, wanted):
         return (
             all(word in name_key(run.name) for word in name_key(wanted.name or "").split())
             and (not wanted.statuses or run.status in wanted.statuses)
+            and (wanted.min_score is None or known(run.score, -1) >= wanted.min_score)
+            and (wanted.max_score is None or known(run.score, 99) <= wanted.max_score)
+            and (wanted.score_name is None or run.score_name == wanted.score_name)
             and (wanted.min_accuracy is None or known(run.eval_accuracy, -1) >= wanted.min_accuracy)
             and (wanted.max_runtime_seconds is None or known(run.train_runtime, 1e9) <= wanted.max_runtime_seconds)
             and (wanted.start_date is None or run.created_at >= wanted.start_date)
@@ -107,10 +129,57 @@ def test_filter_keeps_what_a_plain_reading_of_it_keeps(many, wanted):
     assert many.store.count(wanted) == len(expected)
 
 
+def test_a_page_may_leave_out_what_is_long(lab):
+    finish(lab, "done", 0.5)
+    whole, lean = (lab.store.find(RunFilter(with_config=full, with_metrics=full))[0] for full in (True, False))
+    assert (lean.config, lean.metrics) == ({}, None)
+    assert replace(whole, config={}, metrics=None) == lean
+
+
 def test_min_accuracy_zero_keeps_a_run_with_accuracy_zero(lab):
     run_id = finish(lab, "poor", 0.0, 1.0)
     finish(lab, "none", None, 1.0)
     assert [run.id for run in lab.store.find(RunFilter(min_accuracy=0.0))] == [run_id]
+
+
+def test_by_score_the_better_of_each_kind_comes_first(lab):
+    for name, score_name, score in (
+        ("poor", "eval_accuracy", 0.5),
+        ("far off", "eval_mse", 4.0),
+        ("good", "eval_accuracy", 0.9),
+        ("close", "eval_mse", 0.25),
+        ("exact", "eval_mse", 0.0),
+    ):
+        judge(lab, name, score_name, score, less=score_name == "eval_mse")
+    lab.create("waiting")
+
+    def names(**wanted) -> list[str]:
+        return [run.name for run in lab.store.find(RunFilter(sort_by="score", **wanted))]
+
+    assert names() == ["exact", "close", "far off", "good", "poor", "waiting"]
+    assert names(descending=False) == ["poor", "good", "far off", "close", "exact", "waiting"]
+    assert names(score_name="eval_mse", max_score=1.0) == ["exact", "close"]
+    assert names(score_name="eval_accuracy") == ["good", "poor"]
+    assert names(min_score=0.9, score_name="eval_accuracy") == ["good"]
+
+
+def test_best_is_of_one_data_version_and_one_score(lab):
+    judge(lab, "easy", "eval_accuracy", 0.99, data="a" * 64)
+    judge(lab, "hard", "eval_accuracy", 0.6, data="b" * 64)
+    judge(lab, "hard again", "eval_accuracy", 0.6, data="b" * 64)
+    judge(lab, "harder", "eval_accuracy", 0.5, data="b" * 64)
+    judge(lab, "error", "eval_mse", 0.5, less=True, data="b" * 64)
+    judge(lab, "error less", "eval_mse", 0.25, less=True, data="b" * 64)
+    judge(lab, "error more", "eval_mse", 9.0, less=True, data="b" * 64)
+    judge(lab, "nobody knows on what", "eval_accuracy", 1.0)
+    best = [(run.dataset_digest[0], run.score_name, run.run_name, run.score) for run in lab.store.stats().best]
+    assert best == [
+        ("b", "eval_mse", "error less", 0.25),
+        ("b", "eval_accuracy", "hard again", 0.6),
+        ("a", "eval_accuracy", "easy", 0.99),
+    ]
+    found = lab.store.find(RunFilter(dataset_digest="b" * 64, score_name="eval_mse", sort_by="score", limit=1))
+    assert [run.name for run in found] == ["error less"]
 
 
 def test_cursor_of_another_order_is_refused(many):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from finetune30.api.answers import Json
@@ -28,7 +29,7 @@ from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
 from finetune30.service.runs.details import load_run_details
-from finetune30.service.runs.listing import build_filter, page_as_dict
+from finetune30.service.runs.listing import RunQuery, page_as_dict
 from finetune30.service.runs.logs import load_log_piece
 from finetune30.store import Run
 
@@ -49,52 +50,16 @@ _OF_ONE = errors(404, 409, 422)
 _FULL_ID = re.compile(r"[0-9a-f]{32}")
 
 
-class ListQuery(BaseModel):
+class ListQuery(RunQuery):
     """Which runs, in which order."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    name: str | None = Field(None, max_length=200, description="Words that the name contains, in any case.")
-    status: list[Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]] = Field(
-        [], max_length=5, description="May be given several times."
-    )
-    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least evaluation accuracy.", examples=[0.8])
-    max_runtime: float | None = Field(None, ge=0, description="Longest training time in seconds.")
-    start_date: str | None = Field(
-        None,
-        max_length=40,
-        description="Created at or after: ISO 8601, UTC without an offset.",
-        examples=["2026-01-31"],
-    )
-    end_date: str | None = Field(None, max_length=40, description="Created before, or on that day.")
-    model: str | None = Field(None, max_length=500, description="Exact name of the base model.")
-    dataset_digest: str | None = Field(None, max_length=128, description="Exact digest of the dataset version.")
-    sort_by: Literal["created_at", "name", "train_runtime", "eval_accuracy"] = Field(
-        "created_at", examples=["eval_accuracy"]
-    )
-    desc: bool = Field(True, description="Descending.")
-    limit: int = Field(50, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=2000, description="next_cursor of the page before.")
     with_total: bool = Field(False, description="Count all that the filters keep.")
 
 
 @router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
 def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Response:
-    """Runs by name, status, accuracy, runtime, dates, model and dataset version, page by page."""
-    wanted = build_filter(
-        name=query.name,
-        statuses=query.status,
-        min_accuracy=query.min_accuracy,
-        max_runtime=query.max_runtime,
-        start_date=query.start_date,
-        end_date=query.end_date,
-        model_name=query.model,
-        dataset_digest=query.dataset_digest,
-        sort_by=query.sort_by,
-        descending=query.desc,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
+    """Runs by name, status, score, runtime, dates, model and dataset version, page by page."""
+    wanted = replace(query.as_filter(), with_metrics=False)
     page = page_as_dict(here.store.find_page(wanted))
     rows = [{key: value for key, value in run.items() if key != "metrics"} for run in page["runs"]]
     total = here.store.count(wanted) if query.with_total else None
@@ -103,7 +68,7 @@ def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Respon
 
 @router.get("/stats", summary="Totals over all runs", response_model=Stats, responses=errors())
 def read_stats(here: Here) -> Response:
-    """Runs by status, accuracy, runtime, runs a day."""
+    """Runs by status, runtime, runs a day, and the best run of each data version by each score."""
     return Json(here.store.stats().as_dict())
 
 

@@ -26,6 +26,8 @@ _TIMED = ("time", "_runtime", "per_second")
 _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
 )
+#: One of the metrics again, under a name that records of older versions do not have.
+_SCORE = frozenset({"score", "score_name", "score_greater_is_better"})
 #: Everything chosen by the record, so nothing falls back to another model or data set.
 _CHOSEN = frozenset({"model.name", "data.dataset_name"})
 
@@ -127,7 +129,7 @@ def _inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _untimed(metrics).items() if key not in _CIRCUMSTANCES}
+    return {key: value for key, value in _untimed(metrics).items() if key not in _CIRCUMSTANCES | _SCORE}
 
 
 def _untimed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,57 +1,77 @@
-"""What a listing of runs may ask for, in words as people write them, and its JSON."""
+"""What a listing of runs may ask for, in words as people write them, and its JSON.
+
+`RunQuery` is the one list of these words: the API's query parameters, the options of `ft30 runs list` and the store's
+filter are made from it. A new one is a field here, one of `RunFilter`, and what it keeps in `store/pages.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, get_args
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from finetune30.errors import UsageError
 from finetune30.store import RunFilter, RunPage, RunStatus
 from finetune30.store.records import SortKey
 
+Status = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
 
-def build_filter(
-    *,
-    name: str | None = None,
-    statuses: Sequence[str] = (),
-    min_accuracy: float | None = None,
-    max_runtime: float | None = None,
-    start_date: str | None = None,
-    end_date: str | None = None,
-    model_name: str | None = None,
-    dataset_digest: str | None = None,
-    sort_by: str = "created_at",
-    descending: bool = True,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> RunFilter:
-    """Return the filter for words as people write them; it lists runs without their configurations.
 
-    Dates are ISO 8601, UTC where no offset is given; a date alone means from its beginning, as `end_date` to its end.
-    `max_runtime` is in seconds. Raises UsageError.
-    """
-    known = {status.value for status in RunStatus}
-    wanted = [status.upper() for status in statuses]
-    if unknown := sorted(set(wanted) - known):
-        raise UsageError(f"unknown status {', '.join(unknown)}", f"use: {', '.join(sorted(known))}")
-    if sort_by not in get_args(SortKey):
-        raise UsageError(f"cannot sort by {sort_by!r}", f"use one of: {', '.join(get_args(SortKey))}")
-    return RunFilter(
-        name=name,
-        statuses=frozenset(RunStatus(status) for status in wanted),
-        min_accuracy=min_accuracy,
-        max_runtime_seconds=max_runtime,
-        start_date=parse_moment(start_date, "start_date") if start_date else None,
-        end_date=parse_moment(end_date, "end_date", day_ends=True) if end_date else None,
-        model_name=model_name,
-        dataset_digest=dataset_digest,
-        sort_by=sort_by,  # type: ignore[arg-type]
-        descending=descending,
-        limit=limit,
-        cursor=cursor,
-        with_config=False,
+class RunQuery(BaseModel):
+    """Which runs, in which order."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str | None = Field(None, max_length=200, description="Words that the name contains, in any case.")
+    status: list[Status] = Field([], max_length=5, description="May be given several times.")
+    min_score: float | None = Field(
+        None, description="Least score; give score_name too where runs are measured differently.", examples=[0.8]
     )
+    max_score: float | None = Field(None, description="Greatest score, such as an error at most.", examples=[0.1])
+    score_name: str | None = Field(
+        None, max_length=100, description="Only runs measured by this score.", examples=["eval_accuracy"]
+    )
+    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least evaluation accuracy.", examples=[0.8])
+    max_runtime: float | None = Field(None, ge=0, description="Longest training time in seconds.")
+    start_date: str | None = Field(
+        None,
+        max_length=40,
+        description="Created at or after: ISO 8601, UTC without an offset.",
+        examples=["2026-01-31"],
+    )
+    end_date: str | None = Field(None, max_length=40, description="Created before, or on that day.")
+    model: str | None = Field(None, max_length=500, description="Exact name of the base model.")
+    dataset_digest: str | None = Field(None, max_length=128, description="Exact digest of the dataset version.")
+    sort_by: SortKey = Field(
+        "created_at",
+        description="By score, runs of one score stand together, descending the better ones first.",
+        examples=["score"],
+    )
+    desc: bool = Field(True, description="Descending.")
+    limit: int = Field(50, ge=1, le=1000, description="Runs on a page.")
+    cursor: str | None = Field(None, max_length=2000, description="next_cursor of the page before.")
+
+    def as_filter(self) -> RunFilter:
+        """Return the store's filter; it lists runs without their configurations.
+
+        Dates are ISO 8601, UTC where no offset is given; a date alone means from its beginning, as `end_date` to its
+        end. Raises UsageError.
+        """
+        given = {name: value for name in RunQuery.model_fields if (value := getattr(self, name)) is not None}
+        read = {name: _READ[name](value) if name in _READ else value for name, value in given.items()}
+        return RunFilter(**{_NAMES.get(name, name): value for name, value in read.items()}, with_config=False)
+
+
+#: Fields of the store's filter that are named otherwise.
+_NAMES = {"status": "statuses", "max_runtime": "max_runtime_seconds", "model": "model_name", "desc": "descending"}
+#: How words become values, where they are not values already.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "status": lambda words: frozenset(RunStatus(word) for word in words),
+    "start_date": lambda text: parse_moment(text, "start_date") if text else None,
+    "end_date": lambda text: parse_moment(text, "end_date", day_ends=True) if text else None,
+}
 
 
 def parse_moment(text: str, name: str, *, day_ends: bool = False) -> datetime:

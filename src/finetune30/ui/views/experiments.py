@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiClient, ApiUnreachableError
-from finetune30.ui.layout import show_figures, table_pixels
+from finetune30.ui.layout import table_pixels
+from finetune30.ui.metrics import is_share
+from finetune30.ui.scores import score_in_sentence, score_names, score_title, score_value
 from finetune30.ui.session import ask, client, local_time, lost, t
+from finetune30.ui.views.run_filters import choose_filters
+from finetune30.ui.views.run_statistics import show_best, show_statistics
 
 Json = dict[str, Any]
 
 PAGE_ROWS = 50
 LIVE_SECONDS = 2
-STATUSES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
-SORTS = ("created_at", "name", "train_runtime", "eval_accuracy")
 LIVE = ("QUEUED", "RUNNING")
 MOST_COMPARED = 8
 #: Rows of one request while downloading, and the most that one download holds.
@@ -40,6 +40,9 @@ DOWNLOAD_COLUMNS = (
     "device",
     "precision",
     "train_runtime",
+    "score",
+    "score_name",
+    "score_greater_is_better",
     "eval_accuracy",
     "eval_f1",
     "eval_loss",
@@ -51,8 +54,8 @@ DOWNLOAD_COLUMNS = (
 def show() -> None:
     """Show the page."""
     st.title(t("experiments.title"), anchor=False)
-    _show_statistics()
-    filters = _choose_filters()
+    best = show_statistics()
+    filters = choose_filters(score_names(best))
     cursors = _cursors(filters)
     found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursors[-1]))
     if found is None:
@@ -66,97 +69,30 @@ def show() -> None:
     _show_paging(cursors, found[1])
     left, right = st.columns(2)
     with left:
-        accuracy = t("experiments.trend_accuracy")
-        charts.trend(found[0], "eval_accuracy", title=accuracy, form=".0%", key="experiments-accuracy")
+        _show_score_trend(found[0])
     with right:
         runtime = t("experiments.trend_runtime")
         charts.trend(found[0], "train_runtime", title=runtime, form="~s", key="experiments-runtime")
+    show_best(best)
     _show_downloads(filters)
 
 
-def _show_statistics() -> None:
-    stats = ask(lambda: client().load_statistics())
-    if stats is None:
+def _show_score_trend(runs: list[Json]) -> None:
+    """Plot one score of the runs, each data version in a colour of its own."""
+    names = score_names(runs)
+    if not names:
         return
-    by_status = stats.get("by_status") or {}
-    facts = (
-        ("total", display.number(stats.get("total"))),
-        ("running", display.number(by_status.get("RUNNING", 0))),
-        ("succeeded", display.number(by_status.get("SUCCEEDED", 0))),
-        ("failed", display.number(by_status.get("FAILED", 0))),
-        ("best", display.percent(stats.get("best_accuracy"))),
-        ("runtime", display.duration(stats.get("mean_runtime_seconds"))),
+    name: str | None = names[0]
+    if len(names) > 1:
+        name = st.selectbox(t("experiments.trend_of"), names, format_func=score_title, key="experiments-trend-of")
+    charts.trend(
+        [run for run in runs if run.get("score_name") == name],
+        "score",
+        title=t("experiments.trend_score", score=score_in_sentence(str(name))),
+        form=".0%" if is_share(str(name)) else ".4~g",
+        key="experiments-score",
+        by="dataset_digest",
     )
-    show_figures((t(f"experiments.{name}"), value) for name, value in facts)
-    days = stats.get("last_30_days") or {}
-    if days:
-        with st.expander(t("experiments.last_30_days"), icon=":material/bar_chart:"):
-            charts.daily(days, title=t("experiments.last_30_days"), key="experiments-daily")
-
-
-def _choose_filters() -> Json:
-    """Return the query parameters that the person chose; kept while they visit other pages."""
-    first = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
-    name = first[0].text_input(
-        t("experiments.name"), key="filter_name", max_chars=200, icon=":material/search:", persist_state="session"
-    )
-    status = first[1].multiselect(
-        t("experiments.status"),
-        STATUSES,
-        format_func=lambda value: t(f"status.{value}"),
-        key="filter_status",
-        placeholder=t("experiments.any"),
-        persist_state="session",
-    )
-    sort_by = first[2].selectbox(
-        t("experiments.sort_by"),
-        SORTS,
-        format_func=lambda value: t(f"sort.{value}"),
-        key="filter_sort",
-        persist_state="session",
-    )
-    descending = first[3].toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
-    chosen = {"name": name.strip(), "status": status, **_choose_more()}
-    kept = {key: value for key, value in chosen.items() if value not in (None, "", [])}
-    return {**kept, "sort_by": sort_by, "desc": "true" if descending else "false"}
-
-
-def _choose_more() -> Json:
-    """The filters that are needed less often, folded while none of them is set."""
-    with st.expander(t("experiments.filters"), expanded=_any_set(), icon=":material/filter_list:"):
-        second = st.columns(4)
-        accuracy = second[0].number_input(
-            t("experiments.min_accuracy"), 0.0, 100.0, None, 1.0, key="filter_accuracy", persist_state="session"
-        )
-        runtime = second[1].number_input(
-            t("experiments.max_runtime"), 0.0, None, None, 10.0, key="filter_runtime", persist_state="session"
-        )
-        start = second[2].date_input(t("experiments.start_date"), None, key="filter_start", persist_state="session")
-        end = second[3].date_input(t("experiments.end_date"), None, key="filter_end", persist_state="session")
-        third = st.columns(2)
-        model = third[0].text_input(t("experiments.model"), key="filter_model", max_chars=500, persist_state="session")
-        digest = third[1].text_input(t("experiments.data"), key="filter_data", max_chars=128, persist_state="session")
-    return {
-        "min_accuracy": None if accuracy is None else accuracy / 100,
-        "max_runtime": runtime,
-        "start_date": _day(start),
-        "end_date": _day(end + timedelta(days=1)) if isinstance(end, date) else None,
-        "model": model.strip(),
-        "dataset_digest": digest.strip().lower(),
-    }
-
-
-def _any_set() -> bool:
-    names = ("accuracy", "runtime", "start", "end", "model", "data")
-    return any(st.session_state.get(f"filter_{name}") not in (None, "") for name in names)
-
-
-def _day(day: Any) -> str | None:
-    """The first moment of a local day, for the API."""
-    if not isinstance(day, date):
-        return None
-    zone = ZoneInfo(st.context.timezone) if st.context.timezone else UTC
-    return datetime.combine(day, time(), zone).astimezone(UTC).isoformat()
 
 
 def _cursors(filters: Json) -> list[str | None]:
@@ -180,7 +116,7 @@ def _show_table(filters: Json, cursor: str | None) -> None:
         height=table_pixels(len(runs), 560),
         placeholder=display.NOTHING,
         column_config={
-            t("column.accuracy"): st.column_config.NumberColumn(format="%.1f %%"),
+            **{title: st.column_config.NumberColumn(format="%.1f %%") for title in _share_columns(runs)},
             t("column.progress"): st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
         },
         alt=t("experiments.title"),
@@ -210,13 +146,28 @@ def _load_page(filters: Json, cursor: str | None) -> list[Json]:
     return seen
 
 
+def _score_cells(run: Json, names: list[str]) -> Json:
+    """The score: a number under its name where all runs have the same one, else each with what it is."""
+    if len(names) != 1:
+        title = score_title(run["score_name"]) if run.get("score_name") else ""
+        return {t("column.score"): score_value(run), t("column.score_name"): title}
+    score = run.get("score")
+    return {score_title(names[0]): None if score is None else score * (100 if is_share(names[0]) else 1)}
+
+
+def _share_columns(runs: list[Json]) -> list[str]:
+    names = score_names(runs)
+    return [score_title(name) for name in names if len(names) == 1 and is_share(name)]
+
+
 def _frame(runs: list[Json]) -> pd.DataFrame:
+    names = score_names(runs)
     rows = [
         {
             t("column.name"): display.raw(run["name"], 80),
             t("column.status"): t(f"status.{run['status']}"),
             t("column.progress"): _share(run),
-            t("column.accuracy"): None if run.get("eval_accuracy") is None else 100 * run["eval_accuracy"],
+            **_score_cells(run, names),
             t("column.loss"): run.get("eval_loss"),
             t("column.runtime"): display.duration(run.get("train_runtime")),
             t("column.created"): local_time(run["created_at"]),

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -72,7 +73,7 @@ def _choose_runs(runs: dict[str, Json]) -> list[str]:
 
 
 def _describe(run: Json) -> str:
-    return display.raw(f"{run['name']} · {display.percent(run.get('eval_accuracy'))} · {run['id'][:8]}", 100)
+    return display.raw(f"{run['name']} · {score_value(run)} · {run['id'][:8]}", 100)
 
 
 def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) -> None:

@@ -1,0 +1,160 @@
+"""The filters above the table of runs: a widget for each query word of the API's listing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from finetune30.ui.metrics import is_share
+from finetune30.ui.scores import score_in_sentence, score_title
+from finetune30.ui.session import t
+
+Json = dict[str, Any]
+#: Words of the listing without a widget: the table pages by itself, and the score's bounds are those of the accuracy.
+LEFT_OUT = frozenset({"min_accuracy", "limit", "cursor", "with_total"})
+
+STATUSES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
+SORTS = ("created_at", "name", "train_runtime", "score")
+
+
+def choose_filters(scores: Sequence[str]) -> Json:
+    """Return the query words that the person chose; kept while they visit other pages.
+
+    `scores` are those by which runs are measured: bounds need one, and take it for granted where there is but one.
+    """
+    first = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
+    chosen = {word: _draw(word, place, scores) for word, place in zip(_FIRST, first, strict=True)}
+    with st.expander(t("experiments.filters"), expanded=_any_set(), icon=":material/filter_list:"):
+        for words in _MORE:
+            places = st.columns(len(words))
+            chosen |= {word: _draw(word, place, scores) for word, place in zip(words, places, strict=True)}
+    if chosen["min_score"] is not None or chosen["max_score"] is not None:
+        chosen["score_name"] = _measured_by(scores)
+    return {word: value for word, value in chosen.items() if value not in (None, "", [])}
+
+
+def _draw(word: str, place: Any, scores: Sequence[str]) -> Any:
+    with place:
+        return WIDGETS[word](scores)
+
+
+def _any_set() -> bool:
+    """Tell whether one of the folded filters is set."""
+    prefixes = tuple(f"filter_{word}" for words in _MORE for word in words)
+    return any(str(key).startswith(prefixes) and value not in (None, "") for key, value in st.session_state.items())
+
+
+def _text(word: str, label: str, most: int, icon: str | None = None) -> str:
+    text: str = st.text_input(label, key=f"filter_{word}", max_chars=most, icon=icon, persist_state="session")
+    return text.strip()
+
+
+def _status(_: Sequence[str]) -> list[str]:
+    return st.multiselect(
+        t("experiments.status"),
+        STATUSES,
+        format_func=lambda value: t(f"status.{value}"),
+        key="filter_status",
+        placeholder=t("experiments.any"),
+        persist_state="session",
+    )
+
+
+def _sort_by(_: Sequence[str]) -> str | None:
+    return st.selectbox(
+        t("experiments.sort_by"),
+        SORTS,
+        format_func=lambda value: t(f"sort.{value}"),
+        key="filter_sort_by",
+        help=t("experiments.sort_by_help"),
+        persist_state="session",
+    )
+
+
+def _desc(_: Sequence[str]) -> str:
+    chosen = st.toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
+    return "true" if chosen else "false"
+
+
+def _score_name(scores: Sequence[str]) -> str | None:
+    kept = st.session_state.get("filter_score_name")  # of a visit when there were such runs
+    known = list(dict.fromkeys((*scores, kept) if kept else scores))
+    chosen: str | None = st.selectbox(
+        t("experiments.score_name"),
+        known,
+        None,
+        format_func=score_title,
+        key="filter_score_name",
+        placeholder=t("experiments.any"),
+        persist_state="session",
+    )
+    return chosen
+
+
+def _measured_by(scores: Sequence[str]) -> str | None:
+    """The score that bounds are about: the chosen one, else the only one."""
+    chosen: str | None = st.session_state.get("filter_score_name")
+    return chosen or (scores[0] if len(scores) == 1 else None)
+
+
+def _score_bound(word: str, scores: Sequence[str]) -> float | None:
+    """A bound of the score: shares as per cent, like everywhere on the page; none without a score that it is of."""
+    name = _measured_by(scores)
+    if name is None:
+        st.number_input(t(f"experiments.{word}"), value=None, disabled=True, help=t("experiments.score_bound_help"))
+        return None
+    key, label = f"filter_{word}-{name}", t(f"experiments.{word}_of", score=score_in_sentence(name))
+    if is_share(name):
+        share = st.number_input(f"{label} (%)", 0.0, 100.0, None, 1.0, key=key, persist_state="session")
+        return None if share is None else share / 100
+    return st.number_input(label, value=None, step=0.01, format="%g", key=key, persist_state="session")
+
+
+def _max_runtime(_: Sequence[str]) -> float | None:
+    return st.number_input(
+        t("experiments.max_runtime"), 0.0, None, None, 10.0, key="filter_max_runtime", persist_state="session"
+    )
+
+
+def _start_date(_: Sequence[str]) -> str | None:
+    return _moment(st.date_input(t("experiments.start_date"), None, key="filter_start_date", persist_state="session"))
+
+
+def _end_date(_: Sequence[str]) -> str | None:
+    day = st.date_input(t("experiments.end_date"), None, key="filter_end_date", persist_state="session")
+    return _moment(day + timedelta(days=1)) if isinstance(day, date) else None
+
+
+def _moment(day: Any) -> str | None:
+    """The first moment of a local day, for the API."""
+    if not isinstance(day, date):
+        return None
+    zone = ZoneInfo(st.context.timezone) if st.context.timezone else UTC
+    return datetime.combine(day, time(), zone).astimezone(UTC).isoformat()
+
+
+#: Every word that the person may choose, by the widget that asks for it.
+WIDGETS: dict[str, Callable[[Sequence[str]], Any]] = {
+    "name": lambda _: _text("name", t("experiments.name"), 200, ":material/search:"),
+    "status": _status,
+    "sort_by": _sort_by,
+    "desc": _desc,
+    "score_name": _score_name,
+    "min_score": lambda scores: _score_bound("min_score", scores),
+    "max_score": lambda scores: _score_bound("max_score", scores),
+    "max_runtime": _max_runtime,
+    "start_date": _start_date,
+    "end_date": _end_date,
+    "model": lambda _: _text("model", t("experiments.model"), 500),
+    "dataset_digest": lambda _: _text("dataset_digest", t("experiments.data"), 128).lower(),
+}
+_FIRST = ("name", "status", "sort_by", "desc")
+#: What is needed less often, folded while none of it is set.
+_MORE = (
+    ("score_name", "min_score", "max_score", "max_runtime"),
+    ("start_date", "end_date", "model", "dataset_digest"),
+)

@@ -1,0 +1,24 @@
+"""The page asks for every word of the API's listing, or says which it leaves out."""
+
+from __future__ import annotations
+
+from finetune30.api.routes.experiments import ListQuery
+from finetune30.ui.translations import has_text
+from finetune30.ui.views import run_filters
+
+
+def test_every_word_of_the_listing_has_a_widget_or_is_left_out() -> None:
+    words = set(ListQuery.model_fields)
+    assert set(run_filters.WIDGETS) == words - run_filters.LEFT_OUT
+    assert words >= run_filters.LEFT_OUT
+    placed = [word for row in (run_filters._FIRST, *run_filters._MORE) for word in row]
+    assert sorted(placed) == sorted(run_filters.WIDGETS)
+
+
+def test_states_and_orders_are_those_of_the_api() -> None:
+    schema = ListQuery.model_json_schema()["properties"]
+    assert list(run_filters.STATUSES) == schema["status"]["items"]["enum"]
+    orders = set(schema["sort_by"]["enum"])
+    assert set(run_filters.SORTS) == orders - {"eval_accuracy"}  # what a score is for runs measured by it
+    for language in ("en", "zh"):
+        assert all(has_text(language, f"sort.{order}") for order in run_filters.SORTS)
