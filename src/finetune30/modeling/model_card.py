@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from finetune30.blocks import Block
+from finetune30.modeling.card_blocks import draw_blocks
 
 _TEMPLATE = """---
 base_model: {base}
@@ -29,9 +33,7 @@ A LoRA adapter for text {task}, trained with finetune30 {version} on {finished}.
 {replaced}
 ## Results on the evaluation rows
 
-| metric | value |
-|---|---|
-{metrics}
+{results}
 
 ## Use
 
@@ -51,11 +53,10 @@ Trained and measured on the rows above only; measure it on your own before relyi
 """
 
 
-def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dict[str, Any]) -> str:
-    """Fill the card. `facts` needs the keys that the service's `_card_facts` gives."""
+def build_model_card(facts: dict[str, Any], results: Sequence[Block], config: dict[str, Any]) -> str:
+    """Fill the card. `facts` needs the keys that `_save_model` of the service gives; `results` show the evaluation."""
     labels: list[str] = facts["label_names"]
     shown = ", ".join(f"{i} `{name}`" for i, name in enumerate(labels[:20])) + (" …" if len(labels) > 20 else "")
-    numbers = {k: v for k, v in metrics.items() if k.startswith("eval_") and isinstance(v, int | float)}
     replaced = "".join(
         f"\n> The hub was out of reach: `{used}` was used instead of `{wanted}`.\n"
         for wanted, used in facts["replaced"].items()
@@ -83,8 +84,6 @@ def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dic
         run_id=facts["run_id"],
         run_id_short=facts["run_id"][:8],
         replaced=replaced,
-        metrics="\n".join(
-            f"| {key} | {value if isinstance(value, int) else f'{value:.4f}'} |" for key, value in numbers.items()
-        ),
+        results=draw_blocks(results),
         num_labels="" if len(labels) == 2 else f", num_labels={len(labels) or 1}",
     )

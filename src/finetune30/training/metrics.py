@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 #: Metrics where less is better; everything else is better when greater.
 _LESS_IS_BETTER = ("loss", "mse", "mae")
+#: Steps of a histogram; fewer where the root of the number of rows is less.
+_MOST_BINS = 20
 
 
 def compute_metrics(
@@ -19,7 +22,8 @@ def compute_metrics(
 
     logits: float32 (n, num_labels); labels: int64 (n,), float32 (n, num_labels) or float32 (n,).
     Single-label: accuracy, macro f1/precision/recall, confusion_matrix (rows: true). Multi-label: accuracy (all
-    labels of a row right), micro and macro f1, per_label. Regression: mse, mae, pearson, spearman.
+    labels of a row right), micro and macro f1, per_label. Regression: mse, mae, pearson, spearman, baseline (mse and
+    mae of always predicting the mean of these labels), residuals (a histogram of prediction less label).
     """
     if problem_type == "single_label_classification":
         return _single_label(logits.argmax(axis=-1), labels, len(label_names))
@@ -97,4 +101,21 @@ def _regression(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> 
         warnings.simplefilter("ignore")  # near-constant inputs: the value is still the best there is
         metrics["pearson"] = float(pearsonr(predicted, labels)[0]) if defined else None
         metrics["spearman"] = float(spearmanr(predicted, labels)[0]) if defined else None
-    return metrics
+    return {**metrics, "baseline": _mean_baseline(labels), "residuals": _residuals(error)}
+
+
+def _mean_baseline(labels: NDArray[np.float64]) -> dict[str, float]:
+    """Return mse and mae of always predicting the mean of the labels; nested, since it is no metric to choose by."""
+    error = labels - labels.mean()
+    return {"mse": float(np.square(error).mean()), "mae": float(np.abs(error).mean())}
+
+
+def _residuals(error: NDArray[np.float64]) -> dict[str, list[Any]] | None:
+    """Return edges (k + 1) and counts (k) of a histogram over even steps; None where there is none to be had."""
+    if not len(error) or not np.isfinite(error).all():
+        return None
+    try:
+        counts, edges = np.histogram(error, bins=min(_MOST_BINS, max(1, math.isqrt(len(error)))))
+    except ValueError:  # large errors so alike that the steps would be finer than numbers are
+        return None
+    return {"edges": edges.tolist(), "counts": counts.tolist()}

@@ -16,6 +16,7 @@ from finetune30 import __version__, failpoints
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
 from finetune30.service.execution.experiment import Experiment
+from finetune30.service.runs.blocks import build_result_blocks
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _save_model(
         "run_id": run.id,
         "replaced": inputs.replaced,
     }
-    card = build_model_card(facts, metrics, inputs.config.as_tree())
+    card = build_model_card(facts, build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

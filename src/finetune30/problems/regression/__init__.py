@@ -1,0 +1,1 @@
+"""A number a row: scores and quantities of texts."""
