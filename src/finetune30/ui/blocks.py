@@ -33,15 +33,16 @@ _SORTED = {"percent": (100, "%.1f %%"), "count": (1, "localized")}
 
 def show_blocks(blocks: Sequence[Json], run_id: str) -> None:
     """Draw blocks: figures that follow each other in a line, other pieces two beside each other; then their rows."""
-    for is_figure, found in groupby(blocks, key=lambda block: block["kind"] == "figure"):
+    for is_figure, found in groupby(enumerate(blocks), key=lambda numbered: numbered[1]["kind"] == "figure"):
         group = list(found)
         if is_figure:
-            _show_figures(group)
+            _show_figures([block for _, block in group])
             continue
-        places = st.columns(2) if len(group) > 1 else [st.container()]
-        for number, block in enumerate(group):
-            with places[number % len(places)]:
-                _show_piece(block, f"block-{number}")
+        for start in range(0, len(group), 2):
+            places = st.columns(2) if len(group) > 1 else [st.container()]
+            for place, (number, block) in zip(places, group[start : start + 2], strict=False):
+                with place:
+                    _show_piece(block, f"block-{number}")
     _show_rows_behind(blocks, run_id)
 
 

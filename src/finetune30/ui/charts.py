@@ -19,6 +19,8 @@ Words = Mapping[str, str]
 #: Points in one line; more cannot be told apart on a screen.
 MOST_POINTS = 600
 HEIGHT = 240
+#: Ends of names of what an evaluation took, which says nothing about the model.
+SPEEDS = ("_runtime", "_second")
 AXES = ("step", "epoch", "time")
 ACCENT = "#2f6f8f"
 #: By the page's background; told apart by brightness too, for eyes that mix up hues.
@@ -34,6 +36,14 @@ def thin(records: Sequence[Json], most: int = MOST_POINTS) -> list[Json]:
         return list(records)
     stride = len(records) / (most - 1)
     return [records[int(n * stride)] for n in range(most - 1)] + [records[-1]]
+
+
+def measured(evaluations: Sequence[Json]) -> list[str]:
+    """Return the names of what evaluations measured, but not how long they took."""
+    names = dict.fromkeys(
+        name for record in evaluations for name, value in record.items() if isinstance(value, int | float)
+    )
+    return [name for name in names if name.startswith("eval_") and not name.endswith(SPEEDS)]
 
 
 def curve(

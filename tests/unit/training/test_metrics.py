@@ -50,3 +50,22 @@ def test_direction_and_default_metric_by_task():
     assert not is_greater_better("eval_mse")
     assert is_greater_better("eval_accuracy")
     assert not is_greater_better("eval_loss")
+
+
+def test_regression_counts_residuals_and_measures_the_mean():
+    labels = np.asarray([0.0, 0.0, 4.0, 4.0])
+    metrics = compute_metrics(np.asarray([[1.0], [1.0], [4.0], [3.0]], dtype=np.float32), labels, "regression", ())
+    assert metrics["baseline"] == {"mse": 4.0, "mae": 2.0}
+    assert metrics["residuals"] == {"edges": [-1.0, 0.0, 1.0], "counts": [1, 3]}
+
+
+@pytest.mark.parametrize("predicted", [np.nan, np.inf])
+def test_residuals_that_are_no_numbers_are_not_counted(predicted):
+    logits = np.asarray([[0.0], [predicted]], dtype=np.float32)
+    metrics = compute_metrics(logits, np.asarray([0.0, 1.0]), "regression", ())
+    assert metrics["residuals"] is None
+
+
+def test_residuals_too_alike_for_steps_are_not_counted():
+    metrics = compute_metrics(np.full((9, 1), 3e38, dtype=np.float32), np.zeros(9), "regression", ())
+    assert metrics["residuals"] is None

@@ -111,7 +111,8 @@ def _condition(frame: pl.DataFrame, column: str, value: Any) -> pl.Expr:
 
     allowed = _filterable(frame)
     if column not in allowed:
-        raise DataError(f"there is no column {column!r} to filter by; allowed: {', '.join(allowed)}", _FILTER_REMEDY)
+        known = ", ".join(allowed)
+        raise DataError(f"there is no column {column[:80]!r} to filter by; allowed: {known}", _FILTER_REMEDY)
     if isinstance(value, Mapping):
         if value.keys() != {"not"} or isinstance(value["not"], Mapping):
             raise _refuse(column, value, 'an object has the one key "not"')
@@ -126,7 +127,7 @@ def _condition(frame: pl.DataFrame, column: str, value: Any) -> pl.Expr:
     if kind == pl.String:
         if not _is_text(value):
             raise _refuse(column, value, "a text")
-        return cell == value
+        return cell == pl.lit(value)
     if _is_text(value):
         return cell.list.contains(value)
     if isinstance(value, list) and all(_is_text(part) for part in value):

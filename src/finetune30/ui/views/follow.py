@@ -242,12 +242,7 @@ def _show_curves(history: list[Json]) -> None:
         charts.curve(trained, "loss", title=t("follow.loss_curve"), key="follow-loss")
     with right:
         charts.curve(trained, "learning_rate", title=t("follow.rate_curve"), key="follow-rate")
-    if evaluated:
-        with left:
-            charts.curve(evaluated, "eval_loss", title=t("follow.eval_loss_curve"), key="follow-eval-loss", marks=True)
-        with right:
-            quality = next(
-                (name for name in ("eval_accuracy", "eval_f1", "eval_mse") if name in evaluated[-1]), "eval_loss"
-            )
-            charts.curve(evaluated, quality, title=t_or(f"metric.{quality}", quality), key="follow-q", marks=True)
+    for number, name in enumerate(charts.measured(evaluated)):
+        with (left, right)[number % 2]:
+            charts.curve(evaluated, name, title=t_or(f"metric.{name}", name), key=f"follow-{name}", marks=True)
     show_moment(t("follow.last_record"), history[-1].get("time"))

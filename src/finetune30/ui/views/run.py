@@ -23,8 +23,6 @@ LOG_LINES = 1000
 LARGEST_DOWNLOAD_BYTES = 500_000_000
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 PLAIN_NUMBER = (int, float)
-#: Ends of names of what an evaluation took, which says nothing about the model.
-SPEEDS = ("_runtime", "_second")
 
 
 def show() -> None:
@@ -140,11 +138,8 @@ def _show_curves(run: Json) -> None:
     )
     trained = [record for record in records if record.get("type") == "train"]
     evaluated = [record for record in records if record.get("type") == "eval"]
-    measured = dict.fromkeys(
-        name for record in evaluated for name, value in record.items() if isinstance(value, PLAIN_NUMBER)
-    )
     names = [(trained, "loss", False), (trained, "learning_rate", False), (trained, "grad_norm", False)]
-    names += [(evaluated, name, True) for name in measured if name.startswith("eval_") and not name.endswith(SPEEDS)]
+    names += [(evaluated, name, True) for name in charts.measured(evaluated)]
     places = st.columns(2)
     for number, (source, name, marks) in enumerate(names):
         with places[number % 2]:
