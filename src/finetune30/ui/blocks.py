@@ -32,8 +32,17 @@ _SORTED = {"percent": (100, "%.1f %%"), "count": (1, "localized")}
 
 
 def show_blocks(blocks: Sequence[Json], run_id: str) -> None:
-    """Draw blocks: figures that follow each other in a line, other pieces two beside each other; then their rows."""
-    for is_figure, found in groupby(enumerate(blocks), key=lambda numbered: numbered[1]["kind"] == "figure"):
+    """Draw blocks, and behind the last one that tells which rows it counts the choice that lists them."""
+    numbered = list(enumerate(blocks))
+    last = max((number for number, block in numbered if any(_pieces(block))), default=-1)
+    _draw(numbered[: last + 1])
+    _show_rows_behind(blocks, run_id)
+    _draw(numbered[last + 1 :])
+
+
+def _draw(blocks: Sequence[tuple[int, Json]]) -> None:
+    """Figures that follow each other stand in a line, other pieces two beside each other."""
+    for is_figure, found in groupby(blocks, key=lambda numbered: numbered[1]["kind"] == "figure"):
         group = list(found)
         if is_figure:
             _show_figures([block for _, block in group])
@@ -43,7 +52,6 @@ def show_blocks(blocks: Sequence[Json], run_id: str) -> None:
             for place, (number, block) in zip(places, group[start : start + 2], strict=False):
                 with place:
                     _show_piece(block, f"block-{number}")
-    _show_rows_behind(blocks, run_id)
 
 
 def _show_figures(figures: Sequence[Json]) -> None:
@@ -52,7 +60,7 @@ def _show_figures(figures: Sequence[Json]) -> None:
         (display.plain(_say(figure["title"])), _write(figure["value"], figure["format"])) for figure in figures
     )
     for figure in figures:
-        if judged := _judge(figure):
+        if judged := list(_judge(figure)):
             st.caption(t("block.judged", title=display.plain(_say(figure["title"])), judged=" · ".join(judged)))
 
 

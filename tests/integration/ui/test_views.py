@@ -124,6 +124,7 @@ def test_results_are_drawn_piece_by_piece_and_list_their_rows(
     wanted = MEASURED[kind.name][language]
     assert figures(page)[wanted]
     assert any(caption.value.startswith(wanted) and "12" in caption.value for caption in page.caption)
+    assert not [caption.value for caption in page.caption if caption.value.strip().endswith((":", "："))]
     titles = [block.value.strip("*") for block in page.markdown]
     pieces = PIECES[kind.name][language]
     assert [title for title in titles if title in pieces] == pieces

@@ -62,22 +62,21 @@ def load_row_texts(run: Run, versions: VersionStore) -> dict[str, dict[str, Any]
 def _load_predictions(records: Records, run: Run) -> pl.DataFrame:
     import polars as pl
 
-    called = f"run {run.id[:8]} '{run.name}'"
+    name = f"{run.id[:8]} '{run.name}'"
     if run.status is not RunStatus.SUCCEEDED:
-        raise ConflictError(f"{called} is {run.status} and has no predictions", "ask again when it has SUCCEEDED")
+        raise ConflictError(f"run {name} is {run.status} and has no predictions", "ask again when it has SUCCEEDED")
     folder = records.folder(run)
     path = folder.predictions
     entry = folder.load_manifest()["files"].get(path.name)
     if entry is None or not path.is_file():
-        raise StorageError(f"the predictions of {called} are missing", _DAMAGED)
+        raise StorageError(f"the predictions of run {name} are missing", _DAMAGED)
     if sha256_of(path) != entry["sha256"]:
-        raise StorageError(f"the predictions of {called} are not as they were published", _DAMAGED)
+        raise StorageError(f"the predictions of run {name} are not as they were published", _DAMAGED)
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise StorageError(
-            f"the predictions of {called} cannot be read: {str(error).splitlines()[0]}", _DAMAGED
-        ) from error
+        problem = str(error).splitlines()[0]
+        raise StorageError(f"the predictions of run {name} cannot be read: {problem}", _DAMAGED) from error
 
 
 def _with_judgement(frame: pl.DataFrame) -> pl.DataFrame:
