@@ -173,8 +173,14 @@ def _show_rows(run_id: str, wanted: Json, key: str) -> None:
     held = [name for name in rows[0] if any(row.get(name) is not None for row in rows)]
     names = [name for name in _FIRST if name in held]
     names += [name for name in held if name not in (*_FIRST, *_LAST)] + [name for name in _LAST if name in held]
-    columns = {t_or(f"row.{name}", display.raw(name)): [_cell(row.get(name)) for row in rows] for name in names}
-    show_table(columns, alt=t("block.behind"))
+    show_table({_head(name, rows): [_cell(row.get(name)) for row in rows] for name in names}, alt=t("block.behind"))
+
+
+def _head(name: str, rows: Sequence[Json]) -> str:
+    """Return what a column of rows is called; an outcome says whether a row is right, or by how much it is not."""
+    if isinstance(rows[0].get(name), bool):
+        name = f"is_{name}"
+    return t_or(f"row.{name}", display.raw(name))
 
 
 def _name(*parts: Any) -> str:

@@ -142,6 +142,13 @@ def test_rows_with_numbers_are_found_by_ranges(api: TestClient, submit: Submit, 
     assert [ask(api, run_id, wanted)["total"] for wanted, _ in filters_of(curve)] == [1, 3]
 
 
+def test_rows_that_keep_an_outcome_are_asked_for_it(api: TestClient, submit: Submit, finish: Finish) -> None:
+    run_id = submit()
+    finish(run_id, parquet(label=[0.0, 0.0], prediction=[1.0, 3.0], outcome=[1.0, 9.0]))
+    assert numbers(ask(api, run_id, {"outcome": [4, None]})) == [1]
+    assert ask(api, run_id, {})["columns"] == ["row_id", "label", "prediction", "outcome", "residual"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [

@@ -37,6 +37,13 @@ def test_run_shows_its_result_and_then_what_the_training_took() -> None:
     assert all(block["title"]["zh"] for block in shown)
 
 
+def test_targets_of_the_run_name_the_labels() -> None:
+    matrix = {"problem_type": "single_label_classification", "eval_confusion_matrix": [[1, 0], [0, 1]]}
+    for named in ({"targets": {"label_names": ["a", "b"]}}, {"labels": ["a", "b"]}):
+        (drawn,) = [as_tree(block) for block in build_result_blocks(matrix | named) if block.kind == "matrix"]
+        assert drawn["row_names"] == ("a", "b")
+
+
 @pytest.mark.parametrize("metrics", [None, {}])
 def test_run_without_metrics_shows_nothing(metrics: dict[str, Any] | None) -> None:
     assert build_run_blocks(metrics) == []

@@ -36,7 +36,8 @@ def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     view = load_view(str(metrics.get("problem_type")))
     if view is None:
         return _all_numbers(metrics)
-    return view(metrics, {"label_names": metrics.get("labels") or []})
+    targets = metrics.get("targets")
+    return view(metrics, targets if isinstance(targets, Mapping) else {"label_names": metrics.get("labels") or []})
 
 
 def _training_figures(metrics: Mapping[str, Any]) -> list[Block]:

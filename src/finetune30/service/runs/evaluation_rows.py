@@ -55,7 +55,9 @@ def load_row_texts(run: Run, versions: VersionStore) -> dict[str, dict[str, Any]
         rows = versions.load_rows(versions.get(run.dataset_digest), "evaluation")
     except Finetune30Error:  # rows without their texts are better than none
         return {}
-    texts = rows.drop("origin", "label").to_dicts()
+    if "origin" not in rows.columns:
+        return {}
+    texts = rows.drop("origin", "label", strict=False).to_dicts()
     return dict(zip(rows["origin"].to_list(), texts, strict=True))
 
 
