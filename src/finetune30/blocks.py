@@ -2,6 +2,9 @@
 
 A problem makes them from a run's metrics (`Problem.view`); the API sends them as JSON (`as_tree`); command line, page
 and model card draw them. Words come in every language of the product, from whoever makes the block.
+
+A piece may carry a filter: what the rows route (`GET /experiments/{id}/rows`) is asked for to list the evaluation rows
+behind it.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-#: How a number is written: 0.8312 as 83.12 %, as a plain number, or as a count.
-Format = Literal["percent", "number", "count", "text"]
-#: What the rows route is asked for to list the evaluation rows behind a cell: column of predictions -> value.
+#: How a value is written: 0.8312 as 83.12 %, as a plain number, whole with its thousands apart, as a time or as memory.
+Format = Literal["percent", "number", "count", "text", "seconds", "bytes"]
+#: Column of the evaluation rows -> the value it has, [from, below] for numbers (null: without end), or {"not": value}.
+#: A value of a column of lists is one that the list holds; a list of values is the whole list.
 RowFilter = dict[str, Any]
 
 
@@ -28,7 +32,7 @@ class Figure:
     """One number with what it needs to be judged.
 
     `interval` is its 95 % interval, `rows` how many rows it was measured on, `baseline` what one gets without
-    learning (the most frequent class, the mean).
+    learning (the most frequent class, the mean). `filter` lists rows that explain it, under the name of these rows.
     """
 
     title: Words
@@ -37,6 +41,7 @@ class Figure:
     interval: tuple[float, float] | None = None
     rows: int | None = None
     baseline: tuple[Words, float] | None = None
+    filter: tuple[Words, RowFilter] | None = None
     kind: Literal["figure"] = "figure"
 
 
@@ -61,7 +66,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Counts by two properties; `filters[i][j]` lists the evaluation rows behind a cell."""
+    """Counts by two properties.
+
+    Where these are columns of the evaluation rows, `row_key` and `column_key` name them: the filter of a cell is
+    {row_key: its row's name, column_key: its column's name}.
+    """
 
     title: Words
     row_title: Words
@@ -69,19 +78,24 @@ class Matrix:
     row_names: tuple[str, ...]
     column_names: tuple[str, ...]
     values: tuple[tuple[int, ...], ...]
-    filters: tuple[tuple[RowFilter | None, ...], ...] = ()
+    row_key: str | None = None
+    column_key: str | None = None
     kind: Literal["matrix"] = "matrix"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Lines (or bars, one a point) over a common axis: name of a line -> its (x, y) points."""
+    """Lines (or bars, one a point) over a common axis: name of a line -> its (x, y) points.
+
+    A bar stands at the middle of what it counts. `filters` are by line, one a point.
+    """
 
     title: Words
     x_title: Words
     y_title: Words
     lines: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     as_bars: bool = False
+    filters: dict[str, tuple[RowFilter | None, ...]] = field(default_factory=dict)
     kind: Literal["curve"] = "curve"
 
 
@@ -100,3 +114,21 @@ Block = Figure | Table | Matrix | Curve | Text
 def as_tree(block: Block) -> dict[str, Any]:
     """Return a block as a JSON tree; `kind` tells which."""
     return asdict(block)
+
+
+def format_value(value: Any, form: str) -> str:
+    """Return a value as English text writes it, with its unit; nothing for None. Text comes back as it is."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if form == "percent":
+        return f"{100 * value:.2f} %"
+    if form == "count":
+        return f"{value:,.0f}"
+    if form == "seconds":
+        minutes, rest = divmod(round(value), 60)
+        return f"{value:.1f} s" if value < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    if form == "bytes":
+        return f"{value / 2**20:,.0f} MiB"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"

@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 FINISHED = RunStatus.SUCCEEDED
 LOCALES = {"en": "en-US", "zh": "zh-TW"}
+#: What the problem calls a piece of its result.
+MATRIX = {"en": "Confusion matrix", "zh": "混淆矩陣"}
 NAMES = {"en": "from the page", "zh": "從頁面提交"}
 HOSTILE = ("\u003cscript\u003ealert(1)\u003c/script\u003e", "=cmd()", "\x1b[31mred", "x" * 10_000)
 
@@ -86,7 +88,7 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
     select_runs(page, t, 1)
     main.get_by_role("link", name=t("action.open_run")).click()
     page.get_by_role("heading", name=NAMES[language]).wait_for()
-    page.get_by_text(t("run.confusion")).wait_for()
+    page.get_by_text(MATRIX[language], exact=True).wait_for()
     main.get_by_role("link", name=t("navigation.try")).click()
     page.get_by_role("heading", name=t("try.title")).wait_for()
     text = page.get_by_role("textbox", name=t("try.text"), exact=True)

@@ -58,6 +58,26 @@ def test_predictions_hold_every_row_with_the_shares_of_the_saved_model(
         assert entry["probabilities"] == pytest.approx(shares(known), abs=1e-4), entry
 
 
+@pytest.mark.parametrize(
+    ("kind", "figure", "pieces"),
+    [
+        (SINGLE_LABEL, "Accuracy | 100.00 % | 75.75 % to 100.00 % | 12 | 33.33 %", ["Each label", "Confusion matrix"]),
+        (MULTI_LABEL, "Exact match | 100.00 % | 75.75 % to 100.00 % | 12 |", ["Each label"]),
+        # Four rows each of 2.5, -1.5 and 0.5: the mean is 0.5, the squares are 4, 4 and 0.
+        (REGRESSION, "2.667 (always the mean) |", ["Residuals (prediction - target)"]),
+    ],
+    ids=list(KINDS),
+)
+def test_card_and_details_show_the_result_of_the_kind(
+    kinds_lab: KindsLab, kind: Kind, figure: str, pieces: list[str]
+) -> None:
+    card = (model_of(kinds_lab, kind) / "README.md").read_text(encoding="utf-8")
+    assert figure in card
+    assert [line.removeprefix("### ") for line in card.splitlines() if line.startswith("### ")] == pieces
+    details = kinds_lab.ft30("runs", "show", kind.name).stdout.splitlines()
+    assert [line.strip() for line in details if line.strip() in pieces] == pieces
+
+
 def test_single_label_predictions_are_the_names_that_the_rows_bear(kinds_lab: KindsLab) -> None:
     rows = rows_of(kinds_lab, SINGLE_LABEL)
     for entry in predictions_of(kinds_lab, SINGLE_LABEL):

@@ -62,7 +62,7 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "results").glob("first try_*")
     assert str(folder) in done.stdout
-    assert "accuracy" in done.stdout
+    assert "Accuracy" in done.stdout
     names = {path.name for path in folder.iterdir()}
     expected = "logs.txt config.yaml metrics.json history.jsonl data_report.json predictions.parquet manifest.json"
     assert names >= {*expected.split(), "artifacts"}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from finetune30.blocks import Block
 from finetune30.store import RunStatus
 
 RUN_ID = "9f2c4e6a8b0d4f1e9a7c5b3d1f0e2a4c"
@@ -196,6 +197,7 @@ class ExperimentDetails(Experiment):
     config_digest: str
     config_summary: Tree = Field(description="What decides most, by dotted key.")
     metrics: Tree | None
+    blocks: list[Block] = Field(description="The result, piece by piece as it is drawn; `kind` tells which.")
     ledger_totals: Tree = Field(description="Where the input rows went.")
     files: list[PublishedFile]
     links: Tree

@@ -7,47 +7,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: Rows of the table: key in metrics.json, words, format.
-_ROWS = (
-    ("eval_accuracy", "accuracy", "{:.4f}"),
-    ("eval_f1", "F1 (macro)", "{:.4f}"),
-    ("eval_precision", "precision", "{:.4f}"),
-    ("eval_recall", "recall", "{:.4f}"),
-    ("eval_mse", "mean squared error", "{:.4f}"),
-    ("eval_pearson", "Pearson", "{:.4f}"),
-    ("eval_spearman", "Spearman", "{:.4f}"),
-    ("eval_loss", "evaluation loss", "{:.4f}"),
-    ("train_loss", "training loss", "{:.4f}"),
-    ("train_samples", "training rows", "{:,}"),
-    ("eval_samples", "evaluation rows", "{:,}"),
-    ("total_steps", "optimizer steps", "{:,}"),
-    ("train_runtime", "training time", "{:.1f} s"),
-    ("train_samples_per_second", "speed", "{:.1f} samples/s"),
-    ("trainable_parameters", "trainable parameters", "{:,}"),
-)
-
 
 def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any]) -> None:
-    """Print the table of results and the folder's path on standard output."""
+    """Print the figures of the result, the folder's path and what can be done next on standard output."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from finetune30.blocks import as_tree
+    from finetune30.cli.blocks import describe_figure
+    from finetune30.cli.terminal_text import show_controls
+    from finetune30.service.runs.blocks import build_run_blocks
 
     table = Table(title=f"{name} ({run_id[:8]}) SUCCEEDED", title_justify="left", show_header=False)
     table.add_column("what")
     table.add_column("value", justify="right")
     for wanted, used in metrics.get("replaced", {}).items():
-        table.add_row("instead of", f"{wanted}: {used}")
-    for key, words, shape in _ROWS:
-        if metrics.get(key) is not None:
-            table.add_row(words, shape.format(metrics[key]))
-    peak = metrics.get("peak_memory_bytes")
-    if peak:
-        table.add_row("peak memory", f"{peak / 2**20:,.0f} MiB")
-    table.add_row("device", f"{metrics['environment']['device']}, {metrics['environment']['precision']}")
-    console = Console(highlight=False)
+        table.add_row("instead of", Text(show_controls(f"{wanted}: {used}")))
+    for block in build_run_blocks(metrics):
+        if block.kind == "figure":
+            words, value, judged = describe_figure(as_tree(block))
+            table.add_row(Text(words), Text(value))
+            for line in judged:
+                table.add_row("", Text(line, style="dim"))
+    table.add_row("Device", f"{metrics['environment']['device']}, {metrics['environment']['precision']}")
+    console, called = Console(highlight=False), _callable_name()
     console.print(table)
     console.print(f"results: {folder}", soft_wrap=True)
-    console.print(f'try it:  {_callable_name()} predict {run_id[:8]} "some text"', soft_wrap=True)
+    console.print(f"more:    {called} runs show {run_id[:8]}", soft_wrap=True)
+    console.print(f'try it:  {called} predict {run_id[:8]} "some text"', soft_wrap=True)
 
 
 def _callable_name() -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from finetune30.cli.blocks import print_blocks
 from finetune30.cli.terminal_text import show_controls
 from finetune30.values import is_number
 
@@ -69,6 +70,7 @@ def print_run_details(details: Mapping[str, Any]) -> None:
     if run["status"] == "RUNNING" and run["progress"]:
         _print_pairs(console, "Progress", run["progress"])
     _print_pairs(console, "Configuration", details["config_summary"])
+    print_blocks(console, details["blocks"])
     _print_pairs(
         console, "Metrics", {k: v for k, v in (run["metrics"] or {}).items() if not isinstance(v, list | dict)}
     )

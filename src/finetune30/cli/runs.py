@@ -72,7 +72,7 @@ def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
 @_output_dir
 @_as_json
 def show(run: str, output_dir: Path | None, as_json: bool) -> None:
-    """Print everything about one run: state, configuration, metrics, rows, files."""
+    """Print everything about one run: state, configuration, result, metrics, rows, files."""
     from finetune30.service.runs.details import load_run_details
 
     with _opened(output_dir) as records:

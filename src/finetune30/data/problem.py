@@ -67,6 +67,22 @@ class TargetRules:
     severities: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class Card:
+    """What the card of a saved model says about its problem.
+
+    `task` follows "trained for"; `answers` is Markdown; `pipeline_tag` is the hub's; `auto_class` is PEFT's class that
+    loads the model, `arguments` what it needs besides the folder, as Python text; `saved` is what lies beside LoRA.
+    """
+
+    task: str
+    answers: str
+    pipeline_tag: str
+    auto_class: str
+    arguments: str = ""
+    saved: str = "head saved with it"
+
+
 class ProblemChoice(Protocol):
     """A problem, or one that is told from the targets (`auto`)."""
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
+
+from finetune30.blocks import Block
+from finetune30.data.problem import Card
+from finetune30.modeling.card_blocks import draw_blocks
 
 _TEMPLATE = """---
 base_model: {base}
 library_name: peft
-pipeline_tag: text-classification
+pipeline_tag: {pipeline_tag}
 tags:
 - lora
 - finetune30
@@ -15,35 +21,33 @@ tags:
 
 # {name}
 
-A LoRA adapter for text {task}, trained with finetune30 {version} on {finished}.
+A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 
 | | |
 |---|---|
 | base model | `{base}`{revision} |
 | data | `{dataset}`{dataset_revision} (digest `{digest}`) |
 | rows | {train_rows} training rows, {evaluation_rows} evaluation rows |
-| labels | {labels} |
-| adapter | r {r}, alpha {alpha}, target modules {targets}; head saved with it |
+| answers | {answers} |
+| adapter | r {r}, alpha {alpha}, target modules {targets}; {saved} |
 | steps | {steps} optimizer steps, learning rate {rate}, precision {precision} on {device} |
 | run | `{run_id}` |
 {replaced}
 ## Results on the evaluation rows
 
-| metric | value |
-|---|---|
-{metrics}
+{results}
 
 ## Use
 
 ```python
-from peft import AutoPeftModelForSequenceClassification
+from peft import {auto_class}
 from transformers import AutoTokenizer
 
-model = AutoPeftModelForSequenceClassification.from_pretrained("path/to/final_model"{num_labels})
+model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
 tokenizer = AutoTokenizer.from_pretrained("path/to/final_model")
 ```
 
-or `ft30 predict {run_id_short} "some text"`. The labels and their order stand in `labels.json`.
+or `ft30 predict {run_id_short} "some text"`. What it learnt stands in `labels.json`.
 
 ## Limits
 
@@ -51,11 +55,8 @@ Trained and measured on the rows above only; measure it on your own before relyi
 """
 
 
-def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dict[str, Any]) -> str:
-    """Fill the card. `facts` needs the keys that the service's `_card_facts` gives."""
-    labels: list[str] = facts["label_names"]
-    shown = ", ".join(f"{i} `{name}`" for i, name in enumerate(labels[:20])) + (" …" if len(labels) > 20 else "")
-    numbers = {k: v for k, v in metrics.items() if k.startswith("eval_") and isinstance(v, int | float)}
+def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block], config: dict[str, Any]) -> str:
+    """Fill the card. `facts` needs the keys that `_save_model` of the service gives; `results` show the evaluation."""
     replaced = "".join(
         f"\n> The hub was out of reach: `{used}` was used instead of `{wanted}`.\n"
         for wanted, used in facts["replaced"].items()
@@ -64,7 +65,7 @@ def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dic
         name=config["experiment_name"],
         base=facts["base"],
         revision=f" at `{facts['revision']}`" if facts["revision"] else "",
-        task=facts["problem_type"].replace("_", " "),
+        **asdict(card),
         version=facts["version"],
         finished=facts["finished"],
         dataset=(facts["hub_data"] or {"id": config["data"]["dataset_name"]})["id"],
@@ -72,7 +73,6 @@ def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dic
         digest=facts["dataset_digest"][:16],
         train_rows=facts["train_rows"],
         evaluation_rows=facts["evaluation_rows"],
-        labels=shown or "a number (regression)",
         r=config["lora"]["r"],
         alpha=config["lora"]["lora_alpha"],
         targets=config["lora"]["target_modules"],
@@ -83,8 +83,5 @@ def build_model_card(facts: dict[str, Any], metrics: dict[str, Any], config: dic
         run_id=facts["run_id"],
         run_id_short=facts["run_id"][:8],
         replaced=replaced,
-        metrics="\n".join(
-            f"| {key} | {value if isinstance(value, int) else f'{value:.4f}'} |" for key, value in numbers.items()
-        ),
-        num_labels="" if len(labels) == 2 else f", num_labels={len(labels) or 1}",
+        results=draw_blocks(results),
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from finetune30.data.encoding import EncodedSplit
-    from finetune30.data.problem import Score, Targets
+    from finetune30.data.problem import Card, Score, Targets
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
@@ -78,6 +78,10 @@ class Trainable(Protocol):
 
     def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[PreTrainedModel, list[str]]:
         """Load the base model with the head that the targets need; return it and the names of new weights."""
+        ...
+
+    def card(self) -> Card:
+        """Return what the saved model's card says about it."""
         ...
 
     def load_saved(self, folder: str, **options: Any) -> PreTrainedModel:

@@ -14,11 +14,15 @@ from finetune30.ui.metrics import is_share
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
+#: What is written at a chart, in the visitor's language: title, x, y and the like.
+Words = Mapping[str, str]
 #: Points in one line; more cannot be told apart on a screen.
 MOST_POINTS = 600
 #: Data versions that a legend tells apart; of more only the tooltip says which is which.
 MOST_IN_LEGEND = 8
 HEIGHT = 240
+#: Ends of names of what an evaluation took, which says nothing about the model.
+SPEEDS = ("_runtime", "_second")
 AXES = ("step", "epoch", "time")
 ACCENT = "#2f6f8f"
 #: By the page's background; told apart by brightness too, for eyes that mix up hues.
@@ -34,6 +38,14 @@ def thin(records: Sequence[Json], most: int = MOST_POINTS) -> list[Json]:
         return list(records)
     stride = len(records) / (most - 1)
     return [records[int(n * stride)] for n in range(most - 1)] + [records[-1]]
+
+
+def measured(evaluations: Sequence[Json]) -> list[str]:
+    """Return the names of what evaluations measured, but not how long they took."""
+    names = dict.fromkeys(
+        name for record in evaluations for name, value in record.items() if isinstance(value, int | float)
+    )
+    return [name for name in names if name.startswith("eval_") and not name.endswith(SPEEDS)]
 
 
 def curve(
@@ -188,40 +200,66 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
     st.altair_chart(chart, width="stretch", key=key, alt=title)
 
 
-def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], *, title: str, key: str) -> None:
-    """Plot a confusion matrix, true labels downwards."""
-    names = [raw(label, 40) for label in labels] or [str(n) for n in range(len(matrix))]
+def heat(values: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], words: Words, key: str) -> None:
+    """Plot counts by two properties, rows downwards; `words` name title, rows, columns and what is counted."""
+    down, across = _distinct(rows), _distinct(columns)
     cells: list[Json] = [
-        {"true": names[row], "predicted": names[column], "rows": count}
-        for row, counts in enumerate(matrix)
+        {"down": down[row], "across": across[column], "count": count}
+        for row, counts in enumerate(values)
         for column, count in enumerate(counts)
-        if row < len(names) and column < len(names)
     ]
-    most = max((cell["rows"] for cell in cells), default=0)
+    most = max((cell["count"] for cell in cells), default=0)
     base = alt.Chart(pd.DataFrame(cells)).encode(
-        x=alt.X(
-            "predicted:N",
-            title=t("chart.predicted"),
-            sort=names,
-            axis=alt.Axis(labelAngle=0 if len(names) < 8 else -45),
-        ),
-        y=alt.Y("true:N", title=t("chart.true"), sort=names),
+        x=alt.X("across:N", title=words["x"], sort=across, axis=alt.Axis(labelAngle=0 if len(across) < 8 else -45)),
+        y=alt.Y("down:N", title=words["y"], sort=down),
         tooltip=[
-            alt.Tooltip("true:N", title=t("chart.true")),
-            alt.Tooltip("predicted:N", title=t("chart.predicted")),
-            alt.Tooltip("rows:Q", title=t("chart.rows")),
+            alt.Tooltip("down:N", title=words["y"]),
+            alt.Tooltip("across:N", title=words["x"]),
+            alt.Tooltip("count:Q", title=words["count"], format=",d"),
         ],
     )
     empty, ink = ("#1f282d", "#e4eaed") if _is_dark() else ("#eef3f6", "#22313a")
-    heat = base.mark_rect().encode(color=alt.Color("rows:Q", legend=None, scale=alt.Scale(range=[empty, ACCENT])))
+    shade = base.mark_rect().encode(color=alt.Color("count:Q", legend=None, scale=alt.Scale(range=[empty, ACCENT])))
     text = base.mark_text().encode(
-        text="rows:Q",
-        color=alt.condition(alt.datum.rows > most / 2, alt.value("white"), alt.value(ink)),
+        text="count:Q",
+        color=alt.condition(alt.datum["count"] > most / 2, alt.value("white"), alt.value(ink)),
     )
-    layers = heat + text if len(names) <= 20 else heat
-    st.altair_chart(
-        layers.properties(title=title, height=max(200, 34 * len(names))), width="stretch", key=key, alt=title
+    layers = shade + text if len(down) <= 20 else shade
+    st.altair_chart(layers.properties(height=max(200, 34 * len(down))), width="stretch", key=key, alt=words["title"])
+
+
+def lines(series: Mapping[str, Sequence[Sequence[float]]], words: Words, key: str, *, as_bars: bool = False) -> None:
+    """Plot points of one or several lines over a common axis, or as bars; `words` name title and both axes."""
+    points = [{"line": raw(name, 60), "x": x, "y": y} for name, line in series.items() for x, y in line]
+    if not points:
+        st.caption(t("chart.empty", title=words["title"]))
+        return
+    chart = alt.Chart(pd.DataFrame(points), height=HEIGHT)
+    if as_bars:
+        marked = chart.mark_bar(size=max(3, min(24, 420 // len(points))), color=_palette()[0])
+    else:
+        marked = chart.mark_line(point=len(points) < 40, color=_palette()[0])
+    drawn = marked.encode(
+        x=alt.X("x:Q", title=words["x"], axis=alt.Axis(format=".4~g"), scale=alt.Scale(zero=False)),
+        y=alt.Y("y:Q", title=words["y"], axis=alt.Axis(format=".6~g"), scale=alt.Scale(zero=as_bars)),
+        tooltip=[
+            alt.Tooltip("x:Q", title=words["x"], format=".4~g"),
+            alt.Tooltip("y:Q", title=words["y"], format=".6~g"),
+        ],
     )
+    if len(series) > 1:
+        drawn = drawn.encode(color=alt.Color("line:N", title=None, scale=_line_scale(series), legend=_legend()))
+    st.altair_chart(drawn, width="stretch", key=key, alt=words["title"])
+
+
+def _line_scale(series: Mapping[str, Any]) -> alt.Scale:
+    return alt.Scale(domain=[raw(name, 60) for name in series], range=list(_palette()))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names as shown, told apart where they differ only in what is not shown."""
+    shown = [raw(name, 40) for name in names]
+    return [name if shown.count(name) == 1 else f"{name} ({place + 1})" for place, name in enumerate(shown)]
 
 
 def _palette() -> tuple[str, ...]:

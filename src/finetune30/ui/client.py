@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -160,6 +161,11 @@ class ApiClient:
     def load_artifact(self, run_id: str, name: str) -> bytes:
         """Return the bytes of a published file."""
         return self._ask("GET", f"/experiments/{_part(run_id)}/artifacts/{quote(name, safe='/')}").content
+
+    def load_evaluation_rows(self, run_id: str, wanted: Json, offset: int, limit: int) -> Json:
+        """Return the `total` and `rows` of the evaluation that a block's filter keeps."""
+        params: Json = {"filter": json.dumps(wanted, ensure_ascii=False), "offset": offset, "limit": limit}
+        return self._json("GET", f"/experiments/{_part(run_id)}/rows", params=params)
 
     def delete_experiment(self, run_id: str) -> None:
         """Delete a run and its files."""

@@ -23,11 +23,20 @@ def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]
 
 
 def show_table(
-    rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]], *, alt: str, most_pixels: int = 400
+    rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+    *,
+    alt: str,
+    most_pixels: int = 400,
+    formats: Mapping[str, str] | None = None,
 ) -> None:
-    """Show rows (or columns) as a table as high as they need, up to a limit; `alt` is what a screen reader says."""
+    """Show rows (or columns) as a table as high as they need, up to a limit; `alt` is what a screen reader says.
+
+    `formats` are Streamlit's number formats by column, for numbers that stay numbers so that they sort as such.
+    """
     frame = pd.DataFrame(rows)
-    st.dataframe(frame, hide_index=True, height=table_pixels(len(frame), most_pixels), placeholder=NOTHING, alt=alt)
+    config = {name: st.column_config.NumberColumn(format=form) for name, form in (formats or {}).items()}
+    height = table_pixels(len(frame), most_pixels)
+    st.dataframe(frame, hide_index=True, height=height, placeholder=NOTHING, alt=alt, column_config=config)
 
 
 def table_pixels(rows: int, most: int = 400) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,11 +25,20 @@ pytestmark = [
 
 Page = Any
 SCORES = ("eval_accuracy", "eval_f1", "eval_mse")
-#: The metric by which each kind is known, as the page names it.
+#: The figure by which each kind is known, as its problem calls it in both languages.
 MEASURED = {
-    SINGLE_LABEL.name: translate("en", "metric.eval_accuracy"),
-    MULTI_LABEL.name: "eval_f1_micro",
-    REGRESSION.name: translate("en", "metric.eval_mse"),
+    SINGLE_LABEL.name: {"en": "Accuracy", "zh": "準確率"},
+    MULTI_LABEL.name: {"en": "Exact match", "zh": "完全相符率"},
+    REGRESSION.name: {"en": "Mean squared error", "zh": "均方誤差"},
+}
+#: The pieces below the figures.
+PIECES = {
+    SINGLE_LABEL.name: {
+        "en": ["Each label", "Confusion matrix", "Most confused pairs"],
+        "zh": ["各標籤表現", "混淆矩陣", "最常混淆的標籤"],
+    },
+    MULTI_LABEL.name: {"en": ["Each label"], "zh": ["各標籤表現"]},
+    REGRESSION.name: {"en": ["Residuals \\(prediction \\- target\\)"], "zh": ["殘差（預測 \\- 目標）"]},
 }
 
 
@@ -99,16 +109,42 @@ def test_run_shows_each_of_its_parts(look: Callable[..., Page], kinds_api: Servi
     page.segmented_control(key="run_part").set_value(part).run()
     checked(page)
     if part == "results":
-        assert MEASURED[kind.name] in cells(page)
+        assert MEASURED[kind.name]["en"] in figures(page)
     elif part == "data":
         assert figures(page)[t("run.data_rows")] == "48"
     elif part == "files":
         assert "predictions.parquet" in cells(page)
 
 
-def test_results_of_a_kind_without_an_accuracy_show_none(look: Callable[..., Page], kinds_api: Services) -> None:
-    page = look("run", run=kinds_api.store.get(REGRESSION.name).id)
-    assert figures(page)[t("run.accuracy")] == display.NOTHING
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_results_are_drawn_piece_by_piece_and_list_their_rows(
+    visit: Callable[..., Page], kinds_api: Services, kind: Kind, language: str
+) -> None:
+    run_id = kinds_api.store.get(f"{kind.name}-again").id
+    page = checked(visit(kinds_api.api_address, "run", lang=language, run=run_id))
+    wanted = MEASURED[kind.name][language]
+    assert figures(page)[wanted]
+    assert any(caption.value.startswith(wanted) and "12" in caption.value for caption in page.caption)
+    assert not [caption.value for caption in page.caption if caption.value.strip().endswith((":", "："))]
+    titles = [block.value.strip("*") for block in page.markdown]
+    pieces = PIECES[kind.name][language]
+    assert [title for title in titles if title in pieces] == pieces
+
+    choice = page.selectbox(key=f"behind-{run_id}")
+    counts = {place: re.search(r"\((\d+)\)$", name) for place, name in enumerate(choice.options)}
+    assert choice.value is None
+    assert sum(found is not None for found in counts.values()) >= 3
+    for place, count in counts.items():
+        checked(choice.select_index(place).run())
+        choice = page.selectbox(key=f"behind-{run_id}")
+        if count is not None:
+            assert [caption.value for caption in page.caption if shown(language, count.group(1)) == caption.value]
+            assert [table for table in page.dataframe if len(table.value) == int(count.group(1))]
+    assert "the film was" in cells(page)
+
+
+def shown(language: str, rows: str) -> str:
+    return translate(language, "data.shown_rows", shown=rows, total=rows)
 
 
 def test_follow_shows_an_ended_run(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:

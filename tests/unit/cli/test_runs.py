@@ -46,7 +46,14 @@ def finish(store, name: str, accuracy: float | None, runtime: float = 12.5, **mo
     )
     totals = {"input": 12, "used": 10, "moved_to_evaluation": 0, "dropped": {"too_short": 2}, "truncated": 1}
     attempt.reveal("data_report.json", json.dumps({"ledger": {"files": [], "totals": {"train": totals}}}).encode())
-    metrics = {"eval_accuracy": accuracy, "train_runtime": runtime, "confusion_matrix": [[1, 0], [0, 1]], **more}
+    metrics = {
+        "problem_type": "single_label_classification",
+        "labels": ["no", "yes"],
+        "eval_accuracy": accuracy,
+        "train_runtime": runtime,
+        "eval_confusion_matrix": [[6, 1], [0, 1]],
+        **more,
+    }
     (attempt.outbox / "metrics.json").write_text(json.dumps(metrics))
     published = attempt.publish({})
     store.succeed(claim, metrics, published.manifest_sha256)
@@ -132,9 +139,12 @@ def test_show_prints_state_configuration_metrics_rows_and_files(ft30, store):
     assert lines["eval_accuracy"] == "0.875"
     assert lines["train"] == "input 12, used 10, truncated 1, too_short 2"
     assert "metrics.json" in lines
+    assert lines["Accuracy"] == "87.50 % 95 % interval 52.91 % to 97.76 %; 8 rows; always 'no': 87.50 %"
+    assert lines["Confusion"] == "matrix"
     assert "confusion_matrix" not in out
     tree = json.loads(ft30("show", "latest", "--json")[1])
-    assert tree["run"]["metrics"]["confusion_matrix"] == [[1, 0], [0, 1]]
+    assert tree["run"]["metrics"]["eval_confusion_matrix"] == [[6, 1], [0, 1]]
+    assert [block["kind"] for block in tree["blocks"]] == ["figure", "table", "matrix", "table", "figure"]
     assert {file["name"] for file in tree["files"]} == {"data_report.json", "history.jsonl", "logs.txt", "metrics.json"}
 
 

@@ -1,20 +1,12 @@
 """Metrics against numbers worked out by hand."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from finetune30.problems import PROBLEMS, load_problem
 from finetune30.problems.classification.decisions import sigmoid, softmax
 from finetune30.problems.trainables import load_trainable
-
-
-def compute_metrics(outputs: NDArray[Any], targets: NDArray[Any], problem_type: str, names: Sequence[str]) -> Any:
-    problem = load_trainable(problem_type, {"label_names": list(names)})
-    return problem.measure(outputs, targets)  # type: ignore[attr-defined]
+from support.measured import compute_metrics
 
 
 def test_single_label_metrics_match_the_confusion_matrix():
@@ -73,3 +65,22 @@ def test_both_halves_of_a_problem_name_the_same_score(name: str, score: str, gre
     for half in (load_problem(name), load_trainable(name, {"label_names": ["a", "b"]})):
         assert (half.name, half.score.name, half.score.greater_is_better) == (name, score, greater)
     assert name in PROBLEMS
+
+
+def test_regression_counts_residuals_and_measures_the_mean():
+    labels = np.asarray([0.0, 0.0, 4.0, 4.0])
+    metrics = compute_metrics(np.asarray([[1.0], [1.0], [4.0], [3.0]], dtype=np.float32), labels, "regression", ())
+    assert metrics["baseline"] == {"mse": 4.0, "mae": 2.0}
+    assert metrics["residuals"] == {"edges": [-1.0, 0.0, 1.0], "counts": [1, 3]}
+
+
+@pytest.mark.parametrize("predicted", [np.nan, np.inf])
+def test_residuals_that_are_no_numbers_are_not_counted(predicted):
+    logits = np.asarray([[0.0], [predicted]], dtype=np.float32)
+    metrics = compute_metrics(logits, np.asarray([0.0, 1.0]), "regression", ())
+    assert metrics["residuals"] is None
+
+
+def test_residuals_too_alike_for_steps_are_not_counted():
+    metrics = compute_metrics(np.full((9, 1), 3e38, dtype=np.float32), np.zeros(9), "regression", ())
+    assert metrics["residuals"] is None

@@ -74,10 +74,10 @@ def read_stats(here: Here) -> Response:
 
 @router.get("/{experiment_id}", summary="Everything about a run", response_model=ExperimentDetails, responses=_OF_ONE)
 def read_experiment(here: Here, experiment_id: ExperimentId) -> Response:
-    """Row, configuration, metrics, ledger totals and files."""
+    """Row, configuration, metrics, the result as blocks to draw, ledger totals and files."""
     run = here.store.get(experiment_id)
     details = load_run_details(here.records, run)
-    shown = {key: details[key] for key in ("config_summary", "ledger_totals", "files")}
+    shown = {key: details[key] for key in ("blocks", "config_summary", "ledger_totals", "files")}
     return Json({**details["run"], **shown, "links": _links(run)})
 
 

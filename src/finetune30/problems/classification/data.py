@@ -31,6 +31,7 @@ from finetune30.problems.classification.labels import (
     require_count,
 )
 from finetune30.problems.classification.suspects import rank_multi_label, rank_single_label
+from finetune30.problems.classification.view import view_multi_label, view_single_label
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
 from finetune30.problems.shared.targets import normalize_targets
 
@@ -113,9 +114,7 @@ class SingleLabel:
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return accuracy, figures a class and the confusion matrix."""
-        from finetune30.problems.classification.view import view
-
-        return view(metrics, targets)
+        return view_single_label(metrics, targets)
 
 
 class MultiLabel:
@@ -205,9 +204,7 @@ class MultiLabel:
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return exact matches and figures a class."""
-        from finetune30.problems.classification.view import view
-
-        return view(metrics, targets)
+        return view_multi_label(metrics)
 
 
 def _frame(

@@ -1,15 +1,178 @@
-"""The blocks that show an evaluation."""
+"""The blocks that show how well labels were found: with one label a row, and with several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from finetune30.blocks import Block
-    from finetune30.data.problem import Targets
+from finetune30.blocks import Block, Column, Figure, Matrix, RowFilter, Table, Words
+from finetune30.values import is_number
+
+#: Standard normal quantile of 97.5 %: half of what a 95 % interval leaves out lies on each side.
+_NORMAL_QUANTILE = 1.959963984540054
+#: Pairs of labels listed as most confused.
+_MOST_PAIRS = 10
+#: Names of a larger matrix could not be read on any screen, and it would be most of what the API answers.
+_MOST_NAMES_IN_MATRIX = 200
+
+_LABEL = Column(Words("Label", "標籤"), "text")
+_SHARES = (
+    ("precision", Words("Precision", "精確率")),
+    ("recall", Words("Recall", "召回率")),
+    ("f1", Words("F1", "F1")),
+)
+_ROWS = Column(Words("Rows", "筆數"), "count")
+_PER_LABEL = Words("Each label", "各標籤表現")
+_WRONG_ROWS = Words("Rows answered wrongly", "答錯的資料")
+_TRUE, _PREDICTED = Words("True label", "實際標籤"), Words("Predicted", "預測")
 
 
-def view(metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
-    """Return the blocks."""
-    return []
+def view_single_label(metrics: Mapping[str, Any], targets: Mapping[str, Any]) -> list[Block]:
+    """Return accuracy beside what always answering the most frequent label gives, each label, and what was confused."""
+    counts = _matrix_of(metrics.get("eval_confusion_matrix"))
+    names = _names_of(targets, len(counts))
+    rows = sum(map(sum, counts)) or _count_of(metrics.get("eval_samples"))
+    figures = [
+        _accuracy(Words("Accuracy", "準確率"), metrics, rows, _majority(counts, names)),
+        _figure(metrics, "eval_f1", Words("F1 (macro)", "F1（macro 平均）"), "percent"),
+        _figure(metrics, "eval_precision", Words("Precision (macro)", "精確率（macro 平均）"), "percent"),
+        _figure(metrics, "eval_recall", Words("Recall (macro)", "召回率（macro 平均）"), "percent"),
+        _figure(metrics, "eval_loss", Words("Evaluation loss", "評估損失"), "number"),
+    ]
+    drawn: list[Block] = [figure for figure in figures if figure is not None]
+    if counts:
+        drawn.append(_label_table(names, [_judge_label(counts, place) for place in range(len(counts))]))
+        if len(counts) <= _MOST_NAMES_IN_MATRIX:
+            drawn.append(_confusion(counts, names))
+        drawn.extend(_confused_pairs(counts, names))
+    return drawn
+
+
+def view_multi_label(metrics: Mapping[str, Any]) -> list[Block]:
+    """Return how often all labels of a row were right, F1 over labels and over decisions, and each label."""
+    figures = [
+        _accuracy(Words("Exact match", "完全相符率"), metrics, _count_of(metrics.get("eval_samples")), None),
+        _figure(metrics, "eval_f1_micro", Words("F1 (micro)", "F1（micro 平均）"), "percent"),
+        _figure(metrics, "eval_f1", Words("F1 (macro)", "F1（macro 平均）"), "percent"),
+        _figure(metrics, "eval_precision", Words("Precision (macro)", "精確率（macro 平均）"), "percent"),
+        _figure(metrics, "eval_recall", Words("Recall (macro)", "召回率（macro 平均）"), "percent"),
+        _figure(metrics, "eval_loss", Words("Evaluation loss", "評估損失"), "number"),
+    ]
+    drawn: list[Block] = [figure for figure in figures if figure is not None]
+    labels = metrics.get("eval_per_label")
+    if isinstance(labels, Mapping) and labels:
+        judged = [found if isinstance(found, Mapping) else {} for found in labels.values()]
+        drawn.append(_label_table([str(name) for name in labels], judged))
+    return drawn
+
+
+def wilson_interval(right: float, rows: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of `right` among `rows` (at least 1) after Wilson (1927)."""
+    share, z2 = right / rows, _NORMAL_QUANTILE**2
+    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = _NORMAL_QUANTILE * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2)) / (1 + z2 / rows)
+    # Rounding may leave the bounds a hair outside; they are exact at the ends.
+    return (0.0 if right <= 0 else max(0.0, centre - half)), (1.0 if right >= rows else min(1.0, centre + half))
+
+
+def _accuracy(
+    title: Words, metrics: Mapping[str, Any], rows: int, baseline: tuple[Words, float] | None
+) -> Figure | None:
+    share: Any = metrics.get("eval_accuracy")
+    if not is_number(share) or not 0 <= share <= 1:
+        return None
+    if rows < 1:
+        return Figure(title, share, "percent", filter=(_WRONG_ROWS, {"outcome": False}))
+    interval = wilson_interval(round(share * rows), rows)
+    return Figure(title, share, "percent", interval, rows, baseline, (_WRONG_ROWS, {"outcome": False}))
+
+
+def _figure(metrics: Mapping[str, Any], key: str, title: Words, form: Any) -> Figure | None:
+    value = metrics.get(key)
+    return Figure(title, value, form) if is_number(value) else None
+
+
+def _majority(counts: Sequence[Sequence[int]], names: Sequence[str]) -> tuple[Words, float] | None:
+    """The share of rows that are right when the most frequent label is always answered."""
+    sizes = [sum(row) for row in counts]
+    if not sum(sizes):
+        return None
+    name = names[sizes.index(max(sizes))]
+    return Words(f"always '{name}'", f"一律答「{name}」"), max(sizes) / sum(sizes)
+
+
+def _judge_label(counts: Sequence[Sequence[int]], place: int) -> dict[str, float]:
+    """Return precision, recall, F1 and support of a label; what is divided by nothing is 0, as scikit-learn does it."""
+    right, support = counts[place][place], sum(counts[place])
+    answered = sum(row[place] for row in counts)
+    return {
+        "precision": right / answered if answered else 0.0,
+        "recall": right / support if support else 0.0,
+        "f1": 2 * right / (support + answered) if support + answered else 0.0,
+        "support": support,
+    }
+
+
+def _label_table(names: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> Table:
+    columns = (_LABEL, *(Column(title, "percent") for _, title in _SHARES), _ROWS)
+    rows = tuple(
+        (name, *(_number(found.get(key)) for key, _ in _SHARES), _number(found.get("support")))
+        for name, found in zip(names, judged, strict=True)
+    )
+    return Table(_PER_LABEL, columns, rows, tuple({"label": name} for name in names))
+
+
+def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Matrix:
+    title, values = Words("Confusion matrix", "混淆矩陣"), tuple(tuple(row) for row in counts)
+    return Matrix(title, _TRUE, _PREDICTED, tuple(names), tuple(names), values, "label", "prediction")
+
+
+def _confused_pairs(counts: Sequence[Sequence[int]], names: Sequence[str]) -> list[Block]:
+    """The cells beside the diagonal with most rows, and which share of the true label's rows they are."""
+    found = [
+        (count, true, answered)
+        for true, row in enumerate(counts)
+        for answered, count in enumerate(row)
+        if count and true != answered
+    ]
+    if not found:
+        return []
+    found.sort(key=lambda cell: (-cell[0], cell[1], cell[2]))
+    rows, filters = [], []
+    for count, true, answered in found[:_MOST_PAIRS]:
+        rows.append((names[true], names[answered], count, count / sum(counts[true])))
+        where: RowFilter = {"label": names[true], "prediction": names[answered]}
+        filters.append(where)
+    columns = (
+        Column(_TRUE, "text"),
+        Column(_PREDICTED, "text"),
+        _ROWS,
+        Column(Words("Share of the true label", "占實際標籤比例"), "percent"),
+    )
+    return [Table(Words("Most confused pairs", "最常混淆的標籤"), columns, tuple(rows), tuple(filters))]
+
+
+def _matrix_of(found: Any) -> list[list[int]]:
+    """Return the counts of a square matrix; nothing where there is none."""
+    if not isinstance(found, list) or not all(isinstance(row, list) and len(row) == len(found) for row in found):
+        return []
+    if not all(isinstance(count, int) and count >= 0 for row in found for count in row):
+        return []
+    return found
+
+
+def _names_of(targets: Mapping[str, Any], count: int) -> list[str]:
+    """Return the names of the matrix's rows; numbers where metrics have no names for them."""
+    names = targets.get("label_names")
+    if isinstance(names, list | tuple) and len(names) == count:
+        return [str(name) for name in names]
+    return [str(place) for place in range(count)]
+
+
+def _count_of(found: Any) -> int:
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+def _number(found: Any) -> Any:
+    return found if is_number(found) else None

@@ -15,6 +15,7 @@ from finetune30.data.problem import Problem, Rank, TargetRules, Targets
 from finetune30.data.row_ids import fault_at
 from finetune30.errors import DataError
 from finetune30.problems.regression.score import NAME, SCORE
+from finetune30.problems.regression.view import view
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
 from finetune30.problems.shared.targets import normalize_targets
 
@@ -100,8 +101,6 @@ class Regression:
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return errors, correlations and residuals."""
-        from finetune30.problems.regression.view import view
-
         return view(metrics, targets)
 
 

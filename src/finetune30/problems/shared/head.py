@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.problem import label_names
+from finetune30.data.problem import Card, label_names
 from finetune30.modeling.families import head_labels, order_by_head
 from finetune30.training.problem import Answer, Evaluation, Trainable
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: What PEFT calls sequence classification, regression included.
 _PEFT_TASK_TYPE = "SEQ_CLS"
+_NAMES_ON_CARD = 20
 
 
 class TextHead(ABC):
@@ -75,6 +76,19 @@ class TextHead(ABC):
             num_labels=self.head_outputs or 1,
             problem_type=self.name,
             pad_token_id=pad_token_id,
+        )
+
+    def card(self) -> Card:
+        """Return what the saved model's card says about it."""
+        names = self.label_names
+        shown = ", ".join(f"{i} `{name}`" for i, name in enumerate(names[:_NAMES_ON_CARD]))
+        outputs = self.head_outputs
+        return Card(
+            task=f"text {self.name.replace('_', ' ')}",
+            answers=(shown + (" …" if len(names) > _NAMES_ON_CARD else "")) or "a number",
+            pipeline_tag="text-classification",
+            auto_class="AutoPeftModelForSequenceClassification",
+            arguments="" if outputs == 2 else f", num_labels={outputs}",  # two are the library's default
         )
 
     def load_saved(self, folder: str, **options: Any) -> PreTrainedModel:

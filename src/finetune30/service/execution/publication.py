@@ -17,6 +17,7 @@ from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
 from finetune30.service.execution.experiment import Experiment
+from finetune30.service.runs.blocks import build_result_blocks
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
@@ -145,8 +146,6 @@ def _save_model(
         "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
         "revision": inputs.source.revision,
         "hub_data": inputs.data.source["hub"],
-        "problem_type": problem.name,
-        "label_names": list(label_names(experiment.problem.targets)),
         "version": __version__,
         "finished": datetime.now(UTC).date().isoformat(),
         "dataset_digest": inputs.data.digest,
@@ -158,7 +157,7 @@ def _save_model(
         "run_id": run.id,
         "replaced": inputs.replaced,
     }
-    card = build_model_card(facts, metrics, inputs.config.as_tree())
+    card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

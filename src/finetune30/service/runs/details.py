@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from finetune30.blocks import as_tree
 from finetune30.errors import ConflictError, StorageError
 from finetune30.files import load_json, sha256_of
+from finetune30.service.runs.blocks import build_run_blocks
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run, RunFolder, RunStatus
 
@@ -40,12 +42,13 @@ def load_run_files(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def load_run_details(records: Records, run: Run) -> dict[str, Any]:
-    """Return everything about a run: its row, a summary of its configuration, totals of its ledger, its files."""
+    """Return everything about a run: its row, result as blocks, configuration in short, totals of its ledger, files."""
     folder = records.folder(run)
     report = load_json(folder.data_report) or {}
     return {
         "run": run.as_dict(),
         "path": str(folder.path),
+        "blocks": [as_tree(block) for block in build_run_blocks(run.metrics)],
         "config_summary": {key: _lookup(run.config, key) for key in SUMMARY_KEYS},
         "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
         "files": load_run_files(folder),

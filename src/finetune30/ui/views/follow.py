@@ -11,7 +11,7 @@ from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_figures
-from finetune30.ui.metrics import rows_per_second
+from finetune30.ui.metrics import metric_value, rows_per_second
 from finetune30.ui.run_header import show_error_card, show_log, show_moment, show_state, show_times
 from finetune30.ui.session import ask, client, lost, t, t_or
 
@@ -223,12 +223,15 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
     facts = (
         ("loss", display.number(trained.get("loss", progress.get("loss")))),
         ("learning_rate", display.rate(trained.get("learning_rate", progress.get("learning_rate")))),
-        ("accuracy", display.percent(result.get("eval_accuracy", evaluated.get("eval_accuracy")))),
         ("speed", rows_per_second(speed)),
         ("memory", display.size(result.get("peak_memory_bytes") or progress.get("memory_bytes"))),
         ("attempt", display.number(task.get("attempt") or None)),
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts)
+    # What was measured last: of a finished run the weights that it kept, else those of the last evaluation.
+    measured = {name: result.get(name, evaluated.get(name)) for name in charts.measured([evaluated, result])}
+    if measured:
+        show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in measured.items())
 
 
 def _show_curves(history: list[Json]) -> None:
@@ -242,12 +245,7 @@ def _show_curves(history: list[Json]) -> None:
         charts.curve(trained, "loss", title=t("follow.loss_curve"), key="follow-loss")
     with right:
         charts.curve(trained, "learning_rate", title=t("follow.rate_curve"), key="follow-rate")
-    if evaluated:
-        with left:
-            charts.curve(evaluated, "eval_loss", title=t("follow.eval_loss_curve"), key="follow-eval-loss", marks=True)
-        with right:
-            quality = next(
-                (name for name in ("eval_accuracy", "eval_f1", "eval_mse") if name in evaluated[-1]), "eval_loss"
-            )
-            charts.curve(evaluated, quality, title=t_or(f"metric.{quality}", quality), key="follow-q", marks=True)
+    for number, name in enumerate(charts.measured(evaluated)):
+        with (left, right)[number % 2]:
+            charts.curve(evaluated, name, title=t_or(f"metric.{name}", name), key=f"follow-{name}", marks=True)
     show_moment(t("follow.last_record"), history[-1].get("time"))

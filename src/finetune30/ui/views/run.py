@@ -7,10 +7,11 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import charts, display, form
+from finetune30.ui.blocks import show_blocks
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.findings import show_findings, show_ledger, show_quarantine_rows, yes_or_no
 from finetune30.ui.layout import show_figures, show_table
-from finetune30.ui.metrics import metric_value, rows_per_second
+from finetune30.ui.metrics import metric_value
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
 from finetune30.ui.session import ask, client, t, t_or
 
@@ -22,8 +23,6 @@ LOG_LINES = 1000
 LARGEST_DOWNLOAD_BYTES = 500_000_000
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 PLAIN_NUMBER = (int, float)
-#: Ends of names of what an evaluation took, which says nothing about the model.
-SPEEDS = ("_runtime", "_second")
 
 
 def show() -> None:
@@ -99,20 +98,8 @@ def _show_results(run: Json) -> None:
         key = "run.never_results" if run["status"] in FINAL else "run.no_results"
         st.info(t(key), icon=":material/hourglass_empty:")
         return
-    facts = (
-        ("accuracy", display.percent(metrics.get("eval_accuracy"))),
-        ("f1", display.percent(metrics.get("eval_f1"))),
-        ("loss", display.number(metrics.get("eval_loss"))),
-        ("runtime", display.duration(metrics.get("train_runtime"))),
-        ("speed", rows_per_second(metrics.get("train_samples_per_second"))),
-        ("memory", display.size(metrics.get("peak_memory_bytes"))),
-    )
-    show_figures((t(f"run.{name}"), value) for name, value in facts)
-    left, right = st.columns(2)
-    with left:
-        if matrix := metrics.get("eval_confusion_matrix"):
-            charts.confusion(matrix, metrics.get("labels") or [], title=t("run.confusion"), key="run-confusion")
-    with right:
+    show_blocks(run.get("blocks") or (), str(run["id"]))
+    with st.expander(t("run.numbers")):
         shown = [
             {t("run.metric"): t_or(f"metric.{name}", name), t("run.value"): metric_value(name, value)}
             for name, value in metrics.items()
@@ -151,11 +138,8 @@ def _show_curves(run: Json) -> None:
     )
     trained = [record for record in records if record.get("type") == "train"]
     evaluated = [record for record in records if record.get("type") == "eval"]
-    measured = dict.fromkeys(
-        name for record in evaluated for name, value in record.items() if isinstance(value, PLAIN_NUMBER)
-    )
     names = [(trained, "loss", False), (trained, "learning_rate", False), (trained, "grad_norm", False)]
-    names += [(evaluated, name, True) for name in measured if name.startswith("eval_") and not name.endswith(SPEEDS)]
+    names += [(evaluated, name, True) for name in charts.measured(evaluated)]
     places = st.columns(2)
     for number, (source, name, marks) in enumerate(names):
         with places[number % 2]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.batching import Batch
 from finetune30.data.encoding import IGNORED, EncodedSplit
-from finetune30.data.problem import Targets
+from finetune30.data.problem import Card, Targets
 from finetune30.training.problem import Answer, Evaluation, Trainable
 from support.toys import NEXT_TOKEN
 from support.toys.next_token import SCORE
@@ -43,6 +43,11 @@ class NextTokenModel:
         from transformers import AutoModelForCausalLM
 
         return AutoModelForCausalLM.from_pretrained(source.folder, dtype="float32", use_safetensors=True), []
+
+    def card(self) -> Card:
+        return Card(
+            "going on with a text", "a text", "text-generation", "AutoPeftModelForCausalLM", saved="nothing else"
+        )
 
     def load_saved(self, folder: str, **options: Any) -> Any:
         from peft import AutoPeftModelForCausalLM

@@ -1,0 +1,53 @@
+"""A run's metrics as blocks: what its problem makes of the evaluation, and what the training took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from finetune30.blocks import Block, Column, Figure, Format, Table, Words
+from finetune30.problems import is_known, load_problem
+from finetune30.values import is_number
+
+#: What every training records, whatever was learnt: key in metrics.json, words, how it is written.
+_TRAINING: tuple[tuple[str, Words, Format], ...] = (
+    ("train_loss", Words("Training loss", "訓練損失"), "number"),
+    ("train_samples", Words("Training rows", "訓練筆數"), "count"),
+    ("eval_samples", Words("Evaluation rows", "評估筆數"), "count"),
+    ("total_steps", Words("Optimizer steps", "更新步數"), "count"),
+    ("train_runtime", Words("Training time", "訓練時間"), "seconds"),
+    ("train_samples_per_second", Words("Rows per second", "每秒筆數"), "number"),
+    ("trainable_parameters", Words("Trainable parameters", "可訓練參數"), "count"),
+    ("peak_memory_bytes", Words("Peak memory", "記憶體峰值"), "bytes"),
+)
+
+
+def build_run_blocks(metrics: Mapping[str, Any] | None) -> list[Block]:
+    """Return everything that shows how a run ended; nothing without metrics."""
+    return [*build_result_blocks(metrics), *_training_figures(metrics)] if metrics else []
+
+
+def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
+    """Return the blocks of a run's evaluation, as its problem shows it.
+
+    Metrics of an unknown problem (of a package that is not installed here any more, or of no problem at all) become a
+    table of all their numbers.
+    """
+    name = str(metrics.get("problem_type"))
+    if not is_known(name):
+        return _all_numbers(metrics)
+    targets = metrics.get("targets")
+    if not isinstance(targets, Mapping):  # before they were kept whole
+        targets = {"label_names": metrics.get("labels") or []}
+    return load_problem(name).view(metrics, targets)
+
+
+def _training_figures(metrics: Mapping[str, Any]) -> list[Block]:
+    return [Figure(words, metrics[key], form) for key, words, form in _TRAINING if is_number(metrics.get(key))]
+
+
+def _all_numbers(metrics: Mapping[str, Any]) -> list[Block]:
+    known = {key for key, _, _ in _TRAINING}
+    rows = tuple((key, value) for key, value in metrics.items() if is_number(value) and key not in known)
+    columns = (Column(Words("Metric", "指標"), "text"), Column(Words("Value", "數值"), "number"))
+    return [Table(Words("Metrics", "指標"), columns, rows)] if rows else []
