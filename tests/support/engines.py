@@ -12,9 +12,10 @@ from finetune30.config import ExperimentConfig
 from finetune30.data.batching import Batch
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
+from finetune30.training.engine import Engine
 from finetune30.training.general import GeneralEngine
-from finetune30.training.packed import PackedEngine, build_packed_engine
-from finetune30.training.paths import Task, build_general_engine
+from finetune30.training.packed import PackedEngine
+from finetune30.training.paths import Task, build_engine
 
 CPU_FP32 = Placement("cpu", "fp32", "test")
 
@@ -50,9 +51,7 @@ def build_general(
     precision: str = "fp32",
 ) -> GeneralEngine:
     """Build the general path's engine on the CPU, as the product builds it."""
-    names = () if problem_type == "regression" else tuple(f"label{i}" for i in range(num_labels))
-    placement = Placement("cpu", precision, "test")
-    engine = build_general_engine(config, find_base(config.model), Task(problem_type, names), placement)
+    engine = _build("general", config, problem_type, num_labels, precision)
     assert isinstance(engine, GeneralEngine)
     return engine
 
@@ -64,9 +63,16 @@ def build_packed(
     num_labels: int = 2,
     precision: str = "fp32",
 ) -> PackedEngine:
-    """Build the packed path's engine."""
-    source = find_base(config.model)
-    return build_packed_engine(config, source, problem_type=problem_type, num_labels=num_labels, precision=precision)
+    """Build the packed path's engine, as the product builds it."""
+    engine = _build("packed", config, problem_type, num_labels, precision)
+    assert isinstance(engine, PackedEngine)
+    return engine
+
+
+def _build(path: str, config: ExperimentConfig, problem_type: str, num_labels: int, precision: str) -> Engine:
+    names = () if problem_type == "regression" else tuple(f"label{i}" for i in range(num_labels))
+    placement = Placement("cpu", precision, "test")
+    return build_engine(path, config, find_base(config.model), Task(problem_type, names), placement)
 
 
 def random_batch(

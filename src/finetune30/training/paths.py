@@ -49,11 +49,13 @@ def choose_path(config: ExperimentConfig, source: BaseSource, placement: Placeme
 def build_engine(path: str, config: ExperimentConfig, source: BaseSource, task: Task, placement: Placement) -> Engine:
     """Build the engine of a path; both start from the same weights."""
     if path == "packed":
+        from finetune30.training.losses import row_losses
         from finetune30.training.packed import build_packed_engine
 
         return build_packed_engine(
             config,
             source,
+            loss=lambda outputs, targets: row_losses(outputs, targets, task.problem_type).sum(),
             problem_type=task.problem_type,
             num_labels=task.num_labels,
             precision=placement.precision,
@@ -97,9 +99,11 @@ def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder
         )
     if path == "packed":
         from finetune30.modeling.text_encoder import load_text_encoder
-        from finetune30.training.packed.family import describe_family
+        from finetune30.training.packed.families import find_family
 
-        encoder = load_text_encoder(source, uses_token_types=describe_family(config).type_count > 1)
+        family = find_family(config)
+        assert family is not None  # noqa: S101 - else this were not the packed path
+        encoder = load_text_encoder(source, uses_token_types=family.shape(config).type_count > 1)
         if encoder is not None:
             return encoder
     from transformers import AutoConfig

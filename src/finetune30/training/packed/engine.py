@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ from finetune30.config import ExperimentConfig
 from finetune30.training.memory import keep_freed_memory, return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.building import PackedModel, build_packed_model
-from finetune30.training.packed.dropout import MaskSource
-from finetune30.training.packed.family import describe_family
+from finetune30.training.packed.building import build_packed_model
+from finetune30.training.packed.families import find_family
 from finetune30.training.packed.frozen_cache import FrozenPrefix
-from finetune30.training.packed.head import LOSSES
 from finetune30.training.packed.layout import PackedLayout, build_layout
+from finetune30.training.packed.model import PackedModel
 from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
+from finetune30.training.packed.parts.dropout import MaskSource
 from finetune30.training.packed.support import plan_of
 
 if TYPE_CHECKING:
@@ -32,23 +32,28 @@ if TYPE_CHECKING:
 #: Without padding little is gained by working on more tokens than this together, and activations take memory.
 _TOKENS_AT_ONCE = 384
 
+#: The sum of row losses, 0-d, of a head's outputs and the rows' targets.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def build_packed_engine(
-    config: ExperimentConfig, source: BaseSource, *, problem_type: str, num_labels: int, precision: str
+    config: ExperimentConfig, source: BaseSource, *, loss: Loss, problem_type: str, num_labels: int, precision: str
 ) -> PackedEngine:
     """Load the base and start an adapter; ask `supports` first."""
-    family = describe_family(source.load_config())
-    training = config.training
+    described = source.load_config()
+    family = find_family(described)
+    assert family is not None  # noqa: S101 - `supports` has found it
+    shape, training = family.shape(described, num_labels), config.training
     with torch.no_grad():
-        base = BaseWeights(source.folder, family)
-        plan = plan_of(config, family, base)
+        base = BaseWeights(source.folder, family.spellings)
+        plan = plan_of(config.lora, family, shape, base)
         model = build_packed_model(
             family,
+            shape,
             plan,
             base,
-            num_labels=num_labels,
             seed=training.seed,
             dtype=_DTYPES[precision],
             compiled=training.compiled_kernels,
@@ -68,10 +73,20 @@ def build_packed_engine(
         model.parts.masks(training.seed),
         adapter_config=adapter_config(plan, source.reference, source.revision),
         precision=precision,
+        loss=loss,
         problem_type=problem_type,
-        pad_token_id=family.pad_token_id,
-        heads=family.head_count,
+        pad_token_id=shape.pad_token_id,
+        heads=shape.head_count,
     )
+
+
+def loss_with_gradient(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of a head's outputs, 0-d, and its gradient with respect to them; the only use of autograd."""
+    with torch.enable_grad():
+        asked = outputs.detach().requires_grad_()
+        value = loss(asked, targets)
+        (gradient,) = torch.autograd.grad(value, asked)
+    return value.detach(), gradient
 
 
 class PackedEngine:
@@ -88,6 +103,7 @@ class PackedEngine:
         *,
         adapter_config: dict[str, Any],
         precision: str,
+        loss: Loss,
         problem_type: str,
         pad_token_id: int,
         heads: int,
@@ -95,7 +111,7 @@ class PackedEngine:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
-        self._loss, self._prefix = LOSSES[problem_type], FrozenPrefix(model.encoder)
+        self._loss, self._prefix = loss, FrozenPrefix(model.encoder, pad_token_id)
         self.precision, self.problem_type, self.pad_token_id = precision, problem_type, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
@@ -107,11 +123,11 @@ class PackedEngine:
 
     def _accumulate(self, batch: Batch, layout: PackedLayout, scale: float) -> Tensor:
         encoder, head = self._model.encoder, self._model.head
-        pooled, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
-        logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)
-        loss, gradient = self._loss(logits, torch.from_numpy(batch.labels))
-        below = head.backward(gradient.mul_(scale), tape)
-        encoder.backward(below.to(pooled.dtype), tapes, layout)
+        asked, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
+        outputs, tape = head.forward(asked.to(self._model.weights.values.dtype), self._masks)
+        loss, gradient = loss_with_gradient(self._loss, outputs, torch.from_numpy(batch.labels))
+        below = head.backward(gradient * scale, tape)
+        encoder.backward(below.to(asked.dtype), tapes, layout)
         return loss.float()
 
     def remember(self, split: EncodedSplit) -> int:
@@ -134,8 +150,8 @@ class PackedEngine:
 
     def _logits(self, batch: Batch, layout: PackedLayout) -> NDArray[np.float32]:
         states = self._states(batch, layout, None)
-        pooled, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
-        logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
+        asked, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
+        logits, _ = self._model.head.forward(asked.to(self._model.weights.values.dtype), None)
         result: NDArray[np.float32] = logits.float().numpy()
         return result
 
@@ -185,6 +201,7 @@ class PackedEngine:
         model = self._model
         return build_layout(
             batch.lengths,
+            model.head.asking(batch),
             self._heads,
             model.encoder.dtype,
             with_grid=model.parts.needs_grid,

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from finetune30.modeling.base import find_base
 from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.building import PackedModel, build_packed_model
-from finetune30.training.packed.family import describe_family
-from finetune30.training.packed.head import LOSSES
-from finetune30.training.packed.layout import build_layout
+from finetune30.training.packed.building import build_packed_model
+from finetune30.training.packed.engine import loss_with_gradient
+from finetune30.training.packed.families import find_family
+from finetune30.training.packed.layout import PackedLayout, build_layout, first_tokens
+from finetune30.training.packed.model import PackedModel
 from finetune30.training.packed.support import plan_of
 from support.engines import configure, switch_off_dropout
+from support.present import present
 from support.tiny_models import build_tiny_model
 
+summed_cross_entropy = partial(torch.nn.functional.cross_entropy, reduction="sum")
 LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
 
 
 def _model(folder: Path, target_modules: list[str], *, compiled: bool) -> PackedModel:
     config = configure(folder, lora={"target_modules": target_modules, "lora_dropout": 0.25})
     source = find_base(config.model)
-    family = describe_family(source.load_json("config.json"))
-    base = BaseWeights(source.folder, family)
+    described = source.load_json("config.json")
+    family = present(find_family(described))
+    shape, base = family.shape(described, outputs=3), BaseWeights(source.folder, family.spellings)
     model = build_packed_model(
         family,
-        plan_of(config, family, base),
+        shape,
+        plan_of(config.lora, family, shape, base),
         base,
-        num_labels=3,
         seed=1,
         dtype=torch.float64,
         master_dtype=torch.float64,
@@ -41,18 +47,23 @@ def _model(folder: Path, target_modules: list[str], *, compiled: bool) -> Packed
     return model
 
 
+def _layout(model: PackedModel, lengths: NDArray[np.int64]) -> PackedLayout:
+    grid = model.parts.needs_grid
+    return build_layout(lengths, first_tokens(lengths), 2, torch.float64, with_grid=grid, few_sizes=True)
+
+
 def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
     """Run a batch whose tokens, labels and dropout masks are always the same ones."""
-    layout = build_layout(np.asarray(lengths), 2, torch.float64, with_grid=model.parts.needs_grid, few_sizes=True)
+    layout = _layout(model, np.asarray(lengths))
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(5, 40, (layout.total,), generator=generator)
     labels = torch.randint(0, 3, (len(lengths),), generator=generator)
     masks = model.parts.masks(9)
     with torch.no_grad():
         rows = model.encoder.embed(ids, None, layout, masks)
-        pooled, tapes = model.encoder.forward(rows, layout, masks)
-        logits, tape = model.head.forward(pooled, masks)
-        loss, gradient = LOSSES["single_label_classification"](logits, labels)
+        asked, tapes = model.encoder.forward(rows, layout, masks)
+        logits, tape = model.head.forward(asked, masks)
+        loss, gradient = loss_with_gradient(summed_cross_entropy, logits, labels)
         if backward:
             model.encoder.backward(model.head.backward(gradient, tape), tapes, layout)
     return float(loss)
@@ -108,7 +119,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
             parameter.copy_(packed.weights.value(name))
     sizes = torch.tensor(LAYOUTS[layout])
     inside = torch.arange(int(sizes.max()))[None] < sizes[:, None]
-    plan = build_layout(sizes.numpy(), 2, torch.float64, with_grid=packed.parts.needs_grid, few_sizes=True)
+    plan = _layout(packed, sizes.numpy())
     ids = torch.randint(5, 40, (plan.total,), generator=torch.Generator().manual_seed(4))
     grid = torch.zeros(inside.shape, dtype=torch.long)
     grid[inside] = ids[: plan.token_count]
@@ -118,9 +129,9 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
     )
     expected.backward()
     with torch.no_grad():
-        pooled, tapes = packed.encoder.forward(packed.encoder.embed(ids, None, plan, None), plan, None)
-        logits, tape = packed.head.forward(pooled, None)
-        loss, gradient = LOSSES["single_label_classification"](logits, labels)
+        asked, tapes = packed.encoder.forward(packed.encoder.embed(ids, None, plan, None), plan, None)
+        logits, tape = packed.head.forward(asked, None)
+        loss, gradient = loss_with_gradient(summed_cross_entropy, logits, labels)
         packed.encoder.backward(packed.head.backward(gradient, tape), tapes, plan)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
     for name, parameter in parameters.items():
