@@ -119,7 +119,8 @@ class PackedEngine:
     @torch.no_grad()
     def accumulate(self, batch: Batch, scale: float) -> Tensor:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
-        return torch.stack([self._accumulate(part, layout, scale) for part, layout in self._parts(batch)]).sum()
+        losses = [self._accumulate(part, layout, scale) for part, layout in self._parts(batch)]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _accumulate(self, batch: Batch, layout: PackedLayout, scale: float) -> Tensor:
         encoder, head = self._model.encoder, self._model.head
@@ -194,6 +195,8 @@ class PackedEngine:
 
     def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
         """Return what is worked on together, in turn."""
+        if batch.input_ids.size <= _TOKENS_AT_ONCE:  # padding included: small for sure, and known without a look
+            return [(batch, self._layout(batch))]
         parts = [batch.part(rows) for rows in _halved(batch.lengths, _TOKENS_AT_ONCE, slice(0, len(batch)))]
         return [(part, self._layout(part)) for part in parts]
 
@@ -224,10 +227,9 @@ def _halved(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:
 def _packed_ids(batch: Batch, layout: PackedLayout) -> tuple[Tensor, Tensor | None]:
     """Return token ids (T,) and type ids (T,) or None, rows one after the other, fillers zero."""
     inside = np.arange(batch.input_ids.shape[1])[None, :] < batch.lengths[:, None]
-    ids = np.zeros(layout.total, dtype=np.int64)
-    ids[: layout.token_count] = batch.input_ids[inside]
-    if batch.token_type_ids is None:
-        return torch.from_numpy(ids), None
-    types = np.zeros(layout.total, dtype=np.int64)
-    types[: layout.token_count] = batch.token_type_ids[inside]
-    return torch.from_numpy(ids), torch.from_numpy(types)
+    types = None if batch.token_type_ids is None else _with_fillers(batch.token_type_ids[inside], layout.total)
+    return _with_fillers(batch.input_ids[inside], layout.total), types
+
+
+def _with_fillers(ids: NDArray[np.int64], total: int) -> Tensor:
+    return torch.from_numpy(ids if len(ids) == total else np.concatenate([ids, np.zeros(total - len(ids), ids.dtype)]))

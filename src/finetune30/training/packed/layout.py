@@ -33,18 +33,19 @@ class AskingTokens(NamedTuple):
 
 def first_tokens(lengths: NDArray[np.int64]) -> AskingTokens:
     """Return the first token of each row."""
-    return AskingTokens(np.zeros_like(lengths), np.ones_like(lengths))
+    return AskingTokens(np.zeros(len(lengths), dtype=np.int64), np.ones(len(lengths), dtype=np.int64))
 
 
 class Queries(NamedTuple):
     """What asks in attention: `starts` int64 (B + 1,) the first query of each row, and the end of the last one.
 
-    `cells` int64 (B + 1,) is where the compiled attention keeps the probabilities of each row, and their end: a row
-    takes (heads, queries, width), its length rounded up to a multiple of 16.
+    `cells` int64 (B + 1,) is where the compiled attention keeps the probabilities of each row, and their end, which is
+    `cell_count`: a row takes (heads, queries, width), its length rounded up to a multiple of 16.
     """
 
     starts: Tensor
     cells: Tensor
+    cell_count: int
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,26 @@ class PackedLayout:
     @property
     def total(self) -> int:
         """T: tokens with fillers."""
-        return len(self.positions)
+        return self.positions.shape[0]
 
     @cached_property
     def all_queries(self) -> Queries:
         """Every token asks."""
-        return self._queries(self.lengths)
+        return self._queries(self.starts, self.lengths)
 
     @cached_property
     def asking_queries(self) -> Queries:
         """The tokens whose outputs are asked for ask."""
-        return self._queries(self.asking_counts)
+        return self._queries(torch.from_numpy(_starts_of(self.asking_counts)), self.asking_counts)
 
-    def _queries(self, counts: NDArray[np.int64]) -> Queries:
-        widths = -(-self.lengths // LANES) * LANES
-        return Queries(*(torch.from_numpy(_starts_of(sizes)) for sizes in (counts, self.heads * counts * widths)))
+    @cached_property
+    def _cells_of_a_query(self) -> NDArray[np.int64]:
+        """In each row, all heads together."""
+        return self.heads * (-(-self.lengths // LANES) * LANES)
+
+    def _queries(self, starts: Tensor, counts: NDArray[np.int64]) -> Queries:
+        cells = _starts_of(self._cells_of_a_query * counts)
+        return Queries(starts, torch.from_numpy(cells), int(cells[-1]))
 
 
 def build_layout(
@@ -107,8 +113,10 @@ def build_layout(
             lengths, places, asking_tokens, asking.counts, heads, dtype, total=total, next_total=next_total
         )
         total = len(grid.tokens.cell_of)
-    positions = np.zeros(total, dtype=np.int64)
-    positions[:tokens] = places
+    positions = places
+    if total > tokens:
+        positions = np.zeros(total, dtype=np.int64)
+        positions[:tokens] = places
     return PackedLayout(
         token_count=tokens,
         heads=heads,

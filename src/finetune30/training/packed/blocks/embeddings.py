@@ -14,7 +14,8 @@ from finetune30.training.packed.layout import PackedLayout
 class Embeddings:
     """Word, position and token type embeddings with their norm, computed in the stored type, frozen.
 
-    Shapes: words (vocabulary, hidden), positions (positions, hidden), types (types, hidden) or None.
+    Shapes: words (vocabulary, hidden), positions (positions, hidden) from that of a row's first token on, types (types,
+    hidden) or None.
     """
 
     words: Tensor
@@ -24,12 +25,11 @@ class Embeddings:
     norm_bias: Tensor
     norm_epsilon: float
     dropout: float
-    position_offset: int
 
     def forward(self, ids: Tensor, types: Tensor | None, layout: PackedLayout) -> Tensor:
         """Return the embeddings (T, hidden) of token ids (T,) and type ids (T,) or None (all zero)."""
         rows = self.words.index_select(0, ids)
-        rows += self.positions.index_select(0, layout.positions + self.position_offset)
+        rows += self.positions.index_select(0, layout.positions)
         if self.types is not None:
             rows += self.types[0] if types is None else self.types.index_select(0, types)
         return functional.layer_norm(rows, rows.shape[1:], self.norm_weight, self.norm_bias, self.norm_epsilon)

@@ -54,13 +54,12 @@ class _Assembly:
         shape, table, path = self.shape, self.build.table, self.names.embeddings
         return Embeddings(
             words=table(f"{path}.word_embeddings.weight"),
-            positions=table(f"{path}.position_embeddings.weight"),
+            positions=table(f"{path}.position_embeddings.weight")[shape.position_offset :],
             types=table(f"{path}.token_type_embeddings.weight") if shape.type_count else None,
             norm_weight=table(f"{path}.LayerNorm.weight"),
             norm_bias=table(f"{path}.LayerNorm.bias"),
             norm_epsilon=shape.norm_epsilon,
             dropout=shape.hidden_dropout,
-            position_offset=shape.position_offset,
         )
 
     def _attention_block(self, number: int, linears: dict[str, Linear]) -> AttentionBlock:

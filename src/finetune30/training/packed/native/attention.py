@@ -40,9 +40,10 @@ class NativeAttention:
     ) -> tuple[Tensor, NativeAttentionTape]:
         """See `Attention.forward`."""
         queries = layout.asking_queries if only_asking else layout.all_queries
-        cells = int(queries.cells[-1])
-        probabilities = torch.empty(cells, dtype=sum_type(given.query.dtype))
-        tape = NativeAttentionTape(given, probabilities, draw_bytes(masks, (cells,), self._dropout), queries)
+        probabilities = torch.empty(queries.cell_count, dtype=sum_type(given.query.dtype))
+        tape = NativeAttentionTape(
+            given, probabilities, draw_bytes(masks, (queries.cell_count,), self._dropout), queries
+        )
         context = _empty_for(given.query, layout)
         self._kernels.forward_attention(
             *self._operands(tape, layout),
@@ -89,6 +90,6 @@ class NativeAttention:
 def _empty_for(tensor: Tensor, layout: PackedLayout) -> Tensor:
     """Return memory like that of a tensor, with zeros for fillers."""
     result = torch.empty_like(tensor)
-    if len(result) > layout.token_count:
+    if result.shape[0] > layout.token_count:
         result[layout.token_count :].zero_()
     return result

@@ -40,7 +40,7 @@ class NativeLoraGroup:
         """See `LoraGroup.forward`."""
         a, b = self._weights.a, self._weights.b
         count, ranks, width = a.shape
-        tokens = len(rows)
+        tokens = rows.shape[0]
         mask = draw_bytes(masks, (count, tokens, width), self._dropout)
         reduced = torch.empty(count, tokens, ranks, dtype=a.dtype)
         for place, target in enumerate(self._targets):
@@ -66,7 +66,7 @@ class NativeLoraGroup:
         """See `LoraGroup.backward`."""
         a, b = self._weights.a, self._weights.b
         _, ranks, width = a.shape
-        tokens = len(tape.inputs)
+        tokens = tape.inputs.shape[0]
         low = torch.empty_like(tape.reduced[0])
         for place, target in enumerate(self._targets):
             gradient = gradients[target.place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,54 +11,28 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from finetune30.modeling.base import find_base
-from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.building import build_packed_model
 from finetune30.training.packed.engine import loss_with_gradient
-from finetune30.training.packed.families import find_family
-from finetune30.training.packed.layout import PackedLayout, build_layout, first_tokens
+from finetune30.training.packed.layout import AskingTokens, first_tokens
 from finetune30.training.packed.model import PackedModel
-from finetune30.training.packed.support import plan_of
 from support.engines import configure, switch_off_dropout
-from support.present import present
+from support.packed import LAYOUTS, build_model, every_third_token, last_two_tokens, lay_out
 from support.tiny_models import build_tiny_model
 
 summed_cross_entropy = partial(torch.nn.functional.cross_entropy, reduction="sum")
-LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
+#: All linear layers of the layers by the ends of their names.
+NAMES = {
+    "distilbert": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
+    "bert": ["query", "key", "value", "dense"],
+    "roberta": ["query", "key", "value", "dense"],
+}
 
 
-def _model(folder: Path, target_modules: list[str], *, compiled: bool) -> PackedModel:
-    config = configure(folder, lora={"target_modules": target_modules, "lora_dropout": 0.25})
-    source = find_base(config.model)
-    described = source.load_json("config.json")
-    family = present(find_family(described))
-    shape, base = family.shape(described, outputs=3), BaseWeights(source.folder, family.spellings)
-    model = build_packed_model(
-        family,
-        shape,
-        plan_of(config.lora, family, shape, base),
-        base,
-        seed=1,
-        dtype=torch.float64,
-        master_dtype=torch.float64,
-        compiled=compiled,
-    )
-    model.weights.values.copy_(torch.randn(model.weights.count, generator=torch.Generator().manual_seed(5)).double())
-    model.weights.values.mul_(0.3)
-    return model
-
-
-def _layout(model: PackedModel, lengths: NDArray[np.int64]) -> PackedLayout:
-    grid = model.parts.needs_grid
-    return build_layout(lengths, first_tokens(lengths), 2, torch.float64, with_grid=grid, few_sizes=True)
-
-
-def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
+def _loss(model: PackedModel, lengths: list[int], asking: AskingTokens, *, backward: bool) -> float:
     """Run a batch whose tokens, labels and dropout masks are always the same ones."""
-    layout = _layout(model, np.asarray(lengths))
+    layout = lay_out(model, lengths, asking)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(5, 40, (layout.total,), generator=generator)
-    labels = torch.randint(0, 3, (len(lengths),), generator=generator)
+    labels = torch.randint(0, 3, (len(layout.asking),), generator=generator)
     masks = model.parts.masks(9)
     with torch.no_grad():
         rows = model.encoder.embed(ids, None, layout, masks)
@@ -70,15 +45,24 @@ def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])
+@pytest.mark.parametrize(
+    ("family", "asks"),
+    [
+        ("distilbert", first_tokens),
+        ("bert", first_tokens),
+        ("roberta", first_tokens),
+        ("bert", every_third_token),
+        ("distilbert", last_two_tokens),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_gradient_equals_finite_differences_with_dropout(
-    compiled: bool, tmp_path: Path, family: str, layout: str
+    compiled: bool, tmp_path: Path, family: str, asks: Callable[[NDArray[np.int64]], AskingTokens], layout: str
 ) -> None:
-    folder = build_tiny_model(tmp_path / "base", family)
-    names = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
-    model = _model(folder, names if family == "distilbert" else ["query", "key", "value", "dense"], compiled=compiled)
+    model = build_model(build_tiny_model(tmp_path / "base", family), NAMES[family], compiled=compiled)
     lengths = LAYOUTS[layout]
-    _loss(model, lengths, backward=True)
+    asking = asks(np.asarray(lengths))
+    _loss(model, lengths, asking, backward=True)
     values, gradient = model.weights.values, model.weights.gradients
     # Along random directions: each one tests every weight at once.
     for seed in range(4):
@@ -86,9 +70,9 @@ def test_gradient_equals_finite_differences_with_dropout(
         direction /= direction.norm()
         step, start = 1e-6, values.clone()
         values.copy_(start + step * direction)
-        above = _loss(model, lengths, backward=False)
+        above = _loss(model, lengths, asking, backward=False)
         values.copy_(start - step * direction)
-        below = _loss(model, lengths, backward=False)
+        below = _loss(model, lengths, asking, backward=False)
         values.copy_(start)
         assert float(gradient @ direction) == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8)
 
@@ -96,13 +80,12 @@ def test_gradient_equals_finite_differences_with_dropout(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_path: Path, layout: str) -> None:
     from finetune30.modeling.adapters import build_adapter
-    from finetune30.modeling.base import load_classifier
+    from finetune30.modeling.base import find_base, load_classifier
 
     folder = build_tiny_model(tmp_path / "base", "bert")
     switch_off_dropout(folder)
-    names = ["query", "key", "value", "dense"]
-    packed = _model(folder, names, compiled=compiled)
-    config = configure(folder, lora={"target_modules": names})
+    packed = build_model(folder, NAMES["bert"], compiled=compiled)
+    config = configure(folder, lora={"target_modules": NAMES["bert"]})
     source = find_base(config.model)
     classifier, new = load_classifier(
         source, label_names=(), num_labels=3, problem_type="single_label_classification", pad_token_id=0
@@ -119,7 +102,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
             parameter.copy_(packed.weights.value(name))
     sizes = torch.tensor(LAYOUTS[layout])
     inside = torch.arange(int(sizes.max()))[None] < sizes[:, None]
-    plan = _layout(packed, sizes.numpy())
+    plan = lay_out(packed, LAYOUTS[layout])
     ids = torch.randint(5, 40, (plan.total,), generator=torch.Generator().manual_seed(4))
     grid = torch.zeros(inside.shape, dtype=torch.long)
     grid[inside] = ids[: plan.token_count]
