@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("versions", nargs=2, type=Path, metavar="FOLDER", help="sources: the old ones, the new ones")
     parser.add_argument("--rows", type=int, default=128, help="rows in an epoch")
     parser.add_argument("--pairs", type=int, default=21)
+    parser.add_argument("--bases", default=",".join(BASES), help="base models to measure with")
     parser.add_argument("--texts", type=Path, help="TSV or CSV with sentence or text, and label")
     parser.add_argument("--tokenizer", type=Path, help="folder with tokenizer.json")
     options = parser.parse_args()
@@ -53,7 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         rows_file = Path(scratch) / "rows.json"
         rows_file.write_text(json.dumps(load_rows(options.texts, options.rows)), encoding="utf-8")
-        for name, precision, batch_size in CELLS:
+        chosen = options.bases.split(",")
+        for name, precision, batch_size in (cell for cell in CELLS if cell[0] in chosen):
             base = Path(scratch) / name
             if not base.exists():
                 build_random_base(base, options.tokenizer, BASES[name])
@@ -117,7 +119,7 @@ def _ask(process: subprocess.Popen[str], kind: str) -> float:
     process.stdin.flush()
     answer = process.stdout.readline()
     if not answer:
-        raise SystemExit(f"a version ended early: {' '.join(map(str, process.args))}")
+        raise SystemExit(f"a version ended early: {process.args!r}")
     found = json.loads(answer)
     return float(found["rows"] / found["seconds"])
 

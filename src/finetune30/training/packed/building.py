@@ -12,7 +12,8 @@ from finetune30.training.packed.backends import Parts, choose_parts
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.encoder import PackedEncoder
 from finetune30.training.packed.families import Family, Linear, Shape
-from finetune30.training.packed.heads.classification import ClassificationHead, DenseWeights
+from finetune30.training.packed.heads.classification import DenseWeights
+from finetune30.training.packed.heads.head import Head
 from finetune30.training.packed.lora_plan import LoraPlan
 from finetune30.training.packed.model import PackedModel
 from finetune30.training.packed.parameters import TrainableWeights
@@ -112,7 +113,7 @@ class Builder:
         targets = self._targets((linear,), 1.0)
         return PlainLoraGroup(targets, self.weights, self.plan.config.lora_dropout) if targets else NoLora()
 
-    def model(self, encoder: PackedEncoder, head: ClassificationHead) -> PackedModel:
+    def model(self, encoder: PackedEncoder, head: Head) -> PackedModel:
         """Return the model of all that was built."""
         return PackedModel(encoder, head, self.weights, self.frozen_count, self.parts)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from finetune30.training.packed.backends import Parts
 from finetune30.training.packed.encoder import PackedEncoder
-from finetune30.training.packed.heads.classification import ClassificationHead
+from finetune30.training.packed.heads.head import Head
 from finetune30.training.packed.parameters import TrainableWeights
 
 
@@ -15,7 +15,7 @@ class PackedModel:
     """Encoder and head over shared trained weights; `frozen_count` numbers are not trained."""
 
     encoder: PackedEncoder
-    head: ClassificationHead
+    head: Head
     weights: TrainableWeights
     frozen_count: int
     parts: Parts

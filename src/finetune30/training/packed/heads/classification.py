@@ -27,7 +27,7 @@ class DenseWeights(NamedTuple):
 
 
 class HeadTape(NamedTuple):
-    """What the backward pass needs of one batch; activations (B, hidden)."""
+    """What the backward pass needs of one batch; activations (Q, hidden), where Q is a token a row."""
 
     asked: Tensor
     input_mask: Tensor | None
@@ -39,7 +39,7 @@ class HeadTape(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassificationHead:
-    """output(dropout(activation(dense(token)))) of the first token: DistilBERT's, BERT's and RoBERTa's head.
+    """See `Head`; output(dropout(activation(dense(token)))) of the first token: DistilBERT's, BERT's, RoBERTa's.
 
     `dense` is BERT's pooler; `activation` is "relu" or "tanh". RoBERTa drops out before the dense layer too.
     """
@@ -52,11 +52,11 @@ class ClassificationHead:
     drops_input: bool
 
     def asking(self, batch: Batch) -> AskingTokens:
-        """Return which tokens' outputs are asked for: the first of each row."""
+        """See `Head.asking`: the first token of each row."""
         return first_tokens(batch.lengths)
 
     def forward(self, asked: Tensor, masks: MaskSource | None) -> tuple[Tensor, HeadTape]:
-        """Return logits (B, labels) of the tokens that are asked for (B, hidden), and a tape."""
+        """See `Head.forward`; the outputs are logits, one a label."""
         shape = tuple(asked.shape)
         input_mask = None
         if masks is not None and self.drops_input:
@@ -72,7 +72,7 @@ class ClassificationHead:
         return logits, HeadTape(asked, input_mask, lora, active, mask, dropped)
 
     def backward(self, gradient: Tensor, tape: HeadTape) -> Tensor:
-        """Accumulate the head's gradients; return that of the asked tokens (B, hidden)."""
+        """See `Head.backward`."""
         _accumulate(self.output, gradient, tape.dropped)
         active = gradient @ self.output.weight
         if tape.mask is not None:
