@@ -8,6 +8,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
+#: Sources of the kernels, compiled together.
+KERNELS = ("about", "attention", "gelu", "lora", "masks", "norm", "products")
+
 
 class BuildWithPresets(build_py):
     """Copies config/*.yaml, but not the temporary files of submitted runs, into the package as `finetune30/presets`."""
@@ -47,8 +50,8 @@ def describe_kernels() -> list[Extension]:
     return [
         Extension(
             f"{package}.{variant}",
-            [f"{folder}/kernels.cpp", f"{folder}/products.cpp"],
-            depends=[f"{folder}/vectors.h"],
+            [f"{folder}/{name}.cpp" for name in KERNELS],
+            depends=[f"{folder}/blocks.h", f"{folder}/vectors.h"],
             language="c++",
             extra_compile_args=[*flags, "-Wno-psabi", *architecture],
             optional=True,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.contender import CLOCK
 
 if TYPE_CHECKING:
-    from finetune30.training.packed.linear import FrozenLinear
+    from finetune30.training.packed.parts.linear import FrozenLinear
 
 ROUNDS = 5
 #: Rows, inputs, outputs: from the step's own sizes at batch 16 up to sizes that nothing in it reaches.
@@ -26,9 +26,9 @@ def measure_limit(precision: str) -> float:
     """
     import torch
 
-    from finetune30.training.packed.linear import build_frozen_linear
     from finetune30.training.packed.native.library import find_kernels
     from finetune30.training.packed.native.linear import NativeLinear
+    from finetune30.training.packed.parts.linear import build_frozen_linear
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     kernels = find_kernels(dtype)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -32,8 +34,13 @@ DISTILBERT = {
 }
 
 
-def build_random_base(folder: Path, tokenizer_folder: Path | None) -> Path:
-    """Save a random base of DistilBERT's size with a tokenizer (default: the starter model's); return the folder."""
+def build_random_base(
+    folder: Path, tokenizer_folder: Path | None, changes: Mapping[str, int] = MappingProxyType({})
+) -> Path:
+    """Save a random base of DistilBERT's size with a tokenizer (default: the starter model's); return the folder.
+
+    `changes` to the configuration make it another size.
+    """
     import torch
     from transformers import AutoConfig, AutoModel
 
@@ -48,7 +55,7 @@ def build_random_base(folder: Path, tokenizer_folder: Path | None) -> Path:
     described = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     described["tokenizer_class"] = "DistilBertTokenizer"
     (folder / "tokenizer_config.json").write_text(json.dumps(described), encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(DISTILBERT), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({**DISTILBERT, **changes}), encoding="utf-8")
     torch.manual_seed(SEED)
     AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
     return folder

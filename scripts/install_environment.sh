@@ -33,7 +33,7 @@ files_of() {
 wanted_state() {
     # The path too: the package is installed by reference to this folder.
     kernels=src/finetune30/training/packed/native
-    { pwd; cat $(files_of "$1") pyproject.toml setup.py "$kernels"/vectors.h "$kernels"/*.cpp; } | cksum
+    { pwd; cat $(files_of "$1") pyproject.toml setup.py "$kernels"/*.h "$kernels"/*.cpp; } | cksum
 }
 
 stamp_of() {

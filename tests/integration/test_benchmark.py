@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.material import load_rows
+from benchmarks.versions import interval_of_median
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
@@ -39,3 +40,31 @@ def test_every_contender_stands_in_the_table(repository: Path, tmp_path: Path) -
     starts = {row[0]: float(row[1]) for row in cells if row[0] in ("packed bf16", "general bf16")}
     assert len(starts) == 2
     assert "Measured GEMM limit: fp32 " in table.read_text()
+
+
+def test_versions_are_compared_in_pairs(repository: Path, tmp_path: Path) -> None:
+    # The same version twice: what is tested is that both run and stand in the table.
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.versions", ".", ".", "--rows", "36", "--pairs", "1", "--bases", "tiny"],
+        cwd=repository,
+        env={**os.environ, "TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1700,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()][2:]
+    assert [row[:4] for row in rows] == [
+        ["tiny", precision, batch, kind]
+        for precision, batch in (("fp32", "2"), ("bf16", "16"))
+        for kind in ("train", "evaluate")
+    ]
+    assert all(float(row[5]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize(("count", "place"), [(6, 1), (9, 2), (15, 4), (25, 8)])
+def test_interval_of_the_median_is_that_of_the_sign_test(count: int, place: int) -> None:
+    # Ranks from the table of the sign test at 5 % (Conover, Practical Nonparametric Statistics).
+    values = [float(value) for value in range(count, 0, -1)]
+    assert interval_of_median(values) == (place, count + 1 - place)

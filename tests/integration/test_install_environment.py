@@ -64,7 +64,7 @@ INSTALLED_FROM = {
     "requirements-dev.txt": "pytest==1.0\n",
     "pyproject.toml": "[project]\n",
     "setup.py": "# nothing\n",
-    f"{KERNELS}/kernels.cpp": "// nothing\n",
+    f"{KERNELS}/norm.cpp": "// nothing\n",
     f"{KERNELS}/vectors.h": "// nothing\n",
 }
 

@@ -13,9 +13,10 @@ from finetune30.data.batching import Batch
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
 from finetune30.problems.trainables import load_trainable
+from finetune30.training.engine import Engine
 from finetune30.training.general import GeneralEngine
-from finetune30.training.packed import PackedEngine, build_packed_engine
-from finetune30.training.paths import build_general_engine
+from finetune30.training.packed import PackedEngine
+from finetune30.training.paths import build_engine
 from finetune30.training.problem import Trainable
 
 CPU_FP32 = Placement("cpu", "fp32", "test")
@@ -52,9 +53,7 @@ def build_general(
     precision: str = "fp32",
 ) -> GeneralEngine:
     """Build the general path's engine on the CPU, as the product builds it."""
-    placement = Placement("cpu", precision, "test")
-    problem = build_trainable(problem_type, num_labels)
-    engine = build_general_engine(config, find_base(config.model), problem, placement)
+    engine = _build("general", config, problem_type, num_labels, precision)
     assert isinstance(engine, GeneralEngine)
     return engine
 
@@ -66,9 +65,15 @@ def build_packed(
     num_labels: int = 2,
     precision: str = "fp32",
 ) -> PackedEngine:
-    """Build the packed path's engine."""
-    source, problem = find_base(config.model), build_trainable(problem_type, num_labels)
-    return build_packed_engine(config, source, loss=problem.loss, outputs=num_labels, precision=precision)
+    """Build the packed path's engine, as the product builds it."""
+    engine = _build("packed", config, problem_type, num_labels, precision)
+    assert isinstance(engine, PackedEngine)
+    return engine
+
+
+def _build(path: str, config: ExperimentConfig, problem_type: str, num_labels: int, precision: str) -> Engine:
+    problem = build_trainable(problem_type, num_labels)
+    return build_engine(path, config, find_base(config.model), problem, Placement("cpu", precision, "test"))
 
 
 def build_trainable(problem_type: str = "single_label_classification", num_labels: int = 2) -> Trainable:

@@ -154,11 +154,13 @@ class _InputFacts:
 
 
 def _ask_file(source: BaseSource) -> _InputFacts:
-    from finetune30.training.packed.family import describe_family
+    from finetune30.training.packed.families import find_family
 
     config = source.load_config()
-    family = describe_family(config)
-    return _InputFacts(family.position_count - family.position_offset, family.type_count > 1, int(config["vocab_size"]))
+    family = find_family(config)
+    assert family is not None  # noqa: S101 - else this were not the packed path
+    shape = family.shape(config)
+    return _InputFacts(shape.position_count - shape.position_offset, shape.type_count > 1, shape.vocabulary_size)
 
 
 def _ask_model(source: BaseSource) -> _InputFacts:

@@ -8,24 +8,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from finetune30.training.packed.activation import Activation, Gelu, Relu
-from finetune30.training.packed.attention import Attention, GridAttention
-from finetune30.training.packed.dropout import MaskSource, StreamedMasks
-from finetune30.training.packed.family import EncoderFamily
 from finetune30.training.packed.layout import LANES
-from finetune30.training.packed.linear import FrozenLinear, build_frozen_linear
-from finetune30.training.packed.lora import LoraGroup, LoraTarget, PlainLoraGroup
+from finetune30.training.packed.native.attention import NativeAttention
+from finetune30.training.packed.native.gelu import NativeGelu
 from finetune30.training.packed.native.library import Kernels, find_kernels
 from finetune30.training.packed.native.linear import NativeLinear
+from finetune30.training.packed.native.lora import NativeLoraGroup
 from finetune30.training.packed.native.masks import ThreefryMasks
-from finetune30.training.packed.native.operations import (
-    NativeAttention,
-    NativeGelu,
-    NativeLoraGroup,
-    NativeResidualNorm,
-)
-from finetune30.training.packed.norm import PlainResidualNorm, ResidualNorm
+from finetune30.training.packed.native.norm import NativeResidualNorm
 from finetune30.training.packed.parameters import TrainableWeights
+from finetune30.training.packed.parts.activation import Activation, Gelu, Relu
+from finetune30.training.packed.parts.attention import Attention, GridAttention
+from finetune30.training.packed.parts.dropout import MaskSource, StreamedMasks
+from finetune30.training.packed.parts.linear import FrozenLinear, build_frozen_linear
+from finetune30.training.packed.parts.lora import LoraGroup, LoraTarget, PlainLoraGroup
+from finetune30.training.packed.parts.norm import PlainResidualNorm, ResidualNorm
 
 
 class Parts(Protocol):
@@ -47,15 +44,15 @@ class Parts(Protocol):
         """Build a frozen layer of weight (out, in) and bias (out,)."""
         ...
 
-    def attention(self) -> Attention:
-        """Build the attention that all layers share."""
+    def attention(self, head_count: int, head_size: int, dropout: float) -> Attention:
+        """Build attention; layers may share it."""
         ...
 
-    def activation(self) -> Activation:
-        """Build the activation that all layers share."""
+    def activation(self, name: str) -> Activation:
+        """Build an activation of `ACTIVATIONS`; layers may share it."""
         ...
 
-    def norm(self, weight: Tensor, bias: Tensor, dropout: float) -> ResidualNorm:
+    def norm(self, weight: Tensor, bias: Tensor, epsilon: float, dropout: float) -> ResidualNorm:
         """Build the end of half a layer."""
         ...
 
@@ -64,15 +61,13 @@ class Parts(Protocol):
         ...
 
 
-def choose_parts(family: EncoderFamily, dtype: torch.dtype, *, compiled: bool) -> Parts:
-    """Return the fastest parts for activations of this type; `compiled` False: PyTorch's operators."""
-    kernels = find_kernels(dtype) if compiled and _fits_vectors(family) else None
-    return PlainParts(family) if kernels is None else NativeParts(family, kernels)
+def choose_parts(sizes: Sequence[int], dtype: torch.dtype, *, compiled: bool) -> Parts:
+    """Return the fastest parts for activations of this type and these sizes of rows, inner rows and heads.
 
-
-def _fits_vectors(family: EncoderFamily) -> bool:
-    sizes = (family.hidden_size, family.intermediate_size, family.hidden_size // family.head_count)
-    return all(size % LANES == 0 for size in sizes)
+    `compiled` False: PyTorch's operators.
+    """
+    kernels = find_kernels(dtype) if compiled and all(size % LANES == 0 for size in sizes) else None
+    return PlainParts() if kernels is None else NativeParts(kernels)
 
 
 class PlainParts:
@@ -82,9 +77,6 @@ class PlainParts:
     needs_grid = True
     wants_few_sizes = True
 
-    def __init__(self, family: EncoderFamily) -> None:
-        self._family = family
-
     def masks(self, seed: int) -> MaskSource:
         """See `Parts.masks`."""
         return StreamedMasks(seed)
@@ -93,18 +85,17 @@ class PlainParts:
         """See `Parts.linear`."""
         return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
-    def attention(self) -> Attention:
+    def attention(self, head_count: int, head_size: int, dropout: float) -> Attention:
         """See `Parts.attention`."""
-        family = self._family
-        return GridAttention(family.head_count, family.hidden_size // family.head_count, family.attention_dropout)
+        return GridAttention(dropout)
 
-    def activation(self) -> Activation:
+    def activation(self, name: str) -> Activation:
         """See `Parts.activation`."""
-        return Gelu() if self._family.activation == "gelu" else Relu()
+        return Gelu() if name == "gelu" else Relu()
 
-    def norm(self, weight: Tensor, bias: Tensor, dropout: float) -> ResidualNorm:
+    def norm(self, weight: Tensor, bias: Tensor, epsilon: float, dropout: float) -> ResidualNorm:
         """See `Parts.norm`."""
-        return PlainResidualNorm(weight, bias, self._family.norm_epsilon, dropout)
+        return PlainResidualNorm(weight, bias, epsilon, dropout)
 
     def lora(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> LoraGroup:
         """See `Parts.lora`."""
@@ -116,8 +107,8 @@ class NativeParts:
 
     needs_grid = False
 
-    def __init__(self, family: EncoderFamily, kernels: Kernels) -> None:
-        self._family, self._kernels = family, kernels
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
         self.name = f"compiled kernels for {kernels.instructions}"
         self.wants_few_sizes = not kernels.has_products
 
@@ -131,19 +122,17 @@ class NativeParts:
             return NativeLinear(self._kernels, weight, bias, needs_input_gradient=needs_input_gradient)
         return build_frozen_linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
-    def attention(self) -> Attention:
+    def attention(self, head_count: int, head_size: int, dropout: float) -> Attention:
         """See `Parts.attention`."""
-        family = self._family
-        size = family.hidden_size // family.head_count
-        return NativeAttention(self._kernels, family.head_count, size, family.attention_dropout)
+        return NativeAttention(self._kernels, head_count, head_size, dropout)
 
-    def activation(self) -> Activation:
+    def activation(self, name: str) -> Activation:
         """See `Parts.activation`."""
-        return NativeGelu(self._kernels) if self._family.activation == "gelu" else Relu()
+        return NativeGelu(self._kernels) if name == "gelu" else Relu()
 
-    def norm(self, weight: Tensor, bias: Tensor, dropout: float) -> ResidualNorm:
+    def norm(self, weight: Tensor, bias: Tensor, epsilon: float, dropout: float) -> ResidualNorm:
         """See `Parts.norm`."""
-        return NativeResidualNorm(self._kernels, weight, bias, self._family.norm_epsilon, dropout)
+        return NativeResidualNorm(self._kernels, weight, bias, epsilon, dropout)
 
     def lora(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> LoraGroup:
         """See `Parts.lora`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from finetune30.errors import ModelError
 from finetune30.modeling.model_files import weight_files
-from finetune30.training.packed.family import EncoderFamily
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -42,14 +42,13 @@ class _Place:
 
 
 class BaseWeights:
-    """The weights of a checkpoint, found by their names in the sequence classifier.
+    """The weights of a checkpoint, found by their names in the sequence classifier or another of their `spellings`.
 
-    Checkpoints of the bare encoder leave out the prefix ("bert."), and the oldest ones call a norm's weight and bias
-    gamma and beta; both are found. Raises ModelError when a file is no safetensors file.
+    Raises ModelError when a file is no safetensors file.
     """
 
-    def __init__(self, folder: Path, family: EncoderFamily) -> None:
-        self._prefix = family.prefix + "."
+    def __init__(self, folder: Path, spellings: Callable[[str], Iterable[str]]) -> None:
+        self._spellings = spellings
         self._places: dict[str, _Place] = {}
         for file in weight_files(folder):
             self._places |= _load_places(file)
@@ -70,13 +69,7 @@ class BaseWeights:
         return tensor.to(dtype)
 
     def _find(self, name: str) -> str | None:
-        bare = name.removeprefix(self._prefix)
-        for candidate in (name, bare):
-            old = candidate.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
-            for spelling in (candidate, old):
-                if spelling in self._places:
-                    return spelling
-        return None
+        return next((spelling for spelling in self._spellings(name) if spelling in self._places), None)
 
 
 def _load_places(file: Path) -> dict[str, _Place]:
@@ -92,24 +85,3 @@ def _load_places(file: Path) -> dict[str, _Place]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"'{file}' is not a safetensors file: {error}", "download or copy the model again") from error
-
-
-def backbone_shapes(family: EncoderFamily) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of every weight of the encoder (without its head)."""
-    hidden, inner, path = family.hidden_size, family.intermediate_size, family.embeddings_path
-    shapes: dict[str, tuple[int, ...]] = {f"{path}.position_embeddings.weight": (family.position_count, hidden)}
-    if family.type_count:
-        shapes[f"{path}.token_type_embeddings.weight"] = (family.type_count, hidden)
-    linear = {"feed_forward_in": (inner, hidden), "feed_forward_out": (hidden, inner)}
-    norms = [f"{path}.LayerNorm"]
-    for layer in range(family.layer_count):
-        for role in family.modules:
-            module = family.module_path(layer, role)
-            if role.endswith("_norm"):
-                norms.append(module)
-                continue
-            shape = linear.get(role, (hidden, hidden))
-            shapes |= {f"{module}.weight": shape, f"{module}.bias": shape[:1]}
-    for norm in norms:
-        shapes |= {f"{norm}.weight": (hidden,), f"{norm}.bias": (hidden,)}
-    return shapes

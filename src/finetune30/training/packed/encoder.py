@@ -3,72 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from finetune30.training.packed.attention_block import AttentionBlock, AttentionTape
-from finetune30.training.packed.dropout import MaskSource
-from finetune30.training.packed.feed_forward import FeedForward, FeedForwardTape
+from finetune30.training.packed.blocks.embeddings import Embeddings
 from finetune30.training.packed.layout import PackedLayout
+from finetune30.training.packed.parts.dropout import MaskSource
 
 
-@dataclass(frozen=True)
-class Embeddings:
-    """Word, position and token type embeddings with their norm, computed in the stored type, frozen.
-
-    Shapes: words (vocabulary, hidden), positions (positions, hidden), types (types, hidden) or None.
-    """
-
-    words: Tensor
-    positions: Tensor
-    types: Tensor | None
-    norm_weight: Tensor
-    norm_bias: Tensor
-    norm_epsilon: float
-    dropout: float
-    position_offset: int
-    pad_token_id: int
-
-    def forward(self, ids: Tensor, types: Tensor | None, layout: PackedLayout) -> Tensor:
-        """Return the embeddings (T, hidden) of token ids (T,) and type ids (T,) or None (all zero)."""
-        rows = self.words.index_select(0, ids)
-        rows += self.positions.index_select(0, layout.positions + self.position_offset)
-        if self.types is not None:
-            rows += self.types[0] if types is None else self.types.index_select(0, types)
-        return functional.layer_norm(rows, rows.shape[1:], self.norm_weight, self.norm_bias, self.norm_epsilon)
-
-
-class LayerTape(NamedTuple):
-    """What the backward pass needs of one layer."""
-
-    attention: AttentionTape
-    feed_forward: FeedForwardTape
-
-
-@dataclass(frozen=True)
-class EncoderLayer:
-    """One layer; the encoder's last one has pooled attention and returns only the first token of each row."""
-
-    attention: AttentionBlock
-    feed_forward: FeedForward
+class Layer(Protocol):
+    """One layer of any kind; the last one returns only the tokens whose outputs are asked for."""
 
     def forward(
         self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None, *, keeps_tape: bool
-    ) -> tuple[Tensor, LayerTape]:
-        """Return the layer's output for rows (T, hidden)."""
-        attended, attention = self.attention.forward(rows, layout, masks)
-        result, feed_forward = self.feed_forward.forward(attended, masks, keeps_tape=keeps_tape)
-        return result, LayerTape(attention, feed_forward)
+    ) -> tuple[Tensor, Any]:
+        """Return the layer's output (T or Q, hidden) for rows (T, hidden), and its tape."""
+        ...
 
-    def backward(self, gradient: Tensor, tape: LayerTape, layout: PackedLayout) -> Tensor | None:
+    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> Tensor | None:
         """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
-        attended = self.feed_forward.backward(gradient, tape.feed_forward)
-        if attended is None:
-            return None
-        return self.attention.backward(attended, tape.attention, layout)
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +32,7 @@ class PackedEncoder:
     """All layers; `first_trained` is the lowest layer with LoRA (the number of layers when none has it)."""
 
     embeddings: Embeddings
-    layers: tuple[EncoderLayer, ...]
+    layers: tuple[Layer, ...]
     first_trained: int
     hidden_size: int
     dtype: torch.dtype
@@ -84,7 +40,7 @@ class PackedEncoder:
 
     @property
     def first_repeated(self) -> int:
-        """The lowest layer whose result for a row may change; the last layer, which keeps no tokens, always may."""
+        """The lowest layer whose result for a row may change; the last one, which keeps few tokens, always may."""
         return min(self.first_trained, len(self.layers) - 1)
 
     def embed(self, ids: Tensor, types: Tensor | None, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
@@ -101,12 +57,12 @@ class PackedEncoder:
 
     def forward(
         self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None, *, keeps_tapes: bool = True
-    ) -> tuple[Tensor, list[LayerTape]]:
+    ) -> tuple[Tensor, list[Any]]:
         """Run the layers from `first_repeated` on.
 
-        Return the pooled tokens (B, hidden) and, if kept, the tapes of the layers from `first_trained` on.
+        Return the tokens that are asked for (Q, hidden) and, if kept, the tapes of the layers from `first_trained` on.
         """
-        tapes: list[LayerTape] = []
+        tapes: list[Any] = []
         for index in range(self.first_repeated, len(self.layers)):
             keeps_tape = keeps_tapes and index >= self.first_trained
             rows, tape = self.layers[index].forward(rows, layout, masks, keeps_tape=keeps_tape)
@@ -114,8 +70,8 @@ class PackedEncoder:
                 tapes.append(tape)
         return rows, tapes
 
-    def backward(self, gradient: Tensor, tapes: list[LayerTape], layout: PackedLayout) -> None:
-        """Accumulate LoRA gradients from the gradient of the pooled tokens (B, hidden); empties the tapes."""
+    def backward(self, gradient: Tensor, tapes: list[Any], layout: PackedLayout) -> None:
+        """Accumulate LoRA gradients from the gradient of the asked tokens (Q, hidden); empties the tapes."""
         below: Tensor | None = gradient
         for layer in reversed(self.layers[self.first_trained :]):
             assert below is not None  # noqa: S101 - only the lowest trained layer returns None

@@ -15,12 +15,13 @@ from finetune30.config import ExperimentConfig
 from finetune30.training.memory import keep_freed_memory, return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.building import PackedModel, build_packed_model
-from finetune30.training.packed.dropout import MaskSource
-from finetune30.training.packed.family import describe_family
+from finetune30.training.packed.building import build_packed_model
+from finetune30.training.packed.families import find_family
 from finetune30.training.packed.frozen_cache import FrozenPrefix
 from finetune30.training.packed.layout import PackedLayout, build_layout
+from finetune30.training.packed.model import PackedModel
 from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
+from finetune30.training.packed.parts.dropout import MaskSource
 from finetune30.training.packed.support import plan_of
 from finetune30.training.problem import Loss
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 #: Without padding little is gained by working on more tokens than this together, and activations take memory.
 _TOKENS_AT_ONCE = 384
 
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -39,16 +41,18 @@ def build_packed_engine(
     config: ExperimentConfig, source: BaseSource, *, loss: Loss, outputs: int, precision: str
 ) -> PackedEngine:
     """Load the base and start an adapter; ask `supports` first."""
-    family = describe_family(source.load_config())
-    training = config.training
+    described = source.load_config()
+    family = find_family(described)
+    assert family is not None  # noqa: S101 - `supports` has found it
+    shape, training = family.shape(described, outputs), config.training
     with torch.no_grad():
-        base = BaseWeights(source.folder, family)
-        plan = plan_of(config, family, base)
+        base = BaseWeights(source.folder, family.spellings)
+        plan = plan_of(config.lora, family, shape, base)
         model = build_packed_model(
             family,
+            shape,
             plan,
             base,
-            num_labels=outputs,
             seed=training.seed,
             dtype=_DTYPES[precision],
             compiled=training.compiled_kernels,
@@ -69,9 +73,18 @@ def build_packed_engine(
         adapter_config=adapter_config(plan, source.reference, source.revision),
         precision=precision,
         loss=loss,
-        pad_token_id=family.pad_token_id,
-        heads=family.head_count,
+        pad_token_id=shape.pad_token_id,
+        heads=shape.head_count,
     )
+
+
+def loss_with_gradient(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of a head's outputs, 0-d, and its gradient with respect to them; the only use of autograd."""
+    with torch.enable_grad():
+        asked = outputs.detach().requires_grad_()
+        value = loss(asked, targets)
+        (gradient,) = torch.autograd.grad(value, asked)
+    return value.detach(), gradient
 
 
 class PackedEngine:
@@ -95,7 +108,7 @@ class PackedEngine:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
         self._adapter_config, self._heads = adapter_config, heads
-        self._loss, self._prefix = loss, FrozenPrefix(model.encoder)
+        self._loss, self._prefix = loss, FrozenPrefix(model.encoder, pad_token_id)
         self.precision, self.pad_token_id = precision, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
@@ -103,24 +116,17 @@ class PackedEngine:
     @torch.no_grad()
     def accumulate(self, batch: Batch, scale: float) -> Tensor:
         """Add the gradient of `scale * sum(row losses)`; return the sum of row losses, 0-d float32."""
-        return torch.stack([self._accumulate(part, layout, scale) for part, layout in self._parts(batch)]).sum()
+        losses = [self._accumulate(part, layout, scale) for part, layout in self._parts(batch)]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _accumulate(self, batch: Batch, layout: PackedLayout, scale: float) -> Tensor:
         encoder, head = self._model.encoder, self._model.head
-        pooled, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
-        logits, tape = head.forward(pooled.to(self._model.weights.values.dtype), self._masks)
-        loss, gradient = self._differentiate(logits, torch.from_numpy(batch.targets))
-        below = head.backward(gradient.mul_(scale), tape)
-        encoder.backward(below.to(pooled.dtype), tapes, layout)
+        asked, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
+        outputs, tape = head.forward(asked.to(self._model.weights.values.dtype), self._masks)
+        loss, gradient = loss_with_gradient(self._loss, outputs, torch.from_numpy(batch.targets))
+        below = head.backward(gradient * scale, tape)
+        encoder.backward(below.to(asked.dtype), tapes, layout)
         return loss.float()
-
-    def _differentiate(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the summed loss, 0-d, and its gradient with respect to the outputs."""
-        with torch.enable_grad():
-            asked = outputs.detach().requires_grad_()
-            loss = self._loss(asked, targets)
-            (gradient,) = torch.autograd.grad(loss, asked)
-        return loss.detach(), gradient
 
     def remember(self, split: EncodedSplit) -> int:
         """See `Engine.remember`; kept are the states before the lowest trained layer."""
@@ -137,14 +143,14 @@ class PackedEngine:
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> NDArray[np.float32]:
-        """Return logits, float32 (B, labels), without dropout."""
-        return np.concatenate([self._logits(part, layout) for part, layout in self._parts(batch)])
+        """Return the head's outputs, float32 (B, outputs), without dropout."""
+        return np.concatenate([self._answer(part, layout) for part, layout in self._parts(batch)])
 
-    def _logits(self, batch: Batch, layout: PackedLayout) -> NDArray[np.float32]:
+    def _answer(self, batch: Batch, layout: PackedLayout) -> NDArray[np.float32]:
         states = self._states(batch, layout, None)
-        pooled, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
-        logits, _ = self._model.head.forward(pooled.to(self._model.weights.values.dtype), None)
-        result: NDArray[np.float32] = logits.float().numpy()
+        asked, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
+        outputs, _ = self._model.head.forward(asked.to(self._model.weights.values.dtype), None)
+        result: NDArray[np.float32] = outputs.float().numpy()
         return result
 
     def adapter_state(self) -> dict[str, Tensor]:
@@ -186,6 +192,8 @@ class PackedEngine:
 
     def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
         """Return what is worked on together, in turn."""
+        if batch.input_ids.size <= _TOKENS_AT_ONCE:  # padding included: small for sure, and known without a look
+            return [(batch, self._layout(batch))]
         parts = [batch.part(rows) for rows in _halved(batch.lengths, _TOKENS_AT_ONCE, slice(0, len(batch)))]
         return [(part, self._layout(part)) for part in parts]
 
@@ -193,6 +201,7 @@ class PackedEngine:
         model = self._model
         return build_layout(
             batch.lengths,
+            model.head.asking(batch),
             self._heads,
             model.encoder.dtype,
             with_grid=model.parts.needs_grid,
@@ -215,10 +224,9 @@ def _halved(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:
 def _packed_ids(batch: Batch, layout: PackedLayout) -> tuple[Tensor, Tensor | None]:
     """Return token ids (T,) and type ids (T,) or None, rows one after the other, fillers zero."""
     inside = np.arange(batch.input_ids.shape[1])[None, :] < batch.lengths[:, None]
-    ids = np.zeros(layout.total, dtype=np.int64)
-    ids[: layout.token_count] = batch.input_ids[inside]
-    if batch.token_type_ids is None:
-        return torch.from_numpy(ids), None
-    types = np.zeros(layout.total, dtype=np.int64)
-    types[: layout.token_count] = batch.token_type_ids[inside]
-    return torch.from_numpy(ids), torch.from_numpy(types)
+    types = None if batch.token_type_ids is None else _with_fillers(batch.token_type_ids[inside], layout.total)
+    return _with_fillers(batch.input_ids[inside], layout.total), types
+
+
+def _with_fillers(ids: NDArray[np.int64], total: int) -> Tensor:
+    return torch.from_numpy(ids if len(ids) == total else np.concatenate([ids, np.zeros(total - len(ids), ids.dtype)]))

@@ -27,8 +27,8 @@ _ROWS_OF_A_BLOCK = 16
 class FrozenPrefix:
     """States of the tokens of some splits before the layer `encoder.first_repeated`."""
 
-    def __init__(self, encoder: PackedEncoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: PackedEncoder, pad_token_id: int) -> None:
+        self._encoder, self._pad_token_id = encoder, pad_token_id
         self._kept: list[_SplitStates] = []
 
     def remember(self, split: EncodedSplit) -> int:
@@ -41,7 +41,7 @@ class FrozenPrefix:
         size = math.prod(shape) * encoder.dtype.itemsize
         if not encoder.first_repeated or encoder.drops_out or size > LARGEST_BYTES:
             return 0
-        self._kept.append(_SplitStates(split, shape, encoder.dtype, encoder.embeddings.pad_token_id))
+        self._kept.append(_SplitStates(split, shape, encoder.dtype, self._pad_token_id))
         return size
 
     def find(self, batch: Batch, total: int, run: Callable[[Batch], Tensor]) -> Tensor | None:

@@ -5,7 +5,8 @@
             slower on other widths)
 
 Fillers lie in empty cells and empty cells show a filler, so both moves are one gathering of head-sized pieces. On the
-way back this adds nothing: the gradients of fillers and of empty cells are zero.
+way back this adds nothing: the gradients of fillers and of empty cells are zero. Tokens that are asked for have no
+fillers, and cells of their own; where some of those are empty, they show a row of zeros.
 """
 
 from __future__ import annotations
@@ -26,38 +27,28 @@ _WIDEST_IN_FLOAT32 = 32
 
 
 @dataclass(frozen=True)
-class AttentionGrid:
-    """Cells of attention.
+class Cells:
+    """The cells of some tokens (N,).
 
-    Shapes: token_of int64 (groups, width) the token of each cell; cell_of int64 (T,) the cell of each token. `mask`
-    (queries of all tokens) and `pooled_mask` (queries of first tokens) hold 0 and -inf and are added to scores
-    (groups * heads, queries, width).
+    Shapes: token_of int64 (groups, width) the token of each cell, N where it shows zeros; cell_of int64 (N,) the cell
+    of each token.
     """
 
     heads: int
     token_of: NDArray[np.int64]
     cell_of: NDArray[np.int64]
-    mask: Tensor | None
-    pooled_mask: Tensor | None
-    dtype: torch.dtype
-
-    @property
-    def groups(self) -> int:
-        """Groups of tokens that attend to each other."""
-        return len(self.token_of)
-
-    @property
-    def width(self) -> int:
-        """Cells of a group."""
-        return int(self.token_of.shape[1])
+    shows_zeros: bool = False
 
     def to_heads(self, tokens: Tensor) -> Tensor:
-        """Return tokens (T, hidden) as (groups * heads, width, size)."""
-        pieces = tokens.view(len(self.cell_of) * self.heads, -1).index_select(0, self._pieces_of_cells)
-        return pieces.view(self.groups * self.heads, self.width, -1)
+        """Return tokens (N, hidden) as (groups * heads, width, size)."""
+        if self.shows_zeros:
+            tokens = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])
+        pieces = tokens.view(len(tokens) * self.heads, -1).index_select(0, self._pieces_of_cells)
+        groups, width = self.token_of.shape
+        return pieces.view(groups * self.heads, width, -1)
 
     def from_heads(self, cells: Tensor) -> Tensor:
-        """Return cells (groups * heads, width, size) as (T, hidden)."""
+        """Return cells (groups * heads, width, size) as (N, hidden)."""
         pieces = cells.view(-1, cells.shape[-1]).index_select(0, self._pieces_of_tokens)
         return pieces.view(len(self.cell_of), -1)
 
@@ -70,14 +61,32 @@ class AttentionGrid:
 
     @cached_property
     def _pieces_of_tokens(self) -> Tensor:
-        group, place = np.divmod(self.cell_of, self.width)
+        width = self.token_of.shape[1]
+        group, place = np.divmod(self.cell_of, width)
         matrix = group[:, None] * self.heads + np.arange(self.heads)
-        return torch.from_numpy((matrix * self.width + place[:, None]).reshape(-1))
+        return torch.from_numpy((matrix * width + place[:, None]).reshape(-1))
+
+
+@dataclass(frozen=True)
+class AttentionGrid:
+    """Cells of attention: of all tokens with fillers (T,), and of the tokens that are asked for (Q,).
+
+    `mask` (queries of all tokens) and `asking_mask` (queries of asking tokens) hold 0 and -inf and are added to scores
+    (groups * heads, queries, width).
+    """
+
+    tokens: Cells
+    asking: Cells
+    mask: Tensor | None
+    asking_mask: Tensor | None
+    dtype: torch.dtype
 
 
 def build_grid(
     lengths: NDArray[np.int64],
     places: NDArray[np.int64],
+    asking: NDArray[np.int64],
+    asking_counts: NDArray[np.int64],
     heads: int,
     dtype: torch.dtype,
     *,
@@ -86,38 +95,38 @@ def build_grid(
 ) -> AttentionGrid:
     """Plan the cells of rows with these lengths.
 
-    `places` (tokens,) are the tokens' places within their rows; T becomes `total`, or `next_total` where a filler is
-    needed and `total` has room for none.
+    `places` (tokens,) are the tokens' places within their rows, `asking` and `asking_counts` as in the layout; T
+    becomes `total`, or `next_total` where a filler is needed and `total` has room for none.
     """
     rows, tokens = len(lengths), len(places)
     row_of = np.repeat(np.arange(rows), lengths)
-    joint = total <= _JOINT_TOKENS
-    if joint:
+    mask = asking_mask = None
+    if total <= _JOINT_TOKENS:
         width = total
-        cell_of = np.arange(total)
-        token_of = cell_of[None, :]
+        cells, asking_cells = (Cells(heads, np.arange(count)[None], np.arange(count)) for count in (total, len(asking)))
         row_of = np.concatenate([row_of, np.full(total - tokens, rows)])
         allowed = row_of[:, None] == row_of[None, :]
+        attention_dtype = _attention_dtype(dtype, width)
+        mask, asking_mask = _mask_of(allowed[None], attention_dtype), _mask_of(allowed[None, asking], attention_dtype)
     else:
         width = -(-int(lengths.max()) // _GRID_STEP) * _GRID_STEP
         # Empty cells show a filler: there is at least one, unless no cell is empty.
         total = tokens if tokens == rows * width else next_total
-        cell_of, token_of = _place_in_grid(row_of * width + places, rows, width, total)
+        cells = _place_in_grid(row_of * width + places, rows, width, heads, total)
+        asking_cells = _place_asking(asking_counts, heads)
         allowed = (np.arange(width)[None, :] < lengths[:, None])[:, None]
-    attention_dtype = torch.float32 if dtype == torch.bfloat16 and width <= _WIDEST_IN_FLOAT32 else dtype
-    mask = pooled_mask = None
-    if joint:
-        mask = _mask_of(allowed[None], attention_dtype)
-        pooled_mask = _mask_of(allowed[None, np.flatnonzero(places == 0)], attention_dtype)
-    elif not allowed.all():
-        mask = pooled_mask = _mask_of(np.repeat(allowed, heads, axis=0), attention_dtype)
-    return AttentionGrid(heads, token_of, cell_of, mask, pooled_mask, attention_dtype)
+        attention_dtype = _attention_dtype(dtype, width)
+        if not allowed.all():
+            mask = asking_mask = _mask_of(np.repeat(allowed, heads, axis=0), attention_dtype)
+    return AttentionGrid(cells, asking_cells, mask, asking_mask, attention_dtype)
 
 
-def _place_in_grid(
-    cells: NDArray[np.int64], rows: int, width: int, total: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the cell of each of `total` tokens, and the token of each cell of the grid (rows, width)."""
+def _attention_dtype(dtype: torch.dtype, width: int) -> torch.dtype:
+    return torch.float32 if dtype == torch.bfloat16 and width <= _WIDEST_IN_FLOAT32 else dtype
+
+
+def _place_in_grid(cells: NDArray[np.int64], rows: int, width: int, heads: int, total: int) -> Cells:
+    """Place tokens in these cells of a grid (rows, width), and the fillers up to `total` in an empty one."""
     tokens = len(cells)
     token_of = np.full(rows * width, total - 1, dtype=np.int64)
     token_of[cells] = np.arange(tokens)
@@ -125,7 +134,16 @@ def _place_in_grid(
     cell_of[:tokens] = cells
     if total > tokens:
         cell_of[tokens:] = np.flatnonzero(token_of == total - 1)[0]
-    return cell_of, token_of.reshape(rows, width)
+    return Cells(heads, token_of.reshape(rows, width), cell_of)
+
+
+def _place_asking(counts: NDArray[np.int64], heads: int) -> Cells:
+    """Place the tokens that are asked for, each row's in a group, as wide as the largest."""
+    rows, width, asking = len(counts), int(counts.max()), int(counts.sum())
+    cell_of = np.flatnonzero(np.arange(width)[None, :] < counts[:, None])
+    token_of = np.full(rows * width, asking, dtype=np.int64)
+    token_of[cell_of] = np.arange(asking)
+    return Cells(heads, token_of.reshape(rows, width), cell_of, shows_zeros=asking < rows * width)
 
 
 def _mask_of(allowed: NDArray[np.bool_], dtype: torch.dtype) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +21,40 @@ from finetune30.training.packed.grid import AttentionGrid, build_grid
 LANES = 16
 
 
+class AskingTokens(NamedTuple):
+    """The tokens whose outputs are asked for, at least one in all; the last layer keeps no others.
+
+    Shapes: places int64 (Q,) within their rows, row after row; counts int64 (B,) how many each row has.
+    """
+
+    places: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def first_tokens(lengths: NDArray[np.int64]) -> AskingTokens:
+    """Return the first token of each row."""
+    return AskingTokens(np.zeros(len(lengths), dtype=np.int64), np.ones(len(lengths), dtype=np.int64))
+
+
+class Queries(NamedTuple):
+    """What asks in attention: `starts` int64 (B + 1,) the first query of each row, and the end of the last one.
+
+    `cells` int64 (B + 1,) is where the compiled attention keeps the probabilities of each row, and their end, which is
+    `cell_count`: a row takes (heads, queries, width), its length rounded up to a multiple of 16.
+    """
+
+    starts: Tensor
+    cells: Tensor
+    cell_count: int
+
+
 @dataclass(frozen=True)
 class PackedLayout:
     """The layout of one batch.
 
     Shapes: starts int64 (B + 1,) the token that starts each row, and the end of the last one; positions int64 (T,)
-    within the row; lengths int64 (B,). `grid` is there for attention with PyTorch's operators only.
+    within the row; lengths int64 (B,); asking int64 (Q,) the tokens whose outputs are asked for, row after row, and
+    asking_counts int64 (B,) how many each row has. `grid` is there for attention with PyTorch's operators only.
     """
 
     token_count: int
@@ -33,61 +62,78 @@ class PackedLayout:
     starts: Tensor
     positions: Tensor
     lengths: NDArray[np.int64]
+    asking: Tensor
+    asking_counts: NDArray[np.int64]
     grid: AttentionGrid | None
 
     @property
     def total(self) -> int:
         """T: tokens with fillers."""
-        return len(self.positions)
-
-    @property
-    def first(self) -> Tensor:
-        """The token that starts each row, int64 (B,)."""
-        return self.starts[:-1]
+        return self.positions.shape[0]
 
     @cached_property
-    def square_cells(self) -> Tensor:
-        """See `_cells`; every token asks."""
-        return self._cells(self.lengths)
+    def all_queries(self) -> Queries:
+        """Every token asks."""
+        return self._queries(self.starts, self.lengths)
 
     @cached_property
-    def pooled_cells(self) -> Tensor:
-        """See `_cells`; the first token of each row asks."""
-        return self._cells(np.ones_like(self.lengths))
+    def asking_queries(self) -> Queries:
+        """The tokens whose outputs are asked for ask."""
+        return self._queries(torch.from_numpy(_starts_of(self.asking_counts)), self.asking_counts)
 
-    def _cells(self, queries: NDArray[np.int64]) -> Tensor:
-        """Return where the compiled attention keeps the probabilities of each row, int64 (B + 1,), the last the end.
+    @cached_property
+    def _cells_of_a_query(self) -> NDArray[np.int64]:
+        """In each row, all heads together."""
+        return self.heads * (-(-self.lengths // LANES) * LANES)
 
-        A row takes (heads, queries, width): its length rounded up to a multiple of 16.
-        """
-        widths = -(-self.lengths // LANES) * LANES
-        return torch.from_numpy(np.concatenate([[0], np.cumsum(self.heads * queries * widths)]))
+    def _queries(self, starts: Tensor, counts: NDArray[np.int64]) -> Queries:
+        cells = _starts_of(self._cells_of_a_query * counts)
+        return Queries(starts, torch.from_numpy(cells), int(cells[-1]))
 
 
 def build_layout(
-    lengths: NDArray[np.int64], heads: int, dtype: torch.dtype, *, with_grid: bool, few_sizes: bool
+    lengths: NDArray[np.int64],
+    asking: AskingTokens,
+    heads: int,
+    dtype: torch.dtype,
+    *,
+    with_grid: bool,
+    few_sizes: bool,
 ) -> PackedLayout:
     """Plan a batch of rows with these lengths (tokens, each at least 1); `few_sizes`: with fillers."""
     tokens = int(lengths.sum())
-    starts = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=starts[1:])
+    starts = _starts_of(lengths)
     places = np.arange(tokens) - np.repeat(starts[:-1], lengths)
+    asking_tokens = np.repeat(starts[:-1], asking.counts) + asking.places
     total = _rounded_up(tokens) if few_sizes else tokens
-    grid = (
-        build_grid(lengths, places, heads, dtype, total=total, next_total=_rounded_up(tokens + 1))
-        if with_grid
-        else None
-    )
-    positions = np.zeros(total if grid is None else len(grid.cell_of), dtype=np.int64)
-    positions[:tokens] = places
+    grid = None
+    if with_grid:
+        next_total = _rounded_up(tokens + 1)
+        grid = build_grid(
+            lengths, places, asking_tokens, asking.counts, heads, dtype, total=total, next_total=next_total
+        )
+        total = len(grid.tokens.cell_of)
+    positions = places
+    if total > tokens:
+        positions = np.zeros(total, dtype=np.int64)
+        positions[:tokens] = places
     return PackedLayout(
         token_count=tokens,
         heads=heads,
         starts=torch.from_numpy(starts),
         positions=torch.from_numpy(positions),
         lengths=lengths,
+        asking=torch.from_numpy(asking_tokens),
+        asking_counts=asking.counts,
         grid=grid,
     )
+
+
+def _starts_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each of some neighbours begins, and the end of the last one."""
+    starts = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
 
 
 def _rounded_up(tokens: int) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from finetune30.config import LoraConfig
 from finetune30.modeling.families import query_and_value
-from finetune30.modeling.names import is_named
-from finetune30.training.packed.family import ROLES, EncoderFamily
-
-_LAYER_INDEX = re.compile(r".*\.[^.]*\.(\d+)\.")
+from finetune30.modeling.names import is_named, is_within
+from finetune30.training.packed.families import Family, Linear, Shape
 
 
 class UnsupportedPlanError(Exception):
@@ -35,31 +33,40 @@ class LoraPlan:
         r = self.config.r
         return self.config.lora_alpha / (math.sqrt(r) if self.config.use_rslora else r)
 
+    def adapts(self, linear: Linear) -> bool:
+        """Tell whether a linear layer gets LoRA."""
+        return linear.path in self.paths
 
-def resolve_plan(config: LoraConfig, family: EncoderFamily, *, pooler_is_new: bool) -> LoraPlan:
-    """Apply target_modules, layers_to_transform and modules_to_save to the family's module names.
+    def trains_whole(self, linear: Linear) -> bool:
+        """Tell whether a linear layer is trained and saved whole."""
+        return is_within(linear.path, self.modules_to_save)
 
-    `pooler_is_new`: BERT's checkpoint holds no pooler, so it is trained with the head.
+
+def resolve_plan(config: LoraConfig, family: Family, shape: Shape, *, lacking: Collection[str]) -> LoraPlan:
+    """Apply target_modules, layers_to_transform and modules_to_save to the family's linear layers.
+
+    `lacking`: the paths of linear layers that the checkpoint does not hold; what may be saved whole is trained then.
     Raises UnsupportedPlanError with the reason when the packed path cannot train this adapter.
     """
     _refuse_options(config)
-    saved = _modules_to_save(config, family, pooler_is_new)
-    linears = [path for path in _linear_paths(family) if not set(path.split(".")) & set(saved)]
+    saved = _modules_to_save(config, family, lacking)
+    linears = [linear for linear in family.linears(shape) if not is_within(linear.path, saved)]
     targets = _target_modules(config, linears)
-    wanted = {path for path in linears if is_named(path, targets)}
-    unknown = [t for t in targets if not any(is_named(path, [t]) for path in linears)]
+    wanted = [linear for linear in linears if is_named(linear.path, targets)]
+    unknown = [target for target in targets if not any(is_named(linear.path, [target]) for linear in linears)]
     if unknown:
         raise UnsupportedPlanError(f"lora.target_modules {', '.join(unknown)} name no linear layer of the encoder")
     if config.layers_to_transform:
         # As in PEFT, layers_to_transform leaves out modules that stand in no numbered layer (a pooler).
-        wanted = {path for path in wanted if _layer_of(path) in config.layers_to_transform}
-        beyond = [i for i in config.layers_to_transform if i >= family.layer_count]
+        wanted = [linear for linear in wanted if linear.layer in config.layers_to_transform]
+        beyond = [i for i in config.layers_to_transform if i >= shape.layer_count]
         if beyond:
             raise UnsupportedPlanError(f"lora.layers_to_transform {beyond} are beyond the last layer")
     if not wanted:
         raise UnsupportedPlanError("no module gets LoRA")
     pattern = "|".join(re.escape(name) for name in saved)
-    return LoraPlan(config, tuple(targets), tuple(saved), rf"(.*\.)?({pattern})(\..*)?", frozenset(wanted))
+    paths = frozenset(linear.path for linear in wanted)
+    return LoraPlan(config, tuple(targets), tuple(saved), rf"(.*\.)?({pattern})(\..*)?", paths)
 
 
 def _refuse_options(config: LoraConfig) -> None:
@@ -71,31 +78,17 @@ def _refuse_options(config: LoraConfig) -> None:
         raise UnsupportedPlanError(f"lora.init_lora_weights is {config.init_lora_weights!r}")
 
 
-def _modules_to_save(config: LoraConfig, family: EncoderFamily, pooler_is_new: bool) -> list[str]:
-    heads = ["classifier", "pre_classifier"] if family.model_type == "distilbert" else ["classifier"]
-    allowed = {*heads, "pooler"} if family.model_type == "bert" else set(heads)
+def _modules_to_save(config: LoraConfig, family: Family, lacking: Collection[str]) -> list[str]:
     further = list(config.modules_to_save or [])
-    refused = [name for name in further if name not in allowed]
+    refused = [name for name in further if name not in (*family.saved_modules, *family.savable_modules)]
     if refused:
         raise UnsupportedPlanError(f"lora.modules_to_save names {', '.join(refused)}")
-    return list(dict.fromkeys([*heads, *(["pooler"] if pooler_is_new else []), *further]))
+    new = [name for name in family.savable_modules if any(is_within(path, [name]) for path in lacking)]
+    return list(dict.fromkeys([*family.saved_modules, *new, *further]))
 
 
-def _target_modules(config: LoraConfig, linears: list[str]) -> list[str]:
-    names = list(dict.fromkeys(path.rsplit(".", 1)[-1] for path in linears))
+def _target_modules(config: LoraConfig, linears: list[Linear]) -> list[str]:
+    names = list(dict.fromkeys(linear.path.rsplit(".", 1)[-1] for linear in linears))
     if config.target_modules == "auto":
         return list(query_and_value(names) or names)
     return names if config.target_modules == "all-linear" else list(config.target_modules)
-
-
-def _linear_paths(family: EncoderFamily) -> Iterator[str]:
-    for layer in range(family.layer_count):
-        for role in ROLES:
-            yield family.module_path(layer, role)
-    yield family.head.dense
-    yield family.head.output
-
-
-def _layer_of(path: str) -> int | None:
-    match = _LAYER_INDEX.match(path)
-    return int(match.group(1)) if match else None

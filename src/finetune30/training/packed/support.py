@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from finetune30.config import ExperimentConfig
-from finetune30.training.packed.base_weights import BaseWeights, backbone_shapes
-from finetune30.training.packed.family import EncoderFamily, describe_family, unsupported_architecture
+from finetune30.config import ExperimentConfig, LoraConfig
+from finetune30.training.packed.base_weights import BaseWeights
+from finetune30.training.packed.families import MODEL_TYPES, Family, Shape, find_family
 from finetune30.training.packed.lora_plan import LoraPlan, UnsupportedPlanError, resolve_plan
 
 if TYPE_CHECKING:
@@ -25,39 +25,38 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
         return f"precision {placement.precision} is not one of {', '.join(_PRECISIONS)}"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return "it runs in one process, and this run has several"
-    reason = unsupported_architecture(source.load_json("config.json"))
+    described = source.load_json("config.json")
+    family = find_family(described)
+    if family is None:
+        return f"model type '{described.get('model_type')}' is not one of {', '.join(MODEL_TYPES)}"
+    reason = family.refuse(described)
     if reason is not None:
         return reason
-    family = describe_family(source.load_config())
-    usable_positions = family.position_count - family.position_offset
-    if config.data.max_length > usable_positions:
-        return f"data.max_length {config.data.max_length} is above the model's {usable_positions} positions"
-    base = BaseWeights(source.folder, family)
-    reason = _missing_weights(base, family, int(source.load_config()["vocab_size"]))
-    if reason is not None:
-        return reason
+    shape = family.shape(source.load_config())
+    if config.data.max_length > shape.usable_positions:
+        return f"data.max_length {config.data.max_length} is above the model's {shape.usable_positions} positions"
+    base = BaseWeights(source.folder, family.spellings)
     try:
-        plan_of(config, family, base)
+        plan = plan_of(config.lora, family, shape, base)
     except UnsupportedPlanError as error:
         return str(error)
-    return None
+    return _missing_weights(family, shape, plan, base)
 
 
-def plan_of(config: ExperimentConfig, family: EncoderFamily, base: BaseWeights) -> LoraPlan:
+def plan_of(config: LoraConfig, family: Family, shape: Shape, base: BaseWeights) -> LoraPlan:
     """Resolve the adapter; raises UnsupportedPlanError with the reason when the packed path cannot train it."""
-    dense = family.head.dense
-    pooler_is_new = not family.head.dense_is_new and base.shape(f"{dense}.weight") is None
-    return resolve_plan(config.lora, family, pooler_is_new=pooler_is_new)
+    lacking = {linear.path for linear in family.linears(shape) if base.shape(f"{linear.path}.weight") is None}
+    return resolve_plan(config, family, shape, lacking=lacking)
 
 
-def _missing_weights(base: BaseWeights, family: EncoderFamily, vocabulary: int) -> str | None:
-    for name, wanted in backbone_shapes(family).items():
-        found = base.shape(name)
-        if found != wanted:
-            return f"the checkpoint's {name} has shape {found}, not {wanted}"
-    words = f"{family.embeddings_path}.word_embeddings.weight"
-    found = base.shape(words)
-    if found is None:
-        return f"the checkpoint lacks {words}"
-    wanted = (vocabulary, family.hidden_size)
-    return None if found == wanted else f"the checkpoint's {words} has shape {found}, not {wanted}"
+def _missing_weights(family: Family, shape: Shape, plan: LoraPlan, base: BaseWeights) -> str | None:
+    """Return which frozen weight the checkpoint lacks, or holds in another shape."""
+    frozen = [linear.weights() for linear in family.linears(shape) if not plan.trains_whole(linear)]
+    for weights in (family.other_weights(shape), *frozen):
+        for name, wanted in weights.items():
+            found = base.shape(name)
+            if found is None:
+                return f"the checkpoint lacks {name}"
+            if found != wanted:
+                return f"the checkpoint's {name} has shape {found}, not {wanted}"
+    return None

@@ -13,21 +13,21 @@ import torch
 
 _LOG = logging.getLogger(__name__)
 
-#: What kernels.cpp says of itself: kernels of another version of this package are not used.
-_VERSION = 2
+#: What about.cpp says of itself: kernels of another version of this package are not used.
+_VERSION = 3
 _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
 
-#: Arguments as in kernels.cpp and products.cpp, by the letters of `_TYPES`.
+#: Arguments as in the files beside this one, by the letters of `_TYPES`.
 _SIGNATURES = {
     "forward_norm": "pppdppdpppll",
     "backward_norm": "pppdpppppll",
     "forward_gelu": "ppil",
     "forward_lora": "ppdppdpplllll",
     "backward_lora": "plppdppdpppppllll",
-    "forward_attention": "plpplpppdpplllli",
-    "backward_attention": "plplpplpppdppppllli",
+    "forward_attention": "plpplppppdppllll",
+    "backward_attention": "plplpplppppdpppplll",
 }
 _PRODUCTS = {"lay_out": "ppllll", "multiply": "pppplplll"}
 _DRAW_MASK = "plllll"

@@ -1,4 +1,8 @@
-"""Products with frozen weights that the kernels have laid out."""
+"""Products with frozen weights that the kernels have laid out.
+
+Rows are counted by `shape[0]` here and in the other native parts: at some thirty times a step `len` of a tensor, which
+is written in Python, shows in the time of a small model.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +26,14 @@ class NativeLinear:
 
     def forward(self, rows: Tensor) -> Tensor:
         """See `FrozenLinear.forward`."""
-        result = rows.new_empty(len(rows), self._outputs)
+        result = rows.new_empty(rows.shape[0], self._outputs)
         self._multiply(result, rows, self._forward, start=self._bias, stride=0)
         return result
 
     def input_gradient(self, gradient: Tensor, *, onto: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
         """See `FrozenLinear.input_gradient`."""
         assert self._backward is not None  # noqa: S101 - asked for at construction
-        result = gradient.new_empty(len(gradient), self._inputs) if onto is None else onto
+        result = gradient.new_empty(gradient.shape[0], self._inputs) if onto is None else onto
         self._multiply(result, gradient, self._backward, start=onto, stride=self._inputs, factor=factor)
         return result
 

@@ -38,9 +38,9 @@ class ThreefryMasks:
             return None
         count = math.prod(shape)
         chunk = self._chunks.get(probability)
-        if chunk is None or chunk.taken + count > chunk.units.numel():
+        if chunk is None or chunk.taken + count > chunk.size:
             size = max(_CHUNK, -(-count // _BLOCK) * _BLOCK)
-            chunk = self._chunks[probability] = _Chunk(self._fill(self._draws, size, probability), self._draws, 0)
+            chunk = self._chunks[probability] = _Chunk(self._fill(self._draws, size, probability), size, self._draws)
             self._draws += 1
         mask = chunk.units[chunk.taken : chunk.taken + count].view(shape)
         chunk.taken += count
@@ -54,20 +54,21 @@ class ThreefryMasks:
 
     def state(self) -> dict[str, Any]:
         """See `MaskSource.state`."""
-        chunks = {repr(p): [chunk.draw, chunk.units.numel(), chunk.taken] for p, chunk in self._chunks.items()}
+        chunks = {repr(p): [chunk.draw, chunk.size, chunk.taken] for p, chunk in self._chunks.items()}
         return {"draws": self._draws, "chunks": chunks}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """See `MaskSource.load_state`."""
         self._draws, self._chunks = state["draws"], {}
         for key, (draw, size, taken) in state["chunks"].items():
-            self._chunks[float(key)] = _Chunk(self._fill(draw, size, float(key)), draw, taken)
+            self._chunks[float(key)] = _Chunk(self._fill(draw, size, float(key)), size, draw, taken)
 
 
 @dataclass
 class _Chunk:
-    """Units (n,) of one draw, and how many of them are handed out."""
+    """Units (size,) of one draw, and how many of them are handed out."""
 
     units: Tensor
+    size: int
     draw: int
-    taken: int
+    taken: int = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from finetune30.training.packed.dropout import StreamedMasks
+from finetune30.training.packed.parts.dropout import StreamedMasks
 from support.engines import build_packed, configure, random_batch
 from support.tiny_models import build_tiny_model
 

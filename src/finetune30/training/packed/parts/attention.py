@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from finetune30.training.packed.dropout import MaskSource
-from finetune30.training.packed.grid import AttentionGrid
+from finetune30.training.packed.grid import AttentionGrid, Cells
 from finetune30.training.packed.layout import PackedLayout
+from finetune30.training.packed.parts.dropout import MaskSource
 
 
 def query_scale(head_size: int) -> float:
@@ -22,7 +22,7 @@ def query_scale(head_size: int) -> float:
 
 
 class Projections(NamedTuple):
-    """Queries (Q, hidden), keys and values (T, hidden); Q is T, or B where only the first token of each row asks."""
+    """Queries (Q, hidden), keys and values (T, hidden); Q is T, or fewer where not every token asks."""
 
     query: Tensor
     key: Tensor
@@ -30,14 +30,14 @@ class Projections(NamedTuple):
 
 
 class Attention(Protocol):
-    """Attention of all tokens among their rows, or (pooled) of the first token of each row."""
+    """Attention within rows: of all their tokens, or (`only_asking`) of those whose outputs are asked for."""
 
     def accept(self, projected: Tensor, layout: PackedLayout) -> Tensor:
         """Return a product in the type that attention computes in."""
         ...
 
     def forward(
-        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, is_pooled: bool
+        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, only_asking: bool
     ) -> tuple[Tensor, Any]:
         """Return the context (Q, hidden), and a tape."""
         ...
@@ -56,27 +56,27 @@ class GridTape(NamedTuple):
     probabilities: Tensor
     dropped: Tensor
     mask: Tensor | None
-    is_pooled: bool
+    asking: Cells
 
 
 class GridAttention:
     """See `Attention`; with PyTorch's operators, on a grid of cells."""
 
-    def __init__(self, head_count: int, head_size: int, dropout: float) -> None:
-        self._heads, self._size, self._dropout = head_count, head_size, dropout
+    def __init__(self, dropout: float) -> None:
+        self._dropout = dropout
 
     def accept(self, projected: Tensor, layout: PackedLayout) -> Tensor:
         """See `Attention.accept`."""
         return projected.to(_grid(layout).dtype)
 
     def forward(
-        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, is_pooled: bool
+        self, given: Projections, layout: PackedLayout, masks: MaskSource | None, *, only_asking: bool
     ) -> tuple[Tensor, GridTape]:
         """See `Attention.forward`."""
         grid = _grid(layout)
-        queries = self._to_queries(given.query, grid, is_pooled)
-        keys, values = grid.to_heads(given.key), grid.to_heads(given.value)
-        padding = grid.pooled_mask if is_pooled else grid.mask
+        asking, padding = (grid.asking, grid.asking_mask) if only_asking else (grid.tokens, grid.mask)
+        queries = asking.to_heads(given.query)
+        keys, values = grid.tokens.to_heads(given.key), grid.tokens.to_heads(given.value)
         across = keys.transpose(1, 2)
         scores = torch.bmm(queries, across) if padding is None else torch.baddbmm(padding, queries, across)
         probabilities = torch.softmax(scores, -1)
@@ -84,36 +84,20 @@ class GridAttention:
         if masks is not None:
             mask = masks.draw(tuple(probabilities.shape), self._dropout, probabilities.dtype)
         dropped = probabilities if mask is None else probabilities * mask
-        tape = GridTape(queries, keys, values, probabilities, dropped, mask, is_pooled)
-        return self._from_queries(torch.bmm(dropped, values), grid, is_pooled), tape
+        tape = GridTape(queries, keys, values, probabilities, dropped, mask, asking)
+        return asking.from_heads(torch.bmm(dropped, values)), tape
 
     def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> Projections:
         """See `Attention.backward`."""
         grid = _grid(layout)
-        cells = self._to_queries(gradient.to(grid.dtype), grid, tape.is_pooled)
+        cells = tape.asking.to_heads(gradient.to(grid.dtype))
         value = torch.bmm(tape.dropped.transpose(1, 2), cells)
         probabilities = torch.bmm(cells, tape.value.transpose(1, 2))
         if tape.mask is not None:
             probabilities.mul_(tape.mask)
         scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, cells.dtype)
         query, key = torch.bmm(scores, tape.key), torch.bmm(scores.transpose(1, 2), tape.query)
-        return Projections(
-            self._from_queries(query, grid, tape.is_pooled), grid.from_heads(key), grid.from_heads(value)
-        )
-
-    def _to_queries(self, rows: Tensor, grid: AttentionGrid, is_pooled: bool) -> Tensor:
-        """Return what belongs to queries, (Q, hidden), as contiguous (groups * heads, queries of a group, size)."""
-        if not is_pooled:
-            return grid.to_heads(rows)
-        split = rows.view(grid.groups, -1, self._heads, self._size).transpose(1, 2)
-        return split.reshape(grid.groups * self._heads, -1, self._size)
-
-    def _from_queries(self, cells: Tensor, grid: AttentionGrid, is_pooled: bool) -> Tensor:
-        """Undo `_to_queries`."""
-        if not is_pooled:
-            return grid.from_heads(cells)
-        merged = cells.view(grid.groups, self._heads, -1, self._size).transpose(1, 2)
-        return merged.reshape(-1, self._heads * self._size)
+        return Projections(tape.asking.from_heads(query), grid.tokens.from_heads(key), grid.tokens.from_heads(value))
 
 
 def _grid(layout: PackedLayout) -> AttentionGrid:

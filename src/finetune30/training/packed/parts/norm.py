@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from finetune30.training.packed.dropout import MaskSource
+from finetune30.training.packed.parts.dropout import MaskSource
 
 
 class ResidualNorm(Protocol):

@@ -2,72 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from finetune30.modeling.base import find_base
-from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.building import PackedModel, build_packed_model
-from finetune30.training.packed.family import describe_family
-from finetune30.training.packed.head import LOSSES
-from finetune30.training.packed.layout import build_layout
-from finetune30.training.packed.support import plan_of
+from finetune30.training.packed.engine import loss_with_gradient
+from finetune30.training.packed.layout import AskingTokens, first_tokens
+from finetune30.training.packed.model import PackedModel
 from support.engines import configure, switch_off_dropout
+from support.packed import LAYOUTS, build_model, every_third_token, last_two_tokens, lay_out
 from support.tiny_models import build_tiny_model
 
-LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16, 16, 16, 16, 16]}
+summed_cross_entropy = partial(torch.nn.functional.cross_entropy, reduction="sum")
+#: All linear layers of the layers by the ends of their names.
+NAMES = {
+    "distilbert": ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"],
+    "bert": ["query", "key", "value", "dense"],
+    "roberta": ["query", "key", "value", "dense"],
+}
 
 
-def _model(folder: Path, target_modules: list[str], *, compiled: bool) -> PackedModel:
-    config = configure(folder, lora={"target_modules": target_modules, "lora_dropout": 0.25})
-    source = find_base(config.model)
-    family = describe_family(source.load_json("config.json"))
-    base = BaseWeights(source.folder, family)
-    model = build_packed_model(
-        family,
-        plan_of(config, family, base),
-        base,
-        num_labels=3,
-        seed=1,
-        dtype=torch.float64,
-        master_dtype=torch.float64,
-        compiled=compiled,
-    )
-    model.weights.values.copy_(torch.randn(model.weights.count, generator=torch.Generator().manual_seed(5)).double())
-    model.weights.values.mul_(0.3)
-    return model
-
-
-def _loss(model: PackedModel, lengths: list[int], *, backward: bool) -> float:
+def _loss(model: PackedModel, lengths: list[int], asking: AskingTokens, *, backward: bool) -> float:
     """Run a batch whose tokens, labels and dropout masks are always the same ones."""
-    layout = build_layout(np.asarray(lengths), 2, torch.float64, with_grid=model.parts.needs_grid, few_sizes=True)
+    layout = lay_out(model, lengths, asking)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(5, 40, (layout.total,), generator=generator)
-    labels = torch.randint(0, 3, (len(lengths),), generator=generator)
+    labels = torch.randint(0, 3, (len(layout.asking),), generator=generator)
     masks = model.parts.masks(9)
     with torch.no_grad():
         rows = model.encoder.embed(ids, None, layout, masks)
-        pooled, tapes = model.encoder.forward(rows, layout, masks)
-        logits, tape = model.head.forward(pooled, masks)
-        loss, gradient = LOSSES["single_label_classification"](logits, labels)
+        asked, tapes = model.encoder.forward(rows, layout, masks)
+        logits, tape = model.head.forward(asked, masks)
+        loss, gradient = loss_with_gradient(summed_cross_entropy, logits, labels)
         if backward:
             model.encoder.backward(model.head.backward(gradient, tape), tapes, layout)
     return float(loss)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("family", ["distilbert", "bert", "roberta"])
+@pytest.mark.parametrize(
+    ("family", "asks"),
+    [
+        ("distilbert", first_tokens),
+        ("bert", first_tokens),
+        ("roberta", first_tokens),
+        ("bert", every_third_token),
+        ("distilbert", last_two_tokens),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_gradient_equals_finite_differences_with_dropout(
-    compiled: bool, tmp_path: Path, family: str, layout: str
+    compiled: bool, tmp_path: Path, family: str, asks: Callable[[NDArray[np.int64]], AskingTokens], layout: str
 ) -> None:
-    folder = build_tiny_model(tmp_path / "base", family)
-    names = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
-    model = _model(folder, names if family == "distilbert" else ["query", "key", "value", "dense"], compiled=compiled)
+    model = build_model(build_tiny_model(tmp_path / "base", family), NAMES[family], compiled=compiled)
     lengths = LAYOUTS[layout]
-    _loss(model, lengths, backward=True)
+    asking = asks(np.asarray(lengths))
+    _loss(model, lengths, asking, backward=True)
     values, gradient = model.weights.values, model.weights.gradients
     # Along random directions: each one tests every weight at once.
     for seed in range(4):
@@ -75,9 +70,9 @@ def test_gradient_equals_finite_differences_with_dropout(
         direction /= direction.norm()
         step, start = 1e-6, values.clone()
         values.copy_(start + step * direction)
-        above = _loss(model, lengths, backward=False)
+        above = _loss(model, lengths, asking, backward=False)
         values.copy_(start - step * direction)
-        below = _loss(model, lengths, backward=False)
+        below = _loss(model, lengths, asking, backward=False)
         values.copy_(start)
         assert float(gradient @ direction) == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-8)
 
@@ -85,13 +80,12 @@ def test_gradient_equals_finite_differences_with_dropout(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_path: Path, layout: str) -> None:
     from finetune30.modeling.adapters import build_adapter
-    from finetune30.modeling.base import load_classifier
+    from finetune30.modeling.base import find_base, load_classifier
 
     folder = build_tiny_model(tmp_path / "base", "bert")
     switch_off_dropout(folder)
-    names = ["query", "key", "value", "dense"]
-    packed = _model(folder, names, compiled=compiled)
-    config = configure(folder, lora={"target_modules": names})
+    packed = build_model(folder, NAMES["bert"], compiled=compiled)
+    config = configure(folder, lora={"target_modules": NAMES["bert"]})
     source = find_base(config.model)
     classifier, new = load_classifier(
         source, label_names=(), num_labels=3, problem_type="single_label_classification", pad_token_id=0
@@ -108,7 +102,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
             parameter.copy_(packed.weights.value(name))
     sizes = torch.tensor(LAYOUTS[layout])
     inside = torch.arange(int(sizes.max()))[None] < sizes[:, None]
-    plan = build_layout(sizes.numpy(), 2, torch.float64, with_grid=packed.parts.needs_grid, few_sizes=True)
+    plan = lay_out(packed, LAYOUTS[layout])
     ids = torch.randint(5, 40, (plan.total,), generator=torch.Generator().manual_seed(4))
     grid = torch.zeros(inside.shape, dtype=torch.long)
     grid[inside] = ids[: plan.token_count]
@@ -118,9 +112,9 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
     )
     expected.backward()
     with torch.no_grad():
-        pooled, tapes = packed.encoder.forward(packed.encoder.embed(ids, None, plan, None), plan, None)
-        logits, tape = packed.head.forward(pooled, None)
-        loss, gradient = LOSSES["single_label_classification"](logits, labels)
+        asked, tapes = packed.encoder.forward(packed.encoder.embed(ids, None, plan, None), plan, None)
+        logits, tape = packed.head.forward(asked, None)
+        loss, gradient = loss_with_gradient(summed_cross_entropy, logits, labels)
         packed.encoder.backward(packed.head.backward(gradient, tape), tapes, plan)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
     for name, parameter in parameters.items():

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from finetune30.training.packed.dropout import MaskSource
 from finetune30.training.packed.parameters import TrainableWeights
+from finetune30.training.packed.parts.dropout import MaskSource
 
 
 @dataclass(frozen=True)

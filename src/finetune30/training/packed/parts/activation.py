@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: Those that there are, by transformers' names.
+ACTIVATIONS = ("gelu", "relu")
+
 
 class Activation(Protocol):
     """An activation function of (T, inner)."""

@@ -17,23 +17,21 @@ import numpy as np
 import pytest
 import torch
 
-from finetune30.training.packed.attention import Projections
-from finetune30.training.packed.layout import build_layout
-from finetune30.training.packed.lora import LoraTarget
+from finetune30.training.packed.layout import build_layout, first_tokens
 from finetune30.training.packed.native import library
+from finetune30.training.packed.native.attention import NativeAttention
+from finetune30.training.packed.native.gelu import NativeGelu
+from finetune30.training.packed.native.lora import NativeLoraGroup
 from finetune30.training.packed.native.masks import ThreefryMasks
-from finetune30.training.packed.native.operations import (
-    NativeAttention,
-    NativeGelu,
-    NativeLoraGroup,
-    NativeResidualNorm,
-)
+from finetune30.training.packed.native.norm import NativeResidualNorm
 from finetune30.training.packed.parameters import TrainableWeights
+from finetune30.training.packed.parts.attention import Projections
+from finetune30.training.packed.parts.lora import LoraTarget
 from support.engines import build_packed, configure, random_batch
 from support.present import present
 from support.tiny_models import build_tiny_model
 
-SOURCES = [Path(library.__file__).with_name(name) for name in ("kernels.cpp", "products.cpp")]
+SOURCES = sorted(Path(library.__file__).parent.glob("*.cpp"))
 needs_kernels = pytest.mark.skipif(library.describe_kernels() == "none", reason="the kernels were not compiled here")
 
 
@@ -169,7 +167,8 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     parts = _build_parts(dtype)
     masks = ThreefryMasks(parts["kernels"], 1)
     generator = torch.Generator().manual_seed(4)
-    layout = build_layout(np.array([1, 33, 16, 5, 22]), 4, dtype, with_grid=False, few_sizes=False)
+    lengths = np.array([1, 33, 16, 5, 22])
+    layout = build_layout(lengths, first_tokens(lengths), 4, dtype, with_grid=False, few_sizes=False)
     total = layout.total
 
     def random(*shape: int) -> torch.Tensor:
@@ -186,11 +185,11 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
     results["normed"], tape = parts["norm"].forward(random(total, 64), rows, masks)
     results["norm gradient"], results["norm masked gradient"] = parts["norm"].backward(random(total, 64), tape)
     query, key, value = random(total, 64), random(total, 64), random(total, 64)
-    for asked, is_pooled in ((query, False), (random(5, 64), True)):
-        kind = "pooled " if is_pooled else ""
+    for asked, only_asking in ((query, False), (random(5, 64), True)):
+        kind = "asking " if only_asking else ""
         attention = parts["attention"]
         results[kind + "context"], tape = attention.forward(
-            Projections(asked, key, value), layout, masks, is_pooled=is_pooled
+            Projections(asked, key, value), layout, masks, only_asking=only_asking
         )
         for name, gradient in attention.backward(random(*asked.shape), tape, layout)._asdict().items():
             results[f"{kind}{name} gradient"] = gradient

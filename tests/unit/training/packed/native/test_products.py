@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from finetune30.training.packed.linear import FrozenLinear, PlainLinear, build_frozen_linear
 from finetune30.training.packed.native import library
 from finetune30.training.packed.native.linear import NativeLinear
+from finetune30.training.packed.parts.linear import FrozenLinear, PlainLinear, build_frozen_linear
 from support.engines import build_packed, configure, random_batch
 from support.present import present
 from support.tiny_models import build_tiny_model

@@ -1,0 +1,1 @@
+"""What models are made of: blocks that put parts together, forwards and backwards."""

@@ -1,0 +1,1 @@
+"""What turns the tokens that are asked for into outputs, and says which tokens those are."""

@@ -1,0 +1,203 @@
+// LoRA (Hu et al. 2021, section 4.1): output += scale * dropout(x) A^T B^T.
+
+#include <type_traits>
+
+#include "blocks.h"
+
+namespace {
+
+template <class S> inline Vector<S> load_input(const S* inputs, const uint8_t* mask, Number<S> kept, long i) {
+    const Vector<S> value = load(inputs + i);
+    return mask ? keep(value, mask + i) * kept : value;
+}
+
+// Ranks and tokens that one pass over rows works on: their partial sums stay in registers.
+constexpr long kRanks = 8;
+constexpr int kTokens = kBlockRows / 2;
+
+template <int Tokens, int Ranks, class S, class C>
+inline void dot_products(C* results, long ranks, const S* rows, long stride, const uint8_t* mask, C kept,
+                         const C* matrix, long width, C scale) {
+    Vector<C> sums[Tokens][Ranks] = {};
+    for (long i = 0; i < width; i += kLanes) {
+        Vector<C> values[Tokens];
+        for (int t = 0; t < Tokens; ++t) values[t] = load_input(rows, mask, kept, t * stride + i);
+#pragma GCC unroll 8
+        for (int k = 0; k < Ranks; ++k) {
+            const Vector<C> weights = load(matrix + k * width + i);
+            for (int t = 0; t < Tokens; ++t) sums[t][k] += values[t] * weights;
+        }
+    }
+    for (int t = 0; t < Tokens; ++t)
+        for (int k = 0; k < Ranks; ++k) results[t * ranks + k] = sum(sums[t][k]) * scale;
+}
+
+// results[t][k] = scale * (rows[t] * mask[t]) . matrix[k]; the mask lies as the rows do
+template <int Tokens, class S, class C>
+inline void reduce(C* results, const S* rows, long stride, const uint8_t* mask, C kept, const C* matrix, long ranks,
+                   long width, C scale) {
+    long k = 0;
+    for (; k + kRanks <= ranks; k += kRanks)
+        dot_products<Tokens, kRanks>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
+    for (; k + 4 <= ranks; k += 4)
+        dot_products<Tokens, 4>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
+    for (; k < ranks; ++k)
+        dot_products<Tokens, 1>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
+}
+
+template <int Tokens, int Vectors, class S, class C>
+inline void expand_columns(S* rows, long stride, const uint8_t* mask, C scale, const C* factors, const C* matrix,
+                           long ranks, long width) {
+    Vector<C> totals[Tokens][Vectors] = {};
+    for (long k = 0; k < ranks; ++k) {
+        Vector<C> weights[Vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) weights[v] = load(matrix + k * width + v * kLanes);
+#pragma GCC unroll 4
+        for (int t = 0; t < Tokens; ++t) {
+            const C factor = factors[t * ranks + k];
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) totals[t][v] += factor * weights[v];
+        }
+    }
+    for (int t = 0; t < Tokens; ++t)
+        for (int v = 0; v < Vectors; ++v) {
+            S* to = rows + t * stride + v * kLanes;
+            const Vector<C> total = totals[t][v] * scale;
+            store(to, load(to) + (mask ? keep(total, mask + t * stride + v * kLanes) : total));
+        }
+}
+
+// rows[t] += scale * mask[t] * sum over k of factors[t][k] * matrix[k]
+template <int Tokens, class S, class C>
+inline void expand(S* rows, long stride, const uint8_t* mask, C scale, const C* factors, const C* matrix, long ranks,
+                   long width) {
+    long i = 0;
+    for (; i + kBlockVectors * kLanes <= width; i += kBlockVectors * kLanes)
+        expand_columns<Tokens, kBlockVectors>(rows + i, stride, mask ? mask + i : nullptr, scale, factors, matrix + i,
+                                              ranks, width);
+    for (; i < width; i += kLanes)
+        expand_columns<Tokens, 1>(rows + i, stride, mask ? mask + i : nullptr, scale, factors, matrix + i, ranks, width);
+}
+
+// Calls `work` with the first of kTokens tokens, and for those that are left one by one, by all threads of a team.
+template <class Work> inline void for_tokens(long tokens, const Work& work) {
+#pragma omp for schedule(static)
+    for (long token = 0; token < tokens; token += kTokens) {
+        if (token + kTokens <= tokens) {
+            work(token, std::integral_constant<int, kTokens>());
+            continue;
+        }
+        for (long single = token; single < tokens; ++single) work(single, std::integral_constant<int, 1>());
+    }
+}
+
+template <class S>
+void forward_lora(const S* inputs, const uint8_t* mask, Number<S> kept, const Number<S>* a, const Number<S>* b,
+                  Number<S> scale, Number<S>* reduced, S* outputs, long output_stride, long tokens, long ranks,
+                  long input_width, long output_width) {
+#pragma omp parallel
+    for_tokens(tokens, [&](long token, auto together) {
+        const long start = token * input_width;
+        Number<S>* low = reduced + token * ranks;
+        reduce<together>(low, inputs + start, input_width, mask ? mask + start : nullptr, kept, a, ranks, input_width,
+                         Number<S>(1));
+        expand<together>(outputs + token * output_stride, output_stride, nullptr, scale, low, b, ranks, output_width);
+    });
+}
+
+// sums[k][...] += scale * sum over tokens of factors[token][k] * rows[token][...], for some ranks and columns
+template <int Ranks, int Vectors, class S, class C>
+inline void add_outer_products(C* sums, long width, const C* factors, long ranks, const S* rows, long stride,
+                               const uint8_t* mask, C scale, long tokens) {
+    Vector<C> totals[Ranks][Vectors] = {};
+    for (long token = 0; token < tokens; ++token) {
+        Vector<C> values[Vectors];
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v)
+            values[v] = load_input(rows + token * stride, mask ? mask + token * stride : nullptr, C(1), v * kLanes);
+#pragma GCC unroll 8
+        for (int k = 0; k < Ranks; ++k) {
+            const C factor = factors[token * ranks + k];
+#pragma GCC unroll 2
+            for (int v = 0; v < Vectors; ++v) totals[k][v] += factor * values[v];
+        }
+    }
+    for (int k = 0; k < Ranks; ++k)
+        for (int v = 0; v < Vectors; ++v) {
+            C* to = sums + k * width + v * kLanes;
+            store(to, load(to) + totals[k][v] * scale);
+        }
+}
+
+template <int Vectors, class S, class C>
+inline void add_outer_columns(C* sums, long width, const C* factors, long ranks, const S* rows, long stride,
+                              const uint8_t* mask, C scale, long tokens) {
+    constexpr int kMost = Vectors == 1 ? 8 : kBlockRows * 2;
+    long k = 0;
+    for (; k + kMost <= ranks; k += kMost)
+        add_outer_products<kMost, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask, scale,
+                                           tokens);
+    for (; k < ranks; ++k)
+        add_outer_products<1, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask, scale, tokens);
+}
+
+// The same for all ranks and columns; to be called by all threads of a team, which share the columns.
+template <class S, class C>
+void add_outer(C* sums, const C* factors, long ranks, const S* rows, long stride, const uint8_t* mask, C scale,
+               long tokens, long width) {
+    constexpr long kColumns = 2 * kLanes;
+#pragma omp for schedule(static) nowait
+    for (long i = 0; i < width; i += kColumns) {
+        const uint8_t* kept_units = mask ? mask + i : nullptr;
+        if (i + kColumns <= width)
+            add_outer_columns<2>(sums + i, width, factors, ranks, rows + i, stride, kept_units, scale, tokens);
+        else
+            add_outer_columns<1>(sums + i, width, factors, ranks, rows + i, stride, kept_units, scale, tokens);
+    }
+}
+
+// Adds to the gradients of A and B and, if given, to that of the inputs. `low` is scratch, (tokens, ranks).
+template <class S>
+void backward_lora(const S* gradient, long gradient_stride, const S* inputs, const uint8_t* mask, Number<S> kept,
+                   const Number<S>* a, const Number<S>* b, Number<S> scale, const Number<S>* reduced, Number<S>* low,
+                   Number<S>* a_gradient, Number<S>* b_gradient, S* below, long tokens, long ranks, long input_width,
+                   long output_width) {
+    using C = Number<S>;
+    const C input_scale = mask ? kept : C(1);
+#pragma omp parallel
+    {
+        for_tokens(tokens, [&](long token, auto together) {
+            const long start = token * input_width;
+            C* factors = low + token * ranks;
+            reduce<together>(factors, gradient + token * gradient_stride, gradient_stride, nullptr, C(1), b, ranks,
+                             output_width, scale);
+            if (below)
+                expand<together>(below + start, input_width, mask ? mask + start : nullptr, input_scale, factors, a,
+                                 ranks, input_width);
+        });
+        add_outer(b_gradient, reduced, ranks, gradient, gradient_stride, nullptr, scale, tokens, output_width);
+        add_outer(a_gradient, low, ranks, inputs, input_width, mask, input_scale, tokens, input_width);
+    }
+}
+
+}  // namespace
+
+#define EXPORT_LORA(S, NAME)                                                                                           \
+    EXPORTED void forward_lora_##NAME(const S* inputs, const uint8_t* mask, double kept, const Number<S>* a,           \
+                                      const Number<S>* b, double scale, Number<S>* reduced, S* outputs,                \
+                                      long output_stride, long tokens, long ranks, long input_width,                   \
+                                      long output_width) {                                                             \
+        forward_lora<S>(inputs, mask, Number<S>(kept), a, b, Number<S>(scale), reduced, outputs, output_stride,        \
+                        tokens, ranks, input_width, output_width);                                                     \
+    }                                                                                                                  \
+    EXPORTED void backward_lora_##NAME(const S* gradient, long gradient_stride, const S* inputs, const uint8_t* mask,  \
+                                       double kept, const Number<S>* a, const Number<S>* b, double scale,              \
+                                       const Number<S>* reduced, Number<S>* low, Number<S>* a_gradient,                \
+                                       Number<S>* b_gradient, S* below, long tokens, long ranks, long input_width,     \
+                                       long output_width) {                                                            \
+        backward_lora<S>(gradient, gradient_stride, inputs, mask, Number<S>(kept), a, b, Number<S>(scale), reduced,    \
+                         low, a_gradient, b_gradient, below, tokens, ranks, input_width, output_width);                \
+    }
+
+EXPORT_FOR_EACH_TYPE(EXPORT_LORA)
