@@ -48,7 +48,8 @@ class ForkServer:
         """`paths` are further folders on Python's path."""
         self._folder = folder
         tests = Path(__file__).resolve().parents[1]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [tests.parent / "src", tests, *paths]))}
+        self.python_path = os.pathsep.join(map(str, [tests.parent / "src", tests, *paths]))
+        environment = {**os.environ, "PYTHONPATH": self.python_path}
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "support.fork_server"],
             stdin=subprocess.PIPE,

@@ -1,0 +1,83 @@
+"""The page draws runs of problems that the product does not know."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.fork_server import ForkServer
+from support.services import Services
+from support.toys import NEXT_TOKEN, ORDINAL, save_entry_points
+from support.toys.lab import BASES, ToyLab
+
+pytestmark = [
+    pytest.mark.integration,
+    # Streamlit's test runner looks for a session where there is none.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+TITLES = {ORDINAL: {"en": "steps off", "zh": "差幾級"}, NEXT_TOKEN: {"en": "perplexity", "zh": "困惑度"}}
+
+
+@pytest.fixture(scope="module")
+def services(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """An API that knows the toys, over two runs of each."""
+    folder = tmp_path_factory.mktemp("toys-api")
+    installed = save_entry_points(folder / "installed")
+    with pytest.MonkeyPatch.context() as patch, ForkServer(tmp_path_factory.mktemp("server"), installed) as server:
+        patch.setenv("PYTHONPATH", server.python_path)
+        lab = ToyLab(server, folder, tiny_model())
+        for problem in BASES:
+            lab.train(problem, problem, num_train_epochs=4)
+            lab.train(problem, f"{problem}-again", num_train_epochs=1)
+        with contextlib.closing(Services(folder, allowed_folders=(folder,))) as started:
+            started.start_api()
+            started.wait_for_api()
+            yield started
+
+
+@pytest.fixture(params=list(BASES))
+def problem(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_run_is_drawn_in_both_languages(
+    visit: Callable[..., Any], services: Services, problem: str, language: str
+) -> None:
+    page = visit(services.api_address, "run", lang=language, run=services.store.get(problem).id)
+    assert not page.error, [error.value for error in page.error]
+    assert TITLES[problem][language] in [metric.label for metric in page.metric]
+
+
+def test_runs_are_listed_and_compared(visit: Callable[..., Any], services: Services, problem: str) -> None:
+    page = visit(services.api_address, "experiments", lang="en")
+    assert problem in page.dataframe[0].value.to_csv()
+    runs = [services.store.get(name).id for name in (problem, f"{problem}-again")]
+    page = visit(services.api_address, "compare", lang="en", runs=",".join(runs))
+    assert not page.error, [error.value for error in page.error]
+
+
+def test_their_data_are_shown(visit: Callable[..., Any], services: Services, problem: str) -> None:
+    digest = services.store.get(problem).dataset_digest
+    page = visit(services.api_address, "data", lang="en", version=str(digest)[:12])
+    assert not page.error, [error.value for error in page.error]
+
+
+def test_models_are_asked(visit: Callable[..., Any], services: Services, problem: str) -> None:
+    page = visit(services.api_address, "try", lang="en", run=services.store.get(problem).id)
+    page.text_area(key="try_text").set_value("the film was great great slow").run()
+    next(button for button in page.button if button.label == "Ask").click().run()
+    assert not page.error, [error.value for error in page.error]
+    answer = httpx.post(
+        f"{services.api_address}/experiments/{services.store.get(problem).id}/predict",
+        json={"texts": ["the film was great great slow"]},
+        timeout=600,
+    ).json()["answers"][0]
+    given = next(value for key, value in answer.items() if key != "text")
+    assert any(given in block.value for block in page.markdown)
