@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.problem import label_names
-from finetune30.problems import choose_problem
+from finetune30.problems.of_rows import problem_of_rows
 from finetune30.service.datasets.fetch_limit import limit_fetching
 from finetune30.settings import Settings
 
@@ -31,7 +31,7 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
     prepared = prepare_data(
         data,
-        problem=choose_problem(config.model.problem_type),
+        problem=problem_of_rows(config.model.problem_type, data.dataset_name, settings.data_folder),
         num_labels=config.model.num_labels,
         seed=config.training.seed,
         log=lambda _: None,
