@@ -26,6 +26,7 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     settings allow. Raises DataError, HubError, TooLargeError.
     """
     from finetune30.data.prepare import prepare_data
+    from finetune30.data.versions.schema import schema_of_roles
     from finetune30.data.versions.storage import SPLITS
 
     data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
@@ -38,12 +39,15 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
         data_folder=settings.data_folder,
         on_transfer=limit_fetching(settings.max_fetch_bytes),
     )
+    roles = prepared.problem.columns
     evaluation = prepared.report.get("evaluation") or {}
     return {
         "dataset_name": config.data.dataset_name,
         "problem_type": prepared.problem.name,
         "label_names": list(label_names(prepared.targets)),
         "columns": prepared.report["columns"],
+        "named_columns": {role.key: prepared.report["columns"][role.name] for role in roles},
+        "row_columns": schema_of_roles(roles).as_tree(),
         "rows": [row for split in SPLITS for row in _first_rows(prepared.version_rows[split], split)],
         "label_counts": {
             "train": prepared.report.get("label_counts") or {},
