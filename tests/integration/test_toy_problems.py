@@ -55,6 +55,7 @@ def test_the_score_is_the_problems_own(lab: ToyLab, problem: str) -> None:
     assert metrics["score_name"] in ("eval_steps_off", "eval_perplexity")
     assert metrics["score"] == metrics[metrics["score_name"]]
     assert metrics["score_greater_is_better"] is False
+    assert metrics["score_format"] == "number"
 
 
 def test_the_divisor_of_a_step_is_the_weight_of_all_its_micro_batches(lab: ToyLab) -> None:
@@ -194,7 +195,7 @@ def test_both_stand_in_the_listing_under_their_scores(lab: ToyLab) -> None:
 def test_runs_are_compared_by_the_outcome_that_the_problem_keeps(lab: ToyLab) -> None:
     lab.train(ORDINAL, "hardly", num_train_epochs=1, learning_rate=1e-5)
     compared = json.loads(lab.ft30("compare", ORDINAL, "hardly", "--json"))
-    (pair,) = compared["verdict"]["pairs"]
+    (pair,) = compared["pairs"]
     assert pair["better"] == ORDINAL
     lab.train(NEXT_TOKEN, "also", num_train_epochs=1)
     compared = json.loads(lab.ft30("compare", NEXT_TOKEN, "also", "--json"))

@@ -167,6 +167,7 @@ def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "score": metrics.get(score.name),
         "score_name": score.name,
         "score_greater_is_better": score.greater_is_better,
+        "score_format": score.format,
     }
 
 
