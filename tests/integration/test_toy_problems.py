@@ -1,4 +1,4 @@
-"""A problem is a folder: two that the product does not know are trained, resumed, asked, listed, compared and drawn."""
+"""A problem is a folder: some that the product does not know are trained, resumed, asked, listed, compared, drawn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 
 from support.fork_server import ForkServer
 from support.patience import patient
-from support.toys import NEXT_TOKEN, ORDINAL, save_entry_points
-from support.toys.lab import BASES, MARKS, ToyLab
+from support.toys import ANSWERS, NEXT_TOKEN, ORDINAL, save_entry_points
+from support.toys.lab import BASES, MARKS, OPENINGS, ToyLab
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +32,7 @@ def lab(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
         yield found
 
 
-@pytest.fixture(params=list(BASES))
+@pytest.fixture(params=[ORDINAL, NEXT_TOKEN])
 def problem(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -55,6 +55,7 @@ def test_the_score_is_the_problems_own(lab: ToyLab, problem: str) -> None:
     assert metrics["score_name"] in ("eval_steps_off", "eval_perplexity")
     assert metrics["score"] == metrics[metrics["score_name"]]
     assert metrics["score_greater_is_better"] is False
+    assert metrics["score_format"] == "number"
 
 
 def test_the_divisor_of_a_step_is_the_weight_of_all_its_micro_batches(lab: ToyLab) -> None:
@@ -102,9 +103,73 @@ def test_a_file_of_questions_is_read_by_the_problems_own_columns(lab: ToyLab) ->
 def test_rows_are_a_version_of_the_problems_columns(lab: ToyLab) -> None:
     digest = metrics_of(lab.run_folder(NEXT_TOKEN))["dataset_digest"]
     shown = json.loads(lab.ft30("data", "versions", "show", digest, "--json"))
-    assert [column["name"] for column in shown["schema"]] == ["text", "origin"]
+    assert [column["name"] for column in shown["schema"]] == ["passage", "origin"]
     assert shown["problem_type"] == NEXT_TOKEN
     lab.ft30("data", "versions", "verify", digest)
+
+
+def test_two_texts_of_any_name_are_cleaned_checked_and_encoded_together(lab: ToyLab) -> None:
+    folder = lab.run_folder(ANSWERS)
+    metrics = metrics_of(folder)
+    assert metrics["eval_steps_off"] < 0.3  # which only the answer tells
+    report = json.loads((folder / "data_report.json").read_text(encoding="utf-8"))
+    assert {step["step"] for step in report["recipe"]} == {"remove_html", "control_characters"}
+    assert {(found["rule"], found["cell"]) for found in report["findings"]} >= {
+        ("html", "completion"),
+        ("control_characters", "prompt"),
+    }
+    assert not [found for found in report["findings"] if "duplicate" in found["rule"]]  # a question is asked 12 times
+    shown = json.loads(lab.ft30("data", "versions", "show", metrics["dataset_digest"], "--rows", "60", "--json"))
+    assert [(c["name"], c["role"]) for c in shown["schema"]] == [
+        ("prompt", "text"),
+        ("completion", "text"),
+        ("grade", "target"),
+        ("origin", "origin"),
+    ]
+    rows = [row for rows in shown["first_rows"].values() for row in rows]
+    assert {row["prompt"] for row in rows} == set(OPENINGS)
+    assert {row["completion"].split()[0] for row in rows} == set(MARKS)
+    assert "great great slow" in lab.ft30("data", "versions", "show", metrics["dataset_digest"], "--rows", "60")
+
+
+def test_a_version_is_read_by_the_columns_of_its_problem(lab: ToyLab) -> None:
+    for problem in (ANSWERS, NEXT_TOKEN):
+        digest = metrics_of(lab.run_folder(problem))["dataset_digest"]
+        version = f"version:{digest}"
+        assert json.loads(lab.ft30("data", "validate", version, "--json"))["would_train"]
+        analysis = json.loads(lab.ft30("data", "analyze", version, "--against", version, "--json"))
+        assert analysis["problem_type"] == problem
+        assert analysis["drift"]["drift"] is False
+        config = lab.configure(problem, f"{problem}-again", max_steps=1)
+        lab.ft30("train", "--config", config, "--dataset", version, "--set", "model.problem_type=auto")
+        again = metrics_of(lab.run_folder(f"{problem}-again"))
+        assert (again["problem_type"], again["dataset_digest"]) == (problem, digest)
+
+
+def test_rows_are_the_same_where_both_texts_are(lab: ToyLab) -> None:
+    rows = [("a fine day", "is it so", "1 poor"), ("a fine day", "it is so", "2 fair")]
+    with (lab.folder / "twice.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("asked", "answer", "grade"), *rows, *rows, ("no answer came", " ", "2 fair")])
+    config = lab.configure(ANSWERS, "twice", dataset="twice.csv")
+    made = json.loads(lab.ft30("data", "versions", "create", "--config", config, "--clean", "--json"))
+    assert made["rows"] == {"train": 2}  # copies and the row that lacks its second text are gone
+    lab.ft30("data", "clean", "--config", config, "--out", "clean")
+    with (lab.folder / "clean" / "train.csv").open(encoding="utf-8", newline="") as stream:
+        assert [tuple(row.values()) for row in csv.DictReader(stream)] == rows
+
+
+def test_a_column_that_no_key_names_is_asked_for_by_its_name(lab: ToyLab) -> None:
+    (lab.folder / "other.csv").write_text("asked,said,grade\na,b,1 poor\n", encoding="utf-8")
+    ended = lab.run("train", "--config", lab.configure(ANSWERS, "unnamed", dataset="other.csv"))
+    assert ended.returncode == 1
+    assert "name a column 'completion' or 'answer'" in ended.stderr
+
+
+def test_pairs_are_asked_by_the_problems_own_columns(lab: ToyLab) -> None:
+    (lab.folder / "pairs.csv").write_text("answer,asked\nawful awful slow,it is the room\n", encoding="utf-8")
+    (answer,) = lab.ft30("predict", ANSWERS, "--file", "pairs.csv", "--json").splitlines()
+    asked = {"row_id": "pairs.csv:2", "text": "it is the room", "text_pair": "awful awful slow"}
+    assert json.loads(answer) == asked | {"grade": "1 poor"}
 
 
 def test_a_problem_that_is_not_installed_is_named(lab: ToyLab, fork_server: ForkServer) -> None:

@@ -14,6 +14,7 @@ from finetune30.store import RunStatus
 
 RUN_ID = "9f2c4e6a8b0d4f1e9a7c5b3d1f0e2a4c"
 Moment = Annotated[str, Field(description="ISO 8601, UTC.", examples=["2026-01-31T12:00:00+00:00"])]
+ScoreFormat = Literal["percent", "number"]
 Status = Annotated[RunStatus, Field(examples=["RUNNING"])]
 Tree = dict[str, Any]
 
@@ -167,6 +168,7 @@ class Experiment(BaseModel):
     score: float | None = Field(description="The one figure by which runs are judged.", examples=[0.89])
     score_name: str | None = Field(description="What it is: its key in the metrics.", examples=["eval_accuracy"])
     score_greater_is_better: bool | None = Field(description="False: less is better.", examples=[True])
+    score_format: ScoreFormat | None = Field(description="percent: a share from 0 to 1; null: nobody said.")
     eval_accuracy: float | None = Field(description="0 to 1; `score` is there for every kind.", examples=[0.89])
     eval_f1: float | None
     eval_loss: float | None
@@ -211,6 +213,7 @@ class BestRun(BaseModel):
     score_name: str = Field(examples=["eval_accuracy"])
     score: float = Field(examples=[0.93])
     score_greater_is_better: bool
+    score_format: ScoreFormat | None
     run_id: str = Field(examples=[RUN_ID])
     run_name: str = Field(examples=["test_async"])
 

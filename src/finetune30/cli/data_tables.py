@@ -142,9 +142,9 @@ def print_suspects(tree: dict[str, Any]) -> None:
         f"{tree['suspects']:,} of {tree['rows']:,} training rows are suspects ({_safe(tree['method'])})", soft_wrap=True
     )
     for row in tree["ranking"]:
-        given, wanted = row["label"], row["suggested_label"]
+        given, texts = (_values(row, tree["columns"], role) for role in ("target", "text"))
         sign = "?" if row["is_suspect"] else " "
-        line = f"{sign} {row['score']:.3f}  {row['origin']}  {given} -> {wanted}  {_cut(row['text'])}"
+        line = f"{sign} {row['score']:.3f}  {row['origin']}  {given} -> {row['suggested_label']}  {texts}"
         console.print(_safe(line), soft_wrap=True)
 
 

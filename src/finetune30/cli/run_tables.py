@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from finetune30.blocks import format_value
 from finetune30.cli.blocks import print_blocks
 from finetune30.cli.terminal_text import show_controls
 from finetune30.values import is_number
@@ -171,7 +172,7 @@ def _score_text(run: Run, *, with_name: bool) -> str:
     """Return the score; where others stand beside it that measure something else, with what it is."""
     if run.score is None or run.score_name is None:
         return ""
-    shown = _number(run.score, 4)
+    shown = format_value(run.score, "percent") if run.score_format == "percent" else _number(run.score, 4)
     return f"{_score_title(run.score_name)} {shown}" if with_name else shown
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from finetune30.data.html_text import contains_html, strip_html
+from finetune30.data.texts import filled_texts, text_columns
 from finetune30.errors import ConfigError
 
 __all__ = ["DEFAULT_RECIPE", "CleaningResult", "clean_rows", "contains_html", "fix_mojibake", "maybe_mojibake"]
@@ -27,12 +28,19 @@ TextStep = Callable[[str], str]
 
 @dataclass(frozen=True)
 class CleaningResult:
-    """Rows after the recipe; `changed` counts rows by text step, `dropped` rows by dropping step."""
+    """Rows after the recipe; `dropped` counts rows by dropping step.
+
+    `changed_ids`: the ids of the rows that a text step changed, by step and column of text.
+    """
 
     rows: pl.DataFrame
-    changed: dict[str, int]
     dropped: dict[str, int]
-    changed_ids: dict[str, pl.Series]
+    changed_ids: dict[str, dict[str, pl.Series]]
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Number of rows that each text step changed."""
+        return {step: pl.concat(ids.values()).n_unique() for step, ids in self.changed_ids.items()}
 
 
 def fix_mojibake(text: str) -> str:
@@ -101,17 +109,16 @@ def clean_rows(
     recipe: Sequence[Mapping[str, Any]],
     faulty: Callable[[pl.DataFrame, Sequence[str]], pl.Series] | None = None,
 ) -> CleaningResult:
-    """Run the recipe on rows (columns row_id, text, text_pair, label_text, reason).
+    """Run the recipe on rows (columns row_id, texts, label_text, reason).
 
     Text steps run in order, again and again on the rows they change until nothing changes, so that cleaning clean
     rows changes nothing. Dropping steps set `reason`. `faulty` answers which rows break the named validation rules.
     """
     check_recipe(recipe)
-    changed_ids: dict[str, pl.Series] = {}
+    changed_ids: dict[str, dict[str, pl.Series]] = {}
     steps = [str(entry["step"]) for entry in recipe if entry["step"] in TEXT_STEPS]
-    for cell in ("text", "text_pair"):
-        if rows[cell].null_count() < rows.height:
-            rows = _clean_cell(rows, cell, steps, changed_ids)
+    for cell in filled_texts(rows):
+        rows = _clean_cell(rows, cell, steps, changed_ids)
     dropped: dict[str, int] = {}
     for entry in recipe:
         if entry["step"] in TEXT_STEPS:
@@ -122,10 +129,12 @@ def clean_rows(
         reason = "duplicate" if name == "dedupe" else name
         rows = rows.with_columns(pl.when(marked).then(pl.lit(reason)).otherwise(pl.col("reason")).alias("reason"))
         dropped[name] = dropped.get(name, 0) + int(marked.sum())
-    return CleaningResult(rows, {name: len(ids) for name, ids in changed_ids.items()}, dropped, changed_ids)
+    return CleaningResult(rows, dropped, changed_ids)
 
 
-def _clean_cell(rows: pl.DataFrame, cell: str, steps: Sequence[str], changed_ids: dict[str, pl.Series]) -> pl.DataFrame:
+def _clean_cell(
+    rows: pl.DataFrame, cell: str, steps: Sequence[str], changed_ids: dict[str, dict[str, pl.Series]]
+) -> pl.DataFrame:
     texts, positions = rows[cell], None
     for _ in range(_MAX_ROUNDS):
         changed_positions: set[int] = set()
@@ -139,8 +148,8 @@ def _clean_cell(rows: pl.DataFrame, cell: str, steps: Sequence[str], changed_ids
                 at = list(updates)
                 texts = texts.scatter(at, pl.Series(list(updates.values()), dtype=pl.String))
                 changed_positions.update(at)
-                ids = rows["row_id"].gather(at)
-                changed_ids[name] = pl.concat([changed_ids[name], ids]).unique() if name in changed_ids else ids
+                ids, known = rows["row_id"].gather(at), changed_ids.setdefault(name, {})
+                known[cell] = pl.concat([known[cell], ids]).unique() if cell in known else ids
         if not changed_positions:
             break
         positions = sorted(changed_positions)
@@ -149,7 +158,8 @@ def _clean_cell(rows: pl.DataFrame, cell: str, steps: Sequence[str], changed_ids
 
 def _repeated(rows: pl.DataFrame) -> pl.Series:
     """Mark every row after the first kept one with the same texts and label, in the same split."""
-    key = pl.struct("split", "text", pl.col("text_pair").fill_null(""), pl.col("label_text").fill_null(""))
+    main, *others = text_columns(rows)
+    key = pl.struct("split", main, *(pl.col(name).fill_null("") for name in (*others, "label_text")))
     kept = pl.col("reason").is_null()
     return rows.select(kept & (kept.cum_sum().over(key) > 1)).to_series()
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from finetune30.config.schema import DataConfig
 from finetune30.data.problem import Role
-from finetune30.data.sources.table import SourceTable
+from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.errors import DataFileError
 
 #: Names that data sets give to a first and a second text, most telling first.
@@ -57,7 +58,8 @@ def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str
     """Return the columns of `table` for the roles of a problem.
 
     `named`: key below `data` -> column, as configured; those must exist, the others are told from their names and
-    content. Raises DataFileError that lists the columns which exist, with the nearest name.
+    content; in a stored version, a column that is called like a role is that role's. Raises DataFileError that lists
+    the columns which exist, with the nearest name.
     """
     for role in roles:
         if (name := named.get(role.key)) is not None:
@@ -65,14 +67,19 @@ def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str
     chosen = {role.name: named.get(role.key) for role in roles}
     target = next((role for role in roles if role.kind == "target"), None)
     texts = [role for role in roles if role.kind == "text"]
+    if table.format == VERSION:
+        own = {role.name for role in roles if chosen[role.name] is None} & {*table.columns} - {*chosen.values()}
+        chosen |= {name: name for name in own}
     if target is not None and chosen[target.name] is None:
         chosen[target.name] = _detect_target(table, target, taken=[chosen[role.name] for role in texts])
-    if len(texts) > 1 and not any(chosen[role.name] for role in texts):
+    if len(texts) > 1 and not texts[1].names and not any(chosen[role.name] for role in texts):
         first, second = _named_pair(table.columns, taken=chosen.values())
         chosen |= {texts[0].name: first, texts[1].name: second}
     for role in texts:
-        if chosen[role.name] is None:
-            chosen[role.name] = _detect_text(table, role, taken=chosen.values(), is_main=role is texts[0])
+        chosen[role.name] = chosen[role.name] or _named(table.columns, role.names, chosen.values())
+    chosen[texts[0].name] = chosen[texts[0].name] or _long_column(table, chosen.values())
+    if missing := [role for role in texts if chosen[role.name] is None and not role.is_optional]:
+        raise _undetected(table, missing[0])
     if target is not None and named.get(target.key) is None and chosen[target.name] is not None:
         _require_header(table, str(chosen[texts[0].name]), target, str(chosen[target.name]))
     detected = tuple(r.key for r in roles if chosen[r.name] is not None and chosen[r.name] not in named.values())
@@ -86,19 +93,14 @@ def _detect_target(table: SourceTable, role: Role, taken: Sequence[str | None]) 
     return found
 
 
-def _detect_text(table: SourceTable, role: Role, taken: Collection[str | None], *, is_main: bool) -> str | None:
-    found = _named(table.columns, role.names, taken) or (_long_column(table, taken) if is_main else None)
-    if found is None and not role.is_optional:
-        raise _undetected(table, role)
-    return found
-
-
 def require_column(table: SourceTable, name: str, key: str) -> None:
     """Raise DataFileError naming the columns of `table` where it has no column `name`."""
     if name in table.columns:
         return
     near = difflib.get_close_matches(name.strip(), table.columns, n=1, cutoff=0.5)
     remedy = f"set data.{key} to {near[0]!r}" if near else f"set data.{key} to one of them"
+    if key not in DataConfig.model_fields:
+        remedy = f"name the column {name!r}, as in the first file"
     found = f"there is no column {name!r}; the columns are {_listed(table.columns)}"
     raise DataFileError(table.name, 1, 0, found, remedy)
 
@@ -142,6 +144,8 @@ def _mean_length(series: pl.Series) -> float:
 def _undetected(table: SourceTable, role: Role) -> DataFileError:
     found = f"no column is plainly the {_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
+    if role.key not in DataConfig.model_fields:
+        remedy = f"name a column {' or '.join(map(repr, role.names or (role.name,)))}"
     return DataFileError(table.name, 1, 0, found, remedy)
 
 
@@ -157,6 +161,8 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
     shown = repr(target[:60])
     found = f"the first line looks like a row of data: {shown} is also the {role.name} of {count} rows below"
     remedy = f"add a header line above it, such as text,{role.name}; or set data.{role.key} to {shown}"
+    if role.key not in DataConfig.model_fields:
+        remedy = remedy.partition("; or set")[0]
     raise DataFileError(table.name, 1, 0, found, remedy)
 
 

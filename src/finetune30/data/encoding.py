@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.texts import texts_and_pairs
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -60,9 +62,8 @@ class EncodedSplit:
 
 
 def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, targets: NDArray[Any]) -> EncodedSplit:
-    """Encode the columns row_id, text and text_pair of a prepared split; `targets` are one a row."""
-    texts: list[str] = frame["text"].to_list()
-    pairs: list[str] | None = frame["text_pair"].to_list() if frame["text_pair"].null_count() < len(frame) else None
+    """Encode the first text of a prepared split, or the first two as a pair; `targets` are one a row."""
+    texts, pairs = texts_and_pairs(frame)
     tokens: list[NDArray[np.int32]] = []
     types: list[NDArray[np.int8]] = []
     lengths: list[int] = []

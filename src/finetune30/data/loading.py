@@ -22,9 +22,9 @@ LoadVersion = Callable[[str], Mapping[str, list[SourceTable]]]
 class LoadedRows:
     """All rows of a data set.
 
-    `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), text, text_pair, label_text (the target
-    as `problem` reads it), reason (null). `declared`: names that the source itself declares for its target, in order
-    (`()`: none).
+    `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), a column for each text role of `problem`,
+    label_text (the target as `problem` reads it), reason (null). `declared`: names that the source itself declares for
+    its target, in order (`()`: none).
     """
 
     rows: pl.DataFrame
@@ -75,16 +75,19 @@ def _build_rows(
     first = tables[0]
     declared = () if target is None else first.label_names.get(target, ()) or first.label_order.get(target, ())
     keys = {role.name: role.key for role in roles}
+    texts = [role.name for role in roles if role.kind == "text"]
     parts = []
     for index, table in enumerate(tables):
         for role, name in columns.chosen.items():
             if name is not None:
                 require_column(table, name, keys[role])
-        parts.append(_rows_of(table, columns, "train" if index < train_count else "evaluation", declared))
+        parts.append(_rows_of(table, columns, texts, "train" if index < train_count else "evaluation", declared))
     return pl.concat(parts), declared
 
 
-def _rows_of(table: SourceTable, columns: Columns, split: str, declared: tuple[str, ...]) -> pl.DataFrame:
+def _rows_of(
+    table: SourceTable, columns: Columns, texts: Sequence[str], split: str, declared: tuple[str, ...]
+) -> pl.DataFrame:
     target = _cells(columns.target_column)
     if declared and table.label_names.get(columns.target_column or ""):
         names = {str(index): name for index, name in enumerate(declared)}
@@ -94,8 +97,7 @@ def _rows_of(table: SourceTable, columns: Columns, split: str, declared: tuple[s
         pl.lit(table.name).alias("file"),
         pl.lit(split).alias("origin"),
         pl.lit(split).alias("split"),
-        _cells(columns.chosen["text"]).alias("text"),
-        _cells(columns.chosen.get("text_pair")).alias("text_pair"),
+        *(_cells(columns.chosen[name]).alias(name) for name in texts),
         target.alias("label_text"),
         pl.lit(None, dtype=pl.String).alias("reason"),
     )

@@ -16,6 +16,7 @@ from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Problem, ProblemChoice, Targets
 from finetune30.data.splitting import sample_rows, split_off
+from finetune30.data.texts import text_columns
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
@@ -31,9 +32,9 @@ from finetune30.hub.fetching import OnTransfer
 class PreparedData:
     """Rows of one training.
 
-    `train`, `evaluation`: columns row_id (String, `<source>:<line>`, unique), text (String), text_pair
-    (String or null), label_text and label (the target as read, and as `problem` encodes it). `targets`: what the rows
-    ask, JSON. `digest`: sha256 over both splits, order-sensitive.
+    `train`, `evaluation`: columns row_id (String, `<source>:<line>`, unique), the texts of `problem` (String; an
+    optional one may be null), label_text and label (the target as read, and as `problem` encodes it). `targets`: what
+    the rows ask, JSON. `digest`: sha256 over both splits, order-sensitive.
     `ledger`, `report`, `source`: JSON trees. `quarantine`: the rows set aside, with their cells as read and why.
     `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version.
     """
@@ -154,7 +155,7 @@ def _training_targets(rows: pl.DataFrame) -> pl.Series:
 
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
     wanted = (pl.col("split") == split) & pl.col("reason").is_null()
-    return rows.filter(wanted).select("row_id", "text", "text_pair", "label", "label_text").rechunk()
+    return rows.filter(wanted).select("row_id", *text_columns(rows), "label", "label_text").rechunk()
 
 
 def version_rows_of(rows: pl.DataFrame, problem: ProblemChoice) -> pl.DataFrame:

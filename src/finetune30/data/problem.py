@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from finetune30.errors import ConfigError
+
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 #: runs and models.
 Targets = Mapping[str, Any]
 
+#: Columns of prepared rows that are no texts (`finetune30.data.loading.LoadedRows`).
+ROW_COLUMNS = frozenset({"row_id", "file", "origin", "split", "label_text", "label", "reason"})
+#: What rules, listings and results put beside the texts of a row.
+_RESERVED = ROW_COLUMNS | {
+    *("kind", "index", "place", "fix", "prediction", "probabilities", "outcome", "residual"),
+    *("row", "new_label", "suggested_label", "score", "is_suspect", "version"),
+}
+
 
 def label_names(targets: Targets) -> tuple[str, ...]:
     """Return the names that answers have (the index is the class id), `()` where they have none."""
@@ -32,9 +42,16 @@ def label_names(targets: Targets) -> tuple[str, ...]:
 class Role:
     """A column that a problem reads.
 
-    `name` is its name in prepared rows, `key` the key below `data` that names the file's column for it, `names` are
-    those to detect it by, most telling first. Texts are cleaned, checked and compared with each other; a target is
-    what the row asks of the model.
+    `name` is its name in prepared rows and versions, `key` the key below `data` that names the file's column for it
+    (where `data` has no such key, the column can only be detected), `names` are those to detect it by, most telling
+    first.
+
+    Texts are cleaned, checked and compared with each other, whatever they are called. The first one is the main one,
+    which chooses pieces of versions, is counted in words and is shown where there is room for one text. A text that is
+    not optional may be neither empty nor too short; an optional one may be missing in a whole file, not in single rows.
+    A target is what the row asks of the model; a problem has one or none.
+
+    Raises ConfigError where a text has a name that rows or their listings use themselves, or one that begins with `_`.
     """
 
     name: str
@@ -42,6 +59,10 @@ class Role:
     kind: Literal["text", "target"]
     names: tuple[str, ...] = ()
     is_optional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "text" and (self.name in _RESERVED or self.name.startswith("_")):
+            raise ConfigError(f"a problem cannot call a text {self.name!r}", "give the role another name")
 
 
 @dataclass(frozen=True)
@@ -138,7 +159,7 @@ class Problem(ProblemChoice, Protocol):
         ...
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
-        """Return rows (read targets in `label_text`) with column `label`: the targets as the model is asked.
+        """Return rows (read targets in `label_text`) with no more than column `label`: what the model is asked.
 
         Raises DataFileError at the first row without a `reason` whose target cannot be asked.
         """
@@ -156,7 +177,10 @@ class Problem(ProblemChoice, Protocol):
         ...
 
     def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
-        """Turn prepared rows into token ids and targets; `targets` are those of the model."""
+        """Turn prepared rows (`finetune30.data.prepare.PreparedData`) into token ids and targets.
+
+        `targets` are those of the model.
+        """
         ...
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from finetune30.data.problem import Problem, Role
 
+#: The problems that targets tell.
+TOLD = ("single_label_classification", "multi_label_classification", "regression")
 #: Whole numbers of more values than this are quantities unless the configuration says otherwise.
 _MAX_NUMERIC_CLASSES = 100
 

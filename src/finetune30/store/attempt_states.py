@@ -106,7 +106,7 @@ class AttemptStates:
     def succeed(self, claim: Claim, metrics: dict[str, Any], manifest_sha256: str) -> None:
         """Record the published result: RUNNING becomes SUCCEEDED.
 
-        `metrics` is the tree of metrics.json; its keys score, score_name and score_greater_is_better become columns.
+        `metrics` is the tree of metrics.json; its keys that begin with score become columns.
         Raises StaleAttemptError.
         """
         values = {

@@ -78,6 +78,7 @@ class Run:
     score: float | None
     score_name: str | None
     score_greater_is_better: bool | None
+    score_format: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
@@ -181,6 +182,7 @@ class BestRun:
     score_name: str
     score: float
     score_greater_is_better: bool
+    score_format: str | None
     run_id: str
     run_name: str
 

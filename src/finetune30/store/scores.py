@@ -6,23 +6,25 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-NO_SCORE = dict.fromkeys(("score", "score_name", "score_greater_is_better", "score_rank"))
+FORMATS = ("percent", "number")
+NO_SCORE = dict.fromkeys(("score", "score_name", "score_greater_is_better", "score_rank", "score_format"))
 
 
 def score_columns(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns score, score_name, score_greater_is_better and score_rank; all null without a finite score.
+    """Return the columns of NO_SCORE; all null without a finite score.
 
-    An attempt of the release before, whose result is recorded by this one, named no score: it is the one of its
-    metrics by which such runs were judged.
+    `score_format` is one of FORMATS, null where the metrics say none that is known. An attempt of the release before,
+    whose result is recorded by this one, named no score: it is the one of its metrics by which such runs were judged.
     """
     name = metrics.get("score_name")
     if isinstance(name, str):
-        return _columns(name, metrics.get("score"), metrics.get("score_greater_is_better") is not False)
+        written = metrics.get("score_format")
+        greater_is_better = metrics.get("score_greater_is_better") is not False
+        return _columns(name, metrics.get("score"), greater_is_better, written if written in FORMATS else None)
     if "eval_mse" in metrics:
-        return _columns("eval_mse", metrics["eval_mse"], greater_is_better=False)
-    if "eval_f1_micro" in metrics:
-        return _columns("eval_f1", metrics.get("eval_f1"), greater_is_better=True)
-    return _columns("eval_accuracy", metrics.get("eval_accuracy"), greater_is_better=True)
+        return _columns("eval_mse", metrics["eval_mse"], greater_is_better=False, written="number")
+    name = "eval_f1" if "eval_f1_micro" in metrics else "eval_accuracy"
+    return _columns(name, metrics.get(name), greater_is_better=True, written="percent")
 
 
 def score_rank(score: float | None, greater_is_better: bool | None) -> float | None:
@@ -36,7 +38,7 @@ def finite_number(value: Any) -> float | None:
     return float(value) if is_number and math.isfinite(value) else None
 
 
-def _columns(name: str, value: Any, greater_is_better: bool) -> dict[str, Any]:
+def _columns(name: str, value: Any, greater_is_better: bool, written: str | None) -> dict[str, Any]:
     score = finite_number(value)
     if score is None:
         return NO_SCORE
@@ -45,4 +47,5 @@ def _columns(name: str, value: Any, greater_is_better: bool) -> dict[str, Any]:
         "score_name": name,
         "score_greater_is_better": greater_is_better,
         "score_rank": score_rank(score, greater_is_better),
+        "score_format": written,
     }

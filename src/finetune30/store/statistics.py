@@ -19,6 +19,7 @@ _BEST = (
     runs.c.score_name,
     runs.c.score,
     runs.c.score_greater_is_better,
+    runs.c.score_format,
     runs.c.id.label("run_id"),
     runs.c.name.label("run_name"),
 )

@@ -107,6 +107,7 @@ runs = Table(
     Column("score_name", String(100)),  # its key in the metrics
     Column("score_greater_is_better", Boolean),
     Column("score_rank", Double),  # the score, its sign turned where less is better
+    Column("score_format", String(20)),  # how it is written: percent or number
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
 )

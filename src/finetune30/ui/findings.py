@@ -9,6 +9,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.rows import text_of
 from finetune30.ui.session import in_own_words, t, t_or
 
 Json = dict[str, Any]
@@ -16,7 +17,8 @@ Json = dict[str, Any]
 SHOWN_PLACES = 200
 SPLITS = ("train", "evaluation")
 LENGTHS = ("characters", "words", "tokens")
-QUARANTINE_COLUMNS = ("row_id", "split", "reason", "place", "fix", "label", "text", "text_pair")
+#: Beside these a row that was set aside has its texts.
+QUARANTINE_COLUMNS = ("row_id", "split", "reason", "place", "fix", "label")
 
 
 def show_findings(report: Mapping[str, Any]) -> None:
@@ -83,15 +85,17 @@ def show_analysis(analysis: Mapping[str, Any]) -> None:
 def show_quarantine_rows(rows: Sequence[Json], total: int, file_name: str) -> None:
     """Show rows that were set aside with reason, place and remedy, and offer them as CSV."""
     st.caption(t("data.shown_rows", shown=display.number(len(rows)), total=display.number(total)))
+    texts = [name for name in rows[0] if name not in QUARANTINE_COLUMNS] if rows else []
     columns = {
         t("quarantine.reason"): [_rule(str(row.get("reason", ""))) for row in rows],
-        t("compare.text"): [display.raw(row.get("text") or "", 400) for row in rows],
+        t("compare.text"): [text_of(row, texts) for row in rows],
         t("data.label"): [display.raw(row.get("label") or "") for row in rows],
         t("quarantine.place"): [display.raw(row.get("place") or row.get("row_id") or "") for row in rows],
         t("quarantine.fix"): [display.raw(in_own_words(row.get("fix") or ""), 400) for row in rows],
     }
     show_table(columns, alt=t("data.part_quarantine"))
-    content = display.save_csv(QUARANTINE_COLUMNS, ([row.get(column) for column in QUARANTINE_COLUMNS] for row in rows))
+    names = (*QUARANTINE_COLUMNS, *texts)
+    content = display.save_csv(names, ([row.get(name) for name in names] for row in rows))
     st.download_button(
         t("action.download_csv"), content, file_name, "text/csv", icon=":material/download:", on_click="ignore"
     )

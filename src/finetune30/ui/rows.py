@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune30.ui import display
+from finetune30.ui.session import t
 
 Json = dict[str, Any]
 
 LONGEST_TEXT = 2000
+#: What stands above columns that most data have.
+_TITLES = {"text": "compare.text", "text_pair": "try.pair", "label": "data.label"}
 
 
 def columns_of(version: Json, role: str) -> list[str]:
@@ -22,6 +25,11 @@ def text_of(row: Mapping[str, Any], names: Sequence[str], suffix: str = "") -> s
     """Return the texts of a row in one line; `suffix` is `_before` for what they were."""
     texts = [cell_of(row.get(name + suffix)) for name in names]
     return display.raw(" ⟷ ".join(text for text in texts if text), LONGEST_TEXT)
+
+
+def title_of(name: str) -> str:
+    """Return what stands above a column of texts or targets."""
+    return t(_TITLES[name]) if name in _TITLES else display.raw(name, 60)
 
 
 def cell_of(value: Any) -> str:

@@ -80,6 +80,10 @@ def test_finished_runs_get_the_score_of_their_metrics(database_url: str) -> None
     found = {run.name: run for run in store.find(RunFilter())}
     scores = {name: (run.score, run.score_name, run.score_greater_is_better) for name, run in found.items()}
     assert scores == {name: score for name, (_, _, score) in OLD_RUNS.items()}
+    formats = {"eval_accuracy": "percent", "eval_f1": "percent", "eval_mse": "number", None: None}
+    assert {run.name: run.score_format for run in found.values()} == {
+        name: formats[score] for name, (_, _, (_, score, _)) in OLD_RUNS.items()
+    }
     assert (found["multi"].eval_accuracy, found["multi"].eval_f1) == (0.5, 0.625)
     by_score = [run.name for run in store.find(RunFilter(sort_by="score"))]
     assert by_score[:6] == ["regression", "whole error", "multi", "perfect", "single", "zero"]
@@ -124,7 +128,7 @@ def test_the_step_back_leaves_the_schema_of_before(database_url: str) -> None:
     before = schema_of(engine)
     migrate(engine)
     columns, indexes = schema_of(engine)
-    assert columns - before[0] == {"score", "score_name", "score_greater_is_better", "score_rank"}
+    assert columns - before[0] == {f"score{part}" for part in ("", "_name", "_greater_is_better", "_rank", "_format")}
     assert {name.split()[0] for name in indexes} - {name.split()[0] for name in before[1]} == {
         "ix_runs_by_score",
         "ix_runs_best",

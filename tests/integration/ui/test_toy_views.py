@@ -12,7 +12,7 @@ import pytest
 
 from support.fork_server import ForkServer
 from support.services import Services
-from support.toys import NEXT_TOKEN, ORDINAL, save_entry_points
+from support.toys import ANSWERS, NEXT_TOKEN, ORDINAL, save_entry_points
 from support.toys.lab import BASES, ToyLab
 
 pytestmark = [
@@ -21,7 +21,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
-TITLES = {ORDINAL: {"en": "steps off", "zh": "差幾級"}, NEXT_TOKEN: {"en": "perplexity", "zh": "困惑度"}}
+STEPS_OFF = {"en": "steps off", "zh": "差幾級"}
+TITLES = {ORDINAL: STEPS_OFF, ANSWERS: STEPS_OFF, NEXT_TOKEN: {"en": "perplexity", "zh": "困惑度"}}
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,15 @@ import yaml
 
 from support.fork_server import Ended, ForkServer
 from support.tiny_models import save_wordpiece_tokenizer
-from support.toys import NEXT_TOKEN, ORDINAL
+from support.toys import ANSWERS, NEXT_TOKEN, ORDINAL
 
 MARKS = {"awful": "1 poor", "fine": "2 fair", "great": "3 good"}
 OPENINGS = ("the film was", "i hated the plot again", "it is the room", "we loved the staff and", "so the food broke")
 ENDINGS = ("slow", "fast and clean", "dirty again", "very nice")
-BASES = {ORDINAL: "classifier", NEXT_TOKEN: "language-model"}
+BASES = {ORDINAL: "classifier", ANSWERS: "classifier", NEXT_TOKEN: "language-model"}
+ROWS = {ORDINAL: "rows.csv", ANSWERS: "answers.csv", NEXT_TOKEN: "rows.csv"}
+#: A control character in every question, markup in every answer.
+SOILED_PROMPT, SOILED_COMPLETION = "{}\u200b", "<p>{}</p>"
 
 
 def save_language_model(folder: Path) -> None:
@@ -51,6 +54,10 @@ class ToyLab:
         rows = [(f"{o} {m} {m} {e}", grade) for o in OPENINGS for e in ENDINGS for m, grade in MARKS.items()]
         with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([("passage", "grade"), *rows])
+        asked = [(SOILED_PROMPT.format(o), m, grade) for o in OPENINGS for m, grade in MARKS.items()]
+        answers = [(o, SOILED_COMPLETION.format(f"{m} {m} {e}"), grade) for o, m, grade in asked for e in ENDINGS]
+        with (folder / "answers.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([("grade", "asked", "Answer"), *((g, o, a) for o, a, g in answers)])
 
     def run(self, *arguments: str, **environment: str) -> Ended:
         return self.server.run(*arguments, cwd=self.folder, **environment)
@@ -60,12 +67,12 @@ class ToyLab:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
-    def configure(self, problem: str, name: str, **training: Any) -> str:
+    def configure(self, problem: str, name: str, *, dataset: str | None = None, **training: Any) -> str:
         tree = {
             "experiment_name": name,
             "model": {"name": BASES[problem], "num_labels": 3, "problem_type": problem},
             "lora": {"target_modules": "all-linear", "r": 8, "lora_dropout": 0.0},
-            "data": {"dataset_name": "rows.csv", "max_length": 24},
+            "data": {"dataset_name": dataset or ROWS[problem], "max_length": 24},
             "training": {
                 "device": "cpu",
                 "precision": "fp32",

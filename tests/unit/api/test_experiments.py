@@ -37,7 +37,10 @@ def test_list_goes_by_the_score_of_each_kind(api, submit, finish):
         ("poor", {"eval_accuracy": 0.5}),
         ("good", {"eval_accuracy": 0.9}),
         ("far", {"score": 4.0, "score_name": "eval_mse", "score_greater_is_better": False}),
-        ("close", {"score": 0.25, "score_name": "eval_mse", "score_greater_is_better": False}),
+        (
+            "close",
+            {"score": 0.25, "score_name": "eval_mse", "score_greater_is_better": False, "score_format": "number"},
+        ),
     ):
         finish(submit(name), **metrics)
 
@@ -50,6 +53,8 @@ def test_list_goes_by_the_score_of_each_kind(api, submit, finish):
     assert names("min_score=0.8&score_name=eval_accuracy") == ["good"]
     row = api.get("/experiments?name=close").json()["experiments"][0]
     assert (row["score"], row["score_name"], row["score_greater_is_better"]) == (0.25, "eval_mse", False)
+    seen = {run["name"]: run["score_format"] for run in api.get("/experiments").json()["experiments"]}
+    assert seen == {"poor": "percent", "good": "percent", "far": None, "close": "number"}
     assert {"eval_accuracy", "eval_f1", "eval_loss"} <= row.keys()
 
 

@@ -73,7 +73,7 @@ def test_list_prints_a_table(ft30, store):
     heading, row = out.splitlines()
     assert heading.split()[:3] == ["ID", "NAME", "STATUS"]
     assert row.split()[:3] == [run_id[:8], "first", "SUCCEEDED"]
-    assert "0.8750" in row
+    assert "87.50 %" in row
     assert "12.5 s" in row
 
 
@@ -102,10 +102,13 @@ def test_list_says_what_the_scores_are(ft30, store):
     finish(store, "exact", 0.875)
     assert ft30("list")[1].split()[:10] == "ID NAME STATUS CREATED (UTC) MODEL DATA ACCURACY LOSS RUNTIME".split()
     finish(store, "close", None, score=0.25, score_name="eval_mse", score_greater_is_better=False)
+    finish(store, "found", None, score=0.5, score_name="eval_hits", score_format="percent")
+    finish(store, "before", None, score=0.5, score_name="eval_rate")
     heading, *rows = ft30("list", "--sort_by", "score")[1].splitlines()
     assert "SCORE" in heading.split()
-    assert [row.split()[1] for row in rows] == ["close", "exact"]
-    assert ["mse 0.2500" in rows[0], "accuracy 0.8750" in rows[1]] == [True, True]
+    shown = {"close": "mse 0.2500", "exact": "accuracy 87.50 %", "found": "hits 50.00 %", "before": "rate 0.5000"}
+    assert {row.split()[1] for row in rows} == set(shown)
+    assert all(shown[row.split()[1]] in row for row in rows)
     assert ft30("list", "--score_name", "eval_mse", "--max-score", "0.1")[1] == "No runs that fit.\n"
 
 

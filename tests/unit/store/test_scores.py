@@ -9,27 +9,37 @@ import pytest
 
 from finetune30.store.scores import score_columns
 
-NONE = (None, None, None, None)
+NONE = (None,) * 5
 
 
 @pytest.mark.parametrize(
     ("metrics", "columns"),
     [
-        ({"score": 12.5, "score_name": "perplexity", "score_greater_is_better": False}, (12.5, "perplexity", False)),
-        ({"score": 1, "score_name": "eval_accuracy", "score_greater_is_better": True}, (1.0, "eval_accuracy", True)),
+        (
+            {"score": 12.5, "score_name": "perplexity", "score_greater_is_better": False, "score_format": "number"},
+            (12.5, "perplexity", False, -12.5, "number"),
+        ),
+        (
+            {"score": 1, "score_name": "exact", "score_greater_is_better": True, "score_format": "percent"},
+            (1.0, "exact", True, 1.0, "percent"),
+        ),
         (
             {"score": 0.5, "score_name": "eval_f1", "score_greater_is_better": True, "eval_mse": 3.0},
-            (0.5, "eval_f1", True),
+            (0.5, "eval_f1", True, 0.5, None),
         ),
-        ({"eval_accuracy": 0.875, "eval_f1": 0.5}, (0.875, "eval_accuracy", True)),
-        ({"eval_accuracy": 0.25, "eval_f1": 0.5, "eval_f1_micro": 0.75}, (0.5, "eval_f1", True)),
-        ({"eval_mse": 0.25, "eval_mae": 0.5}, (0.25, "eval_mse", False)),
+        ({"score": 2, "score_name": "stars", "score_format": "stars"}, (2.0, "stars", True, 2.0, None)),
+        ({"eval_accuracy": 0.875, "eval_f1": 0.5}, (0.875, "eval_accuracy", True, 0.875, "percent")),
+        (
+            {"eval_accuracy": 0.25, "eval_f1": 0.5, "eval_f1_micro": 0.75},
+            (0.5, "eval_f1", True, 0.5, "percent"),
+        ),
+        ({"eval_mse": 0.25, "eval_mae": 0.5}, (0.25, "eval_mse", False, -0.25, "number")),
     ],
 )
-def test_score_comes_from_the_metrics(metrics: dict[str, Any], columns: tuple[float, str, bool]) -> None:
+def test_score_comes_from_the_metrics(metrics: dict[str, Any], columns: tuple[Any, ...]) -> None:
     found = score_columns(metrics)
-    assert tuple(found.values()) == (*columns, columns[0] if columns[2] else -columns[0])
-    assert list(found) == ["score", "score_name", "score_greater_is_better", "score_rank"]
+    assert tuple(found.values()) == columns
+    assert list(found) == ["score", "score_name", "score_greater_is_better", "score_rank", "score_format"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,12 @@ class DataPreview(BaseModel):
     dataset_name: str
     problem_type: str
     label_names: list[str]
-    columns: Tree
+    columns: Tree = Field(description="The file's column for each role of the problem, and all that are `available`.")
+    named_columns: dict[str, str | None] = Field(
+        description="The same by the key below `data` that names it; a key that the configuration lacks cannot be set.",
+        examples=[{"text_column": "review", "text_pair_column": None, "label_column": "stars"}],
+    )
+    row_columns: list[Tree] = Field(description="Name, dtype and role of each column of the rows.")
     rows: list[Tree] = Field(description="The first ones of every split.")
     label_counts: dict[str, dict[str, int]]
     report: Tree

@@ -21,15 +21,15 @@ router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 
 class EvaluationRow(BaseModel):
-    """A row, with all that is kept of its answer."""
+    """A row: its texts, under the names that the problem has for them, and all that is kept of its answer."""
 
     model_config = ConfigDict(extra="allow")
 
     row_id: str = Field(examples=["reviews.csv:7"])
-    text: str | None = Field(description="Null where the dataset version is no longer stored.")
-    text_pair: str | None
-    label: Any = Field(examples=["negative"])
-    prediction: Any = Field(examples=["positive"])
+    text: str | None = Field(None, description="Null where the dataset version is no longer stored.")
+    text_pair: str | None = None
+    label: Any = Field(None, examples=["negative"])
+    prediction: Any = Field(None, examples=["positive"])
 
 
 class EvaluationRows(BaseModel):

@@ -10,6 +10,7 @@ import polars as pl
 
 from finetune30.data.analysis.statistics import count_words
 from finetune30.data.problem import Problem
+from finetune30.data.texts import text_columns
 
 #: Below this p-value a difference counts as more than chance.
 SIGNIFICANCE = 0.01
@@ -21,7 +22,7 @@ KOLMOGOROV_SMIRNOV = "two-sample Kolmogorov-Smirnov test (Smirnov 1939), effect:
 
 
 def compare_rows(reference: pl.DataFrame, other: pl.DataFrame, problem: Problem) -> dict[str, Any]:
-    """Compare two sets of rows (columns text, label_text); return tests of labels and lengths as a JSON tree.
+    """Compare two sets of rows (main text and label_text); return tests of labels and lengths as a JSON tree.
 
     `drift` says whether any difference is both more than chance (p < 0.01) and not small (V or D at least 0.1).
     """
@@ -29,12 +30,13 @@ def compare_rows(reference: pl.DataFrame, other: pl.DataFrame, problem: Problem)
         labels = _compare_values(*(_numbers(rows["label_text"]) for rows in (reference, other)))
     else:
         labels = compare_counts(*(problem.count(rows["label_text"]) for rows in (reference, other)))
-    lengths = _compare_values(*(rows["text"].str.len_chars().to_numpy() for rows in (reference, other)))
+    texts = [rows[text_columns(rows)[0]] for rows in (reference, other)]
+    lengths = _compare_values(*(column.str.len_chars().to_numpy() for column in texts))
     return {
         "rows": [reference.height, other.height],
         "labels": labels,
         "lengths": lengths,
-        "vocabulary": _compare_words(reference["text"], other["text"]),
+        "vocabulary": _compare_words(*texts),
         "drift": labels["differs"] or lengths["differs"],
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from finetune30.data.problem import Problem
+from finetune30.data.texts import text_columns, texts_and_pairs
 from finetune30.data.validation.near_duplicates import normalize
 from finetune30.data.validation.set_rules import text_keys
 
@@ -32,11 +33,11 @@ CountTokens = Callable[[list[str], list[str] | None], list[int]]
 def analyze_rows(
     rows: pl.DataFrame, problem: Problem, *, name: str = "", count_tokens: CountTokens | None = None
 ) -> dict[str, Any]:
-    """Return the analysis of rows (columns split, text, text_pair, label_text) as a JSON tree.
+    """Return the analysis of rows (columns split, texts, label_text) as a JSON tree.
 
     The top-level keys total_samples, label_counts, imbalance_ratio and is_balanced speak of the training rows;
-    `splits` has the whole analysis of each split. Lengths are characters, words (a Han character counts as one) and,
-    where `count_tokens` is given, tokens.
+    `splits` has the whole analysis of each split. Lengths are characters and words (a Han character counts as one) of
+    the main text and, where `count_tokens` is given, tokens of the first two texts together.
     """
     splits = {
         str(split): _analyze_split(part, problem, count_tokens)
@@ -95,7 +96,7 @@ def count_words(texts: pl.Series) -> tuple[np.ndarray, pl.DataFrame]:
 
 
 def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountTokens | None) -> dict[str, Any]:
-    texts = rows["text"].fill_null("")
+    texts = rows[text_columns(rows)[0]].fill_null("")
     words, vocabulary = count_words(texts)
     lengths: dict[str, Any] = {
         "characters": describe_lengths(texts.str.len_chars().to_numpy().astype(np.int64)),
@@ -104,8 +105,7 @@ def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountToke
         "suggested_max_length": None,
     }
     if count_tokens is not None and rows.height:
-        pairs = rows["text_pair"].fill_null("").to_list() if rows["text_pair"].null_count() < rows.height else None
-        tokens = np.array(count_tokens(texts.to_list(), pairs), dtype=np.int64)
+        tokens = np.array(count_tokens(*texts_and_pairs(rows)), dtype=np.int64)
         lengths |= {"tokens": describe_lengths(tokens), "suggested_max_length": suggest_max_length(tokens)}
     counts = problem.count(rows["label_text"])
     return {
@@ -160,7 +160,7 @@ def _count_duplicates(rows: pl.DataFrame) -> dict[str, int]:
 
 def _pick_examples(rows: pl.DataFrame, problem: Problem) -> dict[str, list[str]]:
     """Return the first texts of every label (of a quantity: of its lowest and highest value)."""
-    shown = pl.col("text").str.slice(0, _EXAMPLE_CHARACTERS)
+    shown = pl.col(text_columns(rows)[0]).str.slice(0, _EXAMPLE_CHARACTERS)
     present = rows.filter(pl.col("label_text").is_not_null())
     if problem.rules.quantity:
         ordered = present.sort(pl.col("label_text").cast(pl.Float64, strict=False), maintain_order=True)

@@ -14,6 +14,8 @@ from finetune30.errors import DataFileError
 CHUNK_ROWS = 50_000
 #: Columns that carry the place of a row; no file may bring its own.
 LINE, COLUMN = "__line__", "__column__"
+#: The format of rows that are a stored version.
+VERSION = "version"
 
 
 @dataclass(frozen=True)

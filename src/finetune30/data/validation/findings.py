@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -50,10 +50,14 @@ DEFAULT_SEVERITIES: dict[str, Severity] = {
 
 
 class FindingList:
-    """Collects findings; rules that are off are left out, and rows under an error rule get that rule as reason."""
+    """Collects findings; rules that are off are left out, and rows under an error rule get that rule as reason.
 
-    def __init__(self, severities: Mapping[str, str]) -> None:
+    `texts` are the columns of text that every row must have, `main` is the first of them.
+    """
+
+    def __init__(self, severities: Mapping[str, str], texts: Sequence[str]) -> None:
         self._severities: dict[str, str] = {**DEFAULT_SEVERITIES, **severities}
+        self.texts, self.main = tuple(texts), texts[0]
         self._parts: list[pl.DataFrame] = []
         self._errors: list[pl.DataFrame] = []
 
@@ -71,11 +75,15 @@ class FindingList:
         hits: pl.DataFrame,
         fix: str | pl.Expr,
         *,
-        cell: str = "text",
+        cell: str | None = None,
         severity: str | None = None,
     ) -> None:
-        """Add one finding for every row of `hits`; `fix` is a text or an expression over the columns of `hits`."""
-        level = severity or self._severities[rule]
+        """Add one finding for every row of `hits`.
+
+        `fix` is a text or an expression over the columns of `hits`; `cell` is a column of text (the main one unless
+        another is named) or `label`.
+        """
+        level, cell = severity or self._severities[rule], cell or self.main
         if level == "off" or not hits.height:
             return
         self._parts.append(

@@ -54,7 +54,7 @@ def _names_of_cells(columns: Columns) -> dict[str, str]:
     """Return the file's column for each cell that a finding may name; an absent one lies where the first text is."""
     first = next(iter(columns.chosen.values())) or ""
     named = {role: name or first for role, name in columns.chosen.items()}
-    return {"text_pair": first, "label": first, **named}
+    return named | {"label": columns.target_column or first}
 
 
 def _columns(table: SourceTable, wanted: pl.DataFrame, names: Mapping[str, str]) -> list[int]:

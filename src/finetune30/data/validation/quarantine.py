@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from finetune30.config.schema import GateConfig
+from finetune30.data.texts import text_columns
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
 
@@ -136,6 +137,6 @@ def _quarantine(rows: pl.DataFrame, originals: pl.DataFrame, findings: pl.DataFr
     why = findings.select("row_id", pl.col("rule").alias("reason"), "place", "fix").unique(
         ["row_id", "reason"], keep="first"
     )
-    cells = originals.select("row_id", "text", "text_pair", pl.col("label_text").alias("label"))
+    cells = originals.select("row_id", *text_columns(originals), pl.col("label_text").alias("label"))
     joined = aside.join(why, on=["row_id", "reason"], how="left", maintain_order="left")
     return joined.join(cells, on="row_id", how="left", maintain_order="left")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
 from finetune30.config.schema import ValidationRules
 from finetune30.data.cleaning import contains_html, fix_mojibake, maybe_mojibake
+from finetune30.data.texts import filled_texts, texts_and_pairs
 from finetune30.data.validation.findings import FindingList
 
 CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
@@ -19,8 +20,8 @@ CountTokens = Callable[[list[str], list[str] | None], list[int]]
 
 
 def check_labels(rows: pl.DataFrame, found: FindingList, text_name: str, label_name: str) -> pl.DataFrame:
-    """Mark rows that repeat the header, have text and label swapped, or have no label."""
-    text, label = pl.col("text").str.strip_chars(), pl.col("label_text")
+    """Mark rows that repeat the header, have main text and label swapped, or have no label."""
+    text, label = pl.col(found.main).str.strip_chars(), pl.col("label_text")
     header = (text == text_name) & (label == label_name)
     found.add("repeated_header", rows.filter(header), "delete the line; the header stands once, at the top")
     rows = found.mark(rows)
@@ -50,30 +51,29 @@ def check_unknown_labels(rows: pl.DataFrame, found: FindingList, expected: int |
 
 
 def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) -> pl.DataFrame:
-    """Mark rows whose text is empty, too short or too long (characters without outer white space)."""
+    """Mark rows that have an empty text, or one that is too short or too long (characters without outer white space).
+
+    A row has at most one finding of each rule, at the first text that breaks it. Optional texts may be short.
+    """
     # A repeated header or a swapped row is one fault, not two.
-    texts = rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(["repeated_header", "columns_swapped"]))
-    has_pair = rows["text_pair"].null_count() < rows.height
-    text, pair = pl.col("text").str.strip_chars(), pl.col("text_pair").fill_null("").str.strip_chars()
-    length, empty = text.str.len_chars(), text.str.len_bytes() == 0
-    too_long, no_pair = length > rules.max_text_length, pl.lit(value=False)
-    if has_pair:
-        no_pair = pair.str.len_bytes() == 0
-        too_long = too_long | (pair.str.len_chars() > rules.max_text_length)
+    rest = rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(["repeated_header", "columns_swapped"]))
+    texts = filled_texts(rows)
+    lengths = {cell: pl.col(cell).fill_null("").str.strip_chars().str.len_chars() for cell in texts}
     if not rules.allow_empty:
         fix = "fill in the text, or set data.validation_rules.allow_empty to true"
-        found.add("empty_text", texts.filter(empty), fix)
-        found.add("empty_text", texts.filter(no_pair & ~empty), fix, cell="text_pair")
-    short = f"shorter than data.validation_rules.min_text_length ({rules.min_text_length})"
-    long = f"longer than data.validation_rules.max_text_length ({rules.max_text_length})"
-    found.add("too_short", texts.filter((length < rules.min_text_length) & ~empty), short)
-    found.add("too_long", texts.filter(too_long), long)
+        _add_first(found, "empty_text", rest, {cell: length == 0 for cell, length in lengths.items()}, fix)
+    short, long = rules.min_text_length, rules.max_text_length
+    too_short = {cell: (lengths[cell] > 0) & (lengths[cell] < short) for cell in found.texts if cell in texts}
+    too_long = {cell: length > long for cell, length in lengths.items()}
+    fix = f"shorter than data.validation_rules.min_text_length ({short})"
+    _add_first(found, "too_short", rest, too_short, fix)
+    _add_first(found, "too_long", rest, too_long, f"longer than data.validation_rules.max_text_length ({long})")
     return found.mark(rows)
 
 
 def check_characters(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     """Mark control characters, mojibake, replacement characters, and HTML that is not removed."""
-    for cell in _text_cells(rows):
+    for cell in filled_texts(rows):
         text = pl.col(cell)
         if found.severity("html") not in ("fix", "off"):
             found.add("html", rows.filter(contains_html(rows[cell])), "remove tags and entities", cell=cell)
@@ -85,29 +85,31 @@ def check_characters(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
             found.add("replacement_character", hits, "restore the character from the original text", cell=cell)
         if found.severity("mojibake") not in ("fix", "off"):
             maybe = rows.filter(maybe_mojibake(rows[cell]))
-            repaired = pl.Series("repaired", [fix_mojibake(value) for value in maybe[cell]], dtype=pl.String)
-            hits = maybe.with_columns(repaired).filter(pl.col("repaired") != text)
-            found.add("mojibake", hits, pl.format("should read {}", pl.col("repaired").str.slice(0, 80)), cell=cell)
+            repaired = pl.Series("_repaired", [fix_mojibake(value) for value in maybe[cell]], dtype=pl.String)
+            hits = maybe.with_columns(repaired).filter(pl.col("_repaired") != text)
+            found.add("mojibake", hits, pl.format("should read {}", pl.col("_repaired").str.slice(0, 80)), cell=cell)
     return found.mark(rows)
 
 
 def check_contents(rows: pl.DataFrame, found: FindingList, *, is_quantity: bool) -> pl.DataFrame:
-    """Mark texts that repeat one word or character, or that give their own label away."""
-    text, kept = pl.col("text").str.strip_chars().str.to_lowercase(), pl.col("reason").is_null()
-    if found.wanted("constant_text"):
-        words = text.str.split(" ").list
-        # By slices: all words of all rows at once would take several times the memory of the texts.
-        slices = rows.filter(kept).iter_slices(_SLICE_ROWS)
-        candidates = pl.concat([part.filter(words.first() == words.last()) for part in slices] or [rows.clear()])
-        constant = pl.Series([_says_nothing(value) for value in candidates["text"]], dtype=pl.Boolean)
-        found.add("constant_text", candidates.filter(constant), "the text says nothing; remove the row")
-    if found.wanted("label_in_text") and not is_quantity:
-        pattern = r"(?i)(?:\b(?:label|class|category|sentiment|target|intent)\s*[:=]\s*|__label__)[\"'\[]*"
-        maybe = rows.filter(kept & pl.col("text").str.contains(pattern))
-        own = pl.col("label_text").str.to_lowercase()
-        after = pl.col("text").str.extract(pattern + r"([\w-]+)", 1).str.to_lowercase()
-        found.add("label_in_text", maybe.filter(after == own), "remove the label from the text")
-        found.add("label_in_text", rows.filter(kept & (text == own)), "the text is nothing but the label")
+    """Mark texts that repeat one word or character, or that give their own label away; optional ones may."""
+    kept = rows.filter(pl.col("reason").is_null())
+    for cell in found.texts:
+        text = pl.col(cell).str.strip_chars().str.to_lowercase()
+        if found.wanted("constant_text"):
+            words = text.str.split(" ").list
+            # By slices: all words of all rows at once would take several times the memory of the texts.
+            slices = kept.iter_slices(_SLICE_ROWS)
+            candidates = pl.concat([part.filter(words.first() == words.last()) for part in slices] or [rows.clear()])
+            constant = pl.Series([_says_nothing(value) for value in candidates[cell]], dtype=pl.Boolean)
+            found.add("constant_text", candidates.filter(constant), "the text says nothing; remove the row", cell=cell)
+        if found.wanted("label_in_text") and not is_quantity:
+            pattern = r"(?i)(?:\b(?:label|class|category|sentiment|target|intent)\s*[:=]\s*|__label__)[\"'\[]*"
+            maybe = kept.filter(pl.col(cell).str.contains(pattern))
+            own = pl.col("label_text").str.to_lowercase()
+            after = pl.col(cell).str.extract(pattern + r"([\w-]+)", 1).str.to_lowercase()
+            found.add("label_in_text", maybe.filter(after == own), "remove the label from the text", cell=cell)
+            found.add("label_in_text", kept.filter(text == own), "the text is nothing but the label", cell=cell)
     return found.mark(rows)
 
 
@@ -116,10 +118,9 @@ def check_tokens(rows: pl.DataFrame, found: FindingList, count_tokens: CountToke
     if not found.wanted("truncated"):
         return rows
     kept = rows.filter(pl.col("reason").is_null())
-    pairs = kept["text_pair"].to_list() if kept["text_pair"].null_count() < kept.height else None
-    counts = pl.Series("tokens", count_tokens(kept["text"].to_list(), pairs), dtype=pl.Int64)
-    hits = kept.with_columns(counts).filter(pl.col("tokens") > max_length)
-    found.add("truncated", hits, pl.format("{} tokens, cut at data.max_length (" + str(max_length) + ")", "tokens"))
+    counts = pl.Series("_tokens", count_tokens(*texts_and_pairs(kept)), dtype=pl.Int64)
+    hits = kept.with_columns(counts).filter(pl.col("_tokens") > max_length)
+    found.add("truncated", hits, pl.format("{} tokens, cut at data.max_length (" + str(max_length) + ")", "_tokens"))
     return found.mark(rows)
 
 
@@ -131,8 +132,11 @@ def _says_nothing(text: str) -> bool:
     )
 
 
-def _text_cells(rows: pl.DataFrame) -> list[str]:
-    return ["text", "text_pair"] if rows["text_pair"].null_count() < rows.height else ["text"]
+def _add_first(found: FindingList, rule: str, rows: pl.DataFrame, breaking: Mapping[str, pl.Expr], fix: str) -> None:
+    """Add a finding for every row at the first of its texts that breaks a rule; `breaking`: column -> where it does."""
+    for cell, breaks in breaking.items():
+        found.add(rule, rows.filter(breaks), fix, cell=cell)
+        rows = rows.filter(~breaks)
 
 
 def _slips(rows: pl.DataFrame, expected: int | None) -> dict[str, str]:

@@ -1,10 +1,15 @@
-"""Rules about rows among each other: duplicates, contradictions, leakage, class sizes, scripts and constant texts."""
+"""Rules about rows among each other: duplicates, contradictions, leakage, class sizes, scripts and constant texts.
+
+Rows are the same by all of their texts, nearly the same by those that are not optional. The rules about what most rows
+are like (constants, scripts, telling words) look at the main text.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
+from finetune30.data.texts import filled_texts, text_columns
 from finetune30.data.validation.findings import FindingList
 from finetune30.data.validation.near_duplicates import find_near_duplicates
 
@@ -27,12 +32,10 @@ _SCRIPTS = {
 
 
 def text_keys(rows: pl.DataFrame) -> pl.Series:
-    """Return what makes two rows the same text: text and second text without outer white space."""
-    text = pl.col("text").str.strip_chars()
-    if rows["text_pair"].null_count() == rows.height:
-        return rows.select(text.alias("key")).to_series()
-    pair = pl.col("text_pair").fill_null("").str.strip_chars()
-    return rows.select(pl.concat_str([text, pair], separator="\0").alias("key")).to_series()
+    """Return what makes two rows the same text: all of their texts without outer white space."""
+    main, *others = filled_texts(rows)
+    texts = [pl.col(main).str.strip_chars(), *(pl.col(name).fill_null("").str.strip_chars() for name in others)]
+    return rows.select(pl.concat_str(texts, separator="\0").alias("_key")).to_series()
 
 
 def check_repeats(rows: pl.DataFrame, found: FindingList, *, near: bool) -> pl.DataFrame:
@@ -41,10 +44,10 @@ def check_repeats(rows: pl.DataFrame, found: FindingList, *, near: bool) -> pl.D
     Only rows without a `reason` take part. A contradiction among evaluation rows is a warning: setting evaluation
     rows aside would change the measure.
     """
-    keyed = rows.select("row_id", "split", "text", "text_pair", "label_text", "reason").with_columns(text_keys(rows))
-    keyed = keyed.filter(pl.col("reason").is_null() & (pl.col("key") != ""))
-    keyed = keyed.with_columns(pl.col("key").rank("dense").alias("group")).drop("key")
-    repeated = keyed.filter(pl.col("group").is_duplicated())
+    keyed = rows.select("row_id", "split", *text_columns(rows), "label_text", "reason").with_columns(text_keys(rows))
+    keyed = keyed.filter(pl.col("reason").is_null() & (pl.col("_key") != ""))
+    keyed = keyed.with_columns(pl.col("_key").rank("dense").alias("_group")).drop("_key")
+    repeated = keyed.filter(pl.col("_group").is_duplicated())
     if repeated.height:
         _leaks(repeated, found)
         _contradictions(repeated, found)
@@ -59,9 +62,9 @@ def check_repeats(rows: pl.DataFrame, found: FindingList, *, near: bool) -> pl.D
 def check_classes(rows: pl.DataFrame, found: FindingList, min_rows: int) -> pl.DataFrame:
     """Mark the first row of every training class that has too few rows, and texts that tell their own label."""
     train = rows.filter((pl.col("split") == "train") & pl.col("reason").is_null() & pl.col("label_text").is_not_null())
-    sizes = train.with_columns(pl.len().over("label_text").alias("size")).filter(pl.col("size") < min_rows)
+    sizes = train.with_columns(pl.len().over("label_text").alias("_size")).filter(pl.col("_size") < min_rows)
     first = sizes.unique("label_text", keep="first", maintain_order=True)
-    fix = pl.format("this class has {} training rows; add some, or join it with another", "size")
+    fix = pl.format("this class has {} training rows; add some, or join it with another", "_size")
     found.add("small_class", first, fix, cell="label")
     if found.wanted("label_in_text"):
         _telling_words(train, found)
@@ -73,10 +76,11 @@ def check_constants(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     if not found.wanted("constant_text"):
         return rows
     kept = rows.filter(pl.col("reason").is_null())
-    sized = kept.with_columns(pl.len().over("split", "text").alias("size"), pl.len().over("split").alias("all"))
-    many = (pl.col("size") > pl.col("all") * _CONSTANT_SHARE) & (pl.col("size") >= _CONSTANT_ROWS)
-    first = sized.filter(many).unique(["split", "text"], keep="first", maintain_order=True)
-    found.add("constant_text", first, pl.format("this text stands {} times; is it a placeholder?", "size"))
+    over = ["split", found.main]
+    sized = kept.with_columns(pl.len().over(over).alias("_size"), pl.len().over("split").alias("_all"))
+    many = (pl.col("_size") > pl.col("_all") * _CONSTANT_SHARE) & (pl.col("_size") >= _CONSTANT_ROWS)
+    first = sized.filter(many).unique(over, keep="first", maintain_order=True)
+    found.add("constant_text", first, pl.format("this text stands {} times; is it a placeholder?", "_size"))
     return found.mark(rows)
 
 
@@ -85,56 +89,57 @@ def check_scripts(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     if not found.wanted("script_mix"):
         return rows
     kept = rows.filter(pl.col("reason").is_null())
-    scripted = kept.with_columns(_main_script(kept["text"])).filter(pl.col("script") != "")
-    counts = scripted["script"].value_counts(sort=True)
+    scripted = kept.with_columns(_main_script(kept[found.main])).filter(pl.col("_script") != "")
+    counts = scripted["_script"].value_counts(sort=True)
     if counts.height < 2 or counts["count"][0] < _SCRIPT_SHARE * scripted.height:
         return rows
-    main = counts["script"][0]
-    fix = pl.format("written in {}, nearly all other rows in " + main, "script")
-    found.add("script_mix", scripted.filter(pl.col("script") != main), fix)
+    main = counts["_script"][0]
+    fix = pl.format("written in {}, nearly all other rows in " + main, "_script")
+    found.add("script_mix", scripted.filter(pl.col("_script") != main), fix)
     return found.mark(rows)
 
 
 def _leaks(repeated: pl.DataFrame, found: FindingList) -> None:
     """Training rows whose text stands in the evaluation rows."""
-    evaluation = repeated.filter(pl.col("split") == "evaluation").unique("group", keep="first", maintain_order=True)
+    evaluation = repeated.filter(pl.col("split") == "evaluation").unique("_group", keep="first", maintain_order=True)
     train = repeated.filter(pl.col("split") == "train")
-    hits = train.join(evaluation.select("group", pl.col("row_id").alias("other")), on="group", maintain_order="left")
-    found.add("leakage", hits, pl.format("the same text is evaluation row {}; remove it here", "other"))
+    hits = train.join(evaluation.select("_group", pl.col("row_id").alias("_other")), on="_group", maintain_order="left")
+    found.add("leakage", hits, pl.format("the same text is evaluation row {}; remove it here", "_other"))
 
 
 def _contradictions(repeated: pl.DataFrame, found: FindingList) -> None:
     """Rows of one split that have the same text and different labels."""
     if not found.wanted("contradictory_label"):
         return
-    over = ["split", "group"]
-    several = repeated.with_columns(pl.col("label_text").n_unique().over(over).alias("labels")).filter(
-        pl.col("labels") > 1
+    over = ["split", "_group"]
+    several = repeated.with_columns(pl.col("label_text").n_unique().over(over).alias("_labels")).filter(
+        pl.col("_labels") > 1
     )
     if not several.height:
         return
     listed = several.group_by(over, maintain_order=True).agg(
-        pl.format("{} says {}", "row_id", "label_text").head(3).str.join(", ").alias("listed")
+        pl.format("{} says {}", "row_id", "label_text").head(3).str.join(", ").alias("_listed")
     )
     hits = several.join(listed, on=over, how="left", maintain_order="left")
-    fix = pl.format("same text, different labels ({}); decide on one", "listed")
+    fix = pl.format("same text, different labels ({}); decide on one", "_listed")
     found.add("contradictory_label", hits.filter(pl.col("split") == "train"), fix)
     found.add("contradictory_label", hits.filter(pl.col("split") == "evaluation"), fix, severity="warn")
 
 
 def _copies(repeated: pl.DataFrame, found: FindingList) -> None:
     """Rows after the first with the same text and label in the same split."""
-    over = ["split", "group", "label_text"]
+    over = ["split", "_group", "label_text"]
     marked = repeated.with_columns(
-        pl.col("row_id").first().over(over).alias("other"), pl.int_range(pl.len()).over(over).alias("copy")
+        pl.col("row_id").first().over(over).alias("_other"), pl.int_range(pl.len()).over(over).alias("_copy")
     )
-    found.add("exact_duplicate", marked.filter(pl.col("copy") > 0), pl.format("repeats {}", "other"))
+    found.add("exact_duplicate", marked.filter(pl.col("_copy") > 0), pl.format("repeats {}", "_other"))
 
 
 def _near(keyed: pl.DataFrame, found: FindingList) -> None:
     """Rows that nearly repeat an earlier row of their split, and training rows that nearly are evaluation rows."""
-    distinct = keyed.unique(["group"], keep="first", maintain_order=True)
-    pairs = find_near_duplicates(distinct["text"])
+    distinct = keyed.unique(["_group"], keep="first", maintain_order=True)
+    whole = distinct.select(pl.concat_str(found.texts, separator=" ").alias("_whole")).to_series()
+    pairs = find_near_duplicates(whole)
     if not pairs.height:
         return
     split = (distinct["split"] == "evaluation").to_numpy()
@@ -150,13 +155,13 @@ def _near(keyed: pl.DataFrame, found: FindingList) -> None:
         hits = pl.DataFrame(
             {
                 "row_id": ids.gather(row[chosen]),
-                "other": ids.gather(other[chosen]),
-                "percent": np.round(pairs["similarity"].to_numpy()[chosen] * 100).astype(np.int64),
+                "_other": ids.gather(other[chosen]),
+                "_percent": np.round(pairs["similarity"].to_numpy()[chosen] * 100).astype(np.int64),
             }
         )
-        hits = hits.sort("percent", descending=True, maintain_order=True).unique("row_id", keep="first")
-        order = keyed.select("row_id", "split", "text").join(hits, on="row_id", maintain_order="left")
-        found.add(rule, order, pl.format(words, "other", "percent"))
+        hits = hits.sort("_percent", descending=True, maintain_order=True).unique("row_id", keep="first")
+        order = keyed.select("row_id", "split", found.main).join(hits, on="row_id", maintain_order="left")
+        found.add(rule, order, pl.format(words, "_other", "_percent"))
 
 
 def _telling_words(train: pl.DataFrame, found: FindingList) -> None:
@@ -165,7 +170,7 @@ def _telling_words(train: pl.DataFrame, found: FindingList) -> None:
     for name, size in counts.iter_rows():
         if size < _LEAK_ROWS or len(name) < 2 or name.isdigit() or counts.height < 2:
             continue
-        holds = train["text"].str.to_lowercase().str.contains(name.lower(), literal=True)
+        holds = train[found.main].str.to_lowercase().str.contains(name.lower(), literal=True)
         own = train["label_text"] == name
         inside, outside = int((holds & own).sum()), int((holds & ~own).sum())
         if inside >= _LEAK_OWN_SHARE * size and outside <= _LEAK_OTHER_SHARE * (train.height - size):
@@ -180,7 +185,7 @@ def _main_script(texts: pl.Series) -> pl.Series:
     base = pl.select(pl.when(texts.str.contains(r"\p{Latin}")).then(pl.lit("Latin")).otherwise(pl.lit(""))).to_series()
     where = foreign.arg_true()
     if not len(where):
-        return base.alias("script")
+        return base.alias("_script")
     part = pl.DataFrame({"text": texts.gather(where)})
     counts = part.select(pl.col("text").str.count_matches(pattern).alias(name) for name, pattern in _SCRIPTS.items())
     # One Han character carries about as much as a Latin word: compare them with words.
@@ -188,4 +193,4 @@ def _main_script(texts: pl.Series) -> pl.Series:
     names = np.array(counts.columns)
     table = counts.to_numpy()
     best = np.where(table.max(axis=1) > 0, names[table.argmax(axis=1)], "")
-    return base.scatter(where, pl.Series(best.tolist(), dtype=pl.String)).alias("script")
+    return base.scatter(where, pl.Series(best.tolist(), dtype=pl.String)).alias("_script")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,8 +70,8 @@ def validate_rows(
         severities.setdefault("html", "warn")
     for rule, severity in loaded.problem.rules.severities:
         severities.setdefault(rule, severity)
-    found = FindingList(severities)
-    rows, recipe = _apply_fixes(rows.with_columns(pl.col("text").fill_null("")), found)
+    found = _start(severities, loaded)
+    rows, recipe = _apply_fixes(rows.with_columns(pl.col(*found.texts).fill_null("")), found)
     rows = _check_rows(rows, found, loaded, config, expected_labels, count_tokens)
     return Validation(rows, locate_findings(found.frame(), loaded.tables, loaded.columns), recipe)
 
@@ -85,9 +85,15 @@ def broken_rules(rows: pl.DataFrame, loaded: LoadedRows, config: DataConfig, rul
     if unknown:
         raise ConfigError(f"there is no rule {', '.join(unknown)}", f"use one of {', '.join(DEFAULT_SEVERITIES)}")
     severities = {rule: "error" if rule in rules else "off" for rule in DEFAULT_SEVERITIES}
-    found = FindingList(severities)
+    found = _start(severities, loaded)
     marked = _check_rows(rows, found, loaded, config, None, None)
     return rows["reason"].is_null() & marked["reason"].is_not_null()
+
+
+def _start(severities: Mapping[str, str], loaded: LoadedRows) -> FindingList:
+    roles = [role for role in loaded.problem.columns if role.kind == "text"]
+    main = roles[0].name
+    return FindingList(severities, [role.name for role in roles if role.name == main or not role.is_optional])
 
 
 def _check_rows(
@@ -100,7 +106,7 @@ def _check_rows(
 ) -> pl.DataFrame:
     columns, rules = loaded.columns, loaded.problem.rules
     if columns.target_column is not None:
-        rows = check_labels(rows, found, str(columns.chosen["text"]), columns.target_column)
+        rows = check_labels(rows, found, str(columns.chosen[found.main]), columns.target_column)
     if rules.classes:
         rows = check_unknown_labels(rows, found, expected_labels)
     rows = check_texts(rows, found, config.validation_rules)
@@ -123,8 +129,9 @@ def _apply_fixes(rows: pl.DataFrame, found: FindingList) -> tuple[pl.DataFrame, 
         return rows, recipe
     result = clean_rows(rows, recipe)
     for rule, step in _FIX_STEPS.items():
-        ids = result.changed_ids.get(step)
-        if ids is not None:
-            hits = rows.filter(pl.col("row_id").is_in(ids.implode()))
-            found.add(rule, hits, _FIX_WORDS[rule])
+        rest = rows
+        for cell, ids in result.changed_ids.get(step, {}).items():  # a row is found once, at its first such text
+            hit = pl.col("row_id").is_in(ids.implode())
+            found.add(rule, rest.filter(hit), _FIX_WORDS[rule], cell=cell)
+            rest = rest.filter(~hit)
     return result.rows, recipe

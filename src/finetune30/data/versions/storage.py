@@ -24,7 +24,7 @@ import polars as pl
 from finetune30.data.digests import digest_rows
 from finetune30.data.problem import label_names
 from finetune30.data.sources.parquet import cast_to_text, number_rows
-from finetune30.data.sources.table import SourceTable
+from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.data.versions.chunks import cut_into_chunks, digest_chunk
 from finetune30.data.versions.manifest import DIGEST, TAG, Chunk, Manifest, VersionIndex, load_manifest
 from finetune30.data.versions.schema import FIRST_SCHEMA, ORIGIN, Schema
@@ -137,7 +137,7 @@ class VersionStore:
             rows = manifest.schema.without_empty_texts(self.load_rows(manifest, split).drop(ORIGIN, strict=False))
             table = SourceTable(
                 name,
-                "version",
+                VERSION,
                 number_rows(cast_to_text(rows, name)),
                 label_order={target.name: manifest.label_names for target in manifest.schema.targets},
                 facts={"version": manifest.digest},

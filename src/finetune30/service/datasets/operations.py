@@ -13,7 +13,7 @@ from finetune30.config.offline_fallback import fall_back_data
 from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.hub.reach import unreachable_reason
-from finetune30.problems import choose_problem
+from finetune30.problems.of_rows import problem_of_rows
 from finetune30.service.runs.open_records import open_records
 from finetune30.settings import Settings
 
@@ -97,7 +97,7 @@ def load_dataset_rows(
         return load_rows(
             data,
             log,
-            problem=choose_problem(request.problem_type),
+            problem=problem_of_rows(request.problem_type, data.dataset_name, settings.data_folder),
             num_labels=request.num_labels,
             load_version=versions.load_tables,
             on_transfer=on_transfer,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.problem import label_names
-from finetune30.problems import choose_problem
+from finetune30.problems.of_rows import problem_of_rows
 from finetune30.service.datasets.fetch_limit import limit_fetching
 from finetune30.settings import Settings
 
@@ -26,24 +26,28 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     settings allow. Raises DataError, HubError, TooLargeError.
     """
     from finetune30.data.prepare import prepare_data
+    from finetune30.data.versions.schema import schema_of_roles
     from finetune30.data.versions.storage import SPLITS
 
     data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
     prepared = prepare_data(
         data,
-        problem=choose_problem(config.model.problem_type),
+        problem=problem_of_rows(config.model.problem_type, data.dataset_name, settings.data_folder),
         num_labels=config.model.num_labels,
         seed=config.training.seed,
         log=lambda _: None,
         data_folder=settings.data_folder,
         on_transfer=limit_fetching(settings.max_fetch_bytes),
     )
+    roles = prepared.problem.columns
     evaluation = prepared.report.get("evaluation") or {}
     return {
         "dataset_name": config.data.dataset_name,
         "problem_type": prepared.problem.name,
         "label_names": list(label_names(prepared.targets)),
         "columns": prepared.report["columns"],
+        "named_columns": {role.key: prepared.report["columns"][role.name] for role in roles},
+        "row_columns": schema_of_roles(roles).as_tree(),
         "rows": [row for split in SPLITS for row in _first_rows(prepared.version_rows[split], split)],
         "label_counts": {
             "train": prepared.report.get("label_counts") or {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def analyze_data(
         log("data: sampled as the configuration says; a training that falls back takes all rows of the starter")
     analysis = analyze_rows(rows, loaded.problem, name=name, count_tokens=count_tokens)
     if against is not None:
-        wanted = request_of_source(against)
+        wanted = replace(request_of_source(against), problem_type=request.problem_type)
         other = load_dataset_rows(wanted, settings, log, on_transfer)
         before, after = (part.filter(part["split"] == "train") for part in (_chosen(other.rows, wanted), rows))
         analysis["drift"] = {"name": other.source["name"], **compare_rows(before, after, loaded.problem)}
@@ -99,18 +100,20 @@ def clean_data(
 ) -> dict[str, Any]:
     """Run a recipe (a file, else the default one), write the clean rows into a folder and return what was done."""
     from finetune30.data.versions.checkout import save_splits
+    from finetune30.data.versions.schema import schema_of_roles
     from finetune30.data.versions.storage import digest_version
 
     steps = load_recipe(recipe)
     loaded, counts, splits = clean(request, settings, log, steps, on_transfer)
-    paths = save_splits(splits, folder, format_name, overwrite=overwrite)
+    schema = schema_of_roles(loaded.problem.columns)
+    paths = save_splits(splits, folder, format_name, schema, overwrite=overwrite)
     return {
         "dataset_name": loaded.source["name"],
         "recipe": steps,
         **counts,
         "rows_before": loaded.rows.height,
         "rows_after": sum(rows.height for rows in splits.values()),
-        "content_digest": digest_version({}, splits),
+        "content_digest": digest_version({}, splits, schema),
         "files": [str(path) for path in paths],
     }
 

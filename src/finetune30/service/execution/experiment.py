@@ -11,7 +11,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.hub.reach import unreachable_reason
 from finetune30.modeling.heavy_imports import import_heavy
-from finetune30.problems import choose_problem
+from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.execution.row_ledger import settle_ledger
 
@@ -92,7 +92,7 @@ def load_inputs(
     def reach_data(wanted: ExperimentConfig) -> None:
         prepared[wanted.data.dataset_name] = prepare_data(
             wanted.data,
-            problem=choose_problem(wanted.model.problem_type),
+            problem=problem_of_rows(wanted.model.problem_type, wanted.data.dataset_name, data_folder),
             num_labels=wanted.model.num_labels,
             seed=wanted.training.seed,
             log=log,

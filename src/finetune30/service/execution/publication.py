@@ -167,23 +167,25 @@ def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "score": metrics.get(score.name),
         "score_name": score.name,
         "score_greater_is_better": score.greater_is_better,
+        "score_format": score.format,
     }
 
 
 def _self_test(folder: Path, experiment: Experiment) -> float:
     """Ask the trained and the saved model about the first evaluation rows; return the largest difference."""
     from finetune30.data.batching import collate
+    from finetune30.data.texts import texts_and_pairs
     from finetune30.modeling.predictor import Predictor
     from finetune30.modeling.saving import validate_saved_outputs
 
     engine, problem, split = experiment.engine, experiment.problem, experiment.evaluation_split
     asked = collate(split, np.arange(min(len(split), _SELF_TEST_ROWS)), engine.pad_token_id)
     trained = problem.probe(engine.outputs(asked), asked.attention_mask)
-    rows = experiment.inputs.data.evaluation.head(_SELF_TEST_ROWS)
-    texts, pairs = rows["text"].to_list(), rows["text_pair"].to_list()
+    texts, pairs = texts_and_pairs(experiment.inputs.data.evaluation)
+    first = slice(_SELF_TEST_ROWS)
     predictor = Predictor(folder, experiment.inputs.placement, problem.load_saved)
 
     def answer() -> NDArray[np.float32]:
-        return predictor.collect(problem.probe, texts, pairs if pairs[0] is not None else None)
+        return predictor.collect(problem.probe, texts[first], pairs and pairs[first])
 
     return validate_saved_outputs(answer, trained, engine.precision)

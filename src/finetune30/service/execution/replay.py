@@ -27,7 +27,7 @@ _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
 )
 #: One of the metrics again, under a name that records of older versions do not have.
-_SCORE = frozenset({"score", "score_name", "score_greater_is_better"})
+_SCORE = frozenset({"score", "score_name", "score_greater_is_better", "score_format"})
 #: Everything chosen by the record, so nothing falls back to another model or data set.
 _CHOSEN = frozenset({"model.name", "data.dataset_name"})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ConflictError, DataError, Finetune30Error, StorageError
 from finetune30.files import sha256_of
+from finetune30.problems import is_known, load_problem
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run, RunStatus
 from finetune30.values import is_number
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
 
 _DAMAGED = "take the files from a backup, or train again with its config.yaml"
-_NO_TEXTS = {"text": None, "text_pair": None}
 _FILTER_REMEDY = "see GET /experiments/{id}/rows in docs/api.md"
 
 
@@ -34,7 +34,8 @@ def load_evaluation_rows(
     """Return `total` rows that fit a filter (`finetune30.blocks.RowFilter`), `limit` of them from `offset` on.
 
     A row has the columns of predictions.parquet; `outcome` (right or wrong) where classes were answered and
-    `residual` (prediction less label) where numbers were; its texts while the data version is stored.
+    `residual` (prediction less label) where numbers were; its texts, under the problem's names for them, null where the
+    data version is not stored any more.
     Raises ConflictError for a run without predictions, StorageError for damaged ones, DataError for a filter that
     does not fit the columns.
     """
@@ -43,7 +44,8 @@ def load_evaluation_rows(
         frame = frame.filter(_condition(frame, column, value))
     shown = frame.slice(offset, limit)
     texts = load_row_texts(run, versions) if shown.height else {}
-    rows = [{"row_id": row["row_id"], **(texts.get(row["row_id"]) or _NO_TEXTS), **row} for row in shown.to_dicts()]
+    none = dict.fromkeys(_names_of_texts(run))
+    rows = [{"row_id": row["row_id"], **(texts.get(row["row_id"]) or none), **row} for row in shown.to_dicts()]
     return {"run_id": run.id, "total": frame.height, "columns": _filterable(frame), "rows": rows}
 
 
@@ -52,13 +54,20 @@ def load_row_texts(run: Run, versions: VersionStore) -> dict[str, dict[str, Any]
     if run.dataset_digest is None:
         return {}
     try:
-        rows = versions.load_rows(versions.get(run.dataset_digest), "evaluation")
+        manifest = versions.get(run.dataset_digest)
+        rows = versions.load_rows(manifest, "evaluation")
     except Finetune30Error:  # rows without their texts are better than none
         return {}
     if "origin" not in rows.columns:
         return {}
-    texts = rows.drop("origin", "label", strict=False).to_dicts()
+    texts = rows.select(column.name for column in manifest.schema.texts).to_dicts()
     return dict(zip(rows["origin"].to_list(), texts, strict=True))
+
+
+def _names_of_texts(run: Run) -> list[str]:
+    """Return what the run's problem calls its texts; nothing where the problem is not installed here."""
+    name = (run.metrics or {}).get("problem_type", "")
+    return [role.name for role in load_problem(name).columns if role.kind == "text"] if is_known(name) else []
 
 
 def _load_predictions(records: Records, run: Run) -> pl.DataFrame:

@@ -66,13 +66,15 @@ def _describe(row: dict[str, Any], group: Group, runs: int, texts: dict[str, str
 
 
 def _load_texts(runs: Sequence[Run], versions: VersionStore) -> dict[str, str]:
-    """Return texts by row id, as far as a version of the data is still stored."""
+    """Return main texts by row id, as far as a version of the data is still stored."""
     for run in runs:
         if run.dataset_digest is None:
             continue
         try:
-            rows = versions.load_rows(versions.get(run.dataset_digest), "evaluation")
+            manifest = versions.get(run.dataset_digest)
+            rows = versions.load_rows(manifest, "evaluation")
         except Finetune30Error:  # a comparison without texts is better than none
             continue
-        return dict(zip(rows["origin"].to_list(), rows["text"].to_list(), strict=True))
+        main = manifest.schema.texts[0].name
+        return dict(zip(rows["origin"].to_list(), rows[main].to_list(), strict=True))
     return {}

@@ -31,7 +31,7 @@ def train_out_of_fold(
     """Train `folds` models, each without the rows it then answers; return outputs float32 (n, k) in row order,
     and the targets whose outputs they are.
 
-    `rows` are the training rows of the version (text, text_pair, label, origin). Rows of one text share a fold, and
+    `rows` are the training rows of the version. Rows of one text share a fold, and
     every fold has its share of each label. Nothing is recorded and the run is left as it is.
     Raises ConflictError where there are fewer different texts than folds.
     """
@@ -44,13 +44,14 @@ def train_out_of_fold(
     from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config = _config_of_a_fold(config, device)
+    rows = _as_read(rows, manifest)
     keys = text_keys(rows)
     if (texts := keys.n_unique()) < folds:
         raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
     source = find_base(config.model)
     problem = load_problem(manifest.problem_type)
     trainable = load_trainable(problem.name, manifest.targets).follow_head(source, log)
-    frame = problem.encode_targets(_as_read(rows), trainable.targets)
+    frame = problem.encode_targets(rows, trainable.targets)
     assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.training.seed)
     placement = choose_placement(config.training.device, config.training.precision)
     apply_determinism(placement.device, config.training.deterministic)
@@ -82,10 +83,10 @@ def _config_of_a_fold(config: ExperimentConfig, device: str | None) -> Experimen
     return ExperimentConfig.model_validate(tree)
 
 
-def _as_read(rows: pl.DataFrame) -> pl.DataFrame:
+def _as_read(rows: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
     import polars as pl
 
-    renamed = rows.rename({"label": "label_text", "origin": "row_id"})
+    renamed = rows.rename({target.name: "label_text" for target in manifest.schema.targets} | {"origin": "row_id"})
     return renamed.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
 
 

@@ -26,30 +26,16 @@ if TYPE_CHECKING:
 
     from finetune30.data.versions.manifest import Manifest
 
-COLUMNS = (
-    "row",
-    "new_label",
-    "label",
-    "suggested_label",
-    "score",
-    "is_suspect",
-    "text",
-    "text_pair",
-    "origin",
-    "version",
-)
 #: What a reviewer writes into new_label to remove a row.
 REMOVE = "REMOVE"
-#: Columns that hold what somebody wrote.
-_TEXTS = ("text", "text_pair", "origin", "label", "suggested_label")
 
 
 @dataclass(frozen=True)
 class Suspects:
     """Training rows of a run in order of doubt.
 
-    `rows`: row (position in the version, from 0), text, text_pair, label, origin, suggested_label, score (0: surely
-    wrong, 1: surely right) and is_suspect. `folds` models judged, each without its rows; None: the run's own.
+    `rows`: row (position in the version, from 0), the columns of the version, suggested_label, score (0: surely wrong,
+    1: surely right) and is_suspect. `folds` models judged, each without its rows; None: the run's own.
     """
 
     run_id: str
@@ -71,6 +57,7 @@ class Suspects:
             **self.facts,
             "rows": self.rows.height,
             "suspects": int(self.rows["is_suspect"].sum()),
+            "columns": self.version.schema.as_tree(),
             "ranking": shown.to_dicts(),
         }
 
@@ -101,8 +88,9 @@ def find_suspects(
     if problem.rank is None:
         words = problem.name.replace("_", " ")
         raise ConflictError(f"a {words} run has no labels to doubt", "choose a classification run")
+    texts = [column.name for column in manifest.schema.texts]
     if folds is None:
-        outputs, targets = _ask_own_model(settings, run, rows, device, log)
+        outputs, targets = _ask_own_model(settings, run, rows, texts, device, log)
         judge = "the run's own model on rows it has seen"
     else:
         from finetune30.service.suspects.out_of_fold import train_out_of_fold
@@ -116,14 +104,19 @@ def find_suspects(
 
 
 def _ask_own_model(
-    settings: Settings, run: Run, rows: pl.DataFrame, device: str | None, log: Callable[[str], None]
+    settings: Settings,
+    run: Run,
+    rows: pl.DataFrame,
+    texts: list[str],
+    device: str | None,
+    log: Callable[[str], None],
 ) -> Any:
+    from finetune30.data.texts import texts_and_pairs
     from finetune30.service.models.predict import load_model
 
     model = load_model(settings, None, run.id, device)
     log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
-    pairs = rows["text_pair"].to_list() if rows["text_pair"].null_count() < rows.height else None
-    return model.predictor.answer_logits(rows["text"].to_list(), pairs), model.problem.targets
+    return model.predictor.answer_logits(*texts_and_pairs(rows.select(texts))), model.problem.targets
 
 
 def export_suspects(found: Suspects, path: Path, *, everything: bool = False) -> int:
@@ -132,10 +125,14 @@ def export_suspects(found: Suspects, path: Path, *, everything: bool = False) ->
 
     rows = found.rows if everything else found.rows.filter(pl.col("is_suspect"))
     content = io.StringIO()
-    writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
+    target = found.version.schema.targets[0].name
+    texts = [column.name for column in found.version.schema.texts]
+    judged = ("row", "new_label", target, "suggested_label", "score", "is_suspect")
+    writer = csv.DictWriter(content, (*judged, *texts, "origin", "version"), lineterminator="\n")
     writer.writeheader()
     for row in rows.iter_rows(named=True):
-        shown = {name: guard_formula(row[name] or "") for name in _TEXTS}
+        written = (*texts, "origin", target, "suggested_label")
+        shown = {name: guard_formula(row[name] or "") for name in written}
         writer.writerow({**row, **shown, "new_label": "", "version": found.version.digest})
     save_bytes_atomic(path, content.getvalue().encode("utf-8-sig"))
     return rows.height

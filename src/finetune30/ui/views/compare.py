@@ -9,6 +9,7 @@ import streamlit as st
 from finetune30.ui import charts, display
 from finetune30.ui.layout import show_table
 from finetune30.ui.metrics import metric_value
+from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t, t_or
 from finetune30.ui.views import verdicts
 
@@ -65,7 +66,7 @@ def _choose_runs() -> list[str]:
 def _describe(run: Json | None, run_id: str) -> str:
     if run is None:
         return run_id[:8]
-    return display.raw(f"{run['name']} · {display.percent(run.get('eval_accuracy'))} · {run_id[:8]}", 100)
+    return display.raw(f"{run['name']} · {score_value(run)} · {run_id[:8]}", 100)
 
 
 def _name_runs(runs: list[Json]) -> list[str]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
-from finetune30.ui.rows import cell_of, columns_of, text_of
+from finetune30.ui.rows import cell_of, columns_of, text_of, title_of
 from finetune30.ui.session import ask, client, local_time, t
 from finetune30.ui.views import data_care, relabelling, suspects
 from finetune30.ui.views.data_choice import describe_version, source_name
@@ -148,7 +148,7 @@ def _show_difference(digest: str, names: dict[str, Json]) -> None:
         t("compare.text"): [display.raw(text_of(row, texts), 400) for row in rows],
     }
     for name in columns_of(found, "target"):
-        title = relabelling.label_title(name)
+        title = title_of(name)
         columns[title] = [display.raw(cell_of(row.get(name))) for row in rows]
         columns[t("diff.before", name=title)] = [display.raw(cell_of(row.get(f"{name}_before"))) for row in rows]
     columns[t("diff.text_before")] = [_former_text(row, texts) for row in rows]

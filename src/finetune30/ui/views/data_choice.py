@@ -11,6 +11,7 @@ from finetune30.ui.fields import get_value, put_value
 from finetune30.ui.findings import show_findings, show_gate, show_ledger
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_table
+from finetune30.ui.rows import columns_of, title_of
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -166,11 +167,10 @@ def source_name(source: Json) -> str:
 
 def _show_preview(preview: Json) -> None:
     with st.container(border=True):
-        columns = preview.get("columns") or {}
-        _show_columns(columns)
+        _show_columns(preview)
         rows = preview.get("rows") or []
         st.caption(t("data_choice.first_rows", count=len(rows)))
-        show_table([_describe_row(row) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
+        show_table([_describe_row(row, preview) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
         if preview.get("label_counts"):
             charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
         show_gate(preview.get("report") or {})
@@ -178,26 +178,26 @@ def _show_preview(preview: Json) -> None:
         show_ledger(preview.get("ledger") or {})
 
 
-def _describe_row(row: Json) -> Json:
-    pair = {t("try.pair"): display.raw(row["text_pair"], 400)} if row.get("text_pair") else {}
+def _describe_row(row: Json, preview: Json) -> Json:
+    names = [name for role in ("target", "text") for name in columns_of({"columns": preview["row_columns"]}, role)]
     return {
         t("ledger.split"): t(f"split.{row['split']}"),
-        t("data.label"): display.raw(row.get("label", "")),
-        t("compare.text"): display.raw(row.get("text", ""), 400),
-        **pair,
+        **{title_of(name): display.raw(row[name], 400) for name in names if row.get(name)},
         t("data.origin"): display.raw(row.get("origin", "")),
     }
 
 
-def _show_columns(columns: Json) -> None:
-    available = [str(name) for name in columns.get("available") or ()]
-    if not available:
+def _show_columns(preview: Json) -> None:
+    """Offer other columns for the keys that the configuration has for them."""
+    available = [str(name) for name in (preview.get("columns") or {}).get("available") or ()]
+    keys = [key for key in COLUMN_KEYS if key in preview["named_columns"]]
+    if not available or not keys:
         return
     draft = form.load_draft() or {}
-    places = st.columns(3)
+    guesses = {key: preview["named_columns"][key] for key in keys}
     chosen = {}
-    for place, key in zip(places, COLUMN_KEYS, strict=True):
-        guessed = columns.get(key.removesuffix("_column"))
+    for place, key in zip(st.columns(3), keys, strict=False):
+        guessed = guesses[key]
         options = [form.EMPTY, *available]
         chosen[key] = place.selectbox(
             form.field_label(f"data.{key}"),
@@ -206,7 +206,6 @@ def _show_columns(columns: Json) -> None:
             format_func=lambda name: t("form.automatic") if name == form.EMPTY else display.raw(name),
             key=f"column-{key}-{st.session_state.get('draft_generation', 0)}",
         )
-    guesses = {key: columns.get(key.removesuffix("_column")) for key in COLUMN_KEYS}
     wanted = {key: None if name == form.EMPTY else name for key, name in chosen.items()}
     if wanted == guesses:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,8 +12,7 @@ import streamlit as st
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiClient, ApiUnreachableError
 from finetune30.ui.layout import table_pixels
-from finetune30.ui.metrics import is_share
-from finetune30.ui.scores import score_in_sentence, score_names, score_title, score_value
+from finetune30.ui.scores import score_in_sentence, score_title, score_value, shares_among
 from finetune30.ui.session import ask, client, local_time, lost, t
 from finetune30.ui.views.run_filters import choose_filters
 from finetune30.ui.views.run_statistics import show_best, show_statistics
@@ -43,6 +42,7 @@ DOWNLOAD_COLUMNS = (
     "score",
     "score_name",
     "score_greater_is_better",
+    "score_format",
     "eval_accuracy",
     "eval_f1",
     "eval_loss",
@@ -55,7 +55,7 @@ def show() -> None:
     """Show the page."""
     st.title(t("experiments.title"), anchor=False)
     best = show_statistics()
-    filters = choose_filters(score_names(best))
+    filters = choose_filters(shares_among(best))
     cursors = _cursors(filters)
     found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursors[-1]))
     if found is None:
@@ -79,9 +79,10 @@ def show() -> None:
 
 def _show_score_trend(runs: list[Json]) -> None:
     """Plot one score of the runs, each data version in a colour of its own."""
-    names = score_names(runs)
-    if not names:
+    shares = shares_among(runs)
+    if not shares:
         return
+    names = list(shares)
     name: str | None = names[0]
     if len(names) > 1:
         name = st.selectbox(t("experiments.trend_of"), names, format_func=score_title, key="experiments-trend-of")
@@ -89,7 +90,7 @@ def _show_score_trend(runs: list[Json]) -> None:
         [run for run in runs if run.get("score_name") == name],
         "score",
         title=t("experiments.trend_score", score=score_in_sentence(str(name))),
-        form=".0%" if is_share(str(name)) else ".4~g",
+        form=".0%" if shares[str(name)] else ".4~g",
         key="experiments-score",
         by="dataset_digest",
     )
@@ -146,28 +147,29 @@ def _load_page(filters: Json, cursor: str | None) -> list[Json]:
     return seen
 
 
-def _score_cells(run: Json, names: list[str]) -> Json:
+def _score_cells(run: Json, shares: Mapping[str, bool]) -> Json:
     """The score: a number under its name where all runs have the same one, else each with what it is."""
-    if len(names) != 1:
+    if len(shares) != 1:
         title = score_title(run["score_name"]) if run.get("score_name") else ""
         return {t("column.score"): score_value(run), t("column.score_name"): title}
+    ((name, is_share),) = shares.items()
     score = run.get("score")
-    return {score_title(names[0]): None if score is None else score * (100 if is_share(names[0]) else 1)}
+    return {score_title(name): None if score is None else score * (100 if is_share else 1)}
 
 
 def _share_columns(runs: list[Json]) -> list[str]:
-    names = score_names(runs)
-    return [score_title(name) for name in names if len(names) == 1 and is_share(name)]
+    shares = shares_among(runs)
+    return [score_title(name) for name, is_share in shares.items() if len(shares) == 1 and is_share]
 
 
 def _frame(runs: list[Json]) -> pd.DataFrame:
-    names = score_names(runs)
+    shares = shares_among(runs)
     rows = [
         {
             t("column.name"): display.raw(run["name"], 80),
             t("column.status"): t(f"status.{run['status']}"),
             t("column.progress"): _share(run),
-            **_score_cells(run, names),
+            **_score_cells(run, shares),
             t("column.loss"): run.get("eval_loss"),
             t("column.runtime"): display.duration(run.get("train_runtime")),
             t("column.created"): local_time(run["created_at"]),

@@ -10,7 +10,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_table
-from finetune30.ui.rows import cell_of, columns_of, text_of
+from finetune30.ui.rows import cell_of, columns_of, text_of, title_of
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -56,7 +56,7 @@ def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: b
     """Show rows (split, index, their columns, suggested_label, score) in a table; remember what is changed."""
     pending = load_pending(version)
     key = f"{key}-{st.session_state.get('relabel_generation', 0)}"
-    titles = {name: label_title(name) for name in columns_of(version, "target")}
+    titles = {name: title_of(name) for name in columns_of(version, "target")}
     base = _hold_base(key, rows, list(titles), pending)
     columns: Json = {title: [labels[name] for labels in base] for name, title in titles.items()}
     columns[t("data.remove")] = [labels[WHOLE] for labels in base]
@@ -83,11 +83,6 @@ def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: b
         cells = {name: edited[title][number] for name, title in titles.items()}
         wanted = {name: "" if cell is None else str(cell) for name, cell in cells.items()}  # None: emptied
         _remember(pending, row, wanted, bool(edited[t("data.remove")][number]), text)
-
-
-def label_title(name: str) -> str:
-    """Return what stands above the column of a target."""
-    return t("data.label") if name == "label" else display.raw(name, 60)
 
 
 def _remember(pending: Pending, row: Json, wanted: dict[str, str], gone: bool, text: str) -> None:

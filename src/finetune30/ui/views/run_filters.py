@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,10 +21,14 @@ STATUSES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
 SORTS = ("created_at", "name", "train_runtime", "score")
 
 
-def choose_filters(scores: Sequence[str]) -> Json:
+#: Scores by which runs are measured, with whether their values are shares (0-1).
+Scores = Mapping[str, bool]
+
+
+def choose_filters(scores: Scores) -> Json:
     """Return the query words that the person chose; kept while they visit other pages.
 
-    `scores` are those by which runs are measured: bounds need one, and take it for granted where there is but one.
+    Bounds need one of the scores, and take it for granted where there is but one.
     """
     first = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
     chosen = {word: _draw(word, place, scores) for word, place in zip(_FIRST, first, strict=True)}
@@ -37,7 +41,7 @@ def choose_filters(scores: Sequence[str]) -> Json:
     return {word: value for word, value in chosen.items() if value not in (None, "", [])}
 
 
-def _draw(word: str, place: Any, scores: Sequence[str]) -> Any:
+def _draw(word: str, place: Any, scores: Scores) -> Any:
     with place:
         return WIDGETS[word](scores)
 
@@ -53,7 +57,7 @@ def _text(word: str, label: str, most: int, icon: str | None = None) -> str:
     return text.strip()
 
 
-def _status(_: Sequence[str]) -> list[str]:
+def _status(_: Scores) -> list[str]:
     return st.multiselect(
         t("experiments.status"),
         STATUSES,
@@ -64,7 +68,7 @@ def _status(_: Sequence[str]) -> list[str]:
     )
 
 
-def _sort_by(_: Sequence[str]) -> str | None:
+def _sort_by(_: Scores) -> str | None:
     return st.selectbox(
         t("experiments.sort_by"),
         SORTS,
@@ -75,12 +79,12 @@ def _sort_by(_: Sequence[str]) -> str | None:
     )
 
 
-def _desc(_: Sequence[str]) -> str:
+def _desc(_: Scores) -> str:
     chosen = st.toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
     return "true" if chosen else "false"
 
 
-def _score_name(scores: Sequence[str]) -> str | None:
+def _score_name(scores: Scores) -> str | None:
     kept = st.session_state.get("filter_score_name")  # of a visit when there were such runs
     known = list(dict.fromkeys((*scores, kept) if kept else scores))
     chosen: str | None = st.selectbox(
@@ -95,36 +99,36 @@ def _score_name(scores: Sequence[str]) -> str | None:
     return chosen
 
 
-def _measured_by(scores: Sequence[str]) -> str | None:
+def _measured_by(scores: Scores) -> str | None:
     """The score that bounds are about: the chosen one, else the only one."""
     chosen: str | None = st.session_state.get("filter_score_name")
-    return chosen or (scores[0] if len(scores) == 1 else None)
+    return chosen or (next(iter(scores)) if len(scores) == 1 else None)
 
 
-def _score_bound(word: str, scores: Sequence[str]) -> float | None:
+def _score_bound(word: str, scores: Scores) -> float | None:
     """A bound of the score: shares as per cent, like everywhere on the page; none without a score that it is of."""
     name = _measured_by(scores)
     if name is None:
         st.number_input(t(f"experiments.{word}"), value=None, disabled=True, help=t("experiments.score_bound_help"))
         return None
     key, label = f"filter_{word}-{name}", t(f"experiments.{word}_of", score=score_in_sentence(name))
-    if is_share(name):
+    if scores.get(name, is_share(name)):
         share = st.number_input(f"{label} (%)", 0.0, 100.0, None, 1.0, key=key, persist_state="session")
         return None if share is None else share / 100
     return st.number_input(label, value=None, step=0.01, format="%g", key=key, persist_state="session")
 
 
-def _max_runtime(_: Sequence[str]) -> float | None:
+def _max_runtime(_: Scores) -> float | None:
     return st.number_input(
         t("experiments.max_runtime"), 0.0, None, None, 10.0, key="filter_max_runtime", persist_state="session"
     )
 
 
-def _start_date(_: Sequence[str]) -> str | None:
+def _start_date(_: Scores) -> str | None:
     return _moment(st.date_input(t("experiments.start_date"), None, key="filter_start_date", persist_state="session"))
 
 
-def _end_date(_: Sequence[str]) -> str | None:
+def _end_date(_: Scores) -> str | None:
     day = st.date_input(t("experiments.end_date"), None, key="filter_end_date", persist_state="session")
     return _moment(day + timedelta(days=1)) if isinstance(day, date) else None
 
@@ -138,7 +142,7 @@ def _moment(day: Any) -> str | None:
 
 
 #: Every word that the person may choose, by the widget that asks for it.
-WIDGETS: dict[str, Callable[[Sequence[str]], Any]] = {
+WIDGETS: dict[str, Callable[[Scores], Any]] = {
     "name": lambda _: _text("name", t("experiments.name"), 200, ":material/search:"),
     "status": _status,
     "sort_by": _sort_by,

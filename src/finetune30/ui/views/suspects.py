@@ -8,6 +8,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.client import ApiUnreachableError
+from finetune30.ui.rows import columns_of, text_of
 from finetune30.ui.session import ask, client, explain, in_own_words, lost, t
 from finetune30.ui.views import relabelling
 
@@ -117,9 +118,11 @@ def _show_found(version: Json, run_id: str, found: Json) -> None:
 def _take_suggestions(version: Json, rows: list[Json]) -> None:
     """Put every suggestion of this page into the changes; each can still be put back."""
     pending = relabelling.load_pending(version)
+    target = columns_of(version, "target")[0]  # problems whose rows are ranked have one
     for row in rows:
-        if row["suggested_label"] != row["label"]:
-            change = {"before": row["label"], "label": row["suggested_label"], "text": row.get("text") or ""}
-            pending[("train", int(row["index"]), "label")] = change
+        if row["suggested_label"] != row[target]:
+            text = text_of(row, columns_of(version, "text"))
+            change = {"before": row[target], "label": row["suggested_label"], "text": text}
+            pending[("train", int(row["index"]), target)] = change
     relabelling.restart_tables()
     st.rerun()

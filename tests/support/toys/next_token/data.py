@@ -21,7 +21,7 @@ class NextToken:
     """Targets are one a token; the last token of a row asks nothing."""
 
     name = NEXT_TOKEN
-    columns = (Role("text", "text_column", "text", ("passage",)),)
+    columns = (Role("passage", "text_column", "text", ("passage",)),)
     rules = TargetRules()
     score = SCORE
     rank: Rank | None = None

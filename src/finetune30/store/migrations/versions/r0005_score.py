@@ -1,4 +1,4 @@
-"""The score of a run, whatever it learnt: value, name and direction; filled for the runs that there are."""
+"""The score of a run, whatever it learnt: value, name, direction and format; filled for the runs that there are."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("score_name", sa.String(100)))
     op.add_column("runs", sa.Column("score_greater_is_better", sa.Boolean))
     op.add_column("runs", sa.Column("score_rank", sa.Double))
+    op.add_column("runs", sa.Column("score_format", sa.String(20)))
     _fill()
     for name in _ORDERS:
         op.drop_index(f"ix_runs_by_{name}", "runs")
@@ -38,7 +39,7 @@ def downgrade() -> None:
     op.drop_index("ix_runs_best", "runs")
     for name in (*_ORDERS, "score"):
         op.drop_index(f"ix_runs_by_{name}", "runs")
-    for column in ("score_rank", "score_greater_is_better", "score_name", "score"):
+    for column in ("score_format", "score_rank", "score_greater_is_better", "score_name", "score"):
         op.drop_column("runs", column)
     _create_indexes(_ORDERS, _OLD)
 
@@ -52,7 +53,8 @@ def _fill() -> None:
     """Read the score from the metrics: an error is the mean squared one, less is better; micro F1 is multi-label's."""
     runs = sa.table(
         "runs",
-        *(sa.column(name) for name in ("metrics", "score", "score_name", "score_greater_is_better", "score_rank")),
+        *(sa.column(name) for name in ("metrics", "score", "score_name", "score_greater_is_better")),
+        *(sa.column(name) for name in ("score_rank", "score_format")),
         *(sa.column(name, sa.Double) for name in ("eval_accuracy", "eval_f1")),
     )
     if op.get_bind().dialect.name == "postgresql":
@@ -77,5 +79,6 @@ def _fill() -> None:
                 score_name=name,
                 score_greater_is_better=greater_is_better,
                 score_rank=value if greater_is_better else -value,
+                score_format="percent" if greater_is_better else "number",  # shares, and an error
             )
         )

@@ -1,0 +1,29 @@
+"""The problem by which rows are read: that of the configuration, or for `auto` that of the version they lie in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune30.config.problem_types import AUTO
+from finetune30.config.schema import VERSION_PREFIX
+from finetune30.problems import choose_problem, is_known, load_problem
+
+if TYPE_CHECKING:
+    from finetune30.data.problem import ProblemChoice
+
+
+def problem_of_rows(name: str, dataset_name: str, data_folder: Path | None) -> ProblemChoice:
+    """Return the problem `name` (`model.problem_type`) as it reads the data set `dataset_name`.
+
+    `auto` tells a few problems from targets, which is left to it; a version of any other problem is read by that one,
+    whose columns nobody could tell. Raises ConfigError, and NotFoundError where there is no such version.
+    """
+    if name == AUTO and dataset_name.startswith(VERSION_PREFIX) and data_folder is not None:
+        from finetune30.data.versions.storage import VersionStore
+        from finetune30.problems.auto import TOLD
+
+        stored = VersionStore(data_folder).get(dataset_name.removeprefix(VERSION_PREFIX)).problem_type
+        if stored not in TOLD and is_known(stored):
+            return load_problem(stored)
+    return choose_problem(name)

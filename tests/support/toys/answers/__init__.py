@@ -1,0 +1,1 @@
+"""Answers to questions are graded: two texts, neither of which may be missing, and a grade."""
