@@ -16,10 +16,14 @@ ENTRY_POINTS = "finetune30.problems"
 
 @cache
 def plugin_packages() -> dict[str, str]:
-    """Return the problems of installed packages (entry-point group `finetune30.problems`): name -> package."""
+    """Return the problems of installed packages (entry-point group `finetune30.problems`): name -> package.
+
+    The product's own names are not theirs to take.
+    """
     from importlib.metadata import entry_points
 
-    return {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
+    own = {AUTO, *OWN_PROBLEM_TYPES}
+    return {found.name: found.value for found in entry_points(group=ENTRY_POINTS) if found.name not in own}
 
 
 def known_problem_types() -> list[str]:

@@ -66,6 +66,8 @@ def head_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def order_by_head(names: tuple[str, ...], head: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return `names` in the order of a head that has the same ones (in any case of letters), None for another head."""
+    if sorted(names) == sorted(head):
+        return head
     by_folded = {name.casefold(): name for name in names}
     folded = [name.casefold() for name in head]
     if len(by_folded) != len(names) or len(set(folded)) != len(folded) or by_folded.keys() != set(folded):

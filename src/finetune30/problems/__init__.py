@@ -7,8 +7,9 @@ A folder holds `data.py` with `PROBLEMS` (see `finetune30.data.problem`) and `tr
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune30.config.problem_types import AUTO, plugin_packages
 from finetune30.errors import ConfigError
@@ -16,6 +17,7 @@ from finetune30.errors import ConfigError
 if TYPE_CHECKING:
     from finetune30.data.problem import Problem, ProblemChoice
 
+_LOG = logging.getLogger(__name__)
 _HERE = "finetune30.problems"
 #: Problem -> the package that holds it, imported when it is asked for.
 PROBLEMS: dict[str, str] = {
@@ -27,13 +29,21 @@ PROBLEMS: dict[str, str] = {
 
 def load_problem(name: str) -> Problem:
     """Return what is known about rows of a problem. Raises ConfigError."""
-    found: Problem = import_module(f"{package_of(name)}.data").PROBLEMS[name]
+    found: Problem = look_up(name, "data", "PROBLEMS")
     return found
 
 
-def is_known(name: str) -> bool:
-    """Tell whether a problem is the product's, or an installed package's."""
-    return name in PROBLEMS or name in plugin_packages()
+def find_problem(name: str) -> Problem | None:
+    """Return what is known about rows of a problem; None where nothing is: its package is not installed, or broken.
+
+    For whoever shows records, which must be possible all the same. A broken package is a warning in the log.
+    """
+    try:
+        return load_problem(name)
+    except ConfigError as error:
+        if name in plugin_packages():
+            _LOG.warning("%s", error)
+        return None
 
 
 def choose_problem(name: str) -> ProblemChoice:
@@ -45,9 +55,26 @@ def choose_problem(name: str) -> ProblemChoice:
     return load_problem(name)
 
 
-def package_of(name: str) -> str:
-    """Return the package that holds a problem. Raises ConfigError."""
-    package = PROBLEMS.get(name) or plugin_packages().get(name)
+def look_up(name: str, half: str, table: str) -> Any:
+    """Return what a problem's package has under its name: in its module `half`, in the mapping `table`.
+
+    Raises ConfigError where there is no such problem, or the installed package that says it has it cannot be used.
+    """
+    if name in PROBLEMS:
+        return getattr(import_module(f"{PROBLEMS[name]}.{half}"), table)[name]
+    package = _plugin(name)
+    try:
+        return getattr(import_module(f"{package}.{half}"), table)[name]
+    except Exception as error:  # whatever code of others raises while it is imported
+        cause = f"{table} has no '{name}'" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"the problem '{name}' cannot be used: its package '{package}' is broken ({half}: {cause})",
+            "mend or update that package, or choose another model.problem_type",
+        ) from error
+
+
+def _plugin(name: str) -> str:
+    package = plugin_packages().get(name)
     if package is None:
         known = ", ".join(sorted({*PROBLEMS, *plugin_packages()}))
         raise ConfigError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetune30.config.problem_types import AUTO
 from finetune30.config.schema import VERSION_PREFIX
-from finetune30.problems import choose_problem, is_known, load_problem
+from finetune30.problems import choose_problem, find_problem
 
 if TYPE_CHECKING:
     from finetune30.data.problem import ProblemChoice
@@ -24,6 +24,6 @@ def problem_of_rows(name: str, dataset_name: str, data_folder: Path | None) -> P
         from finetune30.problems.auto import TOLD
 
         stored = VersionStore(data_folder).get(dataset_name.removeprefix(VERSION_PREFIX)).problem_type
-        if stored not in TOLD and is_known(stored):
-            return load_problem(stored)
+        if stored not in TOLD and (known := find_problem(stored)) is not None:
+            return known
     return choose_problem(name)

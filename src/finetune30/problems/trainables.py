@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from finetune30.problems import package_of
+from finetune30.problems import look_up
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Targets
@@ -14,5 +13,5 @@ if TYPE_CHECKING:
 
 def load_trainable(name: str, targets: Targets) -> Trainable:
     """Return what is known about models of a problem, for one set of targets. Raises ConfigError."""
-    found: Trainable = import_module(f"{package_of(name)}.training").TRAINABLES[name](targets)
+    found: Trainable = look_up(name, "training", "TRAINABLES")(targets)
     return found

@@ -6,8 +6,11 @@ They start from the same weights and save the same adapter.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from finetune30.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from finetune30.data.batching import Batch
     from finetune30.data.encoding import EncodedSplit
+
+_FITTING = "use the model, the number of labels and the LoRA settings of the run that it is from"
 
 
 class Engine(Protocol):
@@ -82,3 +87,25 @@ class Engine(Protocol):
     def save_adapter(self, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors as PEFT does."""
         ...
+
+
+def require_fitting(saved: Mapping[str, torch.Tensor], present: Mapping[str, torch.Tensor]) -> None:
+    """Raise CheckpointError where a saved adapter has other weights than the model's, or of other shapes.
+
+    Copied all the same, a head of one output would be spread over all that the model has.
+    """
+    if wrong := sorted(saved.keys() ^ present.keys()):
+        raise CheckpointError(
+            f"{len(wrong)} weights are in the saved adapter or in this model, but not in both: {', '.join(wrong[:3])}",
+            _FITTING,
+        )
+    shapes = [
+        f"{name} {list(saved[name].shape)}, here {list(tensor.shape)}"
+        for name, tensor in present.items()
+        if saved[name].shape != tensor.shape
+    ]
+    if shapes:
+        raise CheckpointError(
+            f"{len(shapes)} weights of the saved adapter have other shapes than this model's: {'; '.join(shapes[:3])}",
+            _FITTING,
+        )

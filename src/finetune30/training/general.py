@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
-from finetune30.errors import CheckpointError
 from finetune30.modeling.devices import Placement
 from finetune30.modeling.model_facts import parameters_kept_whole, pools_the_last_place
 from finetune30.modeling.tokenizing import pad_before
+from finetune30.training.engine import require_fitting
 from finetune30.training.problem import Loss
 
 if TYPE_CHECKING:
@@ -110,15 +110,10 @@ class GeneralEngine:
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
     def load_adapter_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over what `adapter_state` returned."""
+        """Take over what `adapter_state` returned. Raises CheckpointError for the weights of another model."""
         from peft import set_peft_model_state_dict
 
-        if wrong := sorted(state.keys() ^ self.adapter_state().keys()):
-            raise CheckpointError(
-                f"{len(wrong)} weights are in the saved adapter or in this model, but not in both: "
-                f"{', '.join(wrong[:3])}",
-                "use the configuration of the saved run",
-            )
+        require_fitting(state, self.adapter_state())
         set_peft_model_state_dict(self._model, state)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:

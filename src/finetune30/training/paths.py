@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from finetune30.training.problem import Trainable
 
 Log = Callable[[str], None]
+#: Counted up when the results of a path change in their last bits, so that nobody goes on with a run of before and
+#: takes it for the same training. A path at 1 has no entry: records of before had none.
+_VERSIONS = {"packed": 2}
 
 
 def _say_nothing(_: str) -> None:
@@ -44,6 +47,11 @@ def choose_path(
     if config.training.engine == "packed":
         raise ModelError(f"the packed path cannot run this experiment: {reason}", "set training.engine to auto")
     return "general", f"not packed: {reason}"
+
+
+def describe_path(path: str) -> dict[str, int]:
+    """Return what tells the results of a path from those that it had in earlier versions, as records name it."""
+    return {f"{path}_path_version": _VERSIONS[path]} if path in _VERSIONS else {}
 
 
 def build_engine(

@@ -71,6 +71,10 @@ class Trainable(Protocol):
         """
         ...
 
+    def follow_adapter(self, targets: Targets, folder: str, log: Callable[[str], None]) -> Trainable:
+        """Return itself with targets in the order of those of a saved adapter, from whose weights training starts."""
+        ...
+
     @property
     def head_outputs(self) -> int | None:
         """Outputs of a classification head with one target a row; None for any other kind of model."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
+import sqlite3
 
 import pytest
 
@@ -68,6 +70,30 @@ def test_changed_rows_base_and_threads_are_refused_with_the_list(make_lab, tmp_p
     assert "base.tokenizer and config:" in ended.stderr
     assert "dataset:" in ended.stderr
     assert json.loads(lab.ft30("runs", "show", "latest", "--json").stdout)["run"]["status"] == "FAILED"
+
+
+def test_run_of_a_problem_that_is_not_installed_any_more_is_refused_by_name(make_lab):
+    lab = killed_lab(make_lab)
+    with sqlite3.connect(lab.folder / "results" / "experiments.db") as database:
+        database.execute("UPDATE runs SET config = json_set(config, '$.model.problem_type', 'telepathy')")
+    for command in (["resume", "latest"], ["resume", "latest", "--warm-start"]):
+        ended = lab.ft30(*command)
+        assert ended.returncode == 2
+        assert "model.problem_type: 'telepathy' is not allowed" in ended.stderr
+
+
+def test_checkpoint_of_an_earlier_packed_path_is_refused(make_lab):
+    lab = killed_lab(make_lab, {"training.engine": "packed"})
+    folder = lab.run_folder("results") / "attempts" / "1" / "checkpoints" / "checkpoint-00000006"
+    state, manifest = (json.loads((folder / name).read_text()) for name in ("state.json", "manifest.json"))
+    del state["identity"]["packed_path_version"]
+    content = json.dumps(state).encode()
+    manifest["files"]["state.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    (folder / "state.json").write_bytes(content)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    ended = lab.ft30("resume", "latest")
+    assert ended.returncode == 1
+    assert "belongs to another training: packed_path_version: None -> 2" in ended.stderr
 
 
 def test_more_epochs_under_a_constant_schedule_give_the_longer_run(make_lab):

@@ -20,7 +20,8 @@ NLI = {"0": "contradiction", "1": "neutral", "2": "entailment"}
         (("entailment", "neutral"), ("NEUTRAL", "Entailment"), ("neutral", "entailment")),
         (("a", "b"), ("a", "c"), None),
         (("a", "b"), ("a", "b", "c"), None),
-        (("a", "A"), ("A", "a"), None),
+        (("a", "A"), ("A", "a"), ("A", "a")),
+        (("a", "A"), ("a", "b"), None),
         (("a", "b"), (), None),
     ],
 )

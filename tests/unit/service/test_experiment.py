@@ -97,6 +97,35 @@ def test_head_with_other_labels_is_trained_further_and_said(
     ) in lines
 
 
+@pytest.mark.parametrize(
+    ("saved", "order"),
+    [
+        (["contradiction", "entailment", "neutral"], ["contradiction", "entailment", "neutral"]),
+        (["neutral", "contradiction", "entailment"], ["neutral", "contradiction", "entailment"]),
+        ([], ["contradiction", "entailment", "neutral"]),  # weights of a checkpoint, in the order of the data
+        (None, list(HEAD)),  # nothing says what the rows of the saved head are
+    ],
+)
+def test_adapter_to_start_from_says_the_order_of_the_labels(
+    tiny_model: Callable[..., Path], tmp_path: Path, rows: Path, saved: list[str] | None, order: list[str]
+) -> None:
+    start = tmp_path / "start"
+    start.mkdir()
+    if saved is not None:
+        (start / "labels.json").write_text(json.dumps({"label_names": saved}))
+    folder = save_with_head(tiny_model("bert"), tmp_path / "nli", HEAD)
+    experiment, _ = build(configure(folder, rows, start_adapter=str(start)))
+    assert experiment.problem.targets["label_names"] == order
+
+
+def test_labels_of_an_adapter_that_cannot_be_read_are_refused(
+    tiny_model: Callable[..., Path], tmp_path: Path, rows: Path
+) -> None:
+    (tmp_path / "labels.json").write_text("{")
+    with pytest.raises(ModelError, match=r"start_adapter: .*labels\.json' cannot be read"):
+        build(configure(tiny_model("bert"), rows, start_adapter=str(tmp_path)))
+
+
 def test_precision_on_the_record_is_the_one_that_was_computed_in(tiny_model: Callable[..., Path], rows: Path) -> None:
     lines: list[str] = []
     inputs = load_inputs(configure(tiny_model("xlnet"), rows, precision="auto"), frozenset(), lines.append, None)

@@ -49,16 +49,23 @@ class TextHead(ABC):
         So the rows of such a head go on meaning what they mean, and its own configuration stays true. Where its labels
         are others, as many, the log says which row stands for which.
         """
-        names, head = self.label_names, head_labels(source.load_json("config.json"))
-        if not names or len(head) != len(names):
+        return self._follow(head_labels(source.load_json("config.json")), f"the head of '{source.name}'", log)
+
+    def follow_adapter(self, targets: Targets, folder: str, log: Callable[[str], None]) -> Trainable:
+        """Return itself with the labels in the order of the head that a saved adapter has for the same labels."""
+        return self._follow(label_names(targets), f"the head in {folder}", log)
+
+    def _follow(self, theirs: tuple[str, ...], head: str, log: Callable[[str], None]) -> Trainable:
+        names = self.label_names
+        if not names or len(theirs) != len(names):
             return self
-        if order := order_by_head(names, head):
+        if order := order_by_head(names, theirs):
             if order == names:
                 return self
-            log(f"labels: in the order of the head of '{source.name}': {', '.join(order)}")
+            log(f"labels: in the order of {head}: {', '.join(order)}")
             return type(self)({**self.targets, "label_names": list(order)})
-        pairs = ", ".join(f"{old} as {new}" for old, new in zip(head, names, strict=True))
-        log(f"labels: the head of '{source.name}' is trained further, under other labels: {pairs}")
+        pairs = ", ".join(f"{old} as {new}" for old, new in zip(theirs, names, strict=True))
+        log(f"labels: {head} is trained further, under other labels: {pairs}")
         return self
 
     @property

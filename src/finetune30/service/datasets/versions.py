@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune30.problems import is_known, load_problem
+from finetune30.problems import find_problem
 from finetune30.service.datasets.operations import (
     DatasetRequest,
     Log,
@@ -70,8 +70,8 @@ def show_version(versions: VersionStore, store: RunStore, name: str) -> dict[str
     `choices` are the values of which a target is one; None where there is no such list, or nobody here knows it.
     """
     manifest = versions.get(name)
-    problem = manifest.problem_type
-    choices = load_problem(problem).choices(manifest.targets) if is_known(problem) else None
+    problem = find_problem(manifest.problem_type)
+    choices = None if problem is None else problem.choices(manifest.targets)
     runs = [{"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(store).runs_of(manifest.digest)]
     return {**_with_tags(manifest, versions.tags()), "choices": choices, "runs": runs}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import flatten_tree
 from finetune30.data.problem import label_names
-from finetune30.service.execution.warm_start import start_adapter_digest
+from finetune30.service.execution.warm_start import LABEL_ORDER, start_adapter_digest
 
 if TYPE_CHECKING:
     from finetune30.service.execution.experiment import Experiment
@@ -30,7 +30,7 @@ def build_identity(experiment: Experiment, environment: Mapping[str, Any]) -> di
     """Return what a checkpoint must have been made with: configuration, rows, base model, engine, environment."""
     inputs, targets = experiment.inputs, experiment.problem.targets
     # Outputs in another order than the data's are those of the checkpoint's head; checkpoints before that had neither.
-    order = {} if targets == inputs.data.targets else {"label order": list(label_names(targets))}
+    order = {} if targets == inputs.data.targets else {LABEL_ORDER: list(label_names(targets))}
     return {
         "config": config_keys(inputs.config),
         "dataset": inputs.data.digest,

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetune30 import failpoints
-from finetune30.config import ExperimentConfig
-from finetune30.config.loading import config_digest, dump_config
+from finetune30.config.loading import config_digest, dump_config, validate_tree
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
 from finetune30.files import disk_errors
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
@@ -89,7 +88,9 @@ def execute(execution: Execution) -> Published:
 
 def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog) -> Published:
     """Prepare the data, train, and publish the tested result."""
-    config = ExperimentConfig.model_validate(execution.run.config)
+    from finetune30.training.paths import describe_path
+
+    config = validate_tree(execution.run.config, source=f"the record of run {execution.run.id[:8]}")
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
     fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper))
     inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder, fetching)
@@ -97,7 +98,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     experiment = build_experiment(inputs, log.line)
     inputs = experiment.inputs
-    environment["precision"] = inputs.placement.precision
+    environment |= {"precision": inputs.placement.precision, **describe_path(experiment.engine.name)}
     # Before anything of the run is rewritten: what is refused here must find the record as it was.
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())

@@ -14,6 +14,7 @@ from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.execution.row_ledger import settle_ledger
+from finetune30.service.execution.warm_start import load_start_targets
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
@@ -127,7 +128,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config, data = inputs.config, inputs.data
-    problem = load_trainable(data.problem.name, data.targets).follow_head(inputs.source, log)
+    problem = _in_order(load_trainable(data.problem.name, data.targets), inputs, log)
     path, reason = choose_path(config, inputs.source, problem, inputs.placement)
     encoder = build_encoder(path, inputs.source, config.data.max_length)
     train_split, evaluation_split = (
@@ -152,6 +153,15 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
     return Experiment(inputs, problem, engine, train_split, evaluation_split)
+
+
+def _in_order(problem: Trainable, inputs: Inputs, log: Log) -> Trainable:
+    """Return the problem with its targets in the order of the head that the training starts from."""
+    start = inputs.config.training.start_adapter
+    targets = None if start is None else load_start_targets(start)
+    if start is None or targets is None:
+        return problem.follow_head(inputs.source, log)
+    return problem.follow_adapter(targets, start, log)
 
 
 def describe_environment(inputs: Inputs) -> dict[str, Any]:

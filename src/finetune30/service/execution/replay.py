@@ -26,8 +26,8 @@ _TIMED = ("time", "_runtime", "per_second")
 _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
 )
-#: One of the metrics again, under a name that records of older versions do not have.
-_SCORE = frozenset({"score", "score_name", "score_greater_is_better", "score_format"})
+#: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.
+_SINCE_SCORES = "score_name"
 #: Everything chosen by the record, so nothing falls back to another model or data set.
 _CHOSEN = frozenset({"model.name", "data.dataset_name"})
 
@@ -95,13 +95,15 @@ def replay_locally(reference: str, settings: Settings) -> Replay:
 def compare_repetition(before: RunFolder, now: RunFolder) -> Comparison:
     """Compare two published runs: every tensor, optimizer, random streams, history, metrics and predictions."""
     recorded, repeated = before.load_manifest(), now.load_manifest()
+    old, new = load_json(before.metrics), load_json(now.metrics)
+    is_earlier = _SINCE_SCORES not in old
     return Comparison(
         environment=_list_differences(recorded["environment"], repeated["environment"]),
         inputs=_list_differences(_inputs_of(recorded), _inputs_of(repeated)),
         tensors=_compare_tensors(before.final_model, now.final_model),
         states=[name for name, digest in recorded["digests"].items() if repeated["digests"].get(name) != digest],
-        history=_compare_histories(load_json_lines(before.history), load_json_lines(now.history)),
-        metrics=_list_differences(_measured(load_json(before.metrics)), _measured(load_json(now.metrics))),
+        history=_compare_histories(load_json_lines(before.history), load_json_lines(now.history), is_earlier),
+        metrics=_compare_records(_measured(old), _measured(new), is_earlier),
         predictions=_compare_predictions(before.predictions, now.predictions),
     )
 
@@ -129,11 +131,16 @@ def _inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _untimed(metrics).items() if key not in _CIRCUMSTANCES | _SCORE}
+    return {key: value for key, value in _untimed(metrics).items() if key not in _CIRCUMSTANCES}
 
 
 def _untimed(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if not any(part in key for part in _TIMED)}
+
+
+def _compare_records(before: Mapping[str, Any], now: Mapping[str, Any], is_earlier: bool) -> list[str]:
+    """Return what differs; a record of an earlier version is compared by what that version recorded."""
+    return _list_differences(before, {key: now[key] for key in now if key in before} if is_earlier else now)
 
 
 def _list_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -158,11 +165,11 @@ def _compare_tensors(before: Path, now: Path) -> dict[str, float]:
     return found
 
 
-def _compare_histories(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+def _compare_histories(before: list[dict[str, Any]], now: list[dict[str, Any]], is_earlier: bool) -> list[str]:
     """Return how the first record that differs does, and that the lengths differ."""
     found = [] if len(before) == len(now) else [f"records: {len(before)} -> {len(now)}"]
     for old, new in zip(before, now, strict=False):
-        if differences := _list_differences(_untimed(old), _untimed(new)):
+        if differences := _compare_records(_untimed(old), _untimed(new), is_earlier):
             return [*found, *(f"step {old['step']} {old['type']} {text}" for text in differences)]
     return found
 

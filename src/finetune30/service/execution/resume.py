@@ -57,7 +57,7 @@ def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> Exp
             if run.status is RunStatus.SUCCEEDED
             else f"see it with: ft30 runs show {run.id[:8]}",
         )
-    recorded = ExperimentConfig.model_validate(run.config)
+    recorded = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
     wanted = _changed(recorded, changes)
     differences = _differences(recorded, wanted)
     refused = {key: text for key, text in differences.items() if key not in PLAN_KEYS}
@@ -76,7 +76,7 @@ def _plan_warm_start(run: Run, folder: RunFolder, changes: Mapping[str, Any]) ->
     if not run.status.is_final:
         raise ConflictError(f"run {run.id} is {run.status}", f"stop it first: ft30 runs cancel {run.id[:8]}")
     weights = find_start_weights(folder)
-    recorded = ExperimentConfig.model_validate(run.config)
+    recorded = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
     return _changed(recorded, {"training.start_adapter": str(weights.resolve()), **changes})
 
 

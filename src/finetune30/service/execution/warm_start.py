@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune30.errors import CheckpointError, ModelError
-from finetune30.files import disk_errors, save_bytes_atomic, sha256_of
+from finetune30.files import disk_errors, load_json, save_bytes_atomic, save_json_atomic, sha256_of
+from finetune30.modeling.saving import LABELS_FILE, load_targets
 from finetune30.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import torch
 
+    from finetune30.data.problem import Targets
+
 ADAPTER_FILE = "adapter_model.safetensors"
+#: Where a checkpoint keeps the order of its labels.
+LABEL_ORDER = "label order"
 
 
 def find_start_weights(folder: RunFolder) -> Path:
@@ -37,6 +42,9 @@ def find_start_weights(folder: RunFolder) -> Path:
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         save_bytes_atomic(kept / ADAPTER_FILE, (latest / "adapter.safetensors").read_bytes())
+        # A checkpoint names the order of its labels where it is not the data's, and only there.
+        order = load_json(latest / "state.json")["identity"].get(LABEL_ORDER, [])
+        save_json_atomic(kept / LABELS_FILE, {"label_names": order})
     return kept
 
 
@@ -53,6 +61,23 @@ def load_start_adapter(folder: str) -> dict[str, torch.Tensor]:
             "name the folder of a saved adapter, such as artifacts/final_model of a run",
         ) from error
     return loaded
+
+
+def load_start_targets(folder: str) -> Targets | None:
+    """Return the targets that the weights in `folder` were trained for, None where nothing there says so.
+
+    Without names their order is that of the data. Raises ModelError for a file that cannot be read.
+    """
+    path = Path(folder).expanduser() / LABELS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return load_targets(path.parent)["targets"]  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"training.start_adapter: '{path}' cannot be read: {error}",
+            "restore it, or name the folder of another adapter",
+        ) from error
 
 
 def start_adapter_digest(folder: str | None) -> str | None:

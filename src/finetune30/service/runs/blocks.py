@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Format, Table, Words
-from finetune30.problems import is_known, load_problem
+from finetune30.problems import find_problem
 from finetune30.values import is_number
 
 #: What every training records, whatever was learnt: key in metrics.json, words, how it is written.
@@ -30,16 +30,16 @@ def build_run_blocks(metrics: Mapping[str, Any] | None) -> list[Block]:
 def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     """Return the blocks of a run's evaluation, as its problem shows it.
 
-    Metrics of an unknown problem (of a package that is not installed here any more, or of no problem at all) become a
-    table of all their numbers.
+    Metrics of an unknown problem (of a package that is not installed here any more or is broken, or of no problem at
+    all) become a table of all their numbers.
     """
-    name = str(metrics.get("problem_type"))
-    if not is_known(name):
+    problem = find_problem(str(metrics.get("problem_type")))
+    if problem is None:
         return _all_numbers(metrics)
     targets = metrics.get("targets")
     if not isinstance(targets, Mapping):  # before they were kept whole
         targets = {"label_names": metrics.get("labels") or []}
-    return load_problem(name).view(metrics, targets)
+    return problem.view(metrics, targets)
 
 
 def _training_figures(metrics: Mapping[str, Any]) -> list[Block]:

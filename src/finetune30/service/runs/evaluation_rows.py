@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ConflictError, DataError, Finetune30Error, StorageError
 from finetune30.files import sha256_of
-from finetune30.problems import is_known, load_problem
+from finetune30.problems import find_problem
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run, RunStatus
 from finetune30.values import is_number
@@ -66,8 +66,8 @@ def load_row_texts(run: Run, versions: VersionStore) -> dict[str, dict[str, Any]
 
 def _names_of_texts(run: Run) -> list[str]:
     """Return what the run's problem calls its texts; nothing where the problem is not installed here."""
-    name = (run.metrics or {}).get("problem_type", "")
-    return [role.name for role in load_problem(name).columns if role.kind == "text"] if is_known(name) else []
+    problem = find_problem((run.metrics or {}).get("problem_type", ""))
+    return [] if problem is None else [role.name for role in problem.columns if role.kind == "text"]
 
 
 def _load_predictions(records: Records, run: Run) -> pl.DataFrame:

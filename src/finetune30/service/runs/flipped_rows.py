@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from finetune30.errors import Finetune30Error
 from finetune30.service.runs.comparable import Group
+from finetune30.service.runs.evaluation_rows import load_row_texts
 from finetune30.store import Run
 
 if TYPE_CHECKING:
@@ -68,13 +68,6 @@ def _describe(row: dict[str, Any], group: Group, runs: int, texts: dict[str, str
 def _load_texts(runs: Sequence[Run], versions: VersionStore) -> dict[str, str]:
     """Return main texts by row id, as far as a version of the data is still stored."""
     for run in runs:
-        if run.dataset_digest is None:
-            continue
-        try:
-            manifest = versions.get(run.dataset_digest)
-            rows = versions.load_rows(manifest, "evaluation")
-        except Finetune30Error:  # a comparison without texts is better than none
-            continue
-        main = manifest.schema.texts[0].name
-        return dict(zip(rows["origin"].to_list(), rows[main].to_list(), strict=True))
+        if texts := load_row_texts(run, versions):
+            return {row_id: next(iter(cells.values())) for row_id, cells in texts.items()}
     return {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune30.config import ExperimentConfig
+from finetune30.config.loading import validate_tree
 from finetune30.errors import ConflictError, DataError, DataFileError
 from finetune30.files import save_bytes_atomic
 from finetune30.problems import load_problem
@@ -95,9 +95,8 @@ def find_suspects(
     else:
         from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
-        outputs, targets = train_out_of_fold(
-            ExperimentConfig.model_validate(run.config), rows, manifest, folds, log, device
-        )
+        config = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
+        outputs, targets = train_out_of_fold(config, rows, manifest, folds, log, device)
         judge = f"{folds} models, each trained without the rows it judges"
     ranked, method = problem.rank(rows, outputs, targets)
     return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)

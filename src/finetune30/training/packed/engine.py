@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune30.config import ExperimentConfig
+from finetune30.training.engine import require_fitting
 from finetune30.training.memory import keep_freed_memory, return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
@@ -158,7 +159,8 @@ class PackedEngine:
         return {NAME_PREFIX + name: tensor for name, tensor in self._model.weights.state().items()}
 
     def load_adapter_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `adapter_state` returned."""
+        """Take over what `adapter_state` returned. Raises CheckpointError for the weights of another model."""
+        require_fitting(state, self.adapter_state())
         self._model.weights.load_state({name.removeprefix(NAME_PREFIX): tensor for name, tensor in state.items()})
 
     def optimizer_state(self) -> dict[str, Tensor]:

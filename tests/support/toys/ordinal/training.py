@@ -27,6 +27,9 @@ class OrdinalHead(TextHead):
     def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
         return self  # the order of the classes is what is learnt
 
+    def follow_adapter(self, targets: Targets, folder: str, log: Callable[[str], None]) -> Trainable:
+        return self
+
     @property
     def head_outputs(self) -> int:
         return int(self.targets["thresholds"])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetune30.errors import CheckpointError
 from support.engines import build_general, build_packed, configure, random_batch, switch_off_dropout
 from support.tiny_models import build_tiny_model
 
@@ -199,3 +200,20 @@ def test_parts_hold_every_row_once_and_few_tokens() -> None:
         inside = lengths[part]
         assert len(inside) == 1 or (inside.sum() <= 200 and len(inside) * inside.max() <= 400)
     assert len(parts) < len(lengths)
+
+
+def test_weights_of_another_model_are_refused_on_both_paths(tmp_path: Path) -> None:
+    """One output is not spread over three, and nothing is left aside."""
+    folder = build_tiny_model(tmp_path / "base", "bert")
+    lora = {"target_modules": ["query", "value"]}
+    one = build_packed(configure(folder, lora=lora), problem_type="regression", num_labels=1).adapter_state()
+    for engine in _both(folder, lora, "single_label_classification", 3):
+        before = engine.adapter_state()
+        with pytest.raises(CheckpointError, match=r"2 weights .* other shapes .*classifier\.weight \[1, "):
+            engine.load_adapter_state(one)
+        name = next(iter(before))
+        with pytest.raises(CheckpointError, match=rf"1 weights are in the saved adapter .*{name}"):
+            engine.load_adapter_state({key: value for key, value in before.items() if key != name})
+        with pytest.raises(CheckpointError, match=r"1 weights are in the saved adapter .*: more"):
+            engine.load_adapter_state({**before, "more": before[name]})
+        assert all(value.equal(before[key]) for key, value in engine.adapter_state().items())
