@@ -196,7 +196,7 @@ def test_runs_are_compared_by_the_outcome_that_the_problem_keeps(lab: ToyLab) ->
     lab.train(ORDINAL, "hardly", num_train_epochs=1, learning_rate=1e-5)
     compared = json.loads(lab.ft30("compare", ORDINAL, "hardly", "--json"))
     (pair,) = compared["pairs"]
-    assert pair["better"] == ORDINAL
+    assert pair["better"] == compared["runs"][0]["id"]
     lab.train(NEXT_TOKEN, "also", num_train_epochs=1)
     compared = json.loads(lab.ft30("compare", NEXT_TOKEN, "also", "--json"))
     assert len(compared["metrics"]["eval_perplexity"]) == 2  # nothing was kept a row, so there is no verdict
