@@ -13,7 +13,7 @@ import pytest
 from support.fork_server import ForkServer
 from support.services import Services
 from support.toys import ANSWERS, NEXT_TOKEN, ORDINAL, save_entry_points
-from support.toys.lab import BASES, ToyLab
+from support.toys.lab import BASES, MARKS, OPENINGS, ToyLab
 
 pytestmark = [
     pytest.mark.integration,
@@ -59,15 +59,37 @@ def test_a_run_is_drawn_in_both_languages(
 def test_runs_are_listed_and_compared(visit: Callable[..., Any], services: Services, problem: str) -> None:
     page = visit(services.api_address, "experiments", lang="en")
     assert problem in page.dataframe[0].value.to_csv()
-    runs = [services.store.get(name).id for name in (problem, f"{problem}-again")]
-    page = visit(services.api_address, "compare", lang="en", runs=",".join(runs))
+    runs = [services.store.get(name) for name in (problem, f"{problem}-again")]
+    page = visit(services.api_address, "compare", lang="en", ids=",".join(run.id for run in runs))
     assert not page.error, [error.value for error in page.error]
+    labels = page.multiselect(key="compare_choice").options
+    assert {f"{run.name} · {run.score:,.4g} · {run.id[:8]}" for run in runs} <= set(labels)
 
 
 def test_their_data_are_shown(visit: Callable[..., Any], services: Services, problem: str) -> None:
     digest = services.store.get(problem).dataset_digest
     page = visit(services.api_address, "data", lang="en", version=str(digest)[:12])
     assert not page.error, [error.value for error in page.error]
+
+
+def test_their_texts_go_by_the_names_of_the_problem(services: Services) -> None:
+    run = services.store.get(ANSWERS)
+    with httpx.Client(base_url=services.api_address, timeout=600) as api:
+        (row, *_) = api.get(f"/experiments/{run.id}/rows").json()["rows"]
+        report = api.get(f"/datasets/{run.dataset_digest}/report").json()
+        data = {"dataset_name": str(services.folder / "answers.csv"), "max_length": 24}
+        model = {"name": str(services.folder / BASES[ANSWERS]), "num_labels": 3, "problem_type": ANSWERS}
+        seen = api.post("/datasets/preview", json={"config": {"model": model, "data": data}}).json()
+    assert list(row)[:3] == ["row_id", "prompt", "completion"]
+    assert row["prompt"] in OPENINGS
+    assert seen["named_columns"] == {
+        "prompt_column": "asked",
+        "completion_column": "Answer",
+        "grade_column": "grade",
+    }
+    assert [column["name"] for column in seen["row_columns"]] == ["prompt", "completion", "grade", "origin"]
+    assert seen["rows"][0]["completion"].split()[0] in MARKS
+    assert (report["would_train"], report["analysis"]["problem_type"]) == (True, ANSWERS)
 
 
 def test_models_are_asked(visit: Callable[..., Any], services: Services, problem: str) -> None:

@@ -1,12 +1,14 @@
 """Suspect labels: planted wrong labels come first, and a reviewed file becomes a version."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from finetune30.data.versions.compare import diff_versions
+from finetune30.data.versions.schema import Role, schema_of
 from finetune30.errors import DataError, DataFileError, UsageError
 from finetune30.problems.classification.suspects import rank_multi_label, rank_single_label
 from finetune30.service.datasets.operations import open_versions
@@ -128,3 +130,26 @@ def test_review_of_other_kinds_of_labels_is_checked_stored_as_written_and_counte
         assert versions.load_rows(made, "train")["label"].to_list() == [stored, label, label]
     assert made.statistics["total_samples"] == 3
     assert made.statistics["label_counts"] == ({"anger": 1, "joy": 3} if names else {})
+
+
+def test_texts_and_target_are_exported_under_the_names_of_the_version(tmp_path: Path) -> None:
+    rows = build_rows().select(
+        pl.col("text").alias("prompt"), pl.lit("so").alias("completion"), pl.col("label").alias("grade"), "origin"
+    )
+    roles: dict[str, Role] = {"prompt": "text", "completion": "text", "grade": "target", "origin": "origin"}
+    with open_versions(load_settings()) as versions:
+        manifest, _ = versions.create(
+            {"train": rows},
+            targets={"label_names": list(NAMES)},
+            schema=schema_of(rows, roles),
+            problem_type="single_label_classification",
+            source={"name": "a"},
+        )
+    judged = rows.with_row_index("row").with_columns(
+        pl.lit("good").alias("suggested_label"), pl.lit(0.5).alias("score"), (pl.col("row") == 4).alias("is_suspect")
+    )
+    path = tmp_path / "review.csv"
+    assert export_suspects(Suspects("run", manifest, judged, "by hand"), path) == 1
+    (row,) = review(path, {4: "good"})
+    assert (row["prompt"], row["completion"], row["grade"]) == ("'=text 4", "so", "bad")
+    assert apply_review(load_settings(), path)["changed"] == 1

@@ -29,6 +29,7 @@ _SUMMARY = (
     "problem_type",
     "targets",
     "label_names",
+    "choices",
     "source",
     "parent",
     "note",
@@ -59,6 +60,9 @@ class DatasetVersion(BaseModel):
         description="What the problem knows about the targets.", examples=[{"label_names": ["0", "1"]}]
     )
     label_names: list[str]
+    choices: list[str] | None = Field(
+        description="The values of which a target is one; null where there is no such list.", examples=[["0", "1"]]
+    )
     source: Tree
     parent: str | None
     note: str
@@ -75,9 +79,6 @@ class DatasetDetails(DatasetVersion):
 
     statistics: Tree
     recipe: list[Tree]
-    choices: list[str] | None = Field(
-        description="The values of which a target is one; null where there is no such list.", examples=[["0", "1"]]
-    )
     runs: list[Tree] = Field(examples=[[{"id": "…", "name": "test_async"}]])
 
 
@@ -124,7 +125,7 @@ def diff_datasets(
 def read_dataset(here: Here, name: VersionName) -> Response:
     """Its manifest, and the runs that used it."""
     tree = show_version(versions_of(here.settings, here.store), here.store, name)
-    return Json({**_summary(tree), **{key: tree[key] for key in ("statistics", "recipe", "choices", "runs")}})
+    return Json({**_summary(tree), **{key: tree[key] for key in ("statistics", "recipe", "runs")}})
 
 
 @router.post(

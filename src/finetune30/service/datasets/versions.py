@@ -61,19 +61,14 @@ def tag_version(settings: Settings, tag: str, name: str | None, *, move: bool = 
 def list_versions(versions: VersionStore) -> list[dict[str, Any]]:
     """Return the tree of every version, newest first."""
     tags = versions.tags()
-    return [_with_tags(manifest, tags) for manifest in versions.list_all()]
+    return [_describe(manifest, tags) for manifest in versions.list_all()]
 
 
 def show_version(versions: VersionStore, store: RunStore, name: str) -> dict[str, Any]:
-    """Return the tree of a version with its tags and the runs that were trained on it, newest first.
-
-    `choices` are the values of which a target is one; None where there is no such list, or nobody here knows it.
-    """
+    """Return the tree of a version with its tags and the runs that were trained on it, newest first."""
     manifest = versions.get(name)
-    problem = find_problem(manifest.problem_type)
-    choices = None if problem is None else problem.choices(manifest.targets)
     runs = [{"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(store).runs_of(manifest.digest)]
-    return {**_with_tags(manifest, versions.tags()), "choices": choices, "runs": runs}
+    return {**_describe(manifest, versions.tags()), "runs": runs}
 
 
 def read_version(settings: Settings, name: str, count: int) -> dict[str, Any]:
@@ -116,5 +111,14 @@ def clear_versions(settings: Settings, *, keep_days: float, dry_run: bool) -> di
         return versions.collect_garbage(keep_days=keep_days, dry_run=dry_run)
 
 
-def _with_tags(manifest: Manifest, tags: dict[str, str]) -> dict[str, Any]:
-    return {**manifest.as_dict(), "tags": [tag for tag, digest in tags.items() if digest == manifest.digest]}
+def _describe(manifest: Manifest, tags: dict[str, str]) -> dict[str, Any]:
+    """Return the tree of a version with its tags and `choices`, the values of which a target is one.
+
+    `choices` are None where there is no such list, or nobody here knows it.
+    """
+    problem = find_problem(manifest.problem_type)
+    return {
+        **manifest.as_dict(),
+        "tags": [tag for tag, digest in tags.items() if digest == manifest.digest],
+        "choices": None if problem is None else problem.choices(manifest.targets),
+    }
