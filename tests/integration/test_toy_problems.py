@@ -130,8 +130,8 @@ def test_both_stand_in_the_listing_under_their_scores(lab: ToyLab) -> None:
 def test_runs_are_compared_by_the_outcome_that_the_problem_keeps(lab: ToyLab) -> None:
     lab.train(ORDINAL, "hardly", num_train_epochs=1, learning_rate=1e-5)
     compared = json.loads(lab.ft30("compare", ORDINAL, "hardly", "--json"))
-    (pair,) = compared["verdict"]["pairs"]
-    assert pair["better"] == ORDINAL
+    (pair,) = compared["pairs"]
+    assert {run["id"]: run["name"] for run in compared["runs"]}[pair["better"]] == ORDINAL
     lab.train(NEXT_TOKEN, "also", num_train_epochs=1)
     compared = json.loads(lab.ft30("compare", NEXT_TOKEN, "also", "--json"))
     assert len(compared["metrics"]["eval_perplexity"]) == 2  # nothing was kept a row, so there is no verdict
