@@ -13,6 +13,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_text(value: Any) -> bool:
+    """Tell whether a value is a text that can be written: JSON may spell halves of characters, which are none."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def guard_formula(text: str) -> str:
     """Return a cell of a file that a spreadsheet may open: an apostrophe makes text of what it would run."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text

@@ -65,7 +65,8 @@ def require_count(names: Sequence[str], outputs: int | None, *, quantities: bool
         message = f"the training rows have one label ({_shown(names)}) but model.num_labels is {outputs}"
     remedy = f"set model.num_labels to {len(names)}"
     if quantities and len(names) > (outputs or 0) and len(names) > 20:
-        remedy += ", or to 1 if the labels are quantities to predict (regression)"
+        way = "to 1" if outputs != 1 else "model.problem_type to regression"
+        remedy += f", or {way} if the labels are quantities to predict (regression)"
     elif len(names) < least:
         remedy = f"a classifier needs at least {least} different labels in the training rows"
     raise DataError(message, remedy, details={"labels_found": len(names), "num_labels": outputs})

@@ -14,6 +14,7 @@ from finetune30.problems.trainables import load_trainable
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
+from finetune30.values import is_text
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Role
@@ -95,7 +96,13 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
 
 
 def answer_questions(model: LoadedModel, questions: list[Question], batch_size: int = 32) -> list[Answered]:
-    """Answer with a loaded model."""
+    """Answer with a loaded model. Raises DataError for what is no text, and for pairs beside single texts."""
+    for number, question in enumerate(questions, start=1):
+        if not is_text(question.text) or not (question.text_pair is None or is_text(question.text_pair)):
+            raise DataError(
+                f"question {number} holds what is no text: bytes that are not UTF-8, or half of a character",
+                "give it as UTF-8",
+            )
     pairs = [question.text_pair for question in questions]
     if any(pair is None for pair in pairs) and any(pair is not None for pair in pairs):
         raise DataError("some questions have a second text and some have none", "give all of them one, or none")

@@ -18,6 +18,7 @@ from finetune30.config.yaml_source import YamlDocument, load_yaml_text
 from finetune30.data.starter import is_starter
 from finetune30.errors import ConfigError
 from finetune30.settings import Settings
+from finetune30.values import is_text
 
 SOURCE = "request"
 #: A request's texts are names and paths; none needs to be longer.
@@ -115,7 +116,7 @@ def _size_faults(request: Mapping[str, Any]) -> list[Fault]:
 def _text_fault(key: str, text: str) -> Fault | None:
     if len(text) > MAX_TEXT:
         return Fault(key[:200], f"has {len(text)} characters, allowed are {MAX_TEXT}", SOURCE)
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if "\x00" in text or not is_text(text):
         return Fault(key[:200].encode(errors="backslashreplace").decode(), "holds a character that is no text", SOURCE)
     return None
 
