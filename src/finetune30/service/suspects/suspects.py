@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from finetune30.service.runs.details import require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
-from finetune30.values import guard_formula, unguard_formula
+from finetune30.values import encode_csv, unguard_formula
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,8 +38,6 @@ COLUMNS = (
 )
 #: What a reviewer writes into new_label to remove a row.
 REMOVE = "REMOVE"
-#: Columns that hold what somebody wrote.
-_TEXTS = ("text", "text_pair", "origin", "label", "suggested_label")
 
 
 @dataclass(frozen=True)
@@ -131,13 +127,8 @@ def export_suspects(found: Suspects, path: Path, *, everything: bool = False) ->
     import polars as pl
 
     rows = found.rows if everything else found.rows.filter(pl.col("is_suspect"))
-    content = io.StringIO()
-    writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows.iter_rows(named=True):
-        shown = {name: guard_formula(row[name] or "") for name in _TEXTS}
-        writer.writerow({**row, **shown, "new_label": "", "version": found.version.digest})
-    save_bytes_atomic(path, content.getvalue().encode("utf-8-sig"))
+    shown = rows.with_columns(new_label=pl.lit(""), version=pl.lit(found.version.digest)).select(COLUMNS)
+    save_bytes_atomic(path, encode_csv(COLUMNS, shown.iter_rows()).encode("utf-8-sig"))
     return rows.height
 
 
