@@ -55,8 +55,9 @@ def test_refusal_of_a_large_body_arrives(
 ) -> None:
     pieces = [b"x" * (1 << 20)] * 16
     connection = http.client.HTTPConnection("localhost", port, timeout=patient(30))
-    size = {} if chunked else {"Content-Length": str(16 << 20)}
-    connection.request("POST", path, iter(pieces), {**headers, **size}, encode_chunked=chunked)
+    size = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(16 << 20)}
+    once = {"Connection": "close"}  # as urllib says; the server then closes as soon as it has answered
+    connection.request("POST", path, iter(pieces), {**headers, **size, **once}, encode_chunked=chunked)
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["error"]) == (status, code)
     connection.close()

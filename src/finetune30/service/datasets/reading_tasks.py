@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -27,7 +28,7 @@ def answer_question(asked: TextIO, answered: BinaryIO) -> None:
     Whatever goes wrong is an answer too: what nobody expected is a DataError that names the data, and goes to standard
     error whole.
     """
-    os.nice(_NICENESS)
+    _give_way()
     question = json.loads(asked.readline())
     threading.Thread(target=_end_with, args=(asked,), daemon=True).start()
     task, name = question.pop("task"), question.pop("name")
@@ -47,6 +48,13 @@ def answer_question(asked: TextIO, answered: BinaryIO) -> None:
         content = json.dumps(shape.as_dict()).encode()
     answered.write(content)
     answered.flush()
+
+
+def _give_way() -> None:
+    """Let others have the processor first, and the system take this process first when memory runs out."""
+    os.nice(_NICENESS)
+    with suppress(OSError):  # there is no such file but on Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _end_with(asker: TextIO) -> None:
