@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -11,11 +12,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here
+from finetune30.api.context import Here, read_in_turn
 from finetune30.api.schemas import Moment, Tree, errors
 from finetune30.errors import UsageError
 from finetune30.service.datasets.operations import versions_of
-from finetune30.service.datasets.uploads import FileUpload
+from finetune30.service.datasets.reading_process import Readings
+from finetune30.service.datasets.uploads import FileUpload, ReadFile
 from finetune30.service.datasets.versions import diff_trees, list_versions, show_version
 from finetune30.service.submitting.limits import require_disk_reserve
 
@@ -133,7 +135,7 @@ def read_dataset(here: Here, name: VersionName) -> Response:
     summary="Send a data file",
     status_code=201,
     response_model=UploadedFile,
-    responses=errors(413, 415, 422),
+    responses=errors(413, 415, 422, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -152,11 +154,19 @@ async def send_file(
         with FileUpload(here.settings.data_folder, name) as upload:
             async for piece in request.stream():
                 await run_in_threadpool(upload.write, piece)
-            kept = await run_in_threadpool(upload.keep)
+            kept = await read_in_turn(request, lambda readings: upload.keep(_reader(readings)))
     except ClientDisconnect:
         raise UsageError("the caller went away in the middle of the file", "send it again") from None
     request.state.target = kept.dataset_name
     return Json(kept.as_dict(), status_code=201)
+
+
+def _reader(readings: Readings) -> ReadFile:
+    def read(path: FilePath, name: str) -> tuple[list[str], int]:
+        found = readings.ask("upload", name, path=str(path))
+        return found["columns"], found["rows"]
+
+    return read
 
 
 def _summary(tree: dict[str, Any]) -> dict[str, Any]:

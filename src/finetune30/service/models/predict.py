@@ -14,7 +14,7 @@ from finetune30.problems.trainables import load_trainable
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
-from finetune30.values import is_text
+from finetune30.values import encode_csv, is_text
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Role
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from finetune30.training.problem import Answer, Trainable
 
 _PLAIN_TEXT = (".txt", "")
-#: Ending of an answer file -> the method of a polars frame that writes it.
-_WRITERS = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
+#: Endings of files of answers.
+_ANSWER_FILES = (".csv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,14 @@ def load_questions(path: Path, roles: Sequence[Role], named: Mapping[str, str | 
 
 def require_answer_file(path: Path) -> None:
     """Raise UsageError unless the ending is one of those that `save_answers` writes."""
-    if path.suffix.lower() not in _WRITERS:
+    if path.suffix.lower() not in _ANSWER_FILES:
         raise UsageError(f"--output {path}: '{path.suffix}' is not written", "end the name in .csv, .jsonl or .parquet")
 
 
 def save_answers(path: Path, answers: list[Answered]) -> None:
     """Write questions and the cells of their answers to CSV, JSONL or Parquet, told from the ending.
 
+    In a CSV an apostrophe stands before what a spreadsheet would run; the other formats keep every value as it is.
     Raises UsageError for another ending.
     """
     require_answer_file(path)
@@ -168,7 +169,12 @@ def save_answers(path: Path, answers: list[Answered]) -> None:
     order = ["row_id", "text", "text_pair", *(answers[0].answer.cells if answers else ())]
     frame = pl.DataFrame(rows, infer_schema_length=None).select(order)
     buffer = io.BytesIO()
-    getattr(frame, _WRITERS[path.suffix.lower()])(buffer)
+    if path.suffix.lower() == ".csv":
+        buffer.write(encode_csv(frame.columns, frame.iter_rows()).encode())
+    elif path.suffix.lower() == ".jsonl":
+        frame.write_ndjson(buffer)
+    else:
+        frame.write_parquet(buffer)
     save_bytes_atomic(path, buffer.getvalue())
 
 
