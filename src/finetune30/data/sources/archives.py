@@ -18,12 +18,19 @@ from finetune30.errors import DataFileError
 from finetune30.files import disk_errors
 
 #: Most bytes that a packed file may hold: a small one can unpack to more than any disk has.
-MAX_UNPACKED_BYTES = 4_000_000_000
+MAX_UNPACKED_BYTES = 1_000_000_000
 _PIECE_BYTES = 1 << 20
 #: What systems put into archives beside the files.
 _BESIDE = ("__MACOSX/", ".")
 
 Load = Callable[[Path, str, FileOptions], SourceTable]
+
+
+def check_unpacked_size(path: Path, name: str) -> None:
+    """Raise DataFileError where the files of an archive say that they hold more than is read."""
+    with _unpacking(name), zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_UNPACKED_BYTES:
+            raise _too_large(name)
 
 
 def load_gzip(path: Path, name: str, options: FileOptions, load: Load) -> SourceTable:
@@ -91,9 +98,13 @@ def _copy(packed: IO[bytes] | gzip.GzipFile, unpacked: Path, name: str) -> None:
         while piece := packed.read(_PIECE_BYTES):
             size += len(piece)
             if size > MAX_UNPACKED_BYTES:
-                found = f"more than {MAX_UNPACKED_BYTES:,} bytes come out of the file"
-                raise DataFileError(name, 0, 0, found, "unpack it, and name the file inside")
+                raise _too_large(name)
             handle.write(piece)
+
+
+def _too_large(name: str) -> DataFileError:
+    found = f"more than {MAX_UNPACKED_BYTES:,} bytes come out of the file"
+    return DataFileError(name, 0, 0, found, "store the rows as Parquet, or split the file")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -73,11 +74,10 @@ def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Re
     swallowed = reading.joined.find_rows(reading.frame)
     if swallowed is None:
         return reading
-    if dialect.delimiter == "\t":
-        try:
-            return _Reading(path, name, plain, codec)
-        except DataFileError:
-            raise swallowed from None
+    other = plain if dialect.delimiter == "\t" else replace(dialect, backslash=True)
+    if other == plain or escapes_only_quotes(path, codec):
+        with suppress(DataFileError):  # the first fault says what is wrong with the file
+            return _Reading(path, name, other, codec)
     raise swallowed
 
 
@@ -115,19 +115,18 @@ class _Reading:
         if first is None:
             found, remedy = "the file is empty", "give it a header line and at least one row"
             raise DataFileError(self._name, 1, 0, found, remedy)
-        cells, self.header_line = first
+        cells, self.header_line, _ = first
         header = name_columns(self._name, cells, self.header_line)
         width, chunks, row_count = len(header), ColumnChunks(header), 0
-        reader = self._reader
         self.joined, self._trimmed = JoinedLines(self._name, self.dialect.delimiter, width), 0
-        for cells, line in rows:
+        for cells, line, last_line in rows:
             if len(cells) != width:
                 if len(cells) < width or any(cells[width:]):
-                    raise self._ragged(cells, header, line, reader.line_num)
+                    raise self._ragged(cells, header, line, last_line)
                 cells = cells[:width]
                 self._trimmed += 1
-            if reader.line_num != line:
-                self.joined.add(cells, line, reader.line_num)
+            if last_line != line:
+                self.joined.add(cells, line, last_line)
             chunks.append(cells, line)
             row_count += 1
         if not row_count:
@@ -135,8 +134,8 @@ class _Reading:
             raise DataFileError(self._name, self.header_line + 1, 0, found, remedy)
         self.frame = chunks.finish()
 
-    def _records(self) -> Iterator[tuple[list[str], int]]:
-        """Yield cells and first physical line of every record; blank lines are no records."""
+    def _records(self) -> Iterator[tuple[list[str], int, int]]:
+        """Yield cells, first and last physical line of every record; blank lines are no records."""
         line, reader = 1, self._reader
         while True:
             try:
@@ -145,9 +144,10 @@ class _Reading:
                 return
             except csv.Error as error:
                 raise self._bad_quote(line, str(error)) from None
+            last_line = reader.line_num
             if cells:
-                yield cells, line
-            line = reader.line_num + 1
+                yield cells, line, last_line
+            line = last_line + 1
 
     def _ragged(self, cells: list[str], header: list[str], line: int, last_line: int) -> DataFileError:
         text = record_lines(self._path, line, last_line - line + 1, self._codec)

@@ -1,12 +1,13 @@
 """Quoted cells that hold line ends: text of several lines, or rows that a stray quotation mark took together?
 
 A row is told by its shape: as many separators as the header has. Where every line inside of a quoted record has that
-shape, and a cell of each stands in the same column of other rows too (a label, most of all), the lines are rows.
+shape, and a cell of each stands in the same column of another row too (a label, most of all), the lines are rows.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -42,13 +43,18 @@ class JoinedLines:
         if not self._found:
             return None
         others = frame.filter(~pl.col(LINE).is_in([line for line, _, _ in self._found]))
-        known = [set(others.to_series(index)) - {None, ""} for index in range(self._width)]
+        known = [set(others.to_series(index)) | self._repeated(index) for index in range(self._width)]
         for line, last_line, rows in self._found:
-            if any(all(row[index].strip('"') in known[index] for row in rows) for index in range(self._width)):
+            if any(all(_bare(row[index]) in cells for row in rows) for index, cells in enumerate(known)):
                 found = f"the quotation mark that opens here takes lines {line} to {last_line} for one row"
                 remedy = 'write a quotation mark of the text twice and the cell in quotes: """like this"" …"'
                 return DataFileError(self._name, line, 0, found, remedy)
         return None
+
+    def _repeated(self, index: int) -> set[str]:
+        """Return the cells of a column that stand in two of the lines that look like rows."""
+        counts = Counter(_bare(row[index]) for _, _, rows in self._found for row in rows)
+        return {cell for cell, count in counts.items() if count > 1}
 
     def notes(self) -> tuple[str, ...]:
         """Say which records span lines that have the shape of rows."""
@@ -57,3 +63,7 @@ class JoinedLines:
         shown = ", ".join(f"{line} to {last_line}" for line, last_line, _ in self._found[:_SHOWN])
         more = f" and {self._count - _SHOWN} more" if self._count > _SHOWN else ""
         return (f"quoted cells that hold line ends and separators: lines {shown}{more} are one row each",)
+
+
+def _bare(cell: str) -> str:
+    return cell.strip('"')

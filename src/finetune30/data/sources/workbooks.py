@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune30.data.sources.archives import check_unpacked_size
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.errors import DataFileError
@@ -23,6 +24,7 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     """
     import python_calamine
 
+    check_unpacked_size(path, name)
     try:
         with python_calamine.CalamineWorkbook.from_path(str(path)) as workbook:
             sheet = _choose(workbook, name, options.sheet)

@@ -16,7 +16,7 @@ from finetune30.ui.session import ask, client, t
 Json = dict[str, Any]
 
 SOURCES = ("starter", "starter-zh", "hub", "upload", "version")
-FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet"]
+FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "ods", "gz", "zip"]
 COLUMN_KEYS = ("text_column", "text_pair_column", "label_column")
 LARGEST_UPLOAD_MB = 200
 

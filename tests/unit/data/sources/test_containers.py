@@ -73,7 +73,7 @@ def test_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("ending", ["xlsx", "ods"])
 def test_sheet_of_a_workbook_is_read_as_its_csv_would_be(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{ending}"
-    rows = [["text", "label", None], ["很好", 1, None], [None, None, None], ["1.5", 2.5, None], ["yes", True, None]]
+    rows: Rows = [["text", "label", None], ["很好", 1, None], [None, None, None], ["1.5", 2.5, None], ["yes", True, None]]
     (write_xlsx if ending == "xlsx" else write_ods)(path, {"Reviews": rows})
     table = load_file(path)
     assert table.frame.select("text", "label").rows() == [("很好", "1"), ("1.5", "2.5"), ("yes", "true")]
@@ -97,7 +97,18 @@ def test_sheets_ask_which_and_the_answer_works(ending: str, tmp_path: Path) -> N
 
 def test_broken_workbook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04broken")
+    with pytest.raises(DataFileError, match="cannot be unpacked"):
+        load_file(tmp_path / "a.xlsx")
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as archive:
+        archive.writestr("other.xml", "<other/>")
     with pytest.raises(DataFileError, match="the workbook cannot be read"):
+        load_file(tmp_path / "b.xlsx")
+
+
+def test_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_xlsx(tmp_path / "a.xlsx", {"One": [["text", "label"], ["a" * 5_000, "b"]]})
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1_000)
+    with pytest.raises(DataFileError, match="more than 1,000 bytes come out"):
         load_file(tmp_path / "a.xlsx")
 
 

@@ -47,6 +47,18 @@ def test_blank_lines_before_the_header_are_skipped_and_counted(tmp_path: Path) -
     assert table.frame.rows() == [("a", "1", 4)]
 
 
+def test_tsv_of_few_rows_is_judged_by_the_lines_that_quotes_would_take_together(tmp_path: Path) -> None:
+    content = 'sentence\tlabel\n"good\t1\nbad\t0\nfine"\t1\nrude\t0\n'
+    table = load_file(write(tmp_path, "a.tsv", content))
+    assert table.frame["sentence"].to_list() == ['"good', "bad", 'fine"', "rude"]
+
+
+def test_quotes_escaped_by_backslashes_that_take_lines_together_are_read_as_meant(tmp_path: Path) -> None:
+    content = 'text,label\n"say \\"",1\n"plain",0\n"say \\"",1\n'
+    table = load_file(write(tmp_path, "a.csv", content))
+    assert table.frame["text"].to_list() == ['say "', "plain", 'say "']
+
+
 @pytest.mark.parametrize("quotes", [True, False])
 def test_byte_order_mark_in_the_middle_is_taken_away_and_said(quotes: bool, tmp_path: Path) -> None:
     header = '"text","label"' if quotes else "text,label"
