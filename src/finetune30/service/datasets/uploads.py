@@ -37,7 +37,8 @@ class StoredFile:
 class FileUpload:
     """Takes the pieces of one file; a context manager that leaves nothing behind unless `keep` was called."""
 
-    def __init__(self, data_folder: Path, name: str) -> None:
+    def __init__(self, data_folder: Path, name: str, encoding: str | None = None, sheet: str | None = None) -> None:
+        """`encoding` and `sheet` are what data.encoding and data.sheet will say. Raises UsageError."""
         from finetune30.data.sources.files import READERS
 
         path = Path(name)
@@ -47,6 +48,7 @@ class FileUpload:
                 f"use letters, digits, spaces, dots and dashes, ending in {', '.join(READERS)}",
             )
         self._folder, self._name = data_folder / "uploads", name
+        self._encoding, self._sheet = encoding, sheet
         self._temporary = self._folder / f".{uuid.uuid4().hex}.tmp"
         self._digest, self._size = hashlib.sha256(), 0
 
@@ -83,7 +85,7 @@ class FileUpload:
         with disk_errors("cannot keep the file"):
             self._temporary.rename(reading)
         try:
-            columns, rows = _read(reading, self._name)
+            columns, rows = self._read(reading)
             with disk_errors("cannot keep the file"):
                 final.parent.mkdir(exist_ok=True)
                 reading.replace(final)
@@ -92,9 +94,9 @@ class FileUpload:
             reading.unlink(missing_ok=True)
         return StoredFile(final.as_posix(), self._size, digest, columns, rows)
 
+    def _read(self, path: Path) -> tuple[list[str], int]:
+        from finetune30.data.sources.files import load_file
+        from finetune30.data.sources.options import FileOptions
 
-def _read(path: Path, name: str) -> tuple[list[str], int]:
-    from finetune30.data.sources.files import load_file
-
-    table = load_file(path, name)
-    return table.columns, table.frame.height
+        table = load_file(path, self._name, FileOptions(self._encoding, self._sheet))
+        return table.columns, table.frame.height

@@ -73,7 +73,13 @@ def test_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("ending", ["xlsx", "ods"])
 def test_sheet_of_a_workbook_is_read_as_its_csv_would_be(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{ending}"
-    rows: Rows = [["text", "label", None], ["很好", 1, None], [None, None, None], ["1.5", 2.5, None], ["yes", True, None]]
+    rows: Rows = [
+        ["text", "label", None],
+        ["很好", 1, None],
+        [None, None, None],
+        ["1.5", 2.5, None],
+        ["yes", True, None],
+    ]
     (write_xlsx if ending == "xlsx" else write_ods)(path, {"Reviews": rows})
     table = load_file(path)
     assert table.frame.select("text", "label").rows() == [("很好", "1"), ("1.5", "2.5"), ("yes", "true")]
