@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 SOURCE_HELP = (
-    "SOURCE is a CSV, TSV, JSON, JSONL or Parquet file, a folder of train and validation files, a hub set, 'starter', "
-    "'starter-zh' or 'version:<digest or tag>'. Without it: the rows that a training with the configuration would use."
+    "SOURCE is a CSV, TSV, JSON, JSONL, Parquet, XLSX or ODS file, a folder of train and validation files, a hub set, "
+    "'starter', 'starter-zh' or 'version:<digest or tag>'. Without it: the rows that a training with the "
+    "configuration would use."
 )
 #: Options that say what the columns of a source mean: name, key of the data section, help.
 _SOURCE_OPTIONS = (
@@ -31,6 +32,8 @@ _SOURCE_OPTIONS = (
     ("train_split", "Split with the training rows."),
     ("dataset_config", "Configuration (subset) of a hub set."),
     ("revision", "Revision of a hub set."),
+    ("encoding", "Encoding of text files that are not UTF-8, such as big5."),
+    ("sheet", "Sheet of a workbook, or file inside of a .zip."),
 )
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

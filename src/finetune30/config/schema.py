@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from finetune30.config.holds import Holds
 from finetune30.config.problem_types import AUTO, name_problem_types, require_problem_type
+from finetune30.config.text_encodings import TEXT_ENCODINGS, require_encoding
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Name = Annotated[str, Holds.NAME]
@@ -29,7 +30,15 @@ Revision = Annotated[
     ),
 ]
 Column = Annotated[str, Holds.COLUMN, Field(min_length=1, max_length=500)]
+Encoding = Annotated[
+    str,
+    Holds.NAME,
+    Field(min_length=1, max_length=50),
+    AfterValidator(require_encoding),
+    WithJsonSchema({"type": "string", "enum": list(TEXT_ENCODINGS)}),
+]
 
+ENCODINGS = "an encoding that Python knows, such as utf-8, big5, gb18030, cp1252 or utf-16; or null"
 REVISIONS = "a branch, tag or commit of the hub: letters, digits, underscores, with . - / between them; or null"
 
 #: Names that stand for what the package itself carries or installs.
@@ -228,6 +237,18 @@ class DataConfig(_Section):
         None,
         description="Hub branch, tag or commit of the data set to pin; null: the newest.",
         json_schema_extra={"allowed": REVISIONS},
+    )
+    encoding: Encoding | None = Field(
+        None,
+        description="Encoding of local text files that are not UTF-8, such as big5 or cp1252; null: told from the "
+        "bytes where that is certain, and reported.",
+        json_schema_extra={"allowed": ENCODINGS},
+    )
+    sheet: Name | None = Field(
+        None,
+        min_length=1,
+        max_length=500,
+        description="Sheet of a workbook (.xlsx, .ods), or file inside of a .zip; null: the only one that holds rows.",
     )
     train_split: Name | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
     eval_split: Name | None = Field(

@@ -97,8 +97,8 @@ def test_what_to_do_about_rows_and_why_a_training_would_not_start_is_said_in_chi
 
 def test_values_and_places_are_kept():
     assert translate_message("zh", "there is no task 'abc'") == "找不到任務 'abc'"
-    error = DataFileError("my file.csv", 3, 0, "the file is not UTF-8", "save the file as UTF-8")
-    assert translate_message("zh", error.message) == "my file.csv:3：檔案不是 UTF-8 編碼"
+    error = DataFileError("my file.csv", 3, 0, "there is no row in the file", "")
+    assert translate_message("zh", error.message) == "my file.csv:3：檔案中沒有資料"
     assert translate_message("en", "there is no task 'abc'") == "there is no task 'abc'"
     assert translate_message("zh", "something new happened") is None
 

@@ -64,11 +64,17 @@ def _end_with(asker: TextIO) -> None:
     os._exit(1)
 
 
-def read_upload(_settings: Settings, name: str, path: str) -> dict[str, Any]:
-    """Return columns and number of rows of a file. Raises DataError and DataFileError."""
-    from finetune30.data.sources.files import load_file
+def read_upload(
+    _settings: Settings, name: str, path: str, encoding: str | None = None, sheet: str | None = None
+) -> dict[str, Any]:
+    """Return columns and number of rows of a file; `encoding` and `sheet` are what data.encoding and data.sheet say.
 
-    table = load_file(Path(path), name)
+    Raises DataError and DataFileError.
+    """
+    from finetune30.data.sources.files import load_file
+    from finetune30.data.sources.options import FileOptions
+
+    table = load_file(Path(path), name, FileOptions(encoding, sheet))
     _require_columns(name, table.columns)
     return {"columns": table.columns, "rows": table.frame.height}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from finetune30.values import encode_csv, is_text
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Role
+    from finetune30.data.sources.options import FileOptions
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.problem import Answer, Trainable
 
@@ -128,20 +129,30 @@ def text_roles(settings: Settings, output_dir: Path | None, run_name: str) -> tu
     return tuple(role for role in problem.columns if role.kind == "text")
 
 
-def load_questions(path: Path, roles: Sequence[Role], named: Mapping[str, str | None]) -> list[Question]:
+def load_questions(
+    path: Path,
+    roles: Sequence[Role],
+    named: Mapping[str, str | None],
+    options: FileOptions | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Question]:
     """Read questions from a data file, or from a text file, one a line.
 
     `roles` are the columns of text, a first one and at most a second; `named`: key -> column, where the user named
-    one, the others are detected. Raises DataError and DataFileError.
+    one, the others are detected; `options`: how to read the file; `tell` takes what is to be said about it.
+    Raises DataError and DataFileError.
     """
     if path.suffix.lower() in _PLAIN_TEXT:
         if not path.is_file():
             raise DataError(f"there is no file '{path}'", "check the path")
-        return load_lines(_load_text(path).splitlines())
+        return _load_lines(path, options, tell)
     from finetune30.data.columns import detect_columns
     from finetune30.data.sources.files import load_file
+    from finetune30.data.sources.options import NO_OPTIONS
 
-    table = load_file(path)
+    table = load_file(path, options=options or NO_OPTIONS)
+    for note in table.notes:
+        tell(note)
     text, pair, *_ = *detect_columns(table, roles, named).chosen.values(), None
     texts = table.frame[str(text)].fill_null("").to_list()
     pairs = table.frame[pair].fill_null("").to_list() if pair else [None] * len(texts)
@@ -178,10 +189,12 @@ def save_answers(path: Path, answers: list[Answered]) -> None:
     save_bytes_atomic(path, buffer.getvalue())
 
 
-def _load_text(path: Path) -> str:
-    from finetune30.data.sources.table import invalid_utf8
+def _load_lines(path: Path, options: FileOptions | None, tell: Callable[[str], None]) -> list[Question]:
+    """Read one question a line, in UTF-8 or what the file turns out to be; only line ends end a line."""
+    from finetune30.data.sources.encodings import read_decoded
 
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise invalid_utf8(path.name, path) from None
+    encoding = None if options is None else options.encoding
+    text, _, notes = read_decoded(path, path.name, encoding, lambda codec: path.read_text(encoding=codec))
+    for note in notes:
+        tell(note)
+    return load_lines(text.split("\n"))
