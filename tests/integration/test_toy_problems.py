@@ -184,18 +184,16 @@ def test_both_stand_in_the_listing_under_their_scores(lab: ToyLab) -> None:
     for problem in BASES:
         metrics = metrics_of(lab.run_folder(problem))
         assert scores[problem] == (metrics["score_name"], pytest.approx(metrics["score"]))
-    only = json.loads(lab.ft30("runs", "list", "--json", "--score_name", "eval_perplexity", "--max_score", "1000"))[
-        "runs"
-    ]
-    assert NEXT_TOKEN in {run["name"] for run in only}
-    assert ORDINAL not in {run["name"] for run in only}
+    listed = json.loads(lab.ft30("runs", "list", "--json", "--score_name", "eval_perplexity"))["runs"]
+    names = {run["name"] for run in listed}
+    assert (NEXT_TOKEN in names, ORDINAL in names) == (True, False)
 
 
 def test_runs_are_compared_by_the_outcome_that_the_problem_keeps(lab: ToyLab) -> None:
     lab.train(ORDINAL, "hardly", num_train_epochs=1, learning_rate=1e-5)
     compared = json.loads(lab.ft30("compare", ORDINAL, "hardly", "--json"))
-    (pair,) = compared["verdict"]["pairs"]
-    assert pair["better"] == ORDINAL
+    assert compared["verdict"]["better"] == compared["runs"][0]["id"]  # fewer steps off
+    assert compared["verdict"]["measure"] != "right"
     lab.train(NEXT_TOKEN, "also", num_train_epochs=1)
     compared = json.loads(lab.ft30("compare", NEXT_TOKEN, "also", "--json"))
     assert len(compared["metrics"]["eval_perplexity"]) == 2  # nothing was kept a row, so there is no verdict

@@ -192,9 +192,10 @@ class PackedEngine:
 
     def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
         """Return what is worked on together, in turn."""
-        if batch.input_ids.size <= _TOKENS_AT_ONCE:  # padding included: small for sure, and known without a look
-            return [(batch, self._layout(batch))]
-        parts = [batch.part(rows) for rows in _halved(batch.lengths, _TOKENS_AT_ONCE, slice(0, len(batch)))]
+        # Small with its padding is small for sure, and known without a look at the lengths.
+        is_small = batch.input_ids.size <= _TOKENS_AT_ONCE
+        places = [] if is_small else _halved(batch.lengths, _TOKENS_AT_ONCE, slice(0, len(batch)))
+        parts = [batch.part(rows) for rows in places] if len(places) > 1 else [batch]
         return [(part, self._layout(part)) for part in parts]
 
     def _layout(self, batch: Batch) -> PackedLayout:

@@ -23,38 +23,37 @@ class NativeLinear:
         self._forward = _lay_out(kernels, weight)
         self._backward = _lay_out(kernels, weight.t()) if needs_input_gradient else None
         self._outputs, self._inputs = weight.shape
+        # Looked up once, not at every step. Without a backward weight nobody asks for input gradients.
+        self._forward_address, self._bias_address = self._forward.data_ptr(), bias.data_ptr()
+        self._backward_address = 0 if self._backward is None else self._backward.data_ptr()
 
     def forward(self, rows: Tensor) -> Tensor:
         """See `FrozenLinear.forward`."""
         result = rows.new_empty(rows.shape[0], self._outputs)
-        self._multiply(result, rows, self._forward, start=self._bias, stride=0)
+        self._multiply(result, rows, self._forward_address, self._bias_address, 0, None)
         return result
 
     def input_gradient(self, gradient: Tensor, *, onto: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
         """See `FrozenLinear.input_gradient`."""
-        assert self._backward is not None  # noqa: S101 - asked for at construction
         result = gradient.new_empty(gradient.shape[0], self._inputs) if onto is None else onto
-        self._multiply(result, gradient, self._backward, start=onto, stride=self._inputs, factor=factor)
+        assert self._backward_address  # noqa: S101 - asked for at construction
+        start = None if onto is None else onto.data_ptr()
+        self._multiply(result, gradient, self._backward_address, start, self._inputs, factor)
         return result
 
     def _multiply(
-        self,
-        result: Tensor,
-        rows: Tensor,
-        laid_out: Tensor,
-        *,
-        start: Tensor | None,
-        stride: int,
-        factor: Tensor | None = None,
+        self, result: Tensor, rows: Tensor, laid_out: int, start: int | None, stride: int, factor: Tensor | None
     ) -> None:
+        count, width = rows.shape
         self._kernels.multiply(
             result.data_ptr(),
             rows.data_ptr(),
-            laid_out.data_ptr(),
-            None if start is None else start.data_ptr(),
+            laid_out,
+            start,
             stride,
             None if factor is None else factor.data_ptr(),
-            *rows.shape,
+            count,
+            width,
             result.shape[1],
         )
 

@@ -32,25 +32,29 @@ class NativeLoraGroup:
         self._kernels, self._targets = kernels, tuple(targets)
         self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
         self._weights = StackedLora(targets, weights)
+        stacked = (self._weights.a, self._weights.b, self._weights.a_gradient, self._weights.b_gradient)
+        # The trained weights never move, so this is looked up once, not at every step.
+        self._addresses = [[_part(tensor, place) for tensor in stacked] for place in range(len(targets))]
+        self._output_width = self._weights.b.shape[2]
 
     def __bool__(self) -> bool:
         return True
 
     def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> NativeLoraTape:
         """See `LoraGroup.forward`."""
-        a, b = self._weights.a, self._weights.b
-        count, ranks, width = a.shape
+        count, ranks, width = self._weights.a.shape
         tokens = rows.shape[0]
         mask = draw_bytes(masks, (count, tokens, width), self._dropout)
-        reduced = torch.empty(count, tokens, ranks, dtype=a.dtype)
+        reduced = torch.empty(count, tokens, ranks, dtype=self._weights.a.dtype)
         for place, target in enumerate(self._targets):
             output = outputs[target.place]
+            a, b, _, _ = self._addresses[place]
             self._kernels.forward_lora(
                 rows.data_ptr(),
                 None if mask is None else mask.data_ptr() + place * tokens * width,
                 self._kept,
-                _part(a, place),
-                _part(b, place),
+                a,
+                b,
                 target.scale,
                 _part(reduced, place),
                 output.data_ptr(),
@@ -58,36 +62,36 @@ class NativeLoraGroup:
                 tokens,
                 ranks,
                 width,
-                b.shape[2],
+                self._output_width,
             )
         return NativeLoraTape(rows, mask, reduced)
 
     def backward(self, gradients: Sequence[Tensor], tape: NativeLoraTape, input_gradient: Tensor | None) -> None:
         """See `LoraGroup.backward`."""
-        a, b = self._weights.a, self._weights.b
-        _, ranks, width = a.shape
+        _, ranks, width = self._weights.a.shape
         tokens = tape.inputs.shape[0]
         low = torch.empty_like(tape.reduced[0])
         for place, target in enumerate(self._targets):
             gradient = gradients[target.place]
+            a, b, a_gradient, b_gradient = self._addresses[place]
             self._kernels.backward_lora(
                 gradient.data_ptr(),
                 gradient.shape[1],
                 tape.inputs.data_ptr(),
                 None if tape.mask is None else tape.mask.data_ptr() + place * tokens * width,
                 self._kept,
-                _part(a, place),
-                _part(b, place),
+                a,
+                b,
                 target.scale,
                 _part(tape.reduced, place),
                 low.data_ptr(),
-                _part(self._weights.a_gradient, place),
-                _part(self._weights.b_gradient, place),
+                a_gradient,
+                b_gradient,
                 address(input_gradient),
                 tokens,
                 ranks,
                 width,
-                b.shape[2],
+                self._output_width,
             )
 
 

@@ -44,7 +44,11 @@ class ThreefryMasks:
             self._draws += 1
         mask = chunk.units[chunk.taken : chunk.taken + count].view(shape)
         chunk.taken += count
-        return mask if dtype == torch.uint8 else mask.to(dtype).mul_(1.0 / (1.0 - probability))
+        if dtype == torch.uint8:
+            return mask
+        kept = 1.0 / (1.0 - probability)
+        # Bytes times a number are float32: one operation instead of two.
+        return mask * kept if dtype == torch.float32 else mask.to(dtype).mul_(kept)
 
     def _fill(self, draw: int, size: int, probability: float) -> Tensor:
         units = torch.empty(size, dtype=torch.uint8)
