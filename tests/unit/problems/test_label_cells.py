@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
@@ -17,8 +18,8 @@ from finetune30.problems import choose_problem
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 
 
-def settle(cells: list[str | None], problem: str = "auto", outputs: int | None = None, **more: str) -> Settled:
-    series = pl.Series("label_text", cells, dtype=pl.String)
+def settle(cells: Sequence[str | None], problem: str = "auto", outputs: int | None = None, **more: str) -> Settled:
+    series = pl.Series("label_text", list(cells), dtype=pl.String)
     return choose_problem(problem).settle(series, more.get("separator"), outputs)
 
 

@@ -72,8 +72,11 @@ class ListCells:
         found = []
         if self.vector:
             read = f"labels read as vectors, whose classes are called 0 to {self.vector - 1} by their places"
-            because = f"all {self.rows:,} lists have {self.vector} entries, each of them 0 or 1"
-            found.append(Detected(read, f"{because}; write lists of names to give the classes names"))
+            because = (
+                f"all {self.rows:,} lists have {self.vector} entries, each of them 0 or 1; "
+                "write lists of names to give the classes names"
+            )
+            found.append(Detected(read, because))
         if self.python_rows:
             found.append(Detected("labels read as lists of Python", f"{self.python_rows:,} labels are written so"))
         if 0 < self.list_rows < self.rows:
