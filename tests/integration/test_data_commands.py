@@ -136,3 +136,32 @@ def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_i
     assert "1 labels changed, 1 rows removed" in done.stdout
     shown = json.loads(ft30("versions", "show", "reviewed", "--json", folder=tmp_path).stdout)
     assert shown["statistics"]["label_counts"] == {"anger": 2, "joy": 2}
+
+
+def test_what_labels_were_taken_for_is_said_and_can_be_said_otherwise(tmp_path):
+    lines = [json.dumps({"text": f"text number {n}", "label": ["no", "yes"][n % 2 :][:1]}) for n in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    told = ft30("validate", "a.jsonl", "--json", folder=tmp_path)
+    tree = json.loads(told.stdout)
+    assert tree["problem_type"] == "single_label_classification"
+    assert [entry["key"] for entry in tree["detected"]] == ["model.problem_type"] * 2
+    assert "labels read as one a row: each of the 30 labels is a list of one item" in told.stderr
+    otherwise = ft30("validate", "a.jsonl", "--problem_type", "multi_label_classification", "--json", folder=tmp_path)
+    assert json.loads(otherwise.stdout)["problem_type"] == "multi_label_classification"
+
+
+def test_label_columns_are_named_by_the_error_and_taken_as_it_says(tmp_path):
+    rows = "".join(f"{n},this is comment number {n},{n % 2},{n // 2 % 2}\n" for n in range(30))
+    (tmp_path / "a.csv").write_text("id,comment_text,toxic,obscene\n" + rows)
+    refused = ft30("validate", "a.csv", folder=tmp_path, code=1)
+    assert "set data.label_columns to ['toxic', 'obscene']" in refused.stderr
+    columns = ("--label_columns", "toxic", "--label_columns", "obscene")
+    tree = json.loads(ft30("validate", "a.csv", *columns, "--json", folder=tmp_path).stdout)
+    assert (tree["problem_type"], tree["errors"]) == ("multi_label_classification", 0)
+
+
+def test_cleaning_writes_labels_as_the_file_wrote_them(tmp_path):
+    rows = "".join(f"this is text number {n},{('0101', '0912')[n % 2]}\n" for n in range(30))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    ft30("clean", "a.csv", "--out", "clean", folder=tmp_path)
+    assert (tmp_path / "clean" / "train.csv").read_text().count('"0101"') == 15

@@ -265,6 +265,9 @@ class DataConfig(_Section):
         None, description="Column of the second text of a pair; null: none or detected."
     )
     label_column: Column | None = Field(None, description="Column of the label; null: detected and reported.")
+    label_columns: Annotated[list[Column], Field(min_length=2, max_length=10_000)] | None = Field(
+        None, description="Columns of 0 and 1, one a class, in the place of a label column; null: none."
+    )
     label_separator: Annotated[str, Holds.TEXT] | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
     )
@@ -276,6 +279,16 @@ class DataConfig(_Section):
     )
     validation_rules: ValidationRules = Field(ValidationRules(), description="Rules for every row.")
     gate: GateConfig = Field(GateConfig(), description="What happens to faulty rows.")
+
+    @model_validator(mode="after")
+    def _one_place_for_labels(self) -> DataConfig:
+        if self.label_columns is None:
+            return self
+        if self.label_column is not None:
+            raise ValueError("label_column and label_columns cannot both say where the labels are")
+        if twice := sorted({name for name in self.label_columns if self.label_columns.count(name) > 1}):
+            raise ValueError(f"label_columns names {twice[0]!r} twice")
+        return self
 
     @model_validator(mode="before")
     @classmethod

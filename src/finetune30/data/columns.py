@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from finetune30.config.schema import DataConfig
+from finetune30.data.flags import flag_columns
 from finetune30.data.problem import Role
 from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.errors import DataFileError
@@ -144,6 +145,8 @@ def _mean_length(series: pl.Series) -> float:
 def _undetected(table: SourceTable, role: Role) -> DataFileError:
     found = f"no column is plainly the {_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
+    if role.kind == "target" and role.key == "label_column" and (flags := _flags(table)):
+        remedy = f"if the columns of 0 and 1 are the classes, set data.label_columns to {flags}; else {remedy}"
     if role.key not in DataConfig.model_fields:
         remedy = f"name a column {' or '.join(map(repr, role.names or (role.name,)))}"
     return DataFileError(table.name, 1, 0, found, remedy)
@@ -164,6 +167,10 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
     if role.key not in DataConfig.model_fields:
         remedy = remedy.partition("; or set")[0]
     raise DataFileError(table.name, 1, 0, found, remedy)
+
+
+def _flags(table: SourceTable) -> list[str]:
+    return [name for name in flag_columns(table) if name.lower() not in _INDEX_NAMES]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,7 @@ def _build_report(
         "evaluation": {"total_samples": evaluation.height, "label_counts": evaluation_counts},
         "columns": {**columns.chosen, "available": loaded.tables[0].columns},
         "detected_columns": list(columns.detected),
+        "detected": [asdict(found) for found in loaded.detected],
         "recipe": list(validation.recipe),
         "findings_summary": validation.summary(),
         "findings": validation.findings.to_dicts(),

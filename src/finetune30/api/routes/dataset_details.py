@@ -42,6 +42,19 @@ class VersionReport(BaseModel):
     digest: str
     dataset_name: str
     rows: int
+    problem_type: str
+    detected: list[Tree] = Field(
+        description="What the rows were taken for that no configuration says, on what evidence, and the key to set.",
+        examples=[
+            [
+                {
+                    "found": "the problem is single_label_classification",
+                    "because": "every row has one label, and the labels are 2 different names",
+                    "key": "model.problem_type",
+                }
+            ]
+        ],
+    )
     analysis: Tree
     errors: int = Field(description="Findings of severity error.")
     summary: list[Tree] = Field(

@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.fields import get_value, put_value
-from finetune30.ui.findings import show_findings, show_gate, show_ledger
+from finetune30.ui.findings import show_detected, show_findings, show_gate, show_ledger
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_table
 from finetune30.ui.rows import columns_of, title_of
@@ -85,7 +85,7 @@ def _replace_data(name: str, reading: Json | None = None) -> None:
         *READING_KEYS,
     ):
         put_value(draft, f"data.{key}", None)
-    for key in COLUMN_KEYS:
+    for key in (*COLUMN_KEYS, "label_columns"):
         put_value(draft, f"data.{key}", None)
     for key, value in (reading or {}).items():
         put_value(draft, f"data.{key}", value)
@@ -187,6 +187,7 @@ def _show_preview(preview: Json) -> None:
         show_table([_describe_row(row, preview) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
         if preview.get("label_counts"):
             charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
+        show_detected((preview.get("report") or {}).get("detected") or [])
         show_gate(preview.get("report") or {})
         show_findings(preview.get("report") or {})
         show_ledger(preview.get("ledger") or {})
@@ -224,6 +225,11 @@ def _show_columns(preview: Json) -> None:
     if wanted == guesses:
         return
     if st.button(t("data_choice.use_columns"), icon=":material/check:"):
+        # Of several label columns a column was made that no file has: it is no choice, another one replaces them.
+        if wanted["label_column"] == guesses["label_column"] and get_value(draft, "data.label_columns"):
+            wanted.pop("label_column")
+        else:
+            put_value(draft, "data.label_columns", None)
         for key, name in wanted.items():
             put_value(draft, f"data.{key}", name)
         st.session_state.preview = ask(lambda: client().preview(form.build_request()))
