@@ -71,6 +71,7 @@ class Evaluator:
         }
         self._compare_with_best(metrics, progress)
         self._record("eval", **metrics, **speed)
+        self._tell_doubts(self._last, progress)
 
     def finish(self, progress: Progress, kept_checkpoint: str) -> Evaluation:
         """Load the best weights where they are wanted; return the evaluation of what the engine holds then."""
@@ -79,7 +80,20 @@ class Evaluator:
             self._last = None
         if self._last is None or self._last_step != progress.global_step:
             self._last = self._evaluate_within_memory()
-        return self._require_finite(self._last, progress, kept_checkpoint)
+        evaluation = self._require_finite(self._last, progress, kept_checkpoint)
+        self._tell_doubts(evaluation, progress)
+        return evaluation
+
+    def _tell_doubts(self, evaluation: Evaluation, progress: Progress) -> None:
+        """Record what begins to hold, and what holds no more; `progress` keeps it, so a resumed run says it once."""
+        for doubt in evaluation.doubts:
+            if doubt.code not in progress.doubts:
+                self._record("event", event="doubt", code=doubt.code, message=doubt.words.en)
+        codes = [doubt.code for doubt in evaluation.doubts]
+        for code in progress.doubts:
+            if code not in codes:
+                self._record("event", event="doubt_settled", code=code, message=f"'{code}' holds no more")
+        progress.doubts = codes
 
     def _compare_with_best(self, metrics: dict[str, Any], progress: Progress) -> None:
         if self._metric not in metrics:
