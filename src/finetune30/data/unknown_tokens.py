@@ -14,17 +14,21 @@ if TYPE_CHECKING:
 WARNING_SHARE, MOST_SHARE = 0.05, 0.30
 
 _ROWS_LOOKED_AT = 1000
-_ANY_SCRIPT = "xlm-roberta-base or distilbert-base-multilingual-cased"
+_ANY_SCRIPT = "xlm-roberta-base, distilbert-base-multilingual-cased"
 _BASES = {"Han": f"bert-base-chinese (preset starter_zh), {_ANY_SCRIPT}"}
+_ROWS = {
+    "train": Words("training rows", "訓練資料"),
+    "evaluation": Words("evaluation rows", "評估資料"),
+    "": Words("rows", "資料"),
+}
 
 
 def describe_unknown(unknown: int, tokens: int, model: str, split: str = "") -> Words:
     """Return what is said of `unknown` among `tokens` tokens of a split (train, evaluation; "": of rows in general)."""
-    share, name = f"{100 * unknown / tokens:.1f} %", {"train": "訓練", "evaluation": "評估"}.get(split, "")
+    share, rows = f"{100 * unknown / tokens:.1f} %", _ROWS[split]
     return Words(
-        f"{share} of the {tokens:,} tokens of the {f'{split} rows' if split else 'rows'} are unknown to '{model}': "
-        "it cannot read that text",
-        f"{name}資料的 {tokens:,} 個 token 中，有 {share} 是「{model}」不認得的，模型讀不到這些文字",
+        f"{share} of the {tokens:,} tokens of the {rows.en} are unknown to '{model}': it cannot read that text",
+        f"{rows.zh}的 {tokens:,} 個 token 中，有 {share} 是「{model}」不認得的，模型讀不到這些文字",
     )
 
 
@@ -35,8 +39,7 @@ def suggest_bases(texts: pl.Series) -> Words:
     scripts = name_scripts(texts.head(_ROWS_LOOKED_AT)).replace("", None).drop_nulls()
     script = str(scripts.mode().sort()[0]) if len(scripts) else ""
     bases = _BASES.get(script, _ANY_SCRIPT)
-    written = f" {script}" if script else ""
     return Words(
-        f"set model.name to a base that reads{written} text, for example {bases}",
-        f"將 model.name 改為能讀{written} 文字的基底模型，例如 {bases.replace(' or ', ' 或 ')}",
+        f"set model.name to a base that reads {script or 'such'} text, for example {bases}",
+        f"將 model.name 改為能讀{f' {script} ' if script else '這種'}文字的基底模型，例如 {bases}",
     )

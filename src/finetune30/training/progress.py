@@ -52,8 +52,8 @@ class Progress:
     seconds: float = 0.0
     stopped_early: bool = False
     records: int = 0
-    #: Codes of the doubts about the last evaluation.
-    doubts: list[str] = field(default_factory=list)
+    #: Codes of the doubts about the last evaluation, and how many evaluations in a row they held.
+    doubts: dict[str, int] = field(default_factory=dict)
 
     @property
     def epochs_done(self) -> float:

@@ -40,7 +40,7 @@ def judge_unknown_tokens(
     advice = suggest_bases(rows["text"])
     if shares[worst] > MOST_SHARE and not allowed:
         raise DataError(
-            f"{words.en} (at most {MOST_SHARE:.0%} is allowed)",
+            f"{words.en} (at most {100 * MOST_SHARE:.0f} % is allowed)",
             f"{advice.en}; or train all the same with data.allow_unknown_tokens: true",
             details={"unknown_tokens": counts},
         )
