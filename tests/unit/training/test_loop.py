@@ -169,7 +169,7 @@ class Doubting:
     """The problem, in doubt at the evaluations of these steps."""
 
     def __init__(self, *steps):
-        self.steps, self.hooks = steps, None
+        self.steps, self.hooks = steps, RecordingHooks()
 
     def __getattr__(self, name):
         return getattr(PROBLEM, name)
@@ -208,7 +208,7 @@ def test_doubt_is_told_once_when_it_holds_and_once_when_it_holds_no_more(build_e
     stopped, resumed = RecordingHooks(stop_at=3), RecordingHooks()
     with pytest.raises(CancelledError):
         run_doubting(stopped, "parted")
-    start = Checkpoints(tmp_path / "parted", IDENTITY, 2).load_latest(lambda _: None)
+    start = present(Checkpoints(tmp_path / "parted", IDENTITY, 2).load_latest(pytest.fail))
     assert start.step == 3
     resumed.steps = 3
     run_doubting(resumed, "parted", start)
