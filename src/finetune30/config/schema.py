@@ -274,6 +274,10 @@ class DataConfig(_Section):
     train_samples: int | None = Field(500, ge=2, le=100_000_000, description="Rows to train on; null: all.")
     eval_samples: int | None = Field(100, ge=1, le=100_000_000, description="Rows to evaluate on; null: all.")
     max_length: int = Field(128, ge=4, le=131_072, description="Longest input in tokens; longer ones are truncated.")
+    allow_unknown_tokens: bool = Field(
+        False,
+        description="Train also where the tokenizer has no token for more than 30 % of the texts' tokens.",
+    )
     offline_fallback: Literal["starter", "starter-zh"] | None = Field(
         None, description="What to use when the default data set cannot be reached; data you chose never falls back."
     )
