@@ -191,7 +191,10 @@ class ApiClient:
     # -- data
 
     def upload(self, filename: str, content: bytes, reading: Json | None = None) -> Json:
-        """Store a data file, read with `encoding` and `sheet` of `reading`; returns the `dataset_name` by which a configuration calls it."""
+        """Store a data file, read with `encoding` and `sheet` of `reading`.
+
+        Returns the `dataset_name` by which a configuration calls it.
+        """
         return self._json(
             "POST",
             "/datasets/files",
