@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from finetune30.data.sources.files import load_folder
+from finetune30.data.sources.folders import load_folder
 from finetune30.data.versions.checkout import save_splits
 from finetune30.service.models.predict import Answered, Question, save_answers
 from finetune30.training.problem import Answer

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from finetune30.data.texts import text_columns
 from finetune30.data.unknown_tokens import MOST_SHARE, WARNING_SHARE, describe_unknown, suggest_bases
 from finetune30.errors import DataError
 from finetune30.training.problem import Doubt
@@ -37,7 +38,7 @@ def judge_unknown_tokens(
         return data, []
     words = describe_unknown(**counts[worst], model=model, split=worst)
     rows = data.train if worst == "train" else data.evaluation
-    advice = suggest_bases(rows["text"])
+    advice = suggest_bases(rows[text_columns(rows)[0]])
     if shares[worst] > MOST_SHARE and not allowed:
         raise DataError(
             f"{words.en} (at most {100 * MOST_SHARE:.0f} % is allowed)",

@@ -75,7 +75,7 @@ def _is_model_name(text: str) -> bool:
 
 
 def _is_dataset_name(text: str) -> bool:
-    from finetune30.data.sources.files import is_local
+    from finetune30.data.sources.folders import is_local
 
     if is_starter(text) or text.startswith(VERSION_PREFIX):
         return True
