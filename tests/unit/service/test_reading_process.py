@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from finetune30.data.sources.table import MAX_COLUMNS
 from finetune30.errors import DataError, DataFileError, ServiceUnavailableError
 from finetune30.service.datasets.reading_process import Readings
-from finetune30.service.datasets.reading_tasks import MOST_COLUMNS
 from finetune30.settings import Settings
 from support.patience import wait_until
 
@@ -66,7 +66,7 @@ def test_columns_and_rows_of_a_file_are_read(open_readings: Callable[..., Readin
 
 
 def test_error_comes_back_as_it_was_raised(open_readings: Callable[..., Readings]) -> None:
-    Path("rows.jsonl").write_text('{"text": "a"}\n{"text": \n')
+    Path("rows.jsonl").write_text('{"text": "a"}\n{"text": x}\n')
     with pytest.raises(DataFileError, match=r"^my rows\.jsonl:2:") as caught:
         open_readings().ask("upload", "my rows.jsonl", path="rows.jsonl")
     assert (caught.value.file, caught.value.line) == ("my rows.jsonl", 2)
@@ -74,7 +74,7 @@ def test_error_comes_back_as_it_was_raised(open_readings: Callable[..., Readings
 
 
 @pytest.mark.parametrize("ending", [".json", ".jsonl"])
-@pytest.mark.parametrize("cell", ["[" * 200_000 + "]" * 200_000, "9" * 5_000, r'"\ud800"'])
+@pytest.mark.parametrize("cell", ["[" * 200_000 + "]" * 200_000, "9" * 5_000])
 def test_what_no_reader_expects_is_said_of_the_file(
     open_readings: Callable[..., Readings], cell: str, ending: str
 ) -> None:
@@ -85,9 +85,9 @@ def test_what_no_reader_expects_is_said_of_the_file(
 
 
 def test_too_many_columns_are_refused_with_their_number(open_readings: Callable[..., Readings]) -> None:
-    names = [f"c{number}" for number in range(MOST_COLUMNS + 1)]
+    names = [f"c{number}" for number in range(MAX_COLUMNS + 1)]
     Path("wide.csv").write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
-    with pytest.raises(DataFileError, match="1001 columns, allowed are 1000"):
+    with pytest.raises(DataFileError, match="1,001 columns; at most 1,000"):
         open_readings().ask("upload", "wide.csv", path="wide.csv")
 
 

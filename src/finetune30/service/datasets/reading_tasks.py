@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from finetune30.config.loading import validate_tree
-from finetune30.errors import DataError, DataFileError, Finetune30Error
+from finetune30.errors import DataError, Finetune30Error
 from finetune30.settings import Settings, load_settings
 
-#: More columns than any set of rows to train on has; every step of reading works on each of them.
-MOST_COLUMNS = 1000
 #: Reading gives way to whoever asks quick questions.
 _NICENESS = 5
 
@@ -75,17 +73,14 @@ def read_upload(
     from finetune30.data.sources.options import FileOptions
 
     table = load_file(Path(path), name, FileOptions(encoding, sheet))
-    _require_columns(name, table.columns)
     return {"columns": table.columns, "rows": table.frame.height}
 
 
-def read_preview(settings: Settings, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def read_preview(settings: Settings, _name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `preview_data` shows of a configuration's data."""
     from finetune30.service.datasets.preview import preview_data
 
-    shown = preview_data(validate_tree(dict(config)), settings)
-    _require_columns(name, shown["columns"]["available"])
-    return shown
+    return preview_data(validate_tree(dict(config)), settings)
 
 
 def read_report(settings: Settings, _name: str, digest: str) -> dict[str, Any]:
@@ -105,13 +100,6 @@ def read_version(settings: Settings, _name: str, config: Mapping[str, Any], note
     limit = limit_fetching(settings.max_fetch_bytes)
     manifest, is_new = create_version(whole, settings, lambda _: None, note=note, on_transfer=limit)
     return {"digest": manifest.digest, "rows": manifest.rows, "is_new": is_new}
-
-
-def _require_columns(name: str, columns: list[str]) -> None:
-    if len(columns) > MOST_COLUMNS:
-        raise DataFileError(
-            name, 1, 0, f"there are {len(columns)} columns, allowed are {MOST_COLUMNS}", "leave out what is not needed"
-        )
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
