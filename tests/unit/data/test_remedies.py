@@ -6,6 +6,7 @@ import ast
 import csv
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def wanted(rows: Rows, text: int = 0, label: int = 1) -> dict[str, str]:
 def test_the_nearest_column_is_the_one_that_was_meant(tmp_path):
     rows = rows_of(40)
     path = save(tmp_path / "a.csv", ["sentence", "mood"], rows)
-    for named in ({"text_column": "sentense"}, {"label_column": "moood"}):
-        remedy = remedy_of(lambda named=named: prepare(path, **named))
+    for named in (dict[str, Any](text_column="sentense"), dict[str, Any](label_column="moood")):
+        remedy = remedy_of(partial(prepare, path, **named))
         key, value = setting_in(remedy)
         assert {key} == set(named)
         assert labels_of(prepare(path, **{key: value})) == wanted(rows)
@@ -137,7 +138,7 @@ def test_an_unlabelled_test_file_is_left_out_and_one_that_was_named_has_to_follo
     test = save(tmp_path / "test.csv", ["id", "text"], [[n, f"another text number {n}"] for n in range(9)])
     data = prepare(tmp_path)
     assert labels_of(data) == wanted(rows, 1, 2)
-    named = {"eval_file": str(test)}
+    named: dict[str, Any] = {"eval_file": str(test)}
     remedy = remedy_of(lambda: prepare(tmp_path / "train.csv", **named))
     assert remedy == "name the column 'target', as in the first file"
     save(test, ["id", "text", "target"], [[n, f"another text number {n}", n % 2] for n in range(9)])
@@ -147,7 +148,7 @@ def test_an_unlabelled_test_file_is_left_out_and_one_that_was_named_has_to_follo
 def test_the_number_of_labels_is_the_one_named(tmp_path):
     for labels in (("a", "b", "c"), ("01", "1", "012"), ('["a"]', '["a", "b"]', '["c"]'), ("[1, 0, 0]", "[0, 1, 1]")):
         path = save(tmp_path / "a.csv", ["text", "label"], rows_of(60, labels))
-        key, value = setting_in(remedy_of(lambda path=path: prepare(path, 2)))
+        key, value = setting_in(remedy_of(partial(prepare, path, 2)))
         assert (key, value) == ("num_labels", 3)
         data = prepare(path, value)
         assert len(data.targets["label_names"]) == 3
