@@ -64,7 +64,7 @@ def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str
     """
     for role in roles:
         if (name := named.get(role.key)) is not None:
-            require_column(table, name, role.key)
+            require_column(table, name, role.key, taken=named.values())
     chosen = {role.name: named.get(role.key) for role in roles}
     target = next((role for role in roles if role.kind == "target"), None)
     texts = [role for role in roles if role.kind == "text"]
@@ -94,13 +94,20 @@ def _detect_target(table: SourceTable, role: Role, taken: Sequence[str | None]) 
     return found
 
 
-def require_column(table: SourceTable, name: str, key: str) -> None:
-    """Raise DataFileError naming the columns of `table` where it has no column `name`."""
+def require_column(
+    table: SourceTable, name: str, key: str, *, taken: Collection[str | None] = (), is_first: bool = True
+) -> None:
+    """Raise DataFileError naming the columns of `table` where it has no column `name`.
+
+    Columns that are `taken` by other keys are not proposed. One key names the column of all files, so where this is not
+    the first one, it is the file that has to change.
+    """
     if name in table.columns:
         return
-    near = difflib.get_close_matches(name.strip(), table.columns, n=1, cutoff=0.5)
+    free = [column for column in table.columns if column not in taken]
+    near = difflib.get_close_matches(name.strip(), free, n=1, cutoff=0.5)
     remedy = f"set data.{key} to {near[0]!r}" if near else f"set data.{key} to one of them"
-    if key not in DataConfig.model_fields:
+    if key not in DataConfig.model_fields or not is_first:
         remedy = f"name the column {name!r}, as in the first file"
     found = f"there is no column {name!r}; the columns are {_listed(table.columns)}"
     raise DataFileError(table.name, 1, 0, found, remedy)

@@ -14,7 +14,7 @@ from finetune30.data.flags import BLANK, NO, YES
 from finetune30.data.row_ids import fault_at
 from finetune30.data.sources.resolve import LoadedSources
 from finetune30.data.sources.table import SourceTable
-from finetune30.errors import DataError
+from finetune30.errors import DataError, DataFileError
 
 _TARGET_KEY = "label_column"
 
@@ -35,7 +35,12 @@ def with_label_columns(
             "data.label_columns is set, but the problem has no label column",
             "leave data.label_columns out, or set model.problem_type to multi_label_classification",
         )
-    train, evaluation = ([_combine(table, names) for table in tables] for tables in (sources.train, sources.evaluation))
+    train = [_combine(table, names, is_first=index == 0) for index, table in enumerate(sources.train)]
+    # Public test sets often have no labels at all: see `finetune30.data.loading`.
+    evaluation = [
+        table if not sources.chosen and not {*names} & {*table.columns} else _combine(table, names, is_first=False)
+        for table in sources.evaluation
+    ]
     return replace(sources, train=train, evaluation=evaluation), {**named, _TARGET_KEY: _joined(names)}
 
 
@@ -48,9 +53,14 @@ def _joined(names: Sequence[str]) -> str:
     return "+".join(names)
 
 
-def _combine(table: SourceTable, names: Sequence[str]) -> SourceTable:
+def _combine(table: SourceTable, names: Sequence[str], *, is_first: bool) -> SourceTable:
     for name in names:
-        require_column(table, name, "label_columns")
+        if is_first and name not in table.columns:
+            found = f"there is no column {name!r}; the columns are {', '.join(map(repr, table.columns[:20]))}"
+            raise DataFileError(
+                table.name, 1, 0, found, f"put one of them in the place of {name!r} in data.label_columns"
+            )
+        require_column(table, name, "label_columns", is_first=is_first)
     cells = [table.frame[name].str.strip_chars().fill_null("") for name in names]
     for name, column in zip(names, cells, strict=True):
         wrong = ~column.is_in([*YES, *NO, *BLANK])

@@ -59,7 +59,7 @@ def load_rows(
     for table in tables:
         for note in table.notes:
             log(f"data: {table.name}: {note}")
-    rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns)
+    rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns, chosen=sources.chosen)
     if columns.target is not None:
         rows = _without_unlabelled_evaluation(rows, sources, log)
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
@@ -80,7 +80,7 @@ def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str |
 
 
 def _build_rows(
-    tables: list[SourceTable], train_count: int, columns: Columns, roles: Sequence[Role]
+    tables: list[SourceTable], train_count: int, columns: Columns, roles: Sequence[Role], *, chosen: bool
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
     declared = declared_names(tables[:train_count], columns.target_column)
     keys = {role.name: role.key for role in roles}
@@ -88,14 +88,16 @@ def _build_rows(
     parts = []
     for index, table in enumerate(tables):
         for role, name in columns.chosen.items():
-            if name is not None:
-                require_column(table, name, keys[role])
+            # Public test sets often have no column of labels: they are left out, unless they were named.
+            may_lack = role == columns.target and index >= train_count and not chosen
+            if name is not None and not may_lack:
+                require_column(table, name, keys[role], is_first=index == 0)
         parts.append(_rows_of(table, columns, texts, "train" if index < train_count else "evaluation"))
     return pl.concat(parts), declared
 
 
 def _rows_of(table: SourceTable, columns: Columns, texts: Sequence[str], split: str) -> pl.DataFrame:
-    target = _cells(columns.target_column)
+    target = _cells(columns.target_column if columns.target_column in table.columns else None)
     if own := table.label_names.get(columns.target_column or ""):
         names = {str(index): name for index, name in enumerate(own)}
         target = target.replace_strict(names, default=None, return_dtype=pl.String)

@@ -81,7 +81,9 @@ def prepare_data(
         log(f"data: {line}")
     gate = apply_gate(validation, loaded.rows, config.gate)
     settled = loaded.problem
-    targets = settled.plan(_training_targets(gate.rows), num_labels, loaded.declared)
+    kept = gate.rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())
+    _require_rows(gate.rows, kept.height, "train", least=1)  # or else it would seem to be the labels that are missing
+    targets = settled.plan(kept["label_text"].drop_nulls(), num_labels, loaded.declared)
     rows = choose_rows(settled.encode_targets(gate.rows, targets), config, seed, settled)
     ledger = build_ledger(rows)
     used = {split: _take(rows, split) for split in SPLITS}
@@ -146,11 +148,6 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
     return rows.with_columns(
         pl.Series("split", split.tolist(), dtype=pl.String), pl.Series("reason", reason.tolist(), dtype=pl.String)
     )
-
-
-def _training_targets(rows: pl.DataFrame) -> pl.Series:
-    """Return the targets of the training rows that are kept."""
-    return rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"].drop_nulls()
 
 
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
