@@ -84,7 +84,7 @@ def test_bodies_that_no_reader_expects_are_faults_of_the_request(api: TestClient
 
 
 @pytest.mark.parametrize("ending", ["json", "jsonl"])
-@pytest.mark.parametrize("cell", ["[" * 200_000 + "]" * 200_000, "9" * 5_000, r'"\ud800"'])
+@pytest.mark.parametrize("cell", ["[" * 200_000 + "]" * 200_000, "9" * 5_000])
 def test_files_that_no_reader_expects_are_faults_of_the_file(api: TestClient, cell: str, ending: str) -> None:
     record = f'{{"text": {cell}, "label": 1}}'
     content = f"[{record}]" if ending == "json" else record
@@ -97,7 +97,7 @@ def test_files_that_no_reader_expects_are_faults_of_the_file(api: TestClient, ce
 def test_file_with_too_many_columns_is_refused(api: TestClient) -> None:
     content = ",".join(f"c{number}" for number in range(1001)) + "\n" + "1," * 1000 + "1\n"
     answer = api.post("/datasets/files?name=wide.csv", content=content.encode(), headers=BINARY)
-    assert (answer.status_code, "1001 columns" in answer.json()["message"]) == (422, True), answer.text
+    assert (answer.status_code, "1,001 columns" in answer.json()["message"]) == (422, True), answer.text
 
 
 def test_file_that_takes_too_long_is_refused_and_nobody_waits_for_it(start: Callable[..., TestClient]) -> None:
