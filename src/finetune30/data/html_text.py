@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
 
 #: Tags that separate words; the others (b, i, a, span …) may stand within one.
 _BLOCK_TAGS = (
@@ -75,8 +73,6 @@ def strip_html(text: str) -> str:
 
 def strip_html_column(texts: pl.Series, where: pl.Series) -> pl.Series:
     """Return the texts with HTML stripped in the rows marked by `where`."""
-    import polars as pl  # here, because questions to a model are stripped where polars is not
-
     if not where.any():
         return texts
     stripped = [strip_html(text) if marked else text for text, marked in zip(texts, where, strict=True)]

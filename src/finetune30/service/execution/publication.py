@@ -146,7 +146,7 @@ def _save_model(
         problem.name,
         experiment.problem.targets,
         inputs.config.data.max_length,
-        remove_html=inputs.config.data.validation_rules.remove_html,
+        inputs.data.recipe,
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
