@@ -63,6 +63,8 @@ def join_spellings(labels: Collection[str]) -> tuple[dict[str, str], tuple[Detec
 
 
 def _by_form(labels: Collection[str]) -> dict[str, str]:
+    if all(map(str.isascii, labels)):
+        return {}
     return _changed(labels, lambda label: unicodedata.normalize("NFC", label))
 
 
