@@ -14,9 +14,11 @@ import pytest
 
 from finetune30.config import DataConfig
 from finetune30.config.loading import validate_tree
-from finetune30.data.prepare import PreparedData, prepare_data
+from finetune30.data.prepare import PreparedData, prepare_data, record_version
+from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConfigError, DataError, DataFileError
 from finetune30.problems import choose_problem
+from finetune30.problems.of_rows import problem_of_rows
 
 ALL: dict[str, Any] = {"train_samples": None, "eval_samples": None}
 JIGSAW = ["id", "comment_text", "toxic", "obscene", "threat"]
@@ -161,3 +163,25 @@ def test_vectors_train_as_many_classes_as_they_have_places_even_those_without_ro
     assert data.targets["label_names"] == ["0", "1", "2"]
     hot = dict(pl.concat([data.train, data.evaluation]).select("text", "label").iter_rows())
     assert hot == {row["text"]: row["labels"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [([["a"], ["b"]], ["a", "b"]), ([[1, 0, 0], [0, 1, 0]], ["0", "1", "2"]), ([["a", "b"], []], ["a", "b"])],
+)
+def test_a_version_of_lists_is_read_as_it_was_stored_whatever_the_lists_would_tell(tmp_path, labels, names):
+    rows = [{"text": f"text number {n}", "labels": labels[n % 2]} for n in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data, _ = prepare(tmp_path / "a.jsonl", len(names), "multi_label_classification")
+    record_version(data, VersionStore(tmp_path / "store"))
+    config = DataConfig(dataset_name=f"version:{data.digest}", **ALL)
+    again = prepare_data(
+        config,
+        problem=problem_of_rows("auto", config.dataset_name, tmp_path / "store"),
+        num_labels=len(names),
+        seed=0,
+        log=lambda _: None,
+        data_folder=tmp_path / "store",
+    )
+    assert (again.problem.name, again.targets["label_names"]) == ("multi_label_classification", names)
+    assert again.digest == data.digest

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import click
+
+from finetune30.cli.main import app
+from finetune30.config.fields import field_schemas
+from finetune30.settings import PREFIX, Settings
 from support.remedies import find_remedies
 
 TESTS = Path(__file__).parents[2]
 _DATA = "unit/data/test_remedies.py::"
 _CELLS = "unit/problems/test_label_cells.py::"
 _COMMANDS = "integration/test_data_commands.py::"
+_BUILDING = "unit/training/test_building.py::"
+_FAMILIES = "unit/training/test_every_family.py::"
+_RESUME = "integration/exactness/test_resume_refusals.py::"
 _LISTS = "test_brackets_that_are_no_lists_are_refused_and_the_remedy_is_right"
 
 #: Remedy (values as `{}`) -> the test that follows it to the letter.
@@ -51,6 +62,13 @@ FOLLOWED = {
     + "test_rules_are_loosened_as_their_findings_say",
     'write JSON lists such as ["joy", "calm"]; where the brackets belong to the names, set '
     "model.problem_type to single_label_classification": _CELLS + _LISTS,
+    "set training.precision to fp32 or auto": _FAMILIES
+    + "test_a_precision_asked_for_that_the_family_cannot_compute_in_is_refused",
+    "set data.max_length to at most {}": _BUILDING
+    + "test_roberta_is_refused_texts_beyond_the_positions_that_it_can_use",
+    "start a new run from its weights with: ft30 resume {} --warm-start": _RESUME
+    + "test_succeeded_run_is_not_resumed_but_starts_another_warm",
+    "add --yes": "unit/cli/test_runs.py::test_delete_asks_and_refuses_running_runs",
 }
 
 #: Remedies whose following no test holds yet. None may be added.
@@ -65,7 +83,6 @@ NOT_YET_FOLLOWED = frozenset(
         "stop what uses the port, or choose another: FT30_API_PORT=8001",
         "ft30 data versions tag NAME VERSION",
         "see what is allowed with: ft30 runs list --help",
-        "add --yes",
         "stop what listens there, or choose another: ft30 ui --port 8502",
         "give a YAML file with --config, or list the shipped ones: ft30 config presets",
         "{}list them: ft30 config presets",
@@ -89,7 +106,6 @@ NOT_YET_FOLLOWED = frozenset(
         "see it with: ft30 runs show {}",
         "see ft30 runs show {}",
         "go on unchanged: ft30 resume {}; or begin a new run from its weights: add --warm-start",
-        "start a new run from its weights with: ft30 resume {} --warm-start",
         "stop it first: ft30 runs cancel {}",
         "ask again; if it stays so: ft30 predict RUN TEXT shows why",
         "give texts, --file FILE, or lines on standard input",
@@ -113,9 +129,7 @@ NOT_YET_FOLLOWED = frozenset(
         "lower data.max_length or per_device_train_batch_size (raise gradient_accumulation_steps "
         "alike), or free the device; then start a new run",
         "lower training.learning_rate, use precision fp32, or look at those rows; {}",
-        "set data.max_length to at most {}",
         "set training.engine to auto",
-        "set training.precision to fp32 or auto",
     }
 )
 
@@ -125,6 +139,39 @@ def test_every_remedy_that_names_a_setting_or_a_command_is_known():
     assert {text: place for text, place in found.items() if text not in FOLLOWED.keys() | NOT_YET_FOLLOWED} == {}
     assert (FOLLOWED.keys() | NOT_YET_FOLLOWED) - found.keys() == set()
     assert FOLLOWED.keys() & NOT_YET_FOLLOWED == set()
+
+
+def test_every_command_that_a_remedy_names_is_one():
+    for text in find_remedies():
+        for words in re.findall(r"\bft30(?! command)((?: [a-z]+)+)", text):
+            command, path = cast("click.Command", app), words.split()
+            while path and isinstance(command, click.Group):
+                name = path.pop(0)
+                found = command.get_command(click.Context(command), name)
+                assert found is not None, text
+                command = found
+
+
+def test_every_key_flag_and_setting_that_a_remedy_names_is_one():
+    keys = set(field_schemas())
+    sections = {key.rpartition(".")[0] for key in field_schemas()}
+    flags = {flag for command in _commands(app) for option in command.params for flag in option.opts}
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for text in find_remedies():
+        named = re.findall(r"\b((?:model|lora|data|training)\.[a-z_.]*[a-z])\b(?!\()", text)
+        assert {key for key in named if key not in keys | sections} == set(), text
+        assert {flag for flag in re.findall(r"--[a-z][a-z_-]+", text) if flag not in flags | {"--help"}} == set(), text
+        assert set(re.findall(r"\bFT30_[A-Z_]+", text)) <= settings, text
+
+
+def _commands(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from _commands(found)
 
 
 def test_the_tests_that_follow_remedies_exist():

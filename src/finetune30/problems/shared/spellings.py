@@ -51,23 +51,26 @@ def join_spellings(labels: Collection[str]) -> tuple[dict[str, str], tuple[Detec
     """
     spellings: dict[str, str] = {}
     said: list[Detected] = []
+    names = list(labels)
     for join, say in ((_by_form, _say_form), (_by_truth, _say_truth), (_by_number, _say_number)):
-        now = {label: spellings.get(label, label) for label in labels}
-        changed = join(sorted(set(now.values())))
+        changed = join(names)
         if not changed:
             continue
         said.append(say(changed))
+        names = list({changed.get(name, name) for name in names})
+        now = {label: spellings.get(label, label) for label in labels}
         spellings = {label: read for label, name in now.items() if (read := changed.get(name, name)) != label}
-    names = sorted({spellings.get(label, label) for label in labels})
     return spellings, (*said, *_say_lookalikes(names))
 
 
 def _by_form(labels: Collection[str]) -> dict[str, str]:
+    if all(map(str.isascii, labels)):
+        return {}
     return _changed(labels, lambda label: unicodedata.normalize("NFC", label))
 
 
 def _by_truth(labels: Collection[str]) -> dict[str, str]:
-    if not {label.lower() for label in labels} <= {"true", "false"}:
+    if not all(label.lower() in ("true", "false") for label in labels):
         return {}
     lower = {label: label.lower() for label in labels}
     return {} if len(set(lower.values())) == len(lower) else {a: b for a, b in lower.items() if a != b}
@@ -114,7 +117,7 @@ def _say_lookalikes(names: Collection[str]) -> tuple[Detected, ...]:
     for name in names:
         if _INTEGER.fullmatch(name):
             groups[integer_of(name)].append(name)
-    alike = [group for group in groups.values() if len(group) > 1]
+    alike = sorted(sorted(group) for group in groups.values() if len(group) > 1)
     if not alike:
         return ()
     because = f"not all labels are plain numbers, so {_listed(alike[0])} may be names; write them alike if they are one"
