@@ -17,6 +17,8 @@ from support.remedies import find_remedies
 
 TESTS = Path(__file__).parents[2]
 _DATA = "unit/data/test_remedies.py::"
+_FILES = "unit/data/sources/test_remedies_of_files.py::"
+_PLUGINS = "unit/problems/test_plugins.py::"
 _CELLS = "unit/problems/test_label_cells.py::"
 _COMMANDS = "integration/test_data_commands.py::"
 _BUILDING = "unit/training/test_building.py::"
@@ -26,6 +28,22 @@ _LISTS = "test_brackets_that_are_no_lists_are_refused_and_the_remedy_is_right"
 
 #: Remedy (values as `{}`) -> the test that follows it to the letter.
 FOLLOWED = {
+    "set data.encoding to {} if that is right, or save the file as UTF-8": _FILES
+    + "test_the_one_encoding_that_is_named_reads_the_file",
+    "set data.encoding to the one that reads right, or save the file as UTF-8": _FILES
+    + "test_the_encoding_that_reads_right_is_among_those_that_are_shown",
+    "set data.encoding to the encoding that the file was written in, or save the file as UTF-8": _FILES
+    + "test_an_encoding_that_nobody_guesses_is_named_by_who_knows_it",
+    "leave data.encoding out": _FILES + "test_an_encoding_beside_data_that_are_no_file_is_left_out",
+    "leave data.sheet out": _FILES + "test_a_sheet_beside_a_file_without_sheets_is_left_out",
+    "set data.sheet to one of them": _FILES + "test_the_sheet_or_file_that_is_listed_is_read",
+    "set data.sheet to the one to read": _FILES + "test_the_sheet_or_file_that_is_listed_is_read",
+    "set data.sheet to the one to read, or unpack the archive and name its folder": _FILES
+    + "test_an_archive_of_several_files_is_unpacked_and_its_folder_named",
+    "{}; or train all the same with data.allow_unknown_tokens: true": "unit/service/test_doubts.py::"
+    "test_chinese_in_the_english_starter_stops_with_bases_that_read_it_unless_allowed",
+    "mend or update that package, or choose another model.problem_type": _PLUGINS
+    + "test_a_package_that_was_mended_works",
     "set data.{} to {}": _DATA + "test_the_nearest_column_is_the_one_that_was_meant",
     "set data.{} to one of them": _DATA + "test_a_column_that_plays_another_role_is_never_proposed",
     "set data.{} to one of them; if this is a row of data, add a header line above it": _DATA
@@ -113,7 +131,7 @@ NOT_YET_FOLLOWED = frozenset(
         "see: ft30 runs verify RUN",
         "delete runs that are not needed, or lower FT30_DISK_RESERVE_BYTES",
         "wait until some have ended, cancel some, or raise FT30_MAX_OPEN_RUNS",
-        "leave output_dir out; FT30_RESULTS_FOLDER of API and workers decides",
+        "look at it with: ft30 data validate FILE; the log of the API says more",
         "use a file of: ft30 data suspects --export",
         "choose another name: ft30 keys list",
         "see them with: ft30 keys list",
