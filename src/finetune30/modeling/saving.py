@@ -55,7 +55,7 @@ def load_targets(folder: Path) -> dict[str, Any]:
     """Return what `save_targets` wrote; earlier versions wrote no `targets` but their names, and no `recipe`."""
     loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
     named = {"label_names": loaded["label_names"]} if loaded["label_names"] else {}
-    steps = [{"step": _REMOVE_HTML}] if loaded["remove_html"] else []
+    steps = [{"step": _REMOVE_HTML}] if loaded.get("remove_html") else []
     return {"targets": named, "recipe": steps, **loaded}
 
 
