@@ -44,13 +44,15 @@ def test_advice_follows_from_rate_norms_and_losses() -> None:
     config = TrainingConfig(learning_rate=0.2, num_train_epochs=3)
     (lower,) = advise(record(LEVEL), config)
     assert lower.en == "a lower training.learning_rate, for example 0.02 (this run: 0.2)"
+    (other,) = advise(record(LEVEL), TrainingConfig(learning_rate=5e-4))
+    assert other.en.startswith("another training.learning_rate, such as 5e-05 or 0.005 (this run: 0.0005):")
     (longer,) = advise(record(FALLING), config)
     assert longer.en == "a higher training.num_train_epochs (this run: 3): the loss was still falling"
     _, jump = advise(record(LEVEL, [*[1.0] * 5, 30.0, *[2.0] * 3]), config)
     assert "the steps before 60: the gradient norm recorded there is 30, the median before it 1;" in jump.en
     short = advise(record(LEVEL[:2]), TrainingConfig(learning_rate=0.2, max_steps=20))
     assert ["learning_rate" in short[0].en, "training.max_steps (this run: 20)" in short[1].en] == [True, True]
-    assert all(words.zh for words in (lower, longer, jump, *short))
+    assert all(words.zh for words in (lower, other, longer, jump, *short))
 
 
 def test_doubts_are_explained_from_the_whole_history(tmp_path: Path) -> None:

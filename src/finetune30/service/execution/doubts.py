@@ -23,7 +23,10 @@ _NORMS_BEFORE = 3
 #: the difference; with fewer than three records in a third nothing is said.
 _RECORDS_IN_A_THIRD = 3
 _STANDARD_ERRORS = 2.0
-_LOWER_RATE = 0.1
+#: How far off the next rate to try is: rates are tried in powers of ten first.
+_RATE_FACTOR = 10.0
+#: A higher rate than this is not proposed: LoRA is trained with rates from 1e-5 to some 1e-3.
+_HIGHEST_RATE = 1e-2
 
 
 def explain_doubts(doubts: Iterable[Doubt], history: Path, config: TrainingConfig) -> list[Doubt]:
@@ -37,12 +40,17 @@ def explain_doubts(doubts: Iterable[Doubt], history: Path, config: TrainingConfi
 
 
 def advise(records: Iterable[Mapping[str, Any]], config: TrainingConfig) -> tuple[Words, ...]:
-    """Return what to try: a lower rate unless the loss still falls in peace, more epochs unless it is level."""
+    """Return what to try.
+
+    A lower rate where a gradient norm jumped or the rate is high, another one where the loss was level; more epochs
+    unless it was.
+    """
     trained = [record for record in records if record["type"] == "train"]
     jump = find_jump([(record["step"], record["grad_norm"]) for record in trained])
     falls = still_falls([record["loss"] for record in trained])
+    is_high = config.learning_rate * _RATE_FACTOR > _HIGHEST_RATE
     return (
-        *([_lower_rate(config)] if jump or not falls else []),
+        *([] if falls and not jump else [_lower_rate(config) if jump or is_high else _another_rate(config)]),
         *([_describe_jump(*jump)] if jump else []),
         *([] if falls is False else [_more_epochs(config, falls)]),
     )
@@ -71,10 +79,20 @@ def still_falls(losses: Sequence[float]) -> bool | None:
 
 
 def _lower_rate(config: TrainingConfig) -> Words:
-    tried, lower = f"{config.learning_rate:g}", f"{_LOWER_RATE * config.learning_rate:g}"
+    tried, lower = f"{config.learning_rate:g}", f"{config.learning_rate / _RATE_FACTOR:g}"
     return Words(
         f"a lower training.learning_rate, for example {lower} (this run: {tried})",
         f"降低 training.learning_rate，例如 {lower}（這次是 {tried}）",
+    )
+
+
+def _another_rate(config: TrainingConfig) -> Words:
+    """A loss that stays level tells a rate that is too high from one that is too low for so few steps as little."""
+    tried = f"{config.learning_rate:g}"
+    lower, higher = (f"{config.learning_rate * factor:g}" for factor in (1 / _RATE_FACTOR, _RATE_FACTOR))
+    return Words(
+        f"another training.learning_rate, such as {lower} or {higher} (this run: {tried}): the loss did not fall any more",
+        f"改用其他 training.learning_rate，例如 {lower} 或 {higher}（這次是 {tried}）：損失不再下降",
     )
 
 
