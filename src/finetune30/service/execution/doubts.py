@@ -91,7 +91,7 @@ def _another_rate(config: TrainingConfig) -> Words:
     tried = f"{config.learning_rate:g}"
     lower, higher = (f"{config.learning_rate * factor:g}" for factor in (1 / _RATE_FACTOR, _RATE_FACTOR))
     return Words(
-        f"another training.learning_rate, such as {lower} or {higher} (this run: {tried}): the loss did not fall any more",
+        f"another training.learning_rate, such as {lower} or {higher} (this run: {tried}): the loss stayed level",
         f"改用其他 training.learning_rate，例如 {lower} 或 {higher}（這次是 {tried}）：損失不再下降",
     )
 
