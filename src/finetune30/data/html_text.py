@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Tags that separate words; the others (b, i, a, span …) may stand within one.
 _BLOCK_TAGS = (
@@ -69,11 +71,3 @@ def strip_html(text: str) -> str:
         if bare == text:
             return text
         text = _spaces.sub(" ", bare).strip()
-
-
-def strip_html_column(texts: pl.Series, where: pl.Series) -> pl.Series:
-    """Return the texts with HTML stripped in the rows marked by `where`."""
-    if not where.any():
-        return texts
-    stripped = [strip_html(text) if marked else text for text, marked in zip(texts, where, strict=True)]
-    return pl.Series(texts.name, stripped, dtype=pl.String)
