@@ -84,6 +84,12 @@ class Settings(BaseSettings):
         le=1 << 50,
         description="Most that the API itself fetches from the hub for a preview or a version; workers have no limit.",
     )
+    read_seconds: float = Field(
+        300.0, gt=0, le=86_400, description="How long the API may read data for one answer; then it is refused."
+    )
+    read_memory_bytes: int = Field(
+        4 << 30, ge=1 << 28, le=1 << 50, description="Memory that reading data for one answer of the API may take."
+    )
     max_open_runs: int = Field(
         1000, ge=1, le=1_000_000, description="Runs, waiting or running, that one key may have at a time."
     )

@@ -61,6 +61,8 @@ def test_tag_of_another_version_is_never_moved_in_passing(tmp_path):
     assert f"the tag 'gold' points at version {first['digest'][:12]}" in refused.stderr
     assert f"ft30 data versions tag gold {second['digest'][:12]} --move" in refused.stderr
     assert json.loads(ft30("versions", "show", "gold", "--json", folder=tmp_path).stdout)["digest"] == first["digest"]
+    ft30("versions", "tag", "gold", second["digest"][:12], "--move", folder=tmp_path)  # as the error says
+    assert json.loads(ft30("versions", "show", "gold", "--json", folder=tmp_path).stdout)["digest"] == second["digest"]
 
 
 def test_name_that_is_no_tag_is_refused_before_anything_is_stored(tmp_path):
@@ -136,3 +138,62 @@ def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_i
     assert "1 labels changed, 1 rows removed" in done.stdout
     shown = json.loads(ft30("versions", "show", "reviewed", "--json", folder=tmp_path).stdout)
     assert shown["statistics"]["label_counts"] == {"anger": 2, "joy": 2}
+
+
+def test_what_labels_were_taken_for_is_said_and_can_be_said_otherwise(tmp_path):
+    lines = [json.dumps({"text": f"text number {n}", "label": ["no", "yes"][n % 2 :][:1]}) for n in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    told = ft30("validate", "a.jsonl", "--json", folder=tmp_path)
+    tree = json.loads(told.stdout)
+    assert tree["problem_type"] == "single_label_classification"
+    assert [entry["key"] for entry in tree["detected"]] == ["model.problem_type"] * 2
+    assert "labels read as one a row: each of the 30 labels is a list of one item" in told.stderr
+    otherwise = ft30("validate", "a.jsonl", "--problem_type", "multi_label_classification", "--json", folder=tmp_path)
+    assert json.loads(otherwise.stdout)["problem_type"] == "multi_label_classification"
+
+
+def test_label_columns_are_named_by_the_error_and_taken_as_it_says(tmp_path):
+    rows = "".join(f"{n},this is comment number {n},{n % 2},{n // 2 % 2}\n" for n in range(30))
+    (tmp_path / "a.csv").write_text("id,comment_text,toxic,obscene\n" + rows)
+    refused = ft30("validate", "a.csv", folder=tmp_path, code=1)
+    assert "set data.label_columns to ['toxic', 'obscene']" in refused.stderr
+    columns = ("--label_columns", "toxic", "--label_columns", "obscene")
+    tree = json.loads(ft30("validate", "a.csv", *columns, "--json", folder=tmp_path).stdout)
+    assert (tree["problem_type"], tree["errors"]) == ("multi_label_classification", 0)
+
+
+def test_cleaning_writes_labels_as_the_file_wrote_them(tmp_path):
+    rows = "".join(f"this is text number {n},{('0101', '0912')[n % 2]}\n" for n in range(30))
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    ft30("clean", "a.csv", "--out", "clean", folder=tmp_path)
+    assert (tmp_path / "clean" / "train.csv").read_text().count('"0101"') == 15
+
+
+def test_commands_that_errors_about_data_name_do_what_is_said(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"this is text number {n},{n % 2}\n" for n in range(30)))
+    for command in (("versions", "show", "nothing"), ("versions", "tag", "--delete", "nothing")):
+        refused = ft30(*command, folder=tmp_path, code=1)
+        assert "list them with: ft30 data versions list" in refused.stderr
+    made = json.loads(ft30("versions", "create", "a.csv", "--json", folder=tmp_path).stdout)
+    assert made["digest"][:12] in ft30("versions", "list", folder=tmp_path).stdout
+    checkout = ("versions", "checkout", made["digest"], "out")
+    ft30(*checkout, folder=tmp_path)
+    assert "choose another folder, or give --overwrite" in ft30(*checkout, folder=tmp_path, code=1).stderr
+    ft30(*checkout, "--overwrite", folder=tmp_path)
+    (tmp_path / "all.yaml").write_text("- step: drop_by_rule\n  rules: [too_short]\n")
+    (tmp_path / "b.csv").write_text("text,label\na1,0\nb2,1\n")
+    refused = ft30("versions", "create", "b.csv", "--recipe", "all.yaml", folder=tmp_path, code=1)
+    assert "look at its steps with: ft30 data clean" in refused.stderr
+    steps = ft30("clean", "b.csv", "--recipe", "all.yaml", "--out", "c", folder=tmp_path)
+    assert "drop_by_rule         2 rows dropped" in steps.stdout
+
+
+def test_a_strict_gate_names_the_command_that_lists_every_fault(tmp_path):
+    rows = "".join(f"this is text number {n},{n % 2}\n" for n in range(30)) + "hm,0\nha,1\n"
+    (tmp_path / "a.csv").write_text("text,label\n" + rows)
+    (tmp_path / "c.yaml").write_text("data: {dataset_name: a.csv, gate: {mode: strict}}\n")
+    told = ft30("validate", "--config", "c.yaml", folder=tmp_path, code=1)
+    assert "a training would not start: a.csv:32:1: too_short" in told.stdout
+    listed = ft30("validate", "a.csv", folder=tmp_path, code=1)
+    assert "a.csv:32:1" in listed.stdout
+    assert "a.csv:33:1" in listed.stdout

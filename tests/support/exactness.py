@@ -94,9 +94,9 @@ def fingerprint(run: Path, *, with_events: bool = True) -> dict:
 
 
 def history_of(run: Path, *, with_events: bool = True) -> list[dict]:
-    """Return the history without what a clock decides."""
+    """Return the history without what a clock decides; `with_events`: with what happened to the run from outside."""
     records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    return [_untimed(record) for record in records if with_events or record["type"] != "event"]
+    return [_untimed(record) for record in records if with_events or record.get("event", "doubt").startswith("doubt")]
 
 
 def _untimed(record: dict) -> dict:

@@ -2,7 +2,8 @@
 
 In this order: the host name that was called (a web page elsewhere may point a name of its own at this machine), the web
 page that calls (browsers say so), the key, the role that the method needs, and kind and length of the body. What no
-rule allows is refused. A change goes into the audit trail before it is made, with its outcome before its answer leaves.
+rule allows is refused. A change goes into the audit trail before it is made, with its outcome before its answer leaves;
+one that is refused here goes into it once it is known whose it is, for whoever has no key must not fill the disk.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from finetune30.api.answers import answer_error
 from finetune30.api.context import Caller
 from finetune30.api.keys import KeyRing
+from finetune30.api.request_bodies import UPLOAD_PATHS, limit_body
 from finetune30.errors import (
     AccessError,
     AuthenticationError,
     Finetune30Error,
     HostError,
-    MediaTypeError,
     StorageError,
-    TooLargeError,
     UsageError,
 )
 from finetune30.settings import Settings
@@ -47,11 +47,10 @@ ROLES: dict[tuple[str, str], Role] = {
 }
 #: Submitters may delete runs (their own only: the route sees to that) and take tags from versions.
 _DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
-#: The routes that take a file as it is; every other body is JSON.
-UPLOAD_PATHS = frozenset({"/datasets/files"})
-UPLOAD_TYPE = "application/octet-stream"
 #: Changes nothing although it is a POST, so it leaves no trail.
 _UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview"})
+#: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
+_READING_PATHS = UPLOAD_PATHS | {"/datasets"}
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.
 CHANGES_AT_A_TIME = 12
 #: Outcome of a change that is being made, as HTTP names it; it stays when the API dies before it answers.
@@ -87,12 +86,12 @@ class Gate:
             return
         send = _with_security_headers(send)
         try:
-            caller = await self._admit(scope)
-            receive = await self._limit_body(scope, receive)
+            caller = await self._identify(scope)
+            scope.setdefault("state", {})["caller"] = caller
+            receive = await self._admit(scope, caller, receive)
         except Finetune30Error as error:
             await answer_error(error)(scope, receive, send)
             return
-        scope.setdefault("state", {})["caller"] = caller
         async with self._turn(scope):
             if not _only_asks(scope):
                 try:
@@ -102,7 +101,7 @@ class Gate:
                     return
             await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope) -> Caller:
+    async def _identify(self, scope: Scope) -> Caller:
         headers = Headers(scope=scope)
         _require_readable_address(scope)
         self._require_host(headers)
@@ -114,14 +113,20 @@ class Gate:
             await run_in_threadpool(keys.refresh)
         if not keys.in_use:
             return _local_caller(scope)
-        caller = keys.find(_secret(headers))
-        needed = needed_role(scope["method"], scope["path"])
-        if not caller.role.includes(needed):
-            raise AccessError(
-                f"{scope['method']} {scope['path'][:200]} needs the role {needed}, this key has {caller.role}",
-                f"ask an admin for a key: ft30 keys create NAME --role {needed}",
-            )
-        return caller
+        return keys.find(_secret(headers))
+
+    async def _admit(self, scope: Scope, caller: Caller, receive: Receive) -> Receive:
+        """Return the body of a request that its caller may make; a change that is refused is entered."""
+        try:
+            _require_role(scope, caller)
+            return await limit_body(scope, receive, self._settings)
+        except Finetune30Error as error:
+            if not _only_asks(scope):
+                try:
+                    await self._enter(scope, caller, error.http_status)
+                except StorageError as lost:  # nothing was changed: the refusal is answered all the same
+                    _log.warning("a refused change is not in the audit trail: %s", lost.message)
+            raise
 
     def _require_host(self, headers: Headers) -> None:
         given = headers.getlist("host")
@@ -148,41 +153,14 @@ class Gate:
         if site not in ("none", "same-origin") and not opened:
             raise HostError("a web page elsewhere may not call the API", "open the address itself")
 
-    async def _limit_body(self, scope: Scope, receive: Receive) -> Receive:
-        headers = Headers(scope=scope)
-        limit = self._settings.max_body_bytes
-        length = headers.get("content-length")
-        has_body = "transfer-encoding" in headers or (length is not None and length != "0")
-        kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
-        wanted = "application/json"
-        if scope["path"] in UPLOAD_PATHS:
-            limit, wanted = self._settings.max_upload_bytes, UPLOAD_TYPE
-        if (has_body or kind) and scope["method"] not in ("GET", "HEAD") and kind != wanted:
-            raise MediaTypeError(f"a body of type {kind[:100] or 'unknown'!r} is not read here", f"send {wanted}")
-        if length is not None and (not length.isdecimal() or int(length[:20]) > limit):
-            raise TooLargeError(f"a body of {length[:20]} bytes is beyond the limit of {limit}", "send less at a time")
-        if not has_body:
-            return receive
-        return _counted(receive, limit) if scope["path"] in UPLOAD_PATHS else await _read_ahead(receive, limit)
-
     def _turn(self, scope: Scope) -> AbstractAsyncContextManager[object]:
         """Let a few changes go on at a time: those that wait for the disk must not take every thread from readers."""
-        short_change = not _only_asks(scope) and scope["path"] not in UPLOAD_PATHS
+        short_change = not _only_asks(scope) and scope["path"] not in _READING_PATHS
         return self._changes if short_change else nullcontext()
 
     async def _begin_trail(self, scope: Scope, caller: Caller, send: Send) -> Send:
         """Enter the change that is about to be made; return a `send` that enters its outcome before the answer."""
-        client = scope.get("client")
-        number = await run_in_threadpool(
-            record_audit,
-            self._store(),
-            actor=caller.label,
-            role=str(caller.role),
-            action=_action(scope),
-            target=_target(scope),
-            outcome=PROCESSING,
-            client=client[0] if client else "",
-        )
+        number = await self._enter(scope, caller, PROCESSING)
 
         async def send_after_outcome(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -194,6 +172,20 @@ class Gate:
             await send(message)
 
         return send_after_outcome
+
+    async def _enter(self, scope: Scope, caller: Caller, outcome: int) -> int:
+        """Enter a change into the audit trail; return the number of the entry. Raises StorageError."""
+        client = scope.get("client")
+        return await run_in_threadpool(
+            record_audit,
+            self._store(),
+            actor=caller.label,
+            role=str(caller.role),
+            action=_action(scope),
+            target=_target(scope),
+            outcome=outcome,
+            client=client[0] if client else "",
+        )
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
@@ -225,6 +217,15 @@ def needed_role(method: str, path: str) -> Role:
     if method == "POST" or (method == "DELETE" and _DELETABLE_BY_SUBMITTERS.fullmatch(path) is not None):
         return Role.SUBMITTER
     return Role.ADMIN
+
+
+def _require_role(scope: Scope, caller: Caller) -> None:
+    needed = needed_role(scope["method"], scope["path"])
+    if not caller.role.includes(needed):
+        raise AccessError(
+            f"{scope['method']} {scope['path'][:200]} needs the role {needed}, this key has {caller.role}",
+            f"ask an admin for a key: ft30 keys create NAME --role {needed}",
+        )
 
 
 def _only_asks(scope: Scope) -> bool:
@@ -268,39 +269,6 @@ def _require_readable_address(scope: Scope) -> None:
             decoded.decode()
         except UnicodeDecodeError:
             raise UsageError("the address is no UTF-8 text", "encode it as UTF-8 before percent-encoding") from None
-
-
-async def _read_ahead(receive: Receive, limit: int) -> Receive:
-    """Read the whole body, which is short, so that the application never sees one beyond the limit."""
-    pieces, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise UsageError("the caller went away", "send the whole body")
-        pieces.append(message.get("body", b""))
-        size, more = size + len(pieces[-1]), message.get("more_body", False)
-        if size > limit:
-            raise TooLargeError(f"the body is beyond the limit of {limit} bytes", "send less at a time")
-    body: list[Message] = [{"type": "http.request", "body": b"".join(pieces), "more_body": False}]
-
-    async def replay() -> Message:
-        return body.pop() if body else await receive()
-
-    return replay
-
-
-def _counted(receive: Receive, limit: int) -> Receive:
-    size = 0
-
-    async def count() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            raise TooLargeError(f"the file is beyond the limit of {limit} bytes", "raise FT30_MAX_UPLOAD_BYTES")
-        return message
-
-    return count
 
 
 def _with_security_headers(send: Send) -> Send:

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 import finetune30
 from finetune30.api.access_gate import Gate
 from finetune30.api.answers import add_error_handlers
-from finetune30.api.context import Services, limit_threads
+from finetune30.api.context import READINGS_AT_A_TIME, Services, limit_threads
 from finetune30.api.event_stream import EventStream
 from finetune30.api.keys import KeyRing
 from finetune30.api.routes import (
@@ -33,6 +34,8 @@ from finetune30.api.routes import (
 from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
+from finetune30.service.datasets.reading_process import Readings
+from finetune30.service.datasets.uploads import remove_abandoned
 from finetune30.service.datasets.version_report import VersionReports
 from finetune30.service.models.model_process import ModelProcesses
 from finetune30.service.suspects.search import SuspectSearches
@@ -116,7 +119,13 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         stack.push_async_callback(run_in_threadpool, models.close)
         app.state.suspects = searches = SuspectSearches()
         stack.push_async_callback(run_in_threadpool, searches.close)
-        app.state.version_reports = VersionReports(settings)
+        await run_in_threadpool(remove_abandoned, settings.data_folder)
+        app.state.reading_places = CapacityLimiter(READINGS_AT_A_TIME)
+        app.state.readings = readings = Readings(settings)
+        stack.callback(readings.close)
+        app.state.version_reports = VersionReports(
+            lambda digest: readings.ask("report", f"version:{digest[:12]}", digest=digest)
+        )
         yield
         app.state.event_stream.stop()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from finetune30.errors import AccessError
+from finetune30.errors import AccessError, ServiceUnavailableError
+from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.runs.open_records import Records
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 THREADS = 16
 #: Further ones for questions that take seconds, so that these never keep quick ones waiting.
 SLOW_THREADS = 16
+#: Processes that read data at a time (each may take FT30_READ_MEMORY_BYTES), and how long a request waits for a place.
+READINGS_AT_A_TIME = 2
+PLACE_SECONDS = 60.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,27 @@ def limit_threads() -> CapacityLimiter:
 async def answer_slowly(request: Request, work: Callable[[], Response]) -> Response:
     """Run what may take seconds in a thread that quick answers do not need."""
     return await to_thread.run_sync(work, limiter=request.app.state.slow_threads)
+
+
+async def read_in_turn(request: Request, work: Callable[[Readings], Answer]) -> Answer:
+    """Let `work` ask a process that reads data once one of the few places is free.
+
+    Raises ServiceUnavailableError when none gets free in time.
+    """
+    places: CapacityLimiter = request.app.state.reading_places
+    readings: Readings = request.app.state.readings
+    holder = object()
+    try:
+        with fail_after(PLACE_SECONDS):
+            await places.acquire_on_behalf_of(holder)
+    except TimeoutError:
+        raise ServiceUnavailableError(
+            f"{READINGS_AT_A_TIME} others read data here since {PLACE_SECONDS:.0f} s", "try again in a while"
+        ) from None
+    try:
+        return await to_thread.run_sync(lambda: work(readings), limiter=request.app.state.slow_threads)
+    finally:
+        places.release_on_behalf_of(holder)
 
 
 def _services(request: Request) -> Services:

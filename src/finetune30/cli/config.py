@@ -31,15 +31,21 @@ def show(context: click.Context, config_file: Path | None, preset: str | None, a
 
 @command.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def check(files: tuple[Path, ...]) -> None:
+@click.option("--as-request", is_flag=True, help="Check as the API would: also which files a request may name.")
+def check(files: tuple[Path, ...], as_request: bool) -> None:
     """Check configuration files and report every fault with its line."""
-    from finetune30.config.loading import load_config
+    from finetune30.config.loading import config_error, load_config
     from finetune30.errors import ConfigError
+    from finetune30.service.submitting.named_files import find_file_faults
+    from finetune30.settings import load_settings
 
+    settings = load_settings() if as_request else None
     faults: list[ConfigError] = []
     for file in files:
         try:
-            load_config(file)
+            config = load_config(file).config
+            if settings is not None and (found := find_file_faults(config, settings, str(file))):
+                raise config_error(found)
         except ConfigError as error:
             faults.append(error)
         else:

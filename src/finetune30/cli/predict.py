@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 )
 @click.argument("run")
 @click.argument("texts", nargs=-1)
-@click.option("--file", "file", type=click.Path(path_type=Path), help="CSV, TSV, JSON, JSONL, Parquet or plain text.")
+@click.option("--file", "file", type=click.Path(path_type=Path), help="A data file, or plain text.")
+@click.option("--encoding", help="Encoding of the file, where it is not UTF-8.")
+@click.option("--sheet", help="Sheet of a workbook, or file inside of a .zip.")
 @click.option("--text_column", "--text-column", help="Column of the text; left out: detected.")
 @click.option("--text_pair_column", "--text-pair-column", help="Column of the second text.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the answers to this CSV, JSONL or Parquet file.")
@@ -31,6 +33,8 @@ def command(
     run: str,
     texts: tuple[str, ...],
     file: Path | None,
+    encoding: str | None,
+    sheet: str | None,
     text_column: str | None,
     text_pair_column: str | None,
     output: Path | None,
@@ -40,6 +44,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask the model of RUN (id, folder, name or latest); without texts or a file, every line of standard input."""
+    from finetune30.cli.terminal_text import tell_notes
+    from finetune30.data.sources.options import FileOptions
     from finetune30.service.models.predict import (
         Question,
         load_lines,
@@ -56,7 +62,9 @@ def command(
     settings = load_settings()
     if file is not None:
         named = {"text_column": text_column, "text_pair_column": text_pair_column}
-        questions = load_questions(file, text_roles(settings, output_dir, run), named)
+        options = FileOptions(_known_encoding(encoding), sheet)
+        roles = text_roles(settings, output_dir, run)
+        questions = load_questions(file, roles, named, options, lambda note: tell_notes([note]))
     else:
         questions = [Question(text) for text in texts] if texts else load_lines(sys.stdin)
     answers = predict(settings, output_dir, run, questions, device=device, batch_size=batch_size)
@@ -66,6 +74,15 @@ def command(
         return
     for answer in answers:
         click.echo(json.dumps(answer.as_dict(), ensure_ascii=False) if as_json else _line(answer))
+
+
+def _known_encoding(name: str | None) -> str | None:
+    from finetune30.config.text_encodings import require_encoding
+
+    try:
+        return None if name is None else require_encoding(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--encoding") from None
 
 
 def _line(answered: Answered) -> str:

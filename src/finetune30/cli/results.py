@@ -25,7 +25,9 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     for wanted, used in metrics.get("replaced", {}).items():
         table.add_row("instead of", Text(show_controls(f"{wanted}: {used}")))
     for block in build_run_blocks(metrics):
-        if block.kind == "figure":
+        if block.kind == "text":
+            table.add_row(Text(show_controls(block.title.en)), Text(show_controls(block.text.en, "\n"), justify="left"))
+        elif block.kind == "figure":
             words, value, judged = describe_figure(as_tree(block))
             table.add_row(Text(words), Text(value))
             for line in judged:

@@ -31,6 +31,7 @@ _DATA_KEYS = (
     "data.text_column",
     "data.text_pair_column",
     "data.label_column",
+    "data.label_columns",
     "data.train_samples",
     "data.eval_samples",
 )

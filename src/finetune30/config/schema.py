@@ -1,6 +1,7 @@
 """The experiment configuration: frozen Pydantic models, and the only home of experiment defaults.
 
-Every field has bounds and a description: the web form, `ft30 config schema` and the docs are made from them.
+Every field has bounds and a description: the web form, `ft30 config schema` and the docs are made from them. Every
+text says what it names (`Holds`): what requests may name is decided by that.
 Names are those of PEFT and transformers; units stand in the names.
 """
 
@@ -8,23 +9,36 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
+from finetune30.config.holds import Holds
 from finetune30.config.problem_types import AUTO, name_problem_types, require_problem_type
+from finetune30.config.text_encodings import TEXT_ENCODINGS, require_encoding
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-ProblemType = Annotated[str, AfterValidator(require_problem_type)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
+Name = Annotated[str, Holds.NAME]
+FilePath = Annotated[str, Holds.PATH]
+ProblemType = Annotated[str, Holds.NAME, AfterValidator(require_problem_type)]
+Device = Annotated[str, Holds.NAME, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 #: The hub's client makes a path of a revision, so it must not lead anywhere else.
 Revision = Annotated[
     str,
+    Holds.REVISION,
     Field(
         max_length=200,
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*(/[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*)*$",
     ),
 ]
-Column = Annotated[str, Field(min_length=1, max_length=500)]
+Column = Annotated[str, Holds.COLUMN, Field(min_length=1, max_length=500)]
+Encoding = Annotated[
+    str,
+    Holds.NAME,
+    Field(min_length=1, max_length=50),
+    AfterValidator(require_encoding),
+    WithJsonSchema({"type": "string", "enum": list(TEXT_ENCODINGS)}),
+]
 
+ENCODINGS = "an encoding that Python knows, such as utf-8, big5, gb18030, cp1252 or utf-16; or null"
 REVISIONS = "a branch, tag or commit of the hub: letters, digits, underscores, with . - / between them; or null"
 
 #: Names that stand for what the package itself carries or installs.
@@ -54,7 +68,7 @@ def _without_old_key(tree: Any, key: str, *values: Any) -> Any:
 class ModelConfig(_Section):
     """The base model."""
 
-    name: str = Field(
+    name: Annotated[str, Holds.MODEL] = Field(
         DEFAULT_MODEL,
         min_length=1,
         max_length=500,
@@ -86,7 +100,7 @@ class LoraConfig(_Section):
 
     r: int = Field(8, ge=1, le=1024, description="Rank of the update matrices.")
     lora_alpha: int = Field(16, ge=1, le=4096, description="Scaling numerator: updates are scaled by alpha / r.")
-    target_modules: Annotated[list[str], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
+    target_modules: Annotated[list[Name], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
         ["q_lin", "v_lin"],
         description="Names of the modules that get LoRA; auto: attention query and value; all-linear: every linear "
         f"layer. Left out, it is auto for any model but {DEFAULT_MODEL}.",
@@ -98,7 +112,7 @@ class LoraConfig(_Section):
     init_lora_weights: bool | Literal["gaussian", "pissa", "olora", "orthogonal"] = Field(
         True, description="How A and B start; true: Kaiming uniform and zero."
     )
-    modules_to_save: list[str] | None = Field(
+    modules_to_save: list[Name] | None = Field(
         None, description="Further modules trained and saved whole; the head always is, all of it."
     )
     layers_to_transform: list[Annotated[int, Field(ge=0, le=10_000)]] | None = Field(
@@ -208,13 +222,13 @@ class GateConfig(_Section):
 class DataConfig(_Section):
     """Where rows come from and how many are used."""
 
-    dataset_name: str = Field(
+    dataset_name: Annotated[str, Holds.DATASET] = Field(
         DEFAULT_DATASET,
         min_length=1,
         max_length=1000,
         description="Hub set, local file or folder, 'starter', 'starter-zh' or 'version:<digest or tag>'.",
     )
-    dataset_config: str | None = Field(
+    dataset_config: Name | None = Field(
         "sst2",
         max_length=200,
         description=f"Hub configuration (subset) name. Left out, it is null for any data set but {DEFAULT_DATASET}.",
@@ -224,13 +238,25 @@ class DataConfig(_Section):
         description="Hub branch, tag or commit of the data set to pin; null: the newest.",
         json_schema_extra={"allowed": REVISIONS},
     )
-    train_split: str | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
-    eval_split: str | None = Field(
+    encoding: Encoding | None = Field(
+        None,
+        description="Encoding of local text files that are not UTF-8, such as big5 or cp1252; null: told from the "
+        "bytes where that is certain, and reported.",
+        json_schema_extra={"allowed": ENCODINGS},
+    )
+    sheet: Name | None = Field(
+        None,
+        min_length=1,
+        max_length=500,
+        description="Sheet of a workbook (.xlsx, .ods), or file inside of a .zip; null: the only one that holds rows.",
+    )
+    train_split: Name | None = Field(None, max_length=200, description="Split to train on; null: 'train'.")
+    eval_split: Name | None = Field(
         None,
         max_length=200,
         description="Split to evaluate on; null: validation, else test, else split off from train.",
     )
-    eval_file: str | None = Field(None, max_length=1000, description="File with the evaluation rows (local data).")
+    eval_file: FilePath | None = Field(None, max_length=1000, description="File with the evaluation rows (local data).")
     eval_fraction: float = Field(
         0.1, gt=0.0, lt=1.0, description="Share split off (stratified, seeded) when there is no evaluation set."
     )
@@ -239,17 +265,34 @@ class DataConfig(_Section):
         None, description="Column of the second text of a pair; null: none or detected."
     )
     label_column: Column | None = Field(None, description="Column of the label; null: detected and reported.")
-    label_separator: str | None = Field(
+    label_columns: Annotated[list[Column], Field(min_length=2, max_length=10_000)] | None = Field(
+        None, description="Columns of 0 and 1, one a class, in the place of a label column; null: none."
+    )
+    label_separator: Annotated[str, Holds.TEXT] | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
     )
     train_samples: int | None = Field(500, ge=2, le=100_000_000, description="Rows to train on; null: all.")
     eval_samples: int | None = Field(100, ge=1, le=100_000_000, description="Rows to evaluate on; null: all.")
     max_length: int = Field(128, ge=4, le=131_072, description="Longest input in tokens; longer ones are truncated.")
+    allow_unknown_tokens: bool = Field(
+        False,
+        description="Train also where the tokenizer has no token for more than 30 % of the texts' tokens.",
+    )
     offline_fallback: Literal["starter", "starter-zh"] | None = Field(
         None, description="What to use when the default data set cannot be reached; data you chose never falls back."
     )
     validation_rules: ValidationRules = Field(ValidationRules(), description="Rules for every row.")
     gate: GateConfig = Field(GateConfig(), description="What happens to faulty rows.")
+
+    @model_validator(mode="after")
+    def _one_place_for_labels(self) -> DataConfig:
+        if self.label_columns is None:
+            return self
+        if self.label_column is not None:
+            raise ValueError("label_column and label_columns cannot both say where the labels are")
+        if twice := sorted({name for name in self.label_columns if self.label_columns.count(name) > 1}):
+            raise ValueError(f"label_columns names {twice[0]!r} twice")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -263,7 +306,9 @@ class DataConfig(_Section):
 class TrainingConfig(_Section):
     """The training loop."""
 
-    output_dir: str = Field("results", min_length=1, max_length=1000, description="Folder of all runs.")
+    output_dir: Annotated[str, Holds.RESULTS] = Field(
+        "results", min_length=1, max_length=1000, description="Folder of all runs."
+    )
     eval_strategy: Literal["no", "steps", "epoch"] = Field("epoch", description="When to evaluate.")
     eval_steps: int | None = Field(
         None, ge=1, le=MAX_STEPS, description="Optimizer steps between evaluations (eval_strategy steps)."
@@ -311,7 +356,7 @@ class TrainingConfig(_Section):
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )
-    start_adapter: str | None = Field(
+    start_adapter: FilePath | None = Field(
         None,
         max_length=1000,
         description="Folder of a saved adapter whose weights the training starts from; null: a new adapter.",
@@ -323,7 +368,7 @@ class TrainingConfig(_Section):
     )
     save_total_limit: int = Field(2, ge=1, le=1000, description="Checkpoints kept while training.")
     load_best_model_at_end: bool = Field(False, description="Publish the best evaluated weights, not the last.")
-    metric_for_best_model: str | None = Field(
+    metric_for_best_model: Name | None = Field(
         None,
         max_length=100,
         description="Metric that decides 'best'; null: eval_accuracy, eval_f1 or eval_mse by task.",
@@ -348,7 +393,7 @@ class TrainingConfig(_Section):
 class ExperimentConfig(_Section):
     """One experiment, complete: running it again repeats the run."""
 
-    experiment_name: str = Field(
+    experiment_name: Name = Field(
         "default_experiment",
         min_length=1,
         max_length=80,

@@ -132,6 +132,13 @@ def clean_rows(
     return CleaningResult(rows, dropped, changed_ids)
 
 
+def clean_texts(texts: Sequence[str], recipe: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Run the text steps of a recipe on texts, exactly as `clean_rows` runs them on the rows of a data set."""
+    steps = [str(entry["step"]) for entry in recipe if entry["step"] in TEXT_STEPS]
+    rows = pl.DataFrame({"row_id": [str(n) for n in range(len(texts))], "text": pl.Series(texts, dtype=pl.String)})
+    return _clean_cell(rows, "text", steps, {})["text"].to_list()
+
+
 def _clean_cell(
     rows: pl.DataFrame, cell: str, steps: Sequence[str], changed_ids: dict[str, dict[str, pl.Series]]
 ) -> pl.DataFrame:

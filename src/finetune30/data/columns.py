@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from finetune30.config.schema import DataConfig
+from finetune30.data.flags import flag_columns
 from finetune30.data.problem import Role
 from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.errors import DataFileError
@@ -63,7 +64,7 @@ def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str
     """
     for role in roles:
         if (name := named.get(role.key)) is not None:
-            require_column(table, name, role.key)
+            require_column(table, name, role.key, taken=named.values())
     chosen = {role.name: named.get(role.key) for role in roles}
     target = next((role for role in roles if role.kind == "target"), None)
     texts = [role for role in roles if role.kind == "text"]
@@ -93,13 +94,20 @@ def _detect_target(table: SourceTable, role: Role, taken: Sequence[str | None]) 
     return found
 
 
-def require_column(table: SourceTable, name: str, key: str) -> None:
-    """Raise DataFileError naming the columns of `table` where it has no column `name`."""
+def require_column(
+    table: SourceTable, name: str, key: str, *, taken: Collection[str | None] = (), is_first: bool = True
+) -> None:
+    """Raise DataFileError naming the columns of `table` where it has no column `name`.
+
+    Columns that are `taken` by other keys are not proposed. One key names the column of all files, so where this is not
+    the first one, it is the file that has to change.
+    """
     if name in table.columns:
         return
-    near = difflib.get_close_matches(name.strip(), table.columns, n=1, cutoff=0.5)
+    free = [column for column in table.columns if column not in taken]
+    near = difflib.get_close_matches(name.strip(), free, n=1, cutoff=0.5)
     remedy = f"set data.{key} to {near[0]!r}" if near else f"set data.{key} to one of them"
-    if key not in DataConfig.model_fields:
+    if key not in DataConfig.model_fields or not is_first:
         remedy = f"name the column {name!r}, as in the first file"
     found = f"there is no column {name!r}; the columns are {_listed(table.columns)}"
     raise DataFileError(table.name, 1, 0, found, remedy)
@@ -144,6 +152,8 @@ def _mean_length(series: pl.Series) -> float:
 def _undetected(table: SourceTable, role: Role) -> DataFileError:
     found = f"no column is plainly the {_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
+    if role.kind == "target" and role.key == "label_column" and (flags := _flags(table)):
+        remedy = f"if the columns of 0 and 1 are the classes, set data.label_columns to {flags}; else {remedy}"
     if role.key not in DataConfig.model_fields:
         remedy = f"name a column {' or '.join(map(repr, role.names or (role.name,)))}"
     return DataFileError(table.name, 1, 0, found, remedy)
@@ -164,6 +174,10 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
     if role.key not in DataConfig.model_fields:
         remedy = remedy.partition("; or set")[0]
     raise DataFileError(table.name, 1, 0, found, remedy)
+
+
+def _flags(table: SourceTable) -> list[str]:
+    return [name for name in flag_columns(table) if name.lower() not in _INDEX_NAMES]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -20,11 +20,15 @@ _ROWS_PER_CALL = 4096
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Token ids of some texts: `ids[i]` and `type_ids[i]` have equal length; `full_lengths` is before truncation."""
+    """Token ids of some texts: `ids[i]` and `type_ids[i]` have equal length; `full_lengths` is before truncation.
+
+    `unknown_tokens` is how many of all ids stand for text that the tokenizer has no token for.
+    """
 
     ids: list[list[int]]
     type_ids: list[list[int]] | None
     full_lengths: list[int]
+    unknown_tokens: int
 
 
 class TextEncoder(Protocol):
@@ -41,7 +45,7 @@ class EncodedSplit:
 
     Shapes: tokens int32 (total tokens,), offsets int64 (n + 1,), type_ids int8 like tokens or None, truncated bool
     (n,). Targets are one a row, (n,) or (n, k) of what the problem asks, or one a token: int32 like tokens, IGNORED
-    where nothing is asked.
+    where nothing is asked. `unknown_tokens`: how many of the tokens stand for text that the tokenizer has no token for.
     """
 
     row_ids: list[str]
@@ -51,6 +55,7 @@ class EncodedSplit:
     targets: NDArray[Any]
     truncated: NDArray[np.bool_]
     targets_per_token: bool = False
+    unknown_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -68,11 +73,13 @@ def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, tar
     types: list[NDArray[np.int8]] = []
     lengths: list[int] = []
     full: list[int] = []
+    unknown = 0
     for start in range(0, len(texts), _ROWS_PER_CALL):
         stop = start + _ROWS_PER_CALL
         part = encoder.encode(texts[start:stop], pairs[start:stop] if pairs else None, max_length)
         lengths += [len(ids) for ids in part.ids]
         full += part.full_lengths
+        unknown += part.unknown_tokens
         tokens.append(np.fromiter((t for ids in part.ids for t in ids), dtype=np.int32))
         if part.type_ids is not None:
             types.append(np.fromiter((t for ids in part.type_ids for t in ids), dtype=np.int8))
@@ -85,4 +92,5 @@ def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, tar
         type_ids=np.concatenate(types) if types else None,
         targets=targets,
         truncated=np.asarray(full, dtype=np.int64) > np.asarray(lengths, dtype=np.int64),
+        unknown_tokens=unknown,
     )

@@ -71,13 +71,3 @@ def strip_html(text: str) -> str:
         if bare == text:
             return text
         text = _spaces.sub(" ", bare).strip()
-
-
-def strip_html_column(texts: pl.Series, where: pl.Series) -> pl.Series:
-    """Return the texts with HTML stripped in the rows marked by `where`."""
-    import polars as pl  # here, because questions to a model are stripped where polars is not
-
-    if not where.any():
-        return texts
-    stripped = [strip_html(text) if marked else text for text, marked in zip(texts, where, strict=True)]
-    return pl.Series(texts.name, stripped, dtype=pl.String)

@@ -10,7 +10,9 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.columns import Columns, detect_columns, require_column
-from finetune30.data.problem import Problem, ProblemChoice, Role
+from finetune30.data.evidence import declared_names, differing_classes, structured_texts
+from finetune30.data.label_columns import with_label_columns, without_label_columns
+from finetune30.data.problem import Detected, Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
 from finetune30.hub.fetching import OnTransfer
@@ -24,7 +26,7 @@ class LoadedRows:
 
     `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), a column for each text role of `problem`,
     label_text (the target as `problem` reads it), reason (null). `declared`: names that the source itself declares for
-    its target, in order (`()`: none).
+    its target, in order (`()`: none). `detected`: what the rows were taken for, which no configuration said.
     """
 
     rows: pl.DataFrame
@@ -33,6 +35,7 @@ class LoadedRows:
     declared: tuple[str, ...]
     problem: Problem
     source: dict[str, Any]
+    detected: tuple[Detected, ...] = ()
 
 
 def load_rows(
@@ -49,18 +52,26 @@ def load_rows(
     Raises DataError, DataFileError or a HubError.
     """
     sources = load_sources(config, log, load_version, on_transfer)
-    columns = detect_columns(sources.train[0], problem.columns, named_columns(config, problem))
+    sources, named = with_label_columns(sources, config, named_columns(config, problem))
+    columns = detect_columns(without_label_columns(sources.train[0], config), problem.columns, named)
     log(f"data: {config.dataset_name}: {columns.describe()}")
     tables = with_unique_names(sources.tables)
     for table in tables:
         for note in table.notes:
             log(f"data: {table.name}: {note}")
-    rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns)
+    rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns, chosen=sources.chosen)
     if columns.target is not None:
         rows = _without_unlabelled_evaluation(rows, sources, log)
-    settled, targets = problem.settle(rows["label_text"], config.label_separator, num_labels)
+    settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
+    declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
+    detected = (*settled.detected, *differing_classes(tables, columns), *structured_texts(rows, columns))
+    if settled.problem is problem:
+        log(f"data: the problem is {settled.problem.name}")
+    for found in detected:
+        log(f"data: {found.describe()}")
     source = _describe_source(config, sources, tables, columns)
-    return LoadedRows(rows.with_columns(targets), tables, columns, declared, settled, source)
+    rows = rows.with_columns(settled.targets)
+    return LoadedRows(rows, tables, columns, declared, settled.problem, source, detected)
 
 
 def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str | None]:
@@ -69,28 +80,26 @@ def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str |
 
 
 def _build_rows(
-    tables: list[SourceTable], train_count: int, columns: Columns, roles: Sequence[Role]
+    tables: list[SourceTable], train_count: int, columns: Columns, roles: Sequence[Role], *, chosen: bool
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    target = columns.target_column
-    first = tables[0]
-    declared = () if target is None else first.label_names.get(target, ()) or first.label_order.get(target, ())
+    declared = declared_names(tables[:train_count], columns.target_column)
     keys = {role.name: role.key for role in roles}
     texts = [role.name for role in roles if role.kind == "text"]
     parts = []
     for index, table in enumerate(tables):
         for role, name in columns.chosen.items():
-            if name is not None:
-                require_column(table, name, keys[role])
-        parts.append(_rows_of(table, columns, texts, "train" if index < train_count else "evaluation", declared))
+            # Public test sets often have no column of labels: they are left out, unless they were named.
+            may_lack = role == columns.target and index >= train_count and not chosen
+            if name is not None and not may_lack:
+                require_column(table, name, keys[role], is_first=index == 0)
+        parts.append(_rows_of(table, columns, texts, "train" if index < train_count else "evaluation"))
     return pl.concat(parts), declared
 
 
-def _rows_of(
-    table: SourceTable, columns: Columns, texts: Sequence[str], split: str, declared: tuple[str, ...]
-) -> pl.DataFrame:
-    target = _cells(columns.target_column)
-    if declared and table.label_names.get(columns.target_column or ""):
-        names = {str(index): name for index, name in enumerate(declared)}
+def _rows_of(table: SourceTable, columns: Columns, texts: Sequence[str], split: str) -> pl.DataFrame:
+    target = _cells(columns.target_column if columns.target_column in table.columns else None)
+    if own := table.label_names.get(columns.target_column or ""):
+        names = {str(index): name for index, name in enumerate(own)}
         target = target.replace_strict(names, default=None, return_dtype=pl.String)
     return table.frame.select(
         table.row_ids().alias("row_id"),

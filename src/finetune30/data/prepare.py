@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,9 @@ def prepare_data(
         log(f"data: {line}")
     gate = apply_gate(validation, loaded.rows, config.gate)
     settled = loaded.problem
-    targets = settled.plan(_training_targets(gate.rows), num_labels, loaded.declared)
+    kept = gate.rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())
+    _require_rows(gate.rows, kept.height, "train", least=1)  # or else it would seem to be the labels that are missing
+    targets = settled.plan(kept["label_text"].drop_nulls(), num_labels, loaded.declared)
     rows = choose_rows(settled.encode_targets(gate.rows, targets), config, seed, settled)
     ledger = build_ledger(rows)
     used = {split: _take(rows, split) for split in SPLITS}
@@ -148,11 +150,6 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
     )
 
 
-def _training_targets(rows: pl.DataFrame) -> pl.Series:
-    """Return the targets of the training rows that are kept."""
-    return rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())["label_text"].drop_nulls()
-
-
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
     wanted = (pl.col("split") == split) & pl.col("reason").is_null()
     return rows.filter(wanted).select("row_id", *text_columns(rows), "label", "label_text").rechunk()
@@ -192,6 +189,7 @@ def _build_report(
         "evaluation": {"total_samples": evaluation.height, "label_counts": evaluation_counts},
         "columns": {**columns.chosen, "available": loaded.tables[0].columns},
         "detected_columns": list(columns.detected),
+        "detected": [asdict(found) for found in loaded.detected],
         "recipe": list(validation.recipe),
         "findings_summary": validation.summary(),
         "findings": validation.findings.to_dicts(),

@@ -8,7 +8,7 @@ the model, is `finetune30.training.problem`. Neither torch nor polars is importe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from finetune30.errors import ConfigError
@@ -104,6 +104,39 @@ class Card:
     saved: str = "head saved with it"
 
 
+@dataclass(frozen=True)
+class Detected:
+    """Something that no configuration said and the rows were taken for.
+
+    `found` is what they were taken for, `because` the evidence, `key` the setting that says otherwise (None: only the
+    rows themselves can).
+    """
+
+    found: str
+    because: str
+    key: str | None = None
+
+    def describe(self) -> str:
+        """Return one line for log and terminal."""
+        return f"{self.found}: {self.because}" + (f" (to say otherwise, set {self.key})" if self.key else "")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What target cells turned out to be.
+
+    `targets`: the cells as `problem` reads them, String in the form in which targets are compared and stored; a blank
+    is null. `detected`: what was guessed on the way. `names`: the classes where the form of the cells tells all of
+    them, with or without rows. `spellings`: spellings that were joined -> the one that stands for them.
+    """
+
+    problem: Problem
+    targets: pl.Series
+    detected: tuple[Detected, ...] = ()
+    names: tuple[str, ...] = ()
+    spellings: Mapping[str, str] = field(default_factory=dict)
+
+
 class ProblemChoice(Protocol):
     """A problem, or one that is told from the targets (`auto`)."""
 
@@ -112,11 +145,11 @@ class ProblemChoice(Protocol):
         """The columns that it reads."""
         ...
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
-        """Return the problem that target cells are of, and the cells as it reads them.
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
+        """Return the problem that target cells are of, the cells as it reads them, and what was guessed.
 
-        Read cells are String in the form in which targets are compared and stored; a blank is null. `separator` is
-        `data.label_separator`, `outputs` is `model.num_labels` (None where no model is meant).
+        `separator` is `data.label_separator`, `outputs` is `model.num_labels` (None where no model is meant). Raises
+        DataError for cells whose form cannot be told.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from finetune30.config.schema import STARTER, STARTER_ZH
-from finetune30.data.sources.files import load_folder
+from finetune30.data.sources.folders import load_folder
 from finetune30.data.sources.table import SourceTable
 
 _FOLDERS = {STARTER: "en", STARTER_ZH: "zh"}

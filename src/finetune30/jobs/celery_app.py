@@ -44,6 +44,7 @@ def build_worker_app(settings: Settings, take_turn: Callable[[tuple[Any, ...]], 
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # what Redis refuses delays a worker, and does not end it
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_send_task_events=False,

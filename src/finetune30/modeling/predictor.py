@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedTexts
-from finetune30.data.html_text import strip_html
 from finetune30.modeling.model_facts import count_tokens_configured, pools_the_last_place, reads_token_types
 from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved, load_targets
 from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
@@ -25,7 +24,7 @@ class Predictor:
     def __init__(self, folder: Path, placement: Placement, load: LoadSaved) -> None:
         described = load_targets(folder)
         self._max_length: int = described["max_length"]
-        self._remove_html: bool = described["remove_html"]
+        self._recipe: list[dict[str, Any]] = described["recipe"]
         self.device, self._load_saved = placement.device, load
         self._load(folder, placement.precision)
         if placement.precision != "fp32" and not self._computes():
@@ -62,10 +61,12 @@ class Predictor:
         return np.zeros((0, 0), dtype=np.float32) if found is None else found
 
     def encode(self, texts: list[str], pairs: list[str] | None = None) -> EncodedTexts:
-        """Return token ids of texts (or pairs), treated and cut as in training."""
-        if self._remove_html:
-            texts = [strip_html(text) for text in texts]
-            pairs = [strip_html(pair) for pair in pairs] if pairs else None
+        """Return token ids of texts (or pairs), cleaned and cut as in training."""
+        if self._recipe:
+            from finetune30.data.cleaning import clean_texts
+
+            texts = clean_texts(texts, self._recipe)
+            pairs = clean_texts(pairs, self._recipe) if pairs else None
         return self._encoder.encode(texts, pairs, self._max_length)
 
     def _load(self, folder: Path, precision: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,28 +29,34 @@ LoadSaved = Callable[..., "PreTrainedModel"]
 #: of sums only; with a bf16 or fp16 base (8 and 11 bits of mantissa) every layer rounds, and paths round differently.
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 LABELS_FILE = "labels.json"
+_REMOVE_HTML = "remove_html"
 
 
-def save_targets(folder: Path, problem_type: str, targets: Targets, max_length: int, *, remove_html: bool) -> None:
+def save_targets(
+    folder: Path, problem_type: str, targets: Targets, max_length: int, recipe: Sequence[Mapping[str, Any]]
+) -> None:
     """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
 
-    `label_names` stand there for other readers of the file, an empty list where answers have no names.
+    `recipe` are the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names`
+    and `remove_html` stand there for other readers of the file.
     """
     described = {
         "problem_type": problem_type,
         "label_names": list(label_names(targets)),
         "targets": dict(targets),
         "max_length": max_length,
-        "remove_html": remove_html,
+        "recipe": [dict(step) for step in recipe],
+        "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
     }
     (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def load_targets(folder: Path) -> dict[str, Any]:
-    """Return what `save_targets` wrote; earlier versions wrote no `targets` but their names."""
+    """Return what `save_targets` wrote; earlier versions wrote no `targets` but their names, and no `recipe`."""
     loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
     named = {"label_names": loaded["label_names"]} if loaded["label_names"] else {}
-    return {"targets": named, **loaded}
+    steps = [{"step": _REMOVE_HTML}] if loaded.get("remove_html") else []
+    return {"targets": named, "recipe": steps, **loaded}
 
 
 def load_saved(

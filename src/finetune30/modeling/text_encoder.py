@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.data.encoding import EncodedTexts
-from finetune30.modeling.tokenizing import require_known_tokens
+from finetune30.modeling.tokenizing import choose_unknown, count_unknown, require_known_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,8 +25,16 @@ _SPECIAL_TOKENS = {
 class FileTokenizer:
     """The data room's TextEncoder over tokenizer files; the same ids and refusals as `TokenizerEncoder`."""
 
-    def __init__(self, tokenizer: Tokenizer, *, uses_token_types: bool, known_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        uses_token_types: bool,
+        known_tokens: int | None = None,
+        unknown_token: str | None = None,
+    ) -> None:
         self._tokenizer, self._uses_token_types, self._known_tokens = tokenizer, uses_token_types, known_tokens
+        self._unknown_id = None if unknown_token is None else tokenizer.token_to_id(unknown_token)
 
     def encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         """Encode texts (or pairs), cutting the longest text first, to at most `max_length` tokens."""
@@ -43,7 +51,7 @@ class FileTokenizer:
         types = [row.type_ids for row in encoded] if self._uses_token_types else None
         ids = [row.ids for row in encoded]
         require_known_tokens(ids, self._known_tokens, self._tokenizer.id_to_token)
-        return EncodedTexts(ids, types, full_lengths)
+        return EncodedTexts(ids, types, full_lengths, count_unknown(ids, self._unknown_id))
 
 
 def load_text_encoder(
@@ -66,7 +74,19 @@ def load_text_encoder(
     else:
         return None
     tokenizer.no_padding()
-    return FileTokenizer(tokenizer, uses_token_types=uses_token_types, known_tokens=known_tokens)
+    return FileTokenizer(
+        tokenizer,
+        uses_token_types=uses_token_types,
+        known_tokens=known_tokens,
+        unknown_token=_unknown_token(tokenizer, described),
+    )
+
+
+def _unknown_token(tokenizer: Tokenizer, described: dict[str, Any]) -> str | None:
+    """Return what text without a token becomes, as the tokenizer's model or else its description names it."""
+    named = getattr(tokenizer.model, "unk_token", None) or _content(described.get("unk_token"))
+    boundaries = (_content(described.get(key)) for key in ("bos_token", "eos_token", "cls_token", "sep_token"))
+    return choose_unknown(named, boundaries)
 
 
 def _wordpiece(source: BaseSource, described: dict[str, Any]) -> Tokenizer:
@@ -102,4 +122,8 @@ def _bert_normalizer(described: dict[str, Any]) -> Any:
 def _special_tokens(described: dict[str, Any]) -> dict[str, str]:
     """Return the special tokens; in tokenizer_config.json one is a string or an object with its content."""
     found = {key: described.get(key) or default for key, default in _SPECIAL_TOKENS.items()}
-    return {key: str(token["content"] if isinstance(token, dict) else token) for key, token in found.items()}
+    return {key: str(_content(token)) for key, token in found.items()}
+
+
+def _content(token: Any) -> Any:
+    return token["content"] if isinstance(token, dict) else token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from finetune30.data.encoding import EncodedTexts
@@ -30,6 +30,19 @@ def require_known_tokens(ids: Sequence[Sequence[int]], known: int | None, spell:
     )
 
 
+def count_unknown(ids: Sequence[Sequence[int]], unknown_id: int | None) -> int:
+    """Return how often the unknown token stands in rows of ids; 0 for a tokenizer that has none."""
+    return 0 if unknown_id is None else sum(row.count(unknown_id) for row in ids)
+
+
+def choose_unknown(name: str | None, boundaries: Iterable[str | None]) -> str | None:
+    """Return the unknown token; None where it is a boundary of texts too.
+
+    So byte-level tokenizers name one that they never make of text (GPT-2: `<|endoftext|>`).
+    """
+    return None if name in set(boundaries) else name
+
+
 def pad_before(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return right-padded inputs, all (B, L), with the padding before the texts, as `attention_mask` tells it."""
     order = inputs["attention_mask"].argsort(dim=1, stable=True)
@@ -47,6 +60,9 @@ class TokenizerEncoder:
     ) -> None:
         self._tokenizer = tokenizer
         self._uses_token_types, self._known_tokens = uses_token_types, known_tokens
+        boundaries = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.cls_token, tokenizer.sep_token)
+        unknown = choose_unknown(tokenizer.unk_token, boundaries)
+        self._unknown_id = None if unknown is None else tokenizer.unk_token_id
 
     def encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         """Encode texts (or pairs), cutting the longest text first, to at most `max_length` tokens."""
@@ -62,7 +78,7 @@ class TokenizerEncoder:
                 if types is not None:
                     types[i] = cut["token_type_ids"][position]
         require_known_tokens(ids, self._known_tokens, self._tokenizer.convert_ids_to_tokens)
-        return EncodedTexts(ids, types, lengths)
+        return EncodedTexts(ids, types, lengths, count_unknown(ids, self._unknown_id))
 
     def _call(self, texts: list[str], pairs: list[str] | None, max_length: int | None) -> dict[str, list[list[int]]]:
         encoded = self._tokenizer(

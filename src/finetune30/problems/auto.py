@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from finetune30.data.problem import Detected
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from finetune30.data.problem import Problem, Role
+    from finetune30.data.problem import Problem, Role, Settled
+    from finetune30.problems.shared.lists import ListCells
 
-#: The problems that targets tell.
-TOLD = ("single_label_classification", "multi_label_classification", "regression")
+#: The problems that the targets of a stored version tell: lists there are lists, whatever their length.
+TOLD = ("single_label_classification", "regression")
 #: Whole numbers of more values than this are quantities unless the configuration says otherwise.
 _MAX_NUMERIC_CLASSES = 100
+_KEY = "model.problem_type"
 
 
 @dataclass(frozen=True)
@@ -24,35 +27,54 @@ class ToldFromTargets:
 
     columns: tuple[Role, ...] = TEXT_AND_LABEL
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
-        """Tell the problem: lists are several classes, one output is regression.
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
+        """Tell the problem, and say by what.
 
-        Where `outputs` is unknown, numbers that are not all whole, or whole ones of more than a hundred values, count
-        as quantities.
+        Lists are several classes, unless all of them have one item; one output is regression. Where `outputs` is
+        unknown, numbers that are not all whole, or whole ones of more than a hundred values, count as quantities.
+        Raises DataError for cells in brackets that are no lists.
         """
-        from finetune30.problems.classification.data import MULTI, SINGLE
-        from finetune30.problems.regression.data import REGRESSION
-        from finetune30.problems.shared.targets import normalize_targets
+        from finetune30.problems.classification.data import MULTI
+        from finetune30.problems.shared.lists import read_lists
+        from finetune30.problems.shared.targets import strip_targets, unwrap_lists
 
-        present = normalize_targets(targets).drop_nulls()
-        sample = present.head(1000)
-        chosen: Problem = SINGLE
-        if separator is not None or (len(sample) and (sample.str.starts_with("[") & sample.str.ends_with("]")).all()):
-            chosen = MULTI
-        elif outputs == 1 or (outputs is None and _are_quantities(present)):
-            chosen = REGRESSION
-        return chosen.settle(targets, separator, outputs)
+        cells = strip_targets(targets)
+        lists = read_lists(cells)
+        chosen: Problem = MULTI
+        if separator is not None:
+            because = "data.label_separator is set"
+        elif lists.are_lists and not lists.are_single:
+            because = _lists_words(lists)
+        else:
+            if lists.broken_rows + lists.list_rows == lists.rows:
+                lists.require_lists()
+            chosen, because = _choose_one(unwrap_lists(cells, lists)[0], outputs)
+        settled = chosen.settle(targets, separator, outputs)
+        found = Detected(f"the problem is {settled.problem.name}", because, _KEY)
+        return replace(settled, detected=(found, *settled.detected))
 
 
-def _are_quantities(present: pl.Series) -> bool:
-    import polars as pl
+def _choose_one(cells: pl.Series, outputs: int | None) -> tuple[Problem, str]:
+    """Return the problem of cells that hold one label each, and why it is that."""
+    from finetune30.problems.classification.data import SINGLE
+    from finetune30.problems.regression.data import REGRESSION
+    from finetune30.problems.shared.spellings import are_integers, are_measures
 
-    from finetune30.problems.shared.targets import INTEGER
+    names = cells.drop_nulls().unique().to_list()
+    if outputs == 1:
+        return REGRESSION, "model.num_labels is 1"
+    whole = are_integers(names)
+    if outputs is None and are_measures(names) and (not whole or len(names) > _MAX_NUMERIC_CLASSES):
+        kind = f"whole numbers of {len(names):,} different values" if whole else "numbers that are not all whole"
+        return REGRESSION, f"the labels are {kind}"
+    kind = "whole numbers" if whole else "names"
+    return SINGLE, f"every row has one label, and the labels are {len(names):,} different {kind}"
 
-    distinct = present.unique()
-    if not len(distinct) or distinct.cast(pl.Float64, strict=False).null_count():
-        return False
-    return not distinct.str.contains(INTEGER).all() or len(distinct) > _MAX_NUMERIC_CLASSES
+
+def _lists_words(lists: ListCells) -> str:
+    if lists.list_rows == lists.rows:
+        return f"each of the {lists.rows:,} labels is a list"
+    return f"{lists.list_rows:,} of {lists.rows:,} labels are lists"
 
 
 TOLD_FROM_TARGETS = ToldFromTargets()

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def problem_of_rows(name: str, dataset_name: str, data_folder: Path | None) -> ProblemChoice:
     """Return the problem `name` (`model.problem_type`) as it reads the data set `dataset_name`.
 
-    `auto` tells a few problems from targets, which is left to it; a version of any other problem is read by that one,
-    whose columns nobody could tell. Raises ConfigError, and NotFoundError where there is no such version.
+    `auto` tells from targets whether they are one class or a quantity; a version of any other problem is read by that
+    one: nobody could tell its columns, and whether its lists may have several items. Raises ConfigError, and
+    NotFoundError where there is no such version.
     """
     if name == AUTO and dataset_name.startswith(VERSION_PREFIX) and data_folder is not None:
         from finetune30.data.versions.storage import VersionStore

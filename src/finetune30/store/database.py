@@ -35,6 +35,8 @@ _WRITE = "finetune30_write"
 _DURABLE = "finetune30_durable"
 _RELAXED = "finetune30_relaxed"  # of a SQLite connection whose last write did not wait for the disk
 _sqlite_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
+#: Which file each engine opened first, as the system tells files apart (device, number).
+_sqlite_files: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
 _MIGRATION_LOCK = 0x46543330  # "FT30": the advisory lock that serialises migrations on PostgreSQL
 
 
@@ -150,7 +152,40 @@ def _build_sqlite_engine(url: URL) -> Engine:
     _sqlite_turns[engine] = threading.Lock()
     event.listen(engine, "connect", _prepare_sqlite_connection)
     event.listen(engine, "begin", _begin_sqlite_transaction)
+    if pool:
+        _watch_sqlite_file(engine, Path(str(url.database)))
     return engine
+
+
+def _watch_sqlite_file(engine: Engine, path: Path) -> None:
+    """Let every connection and transaction make sure that the database is still the file that was opened first.
+
+    SQLite goes on with a file that was removed or replaced, and what it commits there nobody will find.
+    """
+
+    def require_same_file(*_: Any) -> None:
+        known = _sqlite_files.get(engine)
+        if known is not None and _identify(path) != known:
+            raise StorageError(
+                f"database {path}: the file was removed or replaced while this process had it open",
+                "stop API and workers, put the right file back, and start them again",
+            )
+
+    def remember_file(*_: Any) -> None:
+        if (found := _identify(path)) is not None:
+            _sqlite_files.setdefault(engine, found)
+
+    event.listen(engine, "do_connect", require_same_file)
+    event.listen(engine, "connect", remember_file)
+    event.listen(engine, "begin", require_same_file, insert=True)  # before the lock is taken
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _prepare_postgresql_connection(connection: Any, _record: Any) -> None:

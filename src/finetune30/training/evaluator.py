@@ -22,6 +22,8 @@ from finetune30.training.progress import Progress
 from finetune30.training.streams import preserved_streams
 
 _ROWS_NAMED_IN_ERRORS = 20
+#: Evaluations in a row after which a doubt is told.
+_EVALUATIONS_IN_DOUBT = 2
 #: How metrics end where less is better; all others are better when greater.
 _LESS_IS_BETTER = ("loss", "mse", "mae", "perplexity")
 
@@ -71,6 +73,7 @@ class Evaluator:
         }
         self._compare_with_best(metrics, progress)
         self._record("eval", **metrics, **speed)
+        self._tell_doubts(self._last, progress)
 
     def finish(self, progress: Progress, kept_checkpoint: str) -> Evaluation:
         """Load the best weights where they are wanted; return the evaluation of what the engine holds then."""
@@ -79,7 +82,26 @@ class Evaluator:
             self._last = None
         if self._last is None or self._last_step != progress.global_step:
             self._last = self._evaluate_within_memory()
-        return self._require_finite(self._last, progress, kept_checkpoint)
+        evaluation = self._require_finite(self._last, progress, kept_checkpoint)
+        self._tell_doubts(evaluation, progress, ended=True)
+        return evaluation
+
+    def _tell_doubts(self, evaluation: Evaluation, progress: Progress, *, ended: bool = False) -> None:
+        """Record a doubt once when it begins to hold, and when it holds no more.
+
+        It is said at the second evaluation in a row, or at the end: nearly every training begins at the baseline.
+        `progress` keeps the count, so a resumed run does not say it again.
+        """
+        before = progress.doubts
+        now = {doubt.code: before.get(doubt.code, 0) + 1 for doubt in evaluation.doubts}
+        for doubt in evaluation.doubts:
+            is_due = ended or now[doubt.code] >= _EVALUATIONS_IN_DOUBT
+            if is_due and before.get(doubt.code, 0) < _EVALUATIONS_IN_DOUBT:
+                self._record("event", event="doubt", code=doubt.code, message=doubt.words.en)
+        for code, times in before.items():
+            if code not in now and times >= _EVALUATIONS_IN_DOUBT:
+                self._record("event", event="doubt_settled", code=code, message=f"'{code}' holds no more")
+        progress.doubts = now
 
     def _compare_with_best(self, metrics: dict[str, Any], progress: Progress) -> None:
         if self._metric not in metrics:

@@ -268,7 +268,7 @@ class _Loop:
         }
         evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
         metrics = {**evaluation.metrics, "train_loss": progress.loss_sum / max(1, progress.global_step)}
-        return TrainingResult(metrics, evaluation.rows, evaluation.outputs, progress, digests)
+        return TrainingResult(metrics, evaluation.rows, evaluation.outputs, progress, digests, evaluation.doubts)
 
     def _record(self, kind: str, **values: Any) -> None:
         self.progress.records += 1

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from finetune30.blocks import Words
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -28,17 +30,28 @@ Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A reason to think that nothing was learnt: a stable code, what was found, and what to try."""
+
+    code: str
+    words: Words
+    advice: tuple[Words, ...] = ()
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
     `metrics` have the `eval_` prefix and hold `eval_loss`. `outputs` is the little that is kept a row, in the split's
-    order, or None where sums are enough. `unsound_rows` are ids of rows whose outputs are not finite.
+    order, or None where sums are enough. `unsound_rows` are ids of rows whose outputs are not finite. `doubts` is the
+    problem's judgement, at most one a code; nothing where the evaluation shows that something was learnt.
     """
 
     metrics: dict[str, Any]
     rows: int
     outputs: NDArray[Any] | None = None
     unsound_rows: list[str] = field(default_factory=list)
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True)

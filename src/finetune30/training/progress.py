@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from finetune30.training.problem import Doubt
 
 
 class TrainingHooks(Protocol):
@@ -49,6 +52,8 @@ class Progress:
     seconds: float = 0.0
     stopped_early: bool = False
     records: int = 0
+    #: Codes of the doubts about the last evaluation, and how many evaluations in a row they held.
+    doubts: dict[str, int] = field(default_factory=dict)
 
     @property
     def epochs_done(self) -> float:
@@ -66,7 +71,8 @@ class TrainingResult:
     """Final metrics (`eval_…`, `train_loss`), rows evaluated, what is kept of each (or None), and the progress.
 
     Everything counts from the very start: what earlier attempts did up to the checkpoint is part of it. `digests` are
-    sha256 of what the training ended with: adapter, optimizer and random streams after the last step.
+    sha256 of what the training ended with: adapter, optimizer and random streams after the last step. `doubts` are the
+    problem's about the final evaluation.
     """
 
     metrics: dict[str, Any]
@@ -74,6 +80,7 @@ class TrainingResult:
     evaluation_outputs: NDArray[Any] | None
     progress: Progress
     digests: dict[str, str]
+    doubts: tuple[Doubt, ...] = ()
 
 
 class QuietHooks:

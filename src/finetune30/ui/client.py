@@ -190,12 +190,15 @@ class ApiClient:
 
     # -- data
 
-    def upload(self, filename: str, content: bytes) -> Json:
-        """Store a data file; returns the `dataset_name` by which a configuration calls it."""
+    def upload(self, filename: str, content: bytes, reading: Json | None = None) -> Json:
+        """Store a data file, read with `encoding` and `sheet` of `reading`.
+
+        Returns the `dataset_name` by which a configuration calls it.
+        """
         return self._json(
             "POST",
             "/datasets/files",
-            params={"name": filename},
+            params={"name": filename, **{key: value for key, value in (reading or {}).items() if value}},
             content=content,
             headers={"Content-Type": "application/octet-stream"},
             timeout=SLOW_READ_SECONDS,

@@ -21,6 +21,19 @@ LENGTHS = ("characters", "words", "tokens")
 QUARANTINE_COLUMNS = ("row_id", "split", "reason", "place", "fix", "label")
 
 
+def show_detected(detected: Sequence[Json]) -> None:
+    """Show what rows were taken for, on what evidence, and which setting says otherwise."""
+    if not detected:
+        return
+    columns = {
+        t("detected.found"): [display.raw(in_own_words(str(entry.get("found", ""))), 400) for entry in detected],
+        t("detected.because"): [display.raw(in_own_words(str(entry.get("because", ""))), 400) for entry in detected],
+        t("detected.key"): [display.raw(entry.get("key") or display.NOTHING) for entry in detected],
+    }
+    st.markdown(f"**{t('detected.title')}**")
+    show_table(columns, alt=t("detected.title"))
+
+
 def show_findings(report: Mapping[str, Any]) -> None:
     """Show the findings of a run's data report, or that there are none."""
     show_summary(report.get("findings_summary") or [], report.get("findings") or [])

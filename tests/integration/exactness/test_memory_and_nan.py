@@ -13,8 +13,8 @@ from support.exactness import Lab, fingerprint, history_of
 pytestmark = pytest.mark.integration
 
 
-def events_of(run):
-    return [record for record in history_of(run) if record["type"] == "event"]
+def memory_events_of(run):
+    return [record for record in history_of(run) if record.get("event") == "out_of_memory"]
 
 
 def test_out_of_memory_goes_on_with_half_the_micro_batch(demanding):
@@ -22,7 +22,7 @@ def test_out_of_memory_goes_on_with_half_the_micro_batch(demanding):
     ended = lab.train("memory", FT30_FAILPOINT="training.memory:8:raise")
     assert ended.returncode == 0, ended.stderr
     run = lab.run_folder("memory")
-    (event,) = events_of(run)
+    (event,) = memory_events_of(run)
     assert (event["event"], event["step"], event["micro_batch_size"]) == ("out_of_memory", 2, 1)
     metrics = json.loads((run / "metrics.json").read_text())
     assert (metrics["total_steps"], metrics["micro_batch_size"]) == (12, 1)
@@ -48,7 +48,7 @@ def test_out_of_memory_for_the_fourth_time_fails_with_advice(make_lab):
     assert ended.returncode == 1
     assert "with micro-batch 2, after 3 halvings" in ended.stderr
     assert "Try: lower data.max_length or per_device_train_batch_size" in ended.stderr
-    assert [e["micro_batch_size"] for e in events_of(lab.run_folder("results"))] == [8, 4, 2]
+    assert [e["micro_batch_size"] for e in memory_events_of(lab.run_folder("results"))] == [8, 4, 2]
 
 
 def test_infinite_weight_stops_the_run_names_the_rows_and_keeps_the_checkpoint(poisoned_lab):

@@ -280,4 +280,8 @@ def test_submit_begins_with_the_configuration_of_a_run(
     checked(page)
     assert [title.value for title in page.title] == [t("submit.title")]
     of_label(page.button, t("data_choice.preview")).click().run()
-    assert "the film was great great" in cells(checked(page))
+    shown = cells(checked(page))
+    assert "the film was great great" in shown
+    if "problem_type" not in kind.config:
+        assert t("detected.title") in [text.value.strip("*") for text in page.markdown]
+        assert "model.problem_type" in shown

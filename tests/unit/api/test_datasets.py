@@ -56,6 +56,17 @@ def test_sent_file_is_kept_once_and_can_be_trained_on(api):
     assert len([path for path in Path("data_store/uploads").rglob("*") if path.is_file()]) == 1
 
 
+def test_sent_file_is_read_as_the_request_says(api):
+    content = "text,label\ncafé,1\nthé,0\n".encode("latin-1")
+    refused = api.post("/datasets/files?name=menu.csv", content=content, headers=BINARY)
+    assert refused.status_code == 422
+    assert "set data.encoding to cp1252" in refused.json()["remedy"]
+    sent = api.post("/datasets/files?name=menu.csv&encoding=cp1252", content=content, headers=BINARY)
+    assert (sent.status_code, sent.json()["rows"]) == (201, 2)
+    unknown = api.post("/datasets/files?name=menu.csv&encoding=cp12", content=content, headers=BINARY)
+    assert unknown.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("name", "content", "status"),
     [

@@ -247,3 +247,21 @@ def test_keys_of_the_command_line_are_shown_once_and_kept_as_hashes():
     trail = run(cli, ["audit"]).stdout
     assert "keys create anna" in trail
     assert "keys revoke anna" in trail
+
+
+def test_changes_that_the_gate_refuses_are_in_the_trail_and_those_without_a_key_are_not(start):
+    api = start(api_keys=KEY, max_body_bytes=1024)
+    store = api.app.state.services.store
+    viewer, submitter = (create_key(store, f"of {role}", role)[1] for role in (Role.VIEWER, Role.SUBMITTER))
+    api.app.state.keys._loaded_at = -1e9
+    assert api.post("/train", json={}, headers={"X-API-Key": viewer}).status_code == 403
+    assert api.post("/train", content=b"x" * 2000, headers={"X-API-Key": submitter}).status_code == 415
+    assert api.post("/train", json={"seed": "1" * 2000}, headers={"X-API-Key": submitter}).status_code == 413
+    assert api.get("/audit", headers={"X-API-Key": viewer}).status_code == 403  # asks, changes nothing
+    assert api.post("/train", json={}, headers={"X-API-Key": "wrong"}).status_code == 401
+    entries = api.get("/audit", headers={"X-API-Key": KEY}).json()["entries"]
+    assert [(entry["actor"], entry["action"], entry["outcome"]) for entry in reversed(entries)] == [
+        ("of viewer", "POST /train", 403),
+        ("of submitter", "POST /train", 415),
+        ("of submitter", "POST /train", 413),
+    ]

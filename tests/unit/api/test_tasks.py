@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +194,14 @@ def _read_events(text):
         if fields:
             events.append({**fields, "data": json.loads(fields["data"])})
     return events
+
+
+def test_run_is_refused_when_the_database_was_taken_away(api):
+    assert api.post("/train", json={}).status_code == 202
+    for file in Path("results").glob("experiments.db*"):
+        file.unlink()
+    answer = api.post("/train", json={})
+    assert (answer.status_code, answer.json()["error"]) == (507, "storage_error")
+    assert "removed or replaced" in answer.json()["message"]
+    assert api.get("/readyz").status_code == 507
+    assert not Path("results/experiments.db").exists()

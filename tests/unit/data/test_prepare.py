@@ -111,6 +111,15 @@ def test_label_count_other_than_num_labels_names_both_numbers_and_the_key(tmp_pa
     assert caught.value.remedy == "set model.num_labels to 3"
 
 
+def test_numbers_read_as_classes_name_the_way_to_regression(tmp_path: Path) -> None:
+    rows = [[f"text number {index}", str(index / 10)] for index in range(50)]
+    path = write_csv(tmp_path / "a.csv", ["text", "score"], rows)
+    for outputs, way in ((2, "or to 1 if"), (1, "or model.problem_type to regression if")):
+        with pytest.raises(DataError, match=rf"but model\.num_labels is {outputs}") as caught:
+            prepare(path, outputs, problem_type="single_label_classification", **ALL)
+        assert way in caught.value.remedy
+
+
 def test_evaluation_label_unknown_to_training_is_refused_with_its_place(tmp_path):
     write_csv(tmp_path / "train.csv", ["text", "label"], rows_of(10))
     write_csv(tmp_path / "dev.csv", ["text", "label"], [["fine text", "no"], ["odd text", "maybe"]])

@@ -70,3 +70,29 @@ def test_full_distilbert_tokenizer_equals_transformers(shared_data: Path, tmp_pa
 def test_leaves_other_tokenizers_to_transformers(tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(b"not read")
     assert load_text_encoder(BaseSource("base", str(tmp_path), tmp_path, None), uses_token_types=False) is None
+
+
+@pytest.mark.parametrize("unknown", ["<unk>", "<|end|>"])
+def test_unknown_tokens_are_counted_and_byte_level_tokenizers_have_none(tmp_path: Path, unknown: str) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if unknown == "<unk>":  # a tokenizer over words: two of four are unknown
+        model: models.Model = models.WordLevel({"<unk>": 0, "<|end|>": 1, "fine": 2, "film": 3}, unk_token=unknown)
+        tokenizer = Tokenizer(model)
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    else:  # what GPT-2 has: the end of a text is called the unknown token too, and bytes leave nothing unknown
+        tokenizer = Tokenizer(models.BPE({token: n for n, token in enumerate(["<|end|>", *alphabet])}, []))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|end|>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <|end|>", pair="$A $B <|end|>", special_tokens=[("<|end|>", tokenizer.token_to_id("<|end|>"))]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    described = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": unknown, "eos_token": "<|end|>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(described))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    found, expected = _both(BaseSource("tiny", str(tmp_path), tmp_path, None), ["fine 漢字 film ☃", "film"], None)
+    assert found.unknown_tokens == expected.unknown_tokens == (2 if unknown == "<unk>" else 0)
+    assert found.ids == expected.ids

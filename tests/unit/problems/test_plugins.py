@@ -80,3 +80,14 @@ def test_packages_take_no_name_of_the_product() -> None:
 
 def test_unknown_problem_is_none() -> None:
     assert find_problem("there_is_no_such_problem") is None
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_package_that_was_mended_works(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is broken") as caught:
+        load_problem("problem_of_broken_code")
+    assert caught.value.remedy == "mend or update that package, or choose another model.problem_type"
+    (tmp_path / "broken_code" / "data.py").write_text("PROBLEMS = {'problem_of_broken_code': 'mended'}\n")
+    mended: object = load_problem("problem_of_broken_code")
+    assert mended == "mended"
+    assert load_problem("regression").name == "regression"  # another one, too

@@ -118,14 +118,6 @@ def test_adapter_to_start_from_says_the_order_of_the_labels(
     assert experiment.problem.targets["label_names"] == order
 
 
-def test_labels_of_an_adapter_that_cannot_be_read_are_refused(
-    tiny_model: Callable[..., Path], tmp_path: Path, rows: Path
-) -> None:
-    (tmp_path / "labels.json").write_text("{")
-    with pytest.raises(ModelError, match=r"start_adapter: .*labels\.json' cannot be read"):
-        build(configure(tiny_model("bert"), rows, start_adapter=str(tmp_path)))
-
-
 def test_precision_on_the_record_is_the_one_that_was_computed_in(tiny_model: Callable[..., Path], rows: Path) -> None:
     lines: list[str] = []
     inputs = load_inputs(configure(tiny_model("xlnet"), rows, precision="auto"), frozenset(), lines.append, None)

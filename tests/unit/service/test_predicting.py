@@ -49,3 +49,12 @@ def test_pairs_and_single_texts_are_not_mixed() -> None:
     model = LoadedModel(predictor, load_trainable("regression", {}))
     with pytest.raises(DataError, match="some questions have a second text and some have none"):
         answer_questions(model, [Question("a", "b"), Question("c")])
+
+
+@pytest.mark.parametrize("question", [Question("half \ud83d"), Question("a", "byte \udcff")])
+def test_question_that_is_no_text_is_named(question: Question) -> None:
+    predictor: Any = KnownLogits([1.0])
+    model = LoadedModel(predictor, load_trainable("regression", {}))
+    whole = Question("\U0001f600", "b" if question.text_pair else None)
+    with pytest.raises(DataError, match="question 2 holds what is no text"):
+        answer_questions(model, [whole, question])

@@ -161,3 +161,38 @@ def test_database_url_with_a_password_never_shows_it():
     with pytest.raises(StorageError, match="connection") as caught:
         open_store("postgresql://user:secret@127.0.0.1:1/x?connect_timeout=2")
     assert "secret" not in caught.value.message + caught.value.remedy
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_database_whose_file_was_taken_away_accepts_nothing_more(tmp_path, replaced):
+    file = tmp_path / "runs.db"
+    store, copy = open_store(f"sqlite:///{file}"), tmp_path / "copy.db"
+    with sqlite3.connect(file) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    for name in ("runs.db", "runs.db-wal", "runs.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    if replaced:
+        copy.rename(file)
+    for access in (reading, writing):
+        with pytest.raises(StorageError, match="removed or replaced"), access(store.engine):
+            pass
+    with ThreadPoolExecutor(8) as threads:  # connections that are made now open no other file either
+        found = [threads.submit(_try_to_write, store.engine) for _ in range(16)]
+        assert {future.result() for future in found} == {"refused"}
+    assert file.exists() is replaced
+    store.close()
+    if replaced:
+        again = open_store(f"sqlite:///{file}")
+        assert _try_to_write(again.engine) == "written"
+        again.close()
+
+
+def _try_to_write(engine):
+    try:
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+    except StorageError:
+        return "refused"
+    return "written"

@@ -102,7 +102,7 @@ def train_and_save(path: str, base: Path, folder: Path, precision: str = "fp32")
         engine.step(0.05)
     engine.save_adapter(folder)
     load_tokenizer(find_base(configure(base).model)).save_pretrained(str(folder))
-    save_targets(folder, SINGLE, PROBLEM.targets, 32, remove_html=False)
+    save_targets(folder, SINGLE, PROBLEM.targets, 32, [])
     return first, engine.outputs(batch)
 
 

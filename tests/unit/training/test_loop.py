@@ -1,14 +1,17 @@
 """The loop on a tiny model: order, records, stopping, resuming."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from finetune30.blocks import Words
 from finetune30.config import TrainingConfig
 from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training.checkpoints import Checkpoints
 from finetune30.training.loop import train
+from finetune30.training.problem import Doubt
 from support.engines import build_trainable
 from support.hooks import RecordingHooks
 from support.present import present
@@ -148,7 +151,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_batch(buil
     result = run(engine, config, hooks)
     assert result.progress.micro_batch_size == 1 or result.progress.micro_batch_size == 3 // 2
     assert result.progress.samples == 23
-    assert [r["event"] for r in hooks.records if r["type"] == "event"] == ["out_of_memory", "out_of_memory"]
+    assert [r["event"] for r in hooks.records if "micro_batch_size" in r] == ["out_of_memory", "out_of_memory"]
 
 
 def test_out_of_memory_at_the_smallest_micro_batch_fails_with_advice(build_engine, hooks):
@@ -160,3 +163,54 @@ def test_out_of_memory_at_the_smallest_micro_batch_fails_with_advice(build_engin
     engine.accumulate = scarce
     with pytest.raises(OutOfMemoryError, match="micro-batch 1"):
         run(engine, settings(), hooks)
+
+
+class Doubting:
+    """The problem, in doubt at the evaluations of these steps."""
+
+    def __init__(self, *steps):
+        self.steps, self.hooks = steps, RecordingHooks()
+
+    def __getattr__(self, name):
+        return getattr(PROBLEM, name)
+
+    def evaluate(self, engine, split, batch_size):
+        found = PROBLEM.evaluate(engine, split, batch_size)
+        doubts = (
+            (Doubt("planted", Words("nothing was learnt", "沒有學到東西")),) if self.hooks.steps in self.steps else ()
+        )
+        return replace(found, doubts=doubts)
+
+
+@pytest.mark.parametrize(
+    ("doubted", "told"),
+    [
+        ((1,), []),  # training begins at the baseline
+        ((1, 2, 3, 4, 5), [("doubt", 2)]),
+        ((1, 2, 4, 5), [("doubt", 2), ("doubt_settled", 3), ("doubt", 5)]),
+        ((5,), [("doubt", 5)]),
+    ],
+)
+def test_doubt_is_told_once_when_it_holds_and_once_when_it_holds_no_more(build_engine, doubted, told, tmp_path):
+    problem, config = Doubting(*doubted), settings(max_steps=5, eval_strategy="steps", eval_steps=1, save_steps=1)
+
+    def run_doubting(hooks, folder, start=None):
+        problem.hooks = hooks
+        kept = Checkpoints(tmp_path / folder, IDENTITY, 2)
+        engine = build_engine()
+        return train(engine, encoded_split(23), encoded_split(9, seed=1), config, problem, hooks, kept, start)
+
+    hooks = RecordingHooks()
+    result = run_doubting(hooks, "whole")
+    assert [(r["event"], r["step"]) for r in hooks.records if r["type"] == "event"] == told
+    assert [doubt.code for doubt in result.doubts] == (["planted"] if 5 in doubted else [])
+
+    stopped, resumed = RecordingHooks(stop_at=3), RecordingHooks()
+    with pytest.raises(CancelledError):
+        run_doubting(stopped, "parted")
+    start = present(Checkpoints(tmp_path / "parted", IDENTITY, 2).load_latest(pytest.fail))
+    assert start.step == 3
+    resumed.steps = 3
+    run_doubting(resumed, "parted", start)
+    records = [*stopped.records, *resumed.records]
+    assert [(r["event"], r["step"]) for r in records if r["type"] == "event"] == told

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from string import Formatter
 
+import polars as pl
 import pytest
 
 import finetune30
@@ -95,10 +96,28 @@ def test_what_to_do_about_rows_and_why_a_training_would_not_start_is_said_in_chi
     assert translate_message("zh", str(caught.value.remedy)) is not None
 
 
+def test_what_rows_were_taken_for_is_said_in_chinese():
+    forms = (
+        ["a", "b"], ["0", "1"], ["0.5", "1"], [str(n) for n in range(200)], ['["a", "b"]', '["a"]'],
+        ['["a", "b"]', "a"],
+        ['["a"]', '["b"]'], ["[1, 0]", "[0, 1]"], ["['a', 'b']", "['a']"], ["1.0", "2.0"], ["true", "True", "false"],
+        ["01", "1", "x"], ["caf\u00e9", "cafe\u0301"], ["a", "b", "c", '["d"]'],
+    )  # fmt: skip
+    entries = [
+        entry
+        for cells in forms
+        for outputs in (None, 1)
+        for entry in choose_problem("auto").settle(pl.Series(cells, dtype=pl.String), None, outputs).detected
+    ]
+    said = {text for entry in entries for text in (entry.found, entry.because)}
+    assert len(said) > 20
+    assert [text for text in said if translate_message("zh", text) is None] == []
+
+
 def test_values_and_places_are_kept():
     assert translate_message("zh", "there is no task 'abc'") == "找不到任務 'abc'"
-    error = DataFileError("my file.csv", 3, 0, "the file is not UTF-8", "save the file as UTF-8")
-    assert translate_message("zh", error.message) == "my file.csv:3：檔案不是 UTF-8 編碼"
+    error = DataFileError("my file.csv", 3, 0, "there is no row in the file", "")
+    assert translate_message("zh", error.message) == "my file.csv:3：檔案中沒有資料"
     assert translate_message("en", "there is no task 'abc'") == "there is no task 'abc'"
     assert translate_message("zh", "something new happened") is None
 

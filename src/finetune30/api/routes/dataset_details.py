@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here
+from finetune30.api.context import Here, read_in_turn
 from finetune30.api.routes.datasets import VersionName
 from finetune30.api.schemas import Tree, errors
 from finetune30.errors import NotFoundError
@@ -41,6 +42,19 @@ class VersionReport(BaseModel):
     digest: str
     dataset_name: str
     rows: int
+    problem_type: str
+    detected: list[Tree] = Field(
+        description="What the rows were taken for that no configuration says, on what evidence, and the key to set.",
+        examples=[
+            [
+                {
+                    "found": "the problem is single_label_classification",
+                    "because": "every row has one label, and the labels are 2 different names",
+                    "key": "model.problem_type",
+                }
+            ]
+        ],
+    )
     analysis: Tree
     errors: int = Field(description="Findings of severity error.")
     summary: list[Tree] = Field(
@@ -82,11 +96,14 @@ def remove_tag(
     return Json(_tagged(versions.tags(), digest))
 
 
-@router.get("/{name}/report", summary="Validate a version", response_model=VersionReport, responses=errors(404, 422))
-def read_version_report(here: Here, name: VersionName, request: Request) -> Response:
+@router.get(
+    "/{name}/report", summary="Validate a version", response_model=VersionReport, responses=errors(404, 422, 503)
+)
+async def read_version_report(here: Here, name: VersionName, request: Request) -> Response:
     """Findings, analysis and quarantine; the first question about a large version takes some seconds."""
     reports: VersionReports = request.app.state.version_reports
-    return Json(reports.load(versions_of(here.settings, here.store).resolve(name)))
+    digest = await run_in_threadpool(versions_of(here.settings, here.store).resolve, name)
+    return Json(await read_in_turn(request, lambda _: reports.load(digest)))
 
 
 def _tagged(tags: dict[str, str], digest: str) -> dict[str, Any]:

@@ -6,19 +6,21 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here, answer_slowly
+from finetune30.api.context import Here, read_in_turn
 from finetune30.api.routes.datasets import VersionName
 from finetune30.api.schemas import TrainRequest, Tree, errors
-from finetune30.service.datasets import operations as datasets
-from finetune30.service.datasets.fetch_limit import limit_fetching
-from finetune30.service.datasets.operations import DatasetRequest, versions_of
-from finetune30.service.datasets.preview import load_version_rows, preview_data
+from finetune30.config import ExperimentConfig
+from finetune30.service.datasets.operations import versions_of
+from finetune30.service.datasets.preview import load_version_rows
+from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.datasets.relabel import relabel_rows
 from finetune30.service.submitting.limits import require_disk_reserve
 from finetune30.service.submitting.requests import load_requested_config
+from finetune30.settings import Settings
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -109,12 +111,12 @@ class RelabelledVersion(BaseModel):
 )
 async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     """First rows, columns, label counts, findings and ledger of what a request would train on."""
+    config = await _requested(body.model_dump(exclude_unset=True), here.settings)
 
-    def look() -> Response:
-        loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
-        return Json(preview_data(loaded.config, here.settings))
+    def look(readings: Readings) -> Response:
+        return Json(readings.ask("preview", config.data.dataset_name, config=config.as_tree()))
 
-    return await answer_slowly(request, look)
+    return await read_in_turn(request, look)
 
 
 @router.post(
@@ -124,21 +126,17 @@ async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     response_model=MadeVersion,
     responses=errors(404, 413, 415, 422, 502, 503),
 )
-def create_version(here: Here, body: NewVersion, request: Request) -> Response:
+async def create_version(here: Here, body: NewVersion, request: Request) -> Response:
     """Store all rows of what a request would train on as a version; the same rows are always the same version."""
-    asked = body.model_dump(exclude_unset=True, exclude={"note"})
-    config = load_requested_config(asked, here.settings).config
+    config = await _requested(body.model_dump(exclude_unset=True, exclude={"note"}), here.settings)
     require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes)
-    whole = DatasetRequest(config.data, problem_type=config.model.problem_type)
-    manifest, is_new = datasets.create_version(
-        whole,
-        here.settings,
-        lambda _: None,
-        note=body.note,
-        on_transfer=limit_fetching(here.settings.max_fetch_bytes),
-    )
-    request.state.target = manifest.digest
-    return Json({"digest": manifest.digest, "rows": manifest.rows, "is_new": is_new}, status_code=201)
+
+    def make(readings: Readings) -> dict[str, Any]:
+        return readings.ask("version", config.data.dataset_name, config=config.as_tree(), note=body.note)
+
+    made = await read_in_turn(request, make)
+    request.state.target = made["digest"]
+    return Json(made, status_code=201)
 
 
 @router.get("/{name}/rows", summary="Rows of a version", response_model=VersionRows, responses=errors(404, 422))
@@ -164,3 +162,8 @@ def relabel(here: Here, name: VersionName, body: LabelChanges) -> Response:
     """Make a new version; the one before stays as it is."""
     changes: list[dict[str, Any]] = [change.model_dump() for change in body.changes]
     return Json(relabel_rows(versions_of(here.settings, here.store), name, changes, body.note), status_code=201)
+
+
+async def _requested(asked: dict[str, Any], settings: Settings) -> ExperimentConfig:
+    loaded = await run_in_threadpool(load_requested_config, asked, settings)
+    return loaded.config

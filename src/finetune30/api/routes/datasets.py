@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -11,11 +12,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here
+from finetune30.api.context import Here, read_in_turn
 from finetune30.api.schemas import Moment, Tree, errors
+from finetune30.config.text_encodings import require_encoding
 from finetune30.errors import UsageError
 from finetune30.service.datasets.operations import versions_of
-from finetune30.service.datasets.uploads import FileUpload
+from finetune30.service.datasets.reading_process import Readings
+from finetune30.service.datasets.uploads import FileUpload, ReadFile
 from finetune30.service.datasets.versions import diff_trees, list_versions, show_version
 from finetune30.service.submitting.limits import require_disk_reserve
 
@@ -133,7 +136,7 @@ def read_dataset(here: Here, name: VersionName) -> Response:
     summary="Send a data file",
     status_code=201,
     response_model=UploadedFile,
-    responses=errors(413, 415, 422),
+    responses=errors(413, 415, 422, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -145,18 +148,36 @@ async def send_file(
     here: Here,
     request: Request,
     name: Annotated[str, Query(min_length=1, max_length=100, description="File name.", examples=["reviews.csv"])],
+    encoding: Annotated[str | None, Query(max_length=50, description="What data.encoding will say.")] = None,
+    sheet: Annotated[str | None, Query(max_length=500, description="What data.sheet will say.")] = None,
 ) -> Response:
-    """CSV, TSV, JSON, JSONL or Parquet, as it is (no form); refused when it cannot be read as rows."""
+    """Send a data file of any kind that is read, as it is (no form); refused when it cannot be read as rows."""
     require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes + here.settings.max_upload_bytes)
     try:
+        known = _known_encoding(encoding)
         with FileUpload(here.settings.data_folder, name) as upload:
             async for piece in request.stream():
                 await run_in_threadpool(upload.write, piece)
-            kept = await run_in_threadpool(upload.keep)
+            kept = await read_in_turn(request, lambda readings: upload.keep(_reader(readings, known, sheet)))
     except ClientDisconnect:
         raise UsageError("the caller went away in the middle of the file", "send it again") from None
     request.state.target = kept.dataset_name
     return Json(kept.as_dict(), status_code=201)
+
+
+def _reader(readings: Readings, encoding: str | None, sheet: str | None) -> ReadFile:
+    def read(path: FilePath, name: str) -> tuple[list[str], int]:
+        found = readings.ask("upload", name, path=str(path), encoding=encoding, sheet=sheet)
+        return found["columns"], found["rows"]
+
+    return read
+
+
+def _known_encoding(name: str | None) -> str | None:
+    try:
+        return None if name is None else require_encoding(name)
+    except ValueError as error:
+        raise UsageError(str(error), "name one as Python does, such as big5 or cp1252") from None
 
 
 def _summary(tree: dict[str, Any]) -> dict[str, Any]:

@@ -8,148 +8,187 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from finetune30.data.sources.table import ColumnChunks, SourceTable, check_header, invalid_utf8
+import polars as pl
+
+from finetune30.data.sources.dialects import (
+    Dialect,
+    detect_dialect,
+    escapes_only_quotes,
+    record_lines,
+    split_record,
+)
+from finetune30.data.sources.encodings import UTF8, read_decoded
+from finetune30.data.sources.joined_lines import JoinedLines
+from finetune30.data.sources.options import FileOptions
+from finetune30.data.sources.table import LINE, ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.errors import DataFileError
 
 #: Longest cell read, in characters; a longer one is nearly always a quote that was never closed.
 MAX_CELL_CHARACTERS = 16_000_000
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How cells are separated, and whether quotes group them (`quoted`) or are plain characters."""
-
-    delimiter: str
-    quoted: bool = True
-
-
-def load_delimited(path: Path, name: str, delimiter: str | None = None) -> SourceTable:
+def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str | None = None) -> SourceTable:
     """Read a CSV or TSV file with a header line; `delimiter` None: told from the header.
 
-    Raises DataFileError with file, line and column for ragged rows, quotes that do not close and bytes that are
-    not UTF-8.
+    Raises DataFileError with file, line and column for ragged rows, quotes that do not close, quotes that take several
+    lines for one and bytes that do not decode.
     """
-    dialect = detect_dialect(path, name, delimiter)
-    notes: list[str] = []
-    try:
-        try:
-            frame_source = _read(path, name, dialect)
-        except DataFileError:
-            if dialect.delimiter != "\t" or not dialect.quoted:
-                raise
-            # Many public TSV sets never quote: a lone quotation mark there is a character like any other.
-            frame_source = _read(path, name, Dialect("\t", quoted=False))
-            notes.append("quotation marks read as plain characters")
-    except UnicodeDecodeError:
-        raise invalid_utf8(name, path) from None
-    if dialect.delimiter not in (",", "\t"):
-        notes.append(f"cells separated by {dialect.delimiter!r}")
+
+    def read(codec: str) -> _Reading:
+        return _read_as_written(path, name, detect_dialect(path, delimiter, codec), codec)
+
+    reading, codec, told = read_decoded(path, name, options.encoding, read)
+    dialect, notes = reading.dialect, list(told)
+    if not dialect.quoted:
+        notes.append("quotation marks read as plain characters")
+    if dialect.backslash:
+        notes.append("quotation marks inside of cells follow a backslash")
+    if dialect.declared or dialect.delimiter not in (",", "\t"):
+        notes.append(f"cells separated by {dialect.delimiter!r}" + (", as line 1 says" if dialect.declared else ""))
     format_name = "tsv" if dialect.delimiter == "\t" else "csv"
-    return SourceTable(name, format_name, frame_source.finish(), path, notes=tuple(notes))
+    frame, dropped = drop_empty_columns(name, reading.frame, reading.header_line)
+    frame, appended = _without_marks(frame)
+    in_order = frame.columns == [*reading.frame.columns[: len(frame.columns) - 1], LINE]
+    findable = codec == UTF8 and not dialect.backslash and in_order
+    notes += [*dropped, *appended, *reading.notes]
+    return SourceTable(name, format_name, frame, path if findable else None, notes=tuple(notes))
 
 
-def detect_dialect(path: Path, name: str, delimiter: str | None) -> Dialect:
-    """Return the dialect: the named delimiter, else the one most frequent in the header line."""
-    if delimiter is not None:
-        return Dialect(delimiter)
+def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Reading:
+    """Read with quotes; where that fails or takes lines together, with quotes as plain characters or escaped ones."""
+    plain = replace(dialect, quoted=False)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            header = handle.readline()
-    except UnicodeDecodeError:
-        raise invalid_utf8(name, path) from None
-    counts = {mark: header.count(mark) for mark in (",", ";", "\t", "|")}
-    best = max(counts, key=lambda mark: counts[mark])
-    return Dialect(best if counts[best] > counts[","] else ",")
+        reading = _Reading(path, name, dialect, codec)
+    except DataFileError:
+        if dialect.delimiter == "\t":
+            # Many public TSV sets never quote: a lone quotation mark there is a character like any other.
+            return _Reading(path, name, plain, codec)
+        if escapes_only_quotes(path, codec):
+            return _Reading(path, name, replace(dialect, backslash=True), codec)
+        raise
+    swallowed = reading.joined.find_rows(reading.frame)
+    if swallowed is None:
+        return reading
+    other = plain if dialect.delimiter == "\t" else replace(dialect, backslash=True)
+    if other == plain or escapes_only_quotes(path, codec):
+        with suppress(DataFileError):  # the first fault says what is wrong with the file
+            return _Reading(path, name, other, codec)
+    raise swallowed
 
 
-def split_record(lines: str, dialect: Dialect) -> list[int]:
-    """Return the 0-based offset at which every cell of the first record in `lines` starts."""
-    starts, quoted, at_start = [0], False, True
-    for offset, character in enumerate(lines):
-        if quoted:
-            quoted = character != '"'
-        elif character == '"' and dialect.quoted and (at_start or lines[offset - 1] == '"'):
-            quoted = True
-        elif character == dialect.delimiter:
-            starts.append(offset + 1)
-            at_start = True
-            continue
-        elif character in "\r\n":
-            break
-        at_start = False
-    return starts
+class _Reading:
+    """One pass over a file: its rows, and what was noticed."""
 
+    def __init__(self, path: Path, name: str, dialect: Dialect, codec: str) -> None:
+        self.dialect, self._path, self._name, self._codec = dialect, path, name, codec
+        csv.field_size_limit(MAX_CELL_CHARACTERS)
+        with path.open(encoding=codec, newline="") as handle:
+            self._reader = csv.reader(
+                handle,
+                delimiter=dialect.delimiter,
+                strict=dialect.quoted,
+                quoting=self._quoting(),
+                escapechar="\\" if dialect.backslash else None,
+                doublequote=not dialect.backslash,
+            )
+            self._read_rows()
 
-def record_lines(path: Path, line: int, count: int) -> str:
-    """Return `count` physical lines of `path` from `line` on, as text."""
-    with path.open(encoding="utf-8-sig", newline="", errors="replace") as handle:
-        return "".join(islice(handle, line - 1, line - 1 + count))
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about rows that were read in another way than the file's lines show."""
+        trimmed = (f"{self._trimmed} rows end in separators without a cell behind them",) if self._trimmed else ()
+        return (*trimmed, *self.joined.notes())
 
+    def _quoting(self) -> Literal[0, 3]:
+        return csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
 
-def _read(path: Path, name: str, dialect: Dialect) -> ColumnChunks:
-    csv.field_size_limit(MAX_CELL_CHARACTERS)
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.reader(handle, delimiter=dialect.delimiter, strict=dialect.quoted, quoting=quoting)
-        rows = _records(reader, path, name, dialect)
+    def _read_rows(self) -> None:
+        rows = self._records()
+        if self.dialect.declared:
+            next(rows, None)
         first = next(rows, None)
         if first is None:
-            raise DataFileError(name, 1, 0, "the file is empty", "give it a header line and at least one row")
-        header = check_header(name, first[0], first[1])
+            found, remedy = "the file is empty", "give it a header line and at least one row"
+            raise DataFileError(self._name, 1, 0, found, remedy)
+        cells, self.header_line, _ = first
+        header = name_columns(self._name, cells, self.header_line)
         width, chunks, row_count = len(header), ColumnChunks(header), 0
-        for cells, line in rows:
+        self.joined, self._trimmed = JoinedLines(self._name, self.dialect.delimiter, width), 0
+        for cells, line, last_line in rows:
             if len(cells) != width:
-                raise _ragged(path, name, dialect, cells, header, line, reader.line_num)
+                if len(cells) < width or any(cells[width:]):
+                    raise self._ragged(cells, header, line, last_line)
+                cells = cells[:width]
+                self._trimmed += 1
+            if last_line != line:
+                self.joined.add(cells, line, last_line)
             chunks.append(cells, line)
             row_count += 1
-    if not row_count:
-        raise DataFileError(name, 2, 0, "there is a header but no row below it", "add rows below the header")
-    return chunks
+        if not row_count:
+            found, remedy = "there is a header but no row below it", "add rows below the header"
+            raise DataFileError(self._name, self.header_line + 1, 0, found, remedy)
+        self.frame = chunks.finish()
+
+    def _records(self) -> Iterator[tuple[list[str], int, int]]:
+        """Yield cells, first and last physical line of every record; blank lines are no records."""
+        line, reader = 1, self._reader
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise self._bad_quote(line, str(error)) from None
+            last_line = reader.line_num
+            if cells:
+                yield cells, line, last_line
+            line = last_line + 1
+
+    def _ragged(self, cells: list[str], header: list[str], line: int, last_line: int) -> DataFileError:
+        text = record_lines(self._path, line, last_line - line + 1, self._codec)
+        starts = split_record(text, self.dialect)
+        width = len(header)
+        column = starts[width] + 1 if len(starts) > width and line == last_line else 0
+        found = f"the row has {len(cells)} cells where the header has {width} ({', '.join(header[:8])})"
+        if len(cells) > width:
+            remedy = f'put quotes (") around a cell that contains {self.dialect.delimiter!r}'
+        else:
+            remedy = "add the missing cells (an empty one still needs its separator)"
+        return DataFileError(self._name, line, column, found, remedy)
+
+    def _bad_quote(self, line: int, reason: str) -> DataFileError:
+        last_line = max(line, self._reader.line_num)
+        text = record_lines(self._path, line, min(last_line - line + 1, 100), self._codec)
+        starts = split_record(text.split("\n")[0], self.dialect)
+        if "field larger" in reason:
+            found = f"a cell is longer than {MAX_CELL_CHARACTERS} characters; a quote was probably never closed"
+        elif "unexpected end" in reason:
+            found = "the quote that opens here is never closed"
+        else:
+            found = f"a quoted cell opens here and does not end before the next separator ({reason})"
+        remedy = 'close the quote; a quotation mark inside a quoted cell is written twice ("")'
+        if (escaped := text.find('\\"')) >= 0:
+            before = text[:escaped]
+            found = 'a backslash stands before a quotation mark (\\"), which CSV does not know'
+            remedy = 'write a quotation mark inside a quoted cell twice ("") instead of \\"'
+            column = escaped - before.rfind("\n")
+            return DataFileError(self._name, line + before.count("\n"), column, found, remedy)
+        return DataFileError(self._name, line, starts[-1] + 1, found, remedy)
 
 
-def _records(reader: Iterator[list[str]], path: Path, name: str, dialect: Dialect) -> Iterator[tuple[list[str], int]]:
-    """Yield cells and first physical line of every record; blank lines are no records."""
-    line = 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise _bad_quote(path, name, dialect, line, str(error)) from None
-        if cells:
-            yield cells, line
-        line = reader.line_num + 1  # type: ignore[attr-defined]
-
-
-def _ragged(
-    path: Path, name: str, dialect: Dialect, cells: list[str], header: list[str], line: int, last_line: int
-) -> DataFileError:
-    starts = split_record(record_lines(path, line, last_line - line + 1), dialect)
-    width = len(header)
-    column = starts[width] + 1 if len(starts) > width and line == last_line else 0
-    found = f"the row has {len(cells)} cells where the header has {width} ({', '.join(header[:8])})"
-    if len(cells) > width:
-        remedy = f'put quotes (") around a cell that contains {dialect.delimiter!r}'
-    else:
-        remedy = "add the missing cells (an empty one still needs its separator)"
-    return DataFileError(name, line, column, found, remedy)
-
-
-def _bad_quote(path: Path, name: str, dialect: Dialect, line: int, reason: str) -> DataFileError:
-    text = record_lines(path, line, 1)
-    starts = split_record(text, dialect)
-    last = starts[-1]
-    if "field larger" in reason:
-        found = f"a cell is longer than {MAX_CELL_CHARACTERS} characters; a quote was probably never closed"
-    elif "unexpected end" in reason:
-        found = "the quote that opens here is never closed"
-    else:
-        found = f"a quoted cell opens here and does not end before the next separator ({reason})"
-    remedy = 'close the quote; a quotation mark inside a quoted cell is written twice ("")'
-    return DataFileError(name, line, last + 1, found, remedy)
+def _without_marks(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Take byte order marks away that begin a row: there another file was appended."""
+    first = frame.columns[0]
+    marked = frame.filter(pl.col(first).str.starts_with("\ufeff"))
+    if not marked.height:
+        return frame, ()
+    bare = pl.col(first).str.strip_prefix("\ufeff")
+    unquoted = pl.when(bare.str.contains(r'^".*"$')).then(bare.str.slice(1, bare.str.len_chars() - 2)).otherwise(bare)
+    cells = pl.when(pl.col(first).str.starts_with("\ufeff")).then(unquoted).otherwise(pl.col(first)).alias(first)
+    lines = ", ".join(map(str, marked[LINE].head(3)))
+    return frame.with_columns(cells), (f"a file was appended at line {lines}: a byte order mark stands there",)

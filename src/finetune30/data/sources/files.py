@@ -1,20 +1,25 @@
-"""One local file or folder: which reader fits, and a clear word when the file is not what its name says."""
+"""One local file: which reader fits, and a clear word when the file is not what its name says."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from finetune30.data.sources.archives import load_gzip, load_zip
 from finetune30.data.sources.delimited import load_delimited
+from finetune30.data.sources.encodings import wide_encoding
 from finetune30.data.sources.json_records import load_json, load_jsonl
+from finetune30.data.sources.options import NO_OPTIONS, FileOptions
 from finetune30.data.sources.parquet import load_parquet
 from finetune30.data.sources.table import SourceTable
+from finetune30.data.sources.workbooks import load_workbook
 from finetune30.errors import DataError, DataFileError
 
-READERS: dict[str, Callable[[Path, str], SourceTable]] = {
+Reader = Callable[[Path, str, FileOptions], SourceTable]
+
+_TABLES: dict[str, Reader] = {
     ".csv": load_delimited,
     ".tsv": partial(load_delimited, delimiter="\t"),
     ".tab": partial(load_delimited, delimiter="\t"),
@@ -22,33 +27,24 @@ READERS: dict[str, Callable[[Path, str], SourceTable]] = {
     ".jsonl": load_jsonl,
     ".ndjson": load_jsonl,
     ".parquet": load_parquet,
+    ".xlsx": load_workbook,
+    ".ods": load_workbook,
 }
+#: Endings of files in which `data.sheet` chooses.
+WITH_SHEETS = (".xlsx", ".ods", ".zip")
+_PACKED = (".gz", *WITH_SHEETS)
 #: First bytes of things that are sometimes named like data files, and what to do about each.
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "fetch the real file with: git lfs pull"),
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "unpack it, or export the sheet as CSV (UTF-8)"),
-    (b"\x1f\x8b", "a gzip archive", "unpack it with: gunzip"),
-    (b"\xff\xfe", "UTF-16 text", "save the file as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text", "save the file as UTF-8"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "rename it to what it is: .xlsx, .ods or .zip"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook of the old kind", "save it as .xlsx or as CSV (UTF-8)"),
+    (b"\x1f\x8b", "a gzip archive", "rename it to end in .gz"),
     (b"<!DOCTYPE html", "a web page", "download the file itself, not the page that shows it"),
     (b"<html", "a web page", "download the file itself, not the page that shows it"),
 )
-_SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval", "evaluation"),
-    "test": ("test", "testing"),
-}
-_SPLIT_FILE = re.compile(r"^(?P<split>[A-Za-z]+)(?:[-_.]\d+(?:-of-\d+)?)?$")
 
 
-def is_local(name: str) -> bool:
-    """Say whether a data set name means a local file or folder rather than a hub set."""
-    path = Path(name).expanduser()
-    looks_local = name.startswith((".", "~", "/", "\\")) or name.endswith(("/", "\\")) or path.suffix.lower() in READERS
-    return looks_local or path.exists()
-
-
-def load_file(path: Path, name: str | None = None) -> SourceTable:
+def load_file(path: Path, name: str | None = None, options: FileOptions = NO_OPTIONS) -> SourceTable:
     """Read one file by its ending; `name` is what messages and row ids call it (default: the file name).
 
     Raises DataError (no such file, unknown ending) and DataFileError (the content is not what the ending says).
@@ -65,44 +61,19 @@ def load_file(path: Path, name: str | None = None) -> SourceTable:
     except OSError as error:
         raise DataError(f"{shown} cannot be read: {error.strerror}", "check the file's rights") from error
     _check_signature(path, shown, head)
-    return reader(path, shown)
+    return reader(path, shown, options)
 
 
-def load_folder(folder: Path) -> dict[str, list[SourceTable]]:
-    """Read a folder of split files into `{"train": [...], "validation": [...], "test": [...]}`.
-
-    Files are named `train.csv`, `validation.csv` (or valid, val, dev), `test.csv`, in any format, or sharded as
-    `train-00000-of-00002.parquet`. Raises DataError where there is no training file or one split has two formats.
-    """
-    found: dict[str, list[Path]] = {}
-    others: list[str] = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in READERS:
-            continue
-        split = _split_of(path.stem)
-        if split is None:
-            others.append(path.name)
-        else:
-            found.setdefault(split, []).append(path)
-    if "train" not in found:
-        listed = ", ".join(others[:10] or [path.name for paths in found.values() for path in paths]) or "no data file"
-        raise DataError(
-            f"the folder {folder.name or str(folder)!r} has no training file; it holds {listed}",
-            "name the files train.csv and validation.csv (or .tsv, .json, .jsonl, .parquet), or name one file",
-        )
-    for split, paths in found.items():
-        if len({(path.suffix.lower(), _SPLIT_FILE.match(path.stem)["split"]) for path in paths}) > 1:  # type: ignore[index]
-            listed = ", ".join(path.name for path in paths)
-            raise DataError(
-                f"the folder {folder.name or str(folder)!r} has several {split} files: {listed}", "keep one of them"
-            )
-    return {split: [load_file(path) for path in paths] for split, paths in found.items()}
+def _load_gzip(path: Path, name: str, options: FileOptions) -> SourceTable:
+    return load_gzip(path, name, options, load_file)
 
 
-def _split_of(stem: str) -> str | None:
-    match = _SPLIT_FILE.match(stem)
-    word = match["split"].lower() if match else ""
-    return next((split for split, words in _SPLIT_WORDS.items() if word in words), None)
+def _load_zip(path: Path, name: str, options: FileOptions) -> SourceTable:
+    return load_zip(path, name, options, load_file, _TABLES)
+
+
+#: Reader of each ending, in small letters.
+READERS: dict[str, Reader] = {**_TABLES, ".gz": _load_gzip, ".zip": _load_zip}
 
 
 def _read_head(path: Path) -> bytes:
@@ -114,18 +85,22 @@ def _check_signature(path: Path, shown: str, head: bytes) -> None:
     suffix = path.suffix.lower()
     if not head:
         raise DataFileError(shown, 1, 0, "the file is empty", "give it a header line and at least one row")
-    for signature, meaning, remedy in _SIGNATURES:
+    packed = suffix in _PACKED
+    for signature, meaning, remedy in _SIGNATURES[:1] if packed else _SIGNATURES:
         if head.startswith(signature):
             raise DataFileError(shown, 1, 0, f"this is {meaning}", remedy)
+    if packed:
+        return
     is_parquet = head.startswith(b"PAR1")
     if is_parquet and suffix != ".parquet":
         raise DataFileError(shown, 1, 0, f"this is a Parquet file named {suffix}", "rename it to end in .parquet")
     if suffix == ".parquet" and not is_parquet:
         raise DataFileError(shown, 0, 0, "this is no Parquet file", "rename it to what it is: .csv, .jsonl …")
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if suffix in (".csv", ".tsv", ".tab") and text[:2] in (b'{"', b"[{"):
+    wide = wide_encoding(path)
+    text = head.decode(wide or "utf-8", errors="replace").removeprefix("\ufeff").lstrip()
+    if suffix in (".csv", ".tsv", ".tab") and text[:2] in ('{"', "[{"):
         raise DataFileError(shown, 1, 1, f"this is JSON named {suffix}", "rename it to end in .json or .jsonl")
-    if suffix in (".jsonl", ".ndjson") and text[:1] == b"[" and text[1:].lstrip()[:1] in (b"{", b""):
+    if suffix in (".jsonl", ".ndjson") and text[:1] == "[" and text[1:].lstrip()[:1] in ("{", ""):
         raise DataFileError(shown, 1, 1, "this is one JSON array, not one object a line", "rename it to end in .json")
 
 

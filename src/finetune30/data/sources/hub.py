@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import polars as pl
-
-from finetune30.data.sources.parquet import cast_to_text, name_listed_labels, number_rows
+from finetune30.data.sources.library import build_table
 from finetune30.data.sources.table import SourceTable
 from finetune30.errors import DataError
 from finetune30.hub.cache import assets_folder
@@ -38,7 +36,6 @@ Log = Callable[[str], None]
 
 #: Files that describe the set and decide what its configurations read.
 _DESCRIPTIONS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
-_UNLABELLED = -1
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _LONGEST_REASON = 1_000
 #: Views of commits that nobody used for so long are removed.
@@ -69,7 +66,8 @@ def load_hub(
     log(f"data: {reference.describe()}")
     source = "/".join(part for part in (name, config) if part)
     tables = {
-        str(split): _build_table(dataset, f"{source}/{split}", reference.commit) for split, dataset in loaded.items()
+        str(split): build_table(dataset, f"{source}/{split}", {"revision": reference.commit})
+        for split, dataset in loaded.items()
     }
     return HubSet(tables, reference)
 
@@ -241,18 +239,3 @@ def _ask_library(name: str, question: Callable[[Any], Any]) -> Any:
             f"the card of the hub set {name!r} cannot be used: {said}",
             "look at its page on the hub, or download the files and give the one to use as a file",
         ) from error
-
-
-def _build_table(dataset: Any, source: str, commit: str) -> SourceTable:
-    label_names, listed = {}, {}
-    for column, feature in dataset.features.items():
-        if names := getattr(feature, "names", None):
-            label_names[column] = tuple(names)
-        elif names := getattr(getattr(feature, "feature", None), "names", None):
-            listed[column] = tuple(names)
-    frame = name_listed_labels(pl.DataFrame(dataset.with_format("arrow")[:]), listed)
-    frame = cast_to_text(frame, source)
-    for column in label_names:
-        frame = frame.with_columns(pl.when(pl.col(column) != str(_UNLABELLED)).then(pl.col(column)).alias(column))
-    facts: dict[str, str | int | None] = {"revision": commit}
-    return SourceTable(source, "hub", number_rows(frame), label_names=label_names, label_order=listed, facts=facts)

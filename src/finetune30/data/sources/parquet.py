@@ -9,12 +9,13 @@ from typing import Any
 
 import polars as pl
 
+from finetune30.data.sources.options import NO_OPTIONS, FileOptions
 from finetune30.data.sources.table import LINE, SourceTable, check_header
 from finetune30.errors import DataFileError
 
 
-def load_parquet(path: Path, name: str) -> SourceTable:
-    """Read a Parquet file. Raises DataFileError where the file is damaged."""
+def load_parquet(path: Path, name: str, options: FileOptions = NO_OPTIONS) -> SourceTable:
+    """Read a Parquet file; no option concerns it. Raises DataFileError where the file is damaged."""
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -23,7 +24,17 @@ def load_parquet(path: Path, name: str) -> SourceTable:
         raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
     names, listed = _label_names(path)
     rows = number_rows(cast_to_text(name_listed_labels(frame, listed), name))
-    return SourceTable(name, "parquet", rows, path, label_names=names, label_order=listed)
+    notes = undecoded_columns(frame)
+    return SourceTable(name, "parquet", rows, path, label_names=names, label_order=listed, notes=notes)
+
+
+def undecoded_columns(frame: pl.DataFrame) -> tuple[str, ...]:
+    """Say which columns hold bytes that are no text, as pictures are: nothing is read from those cells."""
+    counts = {
+        column.name: column.len() - column.null_count() - column_text(column, column.name).drop_nulls().len()
+        for column in frame.select(pl.col(pl.Binary)).iter_columns()
+    }
+    return tuple(f"{count} cells of {name!r} hold bytes that are no UTF-8" for name, count in counts.items() if count)
 
 
 def cast_to_text(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -52,7 +63,7 @@ def number_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def column_text(series: pl.Series, name: str) -> pl.Series:
-    """Return a column as text: lists and structs as JSON, bytes as nothing."""
+    """Return a column as text: lists and structs as JSON, bytes as UTF-8, or nothing where they are none."""
     if series.dtype == pl.Boolean:
         return series.cast(pl.String).alias(name)
     if series.dtype.is_nested():
@@ -61,8 +72,19 @@ def column_text(series: pl.Series, name: str) -> pl.Series:
         ]
         return pl.Series(name, texts, dtype=pl.String)
     if series.dtype == pl.Binary:
-        return pl.Series(name, [None] * len(series), dtype=pl.String)
+        return _decoded(series).alias(name)
     return series.cast(pl.String).alias(name)
+
+
+def _decoded(series: pl.Series) -> pl.Series:
+    try:
+        return series.cast(pl.String)
+    except pl.exceptions.ComputeError:  # not even one cell is read then
+        texts = [None if value is None else value.decode("utf-8", errors="replace") for value in series]
+        whole = [
+            text if text is None or text.encode() == value else None for text, value in zip(texts, series, strict=True)
+        ]
+        return pl.Series(series.name, whole, dtype=pl.String)
 
 
 def _plain(value: Any) -> Any:

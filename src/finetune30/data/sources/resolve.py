@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune30.config.schema import VERSION_PREFIX, DataConfig
-from finetune30.data.sources.files import is_local, load_file, load_folder
+from finetune30.data.sources.files import WITH_SHEETS, load_file
+from finetune30.data.sources.folders import is_local, load_folder
 from finetune30.data.sources.hub import load_hub
+from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.starter import is_starter, load_starter
 from finetune30.errors import DataError
@@ -57,7 +59,7 @@ def load_sources(
         path = Path(config.eval_file).expanduser()
         names = {table.name for table in splits[train_split]}
         shown = f"{path.parent.name}/{path.name}" if path.name in names else path.name
-        evaluation = [load_file(path, shown)]
+        evaluation = [load_file(path, shown, _options(config))]
         return LoadedSources(kind, reference, list(splits[train_split]), evaluation, "eval_file", chosen=True)
     if config.eval_split is not None:
         if config.eval_split not in splits:
@@ -79,6 +81,7 @@ def _load_splits(
     on_transfer: OnTransfer | None,
 ) -> tuple[str, Mapping[str, list[SourceTable]], Reference | None]:
     name = config.dataset_name
+    _check_options(config)
     if is_starter(name):
         return "starter", load_starter(name), None
     if name.startswith(VERSION_PREFIX):
@@ -87,10 +90,29 @@ def _load_splits(
         return "version", load_version(name.removeprefix(VERSION_PREFIX)), None
     if is_local(name):
         path = Path(name).expanduser()
-        kind, splits = ("folder", load_folder(path)) if path.is_dir() else ("file", {TRAIN: [load_file(path)]})
-        return kind, splits, None
+        if path.is_dir():
+            return "folder", load_folder(path, _options(config), config.dataset_config), None
+        return "file", {TRAIN: [load_file(path, options=_options(config))]}, None
     found = load_hub(name, config.dataset_config, config.revision, log, on_transfer)
     return "hub", {split: [table] for split, table in found.tables.items()}, found.reference
+
+
+def _options(config: DataConfig) -> FileOptions:
+    return FileOptions(config.encoding, config.sheet)
+
+
+def _check_options(config: DataConfig) -> None:
+    """Refuse options of files that no file of the configuration takes: they would decide nothing."""
+    names = [config.dataset_name, *([config.eval_file] if config.eval_file else [])]
+    local = [Path(name).expanduser() for name in names if name != config.dataset_name or is_local(name)]
+    folder = any(path.is_dir() for path in local)
+    if config.encoding is not None and not local:
+        raise DataError(f"data.encoding is for local files, and {names[0]!r} is none", "leave data.encoding out")
+    if config.sheet is not None and not folder and not any(path.suffix.lower() in WITH_SHEETS for path in local):
+        endings = ", ".join(WITH_SHEETS)
+        raise DataError(
+            f"data.sheet chooses in files that end in {endings}, not in {names[0]!r}", "leave data.sheet out"
+        )
 
 
 def _find_evaluation(splits: Mapping[str, list[SourceTable]], train_split: str) -> str | None:

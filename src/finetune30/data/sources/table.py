@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,10 @@ CHUNK_ROWS = 50_000
 LINE, COLUMN = "__line__", "__column__"
 #: The format of rows that are a stored version.
 VERSION = "version"
+#: More columns than any set of texts and labels has: their number is multiplied with that of the rows.
+MAX_COLUMNS = 1_000
+#: What the stand-in for the name of a column without one begins with.
+NAMELESS = "\0"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class SourceTable:
     `frame`: one String column for each column of the source (null: absent), plus `__line__` (Int64, from 1: the
     physical line on which the record starts, or the row number where there are no lines) and, where several
     records share a line, `__column__` (Int64, from 1). `label_names`: columns that hold class ids, with the names
-    behind the ids. `label_order`: columns that hold names already, with the order of the classes.
+    behind the ids. `label_order`: columns that hold names already, with the order of the classes. `path`: the UTF-8
+    file in which the line of a row can be read once more, its cells in the order of `columns`; None: there is none.
     """
 
     name: str
@@ -85,38 +90,55 @@ def check_header(name: str, header: Sequence[str], line: int = 1) -> list[str]:
     """Return the column names without outer white space.
 
     Raises DataFileError for a name that stands twice, is empty (an unnamed first column, as pandas writes its index,
-    is called `unnamed_1`) or is reserved.
+    is called `unnamed_1`) or is reserved, and for more columns than `MAX_COLUMNS`.
     """
+    names = name_columns(name, header, line)
+    for index, column in enumerate(names):
+        if column.startswith(NAMELESS):
+            raise nameless_column(name, index, line)
+    return names
+
+
+def name_columns(name: str, header: Sequence[str], line: int = 1) -> list[str]:
+    """Do what `check_header` does, but give columns without a name one that starts with `NAMELESS`."""
+    if len(header) > MAX_COLUMNS:
+        found = f"there are {len(header):,} columns; at most {MAX_COLUMNS:,} are read"
+        raise DataFileError(name, line, 0, found, "keep the columns of text and label only")
     cleaned = [cell.strip() for cell in header]
     if cleaned and not cleaned[0] and len(cleaned) > 1:
         cleaned[0] = "unnamed_1"
+    seen: set[str] = set()
     for index, column in enumerate(cleaned):
         if not column:
-            found = f"column {index + 1} of the header has no name"
-            raise DataFileError(name, line, 0, found, "give every column a name in the first line")
-        if column in (LINE, COLUMN):
+            cleaned[index] = f"{NAMELESS}{index}"
+        elif column in (LINE, COLUMN):
             raise DataFileError(name, line, 0, f"the column name {column!r} is reserved", "rename the column")
-        if column in cleaned[:index]:
+        elif column in seen:
             found = f"the column {column!r} stands twice in the header"
             raise DataFileError(name, line, 0, found, "rename or remove one of the two columns")
+        seen.add(column)
     return cleaned
 
 
-def invalid_utf8(name: str, path: Path) -> DataFileError:
-    """Return the error that names the first byte of `path` that is no UTF-8."""
-    offset = 0
-    for line_number, raw in enumerate(_raw_lines(path), start=1):
-        try:
-            raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            column = len(raw[: error.start].decode("utf-8")) + 1
-            found = f"byte {offset + error.start} (0x{raw[error.start]:02x}) is not UTF-8"
-            remedy = f"save the file as UTF-8, for example: iconv -f cp1252 -t utf-8 '{name}' > utf8_{Path(name).name}"
-            return DataFileError(name, line_number, column, found, remedy)
-        offset += len(raw)
-    return DataFileError(name, 0, 0, "the file is not UTF-8", "save the file as UTF-8")
+def drop_empty_columns(name: str, frame: pl.DataFrame, line: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Leave out columns without a name that hold nothing; return what to say about it.
+
+    Raises DataFileError where a column without a name holds something.
+    """
+    nameless = [column for column in frame.columns if column.startswith(NAMELESS)]
+    for column in nameless:
+        filled = frame.filter(pl.col(column).str.strip_chars() != "").head(1)
+        if filled.height:
+            index = frame.columns.index(column)
+            raise nameless_column(name, index, line, filled[column][0], filled[LINE][0])
+    if not nameless:
+        return frame, ()
+    return frame.drop(nameless), (f"{len(nameless)} columns without a name hold nothing; left out",)
 
 
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as handle:
-        yield from handle
+def nameless_column(name: str, index: int, line: int, cell: str | None = None, at: int = 0) -> DataFileError:
+    """Return the error about the column at `index` (from 0), and the first cell that stands in it."""
+    found = f"column {index + 1} of the header has no name"
+    if cell is not None:
+        found = f"column {index + 1} of the header has no name, but line {at} holds {cell[:40]!r} there"
+    return DataFileError(name, line, 0, found, "give every column a name in the first line")

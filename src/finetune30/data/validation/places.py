@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from finetune30.data.columns import Columns
-from finetune30.data.sources.delimited import Dialect, detect_dialect, split_record
+from finetune30.data.sources.dialects import Dialect, detect_dialect, split_record
 from finetune30.data.sources.table import SourceTable
 
 _DECODER = json.JSONDecoder()
@@ -73,7 +73,7 @@ def _delimited_columns(table: SourceTable, path: Path, lines: list[int], cells: 
     index = {name: number for number, name in enumerate(table.columns)}
     if all(index[cell] == 0 for cell in cells):
         return [1] * len(lines)
-    dialect = detect_dialect(path, table.name, "\t" if table.format == "tsv" else None)
+    dialect = detect_dialect(path, "\t" if table.format == "tsv" else None)
     if any(note.startswith("quotation") for note in table.notes):
         dialect = Dialect(dialect.delimiter, quoted=False)
     texts = _read_lines(path, set(lines))

@@ -89,7 +89,7 @@ def check_scripts(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     if not found.wanted("script_mix"):
         return rows
     kept = rows.filter(pl.col("reason").is_null())
-    scripted = kept.with_columns(_main_script(kept[found.main])).filter(pl.col("_script") != "")
+    scripted = kept.with_columns(name_scripts(kept[found.main])).filter(pl.col("_script") != "")
     counts = scripted["_script"].value_counts(sort=True)
     if counts.height < 2 or counts["count"][0] < _SCRIPT_SHARE * scripted.height:
         return rows
@@ -179,7 +179,7 @@ def _telling_words(train: pl.DataFrame, found: FindingList) -> None:
             found.add("label_in_text", hits, fix)
 
 
-def _main_script(texts: pl.Series) -> pl.Series:
+def name_scripts(texts: pl.Series) -> pl.Series:
     """Return the script of most letters of every text (Latin, Han …; "" where there are no letters)."""
     foreign = texts.str.contains(r"[^\x00-\u024f\u2000-\u2bff]")
     base = pl.select(pl.when(texts.str.contains(r"\p{Latin}")).then(pl.lit("Latin")).otherwise(pl.lit(""))).to_series()

@@ -38,7 +38,8 @@ def save_splits(
 ) -> list[Path]:
     """Write rows as `train` and `validation` files with the texts and targets of `schema`, without empty columns.
 
-    In a CSV lists and structs are JSON; the other formats keep every value as it is.
+    In a CSV lists and structs are JSON; the other formats keep every value as it is. Texts stand there as they are,
+    also those that a spreadsheet takes for formulas: these files are read as data again, and must give the same rows.
     Raises ConflictError where `folder` is a file, or where a file is already there and `overwrite` is false.
     """
     if folder.exists() and not folder.is_dir():

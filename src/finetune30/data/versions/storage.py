@@ -205,7 +205,9 @@ class VersionStore:
         run, that would be), and left-over temporary `files`. Raises StorageError where no index says what runs need.
         """
         if self._index is None:
-            raise StorageError("without the database nobody knows which versions runs need", "give --database")
+            raise StorageError(
+                "without the database nobody knows which versions runs need", "run it as: ft30 data versions gc"
+            )
         with self._lock(exclusive=True):
             manifests = {manifest.digest: manifest for manifest in self.list_all()}
             kept = self._needed(manifests, self._index.referenced(), keep_days)

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedSplit, TextEncoder, encode_split
-from finetune30.data.problem import Problem, Rank, TargetRules, Targets, label_names
+from finetune30.data.problem import Problem, Rank, Settled, TargetRules, Targets, label_names
 from finetune30.problems.classification.decisions import (
     MULTI_NAME,
     MULTI_SCORE,
@@ -23,17 +23,19 @@ from finetune30.problems.classification.decisions import (
     softmax,
 )
 from finetune30.problems.classification.labels import (
-    canonical_lists,
     count_names,
     order_names,
     parse_lists,
     refuse_unknown,
     require_count,
+    settle_lists,
+    write_list,
 )
 from finetune30.problems.classification.suspects import rank_multi_label, rank_single_label
 from finetune30.problems.classification.view import view_multi_label, view_single_label
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
-from finetune30.problems.shared.targets import normalize_targets
+from finetune30.problems.shared.spellings import are_measures
+from finetune30.problems.shared.targets import settle_one
 
 if TYPE_CHECKING:
     from finetune30.blocks import Block
@@ -47,9 +49,9 @@ class SingleLabel:
     rules = TargetRules(classes=True)
     score = SINGLE_SCORE
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
         """Return itself and the class names."""
-        return self, normalize_targets(targets)
+        return settle_one(self, targets)
 
     def plan(self, targets: pl.Series, outputs: int | None, declared: tuple[str, ...]) -> Targets:
         """Return the class names; the index is the class id.
@@ -58,8 +60,7 @@ class SingleLabel:
         Raises DataError where the labels disagree with `outputs`, naming both numbers and the key to set.
         """
         names = declared or order_names(targets.unique())
-        numbers = not targets.cast(pl.Float64, strict=False).is_null().any()
-        require_count(names, outputs, quantities=numbers, least=2)
+        require_count(names, outputs, quantities=are_measures(names), least=2)
         return {"label_names": list(names)}
 
     def choices(self, targets: Targets) -> tuple[str, ...] | None:
@@ -125,9 +126,9 @@ class MultiLabel:
     rules = TargetRules()
     score = MULTI_SCORE
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
-        """Return itself and sorted JSON lists of class names."""
-        return self, canonical_lists(normalize_targets(targets), separator)
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
+        """Return itself and sorted JSON lists of class names. Raises DataError."""
+        return settle_lists(self, targets, separator)
 
     def plan(self, targets: pl.Series, outputs: int | None, declared: tuple[str, ...]) -> Targets:
         """Return the class names in order, as for a single label. Raises DataError."""
@@ -152,8 +153,7 @@ class MultiLabel:
             return None
         if not isinstance(names, list) or not set(map(str, names)) <= set(label_names(targets)):
             return None
-        stored: str = canonical_lists(pl.Series([cell]), None)[0]
-        return stored
+        return write_list(map(str, names))
 
     def encode_targets(self, rows: pl.DataFrame, targets: Targets) -> pl.DataFrame:
         """Return the rows with `label` List(Int8), 1 for each class of the row. Raises DataFileError."""

@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from finetune30.data.problem import Problem, Settled
 from finetune30.data.row_ids import fault_at
 from finetune30.errors import DataError
-from finetune30.problems.shared.targets import INTEGER
+from finetune30.problems.shared.lists import read_lists
+from finetune30.problems.shared.spellings import are_integers, integer_of, join_spellings
+from finetune30.problems.shared.targets import strip_targets
 
 _EXAMPLES_SHOWN = 6
 
 
-def canonical_lists(labels: pl.Series, separator: str | None) -> pl.Series:
-    """Return several labels in one cell as a JSON list in sorted order: read from JSON, else cut at the separator."""
+def settle_lists(problem: Problem, targets: pl.Series, separator: str | None) -> Settled:
+    """Return cells of several labels as JSON lists in sorted order: read from lists, else cut at the separator.
 
-    def read(cell: str | None) -> str | None:
-        if cell is None:
-            return None
-        pieces = cell.split(separator) if separator else [cell]
-        if cell.startswith("["):
-            with suppress(ValueError, TypeError):  # a label that merely begins with a bracket stays as it is
-                pieces = [str(item) for item in json.loads(cell)]
-        return json.dumps(sorted({piece.strip() for piece in pieces if piece.strip()}), ensure_ascii=False)
+    Raises DataError for cells in brackets that are no lists (unless there is a separator) and for vectors of different
+    lengths.
+    """
+    cells = strip_targets(targets)
+    lists = read_lists(cells)
+    if separator is None:
+        lists.require_lists()
 
-    distinct = labels.unique().drop_nulls().to_list()
-    return labels.replace_strict({cell: read(cell) for cell in distinct}, default=None, return_dtype=pl.String)
+    def read(cell: str) -> list[str]:
+        if cell in lists.items:
+            return lists.labels(cell)
+        return [label for piece in (cell.split(separator) if separator else [cell]) if (label := piece.strip())]
+
+    labels = {cell: read(cell) for cell in cells.drop_nulls().unique().to_list()}
+    found = {label for names in labels.values() for label in names}
+    spellings, joined = join_spellings(found)
+    written = {cell: write_list([spellings.get(label, label) for label in names]) for cell, names in labels.items()}
+    read_cells = cells.replace_strict(written, default=None, return_dtype=pl.String)
+    return Settled(problem, read_cells, (*lists.detected(), *joined), names=lists.names, spellings=spellings)
+
+
+def write_list(labels: Iterable[str]) -> str:
+    """Return labels as a JSON list in sorted order, as versions store them."""
+    return json.dumps(sorted({*labels}), ensure_ascii=False)
 
 
 def parse_lists(labels: pl.Series) -> pl.Series:
@@ -39,8 +54,8 @@ def parse_lists(labels: pl.Series) -> pl.Series:
 def order_names(values: pl.Series) -> tuple[str, ...]:
     """Return distinct labels in class order: by value where all are whole numbers, else by code point."""
     names = values.to_list()
-    if values.len() and values.str.contains(INTEGER).all():
-        return tuple(sorted(names, key=lambda name: (float(name), name)))
+    if are_integers(names):
+        return tuple(sorted(names, key=lambda name: (integer_of(name), name)))
     return tuple(sorted(names))
 
 
@@ -49,8 +64,7 @@ def count_names(names: pl.Series, known: Sequence[str] = ()) -> dict[str, int]:
     counts = dict(names.value_counts().iter_rows())
     if known:
         return {name: int(counts.get(name, 0)) for name in known}
-    numeric = all(name.lstrip("-").isdigit() for name in counts)
-    return {name: int(counts[name]) for name in sorted(counts, key=(lambda name: int(name)) if numeric else None)}
+    return {name: int(counts[name]) for name in order_names(pl.Series(list(counts), dtype=pl.String))}
 
 
 def require_count(names: Sequence[str], outputs: int | None, *, quantities: bool = False, least: int = 1) -> None:
@@ -65,7 +79,8 @@ def require_count(names: Sequence[str], outputs: int | None, *, quantities: bool
         message = f"the training rows have one label ({_shown(names)}) but model.num_labels is {outputs}"
     remedy = f"set model.num_labels to {len(names)}"
     if quantities and len(names) > (outputs or 0) and len(names) > 20:
-        remedy += ", or to 1 if the labels are quantities to predict (regression)"
+        way = "to 1" if outputs != 1 else "model.problem_type to regression"
+        remedy += f", or {way} if the labels are quantities to predict (regression)"
     elif len(names) < least:
         remedy = f"a classifier needs at least {least} different labels in the training rows"
     raise DataError(message, remedy, details={"labels_found": len(names), "num_labels": outputs})

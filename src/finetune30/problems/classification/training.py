@@ -18,9 +18,10 @@ from finetune30.problems.classification.decisions import (
     sigmoid,
     softmax,
 )
+from finetune30.problems.classification.doubts import doubt_multi_label, doubt_single_label
 from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
 from finetune30.problems.shared.head import TextHead
-from finetune30.training.problem import Answer
+from finetune30.training.problem import Answer, Doubt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,10 @@ class SingleLabelHead(TextHead):
     def measure(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> dict[str, Any]:
         """Return the metrics of single-label classification."""
         return measure_single_label(decide_one(outputs), targets, len(self.label_names))
+
+    def doubts(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> list[Doubt]:
+        """Doubt one class for every row, and an accuracy like that of the most frequent class."""
+        return doubt_single_label(decide_one(outputs), targets, self.label_names)
 
     def answers(self, outputs: NDArray[np.float32]) -> list[Answer]:
         """Return the most probable class."""
@@ -70,6 +75,10 @@ class MultiLabelHead(TextHead):
     def measure(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> dict[str, Any]:
         """Return the metrics of multi-label classification."""
         return measure_multi_label(decide_several(outputs), targets.astype(bool), self.label_names)
+
+    def doubts(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> list[Doubt]:
+        """Doubt one set of classes for every row, and scores like those of the most frequent set."""
+        return doubt_multi_label(decide_several(outputs), targets.astype(bool), self.label_names)
 
     def answers(self, outputs: NDArray[np.float32]) -> list[Answer]:
         """Return the classes that are more probable than not."""

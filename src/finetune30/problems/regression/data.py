@@ -11,13 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedSplit, TextEncoder, encode_split
-from finetune30.data.problem import Problem, Rank, TargetRules, Targets
+from finetune30.data.problem import Problem, Rank, Settled, TargetRules, Targets
 from finetune30.data.row_ids import fault_at
 from finetune30.errors import DataError
 from finetune30.problems.regression.score import NAME, SCORE
 from finetune30.problems.regression.view import view
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
-from finetune30.problems.shared.targets import normalize_targets
+from finetune30.problems.shared.targets import settle_one
 
 if TYPE_CHECKING:
     from finetune30.blocks import Block
@@ -36,9 +36,9 @@ class Regression:
     score = SCORE
     rank: Rank | None = None
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
         """Return itself and the numbers as texts."""
-        return self, normalize_targets(targets)
+        return settle_one(self, targets)
 
     def plan(self, targets: pl.Series, outputs: int | None, declared: tuple[str, ...]) -> Targets:
         """Return no more than that a number is asked for. Raises DataError for another number of outputs than one."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.problems.regression.doubts import doubt_regression
 from finetune30.problems.regression.metrics import measure_regression
 from finetune30.problems.regression.score import NAME, SCORE
 from finetune30.problems.shared.head import TextHead
-from finetune30.training.problem import Answer
+from finetune30.training.problem import Answer, Doubt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,10 @@ class RegressionHead(TextHead):
     def measure(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> dict[str, Any]:
         """Return errors and correlations."""
         return measure_regression(outputs.reshape(-1).astype(np.float64), targets.astype(np.float64))
+
+    def doubts(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> list[Doubt]:
+        """Doubt nearly one value for every row, and errors like those of the mean."""
+        return doubt_regression(outputs.reshape(-1).astype(np.float64), targets.astype(np.float64))
 
     def answers(self, outputs: NDArray[np.float32]) -> list[Answer]:
         """Return the number."""

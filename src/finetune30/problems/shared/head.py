@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.problem import Card, label_names
 from finetune30.modeling.families import head_labels, order_by_head
-from finetune30.training.problem import Answer, Evaluation, Trainable
+from finetune30.training.problem import Answer, Doubt, Evaluation, Trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,7 +125,8 @@ class TextHead(ABC):
         losses = self.row_losses(torch.from_numpy(outputs), torch.from_numpy(split.targets))
         metrics = {f"eval_{key}": value for key, value in self.measure(outputs, split.targets).items()}
         unsound = [name for name, row in zip(split.row_ids, outputs, strict=True) if not np.isfinite(row).all()]
-        return Evaluation({"eval_loss": float(losses.double().mean()), **metrics}, len(split), outputs, unsound)
+        doubts = () if unsound else tuple(self.doubts(outputs, split.targets))
+        return Evaluation({"eval_loss": float(losses.double().mean()), **metrics}, len(split), outputs, unsound, doubts)
 
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the logits themselves."""
@@ -134,6 +135,13 @@ class TextHead(ABC):
     def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer texts (or pairs)."""
         return self.answers(predictor.answer_logits(texts, pairs, batch_size))
+
+    def doubts(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> list[Doubt]:
+        """Return reasons to think that nothing was learnt, none unless a problem knows some.
+
+        Outputs (n, head_outputs), finite.
+        """
+        return []
 
     @abstractmethod
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import DataError
@@ -37,6 +37,8 @@ class Checked:
         return {
             "dataset_name": self.loaded.source["name"],
             "rows": self.loaded.rows.height,
+            "problem_type": self.loaded.problem.name,
+            "detected": [asdict(found) for found in self.loaded.detected],
             "errors": self.validation.error_count,
             "summary": self.validation.summary(),
             "set_aside": self.quarantine.height,

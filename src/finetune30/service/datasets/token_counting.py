@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from finetune30.config.schema import ModelConfig
+from finetune30.data.unknown_tokens import WARNING_SHARE, describe_unknown
 from finetune30.errors import Finetune30Error
 
 if TYPE_CHECKING:
@@ -40,13 +41,18 @@ def find_token_counter(
         log(f"data: no tokens under '{model.name}': it has no tokenizer.json")
     if encoder is None:
         return None
-    tokenizer = encoder
+    tokenizer, counted = encoder, model.name
 
     def count(texts: list[str], pairs: list[str] | None) -> list[int]:
         lengths: list[int] = []
+        unknown = 0
         for start in range(0, len(texts), _TOKENIZED_ROWS):
             part = slice(start, start + _TOKENIZED_ROWS)
-            lengths += tokenizer.encode(texts[part], pairs[part] if pairs else None, _NO_LIMIT).full_lengths
+            encoded = tokenizer.encode(texts[part], pairs[part] if pairs else None, _NO_LIMIT)
+            lengths += encoded.full_lengths
+            unknown += encoded.unknown_tokens
+        if unknown > WARNING_SHARE * sum(lengths):
+            log(f"WARNING: data: {describe_unknown(unknown, sum(lengths), counted).en}")
         return lengths
 
     return count

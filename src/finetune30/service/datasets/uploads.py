@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +19,10 @@ from typing import Any, Self
 from finetune30.errors import DataError, UsageError
 from finetune30.files import disk_errors, sync_folder
 
+#: Returns the columns and the number of rows of a file, which people know by the name given with it.
+ReadFile = Callable[[Path, str], tuple[list[str], int]]
+
+_FOLDER = "uploads"
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 
 
@@ -46,7 +53,7 @@ class FileUpload:
                 f"{name[:100]!r} is no name of a data file",
                 f"use letters, digits, spaces, dots and dashes, ending in {', '.join(READERS)}",
             )
-        self._folder, self._name = data_folder / "uploads", name
+        self._folder, self._name = data_folder / _FOLDER, name
         self._temporary = self._folder / f".{uuid.uuid4().hex}.tmp"
         self._digest, self._size = hashlib.sha256(), 0
 
@@ -54,6 +61,7 @@ class FileUpload:
         with disk_errors("cannot take the file"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = self._temporary.open("xb")
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # while it is held, `remove_abandoned` leaves the file alone
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,7 +75,7 @@ class FileUpload:
         self._digest.update(piece)
         self._size += len(piece)
 
-    def keep(self) -> StoredFile:
+    def keep(self, read: ReadFile) -> StoredFile:
         """Read the file as data and keep it; the same content and name are kept once.
 
         Raises DataError and DataFileError for what is no readable data, StorageError.
@@ -83,7 +91,7 @@ class FileUpload:
         with disk_errors("cannot keep the file"):
             self._temporary.rename(reading)
         try:
-            columns, rows = _read(reading, self._name)
+            columns, rows = read(reading, self._name)
             with disk_errors("cannot keep the file"):
                 final.parent.mkdir(exist_ok=True)
                 reading.replace(final)
@@ -93,8 +101,12 @@ class FileUpload:
         return StoredFile(final.as_posix(), self._size, digest, columns, rows)
 
 
-def _read(path: Path, name: str) -> tuple[list[str], int]:
-    from finetune30.data.sources.files import load_file
-
-    table = load_file(path, name)
-    return table.columns, table.frame.height
+def remove_abandoned(data_folder: Path) -> int:
+    """Remove what uploads left whose process was killed; return how many. Those that go on are left alone."""
+    removed = 0
+    for path in (data_folder / _FOLDER).glob(".*"):
+        with suppress(OSError), path.open("rb") as file:  # taken away meanwhile, or locked by its upload
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            removed += 1
+    return removed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from finetune30.service.datasets.checking import check_rows
@@ -16,22 +17,25 @@ KEPT = 8
 
 
 class VersionReports:
-    """Reports of versions, made one at a time (a large version needs memory) and the last ones kept."""
+    """The last reports of versions; `make` returns that of a digest."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._turn = threading.Lock()
+    def __init__(self, make: Callable[[str], dict[str, Any]]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
         self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def load(self, digest: str) -> dict[str, Any]:
         """Return the report of a version; the same digest is always the same report. Raises DataError."""
-        with self._turn:
-            if digest not in self._kept:
-                self._kept[digest] = report_version(digest, self._settings)
-            self._kept.move_to_end(digest)
+        with self._lock:
+            if digest in self._kept:
+                self._kept.move_to_end(digest)
+                return self._kept[digest]
+        report = self._make(digest)
+        with self._lock:
+            self._kept[digest] = report
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-            return self._kept[digest]
+        return report
 
 
 def report_version(digest: str, settings: Settings) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from finetune30 import failpoints
 from finetune30.config.loading import config_digest, dump_config, validate_tree
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
 from finetune30.files import disk_errors
+from finetune30.service.execution.doubts import explain_doubts
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
 from finetune30.service.execution.experiment import (
     Experiment,
@@ -123,9 +124,12 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
             execution.console.close()
     check_consumption(experiment.inputs.data, result.progress, result.evaluated_rows)
     failpoints.reach("result.before_staging")
+    doubts = [*experiment.doubts, *explain_doubts(result.doubts, attempt.history, inputs.config.training)]
+    for doubt in doubts:
+        log.line("\n".join([f"WARNING: {doubt.words.en}", *(f"  to try: {advice.en}" for advice in doubt.advice)]))
     origin = load_origin(execution.folder)
     with disk_errors("cannot write the result"):
-        facts = stage_result(attempt.outbox, execution.run, experiment, result, environment, origin, log.line)
+        facts = stage_result(attempt.outbox, execution.run, experiment, result, doubts, environment, origin, log.line)
     failpoints.reach("result.before_publishing")
     return attempt.publish(facts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.execution.row_ledger import settle_ledger
+from finetune30.service.execution.unknown_tokens import judge_unknown_tokens
 from finetune30.service.execution.warm_start import load_start_targets
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
-    from finetune30.training.problem import Trainable
+    from finetune30.training.problem import Doubt, Trainable
 
 Log = Callable[[str], None]
 
@@ -58,6 +59,8 @@ class Experiment:
     engine: Engine
     train_split: EncodedSplit
     evaluation_split: EncodedSplit
+    #: What makes the result doubtful before anything is learnt.
+    doubts: list[Doubt] = field(default_factory=list)
 
 
 def load_inputs(
@@ -140,6 +143,9 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
+    splits = {"train": train_split, "evaluation": evaluation_split}
+    allowed = config.data.allow_unknown_tokens
+    data, doubts = judge_unknown_tokens(data, splits, inputs.source.name, allowed=allowed, log=log)
     engine = build_engine(path, config, inputs.source, problem, inputs.placement, log)
     share = 100 * engine.trainable_parameters / engine.total_parameters
     log(
@@ -152,7 +158,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
     placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
-    return Experiment(inputs, problem, engine, train_split, evaluation_split)
+    return Experiment(inputs, problem, engine, train_split, evaluation_split, doubts)
 
 
 def _in_order(problem: Trainable, inputs: Inputs, log: Log) -> Trainable:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from finetune30.store.records import Run
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Score
+    from finetune30.training.problem import Doubt
     from finetune30.training.progress import TrainingResult
 
 #: Evaluation rows on which the saved model must answer like the trained one.
@@ -33,6 +35,7 @@ def stage_result(
     run: Run,
     experiment: Experiment,
     result: TrainingResult,
+    doubts: Sequence[Doubt],
     environment: dict[str, Any],
     origin: dict[str, Any] | None,
     log: Callable[[str], None],
@@ -43,7 +46,10 @@ def stage_result(
     """
     final_model = outbox / "artifacts" / "final_model"
     final_model.mkdir(parents=True, exist_ok=True)
-    metrics = _collect_metrics(run, experiment, result, environment) | {"origin": origin}
+    metrics = _collect_metrics(run, experiment, result, environment) | {
+        "doubts": [asdict(doubt) for doubt in doubts],
+        "origin": origin,
+    }
     _save_model(final_model, run, experiment, metrics, environment)
     difference = _self_test(final_model, experiment)
     log(f"self-test: the saved model, loaded afresh, answers as trained (largest logit difference {difference:.2g})")
@@ -140,7 +146,7 @@ def _save_model(
         problem.name,
         experiment.problem.targets,
         inputs.config.data.max_length,
-        remove_html=inputs.config.data.validation_rules.remove_html,
+        inputs.data.recipe,
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.name,

@@ -226,7 +226,8 @@ def describe_record(record: dict[str, Any]) -> str:
     """Return the readable form of a history record."""
     place = f"step {record['step']} epoch {record['epoch']:.2f}"
     if record["type"] == "event":
-        return f"event {place} {record.get('event', '')}: {record.get('message', '')}"
+        text = f"event {place} {record.get('event', '')}: {record.get('message', '')}"
+        return f"WARNING: {text}" if record.get("event") == "doubt" else text
     if record["type"] == "train":
         shown = {key: record[key] for key in _SHOWN_IN_LOG if record.get(key) is not None}
     else:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune30.data.problem import label_names
 from finetune30.errors import CheckpointError, ModelError
 from finetune30.files import disk_errors, load_json, save_bytes_atomic, save_json_atomic, sha256_of
 from finetune30.modeling.saving import LABELS_FILE, load_targets
@@ -72,8 +73,11 @@ def load_start_targets(folder: str) -> Targets | None:
     if not path.is_file():
         return None
     try:
-        return load_targets(path.parent)["targets"]  # type: ignore[no-any-return]
-    except (OSError, ValueError, KeyError) as error:
+        targets: Targets = load_targets(path.parent)["targets"]
+        if not all(isinstance(name, str) for name in label_names(targets)):
+            raise ValueError("label_names are no texts")
+        return targets
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"training.start_adapter: '{path}' cannot be read: {error}",
             "restore it, or name the folder of another adapter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,17 @@ from finetune30.problems.trainables import load_trainable
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
+from finetune30.values import encode_csv, is_text
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Role
+    from finetune30.data.sources.options import FileOptions
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.problem import Answer, Trainable
 
 _PLAIN_TEXT = (".txt", "")
-#: Ending of an answer file -> the method of a polars frame that writes it.
-_WRITERS = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
+#: Endings of files of answers.
+_ANSWER_FILES = (".csv", ".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,13 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
 
 
 def answer_questions(model: LoadedModel, questions: list[Question], batch_size: int = 32) -> list[Answered]:
-    """Answer with a loaded model."""
+    """Answer with a loaded model. Raises DataError for what is no text, and for pairs beside single texts."""
+    for number, question in enumerate(questions, start=1):
+        if not is_text(question.text) or not (question.text_pair is None or is_text(question.text_pair)):
+            raise DataError(
+                f"question {number} holds what is no text: bytes that are not UTF-8, or half of a character",
+                "give it as UTF-8",
+            )
     pairs = [question.text_pair for question in questions]
     if any(pair is None for pair in pairs) and any(pair is not None for pair in pairs):
         raise DataError("some questions have a second text and some have none", "give all of them one, or none")
@@ -121,20 +129,30 @@ def text_roles(settings: Settings, output_dir: Path | None, run_name: str) -> tu
     return tuple(role for role in problem.columns if role.kind == "text")
 
 
-def load_questions(path: Path, roles: Sequence[Role], named: Mapping[str, str | None]) -> list[Question]:
+def load_questions(
+    path: Path,
+    roles: Sequence[Role],
+    named: Mapping[str, str | None],
+    options: FileOptions | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Question]:
     """Read questions from a data file, or from a text file, one a line.
 
     `roles` are the columns of text, a first one and at most a second; `named`: key -> column, where the user named
-    one, the others are detected. Raises DataError and DataFileError.
+    one, the others are detected; `options`: how to read the file; `tell` takes what is to be said about it.
+    Raises DataError and DataFileError.
     """
     if path.suffix.lower() in _PLAIN_TEXT:
         if not path.is_file():
             raise DataError(f"there is no file '{path}'", "check the path")
-        return load_lines(_load_text(path).splitlines())
+        return _load_lines(path, options, tell)
     from finetune30.data.columns import detect_columns
     from finetune30.data.sources.files import load_file
+    from finetune30.data.sources.options import NO_OPTIONS
 
-    table = load_file(path)
+    table = load_file(path, options=options or NO_OPTIONS)
+    for note in table.notes:
+        tell(note)
     text, pair, *_ = *detect_columns(table, roles, named).chosen.values(), None
     texts = table.frame[str(text)].fill_null("").to_list()
     pairs = table.frame[pair].fill_null("").to_list() if pair else [None] * len(texts)
@@ -143,13 +161,14 @@ def load_questions(path: Path, roles: Sequence[Role], named: Mapping[str, str | 
 
 def require_answer_file(path: Path) -> None:
     """Raise UsageError unless the ending is one of those that `save_answers` writes."""
-    if path.suffix.lower() not in _WRITERS:
+    if path.suffix.lower() not in _ANSWER_FILES:
         raise UsageError(f"--output {path}: '{path.suffix}' is not written", "end the name in .csv, .jsonl or .parquet")
 
 
 def save_answers(path: Path, answers: list[Answered]) -> None:
     """Write questions and the cells of their answers to CSV, JSONL or Parquet, told from the ending.
 
+    In a CSV an apostrophe stands before what a spreadsheet would run; the other formats keep every value as it is.
     Raises UsageError for another ending.
     """
     require_answer_file(path)
@@ -161,14 +180,21 @@ def save_answers(path: Path, answers: list[Answered]) -> None:
     order = ["row_id", "text", "text_pair", *(answers[0].answer.cells if answers else ())]
     frame = pl.DataFrame(rows, infer_schema_length=None).select(order)
     buffer = io.BytesIO()
-    getattr(frame, _WRITERS[path.suffix.lower()])(buffer)
+    if path.suffix.lower() == ".csv":
+        buffer.write(encode_csv(frame.columns, frame.iter_rows()).encode())
+    elif path.suffix.lower() == ".jsonl":
+        frame.write_ndjson(buffer)
+    else:
+        frame.write_parquet(buffer)
     save_bytes_atomic(path, buffer.getvalue())
 
 
-def _load_text(path: Path) -> str:
-    from finetune30.data.sources.table import invalid_utf8
+def _load_lines(path: Path, options: FileOptions | None, tell: Callable[[str], None]) -> list[Question]:
+    """Read one question a line, in UTF-8 or what the file turns out to be; only line ends end a line."""
+    from finetune30.data.sources.encodings import read_decoded
 
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise invalid_utf8(path.name, path) from None
+    encoding = None if options is None else options.encoding
+    text, _, notes = read_decoded(path, path.name, encoding, lambda codec: path.read_text(encoding=codec))
+    for note in notes:
+        tell(note)
+    return load_lines(text.split("\n"))

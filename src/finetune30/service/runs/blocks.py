@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetune30.blocks import Block, Column, Figure, Format, Table, Words
+from finetune30.blocks import Block, Column, Figure, Format, Table, Text, Words
 from finetune30.problems import find_problem
 from finetune30.values import is_number
 
@@ -21,6 +21,8 @@ _TRAINING: tuple[tuple[str, Words, Format], ...] = (
     ("peak_memory_bytes", Words("Peak memory", "記憶體峰值"), "bytes"),
 )
 
+_IN_DOUBT = Words("Warning: this result is in doubt", "警告：這個結果存疑")
+
 
 def build_run_blocks(metrics: Mapping[str, Any] | None) -> list[Block]:
     """Return everything that shows how a run ended; nothing without metrics."""
@@ -28,11 +30,15 @@ def build_run_blocks(metrics: Mapping[str, Any] | None) -> list[Block]:
 
 
 def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
-    """Return the blocks of a run's evaluation, as its problem shows it.
+    """Return the blocks of a run's evaluation: first what makes it doubtful, then as its problem shows it.
 
     Metrics of an unknown problem (of a package that is not installed here any more or is broken, or of no problem at
     all) become a table of all their numbers.
     """
+    return [*_doubts(metrics.get("doubts")), *_evaluation(metrics)]
+
+
+def _evaluation(metrics: Mapping[str, Any]) -> list[Block]:
     problem = find_problem(str(metrics.get("problem_type")))
     if problem is None:
         return _all_numbers(metrics)
@@ -40,6 +46,17 @@ def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     if not isinstance(targets, Mapping):  # before they were kept whole
         targets = {"label_names": metrics.get("labels") or []}
     return problem.view(metrics, targets)
+
+
+def _doubts(found: Any) -> list[Block]:
+    """A text for each doubt: what was found, and a line for each thing to try."""
+    texts = []
+    for doubt in found if isinstance(found, list) else []:
+        words, advice = doubt["words"], doubt["advice"]
+        en = [words["en"], *(f"To try: {entry['en']}" for entry in advice)]
+        zh = [words["zh"], *(f"可以嘗試：{entry['zh']}" for entry in advice)]
+        texts.append(Text(_IN_DOUBT, Words("\n".join(en), "\n".join(zh))))
+    return [*texts]
 
 
 def _training_figures(metrics: Mapping[str, Any]) -> list[Block]:

@@ -11,7 +11,7 @@ from finetune30.files import sha256_of
 from finetune30.problems import find_problem
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run, RunStatus
-from finetune30.values import is_number
+from finetune30.values import is_number, is_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,12 +135,12 @@ def _condition(frame: pl.DataFrame, column: str, value: Any) -> pl.Expr:
     if kind.is_numeric():
         return _numeric_condition(column, value)
     if kind == pl.String:
-        if not _is_text(value):
+        if not is_text(value):
             raise _refuse(column, value, "a text")
         return cell == pl.lit(value)
-    if _is_text(value):
+    if is_text(value):
         return cell.list.contains(value)
-    if isinstance(value, list) and all(_is_text(part) for part in value):
+    if isinstance(value, list) and all(is_text(part) for part in value):
         return cell.list.sort() == pl.lit(sorted(value), dtype=pl.List(pl.String))
     raise _refuse(column, value, "a text, or a list of texts")
 
@@ -165,11 +165,6 @@ def _numeric_condition(column: str, value: Any) -> pl.Expr:
 
 def _is_finite(value: Any) -> bool:
     return is_number(value) and abs(value) <= sys.float_info.max
-
-
-def _is_text(value: Any) -> bool:
-    """JSON may spell halves of characters, which no cell holds."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _refuse(column: str, value: Any, allowed: str) -> DataError:

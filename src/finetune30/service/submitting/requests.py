@@ -6,28 +6,23 @@ A request comes from elsewhere, so it may name files only where the settings all
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
-from finetune30.config import ExperimentConfig
 from finetune30.config.fields import SHORT_NAMES, reads_as_text, section_keys
 from finetune30.config.loading import Fault, LoadedConfig, config_error, flatten_tree, load_config
 from finetune30.config.presets import default_config_path, preset_path
-from finetune30.config.schema import VERSION_PREFIX
 from finetune30.config.yaml_source import YamlDocument, load_yaml_text
-from finetune30.data.starter import is_starter
 from finetune30.errors import ConfigError
+from finetune30.service.submitting.named_files import find_file_faults
 from finetune30.settings import Settings
+from finetune30.values import is_text
 
 SOURCE = "request"
 #: A request's texts are names and paths; none needs to be longer.
 MAX_TEXT = 10_000
 MAX_ITEMS = 10_000
 MAX_DEPTH = 12
-_STARTER_MODEL = "starter"
-#: Keys that can name nothing but a file or folder.
-_ONLY_PATHS = frozenset({"data.eval_file", "training.start_adapter"})
-_DATA_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 
 
 def load_requested_config(
@@ -44,7 +39,7 @@ def load_requested_config(
     preset = request.get("preset")
     path = preset_path(preset) if preset is not None else default_config_path(working_folder or Path.cwd())
     loaded = load_config(path, overrides, given_by=SOURCE)
-    if faults := _path_faults(loaded.config, settings):
+    if faults := find_file_faults(loaded.config, settings, SOURCE):
         raise config_error(faults)
     return loaded
 
@@ -115,55 +110,6 @@ def _size_faults(request: Mapping[str, Any]) -> list[Fault]:
 def _text_fault(key: str, text: str) -> Fault | None:
     if len(text) > MAX_TEXT:
         return Fault(key[:200], f"has {len(text)} characters, allowed are {MAX_TEXT}", SOURCE)
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if "\x00" in text or not is_text(text):
         return Fault(key[:200].encode(errors="backslashreplace").decode(), "holds a character that is no text", SOURCE)
     return None
-
-
-def _path_faults(config: ExperimentConfig, settings: Settings) -> list[Fault]:
-    values = {
-        "model.name": config.model.name,
-        "data.dataset_name": config.data.dataset_name,
-        "data.eval_file": config.data.eval_file,
-        "training.start_adapter": config.training.start_adapter,
-    }
-    allowed = [folder.resolve() for folder in (*settings.allowed_folders, settings.data_folder)]
-    return [
-        Fault(
-            key,
-            f"{value[:80]!r} is a file or folder outside of those that requests may name",
-            SOURCE,
-            hint=f"allowed: {', '.join(str(folder) for folder in settings.allowed_folders)} (FT30_ALLOWED_FOLDERS), "
-            "or upload the file",
-        )
-        for key, value in values.items()
-        if value is not None and not _is_named_thing(key, value) and not _lies_within(value, allowed)
-    ]
-
-
-def _is_named_thing(key: str, value: str) -> bool:
-    """Tell whether the value names a hub set, model or version, and no file or folder."""
-    if key in _ONLY_PATHS:
-        return False
-    if key == "data.dataset_name" and (is_starter(value) or value.startswith(VERSION_PREFIX)):
-        return True
-    if key == "model.name" and value == _STARTER_MODEL:
-        return True
-    parts = PurePosixPath(value).parts
-    looks_like_path = (
-        value.startswith(("/", "~", "."))
-        or ".." in parts
-        or "\\" in value
-        or ":" in value
-        or len(parts) > 2
-        or value.lower().endswith(_DATA_ENDINGS)
-        or bool(PureWindowsPath(value).drive)
-    )
-    return not looks_like_path and not Path(value).exists()
-
-
-def _lies_within(value: str, allowed: list[Path]) -> bool:
-    if "://" in value or "~" in value or "\\" in value:
-        return False
-    path = Path(value).resolve()  # follows links, so a link inside does not lead outside
-    return any(path.is_relative_to(folder) for folder in allowed)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from finetune30 import failpoints
-from finetune30.config import ExperimentConfig, TrainingConfig
-from finetune30.config.loading import dump_config
-from finetune30.errors import ConfigError, ServiceUnavailableError, StorageError, UsageError
+from finetune30.config import ExperimentConfig
+from finetune30.config.loading import config_error, dump_config
+from finetune30.errors import ServiceUnavailableError, StorageError, UsageError
 from finetune30.files import disk_errors, save_bytes_atomic
+from finetune30.service.submitting.named_files import results_fault
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore
 
@@ -111,12 +112,8 @@ def digest_request(tree: Mapping[str, Any]) -> str:
 
 
 def _require_shared_results(config: ExperimentConfig, settings: Settings) -> None:
-    named = config.training.output_dir
-    if named != TrainingConfig().output_dir and Path(named) != settings.results_folder:
-        raise ConfigError(
-            f"training.output_dir: '{named}' is not the results folder of the services ('{settings.results_folder}')",
-            "leave output_dir out; FT30_RESULTS_FOLDER of API and workers decides",
-        )
+    if fault := results_fault(config.training.output_dir, settings, "submission"):
+        raise config_error([fault])
 
 
 def _publish(store: RunStore, run: Run, publisher: Publisher) -> tuple[bool, tuple[str, ...]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from finetune30.service.runs.details import require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
-from finetune30.values import guard_formula, unguard_formula
+from finetune30.values import encode_csv, unguard_formula
 
 if TYPE_CHECKING:
     import polars as pl
@@ -123,17 +121,12 @@ def export_suspects(found: Suspects, path: Path, *, everything: bool = False) ->
     import polars as pl
 
     rows = found.rows if everything else found.rows.filter(pl.col("is_suspect"))
-    content = io.StringIO()
     target = found.version.schema.targets[0].name
     texts = [column.name for column in found.version.schema.texts]
     judged = ("row", "new_label", target, "suggested_label", "score", "is_suspect")
-    writer = csv.DictWriter(content, (*judged, *texts, "origin", "version"), lineterminator="\n")
-    writer.writeheader()
-    for row in rows.iter_rows(named=True):
-        written = (*texts, "origin", target, "suggested_label")
-        shown = {name: guard_formula(row[name] or "") for name in written}
-        writer.writerow({**row, **shown, "new_label": "", "version": found.version.digest})
-    save_bytes_atomic(path, content.getvalue().encode("utf-8-sig"))
+    columns = (*judged, *texts, "origin", "version")
+    shown = rows.with_columns(new_label=pl.lit(""), version=pl.lit(found.version.digest)).select(columns)
+    save_bytes_atomic(path, encode_csv(columns, shown.iter_rows()).encode("utf-8-sig"))
     return rows.height
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.fields import get_value, put_value
-from finetune30.ui.findings import show_findings, show_gate, show_ledger
+from finetune30.ui.findings import show_detected, show_findings, show_gate, show_ledger
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_table
 from finetune30.ui.rows import columns_of, title_of
@@ -17,7 +17,9 @@ from finetune30.ui.session import ask, client, t
 Json = dict[str, Any]
 
 SOURCES = ("starter", "starter-zh", "hub", "upload", "version")
-FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet"]
+#: Keys below `data` that say how an uploaded file is read.
+READING_KEYS = ("encoding", "sheet")
+FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "ods", "gz", "zip"]
 COLUMN_KEYS = ("text_column", "text_pair_column", "label_column")
 LARGEST_UPLOAD_MB = 200
 
@@ -55,9 +57,9 @@ def show() -> None:
         _show_preview(st.session_state.preview)
 
 
-def choose(name: str) -> None:
-    """Train on another data set, and draw the page anew."""
-    _replace_data(name)
+def choose(name: str, reading: Json | None = None) -> None:
+    """Train on another data set, and draw the page anew; `reading`: keys below `data` that say how it is read."""
+    _replace_data(name, reading)
     st.rerun()
 
 
@@ -69,14 +71,24 @@ def _take_starter(key: str) -> None:
 
 
 @finished_first
-def _replace_data(name: str) -> None:
+def _replace_data(name: str, reading: Json | None = None) -> None:
     """Put another data set into the draft: what described the one before is forgotten."""
     draft = form.load_draft() or {}
     put_value(draft, "data.dataset_name", name)
-    for key in ("dataset_config", "revision", "train_split", "eval_split", "eval_file", "offline_fallback"):
+    for key in (
+        "dataset_config",
+        "revision",
+        "train_split",
+        "eval_split",
+        "eval_file",
+        "offline_fallback",
+        *READING_KEYS,
+    ):
         put_value(draft, f"data.{key}", None)
-    for key in COLUMN_KEYS:
+    for key in (*COLUMN_KEYS, "label_columns"):
         put_value(draft, f"data.{key}", None)
+    for key, value in (reading or {}).items():
+        put_value(draft, f"data.{key}", value)
     st.session_state.pop("preview", None)
     form.replace_draft(draft)
 
@@ -115,11 +127,13 @@ def _choose_upload() -> None:
     )
     if file is None or file.file_id == st.session_state.get("upload_taken"):
         return
-    stored = ask(lambda: client().upload(file.name, file.getvalue()))
+    draft = form.load_draft() or {}
+    reading = {key: get_value(draft, f"data.{key}") for key in READING_KEYS}
+    stored = ask(lambda: client().upload(file.name, file.getvalue(), reading))
     st.session_state.upload_taken = file.file_id
     if stored is not None:
         st.session_state.uploaded_name = stored["dataset_name"]
-        choose(stored["dataset_name"])
+        choose(stored["dataset_name"], reading)
 
 
 def _offer_version() -> None:
@@ -173,6 +187,7 @@ def _show_preview(preview: Json) -> None:
         show_table([_describe_row(row, preview) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
         if preview.get("label_counts"):
             charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
+        show_detected((preview.get("report") or {}).get("detected") or [])
         show_gate(preview.get("report") or {})
         show_findings(preview.get("report") or {})
         show_ledger(preview.get("ledger") or {})
@@ -210,6 +225,11 @@ def _show_columns(preview: Json) -> None:
     if wanted == guesses:
         return
     if st.button(t("data_choice.use_columns"), icon=":material/check:"):
+        # Of several label columns a column was made that no file has: it is no choice, another one replaces them.
+        if wanted["label_column"] == guesses["label_column"] and get_value(draft, "data.label_columns"):
+            wanted.pop("label_column")
+        else:
+            put_value(draft, "data.label_columns", None)
         for key, name in wanted.items():
             put_value(draft, f"data.{key}", name)
         st.session_state.preview = ask(lambda: client().preview(form.build_request()))

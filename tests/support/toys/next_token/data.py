@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune30.blocks import Block, Figure, Words
 from finetune30.data.encoding import IGNORED, EncodedSplit, TextEncoder, encode_split
-from finetune30.data.problem import Problem, Rank, Role, TargetRules, Targets
+from finetune30.data.problem import Problem, Rank, Role, Settled, TargetRules, Targets
 from support.toys import NEXT_TOKEN
 from support.toys.next_token import SCORE
 
@@ -26,8 +26,8 @@ class NextToken:
     score = SCORE
     rank: Rank | None = None
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
-        return self, targets
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
+        return Settled(self, targets)
 
     def plan(self, targets: pl.Series, outputs: int | None, declared: tuple[str, ...]) -> Targets:
         return {"shift": 1}

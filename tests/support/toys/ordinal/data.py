@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from finetune30.blocks import Block, Figure, Words
 from finetune30.data.encoding import EncodedSplit, TextEncoder, encode_split
-from finetune30.data.problem import Problem, Rank, Role, TargetRules, Targets, label_names
+from finetune30.data.problem import Problem, Rank, Role, Settled, TargetRules, Targets, label_names
 from finetune30.errors import DataError
 from support.toys import ORDINAL
 from support.toys.ordinal import SCORE
@@ -30,9 +30,9 @@ class Ordinal:
     score = SCORE
     rank: Rank | None = None
 
-    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> tuple[Problem, pl.Series]:
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
         stripped = targets.str.strip_chars()
-        return self, stripped.replace("", None)
+        return Settled(self, stripped.replace("", None))
 
     def plan(self, targets: pl.Series, outputs: int | None, declared: tuple[str, ...]) -> Targets:
         names = declared or tuple(sorted(targets.unique()))

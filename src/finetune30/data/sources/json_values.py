@@ -1,0 +1,92 @@
+"""Values of JSON as cells of text, and what a file may hold that is JSON and cannot be a row."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from finetune30.errors import DataFileError
+
+Record = dict[str, Any]
+#: A record with the line and column (from 1) at which it begins; column 0: the line is the number of the row.
+Placed = tuple[Record, int, int]
+
+_DECODER = json.JSONDecoder()
+MARK = "\ufeff"
+
+
+class IncompleteError(Exception):
+    """JSON that ends before its last bracket is closed; `fault` is the error to raise if no more follows."""
+
+    def __init__(self, fault: DataFileError) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+def decode_value(text: str, position: int, name: str, line: int = 1) -> tuple[Any, int]:
+    """Return the JSON value at `position` and where it ends; `line` is that of the first character of `text`.
+
+    Raises DataFileError with line and column: no JSON, nested too deeply, a number too long. Where the text ends in the
+    middle of the value, IncompleteError with that error.
+    """
+    try:
+        return _DECODER.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        fault = bad_json(name, line + error.lineno - 1, error.colno, error.msg, text, error.lineno)
+        if error.pos >= len(text.rstrip()):
+            raise IncompleteError(fault) from None
+        raise fault from None
+    except RecursionError:
+        found, remedy = "the record is nested too deeply to be read", "write the columns as plain values or short lists"
+    except ValueError:  # the only other one: an integer of thousands of digits
+        found, remedy = "the record holds a number with too many digits", 'write it as a text, in quotes: "123…"'
+    row, column = place_of(text, position)
+    raise DataFileError(name, line + row - 1, column, found, remedy)
+
+
+def place_of(text: str, position: int) -> tuple[int, int]:
+    """Return line and column, both from 1, of a position."""
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+
+
+def cell_text(value: Any) -> str | None:
+    """Return a JSON value as the text of a cell: null stays null, lists and objects become JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def text_series(column: str, cells: list[str | None]) -> tuple[pl.Series, int]:
+    """Return cells as a String column, and how many held half of a character.
+
+    JSON may escape half of a surrogate pair, as where a text was cut in the middle of an emoji; U+FFFD stands for it.
+    """
+    try:
+        return pl.Series(column, cells, dtype=pl.String), 0
+    except UnicodeEncodeError:
+        mended = [None if cell is None else without_halves(cell) for cell in cells]
+        count = sum(a != b for a, b in zip(cells, mended, strict=True))
+        return pl.Series(column, mended, dtype=pl.String), count
+
+
+def without_halves(text: str) -> str:
+    """Return a text with U+FFFD in the place of lone surrogates."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def expect_object(value: Any, name: str, line: int, column: int) -> Record:
+    """Return a value that is an object. Raises DataFileError."""
+    if isinstance(value, dict):
+        return value
+    found = f'expected an object like {{"text": …, "label": …}}, found {without_halves(str(cell_text(value))[:60])}'
+    raise DataFileError(name, line, column, found, "write every record as an object with the columns as keys")
+
+
+def bad_json(name: str, line: int, column: int, reason: str, text: str, row: int) -> DataFileError:
+    """Return the error about JSON that breaks off in line `line` of the file, which is line `row` of `text`."""
+    shown = text.split("\n")[row - 1] if row <= text.count("\n") + 1 else ""
+    near = shown[max(0, column - 21) : column + 19].strip()
+    found = f"invalid JSON: {reason[:1].lower()}{reason[1:]}" + (f", near {near!r}" if near else "")
+    return DataFileError(name, line, column, found, "repair the JSON at this place")

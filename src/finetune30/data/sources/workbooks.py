@@ -1,0 +1,88 @@
+"""Workbooks (.xlsx, .ods): one sheet with a header row; cells become the text that a CSV of them would hold."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune30.data.sources.archives import check_unpacked_size
+from finetune30.data.sources.options import FileOptions
+from finetune30.data.sources.table import ColumnChunks, SourceTable, drop_empty_columns, name_columns
+from finetune30.errors import DataFileError
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineWorkbook
+
+Cell = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta
+
+
+def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
+    """Read the sheet that `options.sheet` names, or the only visible one with rows; a row's number is its line.
+
+    Raises DataFileError for a damaged or encrypted file, an unknown sheet, several sheets, and rows that do not fit.
+    """
+    import python_calamine
+
+    check_unpacked_size(path, name)
+    try:
+        with python_calamine.CalamineWorkbook.from_path(str(path)) as workbook:
+            sheet = _choose(workbook, name, options.sheet)
+            rows: list[list[Cell]] = workbook.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+    except python_calamine.PasswordError as error:
+        raise DataFileError(name, 0, 0, "the workbook asks for a password", "save it without one") from error
+    except (python_calamine.CalamineError, OSError, ValueError) as error:
+        found = f"the workbook cannot be read ({' '.join(str(error).split())[:200]})"
+        raise DataFileError(name, 0, 0, found, "save it again, or export the sheet as CSV (UTF-8)") from error
+    filled = [
+        (number, cells) for number, row in enumerate(rows, start=1) if any(cells := [_text(cell) for cell in row])
+    ]
+    if not filled:
+        raise DataFileError(name, 1, 0, f"the sheet {sheet!r} is empty", "give it a header row and at least one row")
+    header_line, header = filled[0]
+    chunks = ColumnChunks(name_columns(name, [cell or "" for cell in header], header_line))
+    if len(filled) == 1:
+        raise DataFileError(
+            name, header_line + 1, 0, "there is a header but no row below it", "add rows below the header"
+        )
+    for number, cells in filled[1:]:
+        chunks.append(cells, number)
+    frame, notes = drop_empty_columns(name, chunks.finish(), header_line)
+    return SourceTable(name, path.suffix.lower()[1:], frame, notes=(f"sheet {sheet!r}", *notes))
+
+
+def _choose(workbook: CalamineWorkbook, name: str, wanted: str | None) -> str:
+    import python_calamine
+
+    listed = ", ".join(map(repr, workbook.sheet_names[:20]))
+    if wanted is not None:
+        if wanted not in workbook.sheet_names:
+            found = f"there is no sheet {wanted!r}; the sheets are {listed}"
+            raise DataFileError(name, 0, 0, found, "set data.sheet to one of them")
+        return wanted
+    seen = [
+        sheet.name
+        for sheet in workbook.sheets_metadata
+        if sheet.typ == python_calamine.SheetTypeEnum.WorkSheet
+        and sheet.visible == python_calamine.SheetVisibleEnum.Visible
+        and workbook.get_sheet_by_name(sheet.name).height
+    ]
+    if len(seen) == 1:
+        return seen[0]
+    if not seen:
+        raise DataFileError(name, 0, 0, "no sheet of the workbook holds anything", "give one a header row and rows")
+    found = f"several sheets hold something: {', '.join(map(repr, seen[:20]))}"
+    raise DataFileError(name, 0, 0, found, "set data.sheet to the one to read")
+
+
+def _text(cell: Cell) -> str | None:
+    """Return a cell as text: whole numbers without a decimal point, dates as ISO 8601, truth values as true, false."""
+    if cell == "":
+        return None
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
+        return str(int(cell))
+    if isinstance(cell, datetime.date | datetime.time):
+        return cell.isoformat()
+    return str(cell)

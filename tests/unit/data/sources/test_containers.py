@@ -1,0 +1,129 @@
+"""Tables inside of archives and workbooks, and bytes in Parquet files."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from finetune30.data.sources import archives
+from finetune30.data.sources.files import load_file
+from finetune30.data.sources.options import FileOptions
+from finetune30.errors import DataFileError
+from support.workbooks import Rows, write_ods, write_xlsx
+
+CSV = "text,label\ngood,pos\n"
+
+
+def test_gzip_is_read_by_the_ending_before_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(CSV.encode()))
+    table = load_file(tmp_path / "a.csv.gz")
+    assert table.frame.rows() == [("good", "pos", 2)]
+    assert table.row_ids().to_list() == ["a.csv.gz:2"]
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress('{"text": "很好"}'.encode("utf-16")))
+    assert load_file(tmp_path / "b.jsonl.gz").frame["text"].to_list() == ["很好"]
+
+
+def test_gzip_that_is_cut_off_or_says_nothing_about_its_content_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(CSV.encode() * 1000)[:-20])
+    with pytest.raises(DataFileError, match="cannot be unpacked"):
+        load_file(tmp_path / "a.csv.gz")
+    (tmp_path / "b.gz").write_bytes(gzip.compress(CSV.encode()))
+    with pytest.raises(DataFileError, match="does not say what is inside") as caught:
+        load_file(tmp_path / "b.gz")
+    assert "b.csv.gz" in caught.value.remedy
+
+
+def test_fault_inside_of_an_archive_has_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text,label\na,b,c\n"))
+    with pytest.raises(DataFileError, match=r"^a\.csv\.gz:2:5: "):
+        load_file(tmp_path / "a.csv.gz")
+
+
+def test_zip_with_one_table_is_read_and_others_ask_which(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("folder/train.csv", CSV)
+        archive.writestr("folder/readme.txt", "hello")
+        archive.writestr("__MACOSX/folder/._train.csv", "junk")
+    table = load_file(tmp_path / "a.zip")
+    assert table.row_ids().to_list() == ["a.zip/train.csv:2"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr("folder/test.csv", "text,label\nbad,neg\n")
+    with pytest.raises(DataFileError, match=r"'folder/train.csv', 'folder/test.csv'") as caught:
+        load_file(tmp_path / "a.zip")
+    assert "set data.sheet" in caught.value.remedy
+    chosen = load_file(tmp_path / "a.zip", options=FileOptions(sheet="folder/test.csv"))
+    assert chosen.frame["text"].to_list() == ["bad"]
+    with pytest.raises(DataFileError, match="no data file 'other"):
+        load_file(tmp_path / "a.zip", options=FileOptions(sheet="other.csv"))
+
+
+def test_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1_000)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"0" * 2_000))
+    with pytest.raises(DataFileError, match="more than 1,000 bytes come out"):
+        load_file(tmp_path / "a.csv.gz")
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "ods"])
+def test_sheet_of_a_workbook_is_read_as_its_csv_would_be(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    rows: Rows = [
+        ["text", "label", None],
+        ["很好", 1, None],
+        [None, None, None],
+        ["1.5", 2.5, None],
+        ["yes", True, None],
+    ]
+    (write_xlsx if ending == "xlsx" else write_ods)(path, {"Reviews": rows})
+    table = load_file(path)
+    assert table.frame.select("text", "label").rows() == [("很好", "1"), ("1.5", "2.5"), ("yes", "true")]
+    assert table.row_ids().to_list() == [f"a.{ending}:2", f"a.{ending}:4", f"a.{ending}:5"]
+    assert "sheet 'Reviews'" in table.notes
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "ods"])
+def test_sheets_ask_which_and_the_answer_works(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    one: Rows = [["text", "label"], ["a", "x"]]
+    two: Rows = [["text", "label"], ["b", "y"]]
+    (write_xlsx if ending == "xlsx" else write_ods)(path, {"One": one, "Empty": [], "Two": two})
+    with pytest.raises(DataFileError, match="several sheets hold something: 'One', 'Two'") as caught:
+        load_file(path)
+    assert "set data.sheet" in caught.value.remedy
+    assert load_file(path, options=FileOptions(sheet="Two")).frame["text"].to_list() == ["b"]
+    with pytest.raises(DataFileError, match="there is no sheet 'Three'; the sheets are 'One', 'Empty', 'Two'"):
+        load_file(path, options=FileOptions(sheet="Three"))
+
+
+def test_broken_workbook_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04broken")
+    with pytest.raises(DataFileError, match="cannot be unpacked"):
+        load_file(tmp_path / "a.xlsx")
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as archive:
+        archive.writestr("other.xml", "<other/>")
+    with pytest.raises(DataFileError, match="the workbook cannot be read"):
+        load_file(tmp_path / "b.xlsx")
+
+
+def test_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_xlsx(tmp_path / "a.xlsx", {"One": [["text", "label"], ["a" * 5_000, "b"]]})
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1_000)
+    with pytest.raises(DataFileError, match="more than 1,000 bytes come out"):
+        load_file(tmp_path / "a.xlsx")
+
+
+def test_bytes_in_parquet_are_decoded_and_pictures_are_said_to_be_none(tmp_path: Path) -> None:
+    texts = pa.array(["很好".encode(), None, b"bad"], type=pa.binary())
+    pictures = pa.array([b"\x89PNG\xff", b"\xff\xd8", None], type=pa.binary())
+    pq.write_table(pa.table({"text": texts, "picture": pictures}), tmp_path / "a.parquet")
+    table = load_file(tmp_path / "a.parquet")
+    assert table.frame["text"].to_list() == ["很好", None, "bad"]
+    assert table.frame["picture"].to_list() == [None, None, None]
+    assert table.notes == ("2 cells of 'picture' hold bytes that are no UTF-8",)
+    assert table.frame.schema["picture"] == pl.String
