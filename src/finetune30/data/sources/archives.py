@@ -111,6 +111,9 @@ def _too_large(name: str) -> DataFileError:
 def _unpacking(name: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except NotImplementedError as error:  # zipfile's word for a compression that Python does not know
+        found = f"the file is packed in a way that is not read ({str(error)[:200]})"
+        raise DataFileError(name, 0, 0, found, "unpack it, and name the file inside") from error
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         found = f"the file cannot be unpacked ({str(error)[:200]})"
         raise DataFileError(name, 0, 0, found, "fetch it again; it may have been cut off while copying") from error

@@ -63,6 +63,19 @@ def test_zip_with_one_table_is_read_and_others_ask_which(tmp_path: Path) -> None
         load_file(tmp_path / "a.zip", options=FileOptions(sheet="other.csv"))
 
 
+def test_compression_that_is_not_known_is_said_with_what_helps(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train.csv", CSV)
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):  # the method, in both headers
+        content[content.index(signature) + offset] = 98
+    path.write_bytes(content)
+    with pytest.raises(DataFileError, match="packed in a way that is not read") as caught:
+        load_file(path)
+    assert caught.value.remedy == "unpack it, and name the file inside"
+
+
 def test_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1_000)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"0" * 2_000))
