@@ -16,7 +16,7 @@ import pytest
 
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saving import load_targets
+from finetune30.modeling.saved_targets import load_targets
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.models.predict import Answered, LoadedModel, Question, answer_questions
 from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab

@@ -286,6 +286,9 @@ class ArtifactList(BaseModel):
 
     manifest_sha256: str | None
     artifacts: list[Artifact]
+    package_bytes: int | None = Field(
+        description="Size of model.zip before compression; null where it cannot be made: asking for it says why."
+    )
 
 
 class QuarantinePage(BaseModel):

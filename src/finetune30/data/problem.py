@@ -93,7 +93,8 @@ class Card:
     """What the card of a saved model says about its problem.
 
     `task` follows "trained for"; `answers` is Markdown; `pipeline_tag` is the hub's; `auto_class` is PEFT's class that
-    loads the model, `arguments` what it needs besides the folder, as Python text; `saved` is what lies beside LoRA.
+    loads the model, `arguments` what it needs besides the folder, as Python text; `saved` is what lies beside LoRA;
+    `reading` makes an answer of a text's `logits` and the label `names`, as Python text.
     """
 
     task: str
@@ -102,6 +103,7 @@ class Card:
     auto_class: str
     arguments: str = ""
     saved: str = "head saved with it"
+    reading: str = "logits.tolist()"
 
 
 @dataclass(frozen=True)

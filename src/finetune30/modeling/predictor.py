@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedTexts
 from finetune30.modeling.model_facts import count_tokens_configured, pools_the_last_place, reads_token_types
-from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved, load_targets
+from finetune30.modeling.saved_targets import load_targets
+from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved
 from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
 
 if TYPE_CHECKING:

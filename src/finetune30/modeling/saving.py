@@ -1,17 +1,16 @@
-"""The saved model: adapter and head, tokenizer, label names, a card; and the proof that it answers as trained."""
+"""The saved model loaded afresh, and the proof that it answers as trained."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.config import ModelConfig
-from finetune30.data.problem import label_names
 from finetune30.errors import SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
@@ -20,43 +19,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from finetune30.data.problem import Targets
-
 #: Loads the adapter of a folder on its base; options go to PEFT's `from_pretrained`.
 LoadSaved = Callable[..., "PreTrainedModel"]
 
 #: Largest difference of a logit between the trained model and the saved one loaded afresh. fp32 differs by the order
 #: of sums only; with a bf16 or fp16 base (8 and 11 bits of mantissa) every layer rounds, and paths round differently.
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
-LABELS_FILE = "labels.json"
-_REMOVE_HTML = "remove_html"
-
-
-def save_targets(
-    folder: Path, problem_type: str, targets: Targets, max_length: int, recipe: Sequence[Mapping[str, Any]]
-) -> None:
-    """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
-
-    `recipe` are the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names`
-    and `remove_html` stand there for other readers of the file.
-    """
-    described = {
-        "problem_type": problem_type,
-        "label_names": list(label_names(targets)),
-        "targets": dict(targets),
-        "max_length": max_length,
-        "recipe": [dict(step) for step in recipe],
-        "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
-    }
-    (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-def load_targets(folder: Path) -> dict[str, Any]:
-    """Return what `save_targets` wrote; earlier versions wrote no `targets` but their names, and no `recipe`."""
-    loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
-    named = {"label_names": loaded["label_names"]} if loaded["label_names"] else {}
-    steps = [{"step": _REMOVE_HTML}] if loaded.get("remove_html") else []
-    return {"targets": named, "recipe": steps, **loaded}
 
 
 def load_saved(

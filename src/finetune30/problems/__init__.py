@@ -15,7 +15,7 @@ from finetune30.config.problem_types import AUTO, plugin_packages
 from finetune30.errors import ConfigError
 
 if TYPE_CHECKING:
-    from finetune30.data.problem import Problem, ProblemChoice
+    from finetune30.data.problem import Card, Problem, ProblemChoice, Targets
 
 _LOG = logging.getLogger(__name__)
 _HERE = "finetune30.problems"
@@ -53,6 +53,12 @@ def choose_problem(name: str) -> ProblemChoice:
 
         return TOLD_FROM_TARGETS
     return load_problem(name)
+
+
+def load_card(name: str, targets: Targets) -> Card:
+    """Return what the card of a saved model says, without importing what computes. Raises ConfigError."""
+    card: Card = look_up(name, "training", "TRAINABLES")(targets).card()
+    return card
 
 
 def look_up(name: str, half: str, table: str) -> Any:

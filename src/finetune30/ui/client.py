@@ -154,9 +154,13 @@ class ApiClient:
         """Return the data report of a run."""
         return self._json("GET", f"/experiments/{_part(run_id)}/report")
 
-    def load_artifacts(self, run_id: str) -> list[Json]:
-        """Return name and size of every published file."""
-        return _listed(self._json("GET", f"/experiments/{_part(run_id)}/artifacts"), "artifacts")
+    def load_artifacts(self, run_id: str) -> Json:
+        """Return `artifacts`, name and size of every published file, and `package_bytes`, the model's as one .zip."""
+        return self._json("GET", f"/experiments/{_part(run_id)}/artifacts")
+
+    def load_model_package(self, run_id: str) -> bytes:
+        """Return the model of a finished run as .zip."""
+        return self._ask("GET", f"/experiments/{_part(run_id)}/model.zip", timeout=SLOW_READ_SECONDS).content
 
     def load_artifact(self, run_id: str, name: str) -> bytes:
         """Return the bytes of a published file."""

@@ -14,7 +14,8 @@ from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saving import save_targets, validate_saved_outputs, validate_saved_tensors
+from finetune30.modeling.saved_targets import save_targets
+from finetune30.modeling.saving import validate_saved_outputs, validate_saved_tensors
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.general import GeneralEngine
 

@@ -17,7 +17,7 @@ from finetune30.data.batching import collate
 from finetune30.modeling.base import load_tokenizer
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saving import save_targets
+from finetune30.modeling.saved_targets import save_targets
 from finetune30.service.execution.experiment import Experiment, build_experiment, load_inputs
 
 #: Texts as people have them: what they are called, and the text of an evaluation row.

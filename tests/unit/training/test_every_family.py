@@ -21,7 +21,7 @@ from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import Placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saving import save_targets
+from finetune30.modeling.saved_targets import save_targets
 from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.paths import build_encoder, build_engine

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
@@ -28,6 +29,7 @@ from finetune30.api.schemas import (
 from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
+from finetune30.service.models.model_package import build_model_package, package_size
 from finetune30.service.runs.details import load_run_details
 from finetune30.service.runs.listing import RunQuery, page_as_dict
 from finetune30.service.runs.logs import load_log_piece
@@ -144,7 +146,8 @@ def list_artifacts(here: Here, experiment_id: ExperimentId) -> Response:
     files = here.records.folder(run).load_manifest()["files"]
     links = f"/experiments/{run.id}/artifacts/"
     listed = [{"name": name, **entry, "link": links + name} for name, entry in files.items()]
-    return Json({"manifest_sha256": run.manifest_sha256, "artifacts": listed})
+    size = package_size(here.records, run)
+    return Json({"manifest_sha256": run.manifest_sha256, "artifacts": listed, "package_bytes": size})
 
 
 @router.get(
@@ -172,6 +175,25 @@ def read_artifact(
     return Download(path, folder.load_manifest()["files"][name]["sha256"])
 
 
+@router.get(
+    "/{experiment_id}/model.zip",
+    summary="The model, to take away",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}},
+        **_OF_ONE,
+    },
+)
+def read_model_package(here: Here, experiment_id: ExperimentId) -> Response:
+    """Adapter, base model (unless it is one of the hub) and the Python that loads them; no path of this machine."""
+    package = build_model_package(here.records, here.store.get(experiment_id))
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(package.folder + '.zip')}",
+        "Content-Security-Policy": "sandbox",
+    }
+    return StreamingResponse(package.write(), media_type="application/zip", headers=headers)
+
+
 @router.delete("/{experiment_id}", summary="Delete a run", status_code=204, response_class=Response, responses=_OF_ONE)
 def delete_experiment(here: Here, who: Who, experiment_id: FullId, request: Request) -> Response:
     """Remove row and folder of a run that is not RUNNING; its events stay."""
@@ -191,5 +213,5 @@ def load_by_id(here: Here, run_id: str) -> Run:
 
 def _links(run: Run) -> dict[str, str]:
     own = f"/experiments/{run.id}"
-    parts = ("history", "logs", "config", "report", "quarantine", "artifacts")
+    parts = ("history", "logs", "config", "report", "quarantine", "artifacts", "model.zip")
     return {"self": own, "task": f"/task/{run.id}", **{part: f"{own}/{part}" for part in parts}}

@@ -35,6 +35,7 @@ class SingleLabelHead(TextHead):
 
     name = SINGLE_NAME
     score = SINGLE_SCORE
+    reading = "names[int(logits.argmax())]"
 
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy of each row."""
@@ -64,6 +65,7 @@ class MultiLabelHead(TextHead):
 
     name = MULTI_NAME
     score = MULTI_SCORE
+    reading = "[name for name, logit in zip(names, logits.tolist()) if logit > 0]"
 
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean binary cross entropy of each row."""

@@ -26,6 +26,7 @@ class RegressionHead(TextHead):
 
     name = NAME
     score = SCORE
+    reading = "logits.item()"
 
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error of each row."""

@@ -36,6 +36,8 @@ class TextHead(ABC):
 
     name: str
     score: Score
+    #: How its card reads an answer from logits, see `Card.reading`.
+    reading = Card.reading
     peft_task_type = _PEFT_TASK_TYPE
     trains_head = True
 
@@ -95,7 +97,8 @@ class TextHead(ABC):
             answers=(shown + (" …" if len(names) > _NAMES_ON_CARD else "")) or "a number",
             pipeline_tag="text-classification",
             auto_class="AutoPeftModelForSequenceClassification",
-            arguments="" if outputs == 2 else f", num_labels={outputs}",  # two are the library's default
+            arguments=f", num_labels={outputs}, ignore_mismatched_sizes=True",  # the base may have a head of its own
+            reading=self.reading,
         )
 
     def load_saved(self, folder: str, **options: Any) -> PreTrainedModel:

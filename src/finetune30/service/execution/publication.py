@@ -129,7 +129,8 @@ def _save_model(
 ) -> None:
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.model_card import build_model_card
-    from finetune30.modeling.saving import save_targets, validate_saved_tensors
+    from finetune30.modeling.saved_targets import save_targets
+    from finetune30.modeling.saving import validate_saved_tensors
 
     inputs, problem = experiment.inputs, experiment.inputs.data.problem
     failpoints.reach(failpoints.DISK_WRITE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from finetune30.data.problem import label_names
 from finetune30.errors import CheckpointError, ModelError
 from finetune30.files import disk_errors, load_json, save_bytes_atomic, save_json_atomic, sha256_of
-from finetune30.modeling.saving import LABELS_FILE, load_targets
+from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.store.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
         folder = require_intact_model(records, run)
     from finetune30.modeling.devices import choose_placement
     from finetune30.modeling.predictor import Predictor
-    from finetune30.modeling.saving import load_targets
+    from finetune30.modeling.saved_targets import load_targets
 
     described = load_targets(folder)
     problem = load_trainable(described["problem_type"], described["targets"])

@@ -190,9 +190,11 @@ def _show_files(run: Json) -> None:
     if run["status"] != "SUCCEEDED":
         st.info(t("run.never_files" if run["status"] in FINAL else "run.no_files"), icon=":material/folder_off:")
         return
-    files = ask(lambda: client().load_artifacts(run["id"]))
-    if not files:
+    answer = ask(lambda: client().load_artifacts(run["id"]))
+    if not answer:
         return
+    _show_package(run, answer.get("package_bytes"))
+    files = answer["artifacts"]
     columns = {
         t("run.file"): [display.raw(file["name"]) for file in files],
         t("run.size"): [display.size(file["size"]) for file in files],
@@ -211,6 +213,27 @@ def _show_files(run: Json) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+
+
+def _show_package(run: Json, size: int | None) -> None:
+    """The model as one file to take away, with the lines that use it."""
+    st.markdown(f"**{t('run.package')}**")
+    st.caption(t("run.package_help"))
+    if size is not None and size <= LARGEST_DOWNLOAD_BYTES:
+        api = client()
+        st.download_button(
+            t("run.package_download", size=display.size(size)),
+            lambda: api.load_model_package(run["id"]),
+            file_name=f"{run['folder']}.zip",
+            mime="application/zip",
+            type="primary",
+            icon=":material/deployed_code_update:",
+            on_click="ignore",
+        )
+    else:
+        st.text(t("run.package_large" if size else "run.package_fault"))
+        st.code(f"ft30 export {str(run['id'])[:8]}", language="bash")
+    st.code(f'unzip "{run["folder"]}.zip"\npython "{run["folder"]}/use_model.py" "some text"', language="bash")
 
 
 def _show_log(run: Json) -> None:

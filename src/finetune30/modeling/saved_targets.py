@@ -1,0 +1,40 @@
+"""What stands beside a saved adapter: what it learnt, and how a text is treated before it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune30.data.problem import Targets, label_names
+
+LABELS_FILE = "labels.json"
+_REMOVE_HTML = "remove_html"
+
+
+def save_targets(
+    folder: Path, problem_type: str, targets: Targets, max_length: int, recipe: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
+
+    `recipe` are the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names`
+    and `remove_html` stand there for other readers of the file.
+    """
+    described = {
+        "problem_type": problem_type,
+        "label_names": list(label_names(targets)),
+        "targets": dict(targets),
+        "max_length": max_length,
+        "recipe": [dict(step) for step in recipe],
+        "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
+    }
+    (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def load_targets(folder: Path) -> dict[str, Any]:
+    """Return what `save_targets` wrote; earlier versions wrote no `targets` but their names, and no `recipe`."""
+    loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
+    named = {"label_names": loaded["label_names"]} if loaded["label_names"] else {}
+    steps = [{"step": _REMOVE_HTML}] if loaded.get("remove_html") else []
+    return {"targets": named, "recipe": steps, **loaded}

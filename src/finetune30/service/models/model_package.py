@@ -1,0 +1,236 @@
+"""A finished model as one .zip for other machines: no path of this one inside, and the lines of Python that load it.
+
+The folder in it holds `adapter/` (as published), `base/` where the base model is no model of the hub, `use_model.py`,
+and `SHA256SUMS` over all of it. Who stands in that folder has in `base` the name that the adapter gives its base.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from finetune30.data.problem import Card, label_names
+from finetune30.errors import Finetune30Error, ModelError, StorageError, UsageError
+from finetune30.files import disk_errors
+from finetune30.modeling.model_files import weight_files
+from finetune30.modeling.saved_targets import load_targets
+from finetune30.problems import load_card
+from finetune30.service.models.usage_script import write_usage_script
+from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.service.runs.open_records import Records, open_records, require_records
+from finetune30.settings import Settings
+from finetune30.store import Run
+
+_BLOCK_BYTES = 1 << 20
+_BASE = "base"
+_CARD = "README.md"
+_ADAPTER_CONFIG = "adapter_config.json"
+_SUMS = "SHA256SUMS"
+#: Files of a base model that go along beside its weights: what it is, how it may be used.
+_DESCRIBING = ("generation_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
+#: Files that are compressed; weights gain nothing from it.
+_WEIGHTS = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of the package: its name, and its bytes or the file that holds them."""
+
+    name: str
+    content: bytes | Path
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes, at most 1 MiB at a time."""
+        if isinstance(self.content, bytes):
+            yield self.content
+            return
+        with self.content.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """What goes into the .zip, in order; `folder` is the name of the one folder in it."""
+
+    folder: str
+    finished_at: datetime
+    members: tuple[Member, ...]
+
+    def write(self) -> Iterator[bytes]:
+        """Yield the .zip piece by piece; the same run gives the same bytes."""
+        sink = _Sink()
+        sums = []
+        with zipfile.ZipFile(sink, "w") as archive:
+            for member in self.members:
+                digest = hashlib.sha256()
+                with archive.open(self._described(member.name), "w", force_zip64=True) as file:
+                    for block in member.blocks():
+                        digest.update(block)
+                        file.write(block)
+                        yield from sink.take()
+                sums.append(f"{digest.hexdigest()}  {member.name}\n")
+            archive.writestr(self._described(_SUMS), "".join(sums))
+        yield from sink.take()
+
+    def _described(self, name: str) -> zipfile.ZipInfo:
+        info = zipfile.ZipInfo(f"{self.folder}/{name}", self.finished_at.timetuple()[:6])
+        info.compress_type = zipfile.ZIP_STORED if name.endswith(_WEIGHTS) else zipfile.ZIP_DEFLATED
+        info.external_attr = 0o644 << 16
+        return info
+
+
+def build_model_package(records: Records, run: Run) -> ModelPackage:
+    """Collect what the .zip of a SUCCEEDED run's model holds.
+
+    Raises ConflictError (the run has no model), StorageError (its files are damaged, or one names a place on this
+    machine) and ModelError (its base model is no longer where it was).
+    """
+    folder = require_intact_model(records, require_model(run))
+    adapter = json.loads((folder / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    described = load_targets(folder)
+    reference, is_copied = str(adapter["base_model_name_or_path"]), adapter.get("revision") is None
+    private = _private_names(run, records, reference if is_copied else None)
+    if is_copied:
+        adapter["base_model_name_or_path"] = _BASE
+    card = load_card(described["problem_type"], described["targets"])
+    members = [
+        Member("use_model.py", write_usage_script(card, described).encode()),
+        *_adapter_members(folder, adapter, private),
+        *(_base_members(Path(reference), described, card) if is_copied else ()),
+    ]
+    _require_no_place_of_this_machine(members, private)
+    return ModelPackage(folder=run.folder, finished_at=run.finished_at or run.created_at, members=tuple(members))
+
+
+def package_size(records: Records, run: Run) -> int | None:
+    """Return the bytes of what the .zip would hold; None where it cannot be made."""
+    try:
+        members = build_model_package(records, run).members
+    except Finetune30Error:
+        return None
+    return sum(len(m.content) if isinstance(m.content, bytes) else m.content.stat().st_size for m in members)
+
+
+def export_package(
+    settings: Settings, output_dir: Path | None, run_name: str, output: Path | None, *, overwrite: bool = False
+) -> Path:
+    """Write the .zip of a run's model and return its path, `output` or the run's folder's name here.
+
+    The file appears when it is whole. Raises NotFoundError, UsageError (the file is there already, or is no .zip), and
+    what `build_model_package` raises.
+    """
+    require_records(settings, output_dir)
+    with open_records(settings, output_dir) as records:
+        package = build_model_package(records, records.store.get(run_name))
+        path = output or Path(f"{package.folder}.zip")
+        if path.suffix.lower() != ".zip":
+            raise UsageError(f"'{path}' is no .zip", "give --output a name that ends in .zip")
+        if path.exists() and not overwrite:
+            raise UsageError(f"'{path}' is there already", "give another --output, or add --overwrite")
+        passing = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        with disk_errors(f"cannot write {path}"):
+            try:
+                with passing.open("wb") as file:
+                    file.writelines(package.write())
+                passing.replace(path)
+            finally:
+                passing.unlink(missing_ok=True)
+    return path
+
+
+def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, str]) -> Iterator[Member]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        content: bytes | Path = path
+        if path.is_dir():
+            continue
+        if name == _ADAPTER_CONFIG:
+            content = _as_json(adapter)
+        elif name == _CARD:
+            content = _without(path.read_text(encoding="utf-8"), private).encode()
+        yield Member(f"adapter/{name}", content)
+
+
+def _base_members(folder: Path, described: dict[str, Any], card: Card) -> Iterator[Member]:
+    """Yield the base model, its configuration with the names of the labels."""
+    if not folder.is_dir():
+        raise ModelError(
+            f"the base model of this run is no longer in {folder}", "put it back there, or train again on one that is"
+        )
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in ("_name_or_path", "name_or_path"):
+        config.pop(key, None)
+    if names := label_names(described["targets"]):
+        config["id2label"] = {str(number): name for number, name in enumerate(names)}
+        config["label2id"] = {name: number for number, name in enumerate(names)}
+    yield Member(f"{_BASE}/config.json", _as_json(config))
+    index = sorted(folder.glob("*.safetensors.index.json"))
+    for path in (*weight_files(folder), *index, *(folder / name for name in _DESCRIBING)):
+        if path.is_file():
+            yield Member(f"{_BASE}/{path.name}", path)
+
+
+def _private_names(run: Run, records: Records, base: str | None) -> dict[str, str]:
+    """Return what names a place on this machine -> what may be said instead."""
+    config = run.config
+    named = [base, config["model"]["name"], config["data"]["dataset_name"], config["training"].get("start_adapter")]
+    places = {str(name): Path(str(name)).name for name in named if name and _is_place(str(name))}
+    for path in (records.results_root, records.results_root.resolve()):
+        if path.is_absolute():
+            places[str(path)] = path.name
+    # A place inside of another one is replaced before it.
+    return dict(sorted(places.items(), key=lambda place: -len(place[0])))
+
+
+def _is_place(name: str) -> bool:
+    """Tell a path that says where somebody keeps things from a name of the hub or a file beside the command."""
+    return Path(name).is_absolute() or name.startswith(("~", ".", "\\")) or name.count("/") > 1
+
+
+def _without(text: str, private: dict[str, str]) -> str:
+    for place, said in private.items():
+        text = text.replace(place, said)
+    return text
+
+
+def _require_no_place_of_this_machine(members: Sequence[Member], private: dict[str, str]) -> None:
+    for member in members:
+        if member.name.endswith(_WEIGHTS):
+            continue
+        content = b"".join(member.blocks())
+        if place := next((place for place in private if place.encode() in content), None):
+            raise StorageError(
+                f"{member.name} names a place on this machine ({place}) and cannot leave it so",
+                "take the files of the run one by one, and look at that one first",
+            )
+
+
+def _as_json(tree: dict[str, Any]) -> bytes:
+    return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+class _Sink(io.RawIOBase):
+    """What a ZipFile writes to, and hands on: a file that is never seen whole."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def take(self) -> Iterator[bytes]:
+        pieces, self._pieces = self._pieces, []
+        yield from pieces
