@@ -24,6 +24,7 @@ from finetune30.modeling.families import describe_quantization
 from finetune30.modeling.model_facts import choose_padding, first_line, load_config
 from finetune30.modeling.model_files import (
     CONFIG,
+    COPY_AGAIN,
     OTHER_WEIGHTS,
     TOKENIZER_DECIDERS,
     WEIGHTS,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Log = Callable[[str], None]
-_COPY_AGAIN = "download or copy the model again"
 _IN_A_LAYER = re.compile(r"\.\d+\.|embeddings?\.")
 #: What is fetched of a model, by the names under which the hub's room remembers it.
 _WHOLE, _TOKENIZER = "whole", "tokenizer"
@@ -93,11 +93,9 @@ class BaseSource:
         try:
             loaded = json.loads((self.folder / file).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ModelError(
-                f"'{self.folder / file}' is not JSON: {error}", "download or copy the model again"
-            ) from error
+            raise ModelError(f"'{self.folder / file}' is not JSON: {error}", COPY_AGAIN) from error
         if not isinstance(loaded, dict):
-            raise ModelError(f"'{self.folder / file}' holds no settings", "download or copy the model again")
+            raise ModelError(f"'{self.folder / file}' holds no settings", COPY_AGAIN)
         return loaded
 
     def files_digest(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ModelError
 from finetune30.modeling.families import HEAD_NAMES
+from finetune30.modeling.model_files import COPY_AGAIN
 from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def load_config(folder: Path, name: str) -> PretrainedConfig:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"the configuration of model '{name}' cannot be read: {first_line(error)}",
-            "download or copy the model again",
+            COPY_AGAIN,
         ) from error
     return config
 
@@ -127,6 +128,16 @@ def count_tokens_configured(config: PretrainedConfig) -> int | None:
 def pools_the_last_place(model: nn.Module) -> bool:
     """Return whether the head reads whatever stands last, padding too (XLNet), so that texts must end there."""
     return any(getattr(module, "summary_type", None) == "last" for module in model.modules())
+
+
+def mixes_neighbours(model: nn.Module) -> bool:
+    """Return whether layers convolve over places of a text, which no attention mask keeps from the padding behind it.
+
+    What such a model (ConvBERT) makes of a text depends on how far it is padded, up to half a kernel from its end.
+    """
+    from torch import nn
+
+    return any(isinstance(module, nn.Conv1d) and module.kernel_size[0] > 1 for module in model.modules())
 
 
 def choose_padding(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> str | None:

@@ -230,11 +230,16 @@ class RunStore(AttemptStates):
         """Find runs whose attempt is gone and move them on; safe to call at any time from any number of processes.
 
         A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
-        attempt, or CANCELLED when that was asked for.
+        attempt, or CANCELLED when that was asked for. Finished runs that an attempt of the release before left without
+        a score get it.
         """
         with reading(self.engine) as connection:
             now = self.now(connection)
             suspects = reconciliation.find_lost_runs(connection, now)
+            unscored = reconciliation.find_unscored_runs(connection)
+        for run_id, columns in unscored.items():
+            with writing(self.engine) as connection:
+                reconciliation.fill_score(connection, run_id, columns)
         changes = []
         for run, reason in suspects:
             with writing(self.engine) as connection:

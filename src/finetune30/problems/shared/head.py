@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.problem import Card, label_names
 from finetune30.modeling.families import head_labels, order_by_head
+from finetune30.modeling.names import PEFT_TASK_TYPE
 from finetune30.training.problem import Answer, Doubt, Evaluation, Trainable
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
 
-#: What PEFT calls sequence classification, regression included.
-_PEFT_TASK_TYPE = "SEQ_CLS"
 _NAMES_ON_CARD = 20
 
 
@@ -36,7 +35,7 @@ class TextHead(ABC):
 
     name: str
     score: Score
-    peft_task_type = _PEFT_TASK_TYPE
+    peft_task_type = PEFT_TASK_TYPE
     trains_head = True
 
     def __init__(self, targets: Targets) -> None:
@@ -66,6 +65,10 @@ class TextHead(ABC):
             return type(self)({**self.targets, "label_names": list(order)})
         pairs = ", ".join(f"{old} as {new}" for old, new in zip(theirs, names, strict=True))
         log(f"labels: {head} is trained further, under other labels: {pairs}")
+        return self
+
+    def with_baseline_of(self, train: EncodedSplit) -> Trainable:
+        """Return itself: what results are held against is told by the evaluation alone, unless a problem says more."""
         return self
 
     @property
