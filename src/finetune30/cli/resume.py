@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from finetune30.cli.common_options import load_settings_for, output_dir_option, split_assignment
+
 
 @click.command("resume", epilog="Example: ft30 resume latest")
 @click.argument("run")
@@ -20,13 +22,7 @@ import click
     metavar="KEY=VALUE",
     help="Change a key, for example --set training.learning_rate=0.0001; needs --warm-start.",
 )
-@click.option(
-    "--output_dir",
-    "--output-dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Folder of the runs, where it is not the one of the settings.",
-)
+@output_dir_option
 def command(
     run: str,
     epochs: str | None,
@@ -46,12 +42,8 @@ def command(
     changes = _collect_changes(epochs, max_steps, assignments)
     from finetune30.cli.results import print_results
     from finetune30.service.execution.resume import resume_locally
-    from finetune30.settings import load_settings
 
-    settings = load_settings()
-    if output_dir is not None:
-        settings = settings.model_copy(update={"results_folder": output_dir})
-    finished = resume_locally(run, settings, changes, warm_start=warm_start)
+    finished = resume_locally(run, load_settings_for(output_dir), changes, warm_start=warm_start)
     print_results(finished.run_id, finished.name, finished.folder, finished.metrics)
 
 
@@ -59,9 +51,5 @@ def _collect_changes(epochs: str | None, max_steps: str | None, assignments: tup
     from finetune30.config.loading import load_override
 
     texts = {"training.num_train_epochs": epochs, "training.max_steps": max_steps}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key.strip():
-            raise click.BadParameter(f"{assignment!r} is not KEY=VALUE, for example training.seed=1")
-        texts[key.strip()] = value.strip()
+    texts |= dict(map(split_assignment, assignments))
     return {key: load_override(key, text) for key, text in texts.items() if text is not None}
