@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import click
 
-from finetune30.cli.common_options import split_assignment
 from finetune30.config.fields import SHORT_NAMES, describe_allowed, field_schemas
 from finetune30.config.loading import LoadedConfig, load_config, load_override
 from finetune30.config.presets import default_config_path, preset_path
@@ -111,7 +110,10 @@ def _collect(key: str) -> Callable[[click.Context, click.Parameter, str | None],
 
 def _collect_assignments(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
     for text in texts:
-        _remember(context, *split_assignment(text))
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE, for example training.weight_decay=0.01")
+        _remember(context, key.strip(), value.strip())
 
 
 def _remember(context: click.Context, key: str, text: str) -> None:

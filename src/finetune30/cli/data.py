@@ -7,9 +7,9 @@ from typing import Literal
 
 import click
 
-from finetune30.cli.common_options import as_json_option
 from finetune30.cli.data_source import (
     SOURCE_HELP,
+    as_json_option,
     fetching_bar,
     print_json,
     read_request,

@@ -39,6 +39,7 @@ _SOURCE_OPTIONS = (
 )
 #: Options that may be given several times.
 _LIST_OPTIONS = (("label_columns", "Column of 0 and 1 that is a class; once for each class."),)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def source_options(decorated: Decorated) -> Decorated:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetune30.cli.common_options import as_json_option
 from finetune30.cli.terminal_text import show_controls, tell
 from finetune30.errors import UsageError
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from finetune30.store import RunStore
 
 ROLES = ("viewer", "submitter", "admin")
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("keys")
@@ -32,7 +33,7 @@ def command() -> None:
 @command.command("create", epilog="Example: ft30 keys create anna --role submitter")
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), default="submitter", show_default=True)
-@as_json_option
+@_as_json
 def create(name: str, role: str, as_json: bool) -> None:
     """Make a key and print it: it is shown this once and kept as a hash only."""
     from finetune30.store.access import Role, create_key
@@ -50,7 +51,7 @@ def create(name: str, role: str, as_json: bool) -> None:
 
 
 @command.command("list")
-@as_json_option
+@_as_json
 def list_keys(as_json: bool) -> None:
     """List keys: names, roles, when made and revoked. Never the keys themselves."""
     from finetune30.store.access import load_keys
@@ -82,7 +83,7 @@ def revoke(key: str) -> None:
 @click.command("audit", epilog="Example: ft30 audit --actor anna --limit 20")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--actor", metavar="NAME", help="Only changes made with this key.")
-@as_json_option
+@_as_json
 def audit(limit: int, actor: str | None, as_json: bool) -> None:
     """List who changed what and when through the API, and changes of keys; the newest first."""
     from finetune30.store.access import load_audit

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetune30.cli.common_options import load_settings_for, output_dir_option
-
 if TYPE_CHECKING:
     from finetune30.service.execution.replay import Comparison
 
@@ -19,7 +17,13 @@ _MOST_LINES = 10
 @click.command("replay", epilog="Example: ft30 replay latest")
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-@output_dir_option
+@click.option(
+    "--output_dir",
+    "--output-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs, where it is not the one of the settings.",
+)
 @click.pass_context
 def command(context: click.Context, run: str, as_json: bool, output_dir: Path | None) -> None:
     """Repeat a finished run from its record into a new run, and compare the two bit for bit.
@@ -30,8 +34,12 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     1 when they differ although versions, device and threads are the same.
     """
     from finetune30.service.execution.replay import replay_locally
+    from finetune30.settings import load_settings
 
-    replay = replay_locally(run, load_settings_for(output_dir))
+    settings = load_settings()
+    if output_dir is not None:
+        settings = settings.model_copy(update={"results_folder": output_dir})
+    replay = replay_locally(run, settings)
     comparison = replay.comparison
     if as_json:
         click.echo(json.dumps({"replay_of": replay.original.id, **comparison.as_dict()}, indent=2))

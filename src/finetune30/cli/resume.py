@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from finetune30.cli.common_options import load_settings_for, output_dir_option, split_assignment
-
 
 @click.command("resume", epilog="Example: ft30 resume latest")
 @click.argument("run")
@@ -22,7 +20,13 @@ from finetune30.cli.common_options import load_settings_for, output_dir_option, 
     metavar="KEY=VALUE",
     help="Change a key, for example --set training.learning_rate=0.0001; needs --warm-start.",
 )
-@output_dir_option
+@click.option(
+    "--output_dir",
+    "--output-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs, where it is not the one of the settings.",
+)
 def command(
     run: str,
     epochs: str | None,
@@ -42,8 +46,12 @@ def command(
     changes = _collect_changes(epochs, max_steps, assignments)
     from finetune30.cli.results import print_results
     from finetune30.service.execution.resume import resume_locally
+    from finetune30.settings import load_settings
 
-    finished = resume_locally(run, load_settings_for(output_dir), changes, warm_start=warm_start)
+    settings = load_settings()
+    if output_dir is not None:
+        settings = settings.model_copy(update={"results_folder": output_dir})
+    finished = resume_locally(run, settings, changes, warm_start=warm_start)
     print_results(finished.run_id, finished.name, finished.folder, finished.metrics)
 
 
@@ -51,5 +59,9 @@ def _collect_changes(epochs: str | None, max_steps: str | None, assignments: tup
     from finetune30.config.loading import load_override
 
     texts = {"training.num_train_epochs": epochs, "training.max_steps": max_steps}
-    texts |= dict(map(split_assignment, assignments))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{assignment!r} is not KEY=VALUE, for example training.seed=1")
+        texts[key.strip()] = value.strip()
     return {key: load_override(key, text) for key, text in texts.items() if text is not None}

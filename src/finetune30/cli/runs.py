@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from finetune30.cli.common_options import RUN_HELP, as_json_option, output_dir_option
 from finetune30.cli.run_filters import RunListCommand, load_run_query
 from finetune30.cli.terminal_text import show_controls, tell
 
 if TYPE_CHECKING:
     from finetune30.service.runs.open_records import Records
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+RUN_HELP = "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'."
+
 _LOG_CONTROLS = "\n\t"
+
+_output_dir = click.option(
+    "--output_dir",
+    "--output-dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder of the runs, where it is not the one of the settings.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("runs")
@@ -31,8 +43,8 @@ def command() -> None:
     cls=RunListCommand,
     epilog="Example: ft30 runs list --min_score 0.8 --score_name eval_accuracy --sort_by score --limit 10",
 )
-@output_dir_option
-@as_json_option
+@_output_dir
+@_as_json
 def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
     """Print a table of runs, the newest first."""
     from finetune30.service.runs.listing import page_as_dict
@@ -57,8 +69,8 @@ def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
 
 @command.command("show", epilog=RUN_HELP)
 @click.argument("run")
-@output_dir_option
-@as_json_option
+@_output_dir
+@_as_json
 def show(run: str, output_dir: Path | None, as_json: bool) -> None:
     """Print everything about one run: state, configuration, result, metrics, rows, files."""
     from finetune30.service.runs.details import load_run_details
@@ -78,7 +90,7 @@ def show(run: str, output_dir: Path | None, as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Begin with the last N lines.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="The log of that attempt instead of the newest.")
-@output_dir_option
+@_output_dir
 def logs(run: str, follow: bool, tail: int | None, attempt: int | None, output_dir: Path | None) -> None:
     """Print the log of a run."""
     from finetune30.errors import UsageError
@@ -101,8 +113,8 @@ def logs(run: str, follow: bool, tail: int | None, attempt: int | None, output_d
 
 @command.command("history", epilog=RUN_HELP)
 @click.argument("run", default="latest")
-@output_dir_option
-@as_json_option
+@_output_dir
+@_as_json
 def history(run: str, output_dir: Path | None, as_json: bool) -> None:
     """Print the logged steps and evaluations of a run."""
     from finetune30.files import load_json_lines
@@ -119,7 +131,7 @@ def history(run: str, output_dir: Path | None, as_json: bool) -> None:
 
 @command.command("verify", epilog=RUN_HELP)
 @click.argument("run", default="latest")
-@output_dir_option
+@_output_dir
 def verify(run: str, output_dir: Path | None) -> None:
     """Hash the published files of a run again and compare them with its manifest."""
     from finetune30.service.runs.details import verify_run
@@ -131,7 +143,7 @@ def verify(run: str, output_dir: Path | None) -> None:
 
 @command.command("cancel", epilog=RUN_HELP)
 @click.argument("run")
-@output_dir_option
+@_output_dir
 def cancel(run: str, output_dir: Path | None) -> None:
     """Stop a run: one that waits at once, one that trains at its next step."""
     with _opened(output_dir) as records:
@@ -142,7 +154,7 @@ def cancel(run: str, output_dir: Path | None) -> None:
 @command.command("delete", epilog=RUN_HELP)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@output_dir_option
+@_output_dir
 def delete(runs: tuple[str, ...], yes: bool, output_dir: Path | None) -> None:
     """Remove runs with their folders; one that is RUNNING is refused."""
     from finetune30.errors import UsageError

@@ -1,16 +1,31 @@
-"""`ft30 retry`: queue a run again."""
+"""`ft30 cancel` and `ft30 retry`: stop a run, or queue it again."""
 
 from __future__ import annotations
 
 import click
 
-from finetune30.cli.common_options import RUN_HELP
+from finetune30.cli.runs import RUN_HELP
 from finetune30.cli.terminal_text import tell_notes
+
+
+@click.command("cancel", epilog=RUN_HELP)
+@click.argument("run")
+def cancel(run: str) -> None:
+    """Stop a run: one that waits at once, one that trains at its next step."""
+    from finetune30.service.runs.open_records import open_records, require_records
+    from finetune30.service.submitting.submission import cancel_task
+    from finetune30.settings import load_settings
+
+    settings = load_settings()
+    require_records(settings)
+    with open_records(settings) as records:
+        found = cancel_task(records.store, run)
+    click.echo(f"{found.folder}: {'asked to stop' if found.status == 'RUNNING' else found.status}")
 
 
 @click.command("retry", epilog=RUN_HELP)
 @click.argument("run")
-def command(run: str) -> None:
+def retry(run: str) -> None:
     """Queue a FAILED or CANCELLED run for the workers again; it goes on from its last checkpoint."""
     from finetune30.jobs.publishing import QueuePublisher
     from finetune30.service.runs.open_records import open_records, require_records
