@@ -36,6 +36,7 @@
     │   └── IdempotencyError                     HTTP 422   the key was used before for another request
     ├── StorageError                    exit 1   HTTP 507   disk or database
     ├── ServiceUnavailableError         exit 1   HTTP 503   Redis, API or worker out of reach
+    │   └── NoRedisError                                    no Redis, and none here to start
     └── CancelledError                  exit 130 HTTP 409   asked to stop
 
 A message says what failed, the value and what is allowed; the remedy is the next thing to do.

@@ -124,7 +124,7 @@ def test_review_of_other_kinds_of_labels_is_checked_stored_as_written_and_counte
     )
     with pytest.raises(DataFileError, match=r"twice\.csv:4: row 1 has a new_label in line 2 too"):
         apply_review(load_settings(), twice)
-    for wrong in (unknown, "nonsense", "[]x", "nan"):
+    for wrong in (unknown, "nonsense", "[]x", "nan", "[" * 20_000):
         with pytest.raises(DataFileError, match="is no label of this version"):
             apply_review(load_settings(), write_review(row0=wrong))
     with pytest.raises(UsageError, match="no row of train would be left"):
