@@ -46,6 +46,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+_LONGEST_LINE = 300
+
 
 class Finetune30Error(Exception):
     """Base of all deliberate errors.
@@ -359,6 +361,12 @@ class CancelledError(Finetune30Error):
     cause = "cancelled"
     exit_code = 130
     http_status = 409
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of any error's text, shortened, for the message of an error of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:_LONGEST_LINE]
 
 
 def restore_error(shape: dict[str, Any]) -> Finetune30Error:

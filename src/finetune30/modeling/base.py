@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import STARTER, ModelConfig
-from finetune30.errors import ModelError
+from finetune30.errors import ModelError, first_line
 from finetune30.files import sha256_of
 from finetune30.hub.cache import is_known_absent
 from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.snapshots import Snapshot, open_snapshot
 from finetune30.modeling.families import describe_quantization
-from finetune30.modeling.model_facts import choose_padding, first_line, load_config
+from finetune30.modeling.model_facts import choose_padding, load_config
 from finetune30.modeling.model_files import (
     CONFIG,
     COPY_AGAIN,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune30.errors import ModelError
+from finetune30.errors import ModelError, first_line
 from finetune30.modeling.families import HEAD_NAMES
 from finetune30.modeling.model_files import COPY_AGAIN
 from finetune30.modeling.quiet import quiet_transformers
@@ -161,8 +161,3 @@ def parameters_kept_whole(config: PretrainedConfig, dtype: torch.dtype) -> set[s
     if dtype == torch.float32:
         return set()
     return {name for name, weight in outline_classifier(config, dtype).named_parameters() if weight.dtype != dtype}
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, for an error of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
