@@ -78,7 +78,7 @@ class TextHead(ABC):
 
     def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[PreTrainedModel, list[str]]:
         """Load the base with a head for the targets; return it and the names of new weights."""
-        from finetune30.modeling.base import load_classifier
+        from finetune30.modeling.classifier import load_classifier
 
         return load_classifier(
             source,
