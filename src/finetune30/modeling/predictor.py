@@ -76,7 +76,7 @@ class Predictor:
         """Yield the texts that are asked together, longest first; of one length where the model reads its padding."""
         order = np.argsort(np.negative(lengths), kind="stable")
         sorted_lengths = np.asarray(lengths, dtype=np.int64)[order]
-        cuts = np.flatnonzero(np.diff(sorted_lengths)) + 1 if self._reads_padding else []
+        cuts: list[int] = (np.flatnonzero(np.diff(sorted_lengths)) + 1).tolist() if self._reads_padding else []
         for group in np.split(order, cuts):
             for start in range(0, len(group), batch_size):
                 yield group[start : start + batch_size]

@@ -89,7 +89,9 @@ def values_after_loss(run: Run, state: RunStatus, now: datetime, error: dict[str
 
 
 def _is_unscored() -> ColumnElement[bool]:
-    return and_(runs.c.status == RunStatus.SUCCEEDED, runs.c.score_name.is_(None), runs.c.score.is_(None))
+    # The joined text keeps the database from an index by state, which holds no scores.
+    succeeded = runs.c.status.concat("") == RunStatus.SUCCEEDED
+    return and_(succeeded, runs.c.score_name.is_(None), runs.c.score.is_(None))
 
 
 def _reason_of_loss(run: Run, now: datetime) -> str | None:

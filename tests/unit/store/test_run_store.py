@@ -126,12 +126,12 @@ def test_an_attempt_of_the_release_before_gets_its_score_afterwards(
 
 
 def test_runs_without_a_score_are_found_in_an_index_alone(lab: Lab) -> None:
-    asked: list[str] = []
-    event.listen(lab.store.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    asked: list[tuple[str, Any]] = []
+    event.listen(lab.store.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
     lab.store.reconcile()
-    (query,) = [statement for statement in asked if "score_name IS NULL" in statement]
+    ((query, values),) = [(statement, given) for statement, given in asked if "score_name IS NULL" in statement]
     with reading(lab.store.engine) as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.replace('?', repr('SUCCEEDED'))}").all()
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
     assert ["COVERING INDEX" in row[3] for row in plan] == [True]
 
 

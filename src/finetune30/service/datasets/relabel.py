@@ -93,7 +93,8 @@ def _refuse_repeated(manifest: Manifest, changes: Sequence[Mapping[str, Any]]) -
     told: dict[tuple[str, int], list[str | None]] = {}
     for change in changes:
         column = None if change["label"] is None else _target_of(manifest, change)
-        name, before = column and column.name, told.setdefault((change["split"], change["index"]), [])
+        name = None if column is None else column.name
+        before = told.setdefault((change["split"], change["index"]), [])
         if before and (name is None or None in before or name in before):
             raise UsageError(f"{change['split']} row {change['index']} is named twice", "say once what it is to be")
         before.append(name)
