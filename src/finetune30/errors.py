@@ -36,6 +36,7 @@
     │   └── IdempotencyError                     HTTP 422   the key was used before for another request
     ├── StorageError                    exit 1   HTTP 507   disk or database
     ├── ServiceUnavailableError         exit 1   HTTP 503   Redis, API or worker out of reach
+    │   └── NoRedisError                                    no Redis, and none here to start
     └── CancelledError                  exit 130 HTTP 409   asked to stop
 
 A message says what failed, the value and what is allowed; the remedy is the next thing to do.
@@ -44,6 +45,8 @@ A message says what failed, the value and what is allowed; the remedy is the nex
 from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
+
+_LONGEST_LINE = 300
 
 
 class Finetune30Error(Exception):
@@ -358,6 +361,12 @@ class CancelledError(Finetune30Error):
     cause = "cancelled"
     exit_code = 130
     http_status = 409
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of any error's text, shortened, for the message of an error of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:_LONGEST_LINE]
 
 
 def restore_error(shape: dict[str, Any]) -> Finetune30Error:

@@ -63,8 +63,8 @@ def test_predictions_hold_every_row_with_the_shares_of_the_saved_model(
     [
         (SINGLE_LABEL, "Accuracy | 100.00 % | 75.75 % to 100.00 % | 12 | 33.33 %", ["Each label", "Confusion matrix"]),
         (MULTI_LABEL, "Exact match | 100.00 % | 75.75 % to 100.00 % | 12 |", ["Each label"]),
-        # Four rows each of 2.5, -1.5 and 0.5: the mean is 0.5, the squares are 4, 4 and 0.
-        (REGRESSION, "2.667 (always the mean) |", ["Residuals (prediction - target)"]),
+        # Four rows each of 2.5, -1.5 and 0.5, as many of each in the training: its mean is 0.5, the squares 4, 4 and 0.
+        (REGRESSION, "2.667 (always the training rows' mean) |", ["Residuals (prediction - target)"]),
     ],
     ids=list(KINDS),
 )

@@ -33,17 +33,15 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> No
     Runs that were evaluated on the same rows are compared row by row: right or wrong by McNemar's exact test, losses
     (such as the squared errors of a regression) by a permutation test. A run on other rows is named with the reason.
     """
-    from finetune30.data.versions.storage import VersionStore
+    from finetune30.service.datasets.operations import versions_of
     from finetune30.service.runs.comparison import compare_runs
     from finetune30.service.runs.open_records import open_records, require_records
     from finetune30.settings import load_settings
-    from finetune30.store.dataset_versions import DatasetIndex
 
     settings = load_settings()
     require_records(settings, output_dir)
     with open_records(settings, output_dir) as records:
-        versions = VersionStore(settings.data_folder, DatasetIndex(records.store))
-        found = compare_runs(records, runs, versions)
+        found = compare_runs(records, runs, versions_of(settings, records.store))
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return

@@ -13,13 +13,12 @@ from finetune30.cli.terminal_text import tell_notes
 def cancel(run: str) -> None:
     """Stop a run: one that waits at once, one that trains at its next step."""
     from finetune30.service.runs.open_records import open_records, require_records
-    from finetune30.service.submitting.submission import cancel_task
     from finetune30.settings import load_settings
 
     settings = load_settings()
     require_records(settings)
     with open_records(settings) as records:
-        found = cancel_task(records.store, run)
+        found = records.store.request_cancel(run)
     click.echo(f"{found.folder}: {'asked to stop' if found.status == 'RUNNING' else found.status}")
 
 

@@ -43,7 +43,7 @@ class Batch:
     def _asks_tokens(self) -> bool:
         return self.split is not None and self.split.targets_per_token
 
-    def part(self, rows: slice) -> Batch:
+    def part(self, rows: slice | NDArray[np.int64]) -> Batch:
         """Return some of the rows, padded no further than they need."""
         lengths = self.lengths[rows]
         width = int(lengths.max())
@@ -89,11 +89,11 @@ def step_batches(rows: NDArray[np.int64], micro_batch_size: int) -> list[NDArray
     return [rows[i : i + micro_batch_size] for i in range(0, len(rows), micro_batch_size)]
 
 
-def collate(split: EncodedSplit, rows: NDArray[np.int64], pad_token_id: int, pad_to_multiple_of: int = 1) -> Batch:
+def collate(split: EncodedSplit, rows: NDArray[np.int64], pad_token_id: int) -> Batch:
     """Build a right-padded batch of the given rows."""
     starts, stops = split.offsets[rows], split.offsets[rows + 1]
     lengths = stops - starts
-    width = -(-int(lengths.max()) // pad_to_multiple_of) * pad_to_multiple_of
+    width = int(lengths.max())
     inside = np.arange(width)[None, :] < lengths[:, None]
     source = (starts[:, None] + np.arange(width)[None, :])[inside]
     input_ids = np.full(inside.shape, pad_token_id, dtype=np.int64)

@@ -15,33 +15,7 @@ _BLOCK_TAGS = (
     "form|frame|h[1-6]|head|header|hr|html|iframe|img|input|legend|li|link|main|meta|nav|noscript|ol|option|p|pre|"
     "section|select|source|svg|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video|audio"
 )
-_INLINE_TAGS = [
-    "a",
-    "abbr",
-    "b",
-    "big",
-    "cite",
-    "code",
-    "del",
-    "em",
-    "font",
-    "i",
-    "ins",
-    "kbd",
-    "label",
-    "mark",
-    "q",
-    "s",
-    "small",
-    "span",
-    "strike",
-    "strong",
-    "sub",
-    "sup",
-    "tt",
-    "u",
-    "var",
-]
+_INLINE_TAGS = "a|abbr|b|big|cite|code|del|em|font|i|ins|kbd|label|mark|q|s|small|span|strike|strong|sub|sup|tt|u|var"
 _BLOCK = rf"</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>"
 _INLINE = rf"</?(?:{_INLINE_TAGS})(?:\s[^<>]*)?/?>"
 _HIDDEN = r"<script\b[^<>]*>.*?</script\s*>|<style\b[^<>]*>.*?</style\s*>|</?(?:script|style)\b[^<>]*>|<!--.*?-->"

@@ -16,11 +16,10 @@ from finetune30.errors import (
     HubBusyError,
     HubNotFoundError,
     HubUnavailableError,
+    first_line,
 )
 from finetune30.hub.names import NAME_KEYS, REVISION_KEYS, WORDS, Kind
 from finetune30.hub.reach import hub_endpoint, unreachable_reason
-
-_LONGEST = 300
 
 
 @contextmanager
@@ -77,12 +76,6 @@ def no_hub(found: str) -> HubAnswerError:
         f"what answers at {hub_endpoint()} is not the hub: {found}",
         "log in to this network in a browser where it asks for that, or check HF_ENDPOINT and the proxy",
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:_LONGEST]
 
 
 _TOKEN_REFUSED = "Invalid credentials in Authorization header"  # noqa: S105 - a message

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from finetune30.errors import HubAnswerError, HubDownloadError, HubUnavailableError, StorageError
+from finetune30.errors import HubAnswerError, HubDownloadError, HubUnavailableError, StorageError, first_line
 from finetune30.hub import cache
-from finetune30.hub.faults import first_line, hub_faults
+from finetune30.hub.faults import hub_faults
 from finetune30.hub.names import WORDS, Reference, RemoteFile
 
 _LOOK_SECONDS = 0.2

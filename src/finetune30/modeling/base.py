@@ -1,4 +1,4 @@
-"""The base model and its tokenizer: found (hub, local folder, starter), checked, loaded.
+"""The base model: found (hub, local folder, starter) and checked; its tokenizer, loaded.
 
 Everything is resolved to a local folder first. Safetensors only; code of a repository is never run.
 """
@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import STARTER, ModelConfig
-from finetune30.errors import ModelError
+from finetune30.errors import ModelError, first_line
 from finetune30.files import sha256_of
 from finetune30.hub.cache import is_known_absent
 from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.snapshots import Snapshot, open_snapshot
 from finetune30.modeling.families import describe_quantization
-from finetune30.modeling.model_facts import choose_padding, first_line, load_config
+from finetune30.modeling.model_facts import choose_padding, load_config
 from finetune30.modeling.model_files import (
     CONFIG,
+    COPY_AGAIN,
     OTHER_WEIGHTS,
     TOKENIZER_DECIDERS,
     WEIGHTS,
@@ -35,14 +35,11 @@ from finetune30.modeling.model_files import (
     weight_names,
 )
 from finetune30.modeling.names import starter_folder
-from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Log = Callable[[str], None]
-_COPY_AGAIN = "download or copy the model again"
-_IN_A_LAYER = re.compile(r"\.\d+\.|embeddings?\.")
 #: What is fetched of a model, by the names under which the hub's room remembers it.
 _WHOLE, _TOKENIZER = "whole", "tokenizer"
 
@@ -93,11 +90,9 @@ class BaseSource:
         try:
             loaded = json.loads((self.folder / file).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ModelError(
-                f"'{self.folder / file}' is not JSON: {error}", "download or copy the model again"
-            ) from error
+            raise ModelError(f"'{self.folder / file}' is not JSON: {error}", COPY_AGAIN) from error
         if not isinstance(loaded, dict):
-            raise ModelError(f"'{self.folder / file}' holds no settings", "download or copy the model again")
+            raise ModelError(f"'{self.folder / file}' holds no settings", COPY_AGAIN)
         return loaded
 
     def files_digest(self) -> str:
@@ -160,87 +155,6 @@ def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
     if padding != tokenizer.pad_token:
         tokenizer.pad_token = padding
     return tokenizer
-
-
-def load_classifier(
-    source: BaseSource,
-    *,
-    label_names: tuple[str, ...],
-    num_labels: int,
-    problem_type: str,
-    pad_token_id: int,
-) -> tuple[PreTrainedModel, list[str]]:
-    """Load the model with a classification head, float32, on the CPU.
-
-    Returns the model and the names of the weights that the checkpoint did not hold (the new head).
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-
-    labels: dict[str, Any] = {"num_labels": num_labels}
-    if label_names:
-        labels["id2label"] = dict(enumerate(label_names))
-        labels["label2id"] = {name: i for i, name in enumerate(label_names)}
-    with quiet_transformers():
-        try:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                source.folder,
-                **labels,
-                **dropouts_to_replace(source),
-                problem_type=problem_type,
-                dtype="float32",
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # a head for another number of labels is replaced, and reported as new
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelError(
-                f"the model '{source.name}' cannot be loaded for classification: {first_line(error)}",
-                "choose a model that AutoModelForSequenceClassification supports",
-            ) from error
-        except ImportError as error:
-            raise ModelError(
-                f"the model '{source.name}' needs a package that is not installed: {first_line(error)}",
-                "install that package, or choose another model",
-            ) from error
-    _require_backbone(model, info, source.name)
-    model.config.pad_token_id = pad_token_id
-    new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
-    return model, sorted(new)
-
-
-def _require_backbone(model: PreTrainedModel, info: dict[str, Any], name: str) -> None:
-    """Refuse weights that are another model's than config.json says: what was not loaded would be random every time.
-
-    A head may be new, and so may what checkpoints without a classifier lack (a pooler), since both are saved.
-    """
-    prefix = f"{model.base_model_prefix}."
-    for key, found, wanted in info["mismatched_keys"]:
-        if key.startswith(prefix):
-            raise _misfit(name, f"{key} is {tuple(found)}, not {tuple(wanted)}")
-    lost = [key for key in info["missing_keys"] if key.startswith(prefix) and _IN_A_LAYER.search(key)]
-    if lost:
-        raise _misfit(name, f"{len(lost)} are missing, such as {sorted(lost)[0]}")
-
-
-def _misfit(name: str, how: str) -> ModelError:
-    return ModelError(
-        f"the weights of model '{name}' do not fit its config.json: {how}", "choose a model whose files belong together"
-    )
-
-
-def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
-    """Return the dropout probabilities to replace, by the names that this model's configuration has for them."""
-    if source.dropout is None:
-        return {}
-    known = load_config(source.folder, source.name)
-    replaced = {key: source.dropout for key in DROPOUT_KEYS if hasattr(known, key)}
-    if not replaced:
-        raise ModelError(
-            f"model.dropout: model type '{known.model_type}' has no dropout that could be set", "leave it at null"
-        )
-    return replaced
 
 
 def _find_here(config: ModelConfig, log: Log) -> BaseSource | None:

@@ -64,6 +64,15 @@ def head_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for _, name in sorted(named.items(), key=lambda entry: int(entry[0])))
 
 
+def left_out_labels(config: Mapping[str, Any], outputs: int | None) -> tuple[str, ...]:
+    """Return the labels of a checkpoint's head that a head of so many outputs cannot take over.
+
+    `()` where it is taken over, there is none, or (None) no head is meant.
+    """
+    labels = head_labels(config)
+    return () if outputs in (None, len(labels)) else labels
+
+
 def order_by_head(names: tuple[str, ...], head: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return `names` in the order of a head that has the same ones (in any case of letters), None for another head."""
     if sorted(names) == sorted(head):

@@ -25,7 +25,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 
 | | |
 |---|---|
-| base model | `{base}`{revision} |
+| base model | `{base}`{revision}{head} |
 | data | `{dataset}`{dataset_revision} (digest `{digest}`) |
 | rows | {train_rows} training rows, {evaluation_rows} evaluation rows |
 | answers | {answers} |
@@ -65,6 +65,7 @@ def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block]
         name=config["experiment_name"],
         base=facts["base"],
         revision=f" at `{facts['revision']}`" if facts["revision"] else "",
+        head=f"; its own head of {len(labels)} outputs was left out" if (labels := facts["left_out_head"]) else "",
         **asdict(card),
         version=facts["version"],
         finished=facts["finished"],

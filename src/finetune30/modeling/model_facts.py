@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune30.errors import ModelError
+from finetune30.errors import ModelError, first_line
 from finetune30.modeling.families import HEAD_NAMES
+from finetune30.modeling.model_files import COPY_AGAIN
 from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def load_config(folder: Path, name: str) -> PretrainedConfig:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"the configuration of model '{name}' cannot be read: {first_line(error)}",
-            "download or copy the model again",
+            COPY_AGAIN,
         ) from error
     return config
 
@@ -129,6 +130,16 @@ def pools_the_last_place(model: nn.Module) -> bool:
     return any(getattr(module, "summary_type", None) == "last" for module in model.modules())
 
 
+def mixes_neighbours(model: nn.Module) -> bool:
+    """Return whether layers convolve over places of a text, which no attention mask keeps from the padding behind it.
+
+    What such a model (ConvBERT) makes of a text depends on how far it is padded, up to half a kernel from its end.
+    """
+    from torch import nn
+
+    return any(isinstance(module, nn.Conv1d) and module.kernel_size[0] > 1 for module in model.modules())
+
+
 def choose_padding(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> str | None:
     """Return a padding token that the model has an embedding for; None where the tokenizer has none that would do.
 
@@ -150,8 +161,3 @@ def parameters_kept_whole(config: PretrainedConfig, dtype: torch.dtype) -> set[s
     if dtype == torch.float32:
         return set()
     return {name for name, weight in outline_classifier(config, dtype).named_parameters() if weight.dtype != dtype}
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, for an error of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from finetune30.errors import ModelError
 
+#: What helps where a file of a model is not what it should be.
+COPY_AGAIN = "download or copy the model again"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -64,7 +66,7 @@ def weight_names(names: Collection[str], read: Callable[[str], bytes]) -> list[s
     try:
         parts = sorted(set(json.loads(read(WEIGHTS_INDEX))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{WEIGHTS_INDEX} cannot be read: {error}", "download or copy the model again") from error
+        raise ModelError(f"{WEIGHTS_INDEX} cannot be read: {error}", COPY_AGAIN) from error
     if outside := [part for part in parts if not isinstance(part, str) or Path(part).name != part]:
         raise ModelError(f"{WEIGHTS_INDEX} names {outside[0]!r}, which is no file beside it", "choose another model")
     return parts

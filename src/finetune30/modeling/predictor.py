@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedTexts
-from finetune30.modeling.model_facts import count_tokens_configured, pools_the_last_place, reads_token_types
+from finetune30.modeling.model_facts import (
+    count_tokens_configured,
+    mixes_neighbours,
+    pools_the_last_place,
+    reads_token_types,
+)
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved
 from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
@@ -48,10 +53,8 @@ class Predictor:
         import torch
 
         encoded = self.encode(texts, pairs)
-        order = np.argsort([-len(ids) for ids in encoded.ids], kind="stable")
         found: NDArray[np.float32] | None = None
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        for rows in self._batches([len(ids) for ids in encoded.ids], batch_size):
             tensors = self._tensors(encoded.ids, encoded.type_ids, rows)
             with torch.inference_mode():
                 outputs = self.model(**tensors).logits.float().cpu().numpy()
@@ -70,13 +73,22 @@ class Predictor:
             pairs = clean_texts(pairs, self._recipe) if pairs else None
         return self._encoder.encode(texts, pairs, self._max_length)
 
+    def _batches(self, lengths: list[int], batch_size: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the texts that are asked together, longest first; of one length where the model reads its padding."""
+        order = np.argsort(np.negative(lengths), kind="stable")
+        sorted_lengths = np.asarray(lengths, dtype=np.int64)[order]
+        cuts: list[int] = (np.flatnonzero(np.diff(sorted_lengths)) + 1).tolist() if self._reads_padding else []
+        for group in np.split(order, cuts):
+            for start in range(0, len(group), batch_size):
+                yield group[start : start + batch_size]
+
     def _load(self, folder: Path, precision: str) -> None:
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
         loaded, self.tokenizer = load_saved(folder, self._load_saved, dtype)
         model: Any = loaded
         self.model = model.to(self.device)
         self._pad_token_id = int(self.tokenizer.pad_token_id)
-        self._pads_before = pools_the_last_place(model)
+        self._pads_before, self._reads_padding = pools_the_last_place(model), mixes_neighbours(model)
         self._encoder = TokenizerEncoder(
             self.tokenizer,
             uses_token_types=reads_token_types(model.config),

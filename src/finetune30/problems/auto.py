@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from finetune30.data.problem import Problem, Role, Settled
     from finetune30.problems.shared.lists import ListCells
 
-#: The problems that the targets of a stored version tell: lists there are lists, whatever their length.
-TOLD = ("single_label_classification", "regression")
 #: Whole numbers of more values than this are quantities unless the configuration says otherwise.
 _MAX_NUMERIC_CLASSES = 100
 _KEY = "model.problem_type"
+_ONE_OUTPUT = "model.num_labels is 1"
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,28 @@ class ToldFromTargets:
             if lists.broken_rows + lists.list_rows == lists.rows:
                 lists.require_lists()
             chosen, because = _choose_one(unwrap_lists(cells, lists)[0], outputs)
-        settled = chosen.settle(targets, separator, outputs)
-        found = Detected(f"the problem is {settled.problem.name}", because, _KEY)
-        return replace(settled, detected=(found, *settled.detected))
+        return _say(chosen.settle(targets, separator, outputs), because)
+
+
+@dataclass(frozen=True)
+class StoredClasses:
+    """Of a stored version whose targets are one class each: these, or the quantity that a model of one output asks."""
+
+    columns: tuple[Role, ...] = TEXT_AND_LABEL
+
+    def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
+        """Return the classes as they were stored, whatever they look like, unless `outputs` is 1."""
+        from finetune30.problems.classification.data import SINGLE
+        from finetune30.problems.regression.data import REGRESSION
+
+        if outputs == 1:
+            return _say(REGRESSION.settle(targets, separator, outputs), _ONE_OUTPUT)
+        return SINGLE.settle(targets, separator, outputs)
+
+
+def _say(settled: Settled, because: str) -> Settled:
+    found = Detected(f"the problem is {settled.problem.name}", because, _KEY)
+    return replace(settled, detected=(found, *settled.detected))
 
 
 def _choose_one(cells: pl.Series, outputs: int | None) -> tuple[Problem, str]:
@@ -62,7 +80,7 @@ def _choose_one(cells: pl.Series, outputs: int | None) -> tuple[Problem, str]:
 
     names = cells.drop_nulls().unique().to_list()
     if outputs == 1:
-        return REGRESSION, "model.num_labels is 1"
+        return REGRESSION, _ONE_OUTPUT
     whole = are_integers(names)
     if outputs is None and are_measures(names) and (not whole or len(names) > _MAX_NUMERIC_CLASSES):
         kind = f"whole numbers of {len(names):,} different values" if whole else "numbers that are not all whole"

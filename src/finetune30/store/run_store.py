@@ -100,9 +100,8 @@ class RunStore(AttemptStates):
                 is_taken=lambda name: queries.is_folder_taken(connection, name),
             )
         values = {
+            **_values_of(config),
             "id": uuid.uuid4().hex,
-            "name": config.experiment_name,
-            "name_key": queries.name_key(config.experiment_name),
             "status": RunStatus.QUEUED,
             "kind": kind,
             "attempt": 0,
@@ -110,10 +109,6 @@ class RunStore(AttemptStates):
             "cancel_requested": False,
             "priority": priority,
             "folder": folder.name,
-            "config": config.as_tree(),
-            "config_digest": config_digest(config),
-            "model_name": config.model.name,
-            "dataset_name": config.data.dataset_name,
             "created_at": now,
             "queued_at": now,
             "submitted_by": submitted_by or "",
@@ -230,11 +225,16 @@ class RunStore(AttemptStates):
         """Find runs whose attempt is gone and move them on; safe to call at any time from any number of processes.
 
         A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
-        attempt, or CANCELLED when that was asked for.
+        attempt, or CANCELLED when that was asked for. Finished runs that an attempt of the release before left without
+        a score get it.
         """
         with reading(self.engine) as connection:
             now = self.now(connection)
             suspects = reconciliation.find_lost_runs(connection, now)
+            unscored = reconciliation.find_unscored_runs(connection)
+        for run_id, columns in unscored.items():
+            with writing(self.engine) as connection:
+                reconciliation.fill_score(connection, run_id, columns)
         changes = []
         for run, reason in suspects:
             with writing(self.engine) as connection:
@@ -319,6 +319,17 @@ class RunStore(AttemptStates):
     def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:
         changed = connection.execute(update(runs).where(*_unchanged(run)).values(**values))
         _require_changed(changed.rowcount, run.id)
+
+
+def _values_of(config: ExperimentConfig) -> dict[str, Any]:
+    return {
+        "name": config.experiment_name,
+        "name_key": queries.name_key(config.experiment_name),
+        "config": config.as_tree(),
+        "config_digest": config_digest(config),
+        "model_name": config.model.name,
+        "dataset_name": config.data.dataset_name,
+    }
 
 
 def _unchanged(run: Run) -> tuple[Any, ...]:

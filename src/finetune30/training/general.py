@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from finetune30.config import TrainingConfig
 from finetune30.data.batching import Batch
 from finetune30.modeling.devices import Placement
-from finetune30.modeling.model_facts import parameters_kept_whole, pools_the_last_place
+from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_whole, pools_the_last_place
 from finetune30.modeling.tokenizing import pad_before
 from finetune30.training.engine import require_fitting
 from finetune30.training.problem import Loss
@@ -55,6 +55,7 @@ class GeneralEngine:
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
         self.total_parameters = sum(p.numel() for p in self._model.parameters())
         self._pads_before = pools_the_last_place(model)
+        self._reads_padding = mixes_neighbours(model)
         self._uses_cuda = self.device.startswith("cuda")
         self._optimizer = _build_optimizer(self._trainable, config)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
@@ -96,11 +97,27 @@ class GeneralEngine:
         self._optimizer.zero_grad(set_to_none=True)
 
     def outputs(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the model's logits without dropout, float32 (B, …)."""
+        """Return the model's logits without dropout, float32 (B, …).
+
+        A model that reads its padding gets none, rows of one length at a time: what a row is answered must not depend
+        on those beside it.
+        """
         self._model.eval()
-        with torch.inference_mode(), self._autocast():
-            result: NDArray[np.float32] = self._forward(batch).float().cpu().numpy()
-        return result
+        if not self._reads_padding:
+            return self._answer(batch)
+        found: NDArray[np.float32] | None = None
+        for length in np.unique(batch.lengths):
+            rows = np.flatnonzero(batch.lengths == length)
+            outputs = self._answer(batch.part(rows))
+            if found is None:
+                places = (batch.input_ids.shape[1],) if outputs.ndim > 2 else ()  # outputs a token
+                found = np.zeros((len(batch), *places, outputs.shape[-1]), dtype=np.float32)
+            if outputs.ndim > 2:
+                found[rows, :length] = outputs
+            else:
+                found[rows] = outputs
+        assert found is not None  # noqa: S101 - a batch has rows
+        return found
 
     def adapter_state(self) -> dict[str, torch.Tensor]:
         """Return adapter and head under PEFT's names, copied to the CPU."""
@@ -170,6 +187,11 @@ class GeneralEngine:
         # Embedding layers are never saved: "auto" would ask the hub for the base model's configuration.
         self._model.save_pretrained(str(folder), save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is written by modeling.saving
+
+    def _answer(self, batch: Batch) -> NDArray[np.float32]:
+        with torch.inference_mode(), self._autocast():
+            result: NDArray[np.float32] = self._forward(batch).float().cpu().numpy()
+        return result
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         inputs: dict[str, NDArray[np.int64]] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}

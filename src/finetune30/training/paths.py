@@ -168,7 +168,7 @@ def _ask_file(source: BaseSource) -> _InputFacts:
     family = find_family(config)
     assert family is not None  # noqa: S101 - else this were not the packed path
     shape = family.shape(config)
-    return _InputFacts(shape.position_count - shape.position_offset, shape.type_count > 1, shape.vocabulary_size)
+    return _InputFacts(shape.usable_positions, shape.type_count > 1, shape.vocabulary_size)
 
 
 def _ask_model(source: BaseSource) -> _InputFacts:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finetune30.data.batching import Batch
-from finetune30.modeling.model_facts import first_line
+from finetune30.errors import first_line
 from finetune30.training.memory import is_out_of_memory
 
 if TYPE_CHECKING:

@@ -88,6 +88,10 @@ class Trainable(Protocol):
         """Return itself with targets in the order of those of a saved adapter, from whose weights training starts."""
         ...
 
+    def with_baseline_of(self, train: EncodedSplit) -> Trainable:
+        """Return itself, holding results against what the training rows tell before anything is learnt."""
+        ...
+
     @property
     def head_outputs(self) -> int | None:
         """Outputs of a classification head with one target a row; None for any other kind of model."""

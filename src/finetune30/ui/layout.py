@@ -11,8 +11,6 @@ import streamlit as st
 from finetune30.ui.display import NOTHING
 
 ROW_PIXELS = 33
-#: Narrower figures wrap into the next line, so that a telephone shows two beside each other.
-FIGURE_PIXELS = 128
 
 
 def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]]) -> None:

@@ -137,6 +137,8 @@ def test_rows_with_numbers_are_found_by_ranges(api: TestClient, submit: Submit, 
     finish(run_id, kept, problem_type="regression", eval_residuals=residuals)
     assert numbers(ask(api, run_id, {"residual": [0.5, 2]})) == [0, 1]
     assert numbers(ask(api, run_id, {"residual": -1})) == [3]
+    # As of a file of an earlier version, which kept no outcome: it is the squared error, as files have it since.
+    assert [row["outcome"] for row in ask(api, run_id, {})["rows"]] == [1.0, 1.0, 0.0, 1.0]
     assert numbers(ask(api, run_id, {"label": [None, None]})) == [0, 1, 2, 3]
     (curve,) = [block for block in api.get(f"/experiments/{run_id}").json()["blocks"] if block["kind"] == "curve"]
     assert [ask(api, run_id, wanted)["total"] for wanted, _ in filters_of(curve)] == [1, 3]

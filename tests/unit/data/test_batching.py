@@ -56,10 +56,10 @@ def split() -> EncodedSplit:
 
 
 def test_collate_pads_on_the_right_with_the_given_token(split):
-    batch = collate(split, np.asarray([2, 0, 1]), pad_token_id=9, pad_to_multiple_of=4)
-    assert batch.input_ids.tolist() == [[5, 6, 9, 9], [1, 2, 3, 9], [4, 9, 9, 9]]
-    assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]]
-    assert present(batch.token_type_ids).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    batch = collate(split, np.asarray([2, 0, 1]), pad_token_id=9)
+    assert batch.input_ids.tolist() == [[5, 6, 9], [1, 2, 3], [4, 9, 9]]
+    assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
+    assert present(batch.token_type_ids).tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
     assert batch.targets.tolist() == [0, 0, 1]
     assert batch.lengths.tolist() == [2, 3, 1]
 

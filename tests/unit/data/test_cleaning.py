@@ -35,6 +35,8 @@ def kept(result):
     [
         ("remove_html", "a <b>b</b>old<br/>word &amp; more", "a bold word & more"),
         ("remove_html", "<script>alert(1)</script>text<!-- no -->", "text"),
+        ("remove_html", "<em>very</em> <span class='x'>good</span>, <STRONG>yes</STRONG>", "very good, yes"),
+        ("remove_html", "odd <,> and <'> are no tags", "odd <,> and <'> are no tags"),
         ("remove_html", "if x <y and z> 3 then <3", "if x <y and z> 3 then <3"),
         ("mojibake", "cafÃ© and “quotesâ€\x9d", "café and “quotes”"),
         ("mojibake", "SÃO PAULO and Ångström", "SÃO PAULO and Ångström"),

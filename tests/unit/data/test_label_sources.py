@@ -185,3 +185,32 @@ def test_a_version_of_lists_is_read_as_it_was_stored_whatever_the_lists_would_te
     )
     assert (again.problem.name, again.targets["label_names"]) == ("multi_label_classification", names)
     assert again.digest == data.digest
+
+
+@pytest.mark.parametrize(
+    ("stored", "labels", "outputs", "problem"),
+    [
+        ("regression", ["1", "2", "3"], None, "regression"),
+        ("regression", ["1", "2", "3"], 3, "regression"),
+        ("single_label_classification", ["1.5", "2.5"], None, "single_label_classification"),
+        ("single_label_classification", [str(n) for n in range(150)], None, "single_label_classification"),
+        ("single_label_classification", ["['a']", "['b', 'c']"], 2, "single_label_classification"),
+        ("single_label_classification", ["1", "2", "3"], 1, "regression"),
+    ],
+)
+def test_a_version_keeps_the_problem_that_it_was_stored_with(
+    tmp_path: Path, stored: str, labels: list[str], outputs: int | None, problem: str
+) -> None:
+    rows = pl.DataFrame({"text": [f"text {n}" for n in range(len(labels))], "label": labels}).with_columns(
+        pl.lit(None, dtype=pl.String).alias("text_pair"), pl.col("text").alias("origin")
+    )
+    targets = {} if stored == "regression" else {"label_names": labels}
+    made, _ = VersionStore(tmp_path).create(
+        {"train": rows}, targets=targets, problem_type=stored, source={"name": "rows"}
+    )
+    choice = problem_of_rows("auto", f"version:{made.digest}", tmp_path)
+    settled = choice.settle(rows["label"], None, outputs)
+    assert (settled.problem.name, settled.targets.to_list()) == (problem, labels)
+    assert [found.because for found in settled.detected if found.found.startswith("the problem is")] == (
+        ["model.num_labels is 1"] if outputs == 1 else []
+    )

@@ -242,6 +242,37 @@ def test_targets_of_any_dtype_are_relabelled_and_nothing_else_gets_in(store, col
             relabel_rows(store, manifest.digest, [{**change, "label": refused}])
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"column": "stars", "label": "4"}, {"column": "stars", "label": "5"}),
+        ({"column": "stars", "label": "4"}, {"column": "stars", "label": "4"}),
+        ({"column": "stars", "label": "4"}, {"label": None}),
+        ({"label": None}, {"column": "tags", "label": "[]"}),
+        ({"label": None}, {"label": None}),
+    ],
+)
+def test_a_row_that_is_named_twice_is_refused_by_name(
+    store: VersionStore, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    digest = create(store, frame_of(ROWS)).digest
+    row: dict[str, Any] = {"split": "train", "index": 1}
+    with pytest.raises(UsageError, match="train row 1 is named twice"):
+        relabel_rows(store, digest, [{**row, **first}, {**row, "index": 0, **second}, {**row, **second}])
+    assert [manifest.digest for manifest in store.list_all()] == [digest]
+
+
+def test_a_row_may_have_another_label_in_each_column(store: VersionStore) -> None:
+    digest = create(store, frame_of(ROWS)).digest
+    changes = [
+        {"split": "train", "index": 1, "column": "stars", "label": "4"},
+        {"split": "train", "index": 1, "column": "tags", "label": '["b"]'},
+    ]
+    made = store.load_rows(store.get(relabel_rows(store, digest, changes)["digest"]), "train")
+    assert made.row(1, named=True)["stars"] == 4
+    assert made.row(1, named=True)["tags"] == ["b"]
+
+
 def test_target_has_to_be_named_where_there_are_several_and_to_exist(store):
     digest = create(store, frame_of(ROWS)).digest
     for named in ({}, {"column": "messages"}, {"column": "nothing"}):

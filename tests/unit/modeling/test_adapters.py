@@ -6,7 +6,8 @@ import torch
 from finetune30.config import LoraConfig, ModelConfig
 from finetune30.errors import ModelError
 from finetune30.modeling.adapters import build_adapter
-from finetune30.modeling.base import find_base, load_classifier
+from finetune30.modeling.base import find_base
+from finetune30.modeling.classifier import load_classifier
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import torch
 
 from finetune30.config import ModelConfig
 from finetune30.errors import HubUnavailableError, ModelError
-from finetune30.modeling.base import find_base, load_classifier, load_tokenizer
+from finetune30.modeling.base import find_base, load_tokenizer
+from finetune30.modeling.classifier import load_classifier
 
 
 @pytest.fixture

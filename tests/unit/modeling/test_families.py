@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from finetune30.modeling.families import describe_quantization, head_labels, order_by_head, query_and_value
+from finetune30.modeling.families import (
+    describe_quantization,
+    head_labels,
+    left_out_labels,
+    order_by_head,
+    query_and_value,
+)
 
 NLI = {"0": "contradiction", "1": "neutral", "2": "entailment"}
 
@@ -51,6 +57,16 @@ def test_labels_stand_in_the_order_of_a_head_that_has_the_same(
 )
 def test_head_labels_are_those_of_a_checkpoint_with_a_head(config: dict[str, Any], labels: tuple[str, ...]) -> None:
     assert head_labels(config) == labels
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [(2, ("LABEL_0", "LABEL_1", "LABEL_2")), (1, ("LABEL_0", "LABEL_1", "LABEL_2")), (3, ()), (None, ())],
+)
+def test_a_head_is_left_out_where_another_size_is_asked_for(outputs: int | None, labels: tuple[str, ...]) -> None:
+    config = {"architectures": ["BertForSequenceClassification"], "num_labels": 3}
+    assert left_out_labels(config, outputs) == labels
+    assert left_out_labels({"architectures": ["BertModel"], "num_labels": 3}, outputs) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from finetune30.config import LoraConfig, ModelConfig
 from finetune30.modeling.adapters import build_adapter
-from finetune30.modeling.base import find_base, load_classifier
+from finetune30.modeling.base import find_base
+from finetune30.modeling.classifier import load_classifier
 from finetune30.modeling.sizes import count_parameters
 from support.tiny_models import build_tiny_model
 

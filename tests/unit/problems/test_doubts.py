@@ -101,22 +101,24 @@ def test_mean_interval_is_that_of_the_paired_t_test() -> None:
 
 def test_nearly_constant_predictions_are_doubted() -> None:
     labels = np.linspace(0.0, 5.0, 40)
-    assert codes(doubt_regression(2.5 + 1e-3 * labels, labels)) == ["one_answer"]
-    assert codes(doubt_regression(2.5 + 0.5 * (labels - 2.5), labels)) == []
+    assert codes(doubt_regression(2.5 + 1e-3 * labels, labels, 2.5)) == ["one_answer"]
+    assert codes(doubt_regression(2.5 + 1e-3 * labels, labels, None)) == ["one_answer"]
+    assert codes(doubt_regression(2.5 + 0.5 * (labels - 2.5), labels, 2.5)) == []
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.8, 1.2, 2.0])
-def test_squared_errors_must_lie_clearly_below_those_of_the_mean(noise: float) -> None:
+def test_squared_errors_must_lie_clearly_below_those_of_the_training_mean(noise: float) -> None:
     random = np.random.default_rng(11)
     labels = random.normal(size=60)
     predicted = labels + noise * random.normal(size=60)
-    test = ttest_rel((labels - labels.mean()) ** 2, (labels - predicted) ** 2)
+    test = ttest_rel((labels - 0.1) ** 2, (labels - predicted) ** 2)
     expected = [] if test.confidence_interval(0.95).low > 0 else ["not_above_baseline"]
-    assert codes(doubt_regression(predicted, labels)) == expected
+    assert codes(doubt_regression(predicted, labels, 0.1)) == expected
+    assert doubt_regression(predicted, labels, None) == []
     assert bool(expected) == (noise > 0.7)
 
 
 def test_one_row_proves_nothing_about_a_quantity() -> None:
-    (found,) = doubt_regression(np.asarray([1.0]), np.asarray([1.0]))
+    (found,) = doubt_regression(np.asarray([1.0]), np.asarray([1.0]), 1.0)
     assert found.code == "not_above_baseline"
     assert "inf" not in found.words.en + found.words.zh

@@ -5,6 +5,7 @@ import pytest
 
 from finetune30.problems import PROBLEMS, load_problem
 from finetune30.problems.classification.decisions import sigmoid, softmax
+from finetune30.problems.regression.metrics import measure_regression
 from finetune30.problems.trainables import load_trainable
 from support.measured import compute_metrics
 
@@ -67,10 +68,12 @@ def test_both_halves_of_a_problem_name_the_same_score(name: str, score: str, gre
     assert name in PROBLEMS
 
 
-def test_regression_counts_residuals_and_measures_the_mean():
+def test_regression_counts_residuals_and_measures_the_mean_of_the_training_rows():
     labels = np.asarray([0.0, 0.0, 4.0, 4.0])
-    metrics = compute_metrics(np.asarray([[1.0], [1.0], [4.0], [3.0]], dtype=np.float32), labels, "regression", ())
-    assert metrics["baseline"] == {"mse": 4.0, "mae": 2.0}
+    predicted = np.asarray([1.0, 1.0, 4.0, 3.0])
+    metrics = measure_regression(predicted, labels, 1.0)
+    assert metrics["baseline"] == {"mse": 5.0, "mae": 2.0, "mean": 1.0}
+    assert measure_regression(predicted, labels, None)["baseline"] is None
     assert metrics["residuals"] == {"edges": [-1.0, 0.0, 1.0], "counts": [1, 3]}
 
 

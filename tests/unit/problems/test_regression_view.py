@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from finetune30.blocks import Block, Curve, Figure
-from finetune30.problems.regression.view import view
-from support.measured import compute_metrics
+from finetune30.problems.regression.metrics import measure_regression
+from finetune30.problems.regression.view import view_regression
+
+#: Nowhere near the mean of the rows below.
+TRAIN_MEAN = 1.0
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def numbers() -> tuple[Any, Any]:
 
 
 def measured(target: Any, predicted: Any) -> dict[str, Any]:
-    found = compute_metrics(predicted[:, None], target, "regression", ())
+    found = measure_regression(predicted.astype(np.float64), target.astype(np.float64), TRAIN_MEAN)
     return {f"eval_{name}": value for name, value in found.items()} | {"eval_loss": 0.5, "eval_samples": len(target)}
 
 
@@ -30,16 +33,16 @@ def figure(blocks: list[Block], title: str) -> Figure:
     return found
 
 
-def test_errors_stand_beside_those_of_always_predicting_the_mean(numbers: tuple[Any, Any]) -> None:
+def test_errors_stand_beside_those_of_always_predicting_the_training_mean(numbers: tuple[Any, Any]) -> None:
     target, predicted = (values.astype(np.float64) for values in numbers)
-    blocks = view(measured(*numbers), {})
+    blocks = view_regression(measured(*numbers))
     square, absolute = figure(blocks, "Mean squared error"), figure(blocks, "Mean absolute error")
     assert square.value == pytest.approx(np.mean((target - predicted) ** 2))
     assert square.rows == 150
     assert square.baseline is not None
-    assert square.baseline[1] == pytest.approx(np.var(target))
+    assert square.baseline[1] == pytest.approx(np.mean((target - TRAIN_MEAN) ** 2))
     assert absolute.baseline is not None
-    assert absolute.baseline[1] == pytest.approx(np.abs(target - target.mean()).mean())
+    assert absolute.baseline[1] == pytest.approx(np.abs(target - TRAIN_MEAN).mean())
     correlation = np.corrcoef(target, predicted)[0, 1]
     assert figure(blocks, "Pearson correlation").value == pytest.approx(correlation)
     assert figure(blocks, "Spearman correlation").value is not None
@@ -47,7 +50,7 @@ def test_errors_stand_beside_those_of_always_predicting_the_mean(numbers: tuple[
 
 def test_bars_count_each_residual_once(numbers: tuple[Any, Any]) -> None:
     residual = numbers[1].astype(np.float64) - numbers[0].astype(np.float64)
-    (curve,) = [block for block in view(measured(*numbers), {}) if isinstance(block, Curve)]
+    (curve,) = [block for block in view_regression(measured(*numbers)) if isinstance(block, Curve)]
     assert curve.as_bars
     points, filters = curve.lines["rows"], curve.filters["rows"]
     assert sum(count for _, count in points) == 150
@@ -72,5 +75,5 @@ def test_bars_count_each_residual_once(numbers: tuple[Any, Any]) -> None:
     ],
 )
 def test_what_older_metrics_lack_is_left_out(metrics: dict[str, Any], kinds: list[str]) -> None:
-    assert [block.kind for block in view(metrics, {})] == kinds
-    assert all(block.baseline is None for block in view(metrics, {}) if isinstance(block, Figure))
+    assert [block.kind for block in view_regression(metrics)] == kinds
+    assert all(block.baseline is None for block in view_regression(metrics) if isinstance(block, Figure))

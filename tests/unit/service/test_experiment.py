@@ -97,6 +97,29 @@ def test_head_with_other_labels_is_trained_further_and_said(
     ) in lines
 
 
+@pytest.mark.parametrize("engine", ["general", "packed"])
+def test_head_of_another_size_is_left_out_and_said(
+    tiny_model: Callable[..., Path], tmp_path: Path, rows: Path, engine: str
+) -> None:
+    folder = save_with_head(tiny_model("bert"), tmp_path / "stars", ("low", "high"))
+    experiment, lines = build(configure(folder, rows, engine=engine))
+    assert (
+        f"head: that of '{folder}' has 2 outputs (low, high), asked for are 3: it is left out and a new one is trained"
+    ) in lines
+    assert experiment.left_out_head == ("low", "high")
+    (_, weight), *_ = [pair for pair in experiment.engine.adapter_state().items() if "classifier.weight" in pair[0]]
+    assert len(weight) == 3
+
+
+def test_head_that_is_kept_or_missing_is_not_left_out(
+    tiny_model: Callable[..., Path], tmp_path: Path, rows: Path
+) -> None:
+    for model in (save_with_head(tiny_model("bert"), tmp_path / "nli", HEAD), tiny_model("bert")):
+        experiment, lines = build(configure(model, rows))
+        assert experiment.left_out_head == ()
+        assert not [line for line in lines if line.startswith("head:")]
+
+
 @pytest.mark.parametrize(
     ("saved", "order"),
     [

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from finetune30.errors import ServiceUnavailableError
-from finetune30.service.models.model_process import ModelProcesses
+from finetune30.errors import NotFoundError, ServiceUnavailableError
+from finetune30.service.models.model_process import ModelProcesses, read_answer
 from finetune30.store import RunStatus
 from support.patience import wait_until
 
@@ -75,3 +75,13 @@ def test_process_that_ends_by_itself_is_said_and_replaced(open_models):
     with pytest.raises(ServiceUnavailableError, match="ended"):
         ask(models, "a", "end")
     assert ask(models, "a", "two") != ended
+
+
+def test_error_of_a_process_is_the_same_error_here():
+    with pytest.raises(NotFoundError) as caught:
+        read_answer(NotFoundError("no such run", "look again", details={"near": ["b"]}).as_dict())
+    assert (caught.value.message, caught.value.remedy, caught.value.details) == (
+        "no such run",
+        "look again",
+        {"near": ["b"]},
+    )

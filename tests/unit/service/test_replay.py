@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from finetune30.service.execution.replay import _compare_histories, _compare_records, _measured
+from finetune30.service.execution.replay import (
+    _compare_histories,
+    _compare_label_orders,
+    _compare_records,
+    _measured,
+)
 
 OLD = {"eval_mse": 0.5, "run_id": "a", "train_runtime": 1.0}
 SINCE = {
@@ -33,3 +38,18 @@ def test_record_of_this_version_is_compared_by_everything() -> None:
 def test_history_of_an_earlier_version_had_less(is_earlier: bool, found: list[str]) -> None:
     old = {"type": "eval", "step": 4, "eval_mse": 0.5, "time": "x"}
     assert _compare_histories([old], [{**old, "time": "y", "eval_baseline": {"mse": 2.0}}], is_earlier) == found
+
+
+def test_another_order_of_the_labels_is_named_with_its_cause() -> None:
+    (found,) = _compare_label_orders(["no", "yes"], ["yes", "no"], is_earlier=True)
+    assert found == (
+        "order of the labels: no, yes -> yes, no (that of the head of the base model, which earlier versions did not "
+        "follow); weights and outputs follow it"
+    )
+    (found,) = _compare_label_orders(["no", "yes"], ["yes", "no"], is_earlier=False)
+    assert found == "order of the labels: no, yes -> yes, no; weights and outputs follow it"
+
+
+@pytest.mark.parametrize(("before", "now"), [(["a", "b"], ["a", "b"]), ([], []), (["a", "b"], ["a", "c"])])
+def test_the_same_order_and_other_labels_are_no_other_order(before: list[str], now: list[str]) -> None:
+    assert _compare_label_orders(before, now, is_earlier=True) == []

@@ -118,7 +118,13 @@ def test_review_of_other_kinds_of_labels_is_checked_stored_as_written_and_counte
         (tmp_path / "review.csv").write_text("row;new_label;version\n" + "\n".join(lines) + "\n")
         return tmp_path / "review.csv"
 
-    for wrong in (unknown, "nonsense", "[]x", "nan"):
+    twice = tmp_path / "twice.csv"
+    twice.write_text(
+        f"row;new_label;version\n1;{new};{parent.digest}\n2;{new};{parent.digest}\n1;REMOVE;{parent.digest}\n"
+    )
+    with pytest.raises(DataFileError, match=r"twice\.csv:4: row 1 has a new_label in line 2 too"):
+        apply_review(load_settings(), twice)
+    for wrong in (unknown, "nonsense", "[]x", "nan", "[" * 20_000):
         with pytest.raises(DataFileError, match="is no label of this version"):
             apply_review(load_settings(), write_review(row0=wrong))
     with pytest.raises(UsageError, match="no row of train would be left"):

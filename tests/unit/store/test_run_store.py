@@ -7,15 +7,17 @@ import socket
 import subprocess
 import sys
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, event, update
 
 from finetune30.errors import ConflictError, IdempotencyError, NotFoundError, StaleAttemptError
 from finetune30.store import RunFilter, RunStatus
-from finetune30.store.database import writing
+from finetune30.store.database import reading, writing
 from finetune30.store.process_identity import identity_of
-from finetune30.store.tables import run_events
+from finetune30.store.tables import run_events, runs
+from support.run_store_lab import Lab
 
 OWNER = "elsewhere:boot:1:1"
 ERROR = {"error": "data_error", "message": "broken row", "remedy": "mend it"}
@@ -95,6 +97,42 @@ def test_succeed_records_metrics_and_ends_the_lease(lab):
     assert (run.eval_accuracy, run.train_runtime, run.eval_f1, run.device) == (0.9, 4.5, None, "cpu")
     assert (run.lease_owner, run.lease_until, run.finished_at) == (None, None, lab.clock.moment)
     assert [event.kind for event in lab.store.events(run.id)] == ["created", "claimed", "described", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "score"),
+    [
+        ({"eval_accuracy": 0.5, "eval_f1": 0.25}, (0.5, "eval_accuracy", True, "percent")),
+        ({"eval_mse": 2.5}, (2.5, "eval_mse", False, "number")),
+        ({"train_loss": 1.0}, (None, None, None, None)),
+    ],
+)
+def test_an_attempt_of_the_release_before_gets_its_score_afterwards(
+    lab: Lab, metrics: dict[str, Any], score: tuple[Any, ...]
+) -> None:
+    claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    assert claim is not None
+    with writing(lab.store.engine) as connection:  # the statement of that release, which knows no score
+        values = {key: metrics.get(key) for key in ("eval_accuracy", "eval_f1")}
+        done = {"status": "SUCCEEDED", "metrics": metrics, "finished_at": lab.clock.moment, "lease_owner": None}
+        connection.execute(update(runs).where(runs.c.id == claim.run_id).values(**done, **values, lease_until=None))
+    assert lab.store.get(claim.run_id).score is None
+    for _ in range(2):
+        assert lab.store.reconcile() == []
+        run = lab.store.get(claim.run_id)
+        assert (run.score, run.score_name, run.score_greater_is_better, run.score_format) == score
+        assert [run.id for run in lab.store.find(RunFilter(sort_by="score"))] == [claim.run_id]
+    assert lab.store.count(RunFilter(min_score=0.1)) == (score[0] is not None)
+
+
+def test_runs_without_a_score_are_found_in_an_index_alone(lab: Lab) -> None:
+    asked: list[tuple[str, Any]] = []
+    event.listen(lab.store.engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    lab.store.reconcile()
+    ((query, values),) = [(statement, given) for statement, given in asked if "score_name IS NULL" in statement]
+    with reading(lab.store.engine) as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert ["COVERING INDEX" in row[3] for row in plan] == [True]
 
 
 def test_stale_claim_changes_nothing(lab):

@@ -120,13 +120,23 @@ def test_trained_model_answers_the_same_when_plain_peft_loads_it(
     ).eval()
     tokenizer = AutoTokenizer.from_pretrained(str(tmp_path))
     loaded.config.pad_token_id = tokenizer.pad_token_id
-    # One by one, so without padding: what a text is answered must not depend on the texts beside it. ConvBERT's
-    # convolutions look at what stands behind a text, so that it is asked as it was in training.
-    asked: list[Any] = [TEXTS] if family == "convbert" else TEXTS
+    # One by one, so without padding: what a text is answered must not depend on the texts beside it.
     with torch.inference_mode():
-        found = [loaded(**tokenizer(some, padding=True, return_tensors="pt")).logits.numpy() for some in asked]
+        found = [loaded(**tokenizer(text, return_tensors="pt")).logits.numpy() for text in TEXTS]
     assert float(np.abs(trained - trained[0]).max()) > 1e-3  # it tells texts apart
     np.testing.assert_allclose(np.concatenate(found), trained, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["convbert", "bert"])
+def test_answers_do_not_depend_on_the_texts_beside_it(
+    tiny_model: Callable[..., Path], tmp_path: Path, family: str
+) -> None:
+    # ConvBERT's convolutions look at what stands behind a text, and no mask keeps them from it.
+    train_and_save("general", tiny_model(family), tmp_path)
+    predictor = Predictor(tmp_path, Placement("cpu", "fp32", "test"), PROBLEM.load_saved)
+    together = predictor.answer_logits([*TEXTS, TEXTS[0]], batch_size=2)
+    alone = [predictor.answer_logits([text])[0] for text in [*TEXTS, TEXTS[0]]]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-6)
 
 
 @pytest.mark.parametrize(("family", "path"), [(family, path) for family, path, change in CASES if change is None])

@@ -9,7 +9,8 @@ import torch
 from finetune30.config import ExperimentConfig, ModelConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConfigError, ModelError
-from finetune30.modeling.base import dropouts_to_replace, find_base
+from finetune30.modeling.base import find_base
+from finetune30.modeling.classifier import dropouts_to_replace
 from support.engines import build_general, build_packed, configure, random_batch
 
 LENGTHS = [9, 8, 7, 6]

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.schemas import RUN_ID, Tree, errors
+from finetune30.service.datasets.operations import versions_of
 from finetune30.service.runs.comparison import compare_runs
-from finetune30.store.dataset_versions import DatasetIndex
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -129,8 +129,5 @@ def compare(
     Right or wrong: McNemar's exact test on the same evaluation rows, with an interval (Agresti and Min 2005). Losses: a
     paired permutation test with a bootstrap interval. Holm for several pairs.
     """
-    from finetune30.data.versions.storage import VersionStore
-
     wanted = [part.strip() for part in ids.split(",") if part.strip()]
-    versions = VersionStore(here.settings.data_folder, DatasetIndex(here.store))
-    return Json(compare_runs(here.records, wanted, versions))
+    return Json(compare_runs(here.records, wanted, versions_of(here.settings, here.store)))

@@ -39,8 +39,8 @@ class EvaluationRows(BaseModel):
     total: int = Field(description="All that the filter keeps.")
     columns: list[str] = Field(description="What a filter may name.", examples=[["row_id", "label", "prediction"]])
     rows: list[EvaluationRow] = Field(
-        description="Also `probabilities` (in the order of the metrics' `labels`), `outcome` (right or wrong) where "
-        "classes are answered, `residual` (prediction less label) where numbers are.",
+        description="Also `probabilities` (in the order of the metrics' `labels`), `outcome` (right or wrong where "
+        "classes are answered, the squared error where numbers are), `residual` (prediction less label) of numbers.",
     )
 
 

@@ -16,7 +16,7 @@ from finetune30.api.schemas import RUN_ID, Accepted, Task, TrainRequest, errors
 from finetune30.service.submitting.limits import require_room
 from finetune30.service.submitting.requests import load_requested_config
 from finetune30.service.submitting.status import load_task
-from finetune30.service.submitting.submission import Submission, cancel_task, digest_request, retry_task, submit
+from finetune30.service.submitting.submission import Submission, digest_request, retry_task, submit
 
 router = APIRouter(tags=["tasks"])
 
@@ -99,7 +99,7 @@ def cancel(here: Here, who: Who, task_id: TaskId, request: Request) -> Response:
     run = load_by_id(here, task_id)
     who.require_own(run)
     request.state.target = run.id
-    cancel_task(here.store, run.id)
+    here.store.request_cancel(run.id)
     return Json(load_task(here.store, run.id))
 
 

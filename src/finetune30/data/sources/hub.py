@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from finetune30.data.sources.library import build_table
 from finetune30.data.sources.table import SourceTable
-from finetune30.errors import DataError
+from finetune30.errors import DataError, first_line
 from finetune30.hub.cache import assets_folder
-from finetune30.hub.faults import first_line, unavailable
+from finetune30.hub.faults import unavailable
 from finetune30.hub.fetching import OnTransfer
 from finetune30.hub.names import Reference
 from finetune30.hub.reach import hub_left_alone

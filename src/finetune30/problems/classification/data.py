@@ -149,7 +149,7 @@ class MultiLabel:
         """Return a JSON list in canonical form where it holds class names only."""
         try:
             names = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(names, list) or not set(map(str, names)) <= set(label_names(targets)):
             return None

@@ -11,10 +11,8 @@ from finetune30.data.problem import Problem, Settled
 from finetune30.data.row_ids import fault_at
 from finetune30.errors import DataError
 from finetune30.problems.shared.lists import read_lists
-from finetune30.problems.shared.spellings import are_integers, integer_of, join_spellings
+from finetune30.problems.shared.spellings import are_integers, integer_of, join_spellings, name_some
 from finetune30.problems.shared.targets import strip_targets
-
-_EXAMPLES_SHOWN = 6
 
 
 def settle_lists(problem: Problem, targets: pl.Series, separator: str | None) -> Settled:
@@ -74,9 +72,9 @@ def require_count(names: Sequence[str], outputs: int | None, *, quantities: bool
     """
     if outputs in (None, len(names)):
         return
-    message = f"the training rows have {len(names)} labels ({_shown(names)}) but model.num_labels is {outputs}"
+    message = f"the training rows have {len(names)} labels ({name_some(names)}) but model.num_labels is {outputs}"
     if len(names) == 1:
-        message = f"the training rows have one label ({_shown(names)}) but model.num_labels is {outputs}"
+        message = f"the training rows have one label ({name_some(names)}) but model.num_labels is {outputs}"
     remedy = f"set model.num_labels to {len(names)}"
     if quantities and len(names) > (outputs or 0) and len(names) > 20:
         way = "to 1" if outputs != 1 else "model.problem_type to regression"
@@ -91,12 +89,7 @@ def refuse_unknown(rows: pl.DataFrame, unknown: pl.Series, names: Sequence[str])
     bad = rows.filter(pl.col("reason").is_null() & unknown)
     if not bad.height:
         return
-    found = f"the label {bad['label_text'][0]!r} does not occur in the training rows ({_shown(names)})"
+    found = f"the label {bad['label_text'][0]!r} does not occur in the training rows ({name_some(names)})"
     if bad.height > 1:
         found += f"; {bad.height} rows have such labels"
     raise fault_at(bad["row_id"][0], found, "correct the label, or add training rows that carry it")
-
-
-def _shown(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:40]) for name in names[:_EXAMPLES_SHOWN])
-    return shown + (", …" if len(names) > _EXAMPLES_SHOWN else "")

@@ -15,7 +15,7 @@ from finetune30.data.problem import Problem, Rank, Settled, TargetRules, Targets
 from finetune30.data.row_ids import fault_at
 from finetune30.errors import DataError
 from finetune30.problems.regression.score import NAME, SCORE
-from finetune30.problems.regression.view import view
+from finetune30.problems.regression.view import view_regression
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
 from finetune30.problems.shared.targets import settle_one
 
@@ -101,7 +101,7 @@ class Regression:
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return errors, correlations and residuals."""
-        return view(metrics, targets)
+        return view_regression(metrics)
 
 
 REGRESSION = Regression()

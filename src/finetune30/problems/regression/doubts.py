@@ -1,4 +1,4 @@
-"""Whether an evaluation shows that a quantity was learnt, or only what always answering the mean reaches too."""
+"""Whether an evaluation shows that a quantity was learnt, or only what one number for all rows reaches too."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from finetune30.training.problem import Doubt
 _LEAST_SPREAD = 0.01
 
 
-def doubt_regression(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> list[Doubt]:
-    """Doubt nearly one value for all rows; else squared errors not clearly below those of the targets' mean.
+def doubt_regression(
+    predicted: NDArray[np.float64], labels: NDArray[np.float64], train_mean: float | None
+) -> list[Doubt]:
+    """Doubt nearly one value for all rows; else squared errors not clearly below those of the training rows' mean.
 
-    Values (n,). The errors are compared row by row: 95 % interval of their mean difference.
+    Values (n,). The errors are compared row by row: 95 % interval of their mean difference. Without that mean they are
+    not judged.
     """
     count = len(labels)
     if not count:
@@ -34,17 +37,22 @@ def doubt_regression(predicted: NDArray[np.float64], labels: NDArray[np.float64]
                 Words(f"{en}{labels.min():.4g} to {labels.max():.4g}", f"{zh}{labels.min():.4g} 至 {labels.max():.4g}"),
             )
         ]
-    without, errors = np.square(labels - labels.mean()), np.square(labels - predicted)
+    if train_mean is None:
+        return []
+    without, errors = np.square(labels - train_mean), np.square(labels - predicted)
     low, high = mean_interval(without - errors)
     if low > 0:
         return []
     mse, baseline = float(errors.mean()), float(without.mean())
-    shown = math.isfinite(low)
     en = (
         f"mean squared error {mse:.4g} on {count:,} evaluation rows is not clearly below the {baseline:.4g} of always "
-        + (f"answering the mean (95 % interval of the gain {low:.4g} to {high:.4g})" if shown else "answering the mean")
+        f"answering the mean of the training rows, {train_mean:.4g}"
     )
-    zh = f"{count:,} 筆評估資料的均方誤差 {mse:.4g} 未能明顯低於一律預測平均值的 {baseline:.4g}" + (
-        f"（差距的 95 % 信賴區間 {low:.4g} 至 {high:.4g}）" if shown else ""
+    zh = (
+        f"{count:,} 筆評估資料的均方誤差 {mse:.4g} "
+        f"未能明顯低於一律預測訓練資料平均值 {train_mean:.4g} 的 {baseline:.4g}"
     )
+    if math.isfinite(low):
+        en += f" (95 % interval of the gain {low:.4g} to {high:.4g})"
+        zh += f"（差距的 95 % 信賴區間 {low:.4g} 至 {high:.4g}）"
     return [Doubt(NOT_ABOVE_BASELINE, Words(en, zh))]

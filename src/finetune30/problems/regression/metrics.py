@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 _MOST_BINS = 20
 
 
-def measure_regression(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> dict[str, Any]:
+def measure_regression(
+    predicted: NDArray[np.float64], labels: NDArray[np.float64], train_mean: float | None
+) -> dict[str, Any]:
     """Return what is known of predicted values and targets, float64 (n,).
 
-    mse, mae, pearson, spearman, baseline (mse and mae of always predicting the mean of these targets) and residuals (a
-    histogram of prediction less target).
+    mse, mae, pearson, spearman, baseline (mse and mae of always predicting the mean of the training rows, and that
+    mean; None where it is not known) and residuals (a histogram of prediction less target).
     """
     from scipy.stats import pearsonr, spearmanr
 
@@ -29,13 +31,18 @@ def measure_regression(predicted: NDArray[np.float64], labels: NDArray[np.float6
         warnings.simplefilter("ignore")  # near-constant inputs: the value is still the best there is
         metrics["pearson"] = float(pearsonr(predicted, labels)[0]) if defined else None
         metrics["spearman"] = float(spearmanr(predicted, labels)[0]) if defined else None
-    return {**metrics, "baseline": _mean_baseline(labels), "residuals": _residuals(error)}
+    return {**metrics, "baseline": _baseline(labels, train_mean), "residuals": _residuals(error)}
 
 
-def _mean_baseline(labels: NDArray[np.float64]) -> dict[str, float]:
-    """Return mse and mae of always predicting the mean of the labels; nested, since it is no metric to choose by."""
-    error = labels - labels.mean()
-    return {"mse": float(np.square(error).mean()), "mae": float(np.abs(error).mean())}
+def _baseline(labels: NDArray[np.float64], train_mean: float | None) -> dict[str, float] | None:
+    """Return what one number for all rows reaches; nested, since it is no metric to choose by.
+
+    The number is the training rows' mean: that of the evaluation rows is known to nobody who has to answer them.
+    """
+    if train_mean is None:
+        return None
+    error = labels - train_mean
+    return {"mse": float(np.square(error).mean()), "mae": float(np.abs(error).mean()), "mean": train_mean}
 
 
 def _residuals(error: NDArray[np.float64]) -> dict[str, list[Any]] | None:

@@ -8,17 +8,16 @@ from typing import Any
 from finetune30.blocks import Block, Curve, Figure, RowFilter, Words
 from finetune30.values import is_number
 
-_MEAN = Words("always the mean", "一律預測平均值")
+_MEAN = Words("always the training rows' mean", "一律預測訓練資料平均值")
 
 
-def view(metrics: Mapping[str, Any], targets: Mapping[str, Any]) -> list[Block]:
+def view_regression(metrics: Mapping[str, Any]) -> list[Block]:
     """Return errors beside those of always predicting the mean, correlations, and how the residuals are spread.
 
-    metrics: the tree of a run's metrics.json; what older ones lack is left out. targets are not needed.
+    metrics: the tree of a run's metrics.json; what older ones lack is left out.
     """
-    del targets
-    mean = metrics.get("eval_baseline")
-    baseline: Mapping[str, Any] = mean if isinstance(mean, Mapping) else {}
+    found = metrics.get("eval_baseline")
+    baseline: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
     rows = metrics.get("eval_samples")
     shown: tuple[tuple[str, Words, Any], ...] = (
         ("eval_mse", Words("Mean squared error", "均方誤差"), baseline.get("mse")),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.problem import Card, label_names
 from finetune30.modeling.families import head_labels, order_by_head
+from finetune30.modeling.names import PEFT_TASK_TYPE
 from finetune30.training.problem import Answer, Doubt, Evaluation, Trainable
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
 
-#: What PEFT calls sequence classification, regression included.
-_PEFT_TASK_TYPE = "SEQ_CLS"
 _NAMES_ON_CARD = 20
 
 
@@ -38,7 +37,7 @@ class TextHead(ABC):
     score: Score
     #: How its card reads an answer from logits, see `Card.reading`.
     reading = Card.reading
-    peft_task_type = _PEFT_TASK_TYPE
+    peft_task_type = PEFT_TASK_TYPE
     trains_head = True
 
     def __init__(self, targets: Targets) -> None:
@@ -70,6 +69,10 @@ class TextHead(ABC):
         log(f"labels: {head} is trained further, under other labels: {pairs}")
         return self
 
+    def with_baseline_of(self, train: EncodedSplit) -> Trainable:
+        """Return itself: what results are held against is told by the evaluation alone, unless a problem says more."""
+        return self
+
     @property
     def head_outputs(self) -> int | None:
         """Outputs of the head: one a class, or one."""
@@ -77,7 +80,7 @@ class TextHead(ABC):
 
     def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[PreTrainedModel, list[str]]:
         """Load the base with a head for the targets; return it and the names of new weights."""
-        from finetune30.modeling.base import load_classifier
+        from finetune30.modeling.classifier import load_classifier
 
         return load_classifier(
             source,

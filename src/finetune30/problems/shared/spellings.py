@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from finetune30.data.problem import Detected
 
@@ -124,6 +124,11 @@ def _say_lookalikes(names: Collection[str]) -> tuple[Detected, ...]:
     return (Detected(f"different labels of one value: {_listed(alike[0])}", because),)
 
 
+def name_some(labels: Sequence[str]) -> str:
+    """Return the first few labels in quotes, as a message names them."""
+    shown = ", ".join(repr(label[:40]) for label in labels[:_SHOWN])
+    return shown + (", …" if len(labels) > _SHOWN else "")
+
+
 def _listed(names: Collection[str]) -> str:
-    shown = ", ".join(repr(name[:40]) for name in sorted(names)[:_SHOWN])
-    return shown + (", …" if len(names) > _SHOWN else "")
+    return name_some(sorted(names))

@@ -27,7 +27,7 @@ def relabel_rows(
     A label is what stands in the target `column` (which may be left out where there is only one), as text: a name, a
     JSON list of names (multi-label), a number (regression); JSON in a column that holds no text. Returns digest,
     parent, is_new, and how many rows were changed (have another label now) and removed. Raises UsageError for a row,
-    column or label that the version does not have, NotFoundError.
+    column or label that the version does not have, and for a row that is named twice; NotFoundError.
     """
     from finetune30.data.versions.storage import SPLITS
 
@@ -40,6 +40,7 @@ def relabel_rows(
     for change in changes:
         if fault := find_fault(manifest, change):
             raise UsageError(*fault)
+    _refuse_repeated(manifest, changes)
     changed = removed = 0
     for split, frame in frames.items():
         own = [change for change in changes if change["split"] == split]
@@ -85,6 +86,18 @@ def find_fault(manifest: Manifest, change: Mapping[str, Any]) -> tuple[str, str]
     if _as_stored(label, column, manifest) is None:
         return f"{label!r} is no label of this version", f"use one of: {_describe_labels(column, manifest)}"
     return None
+
+
+def _refuse_repeated(manifest: Manifest, changes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError for a row with two labels for one column, or with a label and without: one of them was lost."""
+    told: dict[tuple[str, int], list[str | None]] = {}
+    for change in changes:
+        column = None if change["label"] is None else _target_of(manifest, change)
+        name = None if column is None else column.name
+        before = told.setdefault((change["split"], change["index"]), [])
+        if before and (name is None or None in before or name in before):
+            raise UsageError(f"{change['split']} row {change['index']} is named twice", "say once what it is to be")
+        before.append(name)
 
 
 def count_targets(frames: Mapping[str, pl.DataFrame], schema: Schema, problem_type: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import ExperimentConfig
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.hub.reach import unreachable_reason
+from finetune30.modeling.families import left_out_labels
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from finetune30.training.problem import Doubt, Trainable
 
 Log = Callable[[str], None]
+_LABELS_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Experiment:
     evaluation_split: EncodedSplit
     #: What makes the result doubtful before anything is learnt.
     doubts: list[Doubt] = field(default_factory=list)
+
+    @property
+    def left_out_head(self) -> tuple[str, ...]:
+        """The labels of the base model's own head, where it has another size than the one that is trained."""
+        return left_out_labels(self.inputs.source.load_json("config.json"), self.problem.head_outputs)
 
 
 def load_inputs(
@@ -143,6 +150,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
+    problem = problem.with_baseline_of(train_split)
     splits = {"train": train_split, "evaluation": evaluation_split}
     allowed = config.data.allow_unknown_tokens
     data, doubts = judge_unknown_tokens(data, splits, inputs.source.name, allowed=allowed, log=log)
@@ -158,7 +166,14 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
     placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
-    return Experiment(inputs, problem, engine, train_split, evaluation_split, doubts)
+    experiment = Experiment(inputs, problem, engine, train_split, evaluation_split, doubts)
+    if labels := experiment.left_out_head:
+        shown = ", ".join(labels[:_LABELS_SHOWN]) + (", …" if len(labels) > _LABELS_SHOWN else "")
+        log(
+            f"head: that of '{inputs.source.name}' has {len(labels)} outputs ({shown}), asked for are "
+            f"{problem.head_outputs}: it is left out and a new one is trained"
+        )
+    return experiment
 
 
 def _in_order(problem: Trainable, inputs: Inputs, log: Log) -> Trainable:

@@ -73,6 +73,7 @@ def stage_result(
             "id": inputs.source.reference if inputs.source.revision else None,
             "revision": inputs.source.revision,
             "sha256": inputs.source.weights_digest(),
+            "left_out_head": list(experiment.left_out_head),
         },
         "data": {"name": inputs.data.source["name"], **(inputs.data.source["hub"] or {})},
         "environment": environment,
@@ -163,6 +164,7 @@ def _save_model(
         "device": environment["device"],
         "run_id": run.id,
         "replaced": inputs.replaced,
+        "left_out_head": experiment.left_out_head,
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")

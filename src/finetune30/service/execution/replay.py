@@ -36,8 +36,9 @@ _CHOSEN = frozenset({"model.name", "data.dataset_name"})
 class Comparison:
     """What two runs of one record have in common; every list is empty when they are identical.
 
-    `environment` and `inputs` (rows, base model) hold `key: recorded -> now`; `tensors` the largest difference of each
-    weight that differs; `states` which of optimizer and random streams differ; `history` and `metrics` the values.
+    `environment` and `inputs` (rows, base model, order of the labels) hold `key: recorded -> now`; `tensors` the
+    largest difference of each weight that differs; `states` which of optimizer and random streams differ; `history` and
+    `metrics` the values.
     """
 
     environment: list[str]
@@ -99,7 +100,10 @@ def compare_repetition(before: RunFolder, now: RunFolder) -> Comparison:
     is_earlier = _SINCE_SCORES not in old
     return Comparison(
         environment=_list_differences(recorded["environment"], repeated["environment"]),
-        inputs=_list_differences(_inputs_of(recorded), _inputs_of(repeated)),
+        inputs=[
+            *_list_differences(_inputs_of(recorded), _inputs_of(repeated)),
+            *_compare_label_orders(old["labels"], new["labels"], is_earlier),
+        ],
         tensors=_compare_tensors(before.final_model, now.final_model),
         states=[name for name, digest in recorded["digests"].items() if repeated["digests"].get(name) != digest],
         history=_compare_histories(load_json_lines(before.history), load_json_lines(now.history), is_earlier),
@@ -128,6 +132,14 @@ def _load_recorded_config(run: Run, folder: RunFolder) -> ExperimentConfig:
 
 def _inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {"dataset": manifest["dataset_digest"], "base": manifest["base"]["sha256"]}
+
+
+def _compare_label_orders(before: list[str], now: list[str], is_earlier: bool) -> list[str]:
+    """Return how the same labels stand in another order: every output of theirs is another's, then."""
+    if before == now or sorted(before) != sorted(now):
+        return []
+    why = " (that of the head of the base model, which earlier versions did not follow)" if is_earlier else ""
+    return [f"order of the labels: {', '.join(before)} -> {', '.join(now)}{why}; weights and outputs follow it"]
 
 
 def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from finetune30.errors import ConflictError, DataError, ServiceUnavailableError
+from finetune30.errors import ServiceUnavailableError, restore_error
 from finetune30.service.runs.details import require_model
 from finetune30.store import Run
 
@@ -25,7 +25,6 @@ MOST_MODELS = 2
 IDLE_SECONDS = 120.0
 ANSWER_SECONDS = 170.0
 _LOOK_SECONDS = 5.0
-_BY_CODE = {kind.code: kind for kind in (ConflictError, DataError)}
 
 
 class ModelProcesses:
@@ -39,7 +38,7 @@ class ModelProcesses:
         self._watcher: threading.Thread | None = None
 
     def ask(self, run: Run, texts: Sequence[str], text_pairs: Sequence[str] | None) -> list[dict[str, Any]]:
-        """Return one answer a text. Raises ConflictError (no model), DataError, ServiceUnavailableError."""
+        """Return one answer a text. Raises ConflictError (no model), ServiceUnavailableError, what it raised there."""
         require_model(run, "GET /experiments?status=SUCCEEDED")
         question = {"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)}
         held = self._hold(run.id)
@@ -171,8 +170,7 @@ class ModelProcess:
 def read_answer(answer: dict[str, Any]) -> dict[str, Any]:
     """Return an answer of a model's process, or raise the error that it carries."""
     if "error" in answer:
-        kind = _BY_CODE.get(answer["error"], ServiceUnavailableError)
-        raise kind(answer["message"], answer.get("remedy", ""))
+        raise restore_error(answer)
     return answer
 
 

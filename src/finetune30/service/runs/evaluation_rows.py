@@ -33,9 +33,9 @@ def load_evaluation_rows(
 ) -> dict[str, Any]:
     """Return `total` rows that fit a filter (`finetune30.blocks.RowFilter`), `limit` of them from `offset` on.
 
-    A row has the columns of predictions.parquet; `outcome` (right or wrong) where classes were answered and
-    `residual` (prediction less label) where numbers were; its texts, under the problem's names for them, null where the
-    data version is not stored any more.
+    A row has the columns of predictions.parquet; `outcome` (right or wrong where classes were answered, the squared
+    error where numbers were); `residual` (prediction less label) of numbers; its texts, under the problem's names for
+    them, null where the data version is not stored any more.
     Raises ConflictError for a run without predictions, StorageError for damaged ones, DataError for a filter that
     does not fit the columns.
     """
@@ -92,19 +92,18 @@ def _load_predictions(records: Records, run: Run) -> pl.DataFrame:
 
 def _with_judgement(frame: pl.DataFrame) -> pl.DataFrame:
     """Add `outcome` and `residual` where the file itself has none and they can be told from label and prediction."""
-    import polars as pl
+    from finetune30.service.runs.outcomes import derive_outcome, type_empty_lists
 
-    frame = frame.with_columns(
-        pl.col(name).cast(pl.List(pl.String)) for name, kind in frame.schema.items() if kind == pl.List(pl.Null)
-    )
+    frame = type_empty_lists(frame)
     if not {"label", "prediction"} <= set(frame.columns):
         return frame
     label, prediction = frame["label"], frame["prediction"]
-    added = []
-    if label.dtype.is_numeric() and prediction.dtype.is_numeric():
+    are_numbers = label.dtype.is_numeric() and prediction.dtype.is_numeric()
+    added = (
+        [derive_outcome(label, prediction).alias("outcome")] if are_numbers or label.dtype == prediction.dtype else []
+    )
+    if are_numbers:
         added.append((prediction - label).alias("residual"))
-    elif label.dtype == prediction.dtype:
-        added.append((label == prediction).alias("outcome"))
     return frame.with_columns(series for series in added if series.name not in frame.columns)
 
 

@@ -52,18 +52,20 @@ def load_outcomes(path: Path) -> Outcomes:
         frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StorageError(f"cannot be read: {str(error).splitlines()[0]}", "see: ft30 runs verify RUN") from error
-    frame = frame.with_columns(_with_texts(frame[name]) for name in ("label", "prediction")).sort("row_id")
-    outcome = _check(frame["outcome"] if "outcome" in kept else _derive(frame["label"], frame["prediction"]))
+    frame = type_empty_lists(frame).sort("row_id")
+    outcome = _check(frame["outcome"] if "outcome" in kept else derive_outcome(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))
     return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else _name_loss(frame))
 
 
-def _with_texts(values: pl.Series) -> pl.Series:
-    """Lists that are all empty come without a type of what would stand in them."""
-    return values.cast(pl.List(pl.String)) if values.dtype == pl.List(pl.Null) else values
+def type_empty_lists(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return predictions whose lists are lists of texts: those that are all empty come without a type."""
+    untyped = (name for name, kind in frame.schema.items() if kind == pl.List(pl.Null))
+    return frame.with_columns(pl.col(name).cast(pl.List(pl.String)) for name in untyped)
 
 
-def _derive(label: pl.Series, prediction: pl.Series) -> pl.Series:
+def derive_outcome(label: pl.Series, prediction: pl.Series) -> pl.Series:
+    """Return what files of earlier versions do not hold: the squared error of numbers, else right or wrong."""
     if label.dtype.is_numeric() and prediction.dtype.is_numeric():
         return (prediction.cast(pl.Float64) - label.cast(pl.Float64)) ** 2
     return label.eq_missing(prediction)

@@ -90,11 +90,6 @@ def submit(
     return Submission(run, position, published, (*notes, *trouble))
 
 
-def cancel_task(store: RunStore, reference: str) -> Run:
-    """Cancel a waiting run at once, ask a running one to stop. Raises NotFoundError, ConflictError."""
-    return store.request_cancel(reference)
-
-
 def retry_task(store: RunStore, reference: str, *, publisher: Publisher) -> Submission:
     """Queue a FAILED or CANCELLED run again, for any worker; it goes on from its last checkpoint.
 

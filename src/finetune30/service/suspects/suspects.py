@@ -166,6 +166,9 @@ def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
         if label and label.strip():
             if not (number or "").strip().isdigit():
                 raise DataFileError(table.name, line, 0, f"{number!r} is no row number", "keep column row as it was")
+            if (before := changes.get(int(number))) is not None:
+                found = f"row {int(number)} has a new_label in line {before[0]} too"
+                raise DataFileError(table.name, line, 0, found, "keep one of the two")
             changes[int(number)] = (line, unguard_formula(label.strip()))
     if len(versions) != 1:
         raise DataError(f"{table.name} speaks of {len(versions)} versions", "review one export at a time")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from finetune30.errors import ModelError
-from finetune30.modeling.model_files import weight_files
+from finetune30.modeling.model_files import COPY_AGAIN, weight_files
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -37,7 +37,7 @@ class _Place:
         size = math.prod(self.shape) * self.dtype.itemsize
         data = np.fromfile(self.file, dtype=np.uint8, count=size, offset=self.start)
         if data.size != size:
-            raise ModelError(f"'{self.file}' ends within its weights", "download or copy the model again")
+            raise ModelError(f"'{self.file}' ends within its weights", COPY_AGAIN)
         return torch.from_numpy(data).view(self.dtype).view(self.shape)
 
 
@@ -84,4 +84,4 @@ def _load_places(file: Path) -> dict[str, _Place]:
             if name != "__metadata__" and entry["dtype"] in _DTYPES
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"'{file}' is not a safetensors file: {error}", "download or copy the model again") from error
+        raise ModelError(f"'{file}' is not a safetensors file: {error}", COPY_AGAIN) from error

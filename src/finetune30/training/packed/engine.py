@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 #: Without padding little is gained by working on more tokens than this together, and activations take memory.
 _TOKENS_AT_ONCE = 384
-
-
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 

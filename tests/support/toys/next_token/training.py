@@ -42,6 +42,9 @@ class NextTokenModel:
     def follow_adapter(self, targets: Targets, folder: str, log: Callable[[str], None]) -> Trainable:
         return self
 
+    def with_baseline_of(self, train: EncodedSplit) -> Trainable:
+        return self
+
     def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[Any, list[str]]:
         from transformers import AutoModelForCausalLM
 

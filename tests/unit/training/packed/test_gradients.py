@@ -80,7 +80,8 @@ def test_gradient_equals_finite_differences_with_dropout(
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_path: Path, layout: str) -> None:
     from finetune30.modeling.adapters import build_adapter
-    from finetune30.modeling.base import find_base, load_classifier
+    from finetune30.modeling.base import find_base
+    from finetune30.modeling.classifier import load_classifier
 
     folder = build_tiny_model(tmp_path / "base", "bert")
     switch_off_dropout(folder)

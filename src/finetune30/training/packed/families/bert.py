@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.modeling.families import BACKBONE_NAMES
 from finetune30.training.packed.families.encoder_assembly import assemble_encoder, assemble_head
 from finetune30.training.packed.families.encoder_names import EncoderNames
-from finetune30.training.packed.families.encoders import NamedEncoder, refuse_encoder
+from finetune30.training.packed.families.encoders import NamedEncoder
 from finetune30.training.packed.families.family import Shape
 from finetune30.training.packed.model import PackedModel
 
@@ -42,10 +42,6 @@ class Bert(NamedEncoder):
         dense="bert.pooler.dense",
         output="classifier",
     )
-
-    def refuse(self, config: Mapping[str, Any]) -> str | None:
-        """See `Family.refuse`."""
-        return refuse_encoder(config, config.get("hidden_act", "gelu"))
 
     def shape(self, config: Mapping[str, Any], outputs: int = 1) -> Shape:
         """See `Family.shape`."""

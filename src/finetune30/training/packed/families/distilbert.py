@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.modeling.families import BACKBONE_NAMES
 from finetune30.training.packed.families.encoder_assembly import assemble_encoder, assemble_head
 from finetune30.training.packed.families.encoder_names import EncoderNames
-from finetune30.training.packed.families.encoders import NamedEncoder, refuse_encoder
+from finetune30.training.packed.families.encoders import NamedEncoder
 from finetune30.training.packed.families.family import Shape
 from finetune30.training.packed.model import PackedModel
 
@@ -22,6 +22,7 @@ class DistilBert(NamedEncoder):
     model_types: tuple[str, ...] = ("distilbert",)
     saved_modules: tuple[str, ...] = ("classifier", "pre_classifier")
     savable_modules: tuple[str, ...] = ()
+    activation_key = "activation"
     names = EncoderNames(
         prefix=BACKBONE_NAMES["distilbert"],
         layers="transformer.layer",
@@ -38,10 +39,6 @@ class DistilBert(NamedEncoder):
         dense="pre_classifier",
         output="classifier",
     )
-
-    def refuse(self, config: Mapping[str, Any]) -> str | None:
-        """See `Family.refuse`."""
-        return refuse_encoder(config, config.get("activation", "gelu"))
 
     def shape(self, config: Mapping[str, Any], outputs: int = 1) -> Shape:
         """See `Family.shape`."""

@@ -22,6 +22,21 @@ class NamedEncoder:
     """The part of `Family` that follows from the names of an encoder's modules."""
 
     names: EncoderNames
+    #: What its configuration calls the activation.
+    activation_key = "hidden_act"
+
+    def refuse(self, config: Mapping[str, Any]) -> str | None:
+        """See `Family.refuse`."""
+        activation = config.get(self.activation_key, "gelu")
+        if activation not in ACTIVATIONS:
+            return f"activation '{activation}' is not one of {', '.join(ACTIVATIONS)}"
+        position_type = config.get("position_embedding_type", "absolute")
+        if position_type not in ("absolute", None):
+            return f"position embeddings of type '{position_type}'"
+        for key in _UNKNOWN_SWITCHES:
+            if config.get(key):
+                return f"the model's configuration sets {key}"
+        return None
 
     def linears(self, shape: Shape) -> list[Linear]:
         """See `Family.linears`."""
@@ -34,16 +49,3 @@ class NamedEncoder:
     def spellings(self, name: str) -> Iterator[str]:
         """See `Family.spellings`."""
         return encoder_spellings(self.names, name)
-
-
-def refuse_encoder(config: Mapping[str, Any], activation: str) -> str | None:
-    """Return why an encoder with this configuration cannot be run, or None when it can."""
-    if activation not in ACTIVATIONS:
-        return f"activation '{activation}' is not one of {', '.join(ACTIVATIONS)}"
-    position_type = config.get("position_embedding_type", "absolute")
-    if position_type not in ("absolute", None):
-        return f"position embeddings of type '{position_type}'"
-    for key in _UNKNOWN_SWITCHES:
-        if config.get(key):
-            return f"the model's configuration sets {key}"
-    return None

@@ -60,13 +60,11 @@ class Linear:
     role: str
     shape: tuple[int, int]
     layer: int | None = None
-    has_bias: bool = True
     shares_input_with: str | None = None
 
     def weights(self) -> dict[str, tuple[int, ...]]:
         """Return name and shape of weight and bias."""
-        weight: dict[str, tuple[int, ...]] = {f"{self.path}.weight": self.shape}
-        return weight | {f"{self.path}.bias": self.shape[:1]} if self.has_bias else weight
+        return {f"{self.path}.weight": self.shape, f"{self.path}.bias": self.shape[:1]}
 
 
 class Family(Protocol):

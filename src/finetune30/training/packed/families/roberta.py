@@ -10,7 +10,7 @@ from finetune30.modeling.families import BACKBONE_NAMES, ROBERTA_LIKE, skipped_p
 from finetune30.training.packed.families.bert import ATTENTION_NORM, LINEARS, OUTPUT_NORM, read_shape
 from finetune30.training.packed.families.encoder_assembly import assemble_encoder, assemble_head
 from finetune30.training.packed.families.encoder_names import EncoderNames
-from finetune30.training.packed.families.encoders import NamedEncoder, refuse_encoder
+from finetune30.training.packed.families.encoders import NamedEncoder
 from finetune30.training.packed.families.family import Shape
 from finetune30.training.packed.model import PackedModel
 
@@ -33,10 +33,6 @@ class Roberta(NamedEncoder):
         dense="classifier.dense",
         output="classifier.out_proj",
     )
-
-    def refuse(self, config: Mapping[str, Any]) -> str | None:
-        """See `Family.refuse`."""
-        return refuse_encoder(config, config.get("hidden_act", "gelu"))
 
     def shape(self, config: Mapping[str, Any], outputs: int = 1) -> Shape:
         """See `Family.shape`."""
