@@ -202,6 +202,9 @@ class ExperimentDetails(Experiment):
     blocks: list[Block] = Field(description="The result, piece by piece as it is drawn; `kind` tells which.")
     ledger_totals: Tree = Field(description="Where the input rows went.")
     files: list[PublishedFile]
+    replay: Tree | None = Field(
+        description="Of a replay: `replay_of`, `identical` (null where the original is gone), and what differs."
+    )
     links: Tree
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from finetune30.service.execution.replay import Comparison
 
 _MOST_LINES = 10
 
@@ -40,32 +38,37 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     if output_dir is not None:
         settings = settings.model_copy(update={"results_folder": output_dir})
     replay = replay_locally(run, settings)
-    comparison = replay.comparison
+    report = replay.report
     if as_json:
-        click.echo(json.dumps({"replay_of": replay.original.id, **comparison.as_dict()}, indent=2))
+        click.echo(json.dumps(report, indent=2))
     else:
-        click.echo(f"run {replay.original.id[:8]} repeated as {replay.repeated.run_id[:8]}: {_verdict(comparison)}")
-        _print_differences(comparison)
-    if comparison.must_be_identical and not comparison.identical:
+        click.echo(f"run {replay.original.id[:8]} repeated as {replay.repeated.run_id[:8]}: {_verdict(report)}")
+        _print_differences(report)
+    if report["same_environment"] and not report["identical"]:
         context.exit(1)
 
 
-def _verdict(comparison: Comparison) -> str:
-    if comparison.identical:
+def _verdict(report: Mapping[str, Any]) -> str:
+    if "fault" in report:
+        return f"not compared: {report['fault']}"
+    if report["identical"]:
         return "identical (weights, optimizer, random streams, history, metrics, predictions)"
-    return "NOT identical" + ("" if comparison.must_be_identical else ", and neither is the environment")
+    return "NOT identical" + ("" if report["same_environment"] else ", and neither is the environment")
 
 
-def _print_differences(comparison: Comparison) -> None:
-    weights = [f"{name}: by up to {difference:.3g}" for name, difference in comparison.tensors.items()]
+def _print_differences(report: Mapping[str, Any]) -> None:
+    weights = [
+        f"{name}: of another shape or type" if difference is None else f"{name}: by up to {difference:.3g}"
+        for name, difference in report.get("tensors", {}).items()
+    ]
     for title, lines in (
-        ("environment", comparison.environment),
-        ("inputs", comparison.inputs),
+        ("environment", report.get("environment", [])),
+        ("inputs", report.get("inputs", [])),
         ("weights", weights),
-        ("states", comparison.states),
-        ("first difference in the history", comparison.history),
-        ("metrics", comparison.metrics),
-        ("predictions", comparison.predictions),
+        ("states", report.get("states", [])),
+        ("first difference in the history", report.get("history", [])),
+        ("metrics", report.get("metrics", [])),
+        ("predictions", report.get("predictions", [])),
     ):
         if lines:
             click.echo(f"{title}:")

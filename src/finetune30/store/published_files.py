@@ -12,6 +12,10 @@ MANIFEST_FORMAT = 1
 MANIFEST = "manifest.json"
 LOGS = "logs.txt"
 HISTORY = "history.jsonl"
+#: Where a run came from, when it came from another run; there from before the run is recorded.
+ORIGIN = "origin.json"
+#: How a repetition compares with the run that it repeats.
+REPLAY = "replay.json"
 #: Where files pass on their way to the top while the attempt works; no part of what is published.
 REVEAL = ".reveal"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from finetune30.errors import StorageError
 from finetune30.files import disk_errors, sync_folder
+from finetune30.store.published_files import ORIGIN
 
 #: `{name}_{YYYYmmdd_HHMMSS}`, with -2, -3 … where several runs of a name began in one second.
 RUN_FOLDER = re.compile(r".+_\d{8}_\d{6}(-\d+)?")
@@ -35,19 +36,29 @@ def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Ca
 
 
 def remove_unused_folders(results_root: Path, is_taken: Callable[[str], bool], older_than_seconds: float) -> list[str]:
-    """Remove empty folders that no run has: those of processes killed before they recorded the run. Return the names.
+    """Remove unused folders that no run has: those of processes killed before they recorded the run. Return the names.
 
     Younger ones stay, their run may be about to be recorded. Raises StorageError.
     """
     removed = []
     with disk_errors(f"cannot look through {results_root}"):
         for folder in list(results_root.iterdir()) if results_root.is_dir() else ():
-            if not RUN_FOLDER.fullmatch(folder.name) or not folder.is_dir() or any(folder.iterdir()):
+            if not RUN_FOLDER.fullmatch(folder.name) or not folder.is_dir() or not _is_unused(folder):
                 continue
             if time.time() - folder.stat().st_mtime > older_than_seconds and not is_taken(folder.name):
-                folder.rmdir()
+                release_run_folder(folder)
                 removed.append(folder.name)
     return removed
+
+
+def release_run_folder(folder: Path) -> None:
+    """Remove a reserved folder that no attempt has opened."""
+    (folder / ORIGIN).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _is_unused(folder: Path) -> bool:
+    return all(entry.name == ORIGIN for entry in folder.iterdir())
 
 
 def remove_run_folder(results_root: Path, folder: str) -> None:

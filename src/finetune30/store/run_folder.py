@@ -34,6 +34,8 @@ from finetune30.store.published_files import (
     LOGS,
     MANIFEST,
     MANIFEST_FORMAT,
+    ORIGIN,
+    REPLAY,
     REVEAL,
     describe_file,
     describe_synced,
@@ -61,12 +63,14 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.logs = path / LOGS
+        self.origin = path / ORIGIN
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.json"
         self.history = path / HISTORY
         self.data_report = path / "data_report.json"
         self.quarantine = path / "quarantine.jsonl"
         self.predictions = path / "predictions.parquet"
+        self.replay = path / REPLAY
         self.manifest = path / MANIFEST
         self.artifacts = path / "artifacts"
         self.final_model = path / "artifacts" / "final_model"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -20,10 +20,12 @@ from sqlalchemy.exc import IntegrityError
 from finetune30.config.loading import config_digest
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
+from finetune30.files import save_json_atomic
 from finetune30.store import pages, queries, reconciliation, statistics
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, migrate, reading, writing
 from finetune30.store.events import record_event
+from finetune30.store.published_files import ORIGIN
 from finetune30.store.records import (
     Change,
     Run,
@@ -35,7 +37,12 @@ from finetune30.store.records import (
     RunStatus,
     utc_now,
 )
-from finetune30.store.results_folder import remove_run_folder, remove_unused_folders, reserve_run_folder
+from finetune30.store.results_folder import (
+    release_run_folder,
+    remove_run_folder,
+    remove_unused_folders,
+    reserve_run_folder,
+)
 from finetune30.store.tables import runs, tombstones
 
 #: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
@@ -81,13 +88,14 @@ class RunStore(AttemptStates):
         submitted_by: str | None = None,
         owner: str | None = None,
         explicit: frozenset[str] | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> Run:
         """Reserve a folder under `results_root` and record the run as QUEUED; returning means that it is durable.
 
         A run submitted before under the same `idempotency_key` and `request_sha256` is returned instead. A local run
         belongs to the process `owner` (default: this one) from here on. `explicit` names the dotted keys that were
-        given. Raises IdempotencyError when the key was used for another request, StorageError when folder or row cannot
-        be written.
+        given; `origin` is `replay_of` or `warm_start_of` with the id of that run. Raises IdempotencyError when the key
+        was used for another request, StorageError when folder or row cannot be written.
         """
         if known := self._find_submitted(idempotency_key, request_sha256, submitted_by):
             return known
@@ -99,6 +107,8 @@ class RunStore(AttemptStates):
                 now,
                 is_taken=lambda name: queries.is_folder_taken(connection, name),
             )
+        if origin is not None:
+            save_json_atomic(folder / ORIGIN, dict(origin))
         values = {
             **_values_of(config),
             "id": uuid.uuid4().hex,
@@ -122,7 +132,7 @@ class RunStore(AttemptStates):
                 connection.execute(insert(runs).values(**values))
                 record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
         except BaseException as error:
-            folder.rmdir()
+            release_run_folder(folder)
             if isinstance(error, IntegrityError) and (
                 known := self._find_submitted(idempotency_key, request_sha256, submitted_by)
             ):

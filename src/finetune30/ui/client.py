@@ -154,6 +154,11 @@ class ApiClient:
         """Return the data report of a run."""
         return self._json("GET", f"/experiments/{_part(run_id)}/report")
 
+    def replay(self, run_id: str, idempotency_key: str) -> Json:
+        """Queue the repetition of a finished run; the answer is that of a submission."""
+        path = f"/experiments/{_part(run_id)}/replay"
+        return self._json("POST", path, headers={"Idempotency-Key": idempotency_key})
+
     def load_artifacts(self, run_id: str) -> Json:
         """Return `artifacts`, name and size of every published file, and `package_bytes`, the model's as one .zip."""
         return self._json("GET", f"/experiments/{_part(run_id)}/artifacts")

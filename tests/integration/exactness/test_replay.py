@@ -8,7 +8,7 @@ import shutil
 import polars as pl
 import pytest
 
-from finetune30.service.execution.replay import compare_repetition
+from finetune30.service.execution.replay_verdict import Result, compare_results
 from finetune30.store import RunFolder
 from support.rows import write_reviews
 
@@ -133,6 +133,7 @@ def test_record_of_an_earlier_version_without_outcomes_is_identical(finished):
     shutil.copytree(folder, finished.folder / "earlier")
     path = finished.folder / "earlier" / "predictions.parquet"
     pl.read_parquet(path).drop("outcome").write_parquet(path)
-    assert compare_repetition(RunFolder(path.parent), RunFolder(folder)).identical
+    now = Result.published(RunFolder(folder))
+    assert compare_results(Result.published(RunFolder(path.parent)), now).identical
     pl.read_parquet(path).with_columns(prediction=pl.lit("other")).write_parquet(path)
-    assert not compare_repetition(RunFolder(path.parent), RunFolder(folder)).identical
+    assert not compare_results(Result.published(RunFolder(path.parent)), now).identical

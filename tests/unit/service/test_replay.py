@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetune30.service.execution.replay import (
+from finetune30.service.execution.replay_verdict import (
     _compare_histories,
     _compare_label_orders,
     _compare_records,

@@ -11,9 +11,10 @@ from finetune30 import failpoints
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.event_stream import EventStream
-from finetune30.api.routes.experiments import load_by_id
+from finetune30.api.routes.experiments import ExperimentId, load_by_id
 from finetune30.api.schemas import RUN_ID, Accepted, Task, TrainRequest, errors
 from finetune30.service.submitting.limits import require_room
+from finetune30.service.submitting.replay import submit_replay
 from finetune30.service.submitting.requests import load_requested_config
 from finetune30.service.submitting.status import load_task
 from finetune30.service.submitting.submission import Submission, digest_request, retry_task, submit
@@ -117,6 +118,37 @@ def retry(here: Here, who: Who, task_id: TaskId, request: Request) -> Response:
     require_room(here.store, here.settings, who.name)
     request.state.target = run.id
     return _accepted(retry_task(here.store, run.id, publisher=here.publisher))
+
+
+@router.post(
+    "/experiments/{experiment_id}/replay",
+    summary="Repeat a run",
+    status_code=202,
+    response_model=Accepted,
+    responses=errors(404, 409, 422, 429),
+)
+def replay(
+    here: Here,
+    who: Who,
+    experiment_id: ExperimentId,
+    request: Request,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=255, description="The same key gives the same task.")
+    ] = None,
+) -> Response:
+    """Queue a repetition of a SUCCEEDED run from its record; `replay` of its details says whether it came out equal."""
+    original = here.store.get(experiment_id)
+    require_room(here.store, here.settings, who.name, idempotency_key)
+    done = submit_replay(
+        here.store,
+        original,
+        here.settings,
+        publisher=here.publisher,
+        idempotency_key=idempotency_key,
+        submitted_by=who.name or None,
+    )
+    request.state.target = done.run.id
+    return _accepted(done)
 
 
 def _accepted(done: Submission, notes: tuple[str, ...] = ()) -> Response:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30 import failpoints
 from finetune30.config.loading import config_digest, dump_config, validate_tree
 from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
-from finetune30.files import disk_errors
+from finetune30.files import disk_errors, load_json, save_json_atomic
 from finetune30.service.execution.doubts import explain_doubts
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
 from finetune30.service.execution.experiment import (
@@ -24,9 +24,9 @@ from finetune30.service.execution.experiment import (
     describe_environment,
     load_inputs,
 )
-from finetune30.service.execution.lineage import load_origin
 from finetune30.service.execution.progress import FetchingReport, ProgressMeter
 from finetune30.service.execution.publication import stage_result
+from finetune30.service.execution.replay_verdict import Result, judge_replay
 from finetune30.service.execution.row_ledger import check_consumption, record_data
 from finetune30.service.execution.run_log import Console, RunLog
 from finetune30.service.execution.warm_start import load_start_adapter
@@ -127,11 +127,31 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     doubts = [*experiment.doubts, *explain_doubts(result.doubts, attempt.history, inputs.config.training)]
     for doubt in doubts:
         log.line("\n".join([f"WARNING: {doubt.words.en}", *(f"  to try: {advice.en}" for advice in doubt.advice)]))
-    origin = load_origin(execution.folder)
+    origin = load_json(execution.folder.origin)
     with disk_errors("cannot write the result"):
         facts = stage_result(attempt.outbox, execution.run, experiment, result, doubts, environment, origin, log.line)
+        if replay_of := (origin or {}).get("replay_of"):
+            _judge_replay(execution, attempt, facts, replay_of, log)
     failpoints.reach("result.before_publishing")
     return attempt.publish(facts)
+
+
+def _judge_replay(
+    execution: Execution, attempt: AttemptFolder, facts: dict[str, Any], replay_of: str, log: RunLog
+) -> None:
+    """Compare what was staged with the run that it repeats, and stage the verdict beside it."""
+    outbox = attempt.outbox
+    repeated = Result(
+        facts,
+        load_json(outbox / "metrics.json"),
+        outbox / "artifacts" / "final_model",
+        attempt.history,
+        outbox / "predictions.parquet",
+    )
+    report = judge_replay(execution.store, execution.folder.path.parent, replay_of, repeated)
+    save_json_atomic(outbox / execution.folder.replay.name, report)
+    verdict = {True: "identical", False: "NOT identical", None: f"not compared: {report.get('fault')}"}
+    log.line(f"replay of {replay_of[:8]}: {verdict[report['identical']]}")
 
 
 def _find_start(

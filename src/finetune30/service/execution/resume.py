@@ -11,7 +11,6 @@ from finetune30.config.loading import load_config, validate_tree
 from finetune30.errors import CheckpointError, ConflictError
 from finetune30.files import load_json
 from finetune30.service.execution.exactness import PLAN_KEYS, config_keys, judge_of_plans
-from finetune30.service.execution.lineage import save_origin
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
 from finetune30.service.execution.warm_start import find_start_weights
 from finetune30.service.runs.open_records import open_records, require_records
@@ -39,9 +38,12 @@ def resume_locally(
         if warm_start:
             config = _plan_warm_start(run, folder, changes)
             begun = records.store.create(
-                config, kind="local", results_root=records.results_root, explicit=_CHOSEN_BY_WARM_START
+                config,
+                kind="local",
+                results_root=records.results_root,
+                explicit=_CHOSEN_BY_WARM_START,
+                origin={"warm_start_of": run.id},
             )
-            save_origin(records.folder(begun), warm_start_of=run.id)
             return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START)
         changed = _plan_resume(run, folder, changes)
         run = records.store.retry(run.id, kind="local")

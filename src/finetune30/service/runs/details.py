@@ -42,7 +42,10 @@ def load_run_files(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def load_run_details(records: Records, run: Run) -> dict[str, Any]:
-    """Return everything about a run: its row, result as blocks, configuration in short, totals of its ledger, files."""
+    """Return everything about a run: its row, result as blocks, configuration in short, totals of its ledger, files.
+
+    `replay` is, of a replay, how it compares with the run that it repeats.
+    """
     folder = records.folder(run)
     report = load_json(folder.data_report) or {}
     return {
@@ -52,6 +55,7 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
         "config_summary": {key: _lookup(run.config, key) for key in SUMMARY_KEYS},
         "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
         "files": load_run_files(folder),
+        "replay": load_json(folder.replay),
     }
 
 

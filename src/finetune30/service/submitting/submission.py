@@ -61,10 +61,12 @@ def submit(
     idempotency_key: str | None = None,
     request_sha256: str | None = None,
     submitted_by: str | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> Submission:
     """Record the run, tell the workers, and keep its configuration as temp_{task_id}.yaml.
 
-    `explicit` names the dotted keys that were given, as for `ft30 train`. `priority` is -100 to 100, higher first.
+    `explicit` names the dotted keys that were given, as for `ft30 train`. `priority` is -100 to 100, higher first;
+    `origin` tells which run this one repeats.
     Raises ConfigError for a results folder of its own, UsageError for a priority out of range, IdempotencyError,
     StorageError.
     """
@@ -81,6 +83,7 @@ def submit(
         request_sha256=request_sha256,
         submitted_by=submitted_by,
         explicit=explicit,
+        origin=origin,
     )
     failpoints.reach("submit.after_row")
     notes = _keep_configuration(run, settings.submitted_folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import streamlit as st
@@ -72,6 +73,10 @@ def _show_actions(run: Json) -> None:
             st.page_link(pages["try"], label=t("navigation.try"), icon=":material/chat:", query_params={"run": run_id})
         if st.button(t("run.clone"), icon=":material/content_copy:", help=t("run.clone_help")):
             _clone(run)
+        if run["status"] == "SUCCEEDED" and st.button(
+            t("run.replay"), icon=":material/replay:", help=t("run.replay_help")
+        ):
+            _replay(run_id)
         if run["status"] in FINAL:
             confirmed_button(
                 t("run.delete"),
@@ -80,6 +85,43 @@ def _show_actions(run: Json) -> None:
                 key=f"delete-{run_id}",
                 icon=":material/delete:",
             )
+
+
+def _replay(run_id: str) -> None:
+    """Queue a repetition, once however often the button is pressed, and follow it."""
+    key = f"replay-key-{run_id}"
+    token = st.session_state.setdefault(key, uuid.uuid4().hex)
+    accepted = ask(lambda: client().replay(run_id, token))
+    if accepted is not None:
+        st.session_state.pop(key)
+        st.switch_page(st.session_state.pages["follow"], query_params={"task": accepted["task_id"]})
+
+
+def _show_replay(report: Json) -> None:
+    """Whether a repetition came out as the run that it repeats, and what differs."""
+    names = {"run": str(report["replay_of"])[:8]}
+    if report["identical"] is None:
+        st.warning(t("run.replay_fault", **names), icon=":material/question_mark:")
+        return
+    if report["identical"]:
+        st.success(t("run.replay_identical", **names), icon=":material/verified:")
+        return
+    same = report["same_environment"]
+    st.error(t("run.replay_differs" if same else "run.replay_elsewhere", **names), icon=":material/difference:")
+    weights = [{"what": "tensors", "difference": name} for name in report["tensors"]]
+    others = [
+        {"what": part, "difference": line}
+        for part in ("environment", "inputs", "states", "history", "metrics", "predictions")
+        for line in report[part]
+    ]
+    shown = [
+        {
+            t("run.replay_part"): t(f"run.replay_{row['what']}"),
+            t("run.replay_difference"): display.raw(row["difference"]),
+        }
+        for row in (*others, *weights)
+    ]
+    show_table(shown, alt=t("run.replay_difference"), most_pixels=320)
 
 
 def _clone(run: Json) -> None:
@@ -98,6 +140,8 @@ def _show_results(run: Json) -> None:
         key = "run.never_results" if run["status"] in FINAL else "run.no_results"
         st.info(t(key), icon=":material/hourglass_empty:")
         return
+    if run.get("replay"):
+        _show_replay(run["replay"])
     show_blocks(run.get("blocks") or (), str(run["id"]))
     with st.expander(t("run.numbers")):
         shown = [

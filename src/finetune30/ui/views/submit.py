@@ -11,6 +11,7 @@ import yaml
 
 from finetune30.ui import display, form
 from finetune30.ui.client import ApiError
+from finetune30.ui.command import submit_command
 from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, get_value, load_fields
 from finetune30.ui.layout import show_figures
 from finetune30.ui.session import ask, client, in_own_words, language, show_error, t, t_or
@@ -38,7 +39,7 @@ def show() -> None:
     data_choice.show()
     faults = _check()
     _show_form(fields, faults)
-    _show_yaml()
+    _show_yaml(fields)
     _show_estimate(bool(faults))
     _show_button(faults)
 
@@ -141,9 +142,11 @@ def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
     form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *form.DECIDED_BY_SERVICES))
 
 
-def _show_yaml() -> None:
+def _show_yaml(fields: dict[str, Field]) -> None:
     text = dump_yaml(form.load_draft() or {})
-    with st.expander(t("submit.yaml"), icon=":material/code:"):
+    with st.expander(t("submit.written"), icon=":material/code:"):
+        st.caption(t("submit.command_help"))
+        st.code(submit_command(form.build_request(), fields), language="bash")
         st.caption(t("submit.yaml_help"))
         # The widget's name changes with the draft, so that it shows what the form says.
         edited = st.text_area(

@@ -1,0 +1,63 @@
+"""Repeating a finished run from its record, in the queue or in this process."""
+
+from __future__ import annotations
+
+from finetune30.config import ExperimentConfig
+from finetune30.config.loading import load_config
+from finetune30.errors import ConflictError, StorageError
+from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
+from finetune30.settings import Settings
+from finetune30.store import Run, RunFolder, RunStatus, RunStore
+
+#: Everything chosen by the record, so nothing falls back to another model or data set.
+CHOSEN_BY_RECORD = frozenset({"model.name", "data.dataset_name"})
+_SUFFIX = "-replay"
+_LONGEST_NAME = 80
+
+
+def submit_replay(
+    store: RunStore,
+    original: Run,
+    settings: Settings,
+    *,
+    publisher: Publisher,
+    idempotency_key: str | None = None,
+    submitted_by: str | None = None,
+) -> Submission:
+    """Queue the repetition of a SUCCEEDED run; its result says whether it came out the same (`replay.json`).
+
+    Raises ConflictError for a run that has not succeeded, StorageError when its files are not as published, and what
+    `submit` raises.
+    """
+    return submit(
+        store,
+        load_recorded_config(original, RunFolder(settings.results_folder / original.folder)),
+        settings,
+        publisher=publisher,
+        explicit=CHOSEN_BY_RECORD,
+        idempotency_key=idempotency_key,
+        request_sha256=digest_request({"replay_of": original.id}),
+        submitted_by=submitted_by,
+        origin={"replay_of": original.id},
+    )
+
+
+def load_recorded_config(run: Run, folder: RunFolder) -> ExperimentConfig:
+    """Return the published configuration, its commits of the hub included, under a name of its own.
+
+    Raises ConflictError for a run that has not succeeded, StorageError when its files are not as published.
+    """
+    if run.status is not RunStatus.SUCCEEDED:
+        raise ConflictError(
+            f"run {run.id} is {run.status}: only SUCCEEDED runs can be replayed", f"see ft30 runs show {run.id[:8]}"
+        )
+    if faults := folder.verify():
+        raise StorageError(
+            f"the record of run {run.id} is not as it was published: {'; '.join(faults)}",
+            "restore those files, or train anew",
+        )
+    tree = load_config(folder.config).config.as_tree()
+    tree["experiment_name"] = tree["experiment_name"][: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
+    # Runs that older versions recorded have the model's commit in the manifest only.
+    tree["model"]["revision"] = folder.load_manifest()["base"]["revision"]
+    return ExperimentConfig.model_validate(tree)
