@@ -56,8 +56,9 @@ def _because(
         return f"{pair[0]!r} and {pair[1]!r} are the usual names of two texts that belong together"
     if column.lower() in role.names:
         others = [name for name in role.names if name != column.lower() and _has(table, name, columns)]
-        also = f", and comes before {_listed(others)}" if others else ""
-        return f"its name is one that such columns usually have{also}"
+        if others:
+            return f"its name is one that such columns usually have, and comes before {_listed(others)}"
+        return "its name is one that such columns usually have"
     rest = [name for name in table.columns if name.lower() not in INDEX_NAMES]
     if role.kind == "target" and len(rest) == _TEXT_AND_TARGET and not any(named.values()):
         return f"of the two columns {_listed(rest)}, its cells are the shorter ones"

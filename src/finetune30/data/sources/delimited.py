@@ -57,8 +57,10 @@ def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str |
         notes.append("quotation marks read as plain characters")
     if dialect.backslash:
         notes.append("quotation marks inside of cells follow a backslash")
-    if dialect.declared or dialect.delimiter not in (",", "\t"):
-        notes.append(f"cells separated by {dialect.delimiter!r}" + (", as line 1 says" if dialect.declared else ""))
+    if dialect.declared:
+        notes.append(f"cells separated by {dialect.delimiter!r}, as line 1 says")
+    elif dialect.delimiter not in (",", "\t"):
+        notes.append(f"cells separated by {dialect.delimiter!r}")
     format_name = "tsv" if dialect.delimiter == "\t" else "csv"
     frame, dropped = drop_empty_columns(name, reading.frame, reading.header_line)
     frame, appended = _without_marks(frame)
