@@ -16,6 +16,8 @@ from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.prepare import prepare_data
 from finetune30.data.sources.files import load_file
 from finetune30.problems import choose_problem
+from finetune30.problems.shared.columns import TEXT_AND_LABEL
+from finetune30.service.models.predict import load_questions
 from finetune30.ui.messages import translate_message
 
 TEXTS = [f"this is text number {n} of them" for n in range(40)]
@@ -100,6 +102,14 @@ def test_a_quotation_mark_of_the_text_that_is_written_twice_takes_no_line(tmp_pa
     path.write_text('text,label\n"""one"" of many",a\n"that are ""here""",a\n"plain, and good",b\n')
     assert load_file(path).frame["text"].to_list() == ['"one" of many', 'that are "here"', "plain, and good"]
     assert not any("quoted cells" in name for name in told(load(path)))
+
+
+def test_lines_taken_together_are_said_of_questions_too(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text\n"one\ntwo"\nthree\n')
+    said: list[str] = []
+    questions = load_questions(tmp_path / "a.csv", TEXT_AND_LABEL[:1], {}, tell=said.append)
+    assert [question.text for question in questions] == ["one\ntwo", "three"]
+    assert any("rows: 3 instead of 2" in words for words in said)
 
 
 def test_the_record_of_a_training_holds_files_and_lines(tmp_path: Path) -> None:
