@@ -35,7 +35,8 @@ def explain_columns(
     if rest:
         pair = next((role for role in roles if role.name == "text_pair" and columns.chosen[role.name] is None), None)
         because = "no setting names them, and they are told to be neither text nor label"
-        found.append(Detected(f"columns that are not read: {_listed(rest)}", because, pair and f"data.{pair.key}"))
+        key = None if pair is None else f"data.{pair.key}"
+        found.append(Detected(f"columns that are not read: {_listed(rest)}", because, key))
     return tuple(found)
 
 
