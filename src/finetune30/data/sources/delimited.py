@@ -25,6 +25,15 @@ from finetune30.data.sources.dialects import (
 from finetune30.data.sources.encodings import UTF8, read_decoded
 from finetune30.data.sources.joined_lines import JoinedLines
 from finetune30.data.sources.options import FileOptions
+from finetune30.data.sources.physical_lines import (
+    BLANK,
+    DECLARATION,
+    HEADER,
+    IN_CELL,
+    LineTally,
+    PhysicalLines,
+    count_lines,
+)
 from finetune30.data.sources.table import LINE, ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.errors import DataFileError
 
@@ -48,15 +57,25 @@ def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str |
         notes.append("quotation marks read as plain characters")
     if dialect.backslash:
         notes.append("quotation marks inside of cells follow a backslash")
-    if dialect.declared or dialect.delimiter not in (",", "\t"):
-        notes.append(f"cells separated by {dialect.delimiter!r}" + (", as line 1 says" if dialect.declared else ""))
+    if dialect.declared:
+        notes.append(f"cells separated by {dialect.delimiter!r}, as line 1 says")
+    elif dialect.delimiter not in (",", "\t"):
+        notes.append(f"cells separated by {dialect.delimiter!r}")
     format_name = "tsv" if dialect.delimiter == "\t" else "csv"
     frame, dropped = drop_empty_columns(name, reading.frame, reading.header_line)
     frame, appended = _without_marks(frame)
     in_order = frame.columns == [*reading.frame.columns[: len(frame.columns) - 1], LINE]
     findable = codec == UTF8 and not dialect.backslash and in_order
     notes += [*dropped, *appended, *reading.notes]
-    return SourceTable(name, format_name, frame, path if findable else None, notes=tuple(notes))
+    return SourceTable(
+        name,
+        format_name,
+        frame,
+        path if findable else None,
+        notes=tuple(notes),
+        lines=reading.account(),
+        reading={"encoding": codec.removesuffix("-sig"), "separator": dialect.delimiter, "quotes": dialect.quotes},
+    )
 
 
 def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Reading:
@@ -104,18 +123,28 @@ class _Reading:
         trimmed = (f"{self._trimmed} rows end in separators without a cell behind them",) if self._trimmed else ()
         return (*trimmed, *self.joined.notes())
 
+    def account(self) -> PhysicalLines:
+        """Return where the lines of the file went, compared with a count of them. Raises DataFileError."""
+        total = count_lines(self._path, self._codec, "any")
+        return self._tally.account(self._name, total, self.frame.height, joined_rows=self._joined_rows)
+
     def _quoting(self) -> Literal[0, 3]:
         return csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
 
     def _read_rows(self) -> None:
+        self._tally, self._joined_rows = LineTally(), 0
         rows = self._records()
         if self.dialect.declared:
-            next(rows, None)
+            _, line, _ = next(rows)  # it was told from this line
+            self._tally.add(DECLARATION, line)
         first = next(rows, None)
         if first is None:
             found, remedy = "the file is empty", "give it a header line and at least one row"
             raise DataFileError(self._name, 1, 0, found, remedy)
-        cells, self.header_line, _ = first
+        cells, self.header_line, last_line = first
+        self._tally.add(HEADER, self.header_line)
+        if last_line != self.header_line:
+            self._tally.add(IN_CELL, self.header_line + 1, last_line)
         header = name_columns(self._name, cells, self.header_line)
         width, chunks, row_count = len(header), ColumnChunks(header), 0
         self.joined, self._trimmed = JoinedLines(self._name, self.dialect.delimiter, width), 0
@@ -127,6 +156,8 @@ class _Reading:
                 self._trimmed += 1
             if last_line != line:
                 self.joined.add(cells, line, last_line)
+                self._tally.add(IN_CELL, line + 1, last_line)
+                self._joined_rows += 1
             chunks.append(cells, line)
             row_count += 1
         if not row_count:
@@ -147,6 +178,8 @@ class _Reading:
             last_line = reader.line_num
             if cells:
                 yield cells, line, last_line
+            else:
+                self._tally.add(BLANK, line)
             line = last_line + 1
 
     def _ragged(self, cells: list[str], header: list[str], line: int, last_line: int) -> DataFileError:

@@ -28,6 +28,13 @@ class Dialect:
     declared: bool = False
     backslash: bool = False
 
+    @property
+    def quotes(self) -> str:
+        """How quotation marks are read, for people."""
+        if not self.quoted:
+            return "plain characters"
+        return "around cells, escaped by backslashes" if self.backslash else "around cells"
+
 
 def detect_dialect(path: Path, delimiter: str | None, codec: str = UTF8) -> Dialect:
     """Return the dialect: as the first line declares it, else the named delimiter, else the most frequent one.

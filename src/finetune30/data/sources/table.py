@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from finetune30.data.sources.physical_lines import PhysicalLines
 from finetune30.errors import DataFileError
 
 #: Rows turned into columns at a time: bounds the memory that Python objects take.
@@ -31,6 +32,8 @@ class SourceTable:
     records share a line, `__column__` (Int64, from 1). `label_names`: columns that hold class ids, with the names
     behind the ids. `label_order`: columns that hold names already, with the order of the classes. `path`: the UTF-8
     file in which the line of a row can be read once more, its cells in the order of `columns`; None: there is none.
+    `lines`: where the physical lines of the file went; None: it has none, or a row's number stands for its line.
+    `reading`: how a text file was read (encoding, separator, quotes), for people.
     """
 
     name: str
@@ -41,6 +44,8 @@ class SourceTable:
     label_order: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     facts: dict[str, str | int | None] = field(default_factory=dict)
+    lines: PhysicalLines | None = None
+    reading: dict[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
