@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from finetune30.data.columns import Columns
-from finetune30.data.problem import Detected
+from finetune30.data.columns import Columns, unread_texts
+from finetune30.data.problem import Detected, Role
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.texts import text_columns
 
@@ -39,6 +39,19 @@ def differing_classes(tables: Sequence[SourceTable], columns: Columns) -> tuple[
             because = f"it numbers its classes otherwise than {first.name} does"
             found.append(Detected(f"classes of {table.name} matched by their names", because))
     return tuple(found)
+
+
+def paired_texts(table: SourceTable, columns: Columns, roles: Sequence[Role]) -> tuple[Detected, ...]:
+    """Return a word for a pair of texts that was told from its columns' names, and for columns of texts left unread."""
+    texts = [role for role in roles if role.kind == "text"]
+    first, second = (columns.chosen.get(role.name) for role in (*texts, *texts)[:2])
+    if len(texts) > 1 and second is not None and texts[1].key in columns.detected:
+        because = "columns that are called so usually belong together; data.text_column alone reads one of them"
+        return (Detected(f"texts read in pairs, {first!r} and {second!r}", because, f"data.{texts[1].key}"),)
+    return tuple(
+        Detected(f"the column {name!r} is not read", f"it holds texts as {first!r} does", f"data.{texts[1].key}")
+        for name in unread_texts(table, columns, roles)
+    )
 
 
 def structured_texts(rows: pl.DataFrame, columns: Columns) -> tuple[Detected, ...]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.columns import Columns, detect_columns, require_column
-from finetune30.data.evidence import declared_names, differing_classes, structured_texts
+from finetune30.data.evidence import declared_names, differing_classes, paired_texts, structured_texts
 from finetune30.data.label_columns import with_label_columns, without_label_columns
 from finetune30.data.problem import Detected, Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
@@ -64,7 +64,8 @@ def load_rows(
         rows = _without_unlabelled_evaluation(rows, sources, log)
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
     declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
-    detected = (*settled.detected, *differing_classes(tables, columns), *structured_texts(rows, columns))
+    pairs = paired_texts(without_label_columns(sources.train[0], config), columns, problem.columns)
+    detected = (*settled.detected, *pairs, *differing_classes(tables, columns), *structured_texts(rows, columns))
     if settled.problem is problem:
         log(f"data: the problem is {settled.problem.name}")
     for found in detected:

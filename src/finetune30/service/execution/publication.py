@@ -17,12 +17,13 @@ from finetune30 import __version__, failpoints
 from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
-from finetune30.service.execution.experiment import Experiment
+from finetune30.service.execution.experiment import Experiment, Inputs
 from finetune30.service.runs.blocks import build_result_blocks
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Score
+    from finetune30.modeling.saving import Reading
     from finetune30.training.problem import Doubt
     from finetune30.training.progress import TrainingResult
 
@@ -147,6 +148,7 @@ def _save_model(
         experiment.problem.targets,
         inputs.config.data.max_length,
         inputs.data.recipe,
+        reading_of(inputs),
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
@@ -165,6 +167,16 @@ def _save_model(
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def reading_of(inputs: Inputs) -> Reading:
+    """Return how the texts of a training were read."""
+    from finetune30.data.texts import filled_texts
+    from finetune30.modeling.saving import Reading
+
+    chosen = inputs.data.source["columns"]
+    columns = {name: chosen[name] for name in filled_texts(inputs.data.train)}
+    return Reading(columns, marks_are_text=True, allow_empty=inputs.config.data.validation_rules.allow_empty)
 
 
 def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""Questions to a model, from arguments, standard input or a file: read as the run's training read its texts."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from finetune30.errors import DataError, DataFileError, UsageError
+from finetune30.values import is_text
+
+if TYPE_CHECKING:
+    from finetune30.data.problem import Role
+    from finetune30.data.sources.options import FileOptions
+    from finetune30.data.sources.table import SourceTable
+
+Tell = Callable[[str], None]
+
+#: Why a question has no answer: said in its place.
+NO_TOKENS = "the text gives the model nothing to read: it is blank, or its tokenizer drops all of it"
+#: Endings of files that hold one question a line.
+_PLAIN_TEXT = (".txt", "")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text, or a pair of texts; `row_id` says where it came from, `others` are the row's further cells by column."""
+
+    text: str
+    text_pair: str | None = None
+    row_id: str | None = None
+    others: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run's problem reads: its columns of text, and the column that each was in the training's file.
+
+    `columns` has an entry for every text that the training rows had; None: the run's record does not say.
+    """
+
+    roles: tuple[Role, ...]
+    columns: Mapping[str, str] | None
+
+    @property
+    def reads_pairs(self) -> bool | None:
+        """Whether a question is two texts; None where that is not known."""
+        return None if self.columns is None else len(self.columns) > 1
+
+
+def require_sides(asked: Asked, questions: Sequence[Question], *, give: str, leave: str) -> None:
+    """Raise DataError for single texts to a model of pairs, and for pairs to a model of single texts.
+
+    `give` says how to give a second text, `leave` how to do without.
+    """
+    for number, question in enumerate(questions, start=1):
+        name = question.row_id or f"question {number}"
+        if asked.columns is not None and asked.reads_pairs and question.text_pair is None:
+            both = " and ".join(repr(column) for column in asked.columns.values())
+            raise DataError(f"the model was trained on pairs of texts ({both}); {name} has one text", give)
+        if asked.reads_pairs is False and question.text_pair is not None:
+            raise DataError(f"the model was trained on single texts; {name} has two", leave)
+
+
+def load_arguments(
+    texts: Sequence[str], pairs: Sequence[str] = (), encoding: str | None = None, tell: Tell = lambda _: None
+) -> list[Question]:
+    """Return a question for every text of a command line; `pairs` are the second texts, as many or none.
+
+    Bytes that the shell's encoding does not know are decoded as those of a file are. Raises UsageError, DataFileError.
+    """
+    if pairs and len(pairs) != len(texts):
+        raise UsageError(f"{len(texts)} texts but {len(pairs)} second texts", "give --text_pair once for each text")
+    first = [_decode_argument(text, f"text {number}", encoding, tell) for number, text in enumerate(texts, start=1)]
+    second = [_decode_argument(text, f"second text {n}", encoding, tell) for n, text in enumerate(pairs, start=1)]
+    return [Question(*both) for both in zip(first, second or [None] * len(first), strict=True)]
+
+
+def load_stream(stream: BinaryIO, encoding: str | None = None, tell: Tell = lambda _: None) -> list[Question]:
+    """Return a question for every line of standard input, read as a text file is. Raises DataFileError."""
+    return _load_lines(stream.read(), "standard input", encoding, tell)
+
+
+def load_questions(
+    path: Path,
+    asked: Asked,
+    named: Mapping[str, str | None],
+    options: FileOptions | None = None,
+    tell: Tell = lambda _: None,
+) -> list[Question]:
+    """Read questions from a data file, or from a text file, one a line; a blank line is a question without text.
+
+    `named`: key -> column, where the user named one; else a text is in the column that the training had it in, or is
+    detected where the file has none of that name; `options`: how to read the file; `tell` takes what is to be said.
+    Raises DataError and DataFileError.
+    """
+    if path.suffix.lower() in _PLAIN_TEXT:
+        if not path.is_file():
+            raise DataError(f"there is no file '{path}'", "check the path")
+        return _load_lines(path.read_bytes(), path.name, None if options is None else options.encoding, tell)
+    from finetune30.data.sources.files import load_file
+    from finetune30.data.sources.options import NO_OPTIONS
+
+    try:
+        table = load_file(path, options=options or NO_OPTIONS)
+    except DataFileError as error:
+        raise _for_command_line(error) from None
+    for note in table.notes:
+        tell(note)
+    text, pair, *_ = *_choose_columns(table, asked, named, tell), None
+    texts = table.frame[str(text)].fill_null("").to_list()
+    pairs = table.frame[pair].fill_null("").to_list() if pair else [None] * len(texts)
+    others = table.frame.select(name for name in table.columns if name not in (text, pair)).to_dicts()
+    others = others or [{} for _ in texts]
+    return [Question(*row) for row in zip(texts, pairs, table.row_ids().to_list(), others, strict=True)]
+
+
+def _choose_columns(table: SourceTable, asked: Asked, named: Mapping[str, str | None], tell: Tell) -> list[str | None]:
+    """Return the file's column of each text: as named, else as trained, else detected and told."""
+    from finetune30.data.columns import detect_columns
+
+    trained = asked.columns or {}
+    roles = [role for role in asked.roles if asked.columns is None or role.name in trained or named.get(role.key)]
+    known = {role.key: named.get(role.key) for role in roles}
+    for role in roles:
+        column = trained.get(role.name)
+        if known[role.key] is None and column in table.columns and column not in known.values():
+            known[role.key] = column
+    try:
+        found = detect_columns(table, roles, known)
+    except DataFileError as error:
+        raise _for_command_line(error) from None
+    for role in roles:
+        column = found.chosen[role.name]
+        if known[role.key] is None and column is not None and role.name in trained:
+            tell(
+                f"there is no column {trained[role.name]!r} as in the training: {role.name} is read from {column!r} "
+                f"(to say otherwise: --{role.key})"
+            )
+    return list(found.chosen.values())
+
+
+def _load_lines(content: bytes, name: str, encoding: str | None, tell: Tell) -> list[Question]:
+    """Return one question a line, without the white space around it; only line ends end a line."""
+    lines = _decode(content, name, encoding, tell).split("\n")
+    if not lines[-1]:
+        lines.pop()  # what follows the last line end
+    return [Question(line.strip(), row_id=f"line:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _decode_argument(text: str, name: str, encoding: str | None, tell: Tell) -> str:
+    """Return an argument as text: bytes that are none in the shell's encoding come as halves of characters."""
+    if is_text(text):
+        return text
+    return _decode(os.fsencode(text), name, encoding, tell)
+
+
+def _decode(content: bytes, name: str, encoding: str | None, tell: Tell) -> str:
+    """Decode bytes by the rules for files of data, which look at a file."""
+    from finetune30.data.sources.encodings import read_decoded
+
+    with tempfile.TemporaryDirectory(prefix="ft30-") as folder:
+        path = Path(folder) / "text"
+        path.write_bytes(content)
+        try:
+            text, _, notes = read_decoded(path, name, encoding, lambda codec: path.read_text(encoding=codec))
+        except DataFileError as error:
+            raise _for_command_line(error) from None
+    for note in notes:
+        tell(f"{name}: {note}")
+    return text
+
+
+def _for_command_line(error: DataFileError) -> DataFileError:
+    """Name flags in a remedy that names keys of a configuration: a question has none."""
+    error.remedy = re.sub(r"\bdata\.(encoding|sheet|text_column|text_pair_column)\b", r"--\1", error.remedy)
+    return error
