@@ -16,7 +16,7 @@ from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Problem, ProblemChoice, Targets
 from finetune30.data.splitting import sample_rows, split_off
-from finetune30.data.texts import text_columns
+from finetune30.data.texts import filled_texts, text_columns
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
@@ -195,6 +195,7 @@ def _build_report(
     return {
         **count_used(used, loaded.problem, targets),
         "columns": {**columns.chosen, "available": loaded.tables[0].columns},
+        "texts": {name: columns.chosen[name] for name in filled_texts(used["train"])},
         "detected_columns": list(columns.detected),
         "detected": [asdict(found) for found in loaded.detected],
         "recipe": list(validation.recipe),

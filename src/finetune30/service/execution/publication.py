@@ -171,12 +171,10 @@ def _save_model(
 
 def reading_of(inputs: Inputs) -> Reading:
     """Return how the texts of a training were read."""
-    from finetune30.data.texts import filled_texts
     from finetune30.modeling.saving import Reading
 
-    chosen = inputs.data.source["columns"]
-    columns = {name: chosen[name] for name in filled_texts(inputs.data.train)}
-    return Reading(columns, marks_are_text=True, allow_empty=inputs.config.data.validation_rules.allow_empty)
+    allow_empty = inputs.config.data.validation_rules.allow_empty
+    return Reading(inputs.data.report["texts"], marks_are_text=True, allow_empty=allow_empty)
 
 
 def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:

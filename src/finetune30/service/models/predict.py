@@ -32,8 +32,12 @@ class Answered:
     def as_dict(self) -> dict[str, Any]:
         """Return what is there, as JSON values."""
         question = self.question
-        asked = {"row_id": question.row_id, "text": question.text, "text_pair": question.text_pair}
-        asked |= {"columns": dict(question.others) or None}
+        asked: dict[str, Any] = {
+            "row_id": question.row_id,
+            "text": question.text,
+            "text_pair": question.text_pair,
+            "columns": dict(question.others) or None,
+        }
         given = {"no_answer": {"code": "no_tokens", "message": NO_TOKENS}} if self.answer is None else self.answer.tree
         return {key: value for key, value in asked.items() if value is not None} | given
 

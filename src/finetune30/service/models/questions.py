@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -66,6 +67,49 @@ def require_sides(asked: Asked, questions: Sequence[Question], *, give: str, lea
             raise DataError(f"the model was trained on single texts; {name} has two", leave)
 
 
+@dataclass(frozen=True)
+class QuestionFile:
+    """A file read as questions.
+
+    `available` are its columns, `columns` says from which of them each text was read (a text file has neither), `notes`
+    how it was read where that was not as expected.
+    """
+
+    questions: list[Question]
+    available: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def read_question_file(
+    path: Path, asked: Asked, named: Mapping[str, str | None], options: FileOptions, *, name: str | None = None
+) -> QuestionFile:
+    """Read questions from a data file, or from a text file, one a line; a blank line is a question without text.
+
+    `named`: key -> column, where somebody named one; else a text is in the column that the training had it in, or is
+    detected where the file has none of that name; `options`: how to read the file; `name`: what messages call it.
+    Raises DataError and DataFileError.
+    """
+    if path.suffix.lower() in _PLAIN_TEXT:
+        if not path.is_file():
+            raise DataError(f"there is no file '{path}'", "check the path")
+        notes: list[str] = []
+        questions = _load_lines(path.read_bytes(), name or path.name, options.encoding, notes.append)
+        return QuestionFile(questions, notes=notes)
+    from finetune30.data.sources.files import load_file
+
+    table = load_file(path, name, options)
+    chosen, notes = _choose_columns(table, asked, named)
+    text, pair, *_ = *chosen.values(), None
+    texts = table.frame[str(text)].fill_null("").to_list()
+    pairs = table.frame[pair].fill_null("").to_list() if pair else [None] * len(texts)
+    kept = [column for column in table.columns if column not in (text, pair)]
+    others = table.frame.select(kept).to_dicts() if kept else [{} for _ in texts]
+    questions = [Question(*row) for row in zip(texts, pairs, table.row_ids().to_list(), others, strict=True)]
+    columns = {role: column for role, column in chosen.items() if column is not None}
+    return QuestionFile(questions, table.columns, columns, [*table.notes, *notes])
+
+
 def load_arguments(
     texts: Sequence[str], pairs: Sequence[str] = (), encoding: str | None = None, tell: Tell = lambda _: None
 ) -> list[Question]:
@@ -75,52 +119,37 @@ def load_arguments(
     """
     if pairs and len(pairs) != len(texts):
         raise UsageError(f"{len(texts)} texts but {len(pairs)} second texts", "give --text_pair once for each text")
-    first = [_decode_argument(text, f"text {number}", encoding, tell) for number, text in enumerate(texts, start=1)]
-    second = [_decode_argument(text, f"second text {n}", encoding, tell) for n, text in enumerate(pairs, start=1)]
+    with _naming_flags():
+        first = [_decode_argument(text, f"text {n}", encoding, tell) for n, text in enumerate(texts, start=1)]
+        second = [_decode_argument(text, f"second text {n}", encoding, tell) for n, text in enumerate(pairs, start=1)]
     return [Question(*both) for both in zip(first, second or [None] * len(first), strict=True)]
 
 
 def load_stream(stream: BinaryIO, encoding: str | None = None, tell: Tell = lambda _: None) -> list[Question]:
     """Return a question for every line of standard input, read as a text file is. Raises DataFileError."""
-    return _load_lines(stream.read(), "standard input", encoding, tell)
+    with _naming_flags():
+        return _load_lines(stream.read(), "standard input", encoding, tell)
 
 
 def load_questions(
     path: Path,
     asked: Asked,
     named: Mapping[str, str | None],
-    options: FileOptions | None = None,
+    options: FileOptions,
     tell: Tell = lambda _: None,
 ) -> list[Question]:
-    """Read questions from a data file, or from a text file, one a line; a blank line is a question without text.
-
-    `named`: key -> column, where the user named one; else a text is in the column that the training had it in, or is
-    detected where the file has none of that name; `options`: how to read the file; `tell` takes what is to be said.
-    Raises DataError and DataFileError.
-    """
-    if path.suffix.lower() in _PLAIN_TEXT:
-        if not path.is_file():
-            raise DataError(f"there is no file '{path}'", "check the path")
-        return _load_lines(path.read_bytes(), path.name, None if options is None else options.encoding, tell)
-    from finetune30.data.sources.files import load_file
-    from finetune30.data.sources.options import NO_OPTIONS
-
-    try:
-        table = load_file(path, options=options or NO_OPTIONS)
-    except DataFileError as error:
-        raise _for_command_line(error) from None
-    for note in table.notes:
+    """Read the file of a command line (`read_question_file`); `tell` takes what is to be said about it."""
+    with _naming_flags():
+        read = read_question_file(path, asked, named, options)
+    for note in read.notes:
         tell(note)
-    text, pair, *_ = *_choose_columns(table, asked, named, tell), None
-    texts = table.frame[str(text)].fill_null("").to_list()
-    pairs = table.frame[pair].fill_null("").to_list() if pair else [None] * len(texts)
-    others = table.frame.select(name for name in table.columns if name not in (text, pair)).to_dicts()
-    others = others or [{} for _ in texts]
-    return [Question(*row) for row in zip(texts, pairs, table.row_ids().to_list(), others, strict=True)]
+    return read.questions
 
 
-def _choose_columns(table: SourceTable, asked: Asked, named: Mapping[str, str | None], tell: Tell) -> list[str | None]:
-    """Return the file's column of each text: as named, else as trained, else detected and told."""
+def _choose_columns(
+    table: SourceTable, asked: Asked, named: Mapping[str, str | None]
+) -> tuple[dict[str, str | None], list[str]]:
+    """Return the file's column of each text: as named, else as trained, else detected; and what to say of those."""
     from finetune30.data.columns import detect_columns
 
     trained = asked.columns or {}
@@ -130,18 +159,14 @@ def _choose_columns(table: SourceTable, asked: Asked, named: Mapping[str, str | 
         column = trained.get(role.name)
         if known[role.key] is None and column in table.columns and column not in known.values():
             known[role.key] = column
-    try:
-        found = detect_columns(table, roles, known)
-    except DataFileError as error:
-        raise _for_command_line(error) from None
-    for role in roles:
-        column = found.chosen[role.name]
-        if known[role.key] is None and column is not None and role.name in trained:
-            tell(
-                f"there is no column {trained[role.name]!r} as in the training: {role.name} is read from {column!r} "
-                f"(to say otherwise: --{role.key})"
-            )
-    return list(found.chosen.values())
+    chosen = dict(detect_columns(table, roles, known).chosen)
+    notes = [
+        f"there is no column {trained[role.name]!r} as in the training: {role.name} is read from "
+        f"{chosen[role.name]!r} (to say otherwise, name {role.key})"
+        for role in roles
+        if known[role.key] is None and chosen[role.name] is not None and role.name in trained
+    ]
+    return chosen, notes
 
 
 def _load_lines(content: bytes, name: str, encoding: str | None, tell: Tell) -> list[Question]:
@@ -154,9 +179,7 @@ def _load_lines(content: bytes, name: str, encoding: str | None, tell: Tell) -> 
 
 def _decode_argument(text: str, name: str, encoding: str | None, tell: Tell) -> str:
     """Return an argument as text: bytes that are none in the shell's encoding come as halves of characters."""
-    if is_text(text):
-        return text
-    return _decode(os.fsencode(text), name, encoding, tell)
+    return text if is_text(text) else _decode(os.fsencode(text), name, encoding, tell)
 
 
 def _decode(content: bytes, name: str, encoding: str | None, tell: Tell) -> str:
@@ -166,16 +189,17 @@ def _decode(content: bytes, name: str, encoding: str | None, tell: Tell) -> str:
     with tempfile.TemporaryDirectory(prefix="ft30-") as folder:
         path = Path(folder) / "text"
         path.write_bytes(content)
-        try:
-            text, _, notes = read_decoded(path, name, encoding, lambda codec: path.read_text(encoding=codec))
-        except DataFileError as error:
-            raise _for_command_line(error) from None
+        text, _, notes = read_decoded(path, name, encoding, lambda codec: path.read_text(encoding=codec))
     for note in notes:
         tell(f"{name}: {note}")
     return text
 
 
-def _for_command_line(error: DataFileError) -> DataFileError:
-    """Name flags in a remedy that names keys of a configuration: a question has none."""
-    error.remedy = re.sub(r"\bdata\.(encoding|sheet|text_column|text_pair_column)\b", r"--\1", error.remedy)
-    return error
+@contextmanager
+def _naming_flags() -> Iterator[None]:
+    """Let remedies name flags in the place of keys of a configuration, which a command line of questions has not."""
+    try:
+        yield
+    except DataFileError as error:
+        error.remedy = re.sub(r"\bdata\.(encoding|sheet|text_column|text_pair_column)\b", r"--\1", error.remedy)
+        raise
