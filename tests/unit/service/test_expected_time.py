@@ -33,4 +33,9 @@ def test_nothing_is_said_where_it_is_not_known_or_not_long(device: str, a_step: 
 
 
 def test_a_long_time_is_said_in_hours() -> None:
-    assert [describe_seconds(seconds) for seconds in (20, 61, 3600, 7800)] == ["1 min", "1 min", "1 h 00 min", "2 h 10 min"]
+    assert [describe_seconds(seconds) for seconds in (20, 61, 3600, 7800)] == [
+        "1 min",
+        "1 min",
+        "1 h 00 min",
+        "2 h 10 min",
+    ]

@@ -12,7 +12,6 @@ from finetune30.problems.trainables import load_trainable
 from finetune30.service.models.predict import LoadedModel, answer_questions
 from finetune30.service.models.questions import NO_TOKENS, Asked, Question, require_sides
 
-
 #: What is known of a model whose record does not say what it reads.
 UNKNOWN = Asked((), None)
 PAIRS = Asked((), {"text": "premise", "text_pair": "hypothesis"})

@@ -103,9 +103,12 @@ def test_too_many_stop_the_run_and_the_limit_that_is_named_lets_it_go_on(base: P
 def test_the_strict_gate_stops_at_the_first_with_its_place(base: Path, tmp_path: Path) -> None:
     train = save(tmp_path / "train.jsonl", [*GOOD, ACCENTS])
     with pytest.raises(DataFileError) as caught:
-        build(base, train, save(tmp_path / "eval.jsonl", ["a fine film"]), gate={"mode": "strict", "off_rules": [
-            "near_duplicate", "small_class"
-        ]})
+        build(
+            base,
+            train,
+            save(tmp_path / "eval.jsonl", ["a fine film"]),
+            gate={"mode": "strict", "off_rules": ["near_duplicate", "small_class"]},
+        )
     assert (caught.value.file, caught.value.line) == ("train.jsonl", 61)
     assert "no_tokens" in caught.value.message
 

@@ -61,8 +61,7 @@ def _judge(
     for name, row_ids in aside.items():
         rows, count = len(splits[name]), len(row_ids)
         if count and config.gate.mode == "strict":
-            remedy = "the run stops at it, as data.gate.mode is strict"
-            raise DataFileError(*place_of(row_ids[0], files), f"{NO_TOKENS}: {_FIX}", remedy)
+            raise DataFileError(*place_of(row_ids[0], files), f"{NO_TOKENS}: {_FIX}", "mend or remove the row")
         if count == rows:
             found = f"none of the {rows} {name} rows gives the model a token of its own, for example {row_ids[0]}"
             raise DataError(found, "choose a base model whose tokenizer knows the script of these texts")
