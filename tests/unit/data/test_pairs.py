@@ -1,4 +1,4 @@
-"""Data with two columns of texts: read in pairs where their names say so, and never on the first alone without a word."""
+"""Data with two columns of texts: read in pairs where their names say so, never the first alone without a word."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from finetune30.service.execution.experiment import Experiment, build_experiment
 
 GOOD = [f"the film was good number {n}" for n in range(60)]
 #: Texts of five characters and more that BERT's normalizer drops, and one that has nothing to see.
-ACCENTS, JOINERS = "\u0301\u0302\u0303\u0304\u0301\u0302", "\u200d\u200c\u200d\u200c\u200d\u200c"
+ACUTE, ACCENTS, JOINERS = "\u0301", "\u0301\u0302\u0303\u0304\u0301\u0302", "\u200d\u200c\u200d\u200c\u200d\u200c"
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_the_version_is_that_of_the_rows_that_are_left(base: Path, tmp_path: Pat
 
 
 def test_rows_split_off_for_the_evaluation_are_counted_where_they_came_from(base: Path, tmp_path: Path) -> None:
-    train = save(tmp_path / "train.jsonl", [*GOOD, *[f"{ACCENTS}{'\u0301' * n}" for n in range(6)]])
+    train = save(tmp_path / "train.jsonl", [*GOOD, *[ACCENTS + ACUTE * n for n in range(6)]])
     experiment, _ = build(base, train, eval_fraction=0.5)
     dropped = [entry["dropped"].get("no_tokens", 0) for entry in experiment.inputs.data.ledger["files"]]
     assert sum(dropped) == 6
@@ -90,7 +90,7 @@ def test_rows_split_off_for_the_evaluation_are_counted_where_they_came_from(base
 
 
 def test_too_many_stop_the_run_and_the_limit_that_is_named_lets_it_go_on(base: Path, tmp_path: Path) -> None:
-    train = save(tmp_path / "train.jsonl", [*GOOD, *[f"{ACCENTS}{'\u0301' * n}" for n in range(20)]])
+    train = save(tmp_path / "train.jsonl", [*GOOD, *[ACCENTS + ACUTE * n for n in range(20)]])
     evaluation = save(tmp_path / "eval.jsonl", ["a fine film", "a bad book"])
     with pytest.raises(DataError) as caught:
         build(base, train, evaluation)
@@ -114,7 +114,7 @@ def test_the_strict_gate_stops_at_the_first_with_its_place(base: Path, tmp_path:
 
 
 def test_nothing_else_than_such_rows_is_no_training(base: Path, tmp_path: Path) -> None:
-    train = save(tmp_path / "train.jsonl", [f"{ACCENTS}{'\u0301' * n}" for n in range(12)])
+    train = save(tmp_path / "train.jsonl", [ACCENTS + ACUTE * n for n in range(12)])
     with pytest.raises(DataError, match="none of the 12 train rows gives the model a token of its own"):
         build(base, train, save(tmp_path / "eval.jsonl", ["a fine film"]), gate={"mode": "report"})
 
