@@ -38,14 +38,14 @@ def pairs_run(kinds_lab: KindsLab) -> Path:
     for name, count in (("pairs-train.csv", 48), ("pairs-eval.csv", 8)):
         with (kinds_lab.folder / name).open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([HEADER, *map(row, range(count))])
-    tree = {
+    tree: dict[str, Any] = {
         "experiment_name": "pairs",
         "model": {"name": "base", "num_labels": 2},
         "lora": {"target_modules": "auto", "r": 2},
         "data": {"dataset_name": "pairs-train.csv", "eval_file": "pairs-eval.csv", "max_length": 24},
         "training": {"device": "cpu", "precision": "fp32", "num_train_epochs": 1},
     }
-    tree["data"] |= {"gate": {"mode": "report"}}
+    tree["data"]["gate"] = {"mode": "report"}
     (kinds_lab.folder / "pairs.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     said = kinds_lab.ft30("train", "--config", "pairs.yaml").stderr
     assert "texts read in pairs, 'premise' and 'hypothesis'" in said

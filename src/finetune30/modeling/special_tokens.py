@@ -36,8 +36,12 @@ def read_marks_as_text(tokenizer: Tokenizer) -> tuple[str, ...]:
 
 
 def marks_taken_for_tokens(marks: Mapping[str, int], encode: Callable[[str], list[int]]) -> tuple[str, ...]:
-    """Return the special tokens (content -> id) that `encode` makes of a text which holds them."""
-    return tuple(mark for mark, number in marks.items() if any(number in encode(text.format(mark)) for text in _TRIED))
+    """Return the special tokens (content -> id) that `encode` makes of a text which holds them.
+
+    What it also makes of the letters one by one is no mark but a letter, or the token for what is not known.
+    """
+    taken = (mark for mark, number in marks.items() if any(number in encode(text.format(mark)) for text in _TRIED))
+    return tuple(mark for mark in taken if marks[mark] not in encode(" ".join(mark)))
 
 
 def count_texts_with(marks: Iterable[str], texts: Iterable[str]) -> int:

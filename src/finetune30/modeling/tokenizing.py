@@ -115,7 +115,7 @@ class TokenizerEncoder:
         return [min(map(len, row)) for row in zip(*(side["input_ids"] for side in bare), strict=True)]
 
     def _call(self, texts: list[str], pairs: list[str] | None, max_length: int | None) -> BatchEncoding:
-        return self._tokenizer(
+        encoded: BatchEncoding = self._tokenizer(
             texts,
             pairs,
             truncation=max_length is not None,
@@ -125,6 +125,7 @@ class TokenizerEncoder:
             split_special_tokens=self._marks_are_text,
             verbose=False,
         )
+        return encoded
 
 
 def _with_marks_as_text(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:

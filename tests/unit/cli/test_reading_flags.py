@@ -18,7 +18,7 @@ def given(decorate: object, *arguments: str) -> dict[str, object]:
 
     @click.command()
     @click.pass_context
-    def command(context: click.Context, **_: object) -> None:
+    def command(context: click.Context, /, **_: object) -> None:
         found.update(given_keys(context))
 
     decorated = decorate(command)  # type: ignore[operator]

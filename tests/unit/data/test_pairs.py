@@ -28,7 +28,7 @@ def save(path: Path, header: Sequence[str]) -> Path:
 
 
 def load(path: Path, said: list[str] | None = None, **data: str) -> LoadedRows:
-    config = DataConfig(dataset_name=str(path), **data)  # type: ignore[arg-type]
+    config = DataConfig(dataset_name=str(path), **data)
     told = [] if said is None else said
     return load_rows(config, told.append, problem=choose_problem("auto"), num_labels=2)
 

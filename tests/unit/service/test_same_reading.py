@@ -120,4 +120,4 @@ def test_special_tokens_in_texts_are_letters(trained: tuple[Experiment, Predicto
     for name in ("end of a text", "gap", "padding"):
         (ids,) = predictor.encode([DIRTY[name]]).ids
         assert [token for token in ids[1:-1] if token in marks] == [], name
-        assert "[" in tokenizer.convert_ids_to_tokens(ids)
+        assert len(ids) > len(predictor.encode([DIRTY[name].replace("[", "").replace("]", "")]).ids[0]), name

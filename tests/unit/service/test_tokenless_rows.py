@@ -54,7 +54,7 @@ def build(base: Path, train: Path, evaluation: Path | None = None, **data: Any) 
 
 def test_they_are_set_aside_with_their_reason_in_every_record(base: Path, tmp_path: Path) -> None:
     train = save(tmp_path / "train.jsonl", [*GOOD[:10], ACCENTS, *GOOD[10:40], JOINERS, *GOOD[40:]])
-    evaluation = save(tmp_path / "eval.jsonl", ["a fine film", ACCENTS, "a bad book", "a slow story"])
+    evaluation = save(tmp_path / "eval.jsonl", ["a fine film", ACCENTS + ACUTE, "a bad book", "a slow story"])
     experiment, lines = build(base, train, evaluation, gate={"max_faulty_share": 0.3})
     data = experiment.inputs.data
     aside = {"train.jsonl:11", "train.jsonl:42", "eval.jsonl:2"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import DataError, UsageError
 from finetune30.files import load_json
@@ -121,12 +121,13 @@ def answer_questions(model: LoadedModel, questions: list[Question], batch_size: 
     given = [pair or "" for pair in pairs] if pairs[0] is not None else None
     tokenless = set(model.predictor.find_tokenless(texts, given))
     readable = [number for number in range(len(texts)) if number not in tokenless]
-    answers = dict.fromkeys(range(len(texts)), cast("Answer | None", None))
+    answers: dict[int, Answer] = {}
     if readable:
         asked = [texts[number] for number in readable]
         beside = given and [given[number] for number in readable]
-        answers |= zip(readable, model.problem.answer(model.predictor, asked, beside, batch_size), strict=True)
-    return [Answered(question, answers[number]) for number, question in enumerate(questions)]
+        found = model.problem.answer(model.predictor, asked, beside, batch_size)
+        answers = dict(zip(readable, found, strict=True))
+    return [Answered(question, answers.get(number)) for number, question in enumerate(questions)]
 
 
 def describe_texts(settings: Settings, output_dir: Path | None, run_name: str) -> Asked:

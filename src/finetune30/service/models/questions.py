@@ -122,7 +122,7 @@ def load_arguments(
     with _naming_flags():
         first = [_decode_argument(text, f"text {n}", encoding, tell) for n, text in enumerate(texts, start=1)]
         second = [_decode_argument(text, f"second text {n}", encoding, tell) for n, text in enumerate(pairs, start=1)]
-    return [Question(*both) for both in zip(first, second or [None] * len(first), strict=True)]
+    return [Question(text, second[number] if second else None) for number, text in enumerate(first)]
 
 
 def load_stream(stream: BinaryIO, encoding: str | None = None, tell: Tell = lambda _: None) -> list[Question]:

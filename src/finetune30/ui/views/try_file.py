@@ -83,7 +83,8 @@ def _take_column(key: str, widget: str, place: str) -> None:
 def _read(chosen: Sequence[str], file: Any, reading: Json) -> dict[str, Json] | None:
     """Return the file as questions to each run, read once for each choice of columns; None where it cannot be."""
     asked = (file.file_id, str(reading), *chosen)
-    known, read = st.session_state.get("try_read", (None, None))
+    known, kept = st.session_state.get("try_read", (None, {}))
+    read: dict[str, Json] = kept
     if known != asked:
         read = {}
         for run_id in chosen:

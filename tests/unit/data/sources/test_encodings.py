@@ -162,7 +162,7 @@ def test_questions_in_a_text_file_are_decoded_and_split_at_line_ends_only(tmp_pa
     said: list[str] = []
     found = load_questions(path, Asked((), None), {}, FileOptions(), said.append)
     assert [(question.row_id, question.text) for question in found] == [("line:1", TEXTS["cp950"]), ("line:2", "很吵")]
-    assert said[0].startswith("read as cp950")
+    assert said[0].startswith("questions.txt: read as cp950")
     path.write_text("one\u2028still one\x0c\ntwo", encoding="utf-8")
     assert [question.text for question in load_questions(path, Asked((), None), {}, FileOptions())] == [
         "one\u2028still one",
