@@ -227,7 +227,7 @@ def test_a_file_is_answered_into_a_file_that_can_be_asked_again(
         assert [row["prediction"] for row in answers] == labels
     again = predict(kinds_lab, kind, first, tmp_path / f"again{ending}", "--text_column", "text")
     # The answers of before come along under names of their own, as text where the format has only that.
-    given = ("row_id", *(name for name in answers[0] if name not in ("row_id", "text", "text_pair")))
+    given = ("row_id", *(name for name in answers[0] if name not in ("row_id", "text", "text_pair", "label")))
     unnamed = [{name: value for name, value in row.items() if name != "row_id"} for row in answers]
     assert [{name: row[name] for name in unnamed[0]} for row in again] == unnamed
     assert set(again[0]) - set(answers[0]) >= {f"file_{name}" for name in given}

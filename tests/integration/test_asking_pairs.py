@@ -107,7 +107,7 @@ def test_the_process_behind_api_and_page_says_it_in_its_own_words(kinds_lab: Kin
         env={**os.environ, "PYTHONPATH": kinds_lab.server.python_path},
     )
     refused, answered = map(json.loads, ended.stdout.splitlines())
-    assert (refused["error"], refused["remedy"]) == ("data_invalid", "give text_pairs, as many as texts")
+    assert (refused["error"], refused["remedy"]) == ("data_error", "give text_pairs, as many as texts")
     assert "trained on pairs of texts" in refused["message"]
     (answer,) = answered["answers"]
     assert list(answer["probabilities"].values()) == shares_of(pairs_run, ["the film"], ["it was good"])[0]
