@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.problems.trainables import load_trainable
-from finetune30.service.models.predict import Answered, LoadedModel, Question, answer_questions
+from finetune30.service.models.predict import Answered, LoadedModel, answer_questions
+from finetune30.service.models.questions import NO_TOKENS, Asked, Question
 from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab
 from support.plain_answers import plain_logits, sigmoid, softmax
 
@@ -123,7 +127,7 @@ def ask(lab: KindsLab, kind: Kind, questions: list[Question], batch_size: int = 
     described = load_targets(folder)
     problem = load_trainable(described["problem_type"], described["targets"])
     predictor = Predictor(folder, choose_placement("cpu", "fp32"), problem.load_saved)
-    return answer_questions(LoadedModel(predictor, problem), questions, batch_size)
+    return answer_questions(LoadedModel(predictor, problem, Asked((), None)), questions, batch_size)
 
 
 def questions_of(kind: Kind) -> tuple[list[Question], list[str]]:
@@ -222,8 +226,12 @@ def test_a_file_is_answered_into_a_file_that_can_be_asked_again(
     else:
         assert [row["prediction"] for row in answers] == labels
     again = predict(kinds_lab, kind, first, tmp_path / f"again{ending}", "--text_column", "text")
+    # The answers of before come along under names of their own, as text where the format has only that.
+    given = ("row_id", *(name for name in answers[0] if name not in ("row_id", "text", "text_pair", "label")))
     unnamed = [{name: value for name, value in row.items() if name != "row_id"} for row in answers]
-    assert [{name: value for name, value in row.items() if name != "row_id"} for row in again] == unnamed
+    assert [{name: row[name] for name in unnamed[0]} for row in again] == unnamed
+    assert set(again[0]) - set(answers[0]) >= {f"file_{name}" for name in given}
+    assert [row["file_row_id"] for row in again] == [row["row_id"] for row in answers]
     assert all(row["row_id"].startswith(f"answers{ending}:") for row in again)
 
 
@@ -233,26 +241,66 @@ def test_a_text_file_is_asked_line_by_line(kinds_lab: KindsLab, tmp_path: Path) 
     answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.csv")
     assert [(row["row_id"], row["text"], row["prediction"]) for row in answers] == [
         ("line:1", "the film was great great", "zest"),
+        ("line:2", "", ""),
         ("line:3", "the film was awful awful", "anger"),
     ]
+    assert [row["no_answer"] for row in answers] == ["", NO_TOKENS, ""]
 
 
-def test_columns_of_a_pair_are_named_and_both_come_back(kinds_lab: KindsLab, tmp_path: Path) -> None:
+def test_standard_input_is_answered_as_a_file_is(kinds_lab: KindsLab, tmp_path: Path) -> None:
+    content = "\ufeffthe film was great great\r\n\r\nthe film was awful awful\r\n"
+    file = tmp_path / "new.txt"
+    file.write_bytes(content.encode("utf-16-le"))
+    by_file = kinds_lab.ft30("predict", SINGLE_LABEL.name, "--file", str(file), "--json")
+    with file.open("rb") as stream:
+        command = [sys.executable, "-m", "finetune30", "predict", SINGLE_LABEL.name, "--json"]
+        environment = {**os.environ, "PYTHONPATH": kinds_lab.server.python_path}
+        by_stream = subprocess.run(
+            command, stdin=stream, capture_output=True, check=True, cwd=kinds_lab.folder, env=environment
+        )
+    lines = by_stream.stdout.decode().splitlines()
+    assert lines == by_file.stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [answer.get("labels") for answer in answers] == [["zest"], None, ["anger"]]
+    assert answers[1]["no_answer"]["code"] == "no_tokens"
+    assert b"1 of 3 texts have no answer" in by_stream.stderr
+
+
+def test_a_text_that_says_nothing_gets_no_class(kinds_lab: KindsLab) -> None:
+    for text in ("", "  ", "\u200b", "\u0301"):
+        said = kinds_lab.ft30("predict", SINGLE_LABEL.name, text).stdout
+        assert said.startswith(f"(no answer: {NO_TOKENS})"), repr(text)
+
+
+def test_other_columns_of_a_file_come_along(kinds_lab: KindsLab, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("id,prediction,text\n007,mine,the film was great great\n", encoding="utf-8")
+    (answer,) = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.csv")
+    assert (answer["id"], answer["prediction"], answer["file_prediction"]) == ("007", "zest", "mine")
+    (line,) = kinds_lab.ft30("predict", SINGLE_LABEL.name, "--file", str(file), "--json").stdout.splitlines()
+    assert json.loads(line)["columns"] == {"id": "007", "prediction": "mine"}
+
+
+def test_pairs_for_a_model_of_single_texts_are_refused_with_what_to_leave_out(
+    kinds_lab: KindsLab, tmp_path: Path
+) -> None:
     file = tmp_path / "pairs.csv"
-    file.write_text('left,right,text\nit was,"great, great",other\nnever,awful again,other\n', encoding="utf-8")
-    options = ("--text_column", "left", "--text_pair_column", "right")
-    answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.parquet", *options)
-    lefts, rights = ["it was", "never"], ["great, great", "awful again"]
-    assert [(row["text"], row["text_pair"]) for row in answers] == list(zip(lefts, rights, strict=True))
-    known = plain_logits(model_of(kinds_lab, SINGLE_LABEL), lefts, rights, outputs=3)
-    for row, logits in zip(answers, known, strict=True):
-        assert [row[f"p_{name}"] for name in NAMES] == pytest.approx(softmax(logits), abs=1e-4)
+    file.write_text("left,right\nthe film was,great great\n", encoding="utf-8")
+    asked = ("--file", str(file), "--text_column", "left", "--text_pair_column", "right")
+    for options in (asked, ("the film was great", "--text_pair", "great")):
+        ended = kinds_lab.server.run("predict", SINGLE_LABEL.name, *options, cwd=kinds_lab.folder)
+        assert ended.returncode == 1
+        assert "the model was trained on single texts" in ended.stderr
+        assert "leave --text_pair out, or --text_pair_column" in ended.stderr
+    answers = predict(kinds_lab, SINGLE_LABEL, file, tmp_path / "answers.csv", "--text_column", "left")
+    assert [(row["text"], row["right"]) for row in answers] == [("the film was", "great great")]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--file", "latin.txt"), "latin.txt:2:4: byte 9 (0xe9) is not UTF-8"),
+        (("fine", "--file", "columns.csv"), "texts and --file cannot both be asked"),
         (("--file", "nothing.txt"), "there is no file 'nothing.txt'"),
         (("--file", "nothing.csv"), "there is no file 'nothing.csv'"),
         (("--file", "columns.csv", "--text_column", "words"), "'words'"),

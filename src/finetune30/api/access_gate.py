@@ -48,7 +48,7 @@ ROLES: dict[tuple[str, str], Role] = {
 #: Submitters may delete runs (their own only: the route sees to that) and take tags from versions.
 _DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
 #: Changes nothing although it is a POST, so it leaves no trail.
-_UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview"})
+_UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/questions"})
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
 _READING_PATHS = UPLOAD_PATHS | {"/datasets"}
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.

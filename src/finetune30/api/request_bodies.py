@@ -10,7 +10,7 @@ from finetune30.errors import Finetune30Error, MediaTypeError, TooLargeError, Us
 from finetune30.settings import Settings
 
 #: The routes that take a file as it is; every other body is JSON.
-UPLOAD_PATHS = frozenset({"/datasets/files"})
+UPLOAD_PATHS = frozenset({"/datasets/files", "/datasets/questions"})
 UPLOAD_TYPE = "application/octet-stream"
 #: What is read of a refused body: most callers read no answer before they have sent everything, and a connection that
 #: is closed on bytes nobody read is reset, with the answer that was on its way.

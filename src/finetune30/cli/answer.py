@@ -13,7 +13,8 @@ def command(run: str) -> None:
     import sys
 
     from finetune30.errors import Finetune30Error
-    from finetune30.service.models.predict import Question, answer_questions, load_model
+    from finetune30.service.models.predict import answer_questions, load_model
+    from finetune30.service.models.questions import Question, require_sides
     from finetune30.settings import load_settings
 
     model = None
@@ -26,6 +27,9 @@ def command(run: str) -> None:
             pairs = asked["text_pairs"] or [None] * len(asked["texts"])
             model = model or load_model(load_settings(), None, run)
             questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
+            require_sides(
+                model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out"
+            )
             answers = [answer.as_dict() for answer in answer_questions(model, questions)]
             shape = {"answers": answers}
         except Finetune30Error as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import show_controls
 
 #: Labels named for a pair; --json has more.
@@ -18,9 +19,8 @@ _MEASURED = ("eval_", "train_runtime")
 @click.command("compare", epilog="Example: ft30 compare reviews-r8 reviews-r16")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that the API answers, as JSON.")
-@click.option(
-    "--output_dir",
-    "--output-dir",
+@named_option(
+    "output_dir",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Folder of the runs, where it is not the one of the settings.",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
+from finetune30.cli.named_option import named_option
 
 
 @click.group("config")
@@ -31,7 +32,7 @@ def show(context: click.Context, config_file: Path | None, preset: str | None, a
 
 @command.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--as-request", is_flag=True, help="Check as the API would: also which files a request may name.")
+@named_option("as_request", is_flag=True, help="Check as the API would: also which files a request may name.")
 def check(files: tuple[Path, ...], as_request: bool) -> None:
     """Check configuration files and report every fault with its line."""
     from finetune30.config.loading import config_error, load_config

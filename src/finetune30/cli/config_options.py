@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import click
 
-from finetune30.config.fields import SHORT_NAMES, describe_allowed, field_schemas
+from finetune30.cli.named_option import named_option
+from finetune30.config.fields import FLAG_NAMES, READING_NAMES, SHORT_NAMES, describe_allowed, field_schemas
 from finetune30.config.loading import LoadedConfig, load_config, load_override
 from finetune30.config.presets import default_config_path, preset_path
 from finetune30.errors import NotFoundError, UsageError
@@ -27,7 +28,11 @@ METAVARS = {
     "learning_rate": "RATE",
     "device": "NAME",
     "output_dir": "FOLDER",
+    "eval_file": "FILE",
+    "label_separator": "TEXT",
 }
+#: Short names of lists: given once for each entry.
+_SEVERAL = ("label_columns",)
 _STATE = "finetune30.overrides"
 
 
@@ -45,8 +50,8 @@ def config_options(command: Decorated) -> Decorated:
         callback=_collect_assignments,
         help="Set any key, for example --set training.weight_decay=0.01; also --training.weight_decay 0.01.",
     )(command)
-    for flag, key in reversed(SHORT_NAMES.items()):
-        command = _short_option(flag, key, METAVARS.get(flag, "N"))(command)
+    for flag, key in reversed({**SHORT_NAMES, **FLAG_NAMES, **READING_NAMES}.items()):
+        command = _short_option(flag, key)(command)
     command = click.option("--preset", metavar="NAME", help="A shipped configuration: ft30 config presets.")(command)
     return click.option(
         "--config",
@@ -55,6 +60,22 @@ def config_options(command: Decorated) -> Decorated:
         type=click.Path(path_type=Path),
         help="Configuration file; without it config/default.yaml, or the shipped default.",
     )(command)
+
+
+def reading_options(*names: str) -> Callable[[Decorated], Decorated]:
+    """Add flags that say how data are read, by their short and their dotted names; `given_keys` returns them."""
+
+    def add(command: Decorated) -> Decorated:
+        for name in reversed(names or (*READING_NAMES,)):
+            command = _short_option(name, READING_NAMES[name])(_key_option(READING_NAMES[name])(command))
+        return command
+
+    return add
+
+
+def given_keys(context: click.Context) -> dict[str, Any]:
+    """Return the keys that flags of a command gave, dotted, with their values."""
+    return dict(context.meta.get(_STATE, {}))
 
 
 def load_from_flags(context: click.Context, config_file: Path | None, preset: str | None) -> LoadedConfig:
@@ -74,24 +95,23 @@ def load_from_flags(context: click.Context, config_file: Path | None, preset: st
     return load_config(path, context.meta.get(_STATE, {}))
 
 
-def _short_option(flag: str, key: str, metavar: str) -> Callable[[Decorated], Decorated]:
-    spellings = dict.fromkeys([f"--{flag}", f"--{flag.replace('_', '-')}"])
+def _short_option(flag: str, key: str) -> Callable[[Decorated], Decorated]:
     schema = field_schemas()[key]
-    return click.option(
+    several = flag in _SEVERAL
+    return named_option(
         flag,
-        *spellings,
-        metavar=metavar,
+        metavar=METAVARS.get(flag, "NAME" if flag in READING_NAMES else "N"),
         expose_value=False,
-        callback=_collect(key),
+        multiple=several,
+        callback=_collect_several(key) if several else _collect(key),
         help=f"{schema['description'].rstrip('.')} ({key}).",
     )
 
 
 def _key_option(key: str) -> Callable[[Decorated], Decorated]:
-    spellings = dict.fromkeys([f"--{key}", f"--{key.replace('_', '-')}"])
-    return click.option(
-        f"key_{key.replace('.', '__')}",
-        *spellings,
+    return named_option(
+        key,
+        to=f"key_{key.replace('.', '__')}",
         metavar="VALUE",
         expose_value=False,
         hidden=True,
@@ -108,6 +128,14 @@ def _collect(key: str) -> Callable[[click.Context, click.Parameter, str | None],
     return callback
 
 
+def _collect_several(key: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], None]:
+    def callback(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
+        if texts:
+            _put(context, key, list(texts))
+
+    return callback
+
+
 def _collect_assignments(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
     for text in texts:
         key, equals, value = text.partition("=")
@@ -117,8 +145,11 @@ def _collect_assignments(context: click.Context, parameter: click.Parameter, tex
 
 
 def _remember(context: click.Context, key: str, text: str) -> None:
+    _put(context, key, load_override(key, text))
+
+
+def _put(context: click.Context, key: str, value: Any) -> None:
     overrides: dict[str, Any] = context.meta.setdefault(_STATE, {})
-    value = load_override(key, text)
     if key in overrides and overrides[key] != value:
         raise UsageError(f"{key} is given twice, as {overrides[key]!r} and as {value!r}", "give it once")
     overrides[key] = value

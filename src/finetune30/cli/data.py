@@ -16,6 +16,7 @@ from finetune30.cli.data_source import (
     source_options,
 )
 from finetune30.cli.data_versions import versions
+from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import note
 
 
@@ -111,8 +112,13 @@ def validate(
 
 @command.command("clean", epilog=SOURCE_HELP)
 @source_options
-@click.option(
-    "--out", metavar="FOLDER", type=click.Path(path_type=Path), required=True, help="Folder for the clean files."
+@named_option(
+    "output",
+    also=["out"],
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the clean files.",
 )
 @click.option(
     "--recipe", metavar="FILE", type=click.Path(path_type=Path), help="YAML list of steps; else the default one."
@@ -127,7 +133,7 @@ def clean(
     context: click.Context,
     source: str | None,
     config_file: Path | None,
-    out: Path,
+    output: Path,
     recipe: Path | None,
     format_name: str,
     overwrite: bool,
@@ -142,7 +148,7 @@ def clean(
             read_request(context, source, config_file),
             load_settings(),
             note,
-            out,
+            output,
             recipe=recipe,
             format_name=format_name,
             overwrite=overwrite,
@@ -168,7 +174,7 @@ def clean(
     type=click.IntRange(2, 20),
     help="Judge each row by a model trained without it: as many trainings. Else the run's own model judges.",
 )
-@click.option("--device", metavar="NAME", help="Device for the model: auto, cpu, cuda, mps.")
+@click.option("--device", metavar="NAME", help="Where to compute: auto, cpu, mps or cuda; left out: detected.")
 @as_json_option
 def suspects(
     run: str, limit: int, export: Path | None, everything: bool, folds: int | None, device: str | None, as_json: bool

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from finetune30.cli.config_options import given_keys, reading_options
+
 if TYPE_CHECKING:
     from finetune30.hub.fetching import OnTransfer
     from finetune30.service.datasets.operations import DatasetRequest
@@ -22,35 +24,12 @@ SOURCE_HELP = (
     "'starter', 'starter-zh' or 'version:<digest or tag>'. Without it: the rows that a training with the "
     "configuration would use."
 )
-#: Options that say what the columns of a source mean: name, key of the data section, help.
-_SOURCE_OPTIONS = (
-    ("text_column", "Column of the text."),
-    ("text_pair_column", "Column of the second text of a pair."),
-    ("label_column", "Column of the label."),
-    ("label_separator", "Separator of several labels in one cell."),
-    ("eval_file", "File with the evaluation rows."),
-    ("eval_split", "Split with the evaluation rows."),
-    ("train_split", "Split with the training rows."),
-    ("dataset_config", "Configuration (subset) of a hub set."),
-    ("revision", "Revision of a hub set."),
-    ("encoding", "Encoding of text files that are not UTF-8, such as big5."),
-    ("sheet", "Sheet of a workbook, or file inside of a .zip."),
-    ("problem_type", "What is learned (model.problem_type); left out: told from the labels."),
-)
-#: Options that may be given several times.
-_LIST_OPTIONS = (("label_columns", "Column of 0 and 1 that is a class; once for each class."),)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def source_options(decorated: Decorated) -> Decorated:
-    """Add SOURCE and the options that say how to read it; they arrive as `source`, `config_file` and `reading`."""
-    for name, words in reversed((*_SOURCE_OPTIONS, *_LIST_OPTIONS)):
-        spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
-        several = (name, words) in _LIST_OPTIONS
-        add = click.option(
-            name, *spellings, metavar="NAME", help=words, multiple=several, expose_value=False, callback=_keep
-        )
-        decorated = add(decorated)
+    """Add SOURCE and the options that say how to read it; they arrive as `source`, `config_file` and `given_keys`."""
+    decorated = reading_options()(decorated)
     decorated = click.option(
         "--config",
         "config_file",
@@ -68,28 +47,19 @@ def read_request(context: click.Context, source: str | None, config_file: Path |
     from finetune30.errors import UsageError
     from finetune30.service.datasets.operations import request_of_config, request_of_source
 
-    reading: dict[str, Any] = dict(context.meta.get("finetune30.reading", {}))
-    problem_type: str | None = reading.pop("problem_type", None)
-    if source is not None and config_file is not None:
+    given = given_keys(context)
+    if source is None:
+        return request_of_config(load_config(config_file or default_config_path(Path.cwd()), given).config)
+    if config_file is not None:
         raise UsageError("SOURCE and --config cannot both say what to look at", "give one of them")
-    if source is not None:
-        request = request_of_source(source, **reading)
-        return request if problem_type is None else replace(request, problem_type=problem_type)
-    overrides = {f"data.{name}": value for name, value in reading.items()}
-    if problem_type is not None:
-        overrides["model.problem_type"] = problem_type
-    return request_of_config(load_config(config_file or default_config_path(Path.cwd()), overrides).config)
+    problem_type: str | None = given.pop("model.problem_type", None)
+    request = request_of_source(source, **{key.removeprefix("data."): value for key, value in given.items()})
+    return request if problem_type is None else replace(request, problem_type=problem_type)
 
 
 def print_json(tree: Any) -> None:
     """Print a JSON tree."""
     click.echo(json.dumps(tree, ensure_ascii=False, indent=2))
-
-
-def _keep(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None) -> None:
-    if value is not None and value != ():
-        kept = list(value) if isinstance(value, tuple) else value
-        context.meta.setdefault("finetune30.reading", {})[parameter.name] = kept
 
 
 @contextmanager

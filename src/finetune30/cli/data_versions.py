@@ -14,6 +14,7 @@ from finetune30.cli.data_source import (
     read_request,
     source_options,
 )
+from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import note
 
 NAME_HELP = "VERSION is a digest, its beginning (4 digits or more) or a tag."
@@ -89,14 +90,16 @@ def list_versions(as_json: bool) -> None:
 
 @versions.command("show", epilog=NAME_HELP)
 @click.argument("version")
-@click.option("--rows", "shown", type=click.IntRange(0, 1000), default=5, show_default=True, help="Rows shown a split.")
+@named_option(
+    "limit", also=["rows"], type=click.IntRange(0, 1000), default=5, show_default=True, help="Rows shown a split."
+)
 @as_json_option
-def show(version: str, shown: int, as_json: bool) -> None:
+def show(version: str, limit: int, as_json: bool) -> None:
     """Show what a version holds, how it was made and which runs were trained on it."""
     from finetune30.service.datasets.versions import read_version
     from finetune30.settings import load_settings
 
-    tree = read_version(load_settings(), version, shown)
+    tree = read_version(load_settings(), version, limit)
     if as_json:
         print_json(tree)
         return
@@ -178,8 +181,8 @@ def verify(context: click.Context, names: tuple[str, ...], as_json: bool) -> Non
 
 
 @versions.command("gc")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option("--keep-days", type=click.FloatRange(0), default=30.0, show_default=True, help="Keep younger versions.")
+@named_option("dry_run", is_flag=True, help="Only say what would go.")
+@named_option("keep_days", type=click.FloatRange(0), default=30.0, show_default=True, help="Keep younger versions.")
 @as_json_option
 def gc(dry_run: bool, keep_days: float, as_json: bool) -> None:
     """Remove versions that neither a run nor a tag refers to, and pieces that belong to none."""

@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
+from finetune30.cli.named_option import named_option
+
 _MOST_LINES = 10
 
 
 @click.command("replay", epilog="Example: ft30 replay latest")
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-@click.option(
-    "--output_dir",
-    "--output-dir",
+@named_option(
+    "output_dir",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Folder of the runs, where it is not the one of the settings.",

@@ -7,12 +7,24 @@ from typing import Any
 
 import click
 
+from finetune30.cli.named_option import named_option
+
 
 @click.command("resume", epilog="Example: ft30 resume latest")
 @click.argument("run")
-@click.option("--epochs", metavar="N", help="Another number of epochs, where the schedule permits it.")
-@click.option("--max_steps", "--max-steps", metavar="N", help="Another number of steps, where the schedule permits it.")
-@click.option("--warm_start", "--warm-start", is_flag=True, help="Begin a new run from the weights instead.")
+@named_option(
+    "epochs",
+    also=["training.num_train_epochs"],
+    metavar="N",
+    help="Another number of epochs, where the schedule permits it.",
+)
+@named_option(
+    "max_steps",
+    also=["training.max_steps"],
+    metavar="N",
+    help="Another number of steps, where the schedule permits it.",
+)
+@named_option("warm_start", is_flag=True, help="Begin a new run from the weights instead.")
 @click.option(
     "--set",
     "assignments",
@@ -20,9 +32,8 @@ import click
     metavar="KEY=VALUE",
     help="Change a key, for example --set training.learning_rate=0.0001; needs --warm-start.",
 )
-@click.option(
-    "--output_dir",
-    "--output-dir",
+@named_option(
+    "output_dir",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Folder of the runs, where it is not the one of the settings.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from finetune30.cli.named_option import named_option
 from finetune30.cli.run_filters import RunListCommand, load_run_query
 from finetune30.cli.terminal_text import show_controls, tell
 
@@ -23,9 +24,8 @@ RUN_HELP = "RUN is an id, its beginning, a folder's name, an experiment's name (
 
 _LOG_CONTROLS = "\n\t"
 
-_output_dir = click.option(
-    "--output_dir",
-    "--output-dir",
+_output_dir = named_option(
+    "output_dir",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Folder of the runs, where it is not the one of the settings.",

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
+from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import tell_notes
 
 
 @click.command("submit", epilog="Example: ft30 submit --experiment_name test_async --epochs 1")
 @config_options
 @click.option("--priority", type=click.IntRange(-100, 100), default=0, show_default=True, help="Higher is earlier.")
-@click.option("--idempotency_key", "--idempotency-key", metavar="KEY", help="The same key never makes a second run.")
+@named_option("idempotency_key", metavar="KEY", help="The same key never makes a second run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(

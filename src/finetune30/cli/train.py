@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
+from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import tell_notes
 from finetune30.config.loading import dump_config
 
 
 @click.command("train", epilog="Example: ft30 train --preset starter --experiment_name first --epochs 3")
 @config_options
-@click.option("--dry_run", "--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@named_option("dry_run", is_flag=True, help="Print the resolved configuration and stop.")
 @click.pass_context
 def command(context: click.Context, config_file: Path | None, preset: str | None, dry_run: bool) -> None:
     """Train a model and record the run.

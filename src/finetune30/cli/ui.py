@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import tell
 
 #: Streamlit options that never change.
@@ -27,9 +28,9 @@ PAGE = Path(__file__).parents[1] / "ui"
 
 
 @click.command("ui")
-@click.option("--host", help="Address to bind to; default: FT30_UI_HOST.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port; default: FT30_UI_PORT.")
-@click.option("--api-url", help="Address of the API; default: from FT30_API_HOST and FT30_API_PORT.")
+@click.option("--host", metavar="ADDRESS", help="Address to bind to; default: FT30_UI_HOST.")
+@click.option("--port", type=click.IntRange(1, 65_535), metavar="N", help="Port; default: FT30_UI_PORT.")
+@named_option("api_url", metavar="ADDRESS", help="Address of the API; default: from FT30_API_HOST and FT30_API_PORT.")
 def command(host: str | None, port: int | None, api_url: str | None) -> None:
     """Serve the page on localhost:8501; it needs the API (ft30 api)."""
     import os

@@ -29,6 +29,25 @@ SHORT_NAMES: dict[str, str] = {
     "output_dir": "training.output_dir",
 }
 
+#: Short names of the keys that say how data are read, flags of every command that reads some. Requests have the keys.
+READING_NAMES: dict[str, str] = {
+    "text_column": "data.text_column",
+    "text_pair_column": "data.text_pair_column",
+    "label_column": "data.label_column",
+    "label_columns": "data.label_columns",
+    "label_separator": "data.label_separator",
+    "eval_file": "data.eval_file",
+    "eval_split": "data.eval_split",
+    "train_split": "data.train_split",
+    "dataset_config": "data.dataset_config",
+    "revision": "data.revision",
+    "encoding": "data.encoding",
+    "sheet": "data.sheet",
+    "problem_type": "model.problem_type",
+}
+#: Short names of keys that only flags have.
+FLAG_NAMES: dict[str, str] = {"max_steps": "training.max_steps"}
+
 #: Spellings of other tools, and what they are called here.
 FOREIGN_KEYS: dict[str, str] = {
     "adapter_rank": "lora.r",

@@ -47,7 +47,9 @@ STARTER_ZH = "starter-zh"
 VERSION_PREFIX = "version:"
 
 DEFAULT_MODEL = "distilbert-base-uncased"
-DEFAULT_DATASET = "glue"
+DEFAULT_DATASET, DEFAULT_DATASET_CONFIG = "glue", "sst2"
+#: The data that are no user's own: of these, few rows are used unless somebody wants more.
+EXAMPLE = f"{DEFAULT_DATASET} {DEFAULT_DATASET_CONFIG}"
 #: A folder name may have 255 bytes; the time stamp and a suffix of the run need the rest.
 MAX_NAME_BYTES = 200
 #: More steps than any training takes; a bound keeps numbers in the range of databases and other readers.
@@ -240,7 +242,7 @@ class DataConfig(_Section):
         description="Hub set, local file or folder, 'starter', 'starter-zh' or 'version:<digest or tag>'.",
     )
     dataset_config: Name | None = Field(
-        "sst2",
+        DEFAULT_DATASET_CONFIG,
         max_length=200,
         description=f"Hub configuration (subset) name. Left out, it is null for any data set but {DEFAULT_DATASET}.",
     )
@@ -282,8 +284,18 @@ class DataConfig(_Section):
     label_separator: Annotated[str, Holds.TEXT] | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
     )
-    train_samples: int | None = Field(500, ge=2, le=100_000_000, description="Rows to train on; null: all.")
-    eval_samples: int | None = Field(100, ge=1, le=100_000_000, description="Rows to evaluate on; null: all.")
+    train_samples: int | None = Field(
+        500,
+        ge=2,
+        le=100_000_000,
+        description=f"Rows to train on; null: all. Left out, it is null for any data but {EXAMPLE}.",
+    )
+    eval_samples: int | None = Field(
+        100,
+        ge=1,
+        le=100_000_000,
+        description=f"Rows to evaluate on; null: all. Left out, it is null for any data but {EXAMPLE}.",
+    )
     max_length: int = Field(128, ge=4, le=131_072, description="Longest input in tokens; longer ones are truncated.")
     allow_unknown_tokens: bool = Field(
         False,
@@ -312,6 +324,16 @@ class DataConfig(_Section):
             return tree
         named = tree.get("dataset_name", DEFAULT_DATASET)
         return tree if named == DEFAULT_DATASET else {**tree, "dataset_config": None}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_limits_belong_to_the_example(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        named = tree.get("dataset_name", DEFAULT_DATASET), tree.get("dataset_config", DEFAULT_DATASET_CONFIG)
+        if named == (DEFAULT_DATASET, DEFAULT_DATASET_CONFIG):
+            return tree
+        return {"train_samples": None, "eval_samples": None, **tree}
 
 
 class TrainingConfig(_Section):

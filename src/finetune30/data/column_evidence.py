@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from finetune30.config.schema import DataConfig
-from finetune30.data.columns import INDEX_NAMES, PAIR_NAMES, ROLE_WORDS, Columns
+from finetune30.data.columns import INDEX_NAMES, PAIR_NAMES, ROLE_WORDS, Columns, plain_name, unread_texts
 from finetune30.data.problem import Detected, Role
 from finetune30.data.sources.table import VERSION, SourceTable
 
@@ -31,12 +31,15 @@ def explain_columns(
         if (column := columns.chosen[role.name]) is not None
     ]
     read = {*columns.chosen.values(), *(config.label_columns or ())}
-    rest = [name for name in table.columns if name not in read]
+    roles_of_text = [role for role in roles if role.kind == "text"]
+    texts = unread_texts(table, columns, roles)
+    for name in texts:
+        because = f"it holds texts as {columns.chosen[roles_of_text[0].name]!r} does"
+        found.append(Detected(f"the column {name!r} is not read", because, f"data.{roles_of_text[1].key}"))
+    rest = [name for name in table.columns if name not in (*read, *texts)]
     if rest:
-        pair = next((role for role in roles if role.name == "text_pair" and columns.chosen[role.name] is None), None)
         because = "no setting names them, and they are told to be neither text nor label"
-        key = None if pair is None else f"data.{pair.key}"
-        found.append(Detected(f"columns that are not read: {_listed(rest)}", because, key))
+        found.append(Detected(f"columns that are not read: {_listed(rest)}", because))
     return tuple(found)
 
 
@@ -52,9 +55,9 @@ def _because(
         return f"data.{_key(role, config)} names it"
     if table.format == VERSION and column == role.name:
         return "the stored version calls it so"
-    pair = next((pair for pair in PAIR_NAMES if _are_chosen(pair, columns)), None)
-    if pair is not None and role.kind == "text":
-        return f"{pair[0]!r} and {pair[1]!r} are the usual names of two texts that belong together"
+    if role.kind == "text" and any(_are_chosen(pair, columns) for pair in PAIR_NAMES):
+        first, second = (columns.chosen[name] for name in ("text", "text_pair"))
+        return f"{first!r} and {second!r} are usual names of a pair; data.text_column alone reads one of them"
     if column.lower() in role.names:
         others = [name for name in role.names if name != column.lower() and _has(table, name, columns)]
         if others:
@@ -77,8 +80,7 @@ def _has(table: SourceTable, name: str, columns: Columns) -> bool:
 
 
 def _are_chosen(pair: tuple[str, str], columns: Columns) -> bool:
-    chosen = {name.lower() for name in columns.chosen.values() if name is not None}
-    return chosen >= {*pair}
+    return {plain_name(name) for name in columns.chosen.values() if name is not None} >= {*pair}
 
 
 def _listed(names: Sequence[str]) -> str:

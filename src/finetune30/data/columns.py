@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,16 +15,19 @@ from finetune30.data.problem import Role
 from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.errors import DataFileError
 
-#: Names that data sets give to a first and a second text, most telling first.
+#: Names that data sets give to a first and a second text, in small letters and without `_`, `-` and spaces.
 PAIR_NAMES = (
-    ("text", "text_pair"),
-    ("sentence1", "sentence2"),
-    ("question1", "question2"),
+    ("text", "textpair"),
+    *((name + one, name + two) for name in ("text", "sentence", "sent", "question") for one, two in ("12", "ab")),
+    ("s1", "s2"),
+    ("q1", "q2"),
     ("premise", "hypothesis"),
-    ("question", "sentence"),
-    ("query", "passage"),
-    ("text_a", "text_b"),
+    ("claim", "evidence"),
+    *(("question", second) for second in ("sentence", "answer", "context", "passage", "document")),
+    *(("query", second) for second in ("document", "doc", "passage", "text", "title", "product")),
 )
+#: Rows that are looked at to tell texts; what texts have at least: words and letters, and different ones of all.
+_LOOKED_AT, _LEAST_WORDS, _LEAST_LETTERS, _LEAST_DISTINCT = 1000, 3.0, 10, 0.5
 #: Columns that number rows; never text nor target.
 INDEX_NAMES = frozenset({"id", "idx", "index", "row_id", "unnamed_1"})
 
@@ -74,7 +78,7 @@ def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str
     if target is not None and chosen[target.name] is None:
         chosen[target.name] = _detect_target(table, target, taken=[chosen[role.name] for role in texts])
     if len(texts) > 1 and not texts[1].names and not any(chosen[role.name] for role in texts):
-        first, second = _named_pair(table.columns, taken=chosen.values())
+        first, second = find_pair(table, taken=chosen.values())
         chosen |= {texts[0].name: first, texts[1].name: second}
     for role in texts:
         chosen[role.name] = chosen[role.name] or _named(table.columns, role.names, chosen.values())
@@ -118,12 +122,35 @@ def _named(available: Sequence[str], names: Sequence[str], taken: Collection[str
     return next((by_lower[name] for name in names if name in by_lower), None)
 
 
-def _named_pair(available: Sequence[str], taken: Collection[str | None]) -> tuple[str | None, str | None]:
-    by_lower = {name.lower(): name for name in available if name not in taken}
-    for first, second in PAIR_NAMES:
-        if first in by_lower and second in by_lower:
-            return by_lower[first], by_lower[second]
-    return None, None
+def find_pair(table: SourceTable, taken: Collection[str | None]) -> tuple[str | None, str | None]:
+    """Return the two columns that are called as pairs of texts usually are, None and None where there are none.
+
+    Raises DataFileError where several columns may be the second text.
+    """
+    by_name = {plain_name(name): name for name in reversed(table.columns) if name not in taken}
+    found = [(by_name[first], by_name[second]) for first, second in PAIR_NAMES if {first, second} <= by_name.keys()]
+    rivals = [second for first, second in found if first == found[0][0]]
+    if len(rivals) > 1 and rivals[0] != by_name.get("textpair"):
+        several = " or ".join(map(repr, rivals))
+        said = f"{found[0][0]!r} may be paired with {several}; the columns are {_listed(table.columns)}"
+        remedy = f"set data.text_pair_column to one of them, or data.text_column to {found[0][0]!r} to read it alone"
+        raise DataFileError(table.name, 1, 0, said, remedy)
+    return found[0] if found else (None, None)
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name as `PAIR_NAMES` spell it."""
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+def unread_texts(table: SourceTable, columns: Columns, roles: Sequence[Role]) -> list[str]:
+    """Return the columns that hold texts as the one that is read does, where a second text could be read and is not."""
+    texts = [role for role in roles if role.kind == "text"]
+    if len(texts) < 2 or columns.chosen[texts[1].name] is not None or texts[1].key not in DataConfig.model_fields:
+        return []
+    taken = columns.chosen.values()
+    main = _mean_words(table.frame[str(columns.chosen[texts[0].name])])
+    return [name for name in _candidates(table, taken) if _reads_as_text(table.frame[name], main)]
 
 
 def _candidates(table: SourceTable, taken: Collection[str | None]) -> list[str]:
@@ -149,11 +176,34 @@ def _mean_length(series: pl.Series) -> float:
     return float(mean) if isinstance(mean, (int, float)) else 0.0
 
 
+def _mean_words(series: pl.Series) -> float:
+    mean = series.head(_LOOKED_AT).drop_nulls().str.strip_chars().str.count_matches(r"\s+").mean()
+    return 1.0 + float(mean) if isinstance(mean, (int, float)) else 0.0
+
+
+def _reads_as_text(series: pl.Series, words_of_main: float) -> bool:
+    """Tell whether cells read as texts: of several words, or as long as Chinese texts are, and hardly ever the same."""
+    cells = series.head(_LOOKED_AT).drop_nulls()
+    cells = cells.filter(cells.str.strip_chars() != "")
+    if not len(cells) or cells.n_unique() < _LEAST_DISTINCT * len(cells):
+        return False
+    if (cells.str.contains(r"^\s*(https?://\S+|[\[{].*[\]}])\s*$")).mean() == 1.0:  # addresses and JSON
+        return False
+    words, letters = _mean_words(cells), cells.str.count_matches(r"\p{L}").mean()
+    long_enough = isinstance(letters, (int, float)) and letters >= _LEAST_LETTERS
+    return long_enough and words >= min(_LEAST_WORDS, words_of_main)
+
+
 def _undetected(table: SourceTable, role: Role) -> DataFileError:
     found = f"no column is plainly the {ROLE_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
     if role.kind == "target" and role.key == "label_column" and (flags := _flags(table)):
         remedy = f"if the columns of 0 and 1 are the classes, set data.label_columns to {flags}; else {remedy}"
+    if role.kind == "text" and role.key == "text_column":
+        remedy = (
+            "set data.text_column to one of them, and data.text_pair_column to another where texts are pairs; if "
+            "this is a row of data, add a header line above it"
+        )
     if role.key not in DataConfig.model_fields:
         remedy = f"name a column {' or '.join(map(repr, role.names or (role.name,)))}"
     return DataFileError(table.name, 1, 0, found, remedy)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.texts import texts_and_pairs
+from finetune30.data.texts import is_blank, texts_and_pairs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,13 +23,17 @@ _ROWS_PER_CALL = 4096
 class EncodedTexts:
     """Token ids of some texts: `ids[i]` and `type_ids[i]` have equal length; `full_lengths` is before truncation.
 
-    `unknown_tokens` is how many of all ids stand for text that the tokenizer has no token for.
+    `unknown_tokens` is how many of all ids stand for text that the tokenizer has no token for. `own_tokens[i]` is how
+    many ids, before truncation, come from the text itself and not from the tokenizer's frame; of a pair, from the text
+    that gives less. `marked_texts`: how many texts hold a special token that the tokenizer cannot read as text.
     """
 
     ids: list[list[int]]
     type_ids: list[list[int]] | None
     full_lengths: list[int]
     unknown_tokens: int
+    own_tokens: list[int]
+    marked_texts: int = 0
 
 
 class TextEncoder(Protocol):
@@ -46,6 +51,8 @@ class EncodedSplit:
     Shapes: tokens int32 (total tokens,), offsets int64 (n + 1,), type_ids int8 like tokens or None, truncated bool
     (n,). Targets are one a row, (n,) or (n, k) of what the problem asks, or one a token: int32 like tokens, IGNORED
     where nothing is asked. `unknown_tokens`: how many of the tokens stand for text that the tokenizer has no token for.
+    `tokenless`: positions of the rows of which a text gives no token of its own, with the number of all their tokens.
+    `marked_texts`: texts that hold a special token which the tokenizer cannot read as text.
     """
 
     row_ids: list[str]
@@ -56,6 +63,8 @@ class EncodedSplit:
     truncated: NDArray[np.bool_]
     targets_per_token: bool = False
     unknown_tokens: int = 0
+    tokenless: Mapping[int, int] = field(default_factory=dict)
+    marked_texts: int = 0
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -73,13 +82,17 @@ def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, tar
     types: list[NDArray[np.int8]] = []
     lengths: list[int] = []
     full: list[int] = []
-    unknown = 0
+    tokenless: dict[int, int] = {}
+    unknown = marked = 0
     for start in range(0, len(texts), _ROWS_PER_CALL):
         stop = start + _ROWS_PER_CALL
         part = encoder.encode(texts[start:stop], pairs[start:stop] if pairs else None, max_length)
         lengths += [len(ids) for ids in part.ids]
         full += part.full_lengths
         unknown += part.unknown_tokens
+        marked += part.marked_texts
+        nothing = find_tokenless(part, texts[start:stop], pairs[start:stop] if pairs else None)
+        tokenless |= {start + i: part.full_lengths[i] for i in nothing}
         tokens.append(np.fromiter((t for ids in part.ids for t in ids), dtype=np.int32))
         if part.type_ids is not None:
             types.append(np.fromiter((t for ids in part.type_ids for t in ids), dtype=np.int8))
@@ -93,4 +106,17 @@ def encode_split(frame: pl.DataFrame, encoder: TextEncoder, max_length: int, tar
         targets=targets,
         truncated=np.asarray(full, dtype=np.int64) > np.asarray(lengths, dtype=np.int64),
         unknown_tokens=unknown,
+        tokenless=tokenless,
+        marked_texts=marked,
     )
+
+
+def find_tokenless(encoded: EncodedTexts, texts: Sequence[str], pairs: Sequence[str] | None) -> list[int]:
+    """Return the positions of texts (or pairs) that say nothing to a model.
+
+    Those give no token of their own, or have nothing in them that can be seen: byte-level tokenizers have tokens for
+    spaces and zero-width characters too.
+    """
+    blank = {i for i, text in enumerate(texts) if is_blank(text)}
+    blank |= {i for i, text in enumerate(pairs or ()) if is_blank(text)}
+    return [i for i, own in enumerate(encoded.own_tokens) if own == 0 or i in blank]

@@ -36,7 +36,7 @@ def build_ledger(rows: pl.DataFrame, tables: Iterable[SourceTable] = ()) -> dict
         entries.append(entry | {"split_off_from": "train"})
     ledger = {
         "files": entries,
-        "totals": {split: _total(entries, split) for split in ("train", "evaluation")},
+        "totals": {split: sum_ledger(entries, split) for split in ("train", "evaluation")},
         "lines": list_lines(tables),
     }
     check_ledger(ledger)
@@ -83,14 +83,14 @@ def reconcile(
     for split in consumed:
         by_file: dict[str, int] = {}
         for row_id in truncated.get(split, ()):
-            file = _file_of(row_id, files)
+            file = file_of(row_id, files)
             by_file[file] = by_file.get(file, 0) + 1
         for entry in entries:
             if entry["split"] == split:
                 entry["truncated"] = by_file.pop(entry["file"], 0)
         if by_file:
             raise DataError(f"truncated rows of {', '.join(by_file)} are not in the ledger")
-    totals = {split: _total(entries, split) for split in consumed}
+    totals = {split: sum_ledger(entries, split) for split in consumed}
     return {**ledger, "files": entries, "totals": totals, "reconciled": True}
 
 
@@ -113,7 +113,7 @@ def describe_ledger(ledger: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _file_of(row_id: str, files: Collection[str]) -> str:
+def file_of(row_id: str, files: Collection[str]) -> str:
     """Return the file part of `<file>:<line>[:<column>]`."""
     head = row_id.rpartition(":")[0]
     return head if head in files else head.rpartition(":")[0]
@@ -134,7 +134,8 @@ def _entry(file: str, split: str, part: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _total(entries: list[dict[str, Any]], split: str) -> dict[str, Any]:
+def sum_ledger(entries: list[dict[str, Any]], split: str) -> dict[str, Any]:
+    """Return the totals of a split over the entries of a ledger."""
     own = [entry for entry in entries if entry["split"] == split]
     dropped: dict[str, int] = {}
     for entry in own:

@@ -83,7 +83,7 @@ def load_rows(
     declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
     detected = (
         *settled.detected,
-        *explain_columns(sources.train[0], columns, problem.columns, named, config),
+        *explain_columns(without_label_columns(sources.train[0], config), columns, problem.columns, named, config),
         *differing_classes(tables, columns),
         *structured_texts(rows, columns),
         *swallowed_lines(tables),

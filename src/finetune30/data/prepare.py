@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Problem, ProblemChoice, Targets
 from finetune30.data.splitting import sample_rows, split_off
-from finetune30.data.texts import text_columns
+from finetune30.data.texts import filled_texts, text_columns
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
@@ -163,6 +163,18 @@ def version_rows_of(rows: pl.DataFrame, problem: ProblemChoice) -> pl.DataFrame:
     return rows.select(*stored, pl.col("row_id").alias("origin"))
 
 
+def count_used(used: Mapping[str, pl.DataFrame], problem: Problem, targets: Targets) -> dict[str, Any]:
+    """Return what the report says of the rows used, by split: their number, by class, and how even the classes are."""
+    train, evaluation = (used[split] for split in SPLITS)
+    counts, evaluation_counts = (problem.count(part["label_text"], targets) for part in (train, evaluation))
+    return {
+        "total_samples": train.height,
+        "label_counts": counts,
+        **balance(counts),
+        "evaluation": {"total_samples": evaluation.height, "label_counts": evaluation_counts},
+    }
+
+
 def _require_rows(rows: pl.DataFrame, count: int, split: str, least: int) -> None:
     if count >= least:
         return
@@ -182,14 +194,10 @@ def _build_report(
     loaded: LoadedRows,
 ) -> dict[str, Any]:
     columns = loaded.columns
-    train, evaluation = (used[split] for split in SPLITS)
-    counts, evaluation_counts = (loaded.problem.count(part["label_text"], targets) for part in (train, evaluation))
     return {
-        "total_samples": train.height,
-        "label_counts": counts,
-        **balance(counts),
-        "evaluation": {"total_samples": evaluation.height, "label_counts": evaluation_counts},
+        **count_used(used, loaded.problem, targets),
         "columns": {**columns.chosen, "available": loaded.tables[0].columns},
+        "texts": {name: columns.chosen[name] for name in filled_texts(used["train"])},
         "detected_columns": list(columns.detected),
         "detected": [asdict(found) for found in loaded.detected],
         "files": loaded.describe_files(),

@@ -7,6 +7,7 @@ name (`finetune30.data.problem.Role`). The first text is the main one.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from finetune30.data.problem import ROW_COLUMNS
@@ -30,3 +31,8 @@ def texts_and_pairs(rows: pl.DataFrame) -> tuple[list[str], list[str] | None]:
     """Return what a tokenizer is asked: the main texts and the second ones, None where no row has a second text."""
     texts, *others = (rows[name].fill_null("").to_list() for name in filled_texts(rows)[:2])
     return texts, others[0] if others else None
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text holds nothing that can be seen: white space, controls and formats (zero-width ones) only."""
+    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)

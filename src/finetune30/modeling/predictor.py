@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.encoding import EncodedTexts
+from finetune30.data.encoding import EncodedTexts, find_tokenless
 from finetune30.modeling.model_facts import (
     count_tokens_configured,
     mixes_neighbours,
     pools_the_last_place,
     reads_token_types,
 )
-from finetune30.modeling.saved_targets import load_targets
+from finetune30.modeling.saved_targets import Reading, load_targets
 from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved
 from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
 
@@ -31,6 +31,7 @@ class Predictor:
         described = load_targets(folder)
         self._max_length: int = described["max_length"]
         self._recipe: list[dict[str, Any]] = described["recipe"]
+        self._reading: Reading = described["reading"]
         self.device, self._load_saved = placement.device, load
         self._load(folder, placement.precision)
         if placement.precision != "fp32" and not self._computes():
@@ -66,12 +67,24 @@ class Predictor:
 
     def encode(self, texts: list[str], pairs: list[str] | None = None) -> EncodedTexts:
         """Return token ids of texts (or pairs), cleaned and cut as in training."""
-        if self._recipe:
-            from finetune30.data.cleaning import clean_texts
+        return self._encoder.encode(*self._clean(texts, pairs), self._max_length)
 
-            texts = clean_texts(texts, self._recipe)
-            pairs = clean_texts(pairs, self._recipe) if pairs else None
-        return self._encoder.encode(texts, pairs, self._max_length)
+    def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
+        """Return the positions of texts (or pairs) that say nothing to the model, as training leaves such rows out.
+
+        They give no token of their own, or nothing in them can be seen. A model that learnt empty texts answers them.
+        """
+        texts, pairs = self._clean(texts, pairs)
+        encoded = self._encoder.encode(texts, pairs, self._max_length)
+        found = find_tokenless(encoded, texts, pairs)
+        return [i for i in found if not (self._reading.allow_empty and encoded.ids[i])]
+
+    def _clean(self, texts: list[str], pairs: list[str] | None) -> tuple[list[str], list[str] | None]:
+        if not self._recipe:
+            return texts, pairs
+        from finetune30.data.cleaning import clean_texts
+
+        return clean_texts(texts, self._recipe), clean_texts(pairs, self._recipe) if pairs else None
 
     def _batches(self, lengths: list[int], batch_size: int) -> Iterator[NDArray[np.int64]]:
         """Yield the texts that are asked together, longest first; of one length where the model reads its padding."""
@@ -94,6 +107,7 @@ class Predictor:
             uses_token_types=reads_token_types(model.config),
             # PEFT gives a word that only the tokenizer knows an embedding that nothing has trained.
             known_tokens=count_tokens_configured(load_base_config(folder)),
+            marks_are_text=self._reading.marks_are_text,
         )
 
     def _computes(self) -> bool:

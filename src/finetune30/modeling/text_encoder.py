@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.data.encoding import EncodedTexts
-from finetune30.modeling.tokenizing import choose_unknown, count_unknown, require_known_tokens
+from finetune30.modeling.special_tokens import count_texts_with, read_marks_as_text
+from finetune30.modeling.tokenizing import choose_unknown, count_own_tokens, count_unknown, require_known_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,6 +36,7 @@ class FileTokenizer:
     ) -> None:
         self._tokenizer, self._uses_token_types, self._known_tokens = tokenizer, uses_token_types, known_tokens
         self._unknown_id = None if unknown_token is None else tokenizer.token_to_id(unknown_token)
+        self._marks = read_marks_as_text(tokenizer)
 
     def encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         """Encode texts (or pairs), cutting the longest text first, to at most `max_length` tokens."""
@@ -42,6 +44,7 @@ class FileTokenizer:
         self._tokenizer.no_truncation()
         encoded = self._tokenizer.encode_batch(rows)
         full_lengths = [len(row) for row in encoded]
+        own = count_own_tokens(encoded, self._tokenizer.num_special_tokens_to_add(pairs is not None), pairs is not None)
         long = [i for i, length in enumerate(full_lengths) if length > max_length]
         if long:
             # Cutting is the tokenizer's work (special tokens stay, pairs are balanced), so long rows go there again.
@@ -51,7 +54,8 @@ class FileTokenizer:
         types = [row.type_ids for row in encoded] if self._uses_token_types else None
         ids = [row.ids for row in encoded]
         require_known_tokens(ids, self._known_tokens, self._tokenizer.id_to_token)
-        return EncodedTexts(ids, types, full_lengths, count_unknown(ids, self._unknown_id))
+        marked = count_texts_with(self._marks, (*texts, *(pairs or ())))
+        return EncodedTexts(ids, types, full_lengths, count_unknown(ids, self._unknown_id), own, marked)
 
 
 def load_text_encoder(

@@ -197,6 +197,15 @@ class ApiClient:
             path = f"/experiments/{_part(run_id)}/predict"
             yield from self._json("POST", path, json=body, timeout=SLOW_READ_SECONDS)["answers"]
 
+    def read_questions(self, run_id: str, filename: str, content: bytes, reading: Json | None = None) -> Json:
+        """Return the rows of a file as questions to a run's model, and how they were read.
+
+        `reading`: encoding, sheet, text_column, text_pair_column and limit, where they are not left to the API.
+        """
+        return self._send_file(
+            "/datasets/questions", {"experiment_id": run_id, "name": filename, **(reading or {})}, content
+        )
+
     # -- data
 
     def upload(self, filename: str, content: bytes, reading: Json | None = None) -> Json:
@@ -204,14 +213,7 @@ class ApiClient:
 
         Returns the `dataset_name` by which a configuration calls it.
         """
-        return self._json(
-            "POST",
-            "/datasets/files",
-            params={"name": filename, **{key: value for key, value in (reading or {}).items() if value}},
-            content=content,
-            headers={"Content-Type": "application/octet-stream"},
-            timeout=SLOW_READ_SECONDS,
-        )
+        return self._send_file("/datasets/files", {"name": filename, **(reading or {})}, content)
 
     def preview(self, body: Json) -> Json:
         """Return first rows, columns, label counts, findings and ledger of what a request would train on."""
@@ -269,6 +271,11 @@ class ApiClient:
         return self._json("POST", f"/datasets/{_part(name)}/labels", json=body, timeout=SLOW_READ_SECONDS)
 
     # -- one request
+
+    def _send_file(self, path: str, params: Json, content: bytes) -> Json:
+        given = {key: value for key, value in params.items() if value}
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._json("POST", path, params=given, content=content, headers=headers, timeout=SLOW_READ_SECONDS)
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
         answer = self._ask(method, path, **options)

@@ -20,6 +20,8 @@ EMPTY = "\0empty"
 MODULE_CHOICES = ("auto", "all-linear", "q_lin", "v_lin", "query", "value", "key", "q_proj", "v_proj")
 WHOLE_CHOICES = ("auto", "all-linear")
 MODEL_OF_DEFAULT_MODULES = "distilbert-base-uncased"
+#: Keys that mean all rows where they are left empty.
+ROW_LIMITS = ("data.train_samples", "data.eval_samples")
 #: Keys with one meaning here: the services decide where results lie.
 DECIDED_BY_SERVICES = ("training.output_dir",)
 
@@ -203,6 +205,8 @@ def _choice_label(choice: Any) -> str:
 
 
 def _placeholder(field: Field) -> str | None:
+    if field.key in ROW_LIMITS:
+        return t("form.all_rows")
     return t("form.automatic") if field.nullable else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -260,9 +262,17 @@ def test_try_answers_a_text_and_a_file(look: Callable[..., Page], kinds_api: Ser
         assert float(figures(page)[t("try.value")].replace("−", "-")) == pytest.approx(-1.5, abs=0.5)
     else:
         assert any("anger" in block.value for block in page.markdown)
-    page.file_uploader[0].upload("asked.csv", b"text\nthe film was great great\n", "text/csv").run()
-    of_label(checked(page).button, t("try.batch_run", rows="1")).click().run()
+    page.file_uploader[0].upload("asked.csv", b"nr,text\n1,the film was great great\n2,\n", "text/csv").run()
+    column = of_label(checked(page).selectbox, t("field.data.text_column"))
+    assert (column.value, column.options) == ("text", ["nr", "text"])
+    of_label(page.button, t("try.batch_run", rows="2")).click().run()
     checked(page)
+    _, content = page.session_state["try_file"]
+    first, second = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    assert (first["row_id"], first["text"], first["nr"]) == ("asked.csv:2", "the film was great great", "1")
+    (answer,) = (name for name in first if name.endswith(" prediction"))
+    assert first[answer] not in ("", t("try.no_tokens"))
+    assert second[answer] == t("try.no_tokens")
 
 
 def test_submit_takes_the_data_of_a_version(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:

@@ -15,9 +15,10 @@ from finetune30.config import DataConfig
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.prepare import prepare_data
 from finetune30.data.sources.files import load_file
+from finetune30.data.sources.options import NO_OPTIONS
 from finetune30.problems import choose_problem
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
-from finetune30.service.models.predict import load_questions
+from finetune30.service.models.questions import Asked, load_questions
 from finetune30.ui.messages import translate_message
 
 TEXTS = [f"this is text number {n} of them" for n in range(40)]
@@ -68,7 +69,7 @@ def test_columns_that_the_configuration_names_say_so(tmp_path: Path) -> None:
 
 def test_pairs_say_that_their_names_belong_together(tmp_path: Path) -> None:
     found = told(load(save(tmp_path / "a.csv", ["premise", "hypothesis", "label"], 3)))
-    pair = "'premise' and 'hypothesis' are the usual names of two texts that belong together"
+    pair = "'premise' and 'hypothesis' are usual names of a pair; data.text_column alone reads one of them"
     assert found["the text is the column 'premise'"] == (pair, "data.text_column")
     assert found["the second text is the column 'hypothesis'"] == (pair, "data.text_pair_column")
 
@@ -107,7 +108,7 @@ def test_a_quotation_mark_of_the_text_that_is_written_twice_takes_no_line(tmp_pa
 def test_lines_taken_together_are_said_of_questions_too(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text\n"one\ntwo"\nthree\n')
     said: list[str] = []
-    questions = load_questions(tmp_path / "a.csv", TEXT_AND_LABEL[:1], {}, tell=said.append)
+    questions = load_questions(tmp_path / "a.csv", Asked(TEXT_AND_LABEL[:1], None), {}, NO_OPTIONS, said.append)
     assert [question.text for question in questions] == ["one\ntwo", "three"]
     assert any("rows: 3 instead of 2" in words for words in said)
 

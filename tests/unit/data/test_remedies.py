@@ -85,7 +85,8 @@ def test_columns_that_nothing_tells_are_named_one_after_the_other(tmp_path):
     named: dict[str, Any] = {}
     for key, column in (("label_column", "mood"), ("text_column", "phrase")):
         remedy = remedy_of(lambda: prepare(path, **named))
-        assert remedy.startswith(f"set data.{key} to one of them; if this is a row of data, add a header line above it")
+        assert remedy.startswith(f"set data.{key} to one of them")
+        assert remedy.endswith("; if this is a row of data, add a header line above it")
         named[key] = column
     assert labels_of(prepare(path, **named)) == wanted(rows, 1, 2)
 

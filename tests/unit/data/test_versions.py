@@ -273,8 +273,8 @@ def test_manifest_says_how_the_version_was_made(tmp_path):
     assert tree["note"] == "first try"
     assert tree["source"]["name"] == "starter"
     assert tree["recipe"] == [{"step": "remove_html"}, {"step": "control_characters"}]
-    assert tree["rows"] == {"train": 500, "evaluation": 100}
-    assert tree["statistics"]["label_counts"] == {"negative": 250, "positive": 250}
+    assert tree["rows"] == {"train": 864, "evaluation": 216}
+    assert tree["statistics"]["label_counts"] == {"negative": 432, "positive": 432}
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -14,7 +14,7 @@ from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saved_targets import save_targets
+from finetune30.modeling.saved_targets import Reading, save_targets
 from finetune30.modeling.saving import validate_saved_outputs, validate_saved_tensors
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.general import GeneralEngine
@@ -40,7 +40,7 @@ def saved(request, tiny_model, tmp_path):
     engine.load_adapter_state({k: v + 0.05 for k, v in engine.adapter_state().items()})
     engine.save_adapter(tmp_path)
     tokenizer.save_pretrained(str(tmp_path))
-    save_targets(tmp_path, PROBLEM.name, PROBLEM.targets, 32, [{"step": "remove_html"}])
+    save_targets(tmp_path, PROBLEM.name, PROBLEM.targets, 32, [{"step": "remove_html"}], Reading(marks_are_text=True))
     return engine, tmp_path
 
 
@@ -96,7 +96,7 @@ def test_missing_head_in_the_file_is_found_out(saved):
 
 def test_labels_file_keeps_any_script(saved):
     _, folder = saved
-    save_targets(folder, "single_label_classification", {"label_names": ["負面", "正面"]}, 8, [])
+    save_targets(folder, "single_label_classification", {"label_names": ["負面", "正面"]}, 8, [], Reading())
     assert json.loads((folder / "labels.json").read_text(encoding="utf-8"))["label_names"] == ["負面", "正面"]
 
 

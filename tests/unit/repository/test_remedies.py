@@ -24,6 +24,7 @@ _COMMANDS = "integration/test_data_commands.py::"
 _BUILDING = "unit/training/test_building.py::"
 _FAMILIES = "unit/training/test_every_family.py::"
 _RESUME = "integration/exactness/test_resume_refusals.py::"
+_PAIRS = "unit/data/test_pairs.py::"
 _LISTS = "test_brackets_that_are_no_lists_are_refused_and_the_remedy_is_right"
 
 #: Remedy (values as `{}`) -> the test that follows it to the letter.
@@ -48,6 +49,14 @@ FOLLOWED = {
     "set data.{} to one of them": _DATA + "test_a_column_that_plays_another_role_is_never_proposed",
     "set data.{} to one of them; if this is a row of data, add a header line above it": _DATA
     + "test_columns_that_nothing_tells_are_named_one_after_the_other",
+    "set data.text_column to one of them, and data.text_pair_column to another where texts are pairs; if this is a row "
+    "of data, add a header line above it": _PAIRS + "test_columns_that_nothing_tells_are_named_both",
+    "set data.text_pair_column to one of them, or data.text_column to {} to read it alone": _PAIRS
+    + "test_several_second_texts_are_asked_about_and_each_way_out_works",
+    "fill those rows in or remove them, or raise data.gate.max_faulty_share": "unit/service/test_tokenless_rows.py::"
+    "test_too_many_stop_the_run_and_the_limit_that_is_named_lets_it_go_on",
+    "give --text_pair once for each text": "unit/service/test_questions.py::"
+    "test_second_texts_are_given_once_for_each_text",
     "add a header line above it, such as text,{}; or set data.{} to {}": _DATA
     + "test_a_header_above_a_row_of_data_brings_the_row_back",
     "if the columns of 0 and 1 are the classes, set data.label_columns to {}; else {}": _DATA

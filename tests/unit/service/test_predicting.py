@@ -9,7 +9,12 @@ import pytest
 
 from finetune30.errors import DataError
 from finetune30.problems.trainables import load_trainable
-from finetune30.service.models.predict import LoadedModel, Question, answer_questions
+from finetune30.service.models.predict import LoadedModel, answer_questions
+from finetune30.service.models.questions import NO_TOKENS, Asked, Question, require_sides
+
+#: What is known of a model whose record does not say what it reads.
+UNKNOWN = Asked((), None)
+PAIRS = Asked((), {"text": "premise", "text_pair": "hypothesis"})
 
 
 class KnownLogits:
@@ -21,10 +26,13 @@ class KnownLogits:
     def answer_logits(self, *_: object) -> Any:
         return self._rows
 
+    def find_tokenless(self, texts: list[str], _: object) -> list[int]:
+        return [number for number, text in enumerate(texts) if not text.strip()]
+
 
 def ask(problem_type: str, names: tuple[str, ...], *rows: list[float]) -> list[Any]:
     predictor: Any = KnownLogits(*rows)
-    model = LoadedModel(predictor, load_trainable(problem_type, {"label_names": list(names)}))
+    model = LoadedModel(predictor, load_trainable(problem_type, {"label_names": list(names)}), UNKNOWN)
     return [answer.as_dict() for answer in answer_questions(model, [Question("text") for _ in rows])]
 
 
@@ -46,7 +54,7 @@ def test_a_value_of_zero_is_a_value() -> None:
 
 def test_pairs_and_single_texts_are_not_mixed() -> None:
     predictor: Any = KnownLogits([1.0], [2.0])
-    model = LoadedModel(predictor, load_trainable("regression", {}))
+    model = LoadedModel(predictor, load_trainable("regression", {}), UNKNOWN)
     with pytest.raises(DataError, match="some questions have a second text and some have none"):
         answer_questions(model, [Question("a", "b"), Question("c")])
 
@@ -54,7 +62,47 @@ def test_pairs_and_single_texts_are_not_mixed() -> None:
 @pytest.mark.parametrize("question", [Question("half \ud83d"), Question("a", "byte \udcff")])
 def test_question_that_is_no_text_is_named(question: Question) -> None:
     predictor: Any = KnownLogits([1.0])
-    model = LoadedModel(predictor, load_trainable("regression", {}))
+    model = LoadedModel(predictor, load_trainable("regression", {}), UNKNOWN)
     whole = Question("\U0001f600", "b" if question.text_pair else None)
     with pytest.raises(DataError, match="question 2 holds what is no text"):
         answer_questions(model, [whole, question])
+
+
+def test_a_question_without_anything_to_read_has_no_answer_and_costs_the_others_nothing() -> None:
+    predictor: Any = KnownLogits([1.0], [2.0])
+    model = LoadedModel(predictor, load_trainable("regression", {}), UNKNOWN)
+    answers = answer_questions(model, [Question("a"), Question(" ", row_id="line:2"), Question("c")])
+    assert [answer.as_dict().get("value") for answer in answers] == [1.0, None, 2.0]
+    assert answers[1].as_dict() == {
+        "row_id": "line:2",
+        "text": " ",
+        "no_answer": {"code": "no_tokens", "message": NO_TOKENS},
+    }
+    assert answers[1].line == f"(no answer: {NO_TOKENS})"
+
+
+def test_only_questions_without_anything_to_read_never_reach_the_model() -> None:
+    predictor: Any = None
+    with pytest.raises(AttributeError):
+        answer_questions(LoadedModel(predictor, load_trainable("regression", {}), UNKNOWN), [Question("a")])
+    silent: Any = KnownLogits()
+    silent.answer_logits = None
+    (answer,) = answer_questions(LoadedModel(silent, load_trainable("regression", {}), UNKNOWN), [Question("")])
+    assert answer.answer is None
+
+
+def test_single_texts_for_a_model_of_pairs_are_refused_with_its_columns() -> None:
+    with pytest.raises(DataError) as caught:
+        require_sides(PAIRS, [Question("a", "b"), Question("c", row_id="new.csv:3")], give="give it", leave="leave it")
+    assert caught.value.message == (
+        "the model was trained on pairs of texts ('premise' and 'hypothesis'); new.csv:3 has one text"
+    )
+    assert caught.value.remedy == "give it"
+
+
+def test_pairs_for_a_model_of_single_texts_are_refused_and_what_is_not_known_is_not() -> None:
+    with pytest.raises(DataError, match="trained on single texts; question 1 has two") as caught:
+        require_sides(Asked((), {"text": "review"}), [Question("a", "b")], give="give it", leave="leave it")
+    assert caught.value.remedy == "leave it"
+    require_sides(UNKNOWN, [Question("a", "b")], give="", leave="")
+    require_sides(PAIRS, [Question("a", "")], give="", leave="")

@@ -12,13 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from finetune30.config import ExperimentConfig
+from finetune30.config import ExperimentConfig, ModelConfig
 from finetune30.data.batching import collate
-from finetune30.modeling.base import load_tokenizer
+from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
 from finetune30.modeling.saved_targets import save_targets
 from finetune30.service.execution.experiment import Experiment, build_experiment, load_inputs
+from finetune30.service.execution.publication import reading_of
 
 #: Texts as people have them: what they are called, and the text of an evaluation row.
 DIRTY = {
@@ -35,6 +36,9 @@ DIRTY = {
     "tags around a control character": "the <b>fi\u200blm</b> was good",
     "outer space": "   the film was good\t",
     "no-break space": "the\u00a0film was good",
+    "end of a text": "the film [SEP] was good",
+    "gap": "the film was [MASK]",
+    "padding": "[PAD] the [CLS] film was good [PAD]",
 }
 
 
@@ -64,7 +68,9 @@ def trained(tiny_model: Callable[..., Path], tmp_path: Path) -> tuple[Experiment
     folder.mkdir()
     experiment.engine.save_adapter(folder)
     load_tokenizer(inputs.source).save_pretrained(str(folder))
-    save_targets(folder, experiment.problem.name, experiment.problem.targets, 64, inputs.data.recipe)
+    save_targets(
+        folder, experiment.problem.name, experiment.problem.targets, 64, inputs.data.recipe, reading_of(inputs)
+    )
     return experiment, Predictor(folder, choose_placement("cpu", "fp32"), experiment.problem.load_saved)
 
 
@@ -98,8 +104,20 @@ def test_the_steps_of_the_training_are_what_cleans(trained: tuple[Experiment, Pr
 def test_models_of_before_are_asked_as_they_were(trained: tuple[Experiment, Predictor], tmp_path: Path) -> None:
     experiment, _ = trained
     path = tmp_path / "model" / "labels.json"
-    written = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("recipe", "targets")}
+    written = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("recipe", "targets", "reading")}
     path.write_text(json.dumps(written))
     earlier = Predictor(tmp_path / "model", choose_placement("cpu", "fp32"), experiment.problem.load_saved)
     assert earlier.encode(["the <b>film</b>"]).ids == earlier.encode(["the film"]).ids
     assert earlier.encode(["the fi\u200blm"]).ids != earlier.encode(["the film"]).ids
+    mark = load_tokenizer(find_base(ModelConfig(name=str(tmp_path / "base")))).sep_token_id
+    assert earlier.encode(["film [SEP] film"]).ids[0].count(mark) == 2
+
+
+def test_special_tokens_in_texts_are_letters(trained: tuple[Experiment, Predictor]) -> None:
+    _, predictor = trained
+    tokenizer = predictor.tokenizer
+    marks = {tokenizer.sep_token_id, tokenizer.cls_token_id, tokenizer.pad_token_id}
+    for name in ("end of a text", "gap", "padding"):
+        (ids,) = predictor.encode([DIRTY[name]]).ids
+        assert [token for token in ids[1:-1] if token in marks] == [], name
+        assert len(ids) > len(predictor.encode([DIRTY[name].replace("[", "").replace("]", "")]).ids[0]), name

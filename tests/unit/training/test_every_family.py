@@ -21,7 +21,7 @@ from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import Placement
 from finetune30.modeling.predictor import Predictor
-from finetune30.modeling.saved_targets import save_targets
+from finetune30.modeling.saved_targets import Reading, save_targets
 from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.paths import build_encoder, build_engine
@@ -102,7 +102,7 @@ def train_and_save(path: str, base: Path, folder: Path, precision: str = "fp32")
         engine.step(0.05)
     engine.save_adapter(folder)
     load_tokenizer(find_base(configure(base).model)).save_pretrained(str(folder))
-    save_targets(folder, SINGLE, PROBLEM.targets, 32, [])
+    save_targets(folder, SINGLE, PROBLEM.targets, 32, [], Reading(marks_are_text=True))
     return first, engine.outputs(batch)
 
 

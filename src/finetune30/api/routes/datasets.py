@@ -154,7 +154,7 @@ async def send_file(
     """Send a data file of any kind that is read, as it is (no form); refused when it cannot be read as rows."""
     require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes + here.settings.max_upload_bytes)
     try:
-        known = _known_encoding(encoding)
+        known = known_encoding(encoding)
         with FileUpload(here.settings.data_folder, name) as upload:
             async for piece in request.stream():
                 await run_in_threadpool(upload.write, piece)
@@ -173,7 +173,8 @@ def _reader(readings: Readings, encoding: str | None, sheet: str | None) -> Read
     return read
 
 
-def _known_encoding(name: str | None) -> str | None:
+def known_encoding(name: str | None) -> str | None:
+    """Return the name of an encoding. Raises UsageError where Python knows none of that name."""
     try:
         return None if name is None else require_encoding(name)
     except ValueError as error:

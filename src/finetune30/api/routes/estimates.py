@@ -18,6 +18,7 @@ router = APIRouter(prefix="/config", tags=["configuration"])
 class Estimate(BaseModel):
     """Judged by the configuration and by finished runs; null where there is nothing to go by."""
 
+    rows: int | None = Field(description="Rows to train on, about where all of a file are.", examples=[500])
     steps: int | None = Field(description="Optimizer steps.", examples=[250])
     trainable_parameters: int | None = Field(examples=[37634])
     total_parameters: int | None = Field(examples=[22751620])
@@ -34,4 +35,4 @@ class Estimate(BaseModel):
 def estimate(here: Here, body: TrainRequest) -> Response:
     """Steps, parameters, memory and time to expect from a request to train; nothing is recorded."""
     loaded = load_requested_config(body.model_dump(exclude_unset=True), here.settings)
-    return Json(estimate_run(loaded.config, here.store))
+    return Json(estimate_run(loaded.config, here.store, here.settings.data_folder))

@@ -25,11 +25,17 @@ class Questions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     texts: list[str] = Field(min_length=1, max_length=MOST_TEXTS, examples=[["A fine film."]])
-    text_pairs: list[str] | None = Field(None, max_length=MOST_TEXTS, description="As many as texts, or none.")
+    text_pairs: list[str] | None = Field(
+        None, max_length=MOST_TEXTS, description="As many as texts, for a model of pairs."
+    )
 
 
 class Answers(BaseModel):
-    """One answer a text: labels and probabilities, or the value of a regression."""
+    """One answer a text: labels and probabilities, or the value of a regression.
+
+    A text that gives the model nothing to read (blank, or of characters that its tokenizer drops) has `no_answer` with
+    code and message in their place.
+    """
 
     answers: list[Tree] = Field(
         examples=[

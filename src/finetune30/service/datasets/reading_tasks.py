@@ -102,11 +102,40 @@ def read_version(settings: Settings, _name: str, config: Mapping[str, Any], note
     return {"digest": manifest.digest, "rows": manifest.rows, "is_new": is_new}
 
 
+def read_questions(
+    settings: Settings,
+    name: str,
+    path: str,
+    run: str,
+    encoding: str | None,
+    sheet: str | None,
+    named: Mapping[str, str | None],
+    limit: int,
+) -> dict[str, Any]:
+    """Return the first rows of a file as questions to a run's model, and how they were read.
+
+    Raises ConflictError (no model), DataError and DataFileError.
+    """
+    from finetune30.data.sources.options import FileOptions
+    from finetune30.service.models.predict import describe_texts
+    from finetune30.service.models.questions import read_question_file
+
+    asked = describe_texts(settings, None, run)
+    read = read_question_file(Path(path), asked, named, FileOptions(encoding, sheet), name=name)
+    questions = [
+        {"row_id": asking.row_id, "text": asking.text, "text_pair": asking.text_pair, "columns": dict(asking.others)}
+        for asking in read.questions[:limit]
+    ]
+    facts = {"rows": len(read.questions), "columns": list(read.available), "read": dict(read.columns)}
+    return {"questions": questions, **facts, "reads_pairs": asked.reads_pairs, "notes": list(read.notes)}
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "upload": read_upload,
     "preview": read_preview,
     "report": read_report,
     "version": read_version,
+    "questions": read_questions,
 }
 
 

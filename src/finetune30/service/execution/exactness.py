@@ -37,6 +37,7 @@ def build_identity(experiment: Experiment, environment: Mapping[str, Any]) -> di
         "base": {"weights": inputs.source.weights_digest(), "tokenizer and config": inputs.source.files_digest()},
         "start_adapter": start_adapter_digest(inputs.config.training.start_adapter),
         "engine": experiment.engine.name,
+        "special tokens in texts": "text",
         **order,
         **environment,
     }

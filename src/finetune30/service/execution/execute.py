@@ -17,6 +17,7 @@ from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError
 from finetune30.files import disk_errors, load_json, save_json_atomic
 from finetune30.service.execution.doubts import explain_doubts
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
+from finetune30.service.execution.expected_time import ExpectedTime
 from finetune30.service.execution.experiment import (
     Experiment,
     Inputs,
@@ -199,9 +200,12 @@ class _Hooks:
 
     def __init__(self, execution: Execution, keeper: LeaseKeeper, log: RunLog, meter: ProgressMeter) -> None:
         self._execution, self._keeper, self._log, self._meter = execution, keeper, log, meter
+        self._expected = ExpectedTime(meter.device, log.line)
 
     def on_progress(self, progress: Progress) -> None:
-        self._keeper.report(self._meter.describe(progress))
+        described = self._meter.describe(progress)
+        self._keeper.report(described)
+        self._expected.follow(described, progress.seconds)
         if self._execution.console:
             self._execution.console.step(progress)
 

@@ -14,7 +14,8 @@ from finetune30.modeling.families import left_out_labels
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
-from finetune30.service.execution.row_ledger import settle_ledger
+from finetune30.service.execution.row_ledger import describe_limits, settle_ledger
+from finetune30.service.execution.tokenless_rows import encode_what_says_something
 from finetune30.service.execution.unknown_tokens import judge_unknown_tokens
 from finetune30.service.execution.warm_start import load_start_targets
 
@@ -141,17 +142,23 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     problem = _in_order(load_trainable(data.problem.name, data.targets), inputs, log)
     path, reason = choose_path(config, inputs.source, problem, inputs.placement)
     encoder = build_encoder(path, inputs.source, config.data.max_length)
-    train_split, evaluation_split = (
-        data.problem.encode(rows, encoder, problem.targets, config.data.max_length)
-        for rows in (data.train, data.evaluation)
-    )
+
+    def encode(prepared: PreparedData) -> dict[str, EncodedSplit]:
+        return {
+            split: prepared.problem.encode(rows, encoder, problem.targets, config.data.max_length)
+            for split, rows in (("train", prepared.train), ("evaluation", prepared.evaluation))
+        }
+
+    data, splits = encode_what_says_something(data, encode, config.data, log)
+    train_split, evaluation_split = splits["train"], splits["evaluation"]
+    for line in describe_limits(data.ledger):
+        log(line)
     log(
         f"data: {len(train_split)} training rows ({int(train_split.truncated.sum())} truncated to "
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
     problem = problem.with_baseline_of(train_split)
-    splits = {"train": train_split, "evaluation": evaluation_split}
     allowed = config.data.allow_unknown_tokens
     data, doubts = judge_unknown_tokens(data, splits, inputs.source.name, allowed=allowed, log=log)
     engine = build_engine(path, config, inputs.source, problem, inputs.placement, log)

@@ -47,7 +47,7 @@ class ProgressMeter:
     """Turns the loop's progress into the JSON of the run's row; speeds are those of this attempt."""
 
     def __init__(self, device: str) -> None:
-        self._device = device
+        self.device = device
         self._first: tuple[float, int, int] | None = None
         self._memory_bytes = 0
         self._memory_at = 0.0
@@ -78,5 +78,5 @@ class ProgressMeter:
         if now - self._memory_at >= _MEMORY_SECONDS:
             from finetune30.modeling.devices import peak_memory_bytes
 
-            self._memory_at, self._memory_bytes = now, peak_memory_bytes(self._device)
+            self._memory_at, self._memory_bytes = now, peak_memory_bytes(self.device)
         return self._memory_bytes

@@ -17,13 +17,14 @@ from finetune30 import __version__, failpoints
 from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
-from finetune30.service.execution.experiment import Experiment
+from finetune30.service.execution.experiment import Experiment, Inputs
 from finetune30.service.execution.set_aside import describe_set_aside, say_set_aside
 from finetune30.service.runs.blocks import build_result_blocks
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Score
+    from finetune30.modeling.saved_targets import Reading
     from finetune30.training.problem import Doubt
     from finetune30.training.progress import TrainingResult
 
@@ -153,6 +154,7 @@ def _save_model(
         experiment.problem.targets,
         inputs.config.data.max_length,
         inputs.data.recipe,
+        reading_of(inputs),
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
@@ -172,6 +174,14 @@ def _save_model(
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def reading_of(inputs: Inputs) -> Reading:
+    """Return how the texts of a training were read."""
+    from finetune30.modeling.saved_targets import Reading
+
+    allow_empty = inputs.config.data.validation_rules.allow_empty
+    return Reading(inputs.data.report["texts"], marks_are_text=True, allow_empty=allow_empty)
 
 
 def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune30.data.ledger import describe_ledger, reconcile
 from finetune30.errors import DataError
@@ -47,6 +47,19 @@ def settle_ledger(
     for line in describe_ledger(ledger):
         log(f"ledger: {line}")
     return replace(data, ledger=ledger, report={**data.report, "ledger": ledger})
+
+
+def describe_limits(ledger: Mapping[str, Any]) -> list[str]:
+    """Return a line for each split of which a limit leaves rows unused, with the key that sets it."""
+    keys = {"train": "data.train_samples", "evaluation": "data.eval_samples"}
+    lines = []
+    for split, total in ledger["totals"].items():
+        if unused := total["dropped"].get("not_sampled", 0):
+            good = total["used"] + unused
+            lines.append(
+                f"data: {total['used']:,} of {good:,} {split} rows are used, as {keys[split]} says (null: all)"
+            )
+    return lines
 
 
 def check_consumption(data: PreparedData, progress: Progress, evaluated_rows: int) -> None:

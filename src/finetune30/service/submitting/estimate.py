@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.starter import is_starter
 from finetune30.modeling.sizes import count_parameters
+from finetune30.service.submitting.expected_rows import expect_rows
 from finetune30.store import Run, RunFilter, RunStatus, RunStore
 
 #: Finished runs that are looked at, the newest.
@@ -25,9 +27,11 @@ _LOAD_KEYS = (
 )
 
 
-def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
-    """Return steps, parameters, memory_bytes, least_memory_bytes, seconds, based_on_runs; null: nothing to go by.
+def estimate_run(config: ExperimentConfig, store: RunStore, data_folder: Path | None = None) -> dict[str, Any]:
+    """Return rows, steps, parameters, memory_bytes, least_memory_bytes, seconds, based_on_runs; null: nothing to go by.
 
+    Rows are those to train on: as the configuration says, else those of a run that used all of the same data, of the
+    version, or the lines of the file that a configuration names.
     Parameters come from runs with the same model and adapter, else from the weights where they lie on this machine;
     memory and time from those runs with the same batch and length, time at the median of their speed (rows a second).
     The least memory is that of weights, gradients and optimizer state; activations and libraries come on top.
@@ -38,12 +42,14 @@ def estimate_run(config: ExperimentConfig, store: RunStore) -> dict[str, Any]:
     alike = [run for run in found if run.metrics and _same_adapter(run, config)]
     as_fast = [run for run in alike if _same_load(run, config)]
     speed = _median(as_fast, "train_samples_per_second")
-    rows = _rows_to_train(config)
+    known = config.data.train_samples or expect_rows(config.data, store, data_folder)
+    rows = _rows_to_train(config, known)
     counted = None if alike else count_parameters(config.model, config.lora)
     trainable = counted[1] if counted else _first(alike, "trainable_parameters")
     total = counted[0] if counted else _first(alike, "total_parameters")
     return {
-        "steps": _count_steps(config),
+        "rows": known,
+        "steps": _count_steps(config, known),
         "trainable_parameters": trainable,
         "total_parameters": total,
         "memory_bytes": _median(as_fast, "peak_memory_bytes"),
@@ -61,25 +67,22 @@ def _least_memory(total: int | None, trainable: int | None, precision: str) -> i
     return (total - trainable) * frozen_bytes + trainable * _TRAINED_BYTES
 
 
-def _count_steps(config: ExperimentConfig) -> int | None:
+def _count_steps(config: ExperimentConfig, known: int | None) -> int | None:
     training = config.training
-    if training.max_steps is not None and config.data.train_samples is None:
+    if known is None:
         return training.max_steps
-    if config.data.train_samples is None:
-        return None
     a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    steps = math.ceil(config.data.train_samples / a_step) * training.num_train_epochs
+    steps = math.ceil(known / a_step) * training.num_train_epochs
     return min(steps, training.max_steps or steps)
 
 
-def _rows_to_train(config: ExperimentConfig) -> int | None:
-    steps = _count_steps(config)
+def _rows_to_train(config: ExperimentConfig, known: int | None) -> int | None:
+    steps = _count_steps(config, known)
     training = config.training
     if steps is None:
         return None
     rows = steps * training.per_device_train_batch_size * training.gradient_accumulation_steps
-    whole = config.data.train_samples
-    return rows if whole is None else min(rows, whole * training.num_train_epochs)
+    return rows if known is None else min(rows, known * training.num_train_epochs)
 
 
 def _same_adapter(run: Run, config: ExperimentConfig) -> bool:

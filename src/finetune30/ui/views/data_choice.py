@@ -19,6 +19,8 @@ Json = dict[str, Any]
 SOURCES = ("starter", "starter-zh", "hub", "upload", "version")
 #: Keys below `data` that say how an uploaded file is read.
 READING_KEYS = ("encoding", "sheet")
+#: Rows that are used of the shipped example; other data are used whole unless somebody says otherwise.
+EXAMPLE_LIMITS = {"train_samples": 500, "eval_samples": 100}
 FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "ods", "gz", "zip"]
 COLUMN_KEYS = ("text_column", "text_pair_column", "label_column")
 LARGEST_UPLOAD_MB = 200
@@ -87,6 +89,9 @@ def _replace_data(name: str, reading: Json | None = None) -> None:
         put_value(draft, f"data.{key}", None)
     for key in (*COLUMN_KEYS, "label_columns"):
         put_value(draft, f"data.{key}", None)
+    for key, limit in EXAMPLE_LIMITS.items():
+        if get_value(draft, f"data.{key}") == limit:
+            put_value(draft, f"data.{key}", None)
     for key, value in (reading or {}).items():
         put_value(draft, f"data.{key}", value)
     st.session_state.pop("preview", None)

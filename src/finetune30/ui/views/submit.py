@@ -216,6 +216,7 @@ def _show_estimate(has_faults: bool) -> None:
     if expected.get("memory_bytes") is None and least is not None:
         memory, memory_help = f"≥ {display.size(least)}", t("submit.estimate_least")
     facts = (
+        ("rows", display.number(expected.get("rows")), t("submit.estimate_rows_help")),
         ("steps", display.number(expected.get("steps")), None),
         ("parameters", display.number(expected.get("trainable_parameters")), t("submit.estimate_counted")),
         ("memory", memory, memory_help),

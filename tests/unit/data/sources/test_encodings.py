@@ -15,7 +15,7 @@ from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.resolve import load_sources
 from finetune30.data.starter import starter_folder
 from finetune30.errors import DataError, DataFileError
-from finetune30.service.models.predict import load_questions
+from finetune30.service.models.questions import Asked, load_questions
 
 TEXTS = {
     "cp950": "房間又小又髒，服務人員態度很差，完全不推薦大家來住",
@@ -160,11 +160,14 @@ def test_questions_in_a_text_file_are_decoded_and_split_at_line_ends_only(tmp_pa
     path = tmp_path / "questions.txt"
     path.write_bytes(f"{TEXTS['cp950']}\r\n很吵\n".encode("big5"))
     said: list[str] = []
-    found = load_questions(path, (), {}, tell=said.append)
+    found = load_questions(path, Asked((), None), {}, FileOptions(), said.append)
     assert [(question.row_id, question.text) for question in found] == [("line:1", TEXTS["cp950"]), ("line:2", "很吵")]
-    assert said[0].startswith("read as cp950")
+    assert said[0].startswith("questions.txt: read as cp950")
     path.write_text("one\u2028still one\x0c\ntwo", encoding="utf-8")
-    assert [question.text for question in load_questions(path, (), {})] == ["one\u2028still one", "two"]
+    assert [question.text for question in load_questions(path, Asked((), None), {}, FileOptions())] == [
+        "one\u2028still one",
+        "two",
+    ]
     path.write_bytes("café\n".encode("cp1252"))
-    [given] = load_questions(path, (), {}, FileOptions(encoding="latin-1"))
+    [given] = load_questions(path, Asked((), None), {}, FileOptions(encoding="latin-1"))
     assert given.text == "café"

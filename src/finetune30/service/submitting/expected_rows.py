@@ -1,0 +1,61 @@
+"""How many rows a training on all of some data will have, told without reading the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from finetune30.config import VERSION_PREFIX, DataConfig
+from finetune30.errors import Finetune30Error
+from finetune30.store import RunFilter, RunStatus, RunStore
+
+#: Kinds of files of which nearly every line is a row; files beyond the size are not looked through.
+_LINES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+_MOST_BYTES = 200_000_000
+_PIECE_BYTES = 1 << 20
+_MOST_RUNS = 50
+#: Keys of data that decide how many rows there are.
+_KEYS = ("dataset_name", "dataset_config", "revision", "train_split", "eval_split", "eval_file", "eval_fraction")
+
+
+def expect_rows(data: DataConfig, store: RunStore, data_folder: Path | None) -> int | None:
+    """Return the rows to train on, about, or None where nothing tells.
+
+    A finished run that used all rows of the same data knows; else a stored version, else the lines of a file.
+    """
+    return _rows_of_runs(data, store) or _rows_of_version(data, data_folder) or _lines_of_file(data)
+
+
+def _rows_of_runs(data: DataConfig, store: RunStore) -> int | None:
+    if Path(data.dataset_name).exists():
+        return None  # a file may have other rows by now
+    now = data.model_dump(mode="json")
+    for run in store.find(RunFilter(statuses=frozenset({RunStatus.SUCCEEDED}), limit=_MOST_RUNS)):
+        then: dict[str, Any] = run.config.get("data") or {}
+        if then.get("train_samples") is None and all(then.get(key) == now[key] for key in _KEYS) and run.metrics:
+            return run.metrics.get("train_samples")
+    return None
+
+
+def _rows_of_version(data: DataConfig, data_folder: Path | None) -> int | None:
+    if data_folder is None or not data.dataset_name.startswith(VERSION_PREFIX):
+        return None
+    from finetune30.data.versions.storage import VersionStore
+
+    try:
+        rows = VersionStore(data_folder).get(data.dataset_name.removeprefix(VERSION_PREFIX)).rows
+    except Finetune30Error:  # the training will say what is wrong with it
+        return None
+    whole = rows.get("train", 0)
+    return whole if rows.get("evaluation") else round(whole * (1 - data.eval_fraction))
+
+
+def _lines_of_file(data: DataConfig) -> int | None:
+    path = Path(data.dataset_name)
+    if path.suffix.lower() not in _LINES or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return None
+    with path.open("rb") as file:
+        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE_BYTES), b""))
+    rows = lines if path.suffix.lower() in (".jsonl", ".ndjson") else lines - 1
+    kept = rows if data.eval_file else rows * (1 - data.eval_fraction)
+    return round(kept) if kept >= 1 else None
