@@ -27,6 +27,7 @@ from finetune30.api.routes import (
     evaluation_rows,
     experiments,
     predictions,
+    run_edits,
     suspects,
     system,
     tasks,
@@ -61,6 +62,7 @@ ROUTES = (
     tasks,
     comparison,
     experiments,
+    run_edits,
     evaluation_rows,
     predictions,
     suspects,
@@ -137,6 +139,6 @@ def _allow_origins(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.allowed_origins),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key"],
     )
