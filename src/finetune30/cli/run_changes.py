@@ -60,9 +60,7 @@ def delete(runs: tuple[str, ...], yes: bool, output_dir: Path | None) -> None:
 @click.option("--name", metavar="NAME", help="Another name, of one run; its folder and configuration keep theirs.")
 @click.option("--note", metavar="TEXT", help='What to remember about it, of one run; "" removes it.')
 @click.option("--tag", "add_tags", multiple=True, metavar="TAG", help="Add a tag; may be given several times.")
-@click.option(
-    "--untag", "remove_tags", multiple=True, metavar="TAG", help="Take a tag away; may be given several times."
-)
+@click.option("--untag", "remove_tags", multiple=True, metavar="TAG", help="Take a tag away; also several times.")
 @click.option("--star/--unstar", "starred", default=None, help="Mark with a star, or take it away.")
 @click.option("--archive/--unarchive", "archived", default=None, help="Hide in listings, or show again.")
 @output_dir_option

@@ -25,7 +25,7 @@ def name_key(name: str) -> str:
 
 
 def join_tags(tags: Sequence[str]) -> str:
-    """Return the form in which tags stand in a row: each between line breaks, so that one is found as part of a text."""
+    """Return the form in which tags stand in a row: each between line breaks, so that one is found within it."""
     return "".join(f"\n{tag}" for tag in tags) + "\n" if tags else ""
 
 

@@ -135,7 +135,7 @@ def apply_to_each(
 
     A run that is so already is `unchanged`, and one that is gone already as well when it is to be deleted: asking again
     after a lost answer does no harm. What a worker takes meanwhile is refused or stopped as if it were asked for alone.
-    `allow` raises AccessError for runs that the caller may not change. Raises StorageError when the database is out of reach.
+    `allow` raises AccessError for runs that the caller may not change. Raises StorageError when the database is lost.
     """
     for reference in dict.fromkeys(references):
         try:
