@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, get_args
 
 from fastapi import APIRouter, Request
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from starlette.responses import Response
 
 from finetune30.api.access_gate import PROCESSING
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.routes.experiments import FullId, load_by_id
-from finetune30.api.schemas import RUN_ID, BulkAnswer, Experiment, errors
+from finetune30.api.schemas import RUN_ID, Error, Experiment, Status, errors
 from finetune30.service.runs.editing import MOST_AT_ONCE, Action, Edit, Marks, Outcome, apply_to_each
 from finetune30.store import Run
 from finetune30.store.access import complete_audit, record_audit
@@ -46,6 +46,25 @@ class BulkRequest(Marks):
         if is_marked != (self.action == "edit"):
             raise ValueError("tags, star and archiving are for the action edit, which needs one of them")
         return self
+
+
+class BulkOutcome(BaseModel):
+    """What came of one run."""
+
+    id: str = Field(examples=[RUN_ID])
+    name: str | None = Field(examples=["test_async"])
+    outcome: Outcome = Field(description="unchanged: it was so already, or is gone.")
+    status: Status | None = Field(description="Afterwards; null for a run that is gone.")
+    error: Error | None = Field(description="Why it was refused.")
+
+
+class BulkAnswer(BaseModel):
+    """What came of each run, in the order of the ids, and how often each outcome."""
+
+    runs: list[BulkOutcome]
+    done: int
+    unchanged: int
+    refused: int
 
 
 @router.patch("/{experiment_id}", summary="Edit a run", response_model=Experiment, responses=errors(404, 409, 422))

@@ -12,8 +12,8 @@ from starlette.responses import Response
 import finetune30
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.health import HealthWatch
-from finetune30.api.schemas import AuditPage, Health, ServiceHealth, Version, errors
+from finetune30.api.health import HealthWatch, ServiceHealth
+from finetune30.api.schemas import AuditPage, Health, Version, errors
 from finetune30.api.telemetry import Telemetry
 from finetune30.store.access import load_audit
 from finetune30.store.database import known_revisions

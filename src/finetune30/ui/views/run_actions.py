@@ -27,6 +27,13 @@ def show_actions(marked: Sequence[Json]) -> None:
     """Show what can be done to the marked runs; each press is answered for every run."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.page_link(
+            st.session_state.pages["run"],
+            label=t("action.open_run"),
+            icon=":material/lab_profile:",
+            query_params={"run": str(marked[0]["id"])} if marked else None,
+            disabled=len(marked) != 1,
+        )
+        st.page_link(
             st.session_state.pages["compare"],
             label=t("experiments.compare", count=len(marked)),
             icon=":material/compare_arrows:",
