@@ -60,7 +60,7 @@ def _require_text(text: str) -> str:
     return text
 
 
-Note = Annotated[str, AfterValidator(_require_text)]
+Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(_require_text)]
 Tags = Annotated[list[str], Field(max_length=MOST_TAGS)]
 
 
@@ -90,7 +90,7 @@ class Edit(Marks):
     name: str | None = Field(
         None, description="As experiment_name. Folder and configuration keep the old one.", examples=["best of May"]
     )
-    note: Note | None = Field(None, max_length=LONGEST_NOTE, description="Plain text; an empty one removes it.")
+    note: Note | None = Field(None, description="Plain text; an empty one removes it.")
     tags: Tags | None = Field(None, description="All tags that it shall have.")
 
     def as_edit(self) -> RunEdit:
