@@ -195,11 +195,10 @@ def test_what_cannot_be_done_to_many_is_refused_as_a_whole(api: TestClient, body
 
 
 def test_submitters_change_their_own_runs_and_the_trail_names_each(start: Callable[..., TestClient]) -> None:
-    api = start()
-    store = store_of(api)
+    store = store_of(start())
     keys = {name: create_key(store, name, role)[1] for name, role in (("anna", Role.SUBMITTER), ("ben", Role.VIEWER))}
     keys["root"] = create_key(store, "root", Role.ADMIN)[1]
-    api.app.state.keys.refresh()  # type: ignore[attr-defined]
+    api = start()  # knows the keys from its start on
 
     def as_(name: str) -> dict[str, str]:
         return {"X-API-Key": keys[name]}

@@ -18,7 +18,7 @@ from finetune30.ui.views.run_actions import show_actions
 from finetune30.ui.views.run_filters import SORTS, STATUSES, choose_filters
 from finetune30.ui.views.run_plots import show_plots
 from finetune30.ui.views.run_statistics import load_statistics, show_best
-from finetune30.ui.views.run_table import LIVE, choose_columns, show_table
+from finetune30.ui.views.run_table import DEFAULT, LIVE, asked_keys, choose_columns, show_table
 
 Json = dict[str, Any]
 
@@ -60,14 +60,14 @@ Place = tuple[int, str | None]
 def show() -> None:
     """Show the page."""
     st.title(t("experiments.title"), anchor=False)
-    words = run_address.build_words(STATUSES, SORTS)
+    words = run_address.build_words(STATUSES, SORTS, DEFAULT)
     run_address.take_address(words)
     stats = load_statistics()
     best: list[Json] = stats.get("best") or []
     st.session_state.experiments_tags = list(stats.get("tags") or {})
     filters = choose_filters(shares_among(best))
     places = _places(filters)
-    page = ask(lambda: client().find_page(**filters, limit=PAGE_ROWS, cursor=places[-1][1]))
+    page = _ask_page(filters, places[-1][1])
     if page is None:
         return
     runs: list[Json] = page["experiments"]
@@ -149,6 +149,12 @@ def _show_table(filters: Json, cursor: str | None, best: frozenset[str], words: 
         st.rerun()  # the last run ended: totals change, and nothing needs refreshing any more
 
 
+def _ask_page(filters: Json, cursor: str | None) -> Json | None:
+    """One page of runs, with what differs among them and the keys of the chosen columns."""
+    keys = asked_keys()
+    return ask(lambda: client().find_page(**filters, limit=PAGE_ROWS, cursor=cursor, columns=keys))
+
+
 def _load_page(filters: Json, cursor: str | None) -> Json:
     """The runs of this page: those just asked for, later asked anew; while the API is away, those seen last."""
     fresh: Json | None = st.session_state.pop("experiments_fresh", None)
@@ -156,7 +162,7 @@ def _load_page(filters: Json, cursor: str | None) -> Json:
         st.session_state.experiments_seen = fresh
         return fresh
     try:
-        found = ask(lambda: client().find_page(**filters, limit=PAGE_ROWS, cursor=cursor))
+        found = _ask_page(filters, cursor)
     except ApiUnreachableError as error:
         lost(error)
         found = None

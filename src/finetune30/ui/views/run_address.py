@@ -6,7 +6,7 @@ a way back) is taken over once. Words that cannot be read are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -70,8 +70,12 @@ def _single(value: Any) -> list[str]:
     return [str(value)]
 
 
-def build_words(statuses: Iterable[str], orders: Iterable[str]) -> dict[str, Word]:
-    """Return every word of the address but the bounds of a score, which are named by it."""
+def build_words(statuses: Iterable[str], orders: Iterable[str], columns: Sequence[str]) -> dict[str, Word]:
+    """Return every word of the address but the bounds of a score, which bear its name; `columns` are the usual ones."""
+
+    def save_columns(chosen: list[str]) -> list[str]:
+        return [] if chosen == list(columns) else chosen
+
     return {
         "name": Word("filter_name", _one, _single),
         "status": Word("filter_status", _all_among(statuses), _each),
@@ -86,7 +90,7 @@ def build_words(statuses: Iterable[str], orders: Iterable[str]) -> dict[str, Wor
         "end_date": Word("filter_end_date", _day, _single),
         "model": Word("filter_model", _one, _single),
         "dataset_digest": Word("filter_dataset_digest", _one, _single),
-        "columns": Word("experiments_columns", _texts(60), _each),
+        "columns": Word("experiments_columns", _texts(60), save_columns),
         "differing": Word("experiments_differing", _truth, lambda value: [] if value else ["false"]),
         "page": Word("experiments_place", _load_place, _save_place),
         "selected": Word("experiments_selected", _texts(_MOST_SELECTED), _each),

@@ -80,6 +80,12 @@ def choose_columns(page: Json) -> list[str]:
     return [*facts, *dict.fromkeys([*(shown if adds_differing else ()), *keys])]
 
 
+def asked_keys() -> list[str]:
+    """Return the chosen columns whose values the API has to be asked for."""
+    chosen = st.session_state.get("experiments_columns") or ()
+    return [key for key in chosen if key not in FACTS and not key.startswith(METRICS)]
+
+
 def _options(page: Json, kept: Sequence[str]) -> list[str]:
     known = [key.removeprefix("field.") for key in load_catalogue() if key.startswith("field.")]
     found = [*(page.get("differing") or ()), *COMMON[1:], *(page.get("metrics") or ()), *known, *kept]
