@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -61,7 +61,7 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def shelf(idle_stack: Any) -> Iterator[Shelf]:
+def shelf(idle_stack: Any) -> Shelf:
     return Shelf(idle_stack.services)
 
 

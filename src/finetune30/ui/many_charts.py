@@ -138,7 +138,7 @@ def parallel(names: Sequence[str], axes: Sequence[Axis], *, key: str) -> None:
     )
 
 
-def _end_labels(axes: Sequence[Axis], places: Sequence[Sequence[float | None]], x: alt.X, y: alt.Y) -> alt.Chart:
+def _end_labels(axes: Sequence[Axis], places: Sequence[Sequence[float | None]], x: alt.X, y: alt.Y) -> alt.LayerChart:
     """Write at every axis what its places stand for: both ends, of words all of them."""
     rows: dict[tuple[int, float], str] = {}
     for place, (axis, found) in enumerate(zip(axes, places, strict=True)):
@@ -146,11 +146,12 @@ def _end_labels(axes: Sequence[Axis], places: Sequence[Sequence[float | None]], 
             if met is not None and (not axis.is_number or met in (0.0, 0.5, 1.0)):
                 rows[place, met] = text
     frame = pd.DataFrame([{"axis": place, "y": met, "text": text} for (place, met), text in rows.items()])
-    ink = "#e4eaed" if _is_dark() else "#22313a"
-    chart: alt.Chart = (
-        alt.Chart(frame).mark_text(align="left", dx=8, dy=-6, color=ink, limit=120).encode(x=x, y=y, text="text:N")
-    )
-    return chart
+    ink, ground = ("#e4eaed", "#151b1f") if _is_dark() else ("#22313a", "#fdfdfc")
+    base = alt.Chart(frame).encode(x=x, y=y, text="text:N")
+    place_of: Json = {"align": "left", "dx": 8, "dy": -7, "limit": 120}
+    halo = base.mark_text(**place_of, stroke=ground, strokeWidth=4, strokeJoin="round")
+    labels: alt.LayerChart = halo + base.mark_text(**place_of, color=ink)
+    return labels
 
 
 def _encode(channel: Any, name: str, axis: Axis) -> Any:

@@ -73,7 +73,7 @@ def test_without_a_driver_there_are_no_gpus(tmp_path: Path, monkeypatch: pytest.
 
 def test_processors_compare_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     class Times(SimpleNamespace):
-        def __iter__(self):  # type: ignore[no-untyped-def]
+        def __iter__(self):
             return iter(vars(self).values())
 
     looks = iter([Times(user=10.0, idle=100.0, iowait=0.0), Times(user=13.0, idle=100.5, iowait=0.5)])

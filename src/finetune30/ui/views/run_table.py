@@ -38,6 +38,7 @@ FACTS = (
     "device",
     "id",
 )
+_FIRST = ("progress", "score", "loss")
 DEFAULT = ("progress", "score", "loss", "tags", "runtime", "created")
 #: Columns for what differs; more would push the rest out of sight, and the chooser has them all.
 MOST_DIFFERING = 8
@@ -76,8 +77,9 @@ def choose_columns(page: Json) -> list[str]:
             **given,
         )
     facts = [name for name in FACTS if name in chosen and not _is_empty(name, page["experiments"])]
-    keys = [key for key in chosen if key not in FACTS]
-    return [*facts, *dict.fromkeys([*(shown if adds_differing else ()), *keys])]
+    keys = dict.fromkeys([*(shown if adds_differing else ()), *(key for key in chosen if key not in FACTS)])
+    # What came out stands beside what was told; what is looked up now and then comes behind both.
+    return [*(name for name in facts if name in _FIRST), *keys, *(name for name in facts if name not in _FIRST)]
 
 
 def asked_keys() -> list[str]:
