@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
@@ -98,7 +99,7 @@ def load_best_runs(connection: Connection) -> tuple[BestRun, ...]:
     return tuple(by_id[run_id] for run_id in ids)
 
 
-def _count_tags(marked: Sequence[Row[tuple[str, bool, int]]]) -> dict[str, int]:
+def _count_tags(marked: Sequence[Row[Any, Any, Any]]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for joined, _, count in marked:
         for tag in split_tags(joined):

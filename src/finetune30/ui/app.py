@@ -8,6 +8,7 @@ import streamlit as st
 
 from finetune30.ui import session
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
+from finetune30.ui.confirmation import ASKED
 from finetune30.ui.health import show_health
 from finetune30.ui.session import t
 from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES
@@ -52,6 +53,9 @@ def main() -> None:
     named = st.Page(submit.show, title=pages[FIRST].title, url_path=FIRST, visibility="hidden")
     chosen = st.navigation([*pages.values(), named])
     st.set_page_config(page_title=f"{chosen.title} · finetune30")  # tells tabs and bookmarks apart
+    if st.session_state.get("view") != chosen.url_path:  # a question of the view before is not one of this
+        st.session_state.view = chosen.url_path
+        st.session_state.pop(ASKED, None)
     with st.sidebar:
         _choose_language()
         _enter_key()

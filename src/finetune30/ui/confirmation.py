@@ -40,11 +40,17 @@ def confirmed_button(
         state[ASKED] = key
         state.pop(refused, None)
 
-    st.button(label, key=key, icon=icon, disabled=disabled, on_click=ask_first)
+    if st.button(label, key=key, icon=icon, disabled=disabled, on_click=ask_first):
+        st.rerun()  # all of the page: what draws itself anew stops while it asks
     if state.get(ASKED) == key and not disabled:
         _show_dialog(label, question, action, key=key, confirm=confirm, danger=danger)
     if error := state.get(refused):
         refuse(error)
+
+
+def is_asking() -> bool:
+    """Tell whether a dialog waits for its answer: drawing it anew would take the focus from whoever answers."""
+    return ASKED in st.session_state
 
 
 def take_done(key: str) -> bool:

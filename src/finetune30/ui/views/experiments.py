@@ -10,6 +10,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiClient, ApiUnreachableError
+from finetune30.ui.confirmation import is_asking
 from finetune30.ui.health import warn_without_worker
 from finetune30.ui.scores import score_in_sentence, score_title, shares_among
 from finetune30.ui.session import ask, client, lost, t
@@ -78,7 +79,8 @@ def show() -> None:
     st.session_state.experiments_fresh = page
     is_live = any(run["status"] in LIVE for run in runs)
     best_ids = frozenset(str(run["run_id"]) for run in best)
-    st.fragment(_show_table, run_every=LIVE_SECONDS if is_live else None)(filters, places[-1][1], best_ids, words)
+    refresh = LIVE_SECONDS if is_live and not is_asking() else None
+    st.fragment(_show_table, run_every=refresh)(filters, places[-1][1], best_ids, words)
     _show_paging(places, page.get("next_cursor"))
     _say_archived(filters, int(stats.get("archived") or 0))
     left, right = st.columns(2)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiUnreachableError
-from finetune30.ui.confirmation import confirmed_button, take_done
+from finetune30.ui.confirmation import confirmed_button, is_asking, take_done
 from finetune30.ui.health import warn_without_worker
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_figures
@@ -39,7 +39,7 @@ def show() -> None:
     if task is None:
         return
     settled = task["task"]["status"] in FINAL
-    st.fragment(_show_live, run_every=None if settled else REFRESH_SECONDS)(task_id)
+    st.fragment(_show_live, run_every=None if settled or is_asking() else REFRESH_SECONDS)(task_id)
 
 
 def _choose_task() -> str:
