@@ -58,8 +58,8 @@ def delete(runs: tuple[str, ...], yes: bool, output_dir: Path | None) -> None:
 @click.command("edit", epilog=f"Example: ft30 runs edit latest --tag baseline --star. {RUN_HELP}")
 @_runs
 @click.option("--name", metavar="NAME", help="Another name, of one run; its folder and configuration keep theirs.")
-@click.option("--note", metavar="TEXT", help='What to remember about it, of one run; "" removes it.')
-@click.option("--tag", "add_tags", multiple=True, metavar="TAG", help="Add a tag; may be given several times.")
+@click.option("--note", metavar="TEXT", help='What to remember about it, of one run: at most 4000 characters; "" removes it.')
+@click.option("--tag", "add_tags", multiple=True, metavar="TAG", help="Add a tag of at most 32 characters; also several times.")
 @click.option("--untag", "remove_tags", multiple=True, metavar="TAG", help="Take a tag away; also several times.")
 @click.option("--star/--unstar", "starred", default=None, help="Mark with a star, or take it away.")
 @click.option("--archive/--unarchive", "archived", default=None, help="Hide in listings, or show again.")
@@ -71,7 +71,7 @@ def edit(runs: tuple[str, ...], output_dir: Path | None, **given: Any) -> None:
 
     given = {key: value for key, value in given.items() if value is not None and value != ()}
     if not given:
-        raise UsageError("there is nothing to change", "see what can be with: ft30 runs edit --help")
+        raise UsageError("there is nothing to change", "see what is allowed with: ft30 runs edit --help")
     if len(runs) > 1 and given.keys() & {"name", "note"}:
         raise UsageError("a name or note is for one run", "name one run, or leave --name and --note out")
     wanted = read_edit(given)

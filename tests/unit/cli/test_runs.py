@@ -271,18 +271,24 @@ def test_edit_writes_on_runs_and_the_table_shows_it(ft30, store):
         (("--note", "x" * 4001), "note: String should have at most 4000 characters"),
     ],
 )
-def test_edit_refuses_what_cannot_be_written(ft30, store, arguments, message):
+def test_edit_refuses_what_cannot_be_written_and_its_help_says_what_can(ft30, store, arguments, message):
     finish(store, "first", 0.5)
     code, _, err = ft30("edit", "first", *arguments)
     assert (code, message in err) == (2, True), err
     assert store.get("first").edits == 0
+    code, out, _ = ft30("edit", "--help")
+    assert (code, "at most 4000 characters" in " ".join(out.split())) == (0, True)
+    assert ft30("edit", "first", "--note", "x" * 4000, "--tag", "y" * 32)[0] == 0
 
 
 def test_a_name_is_for_one_run(ft30, store):
     for name in ("first", "second"):
         finish(store, name, 0.5)
-    code, _, err = ft30("edit", "first", "second", "--name", "both")
+    code, _, err = ft30("edit", "first", "second", "--name", "both", "--star")
     assert (code, "a name or note is for one run" in err) == (2, True)
+    assert ft30("edit", "first", "second", "--star")[0] == 0
+    assert ft30("edit", "first", "--name", "both")[0] == 0
+    assert (store.get("both").starred, store.get("second").starred) == (True, True)
 
 
 def test_many_are_cancelled_and_those_that_ended_are_named(ft30, store):
