@@ -131,7 +131,7 @@ def test_the_address_shows_another_visitor_the_same(open_idle_page: Open, shelf:
     mark(page, t, [0, 2])
     page.get_by_role("button", name=t("columns.choose")).click()
     page.get_by_role("combobox", name=t("columns.chosen")).fill(t("column.device"))
-    page.get_by_role("option", name=t("column.device")).click()
+    page.get_by_role("option", name=t("column.device"), exact=True).click()
     page.keyboard.press("Escape")
     rest(page)
     wait_until(lambda: "device" in address(page).get("columns", []), 30, "the columns stand in the address")

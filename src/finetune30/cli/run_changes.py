@@ -58,8 +58,8 @@ def delete(runs: tuple[str, ...], yes: bool, output_dir: Path | None) -> None:
 @click.command("edit", epilog=f"Example: ft30 runs edit latest --tag baseline --star. {RUN_HELP}")
 @_runs
 @click.option("--name", metavar="NAME", help="Another name, of one run; its folder and configuration keep theirs.")
-@click.option("--note", metavar="TEXT", help='What to remember about it, of one run: at most 4000 characters; "" removes it.')
-@click.option("--tag", "add_tags", multiple=True, metavar="TAG", help="Add a tag of at most 32 characters; also several times.")
+@click.option("--note", metavar="TEXT", help='What to remember of one run, at most 4000 characters; "" removes it.')
+@click.option("--tag", "add_tags", multiple=True, metavar="TAG", help="Add a tag of at most 32 characters.")
 @click.option("--untag", "remove_tags", multiple=True, metavar="TAG", help="Take a tag away; also several times.")
 @click.option("--star/--unstar", "starred", default=None, help="Mark with a star, or take it away.")
 @click.option("--archive/--unarchive", "archived", default=None, help="Hide in listings, or show again.")

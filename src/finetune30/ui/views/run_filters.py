@@ -117,7 +117,8 @@ def _sort_by(_: Scores) -> str | None:
 
 
 def _desc(_: Scores) -> str:
-    chosen = st.toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
+    st.session_state.setdefault("filter_desc", True)  # an address may have said otherwise
+    chosen = st.toggle(t("experiments.descending"), key="filter_desc", persist_state="session")
     return "true" if chosen else "false"
 
 

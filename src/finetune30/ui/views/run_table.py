@@ -58,23 +58,23 @@ def choose_columns(page: Json) -> list[str]:
     """Show the choice of columns; return those to show: facts, keys of the configuration, `metrics.NAME`."""
     differing = [str(key) for key in page.get("differing") or ()]
     shown = differing[:MOST_DIFFERING]
+    state = st.session_state  # an address may have said otherwise
+    state.setdefault("experiments_differing", True)
+    state.setdefault("experiments_columns", list(DEFAULT))
     with st.popover(t("columns.choose"), icon=":material/view_column:", width="content"):
         adds_differing = st.toggle(
             t("columns.differing", count=len(differing)),
-            True,
             key="experiments_differing",
             help=t("columns.differing_help", most=MOST_DIFFERING),
             persist_state="session",
         )
-        options = _options(page, st.session_state.get("experiments_columns") or [])
-        given: Json = {} if "experiments_columns" in st.session_state else {"default": list(DEFAULT)}
+        options = _options(page, state.experiments_columns)
         chosen = st.multiselect(
             t("columns.chosen"),
             options,
             format_func=column_title,
             key="experiments_columns",
             persist_state="session",
-            **given,
         )
     facts = [name for name in FACTS if name in chosen and not _is_empty(name, page["experiments"])]
     keys = dict.fromkeys([*(shown if adds_differing else ()), *(key for key in chosen if key not in FACTS)])
