@@ -158,6 +158,8 @@ def test_marked_runs_are_tagged_and_found_by_the_tag(open_idle_page: Open, shelf
     entry = dialog.get_by_role("combobox", name=t("bulk.add_tags"))
     entry.fill(tag)
     entry.press("Enter")
+    entry.press("Tab")  # folds the menu of the field
+    rest(page)
     dialog.get_by_role("button", name=t("bulk.tag_confirm", count=2)).click()
     wait_until(lambda: shelf.names(tags=frozenset({tag})) == ["sweep 4", "sweep 3"], 60, "both have the tag")
     dialog.wait_for(state="detached")

@@ -69,7 +69,6 @@ def _show_tags(marked: Sequence[Json]) -> None:
     present = list(dict.fromkeys(tag for run in marked for tag in run.get("tags") or ()))
 
     def ask() -> None:
-        st.markdown(_listed(marked))
         known = [tag for tag in st.session_state.get("experiments_tags", ()) if tag not in present]
         choose_tags(t("bulk.add_tags"), known, [], "bulk-add-tags")
         if present:
@@ -80,6 +79,7 @@ def _show_tags(marked: Sequence[Json]) -> None:
                 format_func=lambda tag: display.plain(tag, LONGEST_TAG),
                 key="bulk-remove-tags",
             )
+        st.markdown(_listed(marked))  # beneath the field, whose open menu would cover the buttons
 
     def act() -> None:
         state = st.session_state
