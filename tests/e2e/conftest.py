@@ -45,11 +45,15 @@ class Stack:
     def start(self) -> None:
         self.services.start_redis()
         self.services.start_worker(drill=None, **self._variables)
+        self.start_page()
+        self.services.wait_for_worker()
+
+    def start_page(self) -> None:
+        """Start API and page alone: enough where nothing is trained."""
         self.start_command("api")
         self.start_command("ui")
         wait_until(lambda: self._answers(self.api_url + "/healthz"), 120, "the API answers")
         wait_until(lambda: self._answers(self.page_url + "/_stcore/health"), 120, "the page answers")
-        self.services.wait_for_worker()
 
     def start_command(self, name: str, **environment: str) -> None:
         known = "-".join([name, *environment.values()])
@@ -130,6 +134,14 @@ def stack(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 
 @pytest.fixture(scope="module")
+def idle_stack(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """API and page without Redis and worker: what is submitted waits."""
+    with contextlib.closing(Stack(tmp_path_factory.mktemp("idle-page"))) as running:
+        running.start_page()
+        yield running
+
+
+@pytest.fixture(scope="module")
 def hub(hub_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
     """A stand-in hub for the tests of a module."""
     with StandInHub(link_folder(hub_contents, tmp_path_factory.mktemp("page-hub") / "hub")) as served:
@@ -148,6 +160,17 @@ def hub_stack(browser: Any, hub: StandInHub, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def open_page(browser: Any, stack: Stack) -> Iterator[Any]:
     """Return a function that opens an address of the page in a new window of a visitor's browser."""
+    yield from opening(browser, stack)
+
+
+@pytest.fixture
+def open_idle_page(browser: Any, idle_stack: Stack) -> Iterator[Any]:
+    """The same for the page of `idle_stack`."""
+    yield from opening(browser, idle_stack)
+
+
+def opening(browser: Any, stack: Stack) -> Iterator[Any]:
+    """Give the function, and close what it opened."""
     contexts = []
 
     def open_at(path: str, locale: str = "en-US", width: int = 1280, base: str = stack.page_url) -> Any:

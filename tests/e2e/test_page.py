@@ -154,10 +154,14 @@ def test_run_is_deleted_once_although_another_press_follows(open_page, stack):
     run = ended_run(stack, "unwanted")
     page = open_page(f"/run?run={run.id}")
     page.get_by_role("button", name="Delete").click()
-    confirm = page.get_by_role("button", name="Yes, do it")
+    confirm = page.get_by_role("button", name="Delete unwanted")
     confirm.wait_for()
-    press_twice(page, stack, confirm.click)
-    page.get_by_role("heading", name="實驗記錄", exact=True).wait_for()
+    page.locator(AT_REST).wait_for()
+    with stack.paused("api"):
+        for _ in range(2):  # nothing but the dialog can be pressed meanwhile
+            confirm.click()
+            page.wait_for_timeout(1_000)
+    page.get_by_role("heading", name="Experiments", exact=True).wait_for()
     with pytest.raises(NotFoundError):
         stack.services.store.get(run.id)
 
@@ -187,10 +191,10 @@ def test_cancel_asks_first_and_retry_is_offered(open_page, stack):
     page.locator(BADGE, has_text="running").wait_for(timeout=900_000)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="No, leave it").click()
-    page.get_by_role("button", name="Yes, do it").wait_for(state="detached")
+    page.get_by_role("button", name="Stop this run").wait_for(state="detached")
     assert not stack.services.store.get(task_id).cancel_requested
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name="Yes, do it").click()
+    page.get_by_role("button", name="Stop this run").click()
     page.locator(BADGE, has_text="cancelled").wait_for(timeout=900_000)
     page.get_by_role("button", name="Retry").wait_for()
     assert stack.services.store.get(task_id).status is RunStatus.CANCELLED

@@ -118,7 +118,7 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     page.get_by_role("heading", name="by keyboard").wait_for()
     keyboard.use(page.get_by_role("button", name="Delete"))
     keyboard.use(page.get_by_role("button", name="No, leave it"))
-    page.get_by_role("button", name="Yes, do it").wait_for(state="detached")
+    page.get_by_role("button", name="Delete by keyboard").wait_for(state="detached")
 
     # a question, and the other language
     keyboard.use(main.get_by_role("link", name="Try"))

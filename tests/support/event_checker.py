@@ -31,6 +31,7 @@ ALLOWED = {
     ("lost", "RUNNING", "CANCELLED"),
     ("retried", "FAILED", "QUEUED"),
     ("retried", "CANCELLED", "QUEUED"),
+    *(("edited", state, state) for state in ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")),
 }
 FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 

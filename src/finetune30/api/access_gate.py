@@ -45,8 +45,9 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/config/estimate"): Role.VIEWER,
     ("POST", "/datasets/preview"): Role.VIEWER,
 }
-#: Submitters may delete runs (their own only: the route sees to that) and take tags from versions.
+#: Submitters may delete and edit runs (their own only: the route sees to that) and take tags from versions.
 _DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
+_EDITABLE_BY_SUBMITTERS = re.compile(r"/experiments/[^/]+")
 #: Changes nothing although it is a POST, so it leaves no trail.
 _UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/questions"})
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
@@ -214,7 +215,8 @@ def needed_role(method: str, path: str) -> Role:
         return known
     if method in ("GET", "HEAD", "OPTIONS"):
         return Role.ADMIN if path == "/audit" or path.startswith("/audit/") else Role.VIEWER
-    if method == "POST" or (method == "DELETE" and _DELETABLE_BY_SUBMITTERS.fullmatch(path) is not None):
+    changeable = {"DELETE": _DELETABLE_BY_SUBMITTERS, "PATCH": _EDITABLE_BY_SUBMITTERS}.get(method)
+    if method == "POST" or (changeable is not None and changeable.fullmatch(path) is not None):
         return Role.SUBMITTER
     return Role.ADMIN
 

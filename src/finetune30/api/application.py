@@ -16,6 +16,7 @@ from finetune30.api.access_gate import Gate
 from finetune30.api.answers import add_error_handlers
 from finetune30.api.context import READINGS_AT_A_TIME, Services, limit_threads
 from finetune30.api.event_stream import EventStream
+from finetune30.api.health import HealthWatch
 from finetune30.api.keys import KeyRing
 from finetune30.api.routes import (
     comparison,
@@ -28,6 +29,7 @@ from finetune30.api.routes import (
     experiments,
     predictions,
     questions,
+    run_edits,
     suspects,
     system,
     tasks,
@@ -62,6 +64,7 @@ ROUTES = (
     tasks,
     comparison,
     experiments,
+    run_edits,
     evaluation_rows,
     predictions,
     questions,
@@ -94,6 +97,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
     )
     app.state.telemetry = Telemetry()
     app.state.event_stream = EventStream()
+    app.state.health = HealthWatch()
     for part in ROUTES:
         app.include_router(part.router)
     add_error_handlers(app)
@@ -139,6 +143,6 @@ def _allow_origins(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.allowed_origins),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key"],
     )

@@ -175,14 +175,34 @@ class Experiment(BaseModel):
     error: Tree | None
     progress: Progress | None
     submitted_by: str | None
+    note: str = Field(description="What people wrote.", examples=["the one of the report"])
+    tags: list[str] = Field(examples=[["baseline"]])
+    starred: bool
+    archived: bool = Field(description="Hidden in listings unless asked for.")
+    edits: int = Field(description="Changes by people so far; send it with the next one.", examples=[2])
+
+
+class ListedExperiment(Experiment):
+    """A run in a listing, with the values that were asked for."""
+
+    values: Tree | None = Field(
+        None, description="By dotted key, metrics as `metrics.NAME`; with `columns` or `differences` only."
+    )
 
 
 class ExperimentPage(BaseModel):
     """One page of a listing."""
 
-    experiments: list[Experiment]
+    experiments: list[ListedExperiment]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
     total: int | None = Field(description="All that the filters keep; only counted with `with_total=true`.")
+    differing: list[str] | None = Field(
+        description="With `differences=true`: keys configured differently among these runs, what decides most first.",
+        examples=[["training.learning_rate", "lora.r"]],
+    )
+    metrics: list[str] | None = Field(
+        description="With `differences=true`: the numbers that came out.", examples=[["metrics.eval_loss"]]
+    )
 
 
 class PublishedFile(BaseModel):
@@ -235,6 +255,8 @@ class Stats(BaseModel):
     best: list[BestRun] = Field(
         description="The best run of each data version and score used last (at most 20), the latest first."
     )
+    archived: int = Field(description="Runs that listings hide unless asked for.")
+    tags: dict[str, int] = Field(description="Runs of each tag.", examples=[{"baseline": 4}])
 
 
 class History(BaseModel):
@@ -315,7 +337,7 @@ class Version(BaseModel):
     name: Literal["finetune30"]
     version: str = Field(examples=["0.1.0"])
     python: str = Field(examples=["3.11.7"])
-    schema_revision: str = Field(description="Of the run database.", examples=["r0005_score"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0006_annotations"])
 
 
 class AuditPage(BaseModel):

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from finetune30.cli.run_options import output_dir_option
+
 
 @click.command("export", epilog="Example: ft30 export latest --as zip --output model.zip")
 @click.argument("run")
 @click.option("--as", "form", type=click.Choice(["zip"]), default="zip", show_default=True, help="What to make of it.")
 @click.option("--output", type=click.Path(path_type=Path), help="The file to write; left out: FOLDER-OF-THE-RUN.zip.")
 @click.option("--overwrite", is_flag=True, help="Replace that file.")
-@click.option("--output_dir", "--output-dir", type=click.Path(path_type=Path), help="Folder of the runs.")
+@output_dir_option
 def command(run: str, form: str, output: Path | None, overwrite: bool, output_dir: Path | None) -> None:
     """Write the model of RUN (id, folder, name or latest) for machines without finetune30.
 

@@ -27,7 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "export": Entry("finetune30.cli.export:command", "Train", "Take a finished run's model to another machine."),
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "replay": Entry("finetune30.cli.replay:command", "Train", "Repeat a finished run and compare it bit for bit."),
-    "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, cancel and delete runs."),
+    "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, edit, cancel and delete runs."),
     "compare": Entry("finetune30.cli.compare:command", "Runs", "Say whether runs differ by more than chance."),
     "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
     "cancel": Entry("finetune30.cli.tasks:cancel", "Train", "Stop a run that waits or trains."),

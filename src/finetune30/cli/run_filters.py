@@ -52,6 +52,9 @@ def load_run_query(given: dict[str, Any]) -> RunQuery:
 def _build_option(name: str, schema: dict[str, Any]) -> click.Option:
     if name == "desc":
         return click.Option(["--desc/--asc", name], default=None, help="Order; by default descending, names ascending.")
+    if name == "starred":
+        text = schema.get("description")
+        return click.Option(["--starred/--unstarred", name], default=None, help=text)
     schema = {**schema, **next((kind for kind in schema.get("anyOf", ()) if kind["type"] != "null"), {})}
     spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
     is_list = schema["type"] == "array"

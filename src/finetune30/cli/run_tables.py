@@ -32,6 +32,9 @@ def print_run_table(page: RunPage, total: int) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("ID", no_wrap=True)
     table.add_column("NAME", overflow="fold")
+    is_tagged = any(run.tags for run in page.runs)
+    if is_tagged:
+        table.add_column("TAGS", overflow="fold")
     for heading in ("STATUS", "CREATED (UTC)"):
         table.add_column(heading, no_wrap=True)
     for heading in ("MODEL", "DATA"):
@@ -43,7 +46,8 @@ def print_run_table(page: RunPage, total: int) -> None:
     for run in page.runs:
         table.add_row(
             run.id[:8],
-            run.name,
+            _name_text(run),
+            *([", ".join(run.tags)] if is_tagged else []),
             _status_text(run),
             f"{run.created_at:%Y-%m-%d %H:%M:%S}",
             show_controls(run.model_name or ""),
@@ -125,7 +129,9 @@ def _head_rows(run: Mapping[str, Any], path: str) -> dict[str, Any]:
     stopping = run["cancel_requested"] and run["status"] == "RUNNING"
     rows = {
         "id": run["id"],
-        "name": run["name"],
+        "name": run["name"] + (" *" if run["starred"] else "") + (" (archived)" if run["archived"] else ""),
+        "tags": ", ".join(run["tags"]),
+        "note": run["note"],
         "status": run["status"] + (" (asked to stop)" if stopping else ""),
         "kind": run["kind"],
         "attempt": run["attempt"],
@@ -174,6 +180,11 @@ def _score_text(run: Run, *, with_name: bool) -> str:
         return ""
     shown = format_value(run.score, "percent") if run.score_format == "percent" else _number(run.score, 4)
     return f"{_score_title(run.score_name)} {shown}" if with_name else shown
+
+
+def _name_text(run: Run) -> str:
+    """Return the name behind a star, with what hides it elsewhere."""
+    return ("* " if run.starred else "") + run.name + (" (archived)" if run.archived else "")
 
 
 def _status_text(run: Run) -> Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from finetune30.cli.runs import RUN_HELP
+from finetune30.cli.run_options import RUN_HELP
 from finetune30.cli.terminal_text import tell_notes
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from finetune30.errors import UsageError
-from finetune30.store.queries import NOT_IN_RUN, name_key, run_of
+from finetune30.store.queries import NOT_IN_RUN, join_tags, name_key, run_of
 from finetune30.store.records import Run, RunFilter, RunPage, SortKey
 from finetune30.store.scores import score_rank
 from finetune30.store.tables import runs
@@ -78,6 +78,9 @@ _KEEPS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "end_date": lambda moment: runs.c.created_at < moment,
     "model_name": lambda name: runs.c.model_name == name,
     "dataset_digest": lambda digest: runs.c.dataset_digest == digest,
+    "tags": lambda tags: and_(True, *(_Position(runs.c.tags, join_tags([tag])) > 0 for tag in sorted(tags))),
+    "starred": lambda starred: runs.c.starred == starred,
+    "archived": lambda archived: runs.c.archived == archived,
 }
 
 

@@ -24,6 +24,16 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
+def join_tags(tags: Sequence[str]) -> str:
+    """Return the form in which tags stand in a row: each between line breaks, so that one is found within it."""
+    return "".join(f"\n{tag}" for tag in tags) + "\n" if tags else ""
+
+
+def split_tags(joined: str) -> tuple[str, ...]:
+    """Return the tags of a row."""
+    return tuple(joined.split("\n")[1:-1])
+
+
 def run_of(row: Row[Any]) -> Run:
     """Return the record of a row of `runs`; columns that were not asked for are empty."""
     values: dict[str, Any] = {"config": {}, "metrics": None, **row._mapping}
@@ -31,6 +41,7 @@ def run_of(row: Row[Any]) -> Run:
         values.pop(key, None)
     values["status"] = RunStatus(values["status"])
     values["submitted_by"] = values["submitted_by"] or None
+    values["tags"] = split_tags(values["tags"])
     return Run(**values)
 
 

@@ -79,11 +79,16 @@ class Run:
     score_name: str | None
     score_greater_is_better: bool | None
     score_format: str | None
+    note: str
+    tags: tuple[str, ...]
+    starred: bool
+    archived: bool
+    edits: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
         hidden = {"idempotency_key", "request_sha256", "published_at", "explicit_keys"}
-        shown = {key: value for key, value in vars(self).items() if key not in hidden}
+        shown = {key: value for key, value in vars(self).items() if key not in hidden} | {"tags": list(self.tags)}
         return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
 
 
@@ -140,7 +145,7 @@ class RunFilter:
     `name` is matched without case, every word of it anywhere in the name. Bounds keep only runs that have the value;
     those of the score compare numbers whatever the score is, so `score_name` belongs to them. Dates are aware
     datetimes, `start_date` inclusive, `end_date` exclusive. `score_name`, `model_name` and `dataset_digest` are
-    compared whole.
+    compared whole. A run is kept that has every one of `tags`; `starred` and `archived` None keep both kinds.
 
     By `score`, runs of one score stand together, `descending` the better ones first, whether greater or less is better.
     Without `with_config` the runs come with an empty configuration, without `with_metrics` with none, in less time.
@@ -157,6 +162,9 @@ class RunFilter:
     end_date: datetime | None = None
     model_name: str | None = None
     dataset_digest: str | None = None
+    tags: frozenset[str] = frozenset()
+    starred: bool | None = None
+    archived: bool | None = None
     sort_by: SortKey = "created_at"
     descending: bool = True
     limit: int = 50
@@ -195,8 +203,8 @@ class BestRun:
 class RunStats:
     """Totals over all runs; accuracy and runtime are those of SUCCEEDED runs, seconds and 0-1.
 
-    `best` are the best runs of the data versions and scores used last, the latest first. `best_accuracy` is the
-    greatest over all data.
+    `best` are the best runs of the data versions and scores used last, the latest first, without archived ones.
+    `best_accuracy` is the greatest over all data. `tags` counts the runs that have each.
     """
 
     total: int
@@ -208,6 +216,8 @@ class RunStats:
     total_runtime_seconds: float
     last_30_days: Mapping[str, int] = field(default_factory=dict)  # "YYYY-MM-DD" (UTC) -> runs created
     best: tuple[BestRun, ...] = ()
+    archived: int = 0
+    tags: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
+from finetune30.store.queries import split_tags
 from finetune30.store.records import BestRun, RunStats, RunStatus
 from finetune30.store.tables import runs
 
@@ -40,6 +43,9 @@ def load_stats(connection: Connection, now: datetime) -> RunStats:
         .order_by(runs.c.eval_accuracy.desc(), runs.c.created_at.desc())
         .limit(1)
     ).one_or_none()
+    marked = connection.execute(
+        select(runs.c.tags, runs.c.archived, func.count()).group_by(runs.c.tags, runs.c.archived)
+    ).all()
     return RunStats(
         total=sum(by_status.values()),
         by_status=by_status,
@@ -50,17 +56,19 @@ def load_stats(connection: Connection, now: datetime) -> RunStats:
         total_runtime_seconds=total_runtime or 0.0,
         last_30_days=_runs_by_day(connection, now),
         best=load_best_runs(connection),
+        archived=sum(count for _, archived, count in marked if archived),
+        tags=_count_tags(marked),
     )
 
 
 def load_best_runs(connection: Connection) -> tuple[BestRun, ...]:
-    """Return the best run of each data version and score used last, the latest first.
+    """Return the best run of each data version and score used last, the latest first; archived ones stay out.
 
     Figures are compared within one data version and one score only.
     """
     newest = (
         select(runs.c.dataset_digest, runs.c.score_name, runs.c.created_at)
-        .where(runs.c.score.is_not(None), runs.c.dataset_digest.is_not(None))
+        .where(runs.c.score.is_not(None), runs.c.dataset_digest.is_not(None), ~runs.c.archived)
         .order_by(runs.c.created_at.desc(), runs.c.id.desc())
         .limit(_NEWEST_RUNS)
         .subquery()
@@ -75,7 +83,11 @@ def load_best_runs(connection: Connection) -> tuple[BestRun, ...]:
     )
     best_id = (
         select(runs.c.id)
-        .where(runs.c.dataset_digest == used.c.dataset_digest, runs.c.score_name == used.c.score_name)
+        .where(
+            runs.c.dataset_digest == used.c.dataset_digest,
+            runs.c.score_name == used.c.score_name,
+            ~runs.c.archived,
+        )
         .order_by(runs.c.score_rank.desc(), runs.c.created_at.desc(), runs.c.id.desc())
         .limit(1)
         .scalar_subquery()
@@ -85,6 +97,14 @@ def load_best_runs(connection: Connection) -> tuple[BestRun, ...]:
     found = connection.execute(select(*_BEST).where(runs.c.id.in_(ids)))
     by_id = {row.run_id: BestRun(**row._mapping) for row in found}
     return tuple(by_id[run_id] for run_id in ids)
+
+
+def _count_tags(marked: Sequence[Row[Any, Any, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for joined, _, count in marked:
+        for tag in split_tags(joined):
+            counts[tag] = counts.get(tag, 0) + count
+    return dict(sorted(counts.items()))
 
 
 def _runs_by_day(connection: Connection, now: datetime) -> dict[str, int]:

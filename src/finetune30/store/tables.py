@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
@@ -108,6 +109,14 @@ runs = Table(
     Column("score_greater_is_better", Boolean),
     Column("score_rank", Double),  # the score, its sign turned where less is better
     Column("score_format", String(20)),  # how it is written: percent or number
+    # What people write on a run; nothing that a run does depends on it. `name` and `name_key` may change as well.
+    Column("note", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default=""),  # as `queries.join_tags` writes them
+    Column("starred", Boolean, nullable=False, server_default=false()),
+    Column("archived", Boolean, nullable=False, server_default=false()),
+    Column(
+        "edits", Integer, nullable=False, server_default="0"
+    ),  # changes by people so far: who edits says which they saw
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
 )
@@ -115,7 +124,7 @@ runs = Table(
 # One index an order of the listing. Each holds every column whose values a filter compares, so that a page is found in
 # the index alone and only its rows are fetched from the table; names that are compared whole are left out, since every
 # byte here makes a search through all runs slower.
-_FILTERED = ("status", "eval_accuracy", "train_runtime", "name_key", "score")
+_FILTERED = ("status", "eval_accuracy", "train_runtime", "name_key", "score", "archived", "starred", "tags")
 
 
 def _listing_index(name: str, *keys: str) -> Index:
@@ -134,6 +143,7 @@ Index("ix_runs_totals", runs.c.status, runs.c.eval_accuracy, runs.c.train_runtim
 Index(
     "ix_runs_best", runs.c.dataset_digest, runs.c.score_name, runs.c.score_rank, runs.c.created_at, runs.c.id
 )  # the best run of each data version and score
+Index("ix_runs_tags", runs.c.tags, runs.c.archived)  # which tags there are, and how many runs are archived
 Index("ix_runs_name", runs.c.name, runs.c.created_at)
 Index("ix_runs_queue", runs.c.status, runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
 

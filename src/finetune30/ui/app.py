@@ -8,6 +8,8 @@ import streamlit as st
 
 from finetune30.ui import session
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
+from finetune30.ui.confirmation import ASKED
+from finetune30.ui.health import show_health
 from finetune30.ui.session import t
 from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES
 from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
@@ -17,10 +19,13 @@ ICON = Path(__file__).parent / "icon.png"
 LOGO = Path(__file__).parent / "logo.png"
 
 #: What Streamlit leaves out for people who use the keyboard: a ring where only the shade of the ground changed, and no
-#: stops at links of a folded side bar, which nobody sees.
+#: stops at links of a folded side bar, which nobody sees. Buttons that destroy are red, the side bar's figures small.
 STYLE = """<style>
 a:focus-visible, label:has([role=switch]:focus-visible) { outline: 2px solid currentColor !important; }
 [data-testid=stSidebar][data-collapsed=true] { visibility: hidden; }
+[class*=st-key-danger-] button { background: #b3261e !important; border-color: #b3261e !important; color: #fff; }
+[class*=st-key-danger-] button:hover { filter: brightness(1.12); }
+[data-testid=stSidebar] [data-testid=stExpander] :is(p, li) { font-size: 0.85rem; }
 </style>"""
 
 #: Name in the address -> what shows it and its icon, in the order of the navigation.
@@ -48,10 +53,14 @@ def main() -> None:
     named = st.Page(submit.show, title=pages[FIRST].title, url_path=FIRST, visibility="hidden")
     chosen = st.navigation([*pages.values(), named])
     st.set_page_config(page_title=f"{chosen.title} · finetune30")  # tells tabs and bookmarks apart
+    if st.session_state.get("view") != chosen.url_path:  # a question of the view before is not one of this
+        st.session_state.view = chosen.url_path
+        st.session_state.pop(ASKED, None)
     with st.sidebar:
         _choose_language()
         _enter_key()
         _tell_language()
+        show_health()
     _watch_connection()
     if _is_open_to_everyone():
         st.error(t("key.api_without_keys"), icon=":material/lock_open:")

@@ -16,6 +16,8 @@ SLOW_READ_SECONDS = 180.0
 HEALTH_SECONDS = 1.5
 #: Texts in one request to a model.
 TEXTS_A_REQUEST = 256
+#: Runs in one request to change many.
+RUNS_A_REQUEST = 100
 
 Json = dict[str, Any]
 
@@ -73,6 +75,10 @@ class ApiClient:
         except httpx.HTTPError:
             return False
 
+    def load_health(self) -> Json:
+        """Return how services, workers and the API's machine are."""
+        return self._json("GET", "/status")
+
     def load_version(self) -> Json:
         """Return the API's version."""
         return self._json("GET", "/version")
@@ -128,6 +134,23 @@ class ApiClient:
         kept = {name: value for name, value in filters.items() if value not in (None, "", [], ())}
         body = self._json("GET", "/experiments", params=kept)
         return _listed(body, "experiments"), body.get("next_cursor")
+
+    def find_page(self, **filters: Any) -> Json:
+        """Return one page of runs (`experiments`, `next_cursor`) with their `values`, and what differs among them."""
+        kept = {name: value for name, value in filters.items() if value not in (None, "", [], ())}
+        return self._json("GET", "/experiments", params={**kept, "differences": "true"})
+
+    def edit_experiment(self, run_id: str, changes: Json, edits: int) -> Json:
+        """Write on a run: name, note, tags, starred, archived. `edits` of the run as it was seen guards the others'."""
+        return self._json("PATCH", f"/experiments/{_part(run_id)}", json={**changes, "edits": edits})
+
+    def change_many(self, action: str, run_ids: Sequence[str], marks: Json | None = None) -> list[Json]:
+        """Cancel, delete or edit (with `marks`) runs; return name, outcome and error of each."""
+        answers: list[Json] = []
+        for start in range(0, len(run_ids), RUNS_A_REQUEST):
+            body = {"action": action, "ids": list(run_ids[start : start + RUNS_A_REQUEST]), **(marks or {})}
+            answers += self._json("POST", "/experiments/bulk", json=body, timeout=SLOW_READ_SECONDS)["runs"]
+        return answers
 
     def load_statistics(self) -> Json:
         """Return totals by state, accuracy, runtime, the last 30 days."""

@@ -23,10 +23,21 @@ def plain(text: Any, limit: int = LONGEST_TEXT) -> str:
     return _MARKDOWN.sub(r"\\\1", raw(text, limit)).replace("\n", " ")
 
 
+def plain_lines(text: Any, limit: int = LONGEST_TEXT) -> str:
+    """Return text of several lines for places where Streamlit reads Markdown, with its lines kept."""
+    return "  \n".join(plain(line, limit) for line in str(text)[:limit].splitlines())
+
+
 def raw(text: Any, limit: int = LONGEST_TEXT) -> str:
     """Return text for places without Markdown: no control or direction-changing characters, not endless."""
     shown = "".join(character for character in str(text)[: limit + 1] if _is_harmless(character))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def file_name(value: Any) -> str:
+    """Return the last part of a path of files that the API keeps, anything else as it is."""
+    text = str(value or NOTHING)
+    return text.replace("\\", "/").rstrip("/").rpartition("/")[2] if "uploads" in re.split(r"[/\\]", text) else text
 
 
 def number(value: Any, digits: int = 4) -> str:

@@ -15,6 +15,7 @@ from finetune30.ui.app import PAGES
 from finetune30.ui.client import ApiClient
 from finetune30.ui.translations import translate
 from finetune30.ui.views import data, run
+from finetune30.ui.views.run_table import BEST
 from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind
 from support.patience import wait_until
 from support.services import Services
@@ -84,6 +85,11 @@ def figures(page: Page) -> dict[str, str]:
 def cells(page: Page) -> str:
     """Everything that stands in the tables of a page."""
     return " ".join(table.value.astype(str).to_csv(index=False) for table in page.dataframe)
+
+
+def run_names(table: Any) -> list[str]:
+    """The names in a table of runs, without the sign of the best one."""
+    return [str(name).removeprefix(f"{BEST} ") for name in table[t("column.name")]]
 
 
 def digest_of(services: Services, kind: Kind) -> str:
@@ -165,7 +171,7 @@ def test_experiments_list_runs_of_all_kinds(visit: Callable[..., Page], kinds_ap
 def test_experiments_judge_each_kind_by_its_own_score(look: Callable[..., Page], kinds_api: Services) -> None:
     page = look("experiments")
     table = page.dataframe[0].value
-    scores = dict(zip(table[t("column.name")], table[t("column.score_name")], strict=True))
+    scores = dict(zip(run_names(table), table[t("column.score_name")], strict=True))
     assert scores[REGRESSION.name] == t("metric.eval_mse")
     assert scores[SINGLE_LABEL.name] == t("metric.eval_accuracy")
     best = page.dataframe[-1].value  # one of each kind: they were trained on different data
@@ -179,8 +185,8 @@ def test_experiments_keep_runs_below_an_error(look: Callable[..., Page], kinds_a
     assert any(info.value == t("experiments.nothing_fits") for info in checked(page).info)
     page.number_input(key="filter_max_score-eval_mse").set_value(1000.0).run()
     table = checked(page).dataframe[0].value
-    assert set(table[t("column.name")]) == {REGRESSION.name, f"{REGRESSION.name}-again"}
-    errors = [kinds_api.store.get(name).metrics["eval_mse"] for name in table[t("column.name")]]  # type: ignore[index]
+    assert set(run_names(table)) == {REGRESSION.name, f"{REGRESSION.name}-again"}
+    errors = [kinds_api.store.get(name).metrics["eval_mse"] for name in run_names(table)]  # type: ignore[index]
     assert list(table[t("metric.eval_mse")]) == errors
 
 

@@ -237,3 +237,66 @@ def test_settings_that_name_an_unreachable_database_end_in_two_lines(ft30, monke
     assert err.startswith("Error: database postgresql+psycopg://nobody:***@127.0.0.1:1/none: connection")
     assert "Try: check that PostgreSQL runs there" in err
     assert "secret" not in err
+
+
+def test_edit_writes_on_runs_and_the_table_shows_it(ft30, store):
+    first, second = finish(store, "first", 0.5), finish(store, "second", 0.75)
+    folder = store.get(first).folder
+    code, out, _ = ft30("edit", "first", "--name", "the one", "--note", "keep", "--tag", "baseline", "--star")
+    assert (code, out) == (0, f"edited {folder}\n")
+    run = store.get("the one")
+    assert (run.id, run.folder, run.note, run.tags, run.starred) == (first, folder, "keep", ("baseline",), True)
+    heading, *rows = ft30("list", "--sort_by", "name")[1].splitlines()
+    assert heading.split()[:3] == ["ID", "NAME", "TAGS"]
+    assert rows[1].split()[1:5] == ["*", "the", "one", "baseline"]
+    shown = ft30("show", "the one")[1]
+    assert "the one *" in shown
+    assert "keep" in shown
+    assert ft30("edit", first[:8], second[:8], "--untag", "baseline", "--archive")[0] == 0
+    code, out, err = ft30("list")
+    assert (out, "2 archived runs are not shown: --archived all" in err) == ("No runs that fit.\n", True)
+    listed = json.loads(ft30("list", "--json", "--archived", "only")[1])["runs"]
+    assert {run["name"] for run in listed} == {"the one", "second"}
+    assert [run["name"] for run in json.loads(ft30("list", "--json", "--archived", "all", "--starred")[1])["runs"]] == [
+        "the one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "there is nothing to change"),
+        (("--tag", "a,b"), "is no tag of a run"),
+        (("--name", "no/slash"), "experiment_name"),
+        (("--note", "x" * 4001), "note: String should have at most 4000 characters"),
+    ],
+)
+def test_edit_refuses_what_cannot_be_written_and_its_help_says_what_can(ft30, store, arguments, message):
+    finish(store, "first", 0.5)
+    code, _, err = ft30("edit", "first", *arguments)
+    assert (code, message in err) == (2, True), err
+    assert store.get("first").edits == 0
+    code, out, _ = ft30("edit", "--help")
+    assert (code, "at most 4000 characters" in " ".join(out.split())) == (0, True)
+    assert ft30("edit", "first", "--note", "x" * 4000, "--tag", "y" * 32)[0] == 0
+
+
+def test_a_name_is_for_one_run(ft30, store):
+    for name in ("first", "second"):
+        finish(store, name, 0.5)
+    code, _, err = ft30("edit", "first", "second", "--name", "both", "--star")
+    assert (code, "a name or note is for one run" in err) == (2, True)
+    assert ft30("edit", "first", "second", "--star")[0] == 0
+    assert ft30("edit", "first", "--name", "both")[0] == 0
+    assert (store.get("both").starred, store.get("second").starred) == (True, True)
+
+
+def test_many_are_cancelled_and_those_that_ended_are_named(ft30, store):
+    ended = finish(store, "ended", 0.5)
+    configs = [ExperimentConfig(experiment_name=f"waiting {n}") for n in range(2)]
+    waiting = [store.create(config, kind="queued", results_root=RESULTS).id for config in configs]
+    folders = [store.get(run_id).folder for run_id in waiting]
+    code, out, err = ft30("cancel", waiting[0], ended, waiting[1])
+    assert (code, out.splitlines()) == (1, [f"{folder}: CANCELLED" for folder in folders])
+    assert f"run {ended} is SUCCEEDED" in err
+    assert ft30("cancel", *waiting)[0] == 0  # already so

@@ -101,6 +101,9 @@ FOLLOWED = {
     "start a new run from its weights with: ft30 resume {} --warm-start": _RESUME
     + "test_succeeded_run_is_not_resumed_but_starts_another_warm",
     "add --yes": "unit/cli/test_runs.py::test_delete_asks_and_refuses_running_runs",
+    "see what is allowed with: ft30 runs edit --help": "unit/cli/test_runs.py::"
+    "test_edit_refuses_what_cannot_be_written_and_its_help_says_what_can",
+    "name one run, or leave --name and --note out": "unit/cli/test_runs.py::test_a_name_is_for_one_run",
 }
 
 #: Remedies whose following no test holds yet. None may be added.

@@ -32,6 +32,9 @@ def test_every_word_reaches_the_store() -> None:
         end_date="2026-01-31",
         model="m",
         dataset_digest="d",
+        tag=["of May ", "baseline"],
+        starred=False,
+        archived="only",
         sort_by="score",
         desc=False,
         limit=7,
@@ -50,6 +53,9 @@ def test_every_word_reaches_the_store() -> None:
         end_date=datetime(2026, 2, 1, tzinfo=UTC),
         model_name="m",
         dataset_digest="d",
+        tags=frozenset({"baseline", "of May"}),
+        starred=False,
+        archived=True,
         sort_by="score",
         descending=False,
         limit=7,
@@ -58,8 +64,9 @@ def test_every_word_reaches_the_store() -> None:
     )
 
 
-def test_nothing_given_lists_the_newest_without_their_configurations() -> None:
-    assert RunQuery().as_filter() == RunFilter(with_config=False)
+def test_nothing_given_lists_the_newest_without_configurations_and_archived_ones() -> None:
+    assert RunQuery().as_filter() == RunFilter(with_config=False, archived=False)
+    assert RunQuery(archived="all").as_filter() == RunFilter(with_config=False)
 
 
 def test_the_store_keeps_by_every_field_of_its_filter() -> None:
@@ -72,7 +79,7 @@ def test_command_and_api_take_every_word() -> None:
     taken = list_runs.get_params(click.Context(list_runs))
     options = {parameter.name: parameter for parameter in taken if "--help" not in parameter.opts}
     assert set(options) == {*RunQuery.model_fields, "output_dir", "as_json"}
-    assert set(ListQuery.model_fields) == {*RunQuery.model_fields, "with_total"}
+    assert set(ListQuery.model_fields) == {*RunQuery.model_fields, "with_total", "columns", "differences"}
     for name in set(RunQuery.model_fields) - {"desc"}:
         assert {f"--{name}", f"--{name.replace('_', '-')}"} == set(options[name].opts)
     assert isinstance(options["min_accuracy"].type, click.FloatRange)

@@ -21,7 +21,7 @@ def small_page():
         if fault := st.session_state.get("fault"):
             raise ApiError(409, "conflict", "it has ended") if fault == "refused" else ApiUnreachableError("away")
 
-    confirmed_button("Cancel", "Really?", act, key="stop", icon=":material/stop_circle:")
+    confirmed_button("Cancel", "Really?", act, key="stop", icon=":material/stop_circle:", confirm="Stop it")
     if take_done("stop"):
         st.success("done")
 
@@ -37,7 +37,7 @@ def press(page, key):
 
 
 def is_asked(page):
-    return bool(page.warning)
+    return any(button.key == "stop-yes" for button in page.button)
 
 
 def test_only_the_second_button_acts(page):
@@ -69,6 +69,7 @@ def test_question_stays_while_the_api_is_away(page):
     press(page, "stop")
     press(page, "stop-yes")
     assert is_asked(page)
+    assert ["nothing was changed" in error.value for error in page.error] == [True]
     assert not page.success
     page.session_state["fault"] = ""
     press(page, "stop-yes")

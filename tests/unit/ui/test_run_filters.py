@@ -19,6 +19,7 @@ def test_states_and_orders_are_those_of_the_api() -> None:
     schema = ListQuery.model_json_schema()["properties"]
     assert list(run_filters.STATUSES) == schema["status"]["items"]["enum"]
     orders = set(schema["sort_by"]["enum"])
-    assert set(run_filters.SORTS) == orders - {"eval_accuracy"}  # what a score is for runs measured by it
+    assert set(run_filters.SORTS) == orders
+    assert list(run_filters.ARCHIVED) == schema["archived"]["enum"]
     for language in ("en", "zh"):
         assert all(has_text(language, f"sort.{order}") for order in run_filters.SORTS)

@@ -31,6 +31,7 @@ from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
 from finetune30.service.models.model_package import build_model_package, package_size
 from finetune30.service.runs.details import load_run_details
+from finetune30.service.runs.differences import describe_differences
 from finetune30.service.runs.listing import RunQuery, page_as_dict
 from finetune30.service.runs.logs import load_log_piece
 from finetune30.store import Run
@@ -56,16 +57,27 @@ class ListQuery(RunQuery):
     """Which runs, in which order."""
 
     with_total: bool = Field(False, description="Count all that the filters keep.")
+    columns: list[Annotated[str, Field(max_length=100)]] = Field(
+        [], max_length=100, description="Keys of the configuration whose values to add.", examples=[["training.seed"]]
+    )
+    differences: bool = Field(False, description="Add what differs among the runs of this page, and all metrics.")
 
 
 @router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
 def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Response:
-    """Runs by name, status, score, runtime, dates, model and dataset version, page by page."""
-    wanted = replace(query.as_filter(), with_metrics=False)
-    page = page_as_dict(here.store.find_page(wanted))
+    """Runs by name, status, score, runtime, dates, tags, model and dataset version, page by page; no archived ones."""
+    is_asked = query.differences or bool(query.columns)
+    wanted = replace(query.as_filter(), with_metrics=query.differences, with_config=is_asked)
+    found = here.store.find_page(wanted)
+    page = page_as_dict(found)
     rows = [{key: value for key, value in run.items() if key != "metrics"} for run in page["runs"]]
+    told: dict[str, Any] = {"differing": None, "metrics": None}
+    if is_asked:
+        differences, values = describe_differences(found.runs, query.columns)
+        rows = [{**row, "values": own} for row, own in zip(rows, values, strict=True)]
+        told = differences if query.differences else told
     total = here.store.count(wanted) if query.with_total else None
-    return Json({"experiments": rows, "next_cursor": page["next_cursor"], "total": total})
+    return Json({"experiments": rows, "next_cursor": page["next_cursor"], "total": total, **told})
 
 
 @router.get("/stats", summary="Totals over all runs", response_model=Stats, responses=errors())

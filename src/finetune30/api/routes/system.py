@@ -12,6 +12,7 @@ from starlette.responses import Response
 import finetune30
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
+from finetune30.api.health import HealthWatch, ServiceHealth
 from finetune30.api.schemas import AuditPage, Health, Version, errors
 from finetune30.api.telemetry import Telemetry
 from finetune30.store.access import load_audit
@@ -31,6 +32,13 @@ def read_readiness(here: Here) -> Response:
     """Needs no key. 507 while the database is out of reach; Redis is not needed to accept runs."""
     here.store.queue(limit=1)
     return Json({"status": "ok"})
+
+
+@router.get("/status", summary="How it is", response_model=ServiceHealth, responses=errors())
+def read_status(here: Here, request: Request) -> Response:
+    """Redis, database, workers, queue; processors, memory, disk and GPUs of the API's machine. No more than 2 s old."""
+    watch: HealthWatch = request.app.state.health
+    return Json(watch.read(here.store, here.settings))
 
 
 @router.get("/version", summary="What runs here", response_model=Version, responses=errors())

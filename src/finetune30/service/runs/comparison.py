@@ -7,15 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune30.config.loading import flatten_tree
 from finetune30.errors import NotFoundError, StorageError, UsageError
 from finetune30.files import load_json_lines
 from finetune30.service.runs.comparable import group_runs
+from finetune30.service.runs.differences import differing_keys, metric_table
 from finetune30.service.runs.flipped_rows import list_flipped
 from finetune30.service.runs.judging import judge
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run
-from finetune30.values import is_number
 
 if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 FEWEST, MOST = 2, 8
 #: Curve points shown.
 SHOWN_POINTS = 500
-_NAMES_ONLY = frozenset({"experiment_name", "training.output_dir"})
 
 
 def compare_runs(records: Records, references: Sequence[str], versions: VersionStore) -> dict[str, Any]:
@@ -40,8 +38,8 @@ def compare_runs(records: Records, references: Sequence[str], versions: VersionS
     flipped, flipped_total = list_flipped(groups, len(runs), versions)
     return {
         "runs": [_describe(run) for run in runs],
-        "config_difference": _differing_keys(runs),
-        "metrics": _metric_table(runs),
+        "config_difference": differing_keys(runs),
+        "metrics": metric_table(runs),
         "curves": [_curve(records, run) for run in runs],
         "data_difference": _data_difference(runs, versions),
         **judge(groups, left_out),
@@ -54,19 +52,6 @@ def _describe(run: Run) -> dict[str, Any]:
     shown = run.as_dict()
     hidden = ("config", "metrics", "progress", "error")
     return {key: value for key, value in shown.items() if key not in hidden}
-
-
-def _differing_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    flat = [flatten_tree(run.config) for run in runs]
-    keys = [key for key in dict.fromkeys(key for tree in flat for key in tree) if key not in _NAMES_ONLY]
-    values = {key: [tree.get(key) for tree in flat] for key in keys}
-    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
-
-
-def _metric_table(runs: Sequence[Run]) -> dict[str, list[float | None]]:
-    numbers = [{key: v for key, v in (run.metrics or {}).items() if is_number(v)} for run in runs]
-    keys = dict.fromkeys(key for metrics in numbers for key in metrics)
-    return {key: [metrics.get(key) for metrics in numbers] for key in keys}
 
 
 def _curve(records: Records, run: Run) -> list[dict[str, Any]]:

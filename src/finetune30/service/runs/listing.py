@@ -6,16 +6,19 @@ filter are made from it. A new one is a field here, one of `RunFilter`, and what
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from finetune30.errors import UsageError
-from finetune30.store import RunFilter, RunPage, RunStatus
+from finetune30.store import RunFilter, RunPage, RunStatus, RunStore
 from finetune30.store.records import SortKey
 
+Archived = Literal["no", "only", "all"]
 Status = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
 
 
@@ -44,6 +47,9 @@ class RunQuery(BaseModel):
     end_date: str | None = Field(None, max_length=40, description="Created before, or on that day.")
     model: str | None = Field(None, max_length=500, description="Exact name of the base model.")
     dataset_digest: str | None = Field(None, max_length=128, description="Exact digest of the dataset version.")
+    tag: list[str] = Field([], max_length=10, description="May be given several times; the run has all of them.")
+    starred: bool | None = Field(None, description="Only runs with a star, or only those without.")
+    archived: Archived = Field("no", description="Archived runs: leave them out, list only them, or all runs alike.")
     sort_by: SortKey = Field(
         "created_at",
         description="By score, runs of one score stand together, descending the better ones first.",
@@ -65,13 +71,28 @@ class RunQuery(BaseModel):
 
 
 #: Fields of the store's filter that are named otherwise.
-_NAMES = {"status": "statuses", "max_runtime": "max_runtime_seconds", "model": "model_name", "desc": "descending"}
+_NAMES = {
+    "status": "statuses",
+    "max_runtime": "max_runtime_seconds",
+    "model": "model_name",
+    "desc": "descending",
+    "tag": "tags",
+}
+#: Which runs are kept by the store's filter; None: both kinds.
+_ARCHIVED = {"no": False, "only": True, "all": None}
 #: How words become values, where they are not values already.
 _READ: dict[str, Callable[[Any], Any]] = {
     "status": lambda words: frozenset(RunStatus(word) for word in words),
+    "tag": lambda tags: frozenset(unicodedata.normalize("NFC", tag).strip() for tag in tags),
+    "archived": _ARCHIVED.__getitem__,
     "start_date": lambda text: parse_moment(text, "start_date") if text else None,
     "end_date": lambda text: parse_moment(text, "end_date", day_ends=True) if text else None,
 }
+
+
+def count_hidden(store: RunStore, wanted: RunFilter) -> int:
+    """Return how many runs a listing leaves out only because they are archived."""
+    return store.count(replace(wanted, archived=True)) if wanted.archived is False else 0
 
 
 def parse_moment(text: str, name: str, *, day_ends: bool = False) -> datetime:

@@ -12,7 +12,8 @@ _SHOWN_RUNS = 100
 
 def load_overview(store: RunStore) -> dict[str, Any]:
     """Return counts of runs by state, the length of the queue, and the workers with the runs that they carry out."""
-    running = store.find(RunFilter(statuses=frozenset({RunStatus.RUNNING}), limit=_SHOWN_RUNS))
+    is_running = frozenset({RunStatus.RUNNING})
+    running = store.find(RunFilter(statuses=is_running, limit=_SHOWN_RUNS, with_config=False, with_metrics=False))
     by_status = {str(status): store.count(RunFilter(statuses=frozenset({status}))) for status in RunStatus}
     workers = []
     for worker in load_workers(store):

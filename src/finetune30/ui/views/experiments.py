@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiClient, ApiUnreachableError
-from finetune30.ui.layout import table_pixels
-from finetune30.ui.scores import score_in_sentence, score_title, score_value, shares_among
-from finetune30.ui.session import ask, client, local_time, lost, t
-from finetune30.ui.views.run_filters import choose_filters
-from finetune30.ui.views.run_statistics import show_best, show_statistics
+from finetune30.ui.confirmation import is_asking
+from finetune30.ui.health import warn_without_worker
+from finetune30.ui.scores import score_in_sentence, score_title, shares_among
+from finetune30.ui.session import ask, client, lost, t
+from finetune30.ui.views import run_address
+from finetune30.ui.views.run_actions import show_actions
+from finetune30.ui.views.run_filters import SORTS, STATUSES, choose_filters
+from finetune30.ui.views.run_plots import show_plots
+from finetune30.ui.views.run_statistics import load_statistics, show_best
+from finetune30.ui.views.run_table import DEFAULT, LIVE, asked_keys, choose_columns, show_table
 
 Json = dict[str, Any]
 
 PAGE_ROWS = 50
 LIVE_SECONDS = 2
-LIVE = ("QUEUED", "RUNNING")
-MOST_COMPARED = 8
 #: Rows of one request while downloading, and the most that one download holds.
 DOWNLOAD_ROWS = 1000
 MOST_DOWNLOADED = 100_000
@@ -48,33 +50,54 @@ DOWNLOAD_COLUMNS = (
     "eval_loss",
     "attempt",
     "folder",
+    "tags",
+    "starred",
+    "archived",
+    "note",
 )
+Place = tuple[int, str | None]
 
 
 def show() -> None:
     """Show the page."""
     st.title(t("experiments.title"), anchor=False)
-    best = show_statistics()
+    words = run_address.build_words(STATUSES, SORTS, DEFAULT)
+    run_address.take_address(words)
+    stats = load_statistics()
+    best: list[Json] = stats.get("best") or []
+    st.session_state.experiments_tags = list(stats.get("tags") or {})
     filters = choose_filters(shares_among(best))
-    cursors = _cursors(filters)
-    found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursors[-1]))
-    if found is None:
+    places = _places(filters)
+    page = _ask_page(filters, places[-1][1])
+    if page is None:
         return
-    if not found[0] and len(cursors) == 1:
-        _show_nothing(bool(filters.keys() - {"sort_by", "desc"}))
+    runs: list[Json] = page["experiments"]
+    if not runs and len(places) == 1:
+        _show_nothing(bool(filters.keys() - {"sort_by", "desc"}), int(stats.get("archived") or 0))
+        run_address.write_address(words)
         return
-    st.session_state.experiments_fresh = found[0]
-    is_live = any(run["status"] in LIVE for run in found[0])
-    st.fragment(_show_table, run_every=LIVE_SECONDS if is_live else None)(filters, cursors[-1])
-    _show_paging(cursors, found[1])
+    st.session_state.experiments_fresh = page
+    is_live = any(run["status"] in LIVE for run in runs)
+    best_ids = frozenset(str(run["run_id"]) for run in best)
+    refresh = LIVE_SECONDS if is_live and not is_asking() else None
+    st.fragment(_show_table, run_every=refresh)(filters, places[-1][1], best_ids, words)
+    _show_paging(places, page.get("next_cursor"))
+    _say_archived(filters, int(stats.get("archived") or 0))
     left, right = st.columns(2)
     with left:
-        _show_score_trend(found[0])
+        _show_score_trend(runs)
     with right:
         runtime = t("experiments.trend_runtime")
-        charts.trend(found[0], "train_runtime", title=runtime, form="~s", key="experiments-runtime")
+        charts.trend(runs, "train_runtime", title=runtime, form="~s", key="experiments-runtime")
     show_best(best)
     _show_downloads(filters)
+    run_address.write_address(words)
+
+
+def _say_archived(filters: Json, count: int) -> None:
+    """Say that archived runs are not among those shown, and where they are."""
+    if count and "archived" not in filters:
+        st.caption(t("experiments.archived_hidden", count=count))
 
 
 def _show_score_trend(runs: list[Json]) -> None:
@@ -96,129 +119,71 @@ def _show_score_trend(runs: list[Json]) -> None:
     )
 
 
-def _cursors(filters: Json) -> list[str | None]:
-    """The cursors of the pages gone through so far; another question starts at the first page."""
-    if st.session_state.get("experiments_question") != filters:
-        st.session_state.experiments_question = filters
-        st.session_state.experiments_cursors = [None]
-    cursors: list[str | None] = st.session_state.experiments_cursors
-    return cursors
+def _places(filters: Json) -> list[Place]:
+    """The pages gone through so far, by number and cursor; another question starts at the first page."""
+    known = st.session_state.get("experiments_question")
+    if "experiments_place" not in st.session_state or (known is not None and known != filters):
+        st.session_state.experiments_place = [(1, None)]
+    st.session_state.experiments_question = filters
+    places: list[Place] = st.session_state.experiments_place
+    return places
 
 
-def _show_table(filters: Json, cursor: str | None) -> None:
-    runs = _load_page(filters, cursor)
-    st.caption(t("experiments.select_hint"))
-    event = st.dataframe(
-        _frame(runs),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="multi-row",
-        key=f"experiments-table-{cursor}",
-        height=table_pixels(len(runs), 560),
-        placeholder=display.NOTHING,
-        column_config={
-            **{title: st.column_config.NumberColumn(format="%.1f %%") for title in _share_columns(runs)},
-            t("column.progress"): st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
-        },
-        alt=t("experiments.title"),
-    )
-    chosen = [runs[row]["id"] for row in event.selection.rows if row < len(runs)]
-    _show_choice(chosen)
+def _show_table(filters: Json, cursor: str | None, best: frozenset[str], words: dict[str, run_address.Word]) -> None:
+    page = _load_page(filters, cursor)
+    runs: list[Json] = page["experiments"]
+    if any(run["status"] == "QUEUED" for run in runs):
+        warn_without_worker()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        columns = choose_columns(page)
+        st.caption(t("experiments.select_hint"))
+    selected = st.session_state.get("experiments_selected") or []
+    marked, opened = show_table(runs, columns, best, selected)
+    if opened is not None:
+        st.switch_page(st.session_state.pages["run"], query_params={"run": str(opened["id"])})
+    st.session_state.experiments_selected = [str(run["id"]) for run in marked]
+    show_actions(marked)
+    show_plots(marked if len(marked) > 1 else runs, page, are_marked=len(marked) > 1)
+    run_address.write_address(words)
     was_live = st.session_state.get("experiments_live", False)
     st.session_state.experiments_live = any(run["status"] in LIVE for run in runs)
     if was_live and not st.session_state.experiments_live:
         st.rerun()  # the last run ended: totals change, and nothing needs refreshing any more
 
 
-def _load_page(filters: Json, cursor: str | None) -> list[Json]:
+def _ask_page(filters: Json, cursor: str | None) -> Json | None:
+    """One page of runs, with what differs among them and the keys of the chosen columns."""
+    keys = asked_keys()
+    return ask(lambda: client().find_page(**filters, limit=PAGE_ROWS, cursor=cursor, columns=keys))
+
+
+def _load_page(filters: Json, cursor: str | None) -> Json:
     """The runs of this page: those just asked for, later asked anew; while the API is away, those seen last."""
-    fresh: list[Json] | None = st.session_state.pop("experiments_fresh", None)
+    fresh: Json | None = st.session_state.pop("experiments_fresh", None)
     if fresh is not None:
         st.session_state.experiments_seen = fresh
         return fresh
     try:
-        found = ask(lambda: client().find_experiments(**filters, limit=PAGE_ROWS, cursor=cursor))
+        found = _ask_page(filters, cursor)
     except ApiUnreachableError as error:
         lost(error)
         found = None
     if found is not None:
-        st.session_state.experiments_seen = found[0]
-    seen: list[Json] = st.session_state.get("experiments_seen", [])
+        st.session_state.experiments_seen = found
+    seen: Json = st.session_state.get("experiments_seen", {"experiments": []})
     return seen
 
 
-def _score_cells(run: Json, shares: Mapping[str, bool]) -> Json:
-    """The score: a number under its name where all runs have the same one, else each with what it is."""
-    if len(shares) != 1:
-        title = score_title(run["score_name"]) if run.get("score_name") else ""
-        return {t("column.score"): score_value(run), t("column.score_name"): title}
-    ((name, is_share),) = shares.items()
-    score = run.get("score")
-    return {score_title(name): None if score is None else score * (100 if is_share else 1)}
-
-
-def _share_columns(runs: list[Json]) -> list[str]:
-    shares = shares_among(runs)
-    return [score_title(name) for name, is_share in shares.items() if len(shares) == 1 and is_share]
-
-
-def _frame(runs: list[Json]) -> pd.DataFrame:
-    shares = shares_among(runs)
-    rows = [
-        {
-            t("column.name"): display.raw(run["name"], 80),
-            t("column.status"): t(f"status.{run['status']}"),
-            t("column.progress"): _share(run),
-            **_score_cells(run, shares),
-            t("column.loss"): run.get("eval_loss"),
-            t("column.runtime"): display.duration(run.get("train_runtime")),
-            t("column.created"): local_time(run["created_at"]),
-            t("column.model"): display.raw(run.get("model_name") or "", 60),
-            t("column.data"): display.raw((run.get("dataset_digest") or "")[:12]),
-            t("column.utc"): display.utc_time(run["created_at"]),
-            t("column.id"): run["id"],
-        }
-        for run in runs
-    ]
-    return pd.DataFrame(rows)
-
-
-def _share(run: Json) -> float | None:
-    if run["status"] == "SUCCEEDED":
-        return 100.0
-    share = (run.get("progress") or {}).get("percent")
-    return float(share) if isinstance(share, int | float) else None
-
-
-def _show_choice(chosen: list[str]) -> None:
-    with st.container(horizontal=True):
-        pages = st.session_state.pages
-        st.page_link(
-            pages["run"],
-            label=t("action.open_run"),
-            icon=":material/lab_profile:",
-            query_params={"run": chosen[0]} if chosen else None,
-            disabled=len(chosen) != 1,
-        )
-        st.page_link(
-            pages["compare"],
-            label=t("experiments.compare", count=len(chosen)),
-            icon=":material/compare_arrows:",
-            query_params={"ids": ",".join(chosen)} if chosen else None,
-            disabled=not 2 <= len(chosen) <= MOST_COMPARED,
-        )
-
-
-def _show_paging(cursors: list[str | None], following: str | None) -> None:
-    if len(cursors) == 1 and following is None:
+def _show_paging(places: list[Place], following: str | None) -> None:
+    if len(places) == 1 and following is None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button(t("action.previous"), icon=":material/chevron_left:", disabled=len(cursors) == 1):
-            cursors.pop()
+        if st.button(t("action.previous"), icon=":material/chevron_left:", disabled=len(places) == 1):
+            places.pop()
             st.rerun()
-        st.caption(t("experiments.page", page=len(cursors)))
+        st.caption(t("experiments.page", page=places[-1][0]))
         if st.button(t("action.next"), icon=":material/chevron_right:", disabled=following is None):
-            cursors.append(following)
+            places.append((places[-1][0] + 1, following))
             st.rerun()
 
 
@@ -247,8 +212,12 @@ def _show_downloads(filters: Json) -> None:
 
 def build_csv(api: ApiClient, filters: Json) -> bytes:
     """Return all runs that the filters keep, as CSV without formulas."""
-    rows = ([run.get(column) for column in DOWNLOAD_COLUMNS] for run in _load_all(api, filters))
+    rows = ([_cell(run.get(column)) for column in DOWNLOAD_COLUMNS] for run in _load_all(api, filters))
     return display.save_csv(DOWNLOAD_COLUMNS, rows)
+
+
+def _cell(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def build_json(api: ApiClient, filters: Json) -> bytes:
@@ -267,9 +236,11 @@ def _load_all(api: ApiClient, filters: Json) -> Iterator[Json]:
             return
 
 
-def _show_nothing(filtered: bool) -> None:
-    if filtered:
+def _show_nothing(filtered: bool, archived: int) -> None:
+    if filtered or archived:
         st.info(t("experiments.nothing_fits"), icon=":material/filter_list_off:")
+        if archived:
+            st.caption(t("experiments.archived_hidden", count=archived))
         return
     st.info(t("experiments.empty"), icon=":material/science:")
     st.page_link(st.session_state.pages["submit"], label=t("action.submit_first"), icon=":material/rocket_launch:")

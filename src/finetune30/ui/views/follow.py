@@ -8,7 +8,8 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.client import ApiUnreachableError
-from finetune30.ui.confirmation import confirmed_button, take_done
+from finetune30.ui.confirmation import confirmed_button, is_asking, take_done
+from finetune30.ui.health import warn_without_worker
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import metric_value, rows_per_second
@@ -38,7 +39,7 @@ def show() -> None:
     if task is None:
         return
     settled = task["task"]["status"] in FINAL
-    st.fragment(_show_live, run_every=None if settled else REFRESH_SECONDS)(task_id)
+    st.fragment(_show_live, run_every=None if settled or is_asking() else REFRESH_SECONDS)(task_id)
 
 
 def _choose_task() -> str:
@@ -155,6 +156,7 @@ def _show_progress(task: Json) -> None:
     progress = task.get("progress") or {}
     status = task["status"]
     if status == "QUEUED":
+        warn_without_worker()
         st.progress(0.0, t("follow.waiting", position=task.get("queue_position") or "?"))
         return
     if status in RETRYABLE and not progress.get("step"):
@@ -188,6 +190,7 @@ def _show_actions(task: Json) -> None:
                 lambda: client().cancel(task_id),
                 key=f"cancel-{task_id}",
                 icon=":material/stop_circle:",
+                confirm=t("follow.cancel_confirm"),
                 disabled=stopping,
             )
         if task["status"] in RETRYABLE:
@@ -197,6 +200,7 @@ def _show_actions(task: Json) -> None:
                 lambda: client().retry(task_id),
                 key=f"retry-{task_id}",
                 icon=":material/replay:",
+                confirm=t("follow.retry_confirm"),
             )
             if take_done(f"retry-{task_id}"):
                 _follow_anew()

@@ -23,6 +23,7 @@ from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
 from finetune30.ui.session import ask, client, t, t_or
+from finetune30.ui.views.run_marks import show_marks
 
 Json = dict[str, Any]
 
@@ -36,18 +37,19 @@ PLAIN_NUMBER = (int, float)
 
 def show() -> None:
     """Show the page."""
-    st.title(t("run.title"), anchor=False)
+    st.page_link(st.session_state.pages["experiments"], label=t("run.back"), icon=":material/arrow_back:")
     run_id = st.query_params.get("run", "")
     if not run_id:
+        st.title(t("run.title"), anchor=False)
         st.info(t("run.empty"), icon=":material/lab_profile:")
-        st.page_link(st.session_state.pages["experiments"], label=t("navigation.experiments"))
         return
     if take_done(f"delete-{run_id}"):
         st.switch_page(st.session_state.pages["experiments"])
     run = ask(lambda: client().load_experiment(run_id))
     if run is None:
         return
-    show_state(run)
+    show_state(run, is_title=True)
+    show_marks(run)
     show_error_card(run.get("error"), final=run["status"] in FINAL)
     _show_actions(run)
     show_times(run)
@@ -92,6 +94,8 @@ def _show_actions(run: Json) -> None:
                 lambda: client().delete_experiment(run_id),
                 key=f"delete-{run_id}",
                 icon=":material/delete:",
+                confirm=t("run.delete_confirm", name=display.plain(run["name"], 40)),
+                danger=True,
             )
 
 
@@ -166,11 +170,11 @@ def _show_lineage(run: Json) -> None:
     st.markdown(f"**{t('run.lineage')}**")
     digest = run.get("dataset_digest")
     steps = (
-        (t("run.lineage_data"), f"{run.get('dataset_name') or display.NOTHING} · {(digest or display.NOTHING)[:16]}"),
+        (t("run.lineage_data"), f"{display.file_name(run.get('dataset_name'))} · {(digest or display.NOTHING)[:16]}"),
         (t("run.lineage_run"), f"{run['folder']} · {run['id'][:8]}"),
         (
             t("run.lineage_model"),
-            f"{run.get('model_name') or display.NOTHING} · {(run.get('manifest_sha256') or display.NOTHING)[:16]}",
+            f"{display.file_name(run.get('model_name'))} · {(run.get('manifest_sha256') or display.NOTHING)[:16]}",
         ),
     )
     for place, (name, value) in zip(st.columns(3), steps, strict=True):

@@ -15,10 +15,12 @@ from finetune30.ui.session import t
 
 Json = dict[str, Any]
 #: Words of the listing without a widget: the table pages by itself, and the score's bounds are those of the accuracy.
-LEFT_OUT = frozenset({"min_accuracy", "limit", "cursor", "with_total"})
+LEFT_OUT = frozenset({"min_accuracy", "limit", "cursor", "with_total", "columns", "differences"})
 
 STATUSES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
-SORTS = ("created_at", "name", "train_runtime", "score")
+SORTS = ("created_at", "name", "train_runtime", "score", "eval_accuracy")
+STARRED = ("true", "false")
+ARCHIVED = ("no", "only", "all")
 
 
 #: Scores by which runs are measured, with whether their values are shares (0-1).
@@ -30,7 +32,7 @@ def choose_filters(scores: Scores) -> Json:
 
     Bounds need one of the scores, and take it for granted where there is but one.
     """
-    first = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
+    first = st.columns([3, 3, 3, 2, 2], vertical_alignment="bottom")
     chosen = {word: _draw(word, place, scores) for word, place in zip(_FIRST, first, strict=True)}
     with st.expander(t("experiments.filters"), expanded=_any_set(), icon=":material/filter_list:"):
         for words in _MORE:
@@ -38,7 +40,7 @@ def choose_filters(scores: Scores) -> Json:
             chosen |= {word: _draw(word, place, scores) for word, place in zip(words, places, strict=True)}
     if chosen["min_score"] is not None or chosen["max_score"] is not None:
         chosen["score_name"] = _measured_by(scores)
-    return {word: value for word, value in chosen.items() if value not in (None, "", [])}
+    return {word: value for word, value in chosen.items() if value not in (None, "", [], "no")}
 
 
 def _draw(word: str, place: Any, scores: Scores) -> Any:
@@ -49,7 +51,8 @@ def _draw(word: str, place: Any, scores: Scores) -> Any:
 def _any_set() -> bool:
     """Tell whether one of the folded filters is set."""
     prefixes = tuple(f"filter_{word}" for words in _MORE for word in words)
-    return any(str(key).startswith(prefixes) and value not in (None, "") for key, value in st.session_state.items())
+    nothing = (None, "", "no")
+    return any(str(key).startswith(prefixes) and value not in nothing for key, value in st.session_state.items())
 
 
 def _text(word: str, label: str, most: int, icon: str | None = None) -> str:
@@ -68,6 +71,40 @@ def _status(_: Scores) -> list[str]:
     )
 
 
+def _tag(_: Scores) -> list[str]:
+    kept = st.session_state.get("filter_tag") or []  # of a link, or of runs that are gone
+    return st.multiselect(
+        t("experiments.tag"),
+        list(dict.fromkeys([*st.session_state.get("experiments_tags", ()), *kept])),
+        key="filter_tag",
+        placeholder=t("experiments.any"),
+        persist_state="session",
+    )
+
+
+def _starred(_: Scores) -> str | None:
+    chosen: str | None = st.selectbox(
+        t("experiments.starred"),
+        STARRED,
+        None,
+        format_func=lambda value: t(f"starred.{value}"),
+        key="filter_starred",
+        placeholder=t("experiments.any"),
+        persist_state="session",
+    )
+    return chosen
+
+
+def _archived(_: Scores) -> str:
+    return st.selectbox(
+        t("experiments.archived"),
+        ARCHIVED,
+        format_func=lambda value: t(f"archived.{value}"),
+        key="filter_archived",
+        persist_state="session",
+    )
+
+
 def _sort_by(_: Scores) -> str | None:
     return st.selectbox(
         t("experiments.sort_by"),
@@ -80,7 +117,8 @@ def _sort_by(_: Scores) -> str | None:
 
 
 def _desc(_: Scores) -> str:
-    chosen = st.toggle(t("experiments.descending"), True, key="filter_desc", persist_state="session")
+    st.session_state.setdefault("filter_desc", True)  # an address may have said otherwise
+    chosen = st.toggle(t("experiments.descending"), key="filter_desc", persist_state="session")
     return "true" if chosen else "false"
 
 
@@ -145,6 +183,9 @@ def _moment(day: Any) -> str | None:
 WIDGETS: dict[str, Callable[[Scores], Any]] = {
     "name": lambda _: _text("name", t("experiments.name"), 200, ":material/search:"),
     "status": _status,
+    "tag": _tag,
+    "starred": _starred,
+    "archived": _archived,
     "sort_by": _sort_by,
     "desc": _desc,
     "score_name": _score_name,
@@ -156,9 +197,10 @@ WIDGETS: dict[str, Callable[[Scores], Any]] = {
     "model": lambda _: _text("model", t("experiments.model"), 500),
     "dataset_digest": lambda _: _text("dataset_digest", t("experiments.data"), 128).lower(),
 }
-_FIRST = ("name", "status", "sort_by", "desc")
+_FIRST = ("name", "status", "tag", "sort_by", "desc")
 #: What is needed less often, folded while none of it is set.
 _MORE = (
     ("score_name", "min_score", "max_score", "max_runtime"),
-    ("start_date", "end_date", "model", "dataset_digest"),
+    ("starred", "archived", "start_date", "end_date"),
+    ("model", "dataset_digest"),
 )

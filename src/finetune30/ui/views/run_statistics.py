@@ -14,11 +14,11 @@ from finetune30.ui.session import ask, client, t
 Json = dict[str, Any]
 
 
-def show_statistics() -> list[Json]:
-    """Show the totals; return the best run of each data version and score."""
+def load_statistics() -> Json:
+    """Show the totals, and return what the API tells; nothing where it refuses."""
     stats = ask(lambda: client().load_statistics())
     if stats is None:
-        return []
+        return {}
     by_status = stats.get("by_status") or {}
     best: list[Json] = stats.get("best") or []
     facts = (
@@ -34,12 +34,12 @@ def show_statistics() -> list[Json]:
     if days:
         with st.expander(t("experiments.last_30_days"), icon=":material/bar_chart:"):
             charts.daily(days, title=t("experiments.last_30_days"), key="experiments-daily")
-    return best
+    return stats
 
 
 def show_best(best: list[Json]) -> None:
-    """Show the best run of each data version and score, where there are several."""
-    if len(best) > 1:
+    """Show the best run of each data version and score: figures of different data say nothing beside each other."""
+    if best:
         with st.expander(t("experiments.best_of_each"), icon=":material/trophy:"):
             show_table([_best_row(run) for run in best], alt=t("experiments.best_of_each"))
 

@@ -20,6 +20,8 @@ from finetune30.ui.views import data_choice
 Json = dict[str, Any]
 
 DEFAULT_PRESET = "default"
+#: Of those that the API takes (-100 to 100), by words; higher is earlier.
+PRIORITIES = (-100, -10, 0, 10, 100)
 
 
 def show() -> None:
@@ -227,8 +229,23 @@ def _show_estimate(has_faults: bool) -> None:
         st.caption(t("submit.estimate_no_past"))
 
 
+def _choose_priority() -> int:
+    """A place in the queue before or behind other runs, in words: nobody knows what 37 of 100 would mean."""
+    chosen: int = st.select_slider(
+        t("submit.priority"),
+        PRIORITIES,
+        0,
+        format_func=lambda value: t(f"priority.{value}"),
+        key=form.widget_key("priority"),
+        help=t("submit.priority_help"),
+        width=320,
+    )
+    return chosen
+
+
 def _show_button(faults: dict[str, list[str]]) -> None:
     draft = form.load_draft() or {}
+    priority = _choose_priority()
     pressed = st.button(
         t("submit.button"), type="primary", icon=":material/rocket_launch:", disabled=bool(faults), key="submit_button"
     )
@@ -236,7 +253,7 @@ def _show_button(faults: dict[str, list[str]]) -> None:
         st.caption(t("submit.faults_first", count=sum(map(len, faults.values()))))
     if not pressed:
         return
-    body = form.build_request()
+    body = form.build_request() | ({"priority": priority} if priority else {})
     key = _idempotency_key(body)
     answer = ask(lambda: client().submit(body, key))
     if answer is not None:
