@@ -55,7 +55,7 @@ def load_outcomes(path: Path) -> Outcomes:
     frame = frame.with_columns(_with_texts(frame[name]) for name in ("label", "prediction")).sort("row_id")
     outcome = _check(frame["outcome"] if "outcome" in kept else _derive(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))
-    return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else _name_loss(frame))
+    return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else name_loss(frame))
 
 
 def _with_texts(values: pl.Series) -> pl.Series:
@@ -82,7 +82,8 @@ def _check(outcome: pl.Series) -> pl.Series:
     return outcome
 
 
-def _name_loss(frame: pl.DataFrame) -> Measure:
+def name_loss(frame: pl.DataFrame) -> Measure:
+    """Return what the losses in `outcome` are, told from label and prediction."""
     label, prediction, outcome = frame["label"], frame["prediction"], frame["outcome"]
     if not (label.dtype.is_numeric() and prediction.dtype.is_numeric()):
         return "loss"
