@@ -95,7 +95,7 @@ def show_piece(block: Json, key: str, on_press: OnPress | None = None) -> None:
             show_matrix(block, words, key, _on_cell(block, on_press))
         case "curve":
             words = {"title": title, "x": say(block["x_title"]), "y": say(block["y_title"])}
-            press = _on_bar(block, key, on_press)
+            press = _on_bar(block, on_press)
             charts.lines(block["lines"], words, key, as_bars=block["as_bars"], on_press=press)
         case "text":
             st.text(display.raw(say(block["text"]), 20_000))
@@ -110,16 +110,15 @@ def _on_cell(block: Json, on_press: OnPress | None) -> Callable[[str, str], None
     return lambda name, other: on_press({row: name, column: other})
 
 
-def _on_bar(block: Json, key: str, on_press: OnPress | None) -> Callable[[], None] | None:
+def _on_bar(block: Json, on_press: OnPress | None) -> OnPress | None:
     """Return what takes a press on a bar: the x of a bar names its filter."""
     if on_press is None or not block.get("filters"):
         return None
 
-    def press() -> None:
-        pressed = charts.take_pressed(key)
+    def press(pressed: Json) -> None:
         for line, filters in block["filters"].items():
             for (x, _), wanted in zip(block["lines"].get(line, ()), filters, strict=False):
-                if pressed is not None and wanted is not None and math.isclose(x, pressed["x"]):
+                if wanted is not None and math.isclose(x, pressed["x"], abs_tol=1e-12):
                     on_press(wanted)
 
     return press

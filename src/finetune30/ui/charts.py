@@ -131,11 +131,11 @@ def lines(
     key: str,
     *,
     as_bars: bool = False,
-    on_press: Callable[[], None] | None = None,
+    on_press: Callable[[Json], None] | None = None,
 ) -> None:
     """Plot points of one or several lines over a common axis, or as bars; `words` name title and both axes.
 
-    A press on a bar calls `on_press`; the state of `key` then has the bar's `x` in the selection PRESSED.
+    A press on a bar calls `on_press` with its `x`.
     """
     points = [{"line": raw(name, 60), "x": x, "y": y} for name, line in series.items() for x, y in line]
     if not points:
@@ -160,22 +160,24 @@ def lines(
 
 
 def show_pressable(
-    chart: alt.TopLevelMixin, key: str, title: str, fields: list[str], on_press: Callable[[], None] | None
+    chart: alt.TopLevelMixin, key: str, title: str, fields: list[str], on_press: Callable[[Json], None] | None
 ) -> None:
-    """Draw a chart of which a mark can be pressed where `on_press` is given: the selection PRESSED has its `fields`."""
+    """Draw a chart; where `on_press` is given a press on a mark calls it with the `fields` of the mark."""
     if on_press is None:
         st.altair_chart(chart, width="stretch", key=key, alt=title)
         return
-    # A mark that is not chosen stays as it is: it is pressed to see something, not to make the others pale.
+    # A chart that was pressed is drawn as a new one: the same mark can be pressed again.
+    state, counter = st.session_state, f"{key}-presses"
+    now = f"{key}-{state.get(counter, 0)}"
+
+    def press() -> None:
+        marks = ((state.get(now) or {}).get("selection") or {}).get(PRESSED)
+        if marks:
+            state[counter] = state.get(counter, 0) + 1
+            on_press(dict(marks[0]))
+
     pressed = alt.selection_point(name=PRESSED, fields=fields, on="click", clear=False)
-    st.altair_chart(chart.add_params(pressed), width="stretch", key=key, alt=title, on_select=on_press)
-
-
-def take_pressed(key: str) -> Json | None:
-    """Return the fields of the mark that was pressed in a chart."""
-    selection = (st.session_state.get(key) or {}).get("selection") or {}
-    marks = selection.get(PRESSED) or []
-    return dict(marks[0]) if marks else None
+    st.altair_chart(chart.add_params(pressed), width="stretch", key=now, alt=title, on_select=press)
 
 
 def _line_scale(series: Mapping[str, Any]) -> alt.Scale:

@@ -47,9 +47,8 @@ def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[
         for column, j in enumerate(across)
     ]
 
-    def press() -> None:
-        pressed = charts.take_pressed(key)
-        if pressed is not None and on_press is not None:
+    def press(pressed: Json) -> None:
+        if on_press is not None:
             row, column = names[0].index(pressed["down"]), names[1].index(pressed["across"])
             on_press(rows[down[row]], columns[across[column]])
 
