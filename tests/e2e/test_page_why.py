@@ -157,9 +157,12 @@ def test_rows_are_narrowed_by_text_and_script(
     text = page.get_by_role("textbox", name=t("why.text"))
     text.fill("FILM")
     text.press("Enter")
-    films = wrong_rows(stack, runs[0]) and httpx.get(
-        f"{stack.api_url}/experiments/{runs[0]}/rows", params={"text": "film"}, timeout=600
-    ).json()["total"]
+    films = (
+        wrong_rows(stack, runs[0])
+        and httpx.get(f"{stack.api_url}/experiments/{runs[0]}/rows", params={"text": "film"}, timeout=600).json()[
+            "total"
+        ]
+    )
     page.get_by_text(re.compile(rf"(^| ){films} (of|筆（)")).first.wait_for(timeout=60_000)
     assert counted(page, language) == films
     text.fill("")

@@ -23,7 +23,8 @@ from finetune30.ui.smoothing import FIRST, WEIGHTS, find_trend, smooth
 
 Json = dict[str, Any]
 
-HEIGHT = 280
+#: Heights with axis and legend; where there are controls they take some of it.
+TALL, HEIGHT, CONTROLS = 420, 250, 60
 #: Points of all lines of a chart.
 MOST_POINTS = 1200
 #: What the loss of an evaluation is called in its record, and that of the training.
@@ -34,7 +35,7 @@ _FURTHER = ("learning_rate", "grad_norm")
 #: What jumps from record to record.
 _SMOOTHED = (TRAINING_LOSS, "grad_norm")
 #: A line of so few points shows them.
-_FEW_POINTS = 12
+_FEW_POINTS = 30
 #: Zooming takes a key, so that the wheel goes on scrolling the page; a finger on a telephone scrolls it too.
 _ZOOM = {
     "type": "interval",
@@ -123,7 +124,9 @@ def _plot(
     if best is not None:
         tables.append(_mark_best(best, axis, next(iter(lines.values()))[0]))
     value = next(iter(lines.values()))[1]
-    spec = _describe(title, [*lines], value, axis, HEIGHT if tall else charts.HEIGHT, legend=legend)
+    spec = _describe(
+        title, [*lines], value, axis, TALL if tall else HEIGHT + (CONTROLS if value in _SMOOTHED else 0), legend=legend
+    )
     frame = pd.concat([table for table in tables if len(table)], ignore_index=True)
     st.vega_lite_chart(frame, spec, width="stretch", key=key, alt=title)
 
@@ -136,7 +139,7 @@ def _tabulate(name: str, records: Sequence[Json], value: str, axis: str, most: i
         calm = smooth(values, weight) if value in _SMOOTHED else values
         for point, smoothed in zip(points, calm, strict=True):
             point[f"s{number}"] = smoothed
-    is_marked = value not in _SMOOTHED or len(points) <= _FEW_POINTS
+    is_marked = len(points) <= _FEW_POINTS
     return pd.DataFrame(thin(points, most)).assign(line=_name_line(name), role="line", is_marked=is_marked)
 
 
@@ -196,11 +199,16 @@ def _describe(title: str, names: Sequence[str], value: str, axis: str, height: i
             },
             {
                 **best,
-                "mark": {"type": "text", "align": "left", "dx": 5, "dy": 8, "y": 0, "fontSize": 11, **ink},
+                "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 11, **_free_end(value), **ink},
                 "encoding": {"x": across, "text": words},
             },
         ],
     }
+
+
+def _free_end(value: str) -> Json:
+    """Return where words are not in the way of the line: a loss falls, what else is measured rises."""
+    return {"y": 0, "dy": 8} if value.endswith("loss") else {"y": {"expr": "height"}, "dy": -8}
 
 
 def _across(axis: str) -> Json:
@@ -211,7 +219,7 @@ def _across(axis: str) -> Json:
 
 def _color(names: Sequence[str], *, legend: bool) -> Json:
     domain = [_name_line(name) for name in names]
-    below = {"orient": "bottom", "padding": 0, "offset": 4} if legend and len(domain) > 1 else None
+    below = {"orient": "bottom", "padding": 0, "offset": 4, "symbolOpacity": 1} if legend and len(domain) > 1 else None
     scale = {"domain": domain, "range": list(charts.palette()[: len(domain)])}
     return {"field": "line", "type": "nominal", "title": None, "scale": scale, "legend": below}
 

@@ -5,6 +5,7 @@ Of many names those are shown that stand most often in wrong cells; a switch sho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,11 +92,11 @@ def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: char
 
 
 def _shaded(cells: Sequence[Json]) -> list[Json]:
-    """Give cells a shade from -1 (most wrong) to 1 (most right): of the root, so that few are seen beside many."""
-    most = {
-        kind: max((cell["count"] for cell in cells if cell["is_right"] == kind), default=0) for kind in (True, False)
-    }
-    shades = ((cell["count"] / (most[cell["is_right"]] or 1)) ** 0.5 for cell in cells)
+    """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong."""
+    totals: Counter[str] = Counter()
+    for cell in cells:
+        totals[cell["down"]] += cell["count"]
+    shades = ((cell["count"] / (totals[cell["down"]] or 1)) ** 0.5 for cell in cells)
     return [{**cell, "shade": shade if cell["is_right"] else -shade} for cell, shade in zip(cells, shades, strict=True)]
 
 

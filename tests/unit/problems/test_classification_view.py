@@ -49,7 +49,7 @@ def test_each_label_is_as_scikit_learn_reports_it(answers: tuple[Any, Any], sing
     )
     table = of_kind(single, Table, "Each label")
     assert [column.title.en for column in table.columns] == [
-        *("Label", "Precision", "Recall", "F1", "Rows", "Recall at least (95 %)", "Recall at most (95 %)")
+        *("Label", "Precision", "Recall", "F1", "Rows", "Recall, 95 % from", "Recall, 95 % to")
     ]
     for row in table.rows:
         wanted = report[row[0]]

@@ -25,8 +25,8 @@ _SHARES = (
 _ROWS = Column(Words("Rows", "筆數"), "count")
 #: Where the recall of a label lies: of few rows it says little.
 _RECALL_INTERVAL = (
-    Column(Words("Recall at least (95 %)", "召回率下限（95 %）"), "percent"),
-    Column(Words("Recall at most (95 %)", "召回率上限（95 %）"), "percent"),
+    Column(Words("Recall, 95 % from", "召回率 95 % 下限"), "percent"),
+    Column(Words("Recall, 95 % to", "召回率 95 % 上限"), "percent"),
 )
 _PER_LABEL = Words("Each label", "各標籤表現")
 _WRONG_ROWS = Words("Rows answered wrongly", "答錯的資料")

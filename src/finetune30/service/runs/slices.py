@@ -30,8 +30,9 @@ _LENGTHS = 4
 _MOST_PARTS = 20
 
 _ROWS = Column(Words("Rows", "筆數"), "count")
+_PART = Column(Words("Part", "範圍"), "text")
 _ALL = Words("all rows", "全部資料")
-_ENDS = (Words("at least (95 %)", "下限（95 %）"), Words("at most (95 %)", "上限（95 %）"))
+_ENDS = (Words("95 % from", "95 % 下限"), Words("95 % to", "95 % 上限"))
 _RIGHT = Words("Right", "答對比例")
 _LOSSES: dict[Measure, Words] = {
     "squared_error": Words("Mean squared error", "均方誤差"),
@@ -39,7 +40,7 @@ _LOSSES: dict[Measure, Words] = {
     "loss": Words("Mean loss", "平均損失"),
 }
 _RESIDUAL = Column(Words("Mean residual", "平均殘差"), "number")
-_CONFIDENCE = Column(Words("Mean confidence", "平均信心"), "percent")
+_CONFIDENCE = Column(Words("Confidence", "平均信心"), "percent")
 _SCRIPTS = {
     "Latin": Words("Latin", "拉丁字母"),
     "Han": Words("Han (Chinese, Japanese)", "漢字（中文、日文）"),
@@ -125,7 +126,7 @@ def _by_value(frame: pl.DataFrame, key: str) -> Iterator[Part]:
 
 
 def _tabulate(title: Words, frame: pl.DataFrame, parts: list[Part], measure: Measure | None) -> Table:
-    names = (Column(title, "text"), _ROWS)
+    names = (_PART, _ROWS)
     lines: list[Part] = [(_ALL, frame, {}), *parts] if len(parts) > 1 else []
     rows = tuple((name, part.height, *_judge(part, measure)) for name, part, _ in lines)
     return Table(title, (*names, *_columns(frame, measure)), rows, tuple(wanted for *_, wanted in lines))

@@ -48,7 +48,7 @@ def show(run: Json) -> None:
     if slices is None:
         return
     charts = [block for block in run.get("blocks") or () if _can_be_pressed(block)]
-    places = st.columns([3, 2]) if charts and slices["tables"] else [st.container(), st.container()]
+    places = st.columns(2) if charts and slices["tables"] else [st.container(), st.container()]
     with places[0]:
         for number, block in enumerate(charts):
             st.caption(t("why.press"))
@@ -74,8 +74,7 @@ def _can_be_pressed(block: Json) -> bool:
 
 def _show_rows(run: Json, slices: Json) -> None:
     run_id = str(run["id"])
-    wanted, text = _choose(run, slices)
-    sort_by, descending = _choose_order(run_id, slices["sortable"])
+    wanted, text, (sort_by, descending) = _choose(run, slices)
     asked = json.dumps([wanted, text, sort_by, descending], sort_keys=True)
     page_key = f"why-page-{run_id}-{asked}"
     page = int(st.session_state.get(page_key) or 1)
@@ -104,8 +103,8 @@ def _show_rows(run: Json, slices: Json) -> None:
         _edit(found, key=f"why-{run_id}-{asked}-{page}")
 
 
-def _choose(run: Json, slices: Json) -> tuple[Json, str]:
-    """Return the filter and the text that a person has chosen."""
+def _choose(run: Json, slices: Json) -> tuple[Json, str, tuple[str | None, bool]]:
+    """Return the filter, the text and the order that a person has chosen."""
     run_id, wanted = str(run["id"]), {}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if slices["measure"] == "right":
@@ -123,7 +122,8 @@ def _choose(run: Json, slices: Json) -> tuple[Json, str]:
             if chosen is not None:
                 wanted[part] = json.loads(chosen)
         text = st.text_input(t("why.text"), key=f"why-text-{run_id}", max_chars=500, width=220)
-    return wanted, text.strip()
+        order = _choose_order(run_id, slices["sortable"])
+    return wanted, text.strip(), order
 
 
 def _choose_part(run_id: str, part: str, choices: Choices) -> str | None:
@@ -186,7 +186,7 @@ def _choose_order(run_id: str, sortable: Sequence[str]) -> tuple[str | None, boo
         orders,
         format_func=lambda order: t(f"why.order.{order[0] or 'file'}{'_down' if order[1] else ''}"),
         key=f"why-order-{run_id}",
-        width=320,
+        width=250,
     )
     return chosen if chosen is not None else orders[0]
 
