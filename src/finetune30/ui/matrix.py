@@ -67,12 +67,12 @@ def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
 def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: charts.Words) -> alt.TopLevelMixin:
     down, across = names
     are_named = max(len(down), len(across)) <= FEW_NAMES
-    beside = alt.Axis(labels=are_named, ticks=False, domain=False, labelLimit=140)
+    look: Json = {"labels": are_named, "ticks": False, "domain": False, "labelLimit": 140, "labelOverlap": False}
     tilted = len(across) >= 6 or max(map(len, across), default=0) > 14
-    below = alt.Axis(labels=are_named, ticks=False, domain=False, labelLimit=140, labelAngle=-45 if tilted else 0)
+    below = alt.Axis(**look, labelAngle=-45 if tilted else 0)
     base = alt.Chart(pd.DataFrame(_shaded(cells))).encode(
         x=alt.X("across:N", title=words["x"], sort=across, axis=below),
-        y=alt.Y("down:N", title=words["y"], sort=down, axis=beside),
+        y=alt.Y("down:N", title=words["y"], sort=down, axis=alt.Axis(**look)),
         tooltip=[
             alt.Tooltip("down:N", title=words["y"]),
             alt.Tooltip("across:N", title=words["x"]),
@@ -81,12 +81,13 @@ def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: char
     )
     empty, ink = ("#1f282d", "#e4eaed") if charts.is_dark() else ("#eef3f6", "#22313a")
     right, wrong = charts.DIVERGING
-    scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right])
+    scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right], interpolate="rgb")
     layers = [base.mark_rect(cursor="pointer").encode(color=alt.Color("shade:Q", legend=None, scale=scale))]
     if are_named:
         strong = (alt.datum.shade > 0.55) | (alt.datum.shade < -0.55)
         color = alt.condition(strong, alt.value("white"), alt.value(ink))
-        layers.append(base.mark_text(cursor="pointer").encode(text=alt.Text("count:Q", format=",d"), color=color))
+        counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer")
+        layers.append(counts.encode(text=alt.Text("count:Q", format=",d"), color=color))
     height = min(_SIDE, max(200, _CELL * len(down)))
     return alt.layer(*layers).properties(height=height if are_named else _SIDE)
 

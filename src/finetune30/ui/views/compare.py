@@ -138,9 +138,9 @@ def _show_curves(runs: list[Json], names: list[str]) -> None:
         key="compare_axis",
     )
     curves.show_legend(names)
-    places = st.columns(2)
-    for number, value in enumerate(CURVES):
-        with places[number % 2]:
+    places = [place for _ in range(0, len(CURVES), 2) for place in st.columns(2)]
+    for place, value in zip(places, CURVES, strict=False):
+        with place:
             title = t(f"metric.{value}")
             curves.show_overlaid(histories, value, title=title, axis=str(axis), key=f"compare-{value}")
     st.caption(t("curves.hint"))
