@@ -74,7 +74,11 @@ def runs(stack: Any) -> list[str]:
 def many(stack: Any) -> str:
     """A run on more labels than a matrix can show at once."""
     rows = [(f"{opening} {label}, no. {n}", label) for label, opening, n in product(MANY, OPENINGS[:2], range(3))]
-    config = {"model": {"num_labels": len(MANY)}, "data": {"max_length": 32}, "training": {"num_train_epochs": 1}}
+    config = {
+        "model": {"num_labels": len(MANY)},
+        "data": {"train_samples": None, "eval_samples": None, "max_length": 32},
+        "training": {"num_train_epochs": 1},
+    }
     return train(stack, "many", upload(stack, "topics.csv", rows), **config)
 
 

@@ -127,7 +127,8 @@ def _label_table(names: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> T
 
 def _recall_interval(judged: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """Where the recall lies after Wilson (1927), which of a label without rows nobody knows."""
-    recall, support = judged.get("recall"), _count_of(judged.get("support"))
+    recall: Any = judged.get("recall")
+    support = _count_of(judged.get("support"))
     if not is_number(recall) or not support:
         return None, None
     return wilson_interval(round(recall * support), support)
