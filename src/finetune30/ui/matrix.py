@@ -82,11 +82,12 @@ def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: char
     empty, ink = ("#1f282d", "#e4eaed") if charts.is_dark() else ("#eef3f6", "#22313a")
     right, wrong = charts.DIVERGING
     scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right], interpolate="rgb")
-    layers = [base.mark_rect(cursor="pointer").encode(color=alt.Color("shade:Q", legend=None, scale=scale))]
+    said = alt.Description("said:N")  # what a screen reader says of a cell
+    layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
     if are_named:
         strong = (alt.datum.shade > 0.55) | (alt.datum.shade < -0.55)
         color = alt.condition(strong, alt.value("white"), alt.value(ink))
-        counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer")
+        counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer", aria=False)
         layers.append(counts.encode(text=alt.Text("count:Q", format=",d"), color=color))
     height = min(_SIDE, max(200, _CELL * len(down)))
     return alt.layer(*layers).properties(height=height if are_named else _SIDE)
@@ -98,7 +99,14 @@ def _shaded(cells: Sequence[Json]) -> list[Json]:
     for cell in cells:
         totals[cell["down"]] += cell["count"]
     shades = ((cell["count"] / (totals[cell["down"]] or 1)) ** 0.5 for cell in cells)
-    return [{**cell, "shade": shade if cell["is_right"] else -shade} for cell, shade in zip(cells, shades, strict=True)]
+    return [
+        {
+            **cell,
+            "shade": shade if cell["is_right"] else -shade,
+            "said": f"{cell['down']} → {cell['across']}: {cell['count']}",
+        }
+        for cell, shade in zip(cells, shades, strict=True)
+    ]
 
 
 def _distinct(names: Sequence[Any]) -> list[str]:
