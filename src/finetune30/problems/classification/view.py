@@ -17,16 +17,14 @@ _FEW_NAMES = 15
 _MOST_NAMES_IN_MATRIX = 200
 
 _LABEL = Column(Words("Label", "標籤"), "text")
-_SHARES = (
-    ("precision", Words("Precision", "精確率")),
-    ("recall", Words("Recall", "召回率")),
-    ("f1", Words("F1", "F1")),
-)
+_PRECISION = Column(Words("Precision", "精確率"), "percent")
+_RECALL = Column(Words("Recall", "召回率"), "percent")
+_F1 = Column(Words("F1", "F1"), "percent")
 _ROWS = Column(Words("Rows", "筆數"), "count")
 #: Where the recall of a label lies: of few rows it says little.
 _RECALL_INTERVAL = (
-    Column(Words("Recall, 95 % from", "召回率 95 % 下限"), "percent"),
-    Column(Words("Recall, 95 % to", "召回率 95 % 上限"), "percent"),
+    Column(Words("95 % from", "95 % 下限"), "percent"),
+    Column(Words("95 % to", "95 % 上限"), "percent"),
 )
 _PER_LABEL = Words("Each label", "各標籤表現")
 _WRONG_ROWS = Words("Rows answered wrongly", "答錯的資料")
@@ -112,17 +110,14 @@ def _judge_label(counts: Sequence[Sequence[int]], place: int) -> dict[str, float
 
 
 def _label_table(names: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> Table:
-    columns = (_LABEL, *(Column(title, "percent") for _, title in _SHARES), _ROWS, *_RECALL_INTERVAL)
-    rows = tuple(
-        (
-            name,
-            *(_number(found.get(key)) for key, _ in _SHARES),
-            _number(found.get("support")),
-            *_recall_interval(found),
-        )
-        for name, found in zip(names, judged, strict=True)
-    )
+    columns = (_LABEL, _PRECISION, _RECALL, *_RECALL_INTERVAL, _F1, _ROWS)
+    rows = tuple((name, *_label_cells(found)) for name, found in zip(names, judged, strict=True))
     return Table(_PER_LABEL, columns, rows, tuple({"label": name} for name in names))
+
+
+def _label_cells(judged: Mapping[str, Any]) -> tuple[Any, ...]:
+    precision, recall, f1, support = (_number(judged.get(key)) for key in ("precision", "recall", "f1", "support"))
+    return precision, recall, *_recall_interval(judged), f1, support
 
 
 def _recall_interval(judged: Mapping[str, Any]) -> tuple[float | None, float | None]:

@@ -44,10 +44,10 @@ def show() -> None:
     show_error_card(run.get("error"), final=run["status"] in FINAL)
     _show_actions(run)
     show_times(run)
+    st.session_state.setdefault("run_part", PARTS[0])  # not as default: a press on a result sets it too
     part = st.segmented_control(
         t("run.part"),
         PARTS,
-        default=PARTS[0],
         required=True,
         format_func=lambda name: t(f"run.part_{name}"),
         key="run_part",

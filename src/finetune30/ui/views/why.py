@@ -108,13 +108,10 @@ def _choose(run: Json, slices: Json) -> tuple[Json, str, tuple[str | None, bool]
     run_id, wanted = str(run["id"]), {}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if slices["measure"] == "right":
+            key = f"why-shown-{run_id}"
+            st.session_state.setdefault(key, SHOWN[0])  # not as default: a press on a chart sets it too
             shown = st.segmented_control(
-                t("why.shown"),
-                SHOWN,
-                default=SHOWN[0],
-                required=True,
-                format_func=lambda name: t(f"why.shown.{name}"),
-                key=f"why-shown-{run_id}",
+                t("why.shown"), SHOWN, required=True, format_func=lambda name: t(f"why.shown.{name}"), key=key
             )
             wanted = {} if shown == "all" else {"outcome": shown == "right"}
         for part, choices in _parts(run, slices).items():
