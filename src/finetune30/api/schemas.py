@@ -119,6 +119,7 @@ class Progress(BaseModel):
     samples_per_second: float | None = Field(None, examples=[61.2])
     eta_seconds: float | None = Field(None, examples=[8.5])
     peak_memory_bytes: int | None = Field(None, examples=[734003200])
+    best_step: int | None = Field(None, description="Whose weights were the best so far.", examples=[100])
 
 
 class Task(BaseModel):

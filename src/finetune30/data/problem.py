@@ -30,6 +30,7 @@ ROW_COLUMNS = frozenset({"row_id", "file", "origin", "split", "label_text", "lab
 _RESERVED = ROW_COLUMNS | {
     *("kind", "index", "place", "fix", "prediction", "probabilities", "outcome", "residual"),
     *("row", "new_label", "suggested_label", "score", "is_suspect", "version"),
+    *("confidence", "error", "length", "script", "stored"),
 }
 
 
@@ -77,6 +78,15 @@ class Score:
     greater_is_better: bool
     format: Literal["percent", "number"]
     share_right: str | None = None
+
+
+#: How metrics end where less is better; all others are better when greater.
+_LESS_IS_BETTER = ("loss", "mse", "mae", "perplexity")
+
+
+def is_better_greater(metric: str, score: Score | None = None) -> bool:
+    """Tell whether a metric is better when greater: as the problem says of its score, else by the metric's name."""
+    return score.greater_is_better if score and metric == score.name else not metric.endswith(_LESS_IS_BETTER)
 
 
 @dataclass(frozen=True)

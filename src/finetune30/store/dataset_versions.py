@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.data.versions.manifest import Manifest
 from finetune30.store.database import reading, writing
+from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import dataset_tags, dataset_versions, runs
 
@@ -58,11 +59,18 @@ class DatasetIndex:
             query = select(runs.c.dataset_digest).where(runs.c.dataset_digest.is_not(None)).distinct()
             return frozenset(connection.execute(query).scalars())
 
-    def runs_of(self, digest: str) -> list[tuple[str, str]]:
-        """Return id and name of the runs that were trained on a version, newest first."""
+    def runs_of(self, digest: str) -> list[dict[str, Any]]:
+        """Return the runs that were trained on a version: id, name, status, score and what it is.
+
+        Those that finished come first, the best of each score before the others, then the newest.
+        """
+        chosen = [runs.c[name] for name in ("id", "name", "status", "score", "score_name", "score_format")]
+        finished = case((runs.c.status == RunStatus.SUCCEEDED, 0), else_=1)
+        unscored = case((runs.c.score_rank.is_(None), 1), else_=0)
+        order = (finished, unscored, runs.c.score_name, runs.c.score_rank.desc(), runs.c.created_at.desc())
         with reading(self._engine) as connection:
-            query = select(runs.c.id, runs.c.name).where(runs.c.dataset_digest == digest)
-            return [(row.id, row.name) for row in connection.execute(query.order_by(runs.c.created_at.desc()))]
+            query = select(*chosen).where(runs.c.dataset_digest == digest).order_by(*order)
+            return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _put(connection: Connection, table: Table, key: str, value: str, values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 from finetune30 import failpoints
 from finetune30.config import TrainingConfig
 from finetune30.data.encoding import EncodedSplit
-from finetune30.data.problem import Score
+from finetune30.data.problem import is_better_greater
 from finetune30.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training import processes
 from finetune30.training.engine import Engine
@@ -24,8 +24,6 @@ from finetune30.training.streams import preserved_streams
 _ROWS_NAMED_IN_ERRORS = 20
 #: Evaluations in a row after which a doubt is told.
 _EVALUATIONS_IN_DOUBT = 2
-#: How metrics end where less is better; all others are better when greater.
-_LESS_IS_BETTER = ("loss", "mse", "mae", "perplexity")
 
 
 class Evaluator:
@@ -47,7 +45,8 @@ class Evaluator:
         self._metric = config.metric_for_best_model or problem.score.name
         if not self._metric.startswith("eval_"):
             self._metric = f"eval_{self._metric}"
-        self._greater_is_better = _direction(self._metric, config.greater_is_better, problem.score)
+        wanted = config.greater_is_better
+        self._greater_is_better = is_better_greater(self._metric, problem.score) if wanted is None else wanted
         self._batch_size = config.per_device_eval_batch_size
         self._last: Evaluation | None = None
         self._last_step = -1
@@ -163,13 +162,6 @@ class Evaluator:
                 details={"step": step, "rows": wrong},
             )
         return evaluation
-
-
-def _direction(metric: str, wanted: bool | None, score: Score) -> bool:
-    """Tell whether a metric is better when greater: as configured, as the problem says of its score, or by its name."""
-    if wanted is not None:
-        return wanted
-    return score.greater_is_better if metric == score.name else not metric.endswith(_LESS_IS_BETTER)
 
 
 def name_rows(names: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ class _Loop:
             seed_everything(self.config.seed + self.rank)
         else:
             self._restore(resume_from)
-        self._seconds_before = self.progress.seconds
+        self._seconds_before, self._samples_logged = self.progress.seconds, self.progress.samples
         self._started = self._window_started = time.perf_counter()
         while not self.progress.finished:
             self._run_epoch()
@@ -205,7 +205,8 @@ class _Loop:
         if not progress.window_steps:
             return
         now = time.perf_counter()
-        rows = progress.window_steps * self.rows_per_step
+        # A window that began before a restart has its loss from all of its steps, its speed from those since.
+        rows = progress.samples - self._samples_logged
         self._record(
             "train",
             loss=progress.window_loss_sum / progress.window_steps,
@@ -216,7 +217,7 @@ class _Loop:
             samples_per_second=rows / max(now - self._window_started, 1e-9),
         )
         progress.window_loss_sum, progress.window_steps = 0.0, 0
-        self._window_started = now
+        self._window_started, self._samples_logged = now, progress.samples
 
     def _evaluation_is_due(self, epoch_ended: bool) -> bool:
         if self.config.eval_strategy == "steps":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,14 +13,18 @@ import streamlit as st
 from finetune30.ui import charts, display
 from finetune30.ui.findings import yes_or_no
 from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.matrix import show_matrix
 from finetune30.ui.session import ask, client, language, t, t_or
 
 Json = dict[str, Any]
+OnPress = Callable[[Json], None]
 
 PAGE_ROWS = 50
 LONGEST_TEXT = 400
 #: Columns of a row that stand first, and those that stand last.
 _FIRST, _LAST = ("text", "text_pair", "label", "prediction"), ("row_id",)
+#: What a row is found by, which says nothing to who reads it, or what other columns say already.
+_UNSAID = ("index", "stored", "file", "error", "length", "script")
 _WRITTEN = {
     "percent": display.percent,
     "number": display.number,
@@ -31,16 +36,19 @@ _WRITTEN = {
 _SORTED = {"percent": (100, "%.1f %%"), "count": (1, "localized")}
 
 
-def show_blocks(blocks: Sequence[Json], run_id: str) -> None:
-    """Draw blocks, and behind the last one that tells which rows it counts the choice that lists them."""
+def show_blocks(blocks: Sequence[Json], run_id: str, on_press: OnPress | None = None) -> None:
+    """Draw blocks, and behind the last one that tells which rows it counts the choice that lists them.
+
+    A press on a cell or bar calls `on_press` with its filter.
+    """
     numbered = list(enumerate(blocks))
     last = max((number for number, block in numbered if any(_pieces(block))), default=-1)
-    _draw(numbered[: last + 1])
+    _draw(numbered[: last + 1], on_press)
     _show_rows_behind(blocks, run_id)
-    _draw(numbered[last + 1 :])
+    _draw(numbered[last + 1 :], on_press)
 
 
-def _draw(blocks: Sequence[tuple[int, Json]]) -> None:
+def _draw(blocks: Sequence[tuple[int, Json]], on_press: OnPress | None) -> None:
     """Figures that follow each other stand in a line, other pieces two beside each other."""
     for is_figure, found in groupby(blocks, key=lambda numbered: numbered[1]["kind"] == "figure"):
         group = list(found)
@@ -51,17 +59,15 @@ def _draw(blocks: Sequence[tuple[int, Json]]) -> None:
             places = st.columns(2) if len(group) > 1 else [st.container()]
             for place, (number, block) in zip(places, group[start : start + 2], strict=False):
                 with place:
-                    _show_piece(block, f"block-{number}")
+                    show_piece(block, f"block-{number}", on_press)
 
 
 def _show_figures(figures: Sequence[Json]) -> None:
     """Figures in a line; beneath it what is needed to judge them."""
-    show_figures(
-        (display.plain(_say(figure["title"])), _write(figure["value"], figure["format"])) for figure in figures
-    )
+    show_figures((display.plain(say(figure["title"])), _write(figure["value"], figure["format"])) for figure in figures)
     for figure in figures:
         if judged := list(_judge(figure)):
-            st.caption(t("block.judged", title=display.plain(_say(figure["title"])), judged=" · ".join(judged)))
+            st.caption(t("block.judged", title=display.plain(say(figure["title"])), judged=" · ".join(judged)))
 
 
 def _judge(figure: Json) -> Iterator[str]:
@@ -73,33 +79,56 @@ def _judge(figure: Json) -> Iterator[str]:
         yield t("block.rows", rows=display.number(figure["rows"]))
     if baseline := figure.get("baseline"):
         words, value = baseline
-        yield t("block.baseline", words=display.plain(_say(words)), value=_write(value, form))
+        yield t("block.baseline", words=display.plain(say(words)), value=_write(value, form))
 
 
-def _show_piece(block: Json, key: str) -> None:
-    title = display.raw(_say(block["title"]), 200)
+def show_piece(block: Json, key: str, on_press: OnPress | None = None) -> None:
+    """Draw a block that is no figure; a press on a cell or bar calls `on_press` with its filter."""
+    title = display.raw(say(block["title"]), 200)
     st.markdown(f"**{display.plain(title)}**")
     match block["kind"]:
         case "table":
             _show_table(block, title)
         case "matrix":
-            words = {"title": title, "x": _say(block["column_title"]), "y": _say(block["row_title"])}
+            words = {"title": title, "x": say(block["column_title"]), "y": say(block["row_title"])}
             words["count"] = t("chart.rows")
-            charts.heat(block["values"], block["row_names"], block["column_names"], words, key)
+            show_matrix(block, words, key, _on_cell(block, on_press))
         case "curve":
-            words = {"title": title, "x": _say(block["x_title"]), "y": _say(block["y_title"])}
-            charts.lines(block["lines"], words, key, as_bars=block["as_bars"])
+            words = {"title": title, "x": say(block["x_title"]), "y": say(block["y_title"])}
+            press = _on_bar(block, on_press)
+            charts.lines(block["lines"], words, key, as_bars=block["as_bars"], on_press=press)
         case "text":
-            st.text(display.raw(_say(block["text"]), 20_000))
+            st.text(display.raw(say(block["text"]), 20_000))
         case unknown:  # of a later API
             st.caption(t("block.unknown", kind=display.plain(unknown)))
+
+
+def _on_cell(block: Json, on_press: OnPress | None) -> Callable[[str, str], None] | None:
+    row, column = block.get("row_key"), block.get("column_key")
+    if on_press is None or not row or not column:
+        return None
+    return lambda name, other: on_press({row: name, column: other})
+
+
+def _on_bar(block: Json, on_press: OnPress | None) -> OnPress | None:
+    """Return what takes a press on a bar: the x of a bar names its filter."""
+    if on_press is None or not block.get("filters"):
+        return None
+
+    def press(pressed: Json) -> None:
+        for line, filters in block["filters"].items():
+            for (x, _), wanted in zip(block["lines"].get(line, ()), filters, strict=False):
+                if wanted is not None and math.isclose(x, pressed["x"], abs_tol=1e-12):
+                    on_press(wanted)
+
+    return press
 
 
 def _show_table(block: Json, title: str) -> None:
     columns: dict[str, list[Any]] = {}
     formats: dict[str, str] = {}
     for place, column in enumerate(block["columns"]):
-        name, form = display.raw(_say(column["title"])), column["format"]
+        name, form = display.raw(say(column["title"])), column["format"]
         cells = [row[place] for row in block["rows"]]
         if form in _SORTED and not any(isinstance(cell, str | dict) for cell in cells):
             scale, formats[name] = _SORTED[form]
@@ -131,11 +160,11 @@ def _show_rows_behind(blocks: Sequence[Json], run_id: str) -> None:
 
 def _pieces(block: Json) -> Iterator[tuple[str, Json]]:
     """Yield what can be chosen of a block, in words with the number of rows, and the filter that lists them."""
-    title = _say(block["title"])
+    title = say(block["title"])
     match block["kind"]:
         case "figure" if block.get("filter"):
             words, wanted = block["filter"]
-            yield _name(title, _say(words)), wanted
+            yield _name(title, say(words)), wanted
         case "table":
             forms = [column["format"] for column in block["columns"]]
             for row, wanted in zip(block["rows"], block.get("filters") or (), strict=False):
@@ -153,7 +182,7 @@ def _pieces(block: Json) -> Iterator[tuple[str, Json]]:
             for line, filters in (block.get("filters") or {}).items():
                 for (x, y), wanted in zip(block["lines"].get(line, ()), filters, strict=False):
                     if wanted is not None and y:
-                        yield _name(_say(block["x_title"]), display.number(x), y), wanted
+                        yield _name(say(block["x_title"]), display.number(x), y), wanted
 
 
 def _show_rows(run_id: str, wanted: Json, key: str) -> None:
@@ -170,13 +199,15 @@ def _show_rows(run_id: str, wanted: Json, key: str) -> None:
     st.caption(t("data.shown_rows", shown=display.number(len(rows)), total=display.number(total)))
     if not rows:
         return
-    held = [name for name in rows[0] if any(row.get(name) is not None for row in rows)]
+    held = [name for name in rows[0] if name not in _UNSAID and any(row.get(name) is not None for row in rows)]
     names = [name for name in _FIRST if name in held]
     names += [name for name in held if name not in (*_FIRST, *_LAST)] + [name for name in _LAST if name in held]
-    show_table({_head(name, rows): [_cell(row.get(name)) for row in rows] for name in names}, alt=t("block.behind"))
+    show_table(
+        {head_of(name, rows): [write_cell(row.get(name)) for row in rows] for name in names}, alt=t("block.behind")
+    )
 
 
-def _head(name: str, rows: Sequence[Json]) -> str:
+def head_of(name: str, rows: Sequence[Json]) -> str:
     """Return what a column of rows is called; an outcome says whether a row is right, or by how much it is not."""
     if isinstance(rows[0].get(name), bool):
         name = f"is_{name}"
@@ -192,20 +223,21 @@ def _name(*parts: Any) -> str:
 def _write(value: Any, form: str) -> str:
     """Return a cell or figure as its format wants it; text stays text, words come in the visitor's language."""
     if isinstance(value, dict):
-        return display.raw(_say(value))
+        return display.raw(say(value))
     if isinstance(value, str):
         return display.raw(value)
-    return _WRITTEN.get(form, _cell)(value)
+    return _WRITTEN.get(form, write_cell)(value)
 
 
-def _cell(value: Any) -> str:
+def write_cell(value: Any) -> str:
     """Return a value of a row, whatever it is."""
     if value is None or isinstance(value, bool):
         return yes_or_no(value)
     if isinstance(value, list):
-        return ", ".join(_cell(part) for part in value)
+        return ", ".join(write_cell(part) for part in value)
     return display.number(value, 3) if isinstance(value, int | float) else display.raw(value, LONGEST_TEXT)
 
 
-def _say(words: Json) -> str:
+def say(words: Json) -> str:
+    """Return words of the API in the visitor's language."""
     return str(words.get(language()) or words["en"])

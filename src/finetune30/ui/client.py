@@ -194,10 +194,30 @@ class ApiClient:
         """Return the bytes of a published file."""
         return self._ask("GET", f"/experiments/{_part(run_id)}/artifacts/{quote(name, safe='/')}").content
 
-    def load_evaluation_rows(self, run_id: str, wanted: Json, offset: int, limit: int) -> Json:
-        """Return the `total` and `rows` of the evaluation that a block's filter keeps."""
-        params: Json = {"filter": json.dumps(wanted, ensure_ascii=False), "offset": offset, "limit": limit}
-        return self._json("GET", f"/experiments/{_part(run_id)}/rows", params=params)
+    def load_evaluation_rows(
+        self,
+        run_id: str,
+        wanted: Json,
+        offset: int,
+        limit: int,
+        *,
+        text: str = "",
+        sort_by: str | None = None,
+        desc: bool = False,
+    ) -> Json:
+        """Return the `total` and `rows` of the evaluation that a filter keeps and that contain a text, in an order."""
+        order: Json = {"desc": desc, **({"sort_by": sort_by} if sort_by else {})}
+        params: Json = {
+            "filter": json.dumps(wanted, ensure_ascii=False),
+            "text": text,
+            "offset": offset,
+            "limit": limit,
+        }
+        return self._json("GET", f"/experiments/{_part(run_id)}/rows", params=params | order, timeout=SLOW_READ_SECONDS)
+
+    def load_slices(self, run_id: str) -> Json:
+        """Return how good the answers are on parts of the evaluation: `measure`, `sortable`, `tables` (blocks)."""
+        return self._json("GET", f"/experiments/{_part(run_id)}/slices", timeout=SLOW_READ_SECONDS)
 
     def delete_experiment(self, run_id: str) -> None:
         """Delete a run and its files."""

@@ -7,7 +7,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -97,6 +97,13 @@ def local_time(value: Any, zone: str | None) -> str:
     """Return an ISO 8601 moment in a time zone such as Asia/Taipei."""
     at = moment(value)
     return at.astimezone(_zone(zone)).strftime("%Y-%m-%d %H:%M:%S") if at else NOTHING
+
+
+def clock_in(seconds: float, zone: str | None, now: datetime | None = None) -> str:
+    """Return what a clock in a time zone says in so many seconds, with the date where that is another day."""
+    here = (now or datetime.now(UTC)).astimezone(_zone(zone))
+    then = here + timedelta(seconds=seconds)
+    return then.strftime("%H:%M" if then.date() == here.date() else "%Y-%m-%d %H:%M")
 
 
 def utc_time(value: Any) -> str:

@@ -26,15 +26,26 @@ def show_table(
     alt: str,
     most_pixels: int = 400,
     formats: Mapping[str, str] | None = None,
+    bold: Sequence[tuple[int, int]] = (),
 ) -> None:
     """Show rows (or columns) as a table as high as they need, up to a limit; `alt` is what a screen reader says.
 
-    `formats` are Streamlit's number formats by column, for numbers that stay numbers so that they sort as such.
+    `formats` are Streamlit's number formats by column, for numbers that stay numbers so that they sort as such. `bold`
+    are the places (row, column) of cells that stand out.
     """
     frame = pd.DataFrame(rows)
     config = {name: st.column_config.NumberColumn(format=form) for name, form in (formats or {}).items()}
     height = table_pixels(len(frame), most_pixels)
-    st.dataframe(frame, hide_index=True, height=height, placeholder=NOTHING, alt=alt, column_config=config)
+    shown = _embolden(frame, bold) if bold else frame
+    st.dataframe(shown, hide_index=True, height=height, placeholder=NOTHING, alt=alt, column_config=config)
+
+
+def _embolden(frame: pd.DataFrame, places: Sequence[tuple[int, int]]) -> Any:
+    """Return a table in which cells are bold; Streamlit draws no other mark that needs no colour."""
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    for row, column in places:
+        marks.iat[row, column] = "font-weight: bold"
+    return frame.style.apply(lambda _: marks, axis=None)
 
 
 def table_pixels(rows: int, most: int = 400) -> int:

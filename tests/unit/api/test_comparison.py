@@ -114,8 +114,7 @@ def test_a_run_on_other_rows_leaves_the_verdict_of_the_others(api, submit, finis
     reasons = {left["name"]: left["reason"] for left in found["left_out"]}
     assert list(reasons) == ["other", "missing"]
     assert reasons["other"] == (
-        f"the evaluation rows differ (40 in run {good[:8]}, 2 in run {other[:8]}, 1 in both); evaluate all on the "
-        "same rows"
+        "the evaluation rows differ (40 in run 'good', 2 in run 'other', 1 in both); evaluate all on the same rows"
     )
     assert "has no predictions" in reasons["missing"]
     assert found["flipped_total"] == 20
@@ -171,6 +170,19 @@ def test_losses_of_any_kind_are_compared_and_the_rows_furthest_apart_come_first(
     assert "the mean loss a row of 'b' is 0.562 lower than that of 'a'" in found["verdict"]["message"]
     assert found["verdict"]["distinguishable"] is False
     assert [row["row_id"] for row in found["flipped"]] == ["v.csv:3", "v.csv:1", "v.csv:0", "v.csv:2"]
+
+
+def test_best_values_are_marked_among_runs_that_answered_the_same_rows(api, submit, finish):
+    ids = [submit(name) for name in ("a", "b", "c", "d")]
+    measured = ((0.5, 0.7), (0.75, 0.9), (0.5, 0.6), (1.0, 0.1))
+    for place, (accuracy, loss) in enumerate(measured):
+        rows = predictions(["pos", "neg"], ids=["w.csv:0", "w.csv:1"]) if place == 3 else predictions(["pos", "neg"])
+        finish(ids[place], rows, eval_accuracy=accuracy, eval_loss=loss, eval_f1=0.5, eval_runtime=place + 1)
+    found = compare(api, *ids)
+    assert found["metrics_best"]["eval_accuracy"] == [False, True, False, False]
+    assert found["metrics_best"]["eval_loss"] == [False, False, True, False]
+    assert found["metrics_best"]["eval_f1"] == [False] * 4  # equal
+    assert "eval_runtime" not in found["metrics_best"]
 
 
 def test_several_runs_are_judged_by_adjusted_pairs(api, submit, finish):

@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from scipy.stats import binomtest
+from scipy.stats import t as student
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
@@ -76,7 +78,8 @@ def filters_of(block: dict[str, Any]) -> list[tuple[dict[str, Any], int]]:
 def test_rows_come_with_all_that_is_kept_of_their_answer(api: TestClient, run_id: str) -> None:
     found = ask(api, run_id, {})
     assert (found["run_id"], found["total"]) == (run_id, 6)
-    assert found["columns"] == ["row_id", "label", "prediction", "outcome"]
+    assert found["columns"] == ["row_id", "label", "prediction", "outcome", "confidence", "file"]
+    assert (found["version"], found["sortable"]) == (None, found["columns"])
     assert found["rows"][1] == {
         "row_id": "v.csv:1",
         "text": None,
@@ -85,6 +88,10 @@ def test_rows_come_with_all_that_is_kept_of_their_answer(api: TestClient, run_id
         "prediction": "pos",
         "probabilities": [0.25, 0.75],
         "outcome": False,
+        "confidence": 0.75,
+        "file": "v.csv",
+        "index": None,
+        "stored": None,
     }
     assert api.get(f"/experiments/{run_id}/rows").json() == found
     assert numbers(ask(api, run_id, {"outcome": False}, offset=1, limit=1)) == [4]
@@ -148,7 +155,9 @@ def test_rows_that_keep_an_outcome_are_asked_for_it(api: TestClient, submit: Sub
     run_id = submit()
     finish(run_id, parquet(label=[0.0, 0.0], prediction=[1.0, 3.0], outcome=[1.0, 9.0]))
     assert numbers(ask(api, run_id, {"outcome": [4, None]})) == [1]
-    assert ask(api, run_id, {})["columns"] == ["row_id", "label", "prediction", "outcome", "residual"]
+    assert ask(api, run_id, {})["columns"] == [
+        *("row_id", "label", "prediction", "outcome", "residual", "error", "file")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -203,26 +212,195 @@ def test_rows_that_are_not_there_say_why(api: TestClient, submit: Submit, finish
 def test_rows_come_with_their_texts_while_the_version_is_stored(
     api: TestClient, submit: Submit, finish: Finish
 ) -> None:
-    rows = {
-        "text": ["good", "bad"],
-        "text_pair": [None, None],
-        "label": ["pos", "neg"],
-        "origin": ["v.csv:0", "v.csv:1"],
+    run_id = submit()
+    finish(run_id, parquet(label=["pos", "neg"], prediction=["pos", "pos"]))
+    digest = store_version(api, run_id, {"v.csv:0": ("good", "pos"), "v.csv:1": ("bad", "neg")})
+    found = ask(api, run_id, {"outcome": False})
+    assert [(row["row_id"], row["text"]) for row in found["rows"]] == [("v.csv:1", "bad")]
+    (row,) = found["rows"]
+    assert (found["version"], row["index"], row["stored"]) == (digest, 1, {"label": "neg"})
+    assert (row["length"], row["script"], row["file"]) == (3, "Latin", "v.csv")
+
+
+#: Row -> text and label: two files, three scripts and a text without letters.
+TEXTS = {
+    "v.csv:0": ("Where is my REFUND", "pos"),
+    "v.csv:1": ("a film", "neg"),
+    "v.csv:2": ("退款在哪裡？房間很乾淨", "neg"),
+    "v.csv:3": ("12345", "pos"),
+    "w.csv:0": ("мне нужен возврат", "neg"),
+    "w.csv:1": ("no refund at all", "pos"),
+}
+
+
+@pytest.fixture
+def texts_run(api: TestClient, submit: Submit, finish: Finish) -> str:
+    """A run on six rows with their texts; two of the first file and one of the second are answered wrongly."""
+    made = submit()
+    shares = [0.9, 0.6, 0.7, 0.99, 0.8, 0.55]
+    frame = pl.DataFrame(
+        {
+            "row_id": list(TEXTS),
+            "label": [label for _, label in TEXTS.values()],
+            "prediction": ["neg", "pos", "neg", "pos", "pos", "pos"],
+            "probabilities": [[1 - share, share] for share in shares],
+            "outcome": [False, False, True, True, False, True],
+        }
+    )
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    finish(made, {"predictions.parquet": buffer.getvalue()})
+    store_version(api, made, TEXTS)
+    return made
+
+
+def store_version(api: TestClient, run_id: str, rows: dict[str, tuple[str, str]]) -> str:
+    """Store evaluation rows as the dataset version of a run; return its digest."""
+    columns = {
+        "text": [text for text, _ in rows.values()],
+        "text_pair": [None] * len(rows),
+        "label": [label for _, label in rows.values()],
+        "origin": list(rows),
     }
     app: Any = api.app
     services = app.state.services
     kept, _ = VersionStore(services.settings.data_folder).create(
-        {"evaluation": pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String))},
+        {"evaluation": pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))},
         targets={"label_names": ["neg", "pos"]},
         problem_type="single_label_classification",
         source={"name": "test"},
     )
-    run_id = submit()
-    finish(run_id, parquet(label=["pos", "neg"], prediction=["pos", "pos"]))
     with services.store.engine.begin() as connection:
         connection.execute(update(runs).where(runs.c.id == run_id).values(dataset_digest=kept.digest))
-    found = ask(api, run_id, {"outcome": False})
-    assert [(row["row_id"], row["text"]) for row in found["rows"]] == [("v.csv:1", "bad")]
+    return kept.digest
+
+
+def ids(found: dict[str, Any]) -> list[str]:
+    return [row["row_id"] for row in found["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("sort_by", "desc", "rows"),
+    [
+        ("confidence", True, ["v.csv:0", "w.csv:0", "v.csv:1"]),
+        ("confidence", False, ["v.csv:1", "w.csv:0", "v.csv:0"]),
+        ("length", False, ["v.csv:1", "w.csv:0", "v.csv:0"]),
+        (None, False, ["v.csv:0", "v.csv:1", "w.csv:0"]),
+        (None, True, ["w.csv:0", "v.csv:1", "v.csv:0"]),
+    ],
+)
+def test_wrong_rows_come_in_the_order_that_is_asked_for(
+    api: TestClient, texts_run: str, sort_by: str | None, desc: bool, rows: list[str]
+) -> None:
+    order = {"sort_by": sort_by} if sort_by else {}
+    assert ids(ask(api, texts_run, {"outcome": False}, desc=desc, **order)) == rows
+    page = ask(api, texts_run, {"outcome": False}, desc=desc, offset=1, limit=1, **order)
+    assert (ids(page), page["total"]) == (rows[1:2], 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text", "rows"),
+    [
+        ({}, "refund", ["v.csv:0", "w.csv:1"]),
+        ({}, "ВОЗВРАТ", ["w.csv:0"]),
+        ({}, "房間", ["v.csv:2"]),
+        ({"outcome": True}, "refund", ["w.csv:1"]),
+        ({}, ".*", []),
+        ({"script": "Han"}, "", ["v.csv:2"]),
+        ({"script": ""}, "", ["v.csv:3"]),
+        ({"file": "w.csv"}, "", ["w.csv:0", "w.csv:1"]),
+        ({"length": [10, 17]}, "", ["v.csv:2", "w.csv:1"]),
+        ({"confidence": [0.9, None]}, "", ["v.csv:0", "v.csv:3"]),
+    ],
+)
+def test_rows_are_found_by_their_texts_and_what_these_are_like(
+    api: TestClient, texts_run: str, wanted: Any, text: str, rows: list[str]
+) -> None:
+    assert ids(ask(api, texts_run, wanted, text=text)) == rows
+
+
+def test_an_order_or_a_text_that_rows_do_not_have_is_refused(api: TestClient, run_id: str) -> None:
+    for query, words in (("sort_by=probabilities", "cannot be sorted by"), ("text=good", "not stored any more")):
+        answer = api.get(f"/experiments/{run_id}/rows?{query}")
+        assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
+
+
+def test_several_labels_are_as_sure_as_the_one_decided_most_narrowly(
+    api: TestClient, submit: Submit, finish: Finish
+) -> None:
+    run_id = submit()
+    frame = pl.DataFrame(
+        {
+            "row_id": ["v.csv:0", "v.csv:1"],
+            "label": [["a"], ["a", "b"]],
+            "prediction": [["a"], ["b"]],
+            "probabilities": [[0.9, 0.2], [0.45, 0.99]],
+        }
+    )
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    finish(run_id, {"predictions.parquet": buffer.getvalue()})
+    assert [row["confidence"] for row in ask(api, run_id, {})["rows"]] == pytest.approx([0.8, 0.55])
+
+
+def slices_of(api: TestClient, run_id: str, wanted: Any = None) -> dict[str, Any]:
+    answer = api.get(f"/experiments/{run_id}/slices", params={"filter": json.dumps(wanted or {})})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_parts_have_their_rows_share_interval_and_filter(api: TestClient, texts_run: str) -> None:
+    found = slices_of(api, texts_run)
+    assert (found["rows"], found["measure"]) == (6, "right")
+    tables = {table["key"]: table for table in found["tables"]}
+    assert list(tables) == ["length", "script", "file"]
+    everything, first, second = tables["file"]["rows"]
+    assert (everything[1:3], first[:3], second[:3]) == ([6, 0.5], ["v.csv", 4, 0.5], ["w.csv", 2, 0.5])
+    for row in (everything, first, second):
+        interval = binomtest(round(row[1] * row[2]), row[1]).proportion_ci(method="wilson")
+        assert row[3:5] == pytest.approx([interval.low, interval.high])
+    assert first[5] == pytest.approx((0.9 + 0.6 + 0.7 + 0.99) / 4)
+    for table in tables.values():
+        listed = [ask(api, texts_run, wanted)["total"] for wanted in table["filters"]]
+        assert listed == [row[1] for row in table["rows"]]
+        assert sum(listed[1:]) == listed[0] == 6
+    assert {row[0]["en"] for row in tables["script"]["rows"][1:]} == {
+        *("Latin", "Han (Chinese, Japanese)", "Cyrillic", "no letters")
+    }
+
+
+def test_parts_of_the_rows_that_a_filter_keeps(api: TestClient, texts_run: str) -> None:
+    found = slices_of(api, texts_run, {"label": "neg"})
+    (table,) = [table for table in found["tables"] if table["key"] == "file"]
+    assert [row[:3] for row in table["rows"][1:]] == [["v.csv", 2, 0.5], ["w.csv", 1, 0.0]]
+    assert slices_of(api, texts_run, {"label": "nothing"})["tables"] == []
+
+
+def test_parts_of_numbers_have_their_error_and_which_way_it_goes(
+    api: TestClient, submit: Submit, finish: Finish
+) -> None:
+    run_id = submit()
+    label, given = [0.0, 0.0, 4.0, 4.0], [1.0, 2.0, 4.0, 3.0]
+    kept = parquet(label=label, prediction=given, outcome=[1.0, 4.0, 0.0, 1.0])
+    finish(run_id, kept, problem_type="regression")
+    store_version(api, run_id, {f"v.csv:{n}": ("a" * (1 if n < 2 else 50), str(label[n])) for n in range(4)})
+    found = slices_of(api, run_id)
+    assert (found["measure"], "error" in found["sortable"]) == ("squared_error", True)
+    (table,) = found["tables"]  # one script and one file tell nothing apart
+    assert [row[:3] for row in table["rows"][1:]] == [["1–49", 2, 2.5], ["50", 2, 0.5]]
+    assert [row[5] for row in table["rows"]] == pytest.approx([0.5, 1.5, -0.5])
+    half = student.ppf(0.975, 1) * 0.5  # the standard error of 0 and 1
+    assert table["rows"][2][3:5] == pytest.approx([0.5 - half, 0.5 + half])
+    assert ids(ask(api, run_id, {}, sort_by="error", desc=True)) == ["v.csv:1", "v.csv:0", "v.csv:3", "v.csv:2"]
+
+
+def test_a_changed_file_is_read_anew(api: TestClient, texts_run: str) -> None:
+    """What was asked for before is kept, and must not outlive the files."""
+    assert ask(api, texts_run, {})["total"] == 6
+    folder = Path("results") / api.get(f"/experiments/{texts_run}").json()["folder"]
+    (folder / "predictions.parquet").write_bytes(b"changed since")
+    assert api.get(f"/experiments/{texts_run}/rows").status_code == 507
 
 
 def test_details_of_a_run_without_metrics_have_no_blocks(api: TestClient, submit: Submit) -> None:

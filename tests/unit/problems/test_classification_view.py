@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import classification_report, f1_score
 
 from finetune30.blocks import Block, Figure, Matrix, Table
-from finetune30.problems.classification.view import view_multi_label, view_single_label, wilson_interval
+from finetune30.problems.classification.view import view_multi_label, view_single_label
+from finetune30.problems.shared.intervals import wilson_interval
 from support.measured import compute_metrics
 
 NAMES = ("anger", "middle", "zest")
@@ -47,10 +48,15 @@ def test_each_label_is_as_scikit_learn_reports_it(answers: tuple[Any, Any], sing
         *answers, labels=range(3), target_names=NAMES, output_dict=True, zero_division=np.float64(0)
     )
     table = of_kind(single, Table, "Each label")
-    assert [column.title.en for column in table.columns] == ["Label", "Precision", "Recall", "F1", "Rows"]
-    for row in table.rows:
-        wanted = report[row[0]]
-        assert row[1:] == pytest.approx([wanted[key] for key in ("precision", "recall", "f1-score", "support")])
+    assert [column.title.en for column in table.columns] == [
+        *("Label", "Precision", "Recall", "95 % from", "95 % to", "F1", "Rows")
+    ]
+    for name, precision, recall, low, high, f1, rows in table.rows:
+        wanted = report[name]
+        found = (precision, recall, f1, rows)
+        assert found == pytest.approx([wanted[key] for key in ("precision", "recall", "f1-score", "support")])
+        interval = binomtest(round(wanted["recall"] * rows), rows).proportion_ci(method="wilson")
+        assert (low, high) == pytest.approx((interval.low, interval.high))
     assert table.filters == ({"label": "anger"}, {"label": "middle"}, {"label": "zest"})
 
 
@@ -110,8 +116,18 @@ def test_several_labels_a_row_show_exact_matches_and_each_label() -> None:
     report = classification_report(labels, answered, target_names=NAMES, output_dict=True, zero_division=0)
     table = of_kind(blocks, Table, "Each label")
     wanted = [[report[name][key] for key in ("precision", "recall", "f1-score", "support")] for name in NAMES]
-    assert [list(row[1:]) for row in table.rows] == [pytest.approx(row) for row in wanted]
+    found = [[*row[1:3], *row[5:]] for row in table.rows]
+    assert found == [pytest.approx(row) for row in wanted]
     assert table.filters[1] == {"label": "middle"}
+
+
+def test_among_many_labels_the_most_confused_pairs_come_before_the_matrix() -> None:
+    for count, kinds in ((15, ["table", "matrix", "table"]), (16, ["table", "table", "matrix"])):
+        counts = np.eye(count, dtype=int).tolist()
+        counts[2][1] = 4
+        blocks = view_single_label({"eval_confusion_matrix": counts}, {})
+        assert [block.kind for block in blocks] == kinds
+        assert of_kind(blocks, Table, "Most confused pairs").rows == (("2", "1", 4, 0.8),)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from scipy.stats import binomtest, ttest_rel
 
 from finetune30.problems.classification.doubts import _gain_interval, doubt_multi_label, doubt_single_label
 from finetune30.problems.regression.doubts import doubt_regression
-from finetune30.problems.shared.doubts import mean_interval
+from finetune30.problems.shared.intervals import mean_interval
 from finetune30.training.problem import Doubt
 
 

@@ -54,4 +54,6 @@ def test_referenced_are_the_digests_of_runs(lab):
     claim = lab.store.claim(run.id, owner="elsewhere:boot:1:1", lease_seconds=60)
     lab.store.describe(claim, dataset_digest="c" * 64)
     assert index.referenced() == {"c" * 64}
-    assert index.runs_of("c" * 64) == [(run.id, run.name)]
+    assert [(found["id"], found["name"], found["status"]) for found in index.runs_of("c" * 64)] == [
+        (run.id, run.name, "RUNNING")
+    ]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from finetune30.blocks import Words
 from finetune30.config import TrainingConfig
 from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
+from finetune30.training import loop
 from finetune30.training.checkpoints import Checkpoints
 from finetune30.training.loop import train
 from finetune30.training.problem import Doubt
@@ -42,6 +44,38 @@ def run(engine, config, hooks, checkpoints=None, start=None, rows=23):
 
 def same_tensors(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_speed_after_a_restart_counts_only_what_was_done_since(build_engine, tmp_path, monkeypatch):
+    """Three of the four steps of the window were taken before; loss and weights are those of the whole window."""
+    config = settings(logging_steps=4, eval_strategy="no")
+    whole, whole_hooks = build_engine(), RecordingHooks()
+    run(whole, config, whole_hooks)
+
+    first = RecordingHooks(stop_at=3)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", IDENTITY, keep=2)
+    with pytest.raises(CancelledError):
+        run(build_engine(), config, first, checkpoints)
+
+    class Clock(RecordingHooks):
+        """Every step takes two seconds."""
+
+        seconds = 0.0
+
+        def on_progress(self, progress):
+            super().on_progress(progress)
+            self.seconds += 2
+
+    hooks = Clock()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: hooks.seconds))
+    resumed = build_engine()
+    run(resumed, config, hooks, checkpoints, present(checkpoints.load_latest(pytest.fail)))
+    logged = [record for record in hooks.records if record["type"] == "train"]
+    # Step 4 is the last of its epoch, with the 5 rows that 3 steps of 6 leave of 23.
+    assert [record["step"] for record in logged] == [4, 8, 12]
+    assert [record["samples_per_second"] for record in logged] == [5 / 2, 23 / 8, 23 / 8]
+    assert first.untimed() + hooks.untimed() == whole_hooks.untimed()
+    assert same_tensors(resumed.adapter_state(), whole.adapter_state())
 
 
 def test_training_takes_every_row_once_an_epoch_and_reports(build_engine, hooks):

@@ -93,7 +93,7 @@ def test_many_classes_are_drawn_and_each_cell_with_rows_can_be_chosen() -> None:
     page = drawn(view_single_label({"eval_accuracy": 5 / 6, "eval_confusion_matrix": matrix}, {"label_names": names}))
     options = page.selectbox[0].options
     assert len(options) == 1 + 77 + 2 * 77  # wrong rows, classes, cells; the most confused pairs are cells too
-    assert "Confusion matrix: class 3 → class 4 (1)" in options
+    assert "Confusion matrix: class 30 → class 31 (1)" in options
 
 
 def test_kind_of_a_later_api_is_said() -> None:

@@ -1,5 +1,6 @@
 import csv
 import io
+from datetime import UTC, datetime
 
 import pytest
 
@@ -70,3 +71,10 @@ def test_times_are_local_with_utc_beside_them():
     assert display.local_time("2026-11-23T22:00:31", None) == "2026-11-23 22:00:31"
     assert display.utc_time(moment) == "2026-11-23 22:00:31 UTC"
     assert display.local_time("rubbish", "Nowhere/Land") == "–"
+
+
+def test_clock_of_the_end_is_that_of_the_visitor_and_says_another_day():
+    now = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)  # 20:00:30 in Taipei
+    assert display.clock_in(90, "Asia/Taipei", now) == "20:02"
+    assert display.clock_in(90, "UTC", now) == "12:02"
+    assert display.clock_in(4 * 3600, "Asia/Taipei", now) == "2026-02-01 00:00"

@@ -102,6 +102,10 @@ class Comparison(BaseModel):
     runs: list[Tree]
     config_difference: dict[str, list[Any]] = Field(examples=[{"lora.r": [8, 16]}])
     metrics: dict[str, list[float | None]] = Field(examples=[{"eval_accuracy": [0.88, 0.89]}])
+    metrics_best: dict[str, list[bool]] = Field(
+        description="Of what evaluations measured: which values are the best of their group.",
+        examples=[{"eval_accuracy": [False, True]}],
+    )
     curves: list[list[Tree]] = Field(description="History records; of more than 500 training steps every n-th.")
     data_difference: Tree = Field(examples=[{"digests": ["ab…", "ab…"], "same": True}])
     verdict: Verdict

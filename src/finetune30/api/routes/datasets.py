@@ -82,7 +82,10 @@ class DatasetDetails(DatasetVersion):
 
     statistics: Tree
     recipe: list[Tree]
-    runs: list[Tree] = Field(examples=[[{"id": "…", "name": "test_async"}]])
+    runs: list[Tree] = Field(
+        description="Those that SUCCEEDED first, the best of each score before the others; only they can judge labels.",
+        examples=[[{"id": "…", "name": "test_async", "status": "SUCCEEDED", "score": 0.88}]],
+    )
 
 
 class DatasetDiff(BaseModel):

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.blocks import Words
-from finetune30.problems.classification.view import wilson_interval
-from finetune30.problems.shared.doubts import NOT_ABOVE_BASELINE, ONE_ANSWER, mean_interval
+from finetune30.problems.shared.doubts import NOT_ABOVE_BASELINE, ONE_ANSWER
+from finetune30.problems.shared.intervals import mean_interval, wilson_interval
 from finetune30.training.problem import Doubt
 
 

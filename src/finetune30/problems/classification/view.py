@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Matrix, RowFilter, Table, Words
+from finetune30.problems.shared.intervals import wilson_interval
 from finetune30.values import is_number
 
-#: Standard normal quantile of 97.5 %: half of what a 95 % interval leaves out lies on each side.
-_NORMAL_QUANTILE = 1.959963984540054
 #: Pairs of labels listed as most confused.
 _MOST_PAIRS = 10
+#: Names that a matrix shows at a glance.
+_FEW_NAMES = 15
 #: Names of a larger matrix could not be read on any screen, and it would be most of what the API answers.
 _MOST_NAMES_IN_MATRIX = 200
 
 _LABEL = Column(Words("Label", "標籤"), "text")
-_SHARES = (
-    ("precision", Words("Precision", "精確率")),
-    ("recall", Words("Recall", "召回率")),
-    ("f1", Words("F1", "F1")),
-)
+_PRECISION = Column(Words("Precision", "精確率"), "percent")
+_RECALL = Column(Words("Recall", "召回率"), "percent")
+_F1 = Column(Words("F1", "F1"), "percent")
 _ROWS = Column(Words("Rows", "筆數"), "count")
+#: Where the recall of a label lies: of few rows it says little.
+_RECALL_INTERVAL = (
+    Column(Words("95 % from", "95 % 下限"), "percent"),
+    Column(Words("95 % to", "95 % 上限"), "percent"),
+)
 _PER_LABEL = Words("Each label", "各標籤表現")
 _WRONG_ROWS = Words("Rows answered wrongly", "答錯的資料")
 _TRUE, _PREDICTED = Words("True label", "實際標籤"), Words("Predicted", "預測")
@@ -42,10 +45,11 @@ def view_single_label(metrics: Mapping[str, Any], targets: Mapping[str, Any]) ->
     ]
     drawn: list[Block] = [figure for figure in figures if figure is not None]
     if counts:
+        matrix = [_confusion(counts, names)] if len(counts) <= _MOST_NAMES_IN_MATRIX else []
+        pairs = _confused_pairs(counts, names)
         drawn.append(_label_table(names, [_judge_label(counts, place) for place in range(len(counts))]))
-        if len(counts) <= _MOST_NAMES_IN_MATRIX:
-            drawn.append(_confusion(counts, names))
-        drawn.extend(_confused_pairs(counts, names))
+        # Among many labels the pairs say first what the matrix would have to be searched for.
+        drawn.extend([*matrix, *pairs] if len(counts) <= _FEW_NAMES else [*pairs, *matrix])
     return drawn
 
 
@@ -65,15 +69,6 @@ def view_multi_label(metrics: Mapping[str, Any]) -> list[Block]:
         judged = [found if isinstance(found, Mapping) else {} for found in labels.values()]
         drawn.append(_label_table([str(name) for name in labels], judged))
     return drawn
-
-
-def wilson_interval(right: float, rows: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `right` among `rows` (at least 1) after Wilson (1927)."""
-    share, z2 = right / rows, _NORMAL_QUANTILE**2
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = _NORMAL_QUANTILE * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2)) / (1 + z2 / rows)
-    # Rounding may leave the bounds a hair outside; they are exact at the ends.
-    return (0.0 if right <= 0 else max(0.0, centre - half)), (1.0 if right >= rows else min(1.0, centre + half))
 
 
 def _accuracy(
@@ -115,12 +110,23 @@ def _judge_label(counts: Sequence[Sequence[int]], place: int) -> dict[str, float
 
 
 def _label_table(names: Sequence[str], judged: Sequence[Mapping[str, Any]]) -> Table:
-    columns = (_LABEL, *(Column(title, "percent") for _, title in _SHARES), _ROWS)
-    rows = tuple(
-        (name, *(_number(found.get(key)) for key, _ in _SHARES), _number(found.get("support")))
-        for name, found in zip(names, judged, strict=True)
-    )
+    columns = (_LABEL, _PRECISION, _RECALL, *_RECALL_INTERVAL, _F1, _ROWS)
+    rows = tuple((name, *_label_cells(found)) for name, found in zip(names, judged, strict=True))
     return Table(_PER_LABEL, columns, rows, tuple({"label": name} for name in names))
+
+
+def _label_cells(judged: Mapping[str, Any]) -> tuple[Any, ...]:
+    precision, recall, f1, support = (_number(judged.get(key)) for key in ("precision", "recall", "f1", "support"))
+    return precision, recall, *_recall_interval(judged), f1, support
+
+
+def _recall_interval(judged: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Where the recall lies after Wilson (1927), which of a label without rows nobody knows."""
+    recall: Any = judged.get("recall")
+    support = _count_of(judged.get("support"))
+    if not is_number(recall) or not support:
+        return None, None
+    return wilson_interval(round(recall * support), support)
 
 
 def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Matrix:

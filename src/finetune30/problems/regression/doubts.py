@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.blocks import Words
-from finetune30.problems.shared.doubts import NOT_ABOVE_BASELINE, ONE_ANSWER, mean_interval
+from finetune30.problems.shared.doubts import NOT_ABOVE_BASELINE, ONE_ANSWER
+from finetune30.problems.shared.intervals import mean_interval
 from finetune30.training.problem import Doubt
 
 #: Predictions that vary less than this share of the targets' standard deviation count as one value: with the best

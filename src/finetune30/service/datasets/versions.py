@@ -65,10 +65,9 @@ def list_versions(versions: VersionStore) -> list[dict[str, Any]]:
 
 
 def show_version(versions: VersionStore, store: RunStore, name: str) -> dict[str, Any]:
-    """Return the tree of a version with its tags and the runs that were trained on it, newest first."""
+    """Return the tree of a version with its tags and the runs that were trained on it, the best first."""
     manifest = versions.get(name)
-    runs = [{"id": run_id, "name": run_name} for run_id, run_name in DatasetIndex(store).runs_of(manifest.digest)]
-    return {**_describe(manifest, versions.tags()), "runs": runs}
+    return {**_describe(manifest, versions.tags()), "runs": DatasetIndex(store).runs_of(manifest.digest)}
 
 
 def read_version(settings: Settings, name: str, count: int) -> dict[str, Any]:

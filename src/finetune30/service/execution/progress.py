@@ -53,7 +53,7 @@ class ProgressMeter:
         self._memory_at = 0.0
 
     def describe(self, progress: Progress) -> dict[str, Any]:
-        """Return step, total_steps, epoch, percent, loss, learning_rate, samples, speed, ETA (s), memory (bytes)."""
+        """Return steps, epoch, percent, loss, learning rate, samples, speed, ETA (s), memory (bytes), best step."""
         now = time.monotonic()
         if self._first is None:
             self._first = (now, progress.global_step, progress.samples)
@@ -72,6 +72,7 @@ class ProgressMeter:
             "eta_seconds": round(left * seconds / steps, 1) if steps else None,
             "memory_bytes": self._measure_memory(now),
             "last_evaluation": progress.last_evaluation or None,
+            "best_step": progress.best_step or None,
         }
 
     def _measure_memory(self, now: float) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from finetune30.errors import StorageError
 from finetune30.service.runs.open_records import Records
 from finetune30.service.runs.outcomes import Outcomes, load_outcomes
+from finetune30.service.runs.sentences import name_apart
 from finetune30.store import Run
 
 
@@ -30,6 +31,7 @@ class LeftOut:
 
 
 Group = list[Answered]
+Names = Mapping[str, str]
 
 
 def group_runs(records: Records, runs: Sequence[Run]) -> tuple[list[Group], list[LeftOut]]:
@@ -39,45 +41,46 @@ def group_runs(records: Records, runs: Sequence[Run]) -> tuple[list[Group], list
     """
     left_out: dict[int, LeftOut] = {}
     groups: list[Group] = []
+    names = name_apart(runs)
     for place, run in enumerate(runs):
-        found = _load(records, run)
+        found = _load(records, run, names[run.id])
         if isinstance(found, str):
             left_out[place] = LeftOut(run, found, is_unreadable=True)
             continue
         answered = Answered(place, run, found)
-        fitting = next((group for group in groups if _obstacle(group[0], answered) is None), None)
+        fitting = next((group for group in groups if _obstacle(group[0], answered, names) is None), None)
         if fitting is None:
             groups.append([answered])
         else:
             fitting.append(answered)
     for alone in (group[0] for group in groups if len(group) == 1):
-        left_out[alone.place] = LeftOut(alone.run, _explain(alone, groups), is_unreadable=False)
+        left_out[alone.place] = LeftOut(alone.run, _explain(alone, groups, names), is_unreadable=False)
     return [group for group in groups if len(group) > 1], [left_out[place] for place in sorted(left_out)]
 
 
-def _load(records: Records, run: Run) -> Outcomes | str:
+def _load(records: Records, run: Run, name: str) -> Outcomes | str:
     path = records.folder(run).predictions
     if not path.is_file():
-        return f"run {run.id[:8]} '{run.name}' is {run.status} and has no predictions"
+        return f"run {name} is {run.status} and has no predictions"
     try:
         outcomes = load_outcomes(path)
     except StorageError as error:
-        return f"the predictions of run {run.id[:8]} {error.message}"
-    return outcomes if outcomes.frame.height else f"run {run.id[:8]} was evaluated on no rows"
+        return f"the predictions of run {name} {error.message}"
+    return outcomes if outcomes.frame.height else f"run {name} was evaluated on no rows"
 
 
-def _explain(alone: Answered, groups: Sequence[Group]) -> str:
+def _explain(alone: Answered, groups: Sequence[Group], names: Names) -> str:
     """Hold a run against the first of the largest other group."""
     others = [group for group in groups if group[0] is not alone]
     if not others:
-        return f"no other run has predictions to hold against those of run {alone.run.id[:8]}"
+        return f"no other run has predictions to hold against those of run {names[alone.run.id]}"
     first, second = sorted((max(others, key=len)[0], alone), key=lambda answered: answered.place)
-    return _obstacle(first, second) or ""
+    return _obstacle(first, second, names) or ""
 
 
-def _obstacle(first: Answered, second: Answered) -> str | None:
+def _obstacle(first: Answered, second: Answered, names: Names) -> str | None:
     """Return what keeps two runs from being compared row by row, None where nothing does."""
-    one, other = first.run.id[:8], second.run.id[:8]
+    one, other = names[first.run.id], names[second.run.id]
     before, after = first.outcomes, second.outcomes
     if not before.has_rows_of(after):
         common = len(set(before.frame["row_id"]) & set(after.frame["row_id"]))

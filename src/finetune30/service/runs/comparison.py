@@ -4,12 +4,13 @@ the difference can be told from chance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from finetune30.data.problem import is_better_greater
 from finetune30.errors import NotFoundError, StorageError, UsageError
 from finetune30.files import load_json_lines
-from finetune30.service.runs.comparable import group_runs
+from finetune30.service.runs.comparable import Group, group_runs
 from finetune30.service.runs.differences import differing_keys, metric_table
 from finetune30.service.runs.flipped_rows import list_flipped
 from finetune30.service.runs.judging import judge
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FEWEST, MOST = 2, 8
 #: Curve points shown.
 SHOWN_POINTS = 500
+#: How names end of what an evaluation took.
+_NO_QUALITY = ("_samples", "_runtime", "_per_second")
 
 
 def compare_runs(records: Records, references: Sequence[str], versions: VersionStore) -> dict[str, Any]:
@@ -39,7 +42,8 @@ def compare_runs(records: Records, references: Sequence[str], versions: VersionS
     return {
         "runs": [_describe(run) for run in runs],
         "config_difference": differing_keys(runs),
-        "metrics": metric_table(runs),
+        "metrics": (metrics := metric_table(runs)),
+        "metrics_best": _find_best(metrics, groups, runs),
         "curves": [_curve(records, run) for run in runs],
         "data_difference": _data_difference(runs, versions),
         **judge(groups, left_out),
@@ -52,6 +56,30 @@ def _describe(run: Run) -> dict[str, Any]:
     shown = run.as_dict()
     hidden = ("config", "metrics", "progress", "error")
     return {key: value for key, value in shown.items() if key not in hidden}
+
+
+def _find_best(
+    metrics: Mapping[str, Sequence[float | None]], groups: Sequence[Group], runs: Sequence[Run]
+) -> dict[str, list[bool]]:
+    """Tell which values are the best of their group; where all of a group are equal none is.
+
+    Only what an evaluation measured has a better and a worse.
+    """
+    directions = {run.score_name: run.score_greater_is_better for run in runs}
+    best = {}
+    for key, values in metrics.items():
+        if not key.startswith("eval_") or key.endswith(_NO_QUALITY):
+            continue
+        marked = [False] * len(values)
+        for group in groups:
+            known = {answered.place: value for answered in group if (value := values[answered.place]) is not None}
+            if len(set(known.values())) > 1:
+                greater = directions.get(key)
+                wanted = (max if (is_better_greater(key) if greater is None else greater) else min)(known.values())
+                for place, value in known.items():
+                    marked[place] = value == wanted
+        best[key] = marked
+    return best
 
 
 def _curve(records: Records, run: Run) -> list[dict[str, Any]]:

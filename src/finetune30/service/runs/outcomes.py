@@ -55,7 +55,7 @@ def load_outcomes(path: Path) -> Outcomes:
     frame = type_empty_lists(frame).sort("row_id")
     outcome = _check(frame["outcome"] if "outcome" in kept else derive_outcome(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))
-    return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else _name_loss(frame))
+    return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else name_loss(frame))
 
 
 def type_empty_lists(frame: pl.DataFrame) -> pl.DataFrame:
@@ -84,7 +84,8 @@ def _check(outcome: pl.Series) -> pl.Series:
     return outcome
 
 
-def _name_loss(frame: pl.DataFrame) -> Measure:
+def name_loss(frame: pl.DataFrame) -> Measure:
+    """Return what the losses in `outcome` are, told from label and prediction."""
     label, prediction, outcome = frame["label"], frame["prediction"], frame["outcome"]
     if not (label.dtype.is_numeric() and prediction.dtype.is_numeric()):
         return "loss"

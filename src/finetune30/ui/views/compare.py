@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
-from finetune30.ui import charts, display
+from finetune30.ui import curves, display, history
 from finetune30.ui.layout import show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_value
@@ -34,8 +36,8 @@ def show() -> None:
     names = _name_runs(runs)
     named = dict(zip((run["id"] for run in runs), names, strict=True))
     verdicts.show(compared, named)
-    _show_table(t("compare.metrics"), compared.get("metrics") or {}, names, t("compare.metric"), metrics=True)
-    _show_table(t("compare.config"), compared.get("config_difference") or {}, names, t("compare.key"))
+    _show_metrics(compared.get("metrics") or {}, compared.get("metrics_best") or {}, names)
+    _show_settings(compared.get("config_difference") or {}, names)
     _show_curves(runs, names)
     _show_data(compared.get("data_difference") or {}, names)
     _show_flipped(compared.get("flipped") or [], int(compared.get("flipped_total") or 0), names)
@@ -70,31 +72,54 @@ def _describe(run: Json | None, run_id: str) -> str:
 
 
 def _name_runs(runs: list[Json]) -> list[str]:
-    """Names for columns and lines; the id is added because names repeat."""
-    return [display.raw(f"{run.get('name', '')} · {run['id'][:6]}", 60) for run in runs]
+    """Names for columns and lines; the id is added to those that several of the runs have."""
+    often = Counter(run.get("name") for run in runs)
+    return [
+        display.raw(
+            f"{run.get('name', '')} · {run['id'][:6]}" if often[run.get("name")] > 1 else run.get("name", ""), 60
+        )
+        for run in runs
+    ]
 
 
-def _show_table(title: str, rows: Json, names: list[str], first: str, *, metrics: bool = False) -> None:
-    st.subheader(title, anchor=False)
-    if not rows:
+def _show_metrics(metrics: Json, best: Mapping[str, list[bool]], names: list[str]) -> None:
+    """Show metrics by run, the best of those that were measured on the same rows in bold."""
+    st.subheader(t("compare.metrics"), anchor=False)
+    shown = {
+        t("compare.metric"): [t_or(f"metric.{key}", display.raw(key)) for key in metrics],
+        **{
+            name: [metric_value(key, values[place]) for key, values in metrics.items()]
+            for place, name in enumerate(names)
+        },
+    }
+    bold = [
+        (row, place + 1)
+        for row, key in enumerate(metrics)
+        for place, is_best in enumerate(best.get(key, ()))
+        if is_best
+    ]
+    show_table(shown, alt=t("compare.metrics"), bold=bold)
+    if bold:
+        st.caption(t("compare.best_bold"))
+
+
+def _show_settings(differing: Json, names: list[str]) -> None:
+    st.subheader(t("compare.config"), anchor=False)
+    if not differing:
         st.caption(t("compare.same"))
         return
     shown = [
-        {
-            first: t_or(f"metric.{key}", display.raw(key)) if metrics else display.raw(key),
-            **{
-                name: metric_value(key, value) if metrics else _cell(value)
-                for name, value in zip(names, values, strict=False)
-            },
-        }
-        for key, values in rows.items()
+        {t("compare.key"): display.raw(key), **{name: _cell(value) for name, value in zip(names, values, strict=False)}}
+        for key, values in differing.items()
     ]
-    show_table(shown, alt=title)
+    show_table(shown, alt=t("compare.config"))
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return display.NOTHING if value is None else str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or display.NOTHING
     return display.number(value) if isinstance(value, int | float) else display.raw(value)
 
 
@@ -106,18 +131,19 @@ def _show_curves(runs: list[Json], names: list[str]) -> None:
     }
     axis = st.segmented_control(
         t("run.axis"),
-        charts.AXES,
+        history.AXES,
         default="step",
         required=True,
         format_func=lambda name: t(f"axis.{name}"),
         key="compare_axis",
     )
-    places = st.columns(2)
-    for number, value in enumerate(CURVES):
-        kind = "eval" if value.startswith("eval_") else "train"
-        series = {name: [r for r in records if r.get("type") == kind] for name, records in histories.items()}
-        with places[number % 2]:
-            charts.overlaid(series, value, title=t(f"metric.{value}"), axis=str(axis), key=f"compare-{value}")
+    curves.show_legend(names)
+    places = [place for _ in range(0, len(CURVES), 2) for place in st.columns(2)]
+    for place, value in zip(places, CURVES, strict=False):
+        with place:
+            title = t(f"metric.{value}")
+            curves.show_overlaid(histories, value, title=title, axis=str(axis), key=f"compare-{value}")
+    st.caption(t("curves.hint"))
 
 
 def _show_data(difference: Json, names: list[str]) -> None:

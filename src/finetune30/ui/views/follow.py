@@ -6,10 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from finetune30.ui import charts, display
+from finetune30.ui import curves, display
 from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button, is_asking, take_done
 from finetune30.ui.health import warn_without_worker
+from finetune30.ui.history import measured
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import metric_value, rows_per_second
@@ -141,12 +142,13 @@ def _show_live(task_id: str) -> None:
 
 def _show(held: Json) -> None:
     task, history = held["task"], held["history"]
+    _tell_tab(task)
     show_state(task)
     _show_progress(task)
     _show_actions(task)
     show_error_card(task.get("error"), final=task["status"] in FINAL)
     _show_numbers(task, history)
-    _show_curves(history)
+    _show_curves(held)
     show_times(task)
     with st.expander(t("follow.log"), expanded=True, icon=":material/terminal:"):
         show_log(held["log"], 300)
@@ -168,7 +170,8 @@ def _show_progress(task: Json) -> None:
     step, total = progress.get("step"), progress.get("total_steps", progress.get("total"))
     text = t("follow.progress", percent=f"{100 * share:.0f}", step=display.number(step), total=display.number(total))
     if status == "RUNNING" and progress.get("eta_seconds") is not None:
-        text += " · " + t("follow.eta", time=display.duration(progress["eta_seconds"]))
+        left = progress["eta_seconds"]
+        text += " · " + t("follow.eta", time=display.duration(left), clock=display.clock_in(left, st.context.timezone))
     st.progress(share, text)
 
 
@@ -233,23 +236,22 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts)
     # What was measured last: of a finished run the weights that it kept, else those of the last evaluation.
-    measured = {name: result.get(name, evaluated.get(name)) for name in charts.measured([evaluated, result])}
-    if measured:
-        show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in measured.items())
+    found = {name: result.get(name, evaluated.get(name)) for name in measured([evaluated, result])}
+    if found:
+        show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in found.items())
 
 
-def _show_curves(history: list[Json]) -> None:
-    trained = [record for record in history if record.get("type") == "train"]
-    evaluated = [record for record in history if record.get("type") == "eval"]
-    if not trained and not evaluated:
-        st.caption(t("follow.no_curves"))
-        return
-    left, right = st.columns(2)
-    with left:
-        charts.curve(trained, "loss", title=t("follow.loss_curve"), key="follow-loss")
-    with right:
-        charts.curve(trained, "learning_rate", title=t("follow.rate_curve"), key="follow-rate")
-    for number, name in enumerate(charts.measured(evaluated)):
-        with (left, right)[number % 2]:
-            charts.curve(evaluated, name, title=t_or(f"metric.{name}", name), key=f"follow-{name}", marks=True)
-    show_moment(t("follow.last_record"), history[-1].get("time"))
+def _show_curves(held: Json) -> None:
+    history = held["history"]
+    best = (held["task"].get("result") or held["task"].get("progress") or {}).get("best_step")
+    curves.show_curves(history, key="follow", best_step=best)
+    if history:
+        show_moment(t("follow.last_record"), history[-1].get("time"))
+
+
+def _tell_tab(task: Json) -> None:
+    """Put name and progress into the title of the browser's tab."""
+    share = (task.get("progress") or {}).get("percent")
+    is_moving = task["status"] == "RUNNING" and isinstance(share, int | float)
+    state = f"{share:.0f} %" if is_moving else t(f"status.{task['status']}")
+    st.set_page_config(page_title=display.raw(f"{state} · {task.get('experiment_name') or ''} · finetune30", 120))

@@ -52,8 +52,11 @@ def show_rows(version: Json) -> None:
     offer_version(version)
 
 
-def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: bool = False) -> None:
-    """Show rows (split, index, their columns, suggested_label, score) in a table; remember what is changed."""
+def edit_labels(version: Json, rows: Sequence[Json], *, key: str, beside: Json | None = None) -> None:
+    """Show rows (split, index, origin, their columns) in a table; remember what is changed.
+
+    `beside` are further columns, by what stands above them.
+    """
     pending = load_pending(version)
     key = f"{key}-{st.session_state.get('relabel_generation', 0)}"
     titles = {name: title_of(name) for name in columns_of(version, "target")}
@@ -61,12 +64,7 @@ def edit_labels(version: Json, rows: Sequence[Json], *, key: str, suggestions: b
     columns: Json = {title: [labels[name] for labels in base] for name, title in titles.items()}
     columns[t("data.remove")] = [labels[WHOLE] for labels in base]
     editable = list(columns)
-    if suggestions:
-        columns = {
-            t("suspects.suggested"): [display.raw(row.get("suggested_label") or "") for row in rows],
-            t("suspects.score"): [row.get("score") for row in rows],
-            **columns,
-        }
+    columns = {**(beside or {}), **columns}
     texts = [text_of(row, columns_of(version, "text")) for row in rows]
     columns[t("compare.text")] = texts
     columns[t("data.origin")] = [display.raw(row.get("origin") or "") for row in rows]
@@ -121,8 +119,8 @@ def restart_tables() -> None:
     st.session_state.pop("relabel_base", None)
 
 
-def offer_version(version: Json) -> None:
-    """Show what was changed and offer to make a version of it."""
+def offer_version(version: Json, *, follow: bool = True) -> None:
+    """Show what was changed and offer to make a version of it; `follow`: the address then leads to the new one."""
     pending = load_pending(version)
     if not pending:
         return
@@ -144,12 +142,18 @@ def offer_version(version: Json) -> None:
         forget_pending(version)
         st.rerun()
     if make:
-        _make_version(version, pending, note)
+        _make_version(version, pending, note, follow=follow)
+
+
+def take_made() -> Json | None:
+    """Return, once, the version that was made."""
+    made: Json | None = st.session_state.pop("relabel_made", None)
+    return made
 
 
 def show_made() -> None:
     """Say once that a version was made."""
-    made = st.session_state.pop("relabel_made", None)
+    made = take_made()
     if made is not None:
         st.success(
             t("data.relabelled", digest=made["digest"][:12], changed=made["changed"], removed=made.get("removed", 0)),
@@ -157,7 +161,7 @@ def show_made() -> None:
         )
 
 
-def _make_version(version: Json, pending: Pending, note: str) -> None:
+def _make_version(version: Json, pending: Pending, note: str, *, follow: bool) -> None:
     changes = [
         {"split": split, "index": index, "label": entry["label"], "column": name or None}
         for (split, index, name), entry in pending.items()
@@ -167,7 +171,8 @@ def _make_version(version: Json, pending: Pending, note: str) -> None:
         return
     forget_pending(version)
     st.session_state.relabel_made = made
-    st.query_params["version"] = str(made["digest"])[:12]  # show the new one
+    if follow:
+        st.query_params["version"] = str(made["digest"])[:12]
     st.rerun()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-from finetune30.ui import charts, display, form
+from finetune30.ui import charts, curves, display, form, history
 from finetune30.ui.blocks import show_blocks
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.findings import (
@@ -23,11 +24,12 @@ from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
 from finetune30.ui.session import ask, client, t, t_or
+from finetune30.ui.views import why
 from finetune30.ui.views.run_marks import show_marks
 
 Json = dict[str, Any]
 
-PARTS = ("results", "curves", "config", "data", "files", "log")
+PARTS = ("results", "errors", "curves", "config", "data", "files", "log")
 LOG_LINES = 1000
 #: Files up to this size are fetched when the person asks for them.
 LARGEST_DOWNLOAD_BYTES = 500_000_000
@@ -53,10 +55,10 @@ def show() -> None:
     show_error_card(run.get("error"), final=run["status"] in FINAL)
     _show_actions(run)
     show_times(run)
+    st.session_state.setdefault("run_part", PARTS[0])  # not as default: a press on a result sets it too
     part = st.segmented_control(
         t("run.part"),
         PARTS,
-        default=PARTS[0],
         required=True,
         format_func=lambda name: t(f"run.part_{name}"),
         key="run_part",
@@ -64,6 +66,7 @@ def show() -> None:
     )
     shows = {
         "results": _show_results,
+        "errors": why.show,
         "curves": _show_curves,
         "config": _show_config,
         "data": _show_data,
@@ -154,7 +157,7 @@ def _show_results(run: Json) -> None:
         return
     if run.get("replay"):
         _show_replay(run["replay"])
-    show_blocks(run.get("blocks") or (), str(run["id"]))
+    show_blocks(run.get("blocks") or (), str(run["id"]), _on_press(run))
     with st.expander(t("run.numbers")):
         shown = [
             {t("run.metric"): t_or(f"metric.{name}", name), t("run.value"): metric_value(name, value)}
@@ -163,6 +166,18 @@ def _show_results(run: Json) -> None:
         ]
         show_table(shown, alt=t("run.metric"), most_pixels=320)
     _show_lineage(run)
+
+
+def _on_press(run: Json) -> Callable[[Json], None] | None:
+    """Return what takes a press on a cell or bar to the rows that it counts."""
+    if run["status"] != "SUCCEEDED":
+        return None
+
+    def press(wanted: Json) -> None:
+        why.narrow(str(run["id"]), wanted)
+        st.session_state.run_part = "errors"
+
+    return press
 
 
 def _show_lineage(run: Json) -> None:
@@ -190,17 +205,10 @@ def _show_curves(run: Json) -> None:
         st.info(t("follow.no_curves"))
         return
     axis = st.segmented_control(
-        t("run.axis"), charts.AXES, default="step", required=True, format_func=lambda name: t(f"axis.{name}")
+        t("run.axis"), history.AXES, default="step", required=True, format_func=lambda name: t(f"axis.{name}")
     )
-    trained = [record for record in records if record.get("type") == "train"]
-    evaluated = [record for record in records if record.get("type") == "eval"]
-    names = [(trained, "loss", False), (trained, "learning_rate", False), (trained, "grad_norm", False)]
-    names += [(evaluated, name, True) for name in charts.measured(evaluated)]
-    places = st.columns(2)
-    for number, (source, name, marks) in enumerate(names):
-        with places[number % 2]:
-            title = t_or(f"metric.{name}", name)
-            charts.curve(source, name, title=title, axis=str(axis), key=f"run-curve-{name}", marks=marks)
+    best = (run.get("metrics") or {}).get("best_step")
+    curves.show_curves(records, key="run", axis=str(axis), best_step=best)
 
 
 def _show_config(run: Json) -> None:

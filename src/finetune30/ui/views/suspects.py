@@ -9,6 +9,7 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.rows import columns_of, text_of
+from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, explain, in_own_words, lost, t
 from finetune30.ui.views import relabelling
 
@@ -41,7 +42,9 @@ def _choose_run(version: Json) -> str | None:
     details = ask(lambda: client().load_dataset(str(version["digest"])))
     if details is None:
         return None
-    names = {run["id"]: f"{run['name']} · {run['id'][:8]}" for run in details.get("runs") or ()}
+    # Only a finished model can judge; the API puts the best first.
+    able = [run for run in details.get("runs") or () if run.get("status") == "SUCCEEDED"]
+    names = {run["id"]: f"{run['name']} · {score_value(run)} · {run['id'][:8]}" for run in able}
     if not names:
         st.info(t("suspects.no_run"), icon=":material/model_training:")
         return None
@@ -111,7 +114,11 @@ def _show_found(version: Json, run_id: str, found: Json) -> None:
     rows = [{**row, "split": "train", "index": row["row"]} for row in found.get("ranking") or ()]
     if st.button(t("suspects.take_all"), icon=":material/done_all:", help=t("suspects.take_all_help")):
         _take_suggestions(version, rows)
-    relabelling.edit_labels(version, rows, key=f"suspects-{run_id}-{everything}-{page}", suggestions=True)
+    beside = {
+        t("suspects.suggested"): [display.raw(row.get("suggested_label") or "") for row in rows],
+        t("suspects.score"): [row.get("score") for row in rows],
+    }
+    relabelling.edit_labels(version, rows, key=f"suspects-{run_id}-{everything}-{page}", beside=beside)
     relabelling.offer_version(version)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import streamlit as st
@@ -16,6 +17,10 @@ Json = dict[str, Any]
 MOST_RUNS = 2
 OFFERED = 200
 LONGEST_TEXT = 20_000
+#: Names shown at first.
+SHOWN_NAMES = 5
+#: A lead of fewer points (as a share) says little; shares of names that exclude each other add up to 1, nearly.
+SMALL_LEAD, EXCLUSIVE = 0.1, 0.01
 
 
 def show() -> None:
@@ -96,17 +101,36 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
             if try_file.NO_ANSWER in answer:
                 st.info(t("try.no_tokens"), icon=":material/help:")
             for value in try_file.parts_of(answer):
-                _show_value(value)
+                _show_value(value, f"try-all-{run_id}")
 
 
-def _show_value(value: Any) -> None:
+def _show_value(value: Any, key: str) -> None:
     """Show a part: shares of names as bars, names or a text in bold, a number as a figure."""
     if isinstance(value, dict):
-        for name, share in sorted(value.items(), key=lambda item: -item[1]):
-            st.progress(min(1.0, max(0.0, float(share))), f"{display.plain(name, 60)} · {display.percent(share)}")
+        _show_shares(value, key)
     elif isinstance(value, list):
         st.markdown("**" + display.plain(", ".join(map(str, value)) or t("try.no_label")) + "**")
     elif isinstance(value, str):
         st.markdown("**" + display.plain(value) + "**")
     else:
         st.metric(t("try.value"), display.number(value))
+
+
+def _show_shares(shares: dict[str, float], key: str) -> None:
+    """Show the names with the largest shares, all of them when asked, and say where the lead is small."""
+    if is_unsure(shares.values()):
+        st.badge(t("try.unsure"), icon=":material/help:", color="orange")
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    place = st.container()
+    everything = len(ordered) <= SHOWN_NAMES or st.toggle(t("try.show_all", count=len(ordered)), key=key)
+    with place:
+        for name, share in ordered if everything else ordered[:SHOWN_NAMES]:
+            st.progress(min(1.0, max(0.0, float(share))), f"{display.plain(name, 60)} · {display.percent(share)}")
+
+
+def is_unsure(shares: Iterable[float]) -> bool:
+    """Tell whether an answer was a near thing: two names are nearly alike, or one is nearly half true."""
+    ordered = sorted(map(float, shares), reverse=True)
+    if len(ordered) > 1 and abs(sum(ordered) - 1) < EXCLUSIVE:
+        return ordered[0] - ordered[1] < SMALL_LEAD
+    return any(abs(share - 0.5) < SMALL_LEAD / 2 for share in ordered)

@@ -23,14 +23,8 @@ def show(compared: Json, names: Names) -> None:
         reason = in_own_words(str(verdict.get("message") or "")) or t("compare.no_verdict")
         st.info(display.plain(reason, 1000), icon=":material/info:")
         return
-    distinguishable = bool(verdict.get("distinguishable"))
-    (st.success if distinguishable else st.warning)(
-        _conclude(pairs, names), icon=":material/check_circle:" if distinguishable else ":material/help:"
-    )
-    if len(pairs) > 1:
-        _show_pairs(pairs, names)
-    else:
-        show_figures((t(f"compare.{name}"), value) for name, value in _describe_pair(pairs[0]).items())
+    for group in _group(compared):
+        _show_group(group, pairs, names, several=len(compared.get("groups") or ()) > 1)
     for measure in dict.fromkeys("right" if is_right(pair) else "loss" for pair in pairs):
         st.caption(t(f"compare.method.{measure}"))
     for left in compared.get("left_out") or ():
@@ -38,6 +32,29 @@ def show(compared: Json, names: Names) -> None:
         name = display.plain(names.get(left["run"], ""))
         st.info(t("compare.left_out", name=name, reason=reason), icon=":material/info:")
     _show_labels([pair for pair in pairs if pair.get("by_label")], names)
+
+
+def _group(compared: Json) -> list[Json]:
+    """Return the groups of runs that answered the same rows; all runs where the API does not say."""
+    everyone = [run["id"] for run in compared.get("runs") or ()]
+    return compared.get("groups") or [{"runs": everyone, "rows": None}]
+
+
+def _show_group(group: Json, pairs: list[Json], names: Names, *, several: bool) -> None:
+    """Show what is said of the runs of a group, with its own conclusion."""
+    own = [pair for pair in pairs if pair["first"] in group["runs"] and pair["second"] in group["runs"]]
+    if not own:
+        return
+    if several:
+        listed = ", ".join(display.plain(names.get(run, "")) for run in group["runs"])
+        st.markdown(f"**{t('compare.group', names=listed, rows=display.number(group.get('rows')))}**")
+    apart = any(pair.get("distinguishable") for pair in own)
+    icon = ":material/check_circle:" if apart else ":material/help:"
+    (st.success if apart else st.warning)(_conclude(own, names), icon=icon)
+    if len(own) > 1:
+        _show_pairs(own, names)
+    else:
+        show_figures((t(f"compare.{name}"), value) for name, value in _describe_pair(own[0]).items())
 
 
 def say_pair(pair: Json, names: Names) -> str:
@@ -77,6 +94,7 @@ def _show_pairs(pairs: list[Json], names: Names) -> None:
     rows = [
         {
             t("compare.pair"): _name_pair(pair, names),
+            t("compare.better"): names.get(str(pair.get("better")), display.NOTHING),
             t("compare.apart"): t("form.yes") if pair["distinguishable"] else t("form.no"),
             **{t(f"compare.{name}"): value for name, value in _describe_pair(pair).items()},
         }
@@ -86,10 +104,11 @@ def _show_pairs(pairs: list[Json], names: Names) -> None:
 
 
 def _describe_pair(pair: Json) -> dict[str, str]:
-    low, high = pair.get("interval") or (None, None)
+    """Return how far the better run of a pair is ahead, with the interval of that."""
+    low, high = pair.get("gain_interval") or (None, None)
     write = _signed_points if is_right(pair) else _loss
     return {
-        "difference": write(pair.get("difference")),
+        "lead": write(pair.get("gain")),
         "interval": t("compare.from_to", low=write(low), high=write(high)),
         "p_value": display.number(pair.get("p_value_adjusted", pair.get("p_value")), 3),
         "rows": display.number(pair.get("rows")),

@@ -1,0 +1,115 @@
+"""Counts by two properties, such as a confusion matrix: of the same size however many names there are.
+
+Of many names those are shown that stand most often in wrong cells; a switch shows all of them, without their names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from finetune30.ui import charts, display
+from finetune30.ui.session import t
+
+Json = dict[str, Any]
+
+#: Names that can be read beside a matrix, and shown at first.
+FEW_NAMES = 15
+#: Longest side of the matrix, in pixels.
+_SIDE = 460
+_CELL = 54
+
+
+def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[str, str], None] | None = None) -> None:
+    """Draw a matrix block; `words` name title, x, y and what is counted.
+
+    A press on a cell calls `on_press` with the names of its row and its column, before the page is drawn again.
+    """
+    rows, columns, values = block["row_names"], block["column_names"], block["values"]
+    is_square = list(rows) == list(columns)
+    places = most_confused(values) if is_square else list(range(max(len(rows), len(columns))))
+    everything = len(places) <= FEW_NAMES or st.toggle(t("matrix.everything", count=len(places)), key=f"{key}-all")
+    if not everything:
+        places = places[:FEW_NAMES]
+        st.caption(t("matrix.most_confused", shown=len(places), count=len(rows)))
+    elif len(places) <= FEW_NAMES:
+        places = sorted(places)  # few names stand in the order that the problem gives them
+    down = [place for place in places if place < len(rows)]
+    across = [place for place in places if place < len(columns)]
+    names = (_distinct([rows[place] for place in down]), _distinct([columns[place] for place in across]))
+    cells: list[Json] = [
+        {"down": names[0][row], "across": names[1][column], "count": values[i][j], "is_right": i == j or not is_square}
+        for row, i in enumerate(down)
+        for column, j in enumerate(across)
+    ]
+
+    def press(pressed: Json) -> None:
+        if on_press is not None:
+            row, column = names[0].index(pressed["down"]), names[1].index(pressed["across"])
+            on_press(rows[down[row]], columns[across[column]])
+
+    chart = _draw(cells, names, words)
+    charts.show_pressable(chart, key, words["title"], ["down", "across"], press if on_press else None)
+
+
+def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
+    """Return the places of a square matrix, those first that have most counts beside the diagonal."""
+    size = range(len(values))
+    wrong = [sum(values[i]) + sum(row[i] for row in values) - 2 * values[i][i] for i in size]
+    return sorted(size, key=lambda place: (-wrong[place], place))
+
+
+def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: charts.Words) -> alt.TopLevelMixin:
+    down, across = names
+    are_named = max(len(down), len(across)) <= FEW_NAMES
+    look: Json = {"labels": are_named, "ticks": False, "domain": False, "labelLimit": 140, "labelOverlap": False}
+    tilted = len(across) >= 6 or max(map(len, across), default=0) > 14
+    below = alt.Axis(**look, labelAngle=-45 if tilted else 0)
+    base = alt.Chart(pd.DataFrame(_shaded(cells))).encode(
+        x=alt.X("across:N", title=words["x"], sort=across, axis=below),
+        y=alt.Y("down:N", title=words["y"], sort=down, axis=alt.Axis(**look)),
+        tooltip=[
+            alt.Tooltip("down:N", title=words["y"]),
+            alt.Tooltip("across:N", title=words["x"]),
+            alt.Tooltip("count:Q", title=words["count"], format=",d"),
+        ],
+    )
+    empty, ink = ("#1f282d", "#e4eaed") if charts.is_dark() else ("#eef3f6", "#22313a")
+    right, wrong = charts.DIVERGING
+    scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right], interpolate="rgb")
+    said = alt.Description("said:N")  # what a screen reader says of a cell
+    layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
+    if are_named:
+        strong = (alt.datum.shade > 0.55) | (alt.datum.shade < -0.55)
+        color = alt.condition(strong, alt.value("white"), alt.value(ink))
+        counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer", aria=False)
+        layers.append(counts.encode(text=alt.Text("count:Q", format=",d"), color=color))
+    height = min(_SIDE, max(200, _CELL * len(down)))
+    return alt.layer(*layers).properties(height=height if are_named else _SIDE)
+
+
+def _shaded(cells: Sequence[Json]) -> list[Json]:
+    """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong."""
+    totals: Counter[str] = Counter()
+    for cell in cells:
+        totals[cell["down"]] += cell["count"]
+    shades = ((cell["count"] / (totals[cell["down"]] or 1)) ** 0.5 for cell in cells)
+    return [
+        {
+            **cell,
+            "shade": shade if cell["is_right"] else -shade,
+            "said": f"{cell['down']} → {cell['across']}: {cell['count']}",
+        }
+        for cell, shade in zip(cells, shades, strict=True)
+    ]
+
+
+def _distinct(names: Sequence[Any]) -> list[str]:
+    """Names as shown, told apart where they differ only in what is not shown."""
+    shown = [display.raw(name, 40) for name in names]
+    return [name if shown.count(name) == 1 else f"{name} ({place + 1})" for place, name in enumerate(shown)]
