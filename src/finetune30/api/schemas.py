@@ -201,6 +201,7 @@ class ExperimentDetails(Experiment):
     metrics: Tree | None
     blocks: list[Block] = Field(description="The result, piece by piece as it is drawn; `kind` tells which.")
     ledger_totals: Tree = Field(description="Where the input rows went.")
+    ledger_lines: list[Tree] = Field(description="Where the physical lines of each text file went.")
     files: list[PublishedFile]
     links: Tree
 

@@ -42,7 +42,7 @@ def load_run_files(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def load_run_details(records: Records, run: Run) -> dict[str, Any]:
-    """Return everything about a run: its row, result as blocks, configuration in short, totals of its ledger, files."""
+    """Return everything about a run: its row, result as blocks, configuration in short, ledger, files."""
     folder = records.folder(run)
     report = load_json(folder.data_report) or {}
     return {
@@ -51,6 +51,7 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
         "blocks": [as_tree(block) for block in build_run_blocks(run.metrics)],
         "config_summary": {key: _lookup(run.config, key) for key in SUMMARY_KEYS},
         "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
+        "ledger_lines": (report.get("ledger") or {}).get("lines") or [],
         "files": load_run_files(folder),
     }
 
