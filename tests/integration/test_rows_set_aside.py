@@ -45,7 +45,12 @@ def test_score_comes_with_the_rows_that_were_set_aside_and_the_score_that_counts
     ):
         assert COUNTED in text
         assert AS_WRONG in text
-    blocks = json.loads(lab.ft30("runs", "show", "one", "--json").stdout)["blocks"]
+    details = json.loads(lab.ft30("runs", "show", "one", "--json").stdout)
+    assert [(entry["file"], entry["physical"]) for entry in details["ledger_lines"]] == [
+        ("single-label-train.csv", 49),
+        ("single-label-eval.csv", 18),
+    ]
+    blocks = details["blocks"]
     values = {block["title"]["en"]: block["value"] for block in blocks if block["kind"] == "figure"}
     assert values[COUNTED] == 4
     assert values["Accuracy, rows set aside counted as wrong"] == pytest.approx(outcomes.sum() / 15)

@@ -222,6 +222,7 @@ class ExperimentDetails(Experiment):
     metrics: Tree | None
     blocks: list[Block] = Field(description="The result, piece by piece as it is drawn; `kind` tells which.")
     ledger_totals: Tree = Field(description="Where the input rows went.")
+    ledger_lines: list[Tree] = Field(description="Where the physical lines of each text file went.")
     files: list[PublishedFile]
     replay: Tree | None = Field(
         description="Of a replay: `replay_of`, `identical` (null where the original is gone), and what differs."

@@ -65,6 +65,8 @@ def print_run_table(page: RunPage, total: int) -> None:
 
 def print_run_details(details: Mapping[str, Any]) -> None:
     """Print what `load_run_details` returns."""
+    from finetune30.data.sources.physical_lines import describe_lines
+
     console = _console()
     run = details["run"]
     _print_pairs(console, "", _head_rows(run, details["path"]))
@@ -80,6 +82,8 @@ def print_run_details(details: Mapping[str, Any]) -> None:
         console, "Metrics", {k: v for k, v in (run["metrics"] or {}).items() if not isinstance(v, list | dict)}
     )
     _print_ledger(console, details["ledger_totals"])
+    lines = {show_controls(str(entry["file"])): describe_lines(entry) for entry in details["ledger_lines"]}
+    _print_pairs(console, "Lines", lines)
     _print_pairs(console, "Files", {file["name"]: f"{file['size']:,} bytes" for file in details["files"]})
 
 

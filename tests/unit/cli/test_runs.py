@@ -45,7 +45,10 @@ def finish(store, name: str, accuracy: float | None, runtime: float = 12.5, **mo
         '{"type": "evaluation", "step": 20, "epoch": 1.0, "eval_accuracy": 0.75}\n'
     )
     totals = {"input": 12, "used": 10, "moved_to_evaluation": 0, "dropped": {"too_short": 2}, "truncated": 1}
-    attempt.reveal("data_report.json", json.dumps({"ledger": {"files": [], "totals": {"train": totals}}}).encode())
+    header = {"header": {"count": 1, "first": [1]}}
+    lines = {"file": "a.csv", "physical": 13, "rows": 12, "rows_on_shared_lines": 0, "not_rows": header}
+    ledger = {"files": [], "totals": {"train": totals}, "lines": [lines]}
+    attempt.reveal("data_report.json", json.dumps({"ledger": ledger}).encode())
     metrics = {
         "problem_type": "single_label_classification",
         "labels": ["no", "yes"],
@@ -141,6 +144,7 @@ def test_show_prints_state_configuration_metrics_rows_and_files(ft30, store):
     assert lines["data.dataset_config"] == "sst2"
     assert lines["eval_accuracy"] == "0.875"
     assert lines["train"] == "input 12, used 10, truncated 1, too_short 2"
+    assert lines["a.csv"] == "13 lines = 12 rows + 1 header (line 1)"
     assert "metrics.json" in lines
     assert lines["Accuracy"] == "87.50 % 95 % interval 52.91 % to 97.76 %; 8 rows; always 'no': 87.50 %"
     assert lines["Confusion"] == "matrix"

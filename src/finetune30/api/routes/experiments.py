@@ -91,7 +91,7 @@ def read_experiment(here: Here, experiment_id: ExperimentId) -> Response:
     """Row, configuration, metrics, the result as blocks to draw, ledger totals and files."""
     run = here.store.get(experiment_id)
     details = load_run_details(here.records, run)
-    shown = {key: details[key] for key in ("blocks", "config_summary", "ledger_totals", "files", "replay")}
+    shown = {key: value for key, value in details.items() if key not in ("run", "path")}
     return Json({**details["run"], **shown, "links": _links(run)})
 
 

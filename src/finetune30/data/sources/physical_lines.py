@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune30.data.sources.encodings import UTF8
 from finetune30.errors import DataFileError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Why a line is no row of its own.
 HEADER, DECLARATION, BLANK = "header", "separator_line", "blank"

@@ -54,6 +54,7 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
         "blocks": [as_tree(block) for block in build_run_blocks(run.metrics)],
         "config_summary": {key: _lookup(run.config, key) for key in SUMMARY_KEYS},
         "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
+        "ledger_lines": (report.get("ledger") or {}).get("lines") or [],
         "files": load_run_files(folder),
         "replay": load_json(folder.replay),
     }
