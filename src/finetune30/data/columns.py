@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ PAIR_NAMES = (
     ("query", "passage"),
     ("text_a", "text_b"),
 )
-#: Columns that number rows; never text nor target.
-_INDEX_NAMES = frozenset({"id", "idx", "index", "row_id", "unnamed_1"})
+#: Columns that number rows; never text nor target. The last are pandas' names for an index that was written and read.
+_INDEX_NAME = re.compile(r"id|idx|index|row_id|unnamed_1|unnamed: \d+(\.\d+)*")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _named_pair(available: Sequence[str], taken: Collection[str | None]) -> tupl
 
 
 def _candidates(table: SourceTable, taken: Collection[str | None]) -> list[str]:
-    return [name for name in table.columns if name not in taken and name.lower() not in _INDEX_NAMES]
+    return [name for name in table.columns if name not in taken and not _INDEX_NAME.fullmatch(name.lower())]
 
 
 def _short_column(table: SourceTable, taken: Sequence[str | None]) -> str | None:
@@ -177,7 +178,7 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
 
 
 def _flags(table: SourceTable) -> list[str]:
-    return [name for name in flag_columns(table) if name.lower() not in _INDEX_NAMES]
+    return [name for name in flag_columns(table) if not _INDEX_NAME.fullmatch(name.lower())]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ def load_file(path: Path, name: str | None = None, options: FileOptions = NO_OPT
         missing = f"there is no file {shown!r}" if reader else f"there is no file or folder {shown!r}"
         raise DataError(missing, _nearest_file(path))
     if reader is None:
-        raise DataError(f"{shown}: files ending in {path.suffix or 'nothing'!r} are not read", _known_endings())
+        raise _unknown_ending(path, shown)
     try:
         head = _read_head(path)
     except OSError as error:
@@ -104,8 +104,27 @@ def _check_signature(path: Path, shown: str, head: bytes) -> None:
         raise DataFileError(shown, 1, 1, "this is one JSON array, not one object a line", "rename it to end in .json")
 
 
-def _known_endings() -> str:
-    return f"use one of {', '.join(READERS)}"
+def _unknown_ending(path: Path, shown: str) -> DataError:
+    """Return the error about a file whose ending says nothing, by what seems to stand in it."""
+    found = f"{shown}: files ending in {path.suffix or 'nothing'!r} are not read"
+    try:
+        text = _read_head(path).decode("utf-8", errors="replace").removeprefix("\ufeff").lstrip()
+    except OSError:  # a folder, or a file that may not be read: its ending is wrong all the same
+        text = ""
+    if text.startswith("__label__"):
+        remedy = "write a TSV: a line 'label<tab>text', then label and text of each row with a tab between"
+        return DataError(f"{found}; this one is written for fastText", remedy)
+    if text.startswith(("[{", "[\n", "[\r")):
+        return DataError(f"{found}; this one looks like JSON", "rename it to end in .json")
+    if text.startswith("{"):
+        return DataError(
+            f"{found}; this one looks like JSON", "rename it to end in .jsonl, or .json if it is one value"
+        )
+    line = text.partition("\n")[0]
+    for mark, ending in (("\t", ".tsv"), (";", ".csv"), (",", ".csv")):
+        if mark in line and path.suffix.lower() in ("", ".txt", ".dat"):
+            return DataError(f"{found}; this one may be a table", f"if it is, rename it to end in {ending}")
+    return DataError(found, f"use one of {', '.join(READERS)}")
 
 
 def _nearest_file(path: Path) -> str:

@@ -10,7 +10,13 @@ from pathlib import Path
 import polars as pl
 
 from finetune30.data.sources.encodings import UTF8, read_decoded
-from finetune30.data.sources.json_exports import flatten_label_studio, is_label_studio, unpack_records
+from finetune30.data.sources.json_exports import (
+    arrays_of_records,
+    flatten_label_studio,
+    is_label_studio,
+    unpack_records,
+    without_rejected,
+)
 from finetune30.data.sources.json_values import (
     MARK,
     IncompleteError,
@@ -150,6 +156,9 @@ def _other_records(text: str, position: int, name: str, notes: list[str]) -> Ite
         raise DataFileError(name, 1, 1, "one object a line is JSONL, not JSON", "rename the file to end in .jsonl")
     unpacked = unpack_records(value, _WRAPPERS)
     if unpacked is None:
+        if len(arrays := arrays_of_records(value)) > 1:
+            found = f"the file holds several arrays of objects: {', '.join(repr(key[:60]) for key in arrays[:10])}"
+            raise DataFileError(name, 1, 1, found, "write each array into a file of its own, such as train.json")
         remedy = 'write an array with one object a row; in pandas: to_json(…, orient="records")'
         raise DataFileError(name, 1, 1, "the file is no array of objects", remedy)
     records, orientation = unpacked
@@ -192,7 +201,9 @@ def _build_frame(records: Iterator[Placed], name: str, notes: list[str], *, with
         raise DataFileError(name, 1, 0, "there is no record in the file", "add at least one object")
     if halves:
         notes.append(f"{halves} cells hold half of a character (a lone surrogate); U+FFFD stands for it")
-    return pl.concat(frames, how="diagonal")
+    frame, rejected = without_rejected(pl.concat(frames, how="diagonal"))
+    notes.extend(rejected)
+    return frame
 
 
 def _cell(record: dict[str, object], key: str, name: str, line: int) -> str | None:
