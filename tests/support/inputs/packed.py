@@ -52,7 +52,8 @@ PACKED = (
               f'<row r="4">{text("A4", "nice film")}</row>' + two_cells(5, "bad film", "neg"),
               '<mergeCells count="1"><mergeCell ref="B2:B4"/></mergeCells>'),
          (("good film", "pos"), ("fine film", "pos"), ("nice film", "pos"), ("bad film", "neg")), (r"merged",)),
-    Case(85, "ToucanToco/fastexcel#180", "an error (#N/A) in the place of a label", "the row has no label, and a finding names it",
+    Case(85, "ToucanToco/fastexcel#180", "an error (#N/A) in the place of a label",
+         "the row has no label, and a finding names it",
          "a.xlsx",
          xlsx(HEADER + two_cells(2, "good film", "pos")
               + f'<row r="3">{text("A3", "bad film")}<c r="B3" t="e"><v>#N/A</v></c></row>' + two_cells(4, "worse",

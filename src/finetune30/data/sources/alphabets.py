@@ -28,7 +28,7 @@ _NEARLY_ALL = 0.97
 _GREEK = frozenset("αοιετσνηυρπκμλςόίάήέ")
 _HEBREW = frozenset("יוהלאתרבמשנדםע")
 _ARABIC = frozenset("اليمونتربةعدسفهكحق")
-_THAI = frozenset("านรอกเงมยลวดทสตปบคหแจะ" "\u0e31\u0e34\u0e35\u0e37\u0e48\u0e49\u0e4c")
+_THAI = frozenset("านรอกเงมยลวดทสตปบคหแจะ\u0e31\u0e34\u0e35\u0e37\u0e48\u0e49\u0e4c")
 _THAI_ABOVE = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 #: A mark without a consonant below it, a vowel of word beginnings without one behind it, a word of two scripts.
 _ODD_THAI = re.compile(

@@ -23,11 +23,12 @@ from finetune30.data.sources.dialects import (
     record_lines,
     split_record,
 )
-from finetune30.data.sources.encodings import UTF8, read_decoded
+from finetune30.data.sources.encodings import read_decoded
 from finetune30.data.sources.joined_lines import JoinedLines
 from finetune30.data.sources.odd_rows import explain_row, unknown_separator
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import LINE, NAMELESS, ColumnChunks, SourceTable, drop_empty_columns, name_columns
+from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
 
 #: Longest cell read, in characters; a longer one is nearly always a quote that was never closed.
@@ -56,9 +57,9 @@ def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str |
     frame, appended = _without_marks(frame)
     frame, unwrapped = _without_formulas(frame)
     in_order = frame.columns == [*reading.frame.columns[: len(frame.columns) - 1], LINE]
-    findable = codec == UTF8 and not dialect.backslash and in_order
+    text = TextFile(path, codec, dialect=dialect) if in_order and not dialect.backslash else None
     notes += [*dropped, *appended, *unwrapped, *reading.notes]
-    return SourceTable(name, format_name, frame, path if findable else None, notes=tuple(notes))
+    return SourceTable(name, format_name, frame, text, notes=tuple(notes))
 
 
 def _told_of(dialect: Dialect) -> list[str]:
@@ -193,7 +194,7 @@ class _Reading:
         self.frame = chunks.finish()
 
     def _fitted(self, cells: list[str], header: list[str], line: int, last_line: int) -> list[str]:
-        """Return a row of another width as one that fits: nothing stands in the columns that it lacks or has besides."""
+        """Return a row of another width as one that fits: nothing stands in the columns that it lacks or has more."""
         width = len(header)
         if len(cells) > width and not any(cells[width:]):
             self._trimmed += 1

@@ -56,7 +56,7 @@ def detect_dialect(path: Path, delimiter: str | None, codec: str = UTF8) -> Dial
 
 
 def _read_header(handle: TextIO) -> tuple[list[str], str]:
-    """Return the lines down to the first that is neither blank nor a comment, and that one with what its quotes take."""
+    """Return the lines down to the first that is neither blank nor a comment, and it with what its quotes take."""
     leading: list[str] = []
     for line in islice(handle, _LEADING_LINES):
         leading.append(line)

@@ -33,6 +33,7 @@ _TABLES: dict[str, Reader] = {
 #: Endings of files in which `data.sheet` chooses.
 WITH_SHEETS = (".xlsx", ".ods", ".zip")
 _PACKED = (".gz", *WITH_SHEETS)
+_TAB = "\t"
 #: First bytes of things that are sometimes named like data files, and what to do about each.
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "fetch the real file with: git lfs pull"),
@@ -106,25 +107,26 @@ def _check_signature(path: Path, shown: str, head: bytes) -> None:
 
 def _unknown_ending(path: Path, shown: str) -> DataError:
     """Return the error about a file whose ending says nothing, by what seems to stand in it."""
-    found = f"{shown}: files ending in {path.suffix or 'nothing'!r} are not read"
+    ending = path.suffix or "nothing"
     try:
         text = _read_head(path).decode("utf-8", errors="replace").removeprefix("\ufeff").lstrip()
     except OSError:  # a folder, or a file that may not be read: its ending is wrong all the same
         text = ""
     if text.startswith("__label__"):
-        remedy = "write a TSV: a line 'label<tab>text', then label and text of each row with a tab between"
-        return DataError(f"{found}; this one is written for fastText", remedy)
-    if text.startswith(("[{", "[\n", "[\r")):
-        return DataError(f"{found}; this one looks like JSON", "rename it to end in .json")
-    if text.startswith("{"):
+        found = f"{shown}: files ending in {ending!r} are not read; this one is written for fastText"
         return DataError(
-            f"{found}; this one looks like JSON", "rename it to end in .jsonl, or .json if it is one value"
+            found, "write a TSV: a line 'label<tab>text', then label and text of each row with a tab between"
         )
+    if text.startswith(("{", "[{", "[\n", "[\r")):
+        found = f"{shown}: files ending in {ending!r} are not read; this one looks like JSON"
+        remedy = "rename it to end in .json" if text[0] == "[" else "rename it to end in .jsonl"
+        return DataError(found, remedy)
     line = text.partition("\n")[0]
-    for mark, ending in (("\t", ".tsv"), (";", ".csv"), (",", ".csv")):
-        if mark in line and path.suffix.lower() in ("", ".txt", ".dat"):
-            return DataError(f"{found}; this one may be a table", f"if it is, rename it to end in {ending}")
-    return DataError(found, f"use one of {', '.join(READERS)}")
+    separator = next((mark for mark in "\t;," if mark in line), None)
+    if separator and ending.lower() in ("nothing", ".txt", ".dat"):
+        found = f"{shown}: files ending in {ending!r} are not read; this one may be a table"
+        return DataError(found, f"if it is, rename it to end in {'.tsv' if separator == _TAB else '.csv'}")
+    return DataError(f"{shown}: files ending in {ending!r} are not read", f"use one of {', '.join(READERS)}")
 
 
 def _nearest_file(path: Path) -> str:

@@ -82,7 +82,7 @@ def _is_column_a_key(value: dict[str, Any]) -> bool:
 
 
 def _unpack_nested(value: dict[str, dict[str, Any]]) -> tuple[list[Any], str] | None:
-    """Tell columns of rows from rows of columns: the level whose keys are numbers counts the rows, else the larger one."""
+    """Tell columns of rows from rows of columns: the level whose keys are numbers counts the rows, else the larger."""
     inner = dict.fromkeys(key for cell in value.values() for key in cell)
     by_index, by_column = all(map(str.isdecimal, value)), bool(inner) and all(map(str.isdecimal, inner))
     if not by_index and not by_column and len(value) != len(inner):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from finetune30.data.sources.encodings import UTF8, read_decoded
+from finetune30.data.sources.encodings import read_decoded
 from finetune30.data.sources.json_exports import (
     arrays_of_records,
     flatten_label_studio,
@@ -30,6 +30,7 @@ from finetune30.data.sources.json_values import (
 )
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import CHUNK_ROWS, COLUMN, LINE, SourceTable, check_header
+from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
 
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
@@ -49,7 +50,7 @@ def load_jsonl(path: Path, name: str, options: FileOptions) -> SourceTable:
         return _build_frame(_jsonl_records(path, name, codec, notes), name, notes)
 
     frame, codec, told = read_decoded(path, name, options.encoding, read)
-    return SourceTable(name, "jsonl", frame, path if codec == UTF8 else None, notes=(*told, *notes))
+    return SourceTable(name, "jsonl", frame, TextFile(path, codec, "\n"), notes=(*told, *notes))
 
 
 def load_json(path: Path, name: str, options: FileOptions) -> SourceTable:
@@ -69,7 +70,7 @@ def load_json(path: Path, name: str, options: FileOptions) -> SourceTable:
     placed = bool(records) and records[0][2] > 0
     shared_lines = placed and any(a[1] == b[1] for a, b in pairwise(records))
     frame = _build_frame(iter(records), name, notes, with_columns=shared_lines)
-    return SourceTable(name, "json", frame, path if placed and codec == UTF8 else None, notes=tuple(notes))
+    return SourceTable(name, "json", frame, TextFile(path, codec, "\n") if placed else None, notes=tuple(notes))
 
 
 def _jsonl_records(path: Path, name: str, codec: str, notes: list[str]) -> Iterator[Placed]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -35,6 +34,22 @@ _CONSTANTS = {"NaN": None, "Infinity": "Infinity", "-Infinity": "-Infinity"}
 _DECODER = json.JSONDecoder(object_pairs_hook=_object_of, parse_constant=_CONSTANTS.get)
 
 
+#: What people write that is no JSON: how it begins, what is said about it, what to do.
+_KNOWN_FAULTS = (
+    (
+        ("'",),
+        "single quotes stand here, as Python prints them; JSON has double ones",
+        "write the file with json.dumps, not with str or print",
+    ),
+    (
+        ("None", "True", "False"),
+        "a value stands here as Python prints it; JSON has null, true and false",
+        "write the file with json.dumps, not with str or print",
+    ),
+    (("//", "/*", "#"), "a comment stands here, and JSON has none", "remove the comments"),
+)
+
+
 class IncompleteError(Exception):
     """JSON that ends before its last bracket is closed; `fault` is the error to raise if no more follows."""
 
@@ -46,8 +61,8 @@ class IncompleteError(Exception):
 def decode_value(text: str, position: int, name: str, line: int = 1) -> tuple[Any, int]:
     """Return the JSON value at `position` and where it ends; `line` is that of the first character of `text`.
 
-    Raises DataFileError with line and column: no JSON, nested too deeply, a number too long, a key twice. Where the text
-    ends in the middle of the value, IncompleteError with that error.
+    Raises DataFileError with line and column: no JSON, nested too deeply, a number too long, a key twice. Where the
+    text ends in the middle of the value, IncompleteError with that error.
     """
     try:
         return _DECODER.raw_decode(text, position)
@@ -100,7 +115,8 @@ def expect_object(value: Any, name: str, line: int, column: int) -> Record:
     """Return a value that is an object. Raises DataFileError."""
     if isinstance(value, dict):
         return value
-    found = f'expected an object like {{"text": …, "label": …}}, found {without_halves(str(cell_text(value))[:60])}'
+    shown = without_halves(str(cell_text(value))[:60])
+    found = f"expected an object of the columns by their names, found {shown}"
     raise DataFileError(name, line, column, found, "write every record as an object with the columns as keys")
 
 
@@ -109,36 +125,17 @@ def _bad_json(name: str, line: int, error: json.JSONDecodeError, text: str) -> D
     column = error.colno
     shown = text[error.pos - column + 1 :].split("\n", 1)[0]
     near = shown[max(0, column - 21) : column + 19].strip()
-    found, remedy = f"invalid JSON: {error.msg[:1].lower()}{error.msg[1:]}", "repair the JSON at this place"
-    for is_it, known, repair in _KNOWN_FAULTS:
-        if is_it(text, error.pos):
-            found, remedy = known, repair
-            break
-    return DataFileError(name, line, column, found + (f", near {near!r}" if near else ""), remedy)
+    what, remedy = f"{error.msg[:1].lower()}{error.msg[1:]}", "repair the JSON at this place"
+    if _behind_comma(text, error.pos):
+        what, remedy = "a comma stands in front of a closing bracket", "remove the comma"
+    for beginnings, known, repair in _KNOWN_FAULTS:
+        if text.startswith(beginnings, error.pos):
+            what, remedy = known, repair
+    found = f"invalid JSON: {what}, near {near!r}" if near else f"invalid JSON: {what}"
+    return DataFileError(name, line, column, found, remedy)
 
 
 def _behind_comma(text: str, position: int) -> bool:
     if text.startswith(",", position):  # later versions of Python name the comma itself
         return re.compile(r",\s*[}\]]").match(text, position) is not None
     return text.startswith(("}", "]"), position) and text[:position].rstrip().endswith(",")
-
-
-#: What people write that is no JSON: how it is told from text and position, and what is said about it.
-_KNOWN_FAULTS: tuple[tuple[Callable[[str, int], bool], str, str], ...] = (
-    (
-        lambda text, position: text.startswith("'", position),
-        "single quotes stand here, as Python prints them; JSON has double ones",
-        "write the file with json.dumps, not with str or print",
-    ),
-    (
-        lambda text, position: text.startswith(("//", "/*", "#"), position),
-        "a comment stands here, and JSON has none",
-        "remove the comments",
-    ),
-    (_behind_comma, "a comma stands before this, and nothing behind it", "remove the comma"),
-    (
-        lambda text, position: text.startswith(("None", "True", "False"), position),
-        "a value stands here as Python prints it; JSON has null, true and false",
-        "write the file with json.dumps, not with str or print",
-    ),
-)

@@ -31,14 +31,23 @@ def explain_row(text: str, before: str, cells: Sequence[str], width: int, dialec
             found = "a carriage return (CR) without a line feed ends the row here, in a file whose lines end otherwise"
             return lines, len(line), found, "remove it, or put quotes around the cell that it stands in"
     if cells[0].lstrip().startswith("#"):
-        found = f"{_counted(cells, width)}; it begins with '#', and comments are known above the header only"
+        found = (
+            f"the row has {len(cells)} cells where the header has {width}; it begins with '#', and comments are known "
+            "above the header only"
+        )
         return 0, 1, found, "remove the line, or give it all of its cells"
     if blank := re.search(rf'{re.escape(dialect.delimiter)}([ \t]+)"', text):
-        found = f"white space stands before the quotation mark here, so it quotes nothing; {_counted(cells, width)}"
+        found = (
+            "white space stands before the quotation mark here, so it quotes nothing; "
+            f"the row has {len(cells)} cells where the header has {width}"
+        )
         return 0, blank.start(1) + 1, found, "remove the white space between separator and quotation mark"
     curly = next((cell.lstrip()[0] for cell in cells if cell.lstrip()[:1] in tuple(_CURLY)), None)
     if len(cells) > width and curly:
-        found = f'the quotation mark {curly} quotes nothing, only straight ones (") do; {_counted(cells, width)}'
+        found = (
+            f'the quotation mark {curly} quotes nothing, only straight ones (") do; '
+            f"the row has {len(cells)} cells where the header has {width}"
+        )
         return 0, text.index(curly) + 1, found, 'write straight quotation marks (") around the cell'
     return None
 
@@ -51,7 +60,3 @@ def unknown_separator(header: str, rows: Sequence[Sequence[str]]) -> str | None:
         if count and checked and all(text.count(mark) >= count for text in checked):
             return mark
     return None
-
-
-def _counted(cells: Sequence[str], width: int) -> str:
-    return f"the row has {len(cells)} cells where the header has {width}"

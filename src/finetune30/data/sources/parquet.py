@@ -29,7 +29,7 @@ def load_parquet(path: Path, name: str, options: FileOptions = NO_OPTIONS) -> So
     names, listed = _label_names(path)
     rows = number_rows(cast_to_text(name_listed_labels(frame, listed), name))
     notes = (*left_out, *undecoded_columns(frame))
-    return SourceTable(name, "parquet", rows, path, label_names=names, label_order=listed, notes=notes)
+    return SourceTable(name, "parquet", rows, label_names=names, label_order=listed, notes=notes)
 
 
 def _without_index(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
