@@ -101,7 +101,9 @@ def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Re
         raise
     if reading.has_spaced_quotes:
         with suppress(DataFileError):
-            return _Reading(path, name, replace(dialect, spaced=True), codec)
+            found = _Reading(path, name, replace(dialect, spaced=True), codec)
+            if not found.begins_spaced:  # else the space and the marks are the text of a quoted cell
+                return found
     swallowed = reading.joined.find_rows(reading.frame)
     if swallowed is None:
         return reading
@@ -148,16 +150,18 @@ class _Reading:
         return (*trimmed, *self.joined.notes())
 
     @property
+    def begins_spaced(self) -> bool:
+        """Whether any cell begins with a space and a quotation mark."""
+        return self._any(pl.all().exclude(LINE).str.starts_with(' "'))
+
+    @property
     def has_spaced_quotes(self) -> bool:
         """Whether a space before quotation marks kept them from quoting, in every cell that has one there."""
-        texts = [pl.col(name) for name in self.frame.columns if name != LINE]
-        if (
-            self.dialect.spaced
-            or not self.frame.select(pl.any_horizontal(c.str.starts_with(' "').any() for c in texts))[0, 0]
-        ):
-            return False
-        begin = [c.filter(c.str.contains(r'^ +"')) for c in texts]
-        return bool(self.frame.select(pl.all_horizontal(c.str.contains(_WHOLLY_QUOTED).all() for c in begin))[0, 0])
+        spaced = pl.all().exclude(LINE).str.contains(r'^ +"') & ~pl.all().exclude(LINE).str.contains(_WHOLLY_QUOTED)
+        return self.begins_spaced and not self._any(spaced)
+
+    def _any(self, cells: pl.Expr) -> bool:
+        return bool(self.frame.select(cells.any()).select(pl.any_horizontal(pl.all()))[0, 0])
 
     def _quoting(self) -> Literal[0, 3]:
         return csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
