@@ -25,18 +25,22 @@ _TURKISH = ("ıüşçğöâîû",)
 #: How many of its four most frequent letters a text of a language must have.
 _LEAST_FREQUENT = 3
 _NEARLY_ALL = 0.97
+#: Characters below which a text has no frequent letters yet: it may be in a language, which decides nothing then.
+_FEW = 20
+_LEAST_LETTERS = 6
 _GREEK = frozenset("αοιετσνηυρπκμλςόίάήέ")
 _HEBREW = frozenset("יוהלאתרבמשנדםע")
 _ARABIC = frozenset("اليمونتربةعدسفهكحق")
 _THAI = frozenset("านรอกเงมยลวดทสตปบคหแจะ\u0e31\u0e34\u0e35\u0e37\u0e48\u0e49\u0e4c")
 _THAI_ABOVE = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+_THAI_LETTER, _THAI_VOWEL = re.compile("[\u0e01-\u0e4e]"), re.compile("[\u0e30-\u0e3a\u0e40-\u0e4e]")
 #: A mark without a consonant below it, a vowel of word beginnings without one behind it, a word of two scripts.
 _ODD_THAI = re.compile(
     rf"(?:^|[^\u0e01-\u0e2e{_THAI_ABOVE}])[{_THAI_ABOVE}]|[\u0e40-\u0e44](?![\u0e01-\u0e2e])"
     r"|[a-zA-Z@\[\\^_`{|}~][\u0e01-\u0e4e]|[\u0e01-\u0e4e][a-zA-Z@\[\\^_`{|}~]"
 )
 #: The Greek s of word ends before another letter, a capital letter behind a small one, a word of two scripts.
-_ODD_GREEK = re.compile(r"ς(?=[α-ώ])|[α-ώ][Ά-Ϋ]|[a-zA-Z][\u0370-\u03ff]|[\u0370-\u03ff][a-zA-Z]")
+_ODD_GREEK = re.compile(r"[Ά-Ώ]{3}|ς(?=[α-ώ])|[α-ώ][Ά-Ϋ]|[a-zA-Z][\u0370-\u03ff]|[\u0370-\u03ff][a-zA-Z]")
 _MIXED_ARABIC = re.compile(r"[a-zA-Zà-ÿ][\u0621-\u06ff]|[\u0621-\u06ff][a-zA-Zà-ÿ]")
 _MIXED_HEBREW = re.compile(r"[a-zA-Z][\u05d0-\u05ea]|[\u05d0-\u05ea][a-zA-Z]")
 #: Forms that Hebrew letters have at the end of a word alone, before another letter.
@@ -71,7 +75,9 @@ def is_arabic(text: str) -> bool:
 
 def is_thai(text: str) -> bool:
     """Say whether they read as Thai: its frequent letters, marks above letters, vowels before consonants."""
-    return _is_script(text, "\u0e01", "\u0e4e", _THAI, 0.75) and _rare(_ODD_THAI, text)
+    letters, vowels = len(_THAI_LETTER.findall(text)), len(_THAI_VOWEL.findall(text))
+    is_written = _is_script(text, "\u0e01", "\u0e4e", _THAI, 0.75) and 5 * vowels >= letters
+    return is_written and _rare(_ODD_THAI, text)
 
 
 def _is_latin(text: str, languages: Sequence[str]) -> bool:
@@ -81,8 +87,8 @@ def _is_latin(text: str, languages: Sequence[str]) -> bool:
     if not total or has_odd_marks(text) or not all(letter.isalpha() for letter in counts):
         return False
     for letters in languages:
-        frequent = sum(letter in counts for letter in letters[:4])
-        if frequent >= _LEAST_FREQUENT and sum(counts[letter] for letter in letters) >= _NEARLY_ALL * total:
+        frequent = total < _FEW or sum(letter in counts for letter in letters[:4]) >= _LEAST_FREQUENT
+        if frequent and sum(counts[letter] for letter in letters) >= _NEARLY_ALL * total:
             return True
     return False
 
@@ -92,7 +98,9 @@ def _is_script(text: str, first: str, last: str, frequent: frozenset[str], share
     letters = [character.lower() for character in outside if first <= character <= last]
     if not letters or len(letters) < 0.9 * len(outside):
         return False
-    return sum(letter in frequent for letter in letters) >= share * len(letters)
+    if len(outside) < _FEW:
+        return True
+    return len({*letters}) >= _LEAST_LETTERS and sum(letter in frequent for letter in letters) >= share * len(letters)
 
 
 def _rare(odd: re.Pattern[str], text: str) -> bool:

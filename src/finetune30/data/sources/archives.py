@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -20,6 +22,11 @@ from finetune30.files import disk_errors
 #: Most bytes that a packed file may hold: a small one can unpack to more than any disk has.
 MAX_UNPACKED_BYTES = 1_000_000_000
 _PIECE_BYTES = 1 << 20
+#: What Python's modules raise for bytes that are no archive, or one that was damaged.
+_DAMAGED = (
+    zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, RuntimeError, OverflowError, struct.error, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
 #: What systems put into archives beside the files.
 _BESIDE = ("__MACOSX/", ".")
 
@@ -39,9 +46,9 @@ def load_gzip(path: Path, name: str, options: FileOptions, load: Load) -> Source
     if not PurePosixPath(inner).suffix:
         found = f"the name does not say what is inside of {name!r}"
         raise DataFileError(name, 0, 0, found, f"call it by what it holds, for example {inner}.csv.gz")
-    with tempfile.TemporaryDirectory(prefix="finetune30-unpacked-") as folder, _unpacking(name):
+    with tempfile.TemporaryDirectory(prefix="finetune30-unpacked-") as folder:
         unpacked = Path(folder) / f"unpacked{PurePosixPath(inner).suffix}"
-        with gzip.open(path) as packed:
+        with _unpacking(name), gzip.open(path) as packed:
             _copy(packed, unpacked, name)
         return packed_in(load(unpacked, name, options), path, "")
 
@@ -51,8 +58,8 @@ def load_zip(path: Path, name: str, options: FileOptions, load: Load, endings: C
 
     Raises DataFileError where there is none or several, listing them.
     """
-    with tempfile.TemporaryDirectory(prefix="finetune30-unpacked-") as folder, _unpacking(name):
-        with zipfile.ZipFile(path) as archive:
+    with tempfile.TemporaryDirectory(prefix="finetune30-unpacked-") as folder:
+        with _unpacking(name), zipfile.ZipFile(path) as archive:
             member = _choose(archive, name, options.sheet, endings)
             _refuse_encrypted(member, name)
             unpacked = Path(folder) / f"unpacked{PurePosixPath(member.filename).suffix.lower()}"
@@ -124,12 +131,15 @@ def _choose(archive: zipfile.ZipFile, name: str, wanted: str | None, endings: Co
 
 def _copy(packed: IO[bytes] | gzip.GzipFile, unpacked: Path, name: str) -> None:
     size = 0
-    with disk_errors("cannot unpack the file"), unpacked.open("xb") as handle:
-        while piece := packed.read(_PIECE_BYTES):
+    with disk_errors("cannot unpack the file"):
+        handle = unpacked.open("xb")
+    with handle:
+        while piece := packed.read(_PIECE_BYTES):  # an OSError here is about the archive, not about the disk
             size += len(piece)
             if size > MAX_UNPACKED_BYTES:
                 raise _too_large(name)
-            handle.write(piece)
+            with disk_errors("cannot unpack the file"):
+                handle.write(piece)
 
 
 def _too_large(name: str) -> DataFileError:
@@ -144,6 +154,6 @@ def _unpacking(name: str) -> Iterator[None]:
     except NotImplementedError as error:  # zipfile's word for a compression that Python does not know
         found = f"the file is packed in a way that is not read ({str(error)[:200]})"
         raise DataFileError(name, 0, 0, found, "unpack it, and name the file inside") from error
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except _DAMAGED as error:
         found = f"the file cannot be unpacked ({str(error)[:200]})"
         raise DataFileError(name, 0, 0, found, "fetch it again; it may have been cut off while copying") from error

@@ -105,7 +105,8 @@ def wide_encoding(path: Path) -> str | None:
         return "utf-16"
     even, odd = head[0::2], head[1::2]
     for codec, full, empty in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        if len(empty) > 1 and b"\0" not in full and empty.count(0) * 3 >= len(empty):
+        # Halves of other characters than these may be 0 too, but not often.
+        if len(empty) > 1 and full.count(0) * 10 <= len(full) and empty.count(0) * 3 >= len(empty):
             return codec
     return None
 

@@ -31,12 +31,10 @@ MANY = settings(
 #: Pieces that separators, quotes, line ends, other readers and labels are made of.
 PIECES = (
     '"', '""', "'", ",", ";", "\t", "|", "\n", "\r\n", "\r", "\\", '\\"', "#", "=", "[", "]", "{", "}", ":", "/",
-         "&amp;",
-    "a", "b", "good film", "Der Ärger", "très", "很好", "不好吃", "これは", "좋아요", "جيد", "טוב", "хорошо", "😀", "👩‍👩‍👧",
-    "\u200b", "\u200f", "\u2028", "\x85", "\x0b", "\x0c", "\xa0", "e\u0301", "1", "01", "1.0", "-1", "٣", "３", "²",
-         "NaN",
-    "null", "None", "true", "True", "[1, 0]", '["a"]', "sep=;", "text", "label", "Unnamed: 0", "2021-01-01", "1,5",
-         "“x”",
+    "&amp;", "a", "b", "good film", "Der Ärger", "très", "很好", "不好吃", "これは", "좋아요", "جيد", "טוב", "хорошо",
+    "😀", "👩‍👩‍👧", "\u200b", "\u200f", "\u2028", "\x85", "\x0b", "\x0c", "\xa0", "e\u0301", "1", "01", "1.0", "-1",
+    "٣", "３", "²", "NaN", "null", "None", "true", "True", "[1, 0]", '["a"]', "sep=;", "text", "label", "Unnamed: 0",
+    "2021-01-01", "1,5", "“x”",
 )  # fmt: skip
 TEXT = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 ROWS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=8)
