@@ -10,20 +10,25 @@ import json
 import os
 import resource
 import selectors
+import signal
 import subprocess
 import sys
 import traceback
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from finetune30.service.datasets.operations import DatasetRequest
     from finetune30.settings import Settings
 
-#: Memory of a child beyond what it takes at its start, and seconds for one file.
+#: Memory of a child beyond what it takes at its start, and seconds of the processor for one file.
 _MEMORY_BYTES = 1 << 30
-_SECONDS = 20
-LIMITS = f"{_MEMORY_BYTES >> 20} MiB and {_SECONDS} s a file"
+_SECONDS = 10
+LIMITS = f"{_MEMORY_BYTES >> 20} MiB and {_SECONDS} s of the processor a file"
+#: Seconds after which a child does not answer any more, on a machine that has much else to do.
+_SILENT_SECONDS = 300
 
 
 class Reader:
@@ -48,11 +53,11 @@ class Reader:
         child.stdin.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
-            is_answered = bool(selector.select(_SECONDS))
+            is_answered = bool(selector.select(_SILENT_SECONDS))
         answer = child.stdout.readline() if is_answered else b""
         if not answer:
             self._end()
-            how = f"exit code {child.returncode}" if is_answered else f"no answer within {_SECONDS} s"
+            how = f"exit code {child.returncode}" if is_answered else f"no answer within {_SILENT_SECONDS} s"
             return "WRONG: the reader ended or hung", how
         outcome, detail = json.loads(answer)
         return str(outcome), str(detail)
@@ -120,19 +125,23 @@ def _count_records(text: str, delimiter: str, mark: str) -> int:
 
 
 @cache
-def _settings() -> Settings:
+def _defaults() -> tuple[Settings, DatasetRequest]:
+    from finetune30.service.datasets.operations import request_of_source
     from finetune30.settings import load_settings
 
-    return load_settings()
+    return load_settings(), request_of_source("a.csv")
 
 
 def _read(path: Path) -> tuple[str, str]:
     from finetune30.errors import Finetune30Error
     from finetune30.service.datasets.checking import check_rows
-    from finetune30.service.datasets.operations import request_of_source
 
     try:
-        checked = check_rows(request_of_source(str(path)), _settings(), lambda _: None)
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)  # its signal ends the process
+        settings, request = _defaults()
+        data = request.data.model_copy(update={"dataset_name": str(path)})
+        checked = check_rows(replace(request, data=data), settings, lambda _: None)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         tree = json.dumps(checked.as_dict())
     except Finetune30Error as error:
         json.dumps(error.as_dict())

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from finetune30.data.sources.characters import has_odd_marks, is_mark
+from finetune30.data.sources.characters import FEW, has_odd_marks, is_mark
 
 #: Letters outside of ASCII of languages of Central Europe, most frequent first.
 _CENTRAL = (
@@ -25,8 +25,6 @@ _TURKISH = ("ıüşçğöâîû",)
 #: How many of its four most frequent letters a text of a language must have.
 _LEAST_FREQUENT = 3
 _NEARLY_ALL = 0.97
-#: Characters below which a text has no frequent letters yet: it may be in a language, which decides nothing then.
-_FEW = 20
 _LEAST_LETTERS = 6
 _GREEK = frozenset("αοιετσνηυρπκμλςόίάήέ")
 _HEBREW = frozenset("יוהלאתרבמשנדםע")
@@ -87,7 +85,7 @@ def _is_latin(text: str, languages: Sequence[str]) -> bool:
     if not total or has_odd_marks(text) or not all(letter.isalpha() for letter in counts):
         return False
     for letters in languages:
-        frequent = total < _FEW or sum(letter in counts for letter in letters[:4]) >= _LEAST_FREQUENT
+        frequent = total < FEW or sum(letter in counts for letter in letters[:4]) >= _LEAST_FREQUENT
         if frequent and sum(counts[letter] for letter in letters) >= _NEARLY_ALL * total:
             return True
     return False
@@ -98,7 +96,7 @@ def _is_script(text: str, first: str, last: str, frequent: frozenset[str], share
     letters = [character.lower() for character in outside if first <= character <= last]
     if not letters or len(letters) < 0.9 * len(outside):
         return False
-    if len(outside) < _FEW:
+    if len(outside) < FEW:
         return True
     return len({*letters}) >= _LEAST_LETTERS and sum(letter in frequent for letter in letters) >= share * len(letters)
 

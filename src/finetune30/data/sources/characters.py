@@ -58,6 +58,8 @@ _ODD_CAPITAL = re.compile(r"[a-z][À-ÖØ-ÞŠŒŽŸ]")
 _MIXED_WORD = re.compile(r"[a-zA-Z][\u0400-\u04ff]|[\u0400-\u04ff][a-zA-Z]")
 #: What stands in the places of capital letters and я where Macintosh's encoding is read as Windows'.
 _ODD_CYRILLIC = re.compile(r"[а-яё][А-ЯЁ]|[ЂЃЉЊЌЋЏђѓљњќћџ]|[”‚†‡€‰‹•™…](?=[а-яё])")
+#: Characters below which a text has no frequent letters yet: it may be in a language, which decides nothing then.
+FEW = 20
 _LEAST_SHARE = 0.3
 _LEAST_CHINESE = 0.4
 _LEAST_KANA = 0.3
@@ -101,9 +103,10 @@ def is_cyrillic(text: str) -> bool:
         return False
     if len(_ODD_CYRILLIC.findall(text)) > 0.01 * len(cyrillic):
         return False
-    if len(_MIXED_WORD.findall(text)) > 0.02 * len(cyrillic) or _share(small, _LAST_CYRILLIC) < 0.01:
+    if len(_MIXED_WORD.findall(text)) > 0.02 * len(cyrillic):
         return False
-    return _share(small, _CYRILLIC_SET) >= 0.7
+    is_frequent = _share(small, _CYRILLIC_SET) >= 0.7 and _share(small, _LAST_CYRILLIC) >= 0.01
+    return is_frequent or len(outside) < FEW
 
 
 def is_western(text: str) -> bool:

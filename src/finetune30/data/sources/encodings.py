@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 UTF8 = "utf-8-sig"
 #: Characters outside of ASCII below which a file says too little about its encoding.
-LEAST_EVIDENCE = 20
+LEAST_EVIDENCE = characters.FEW
 #: Bytes of lines with other than ASCII that are looked at to tell an encoding; all bytes must decode in it.
 EVIDENCE_BYTES = 1_000_000
 _SAMPLE_CHARACTERS = 30

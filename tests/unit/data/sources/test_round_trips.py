@@ -10,7 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from finetune30.data.sources.encodings import ENCODINGS
@@ -128,6 +128,7 @@ def test_no_encoding_is_taken_for_another(data: st.DataObject, codec: str) -> No
     ]
     text = data.draw(st.lists(st.text(st.sampled_from(letters), min_size=1, max_size=8), min_size=4, max_size=12))
     rows = [(" ".join(text), "a"), (" ".join(reversed(text)), "b")]
+    assume(_decoded(rows[0][0].encode(codec), "utf-8") is None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.csv"
         path.write_bytes(TEXT_FORMS["comma, CR LF, all quoted"][1](rows).encode(codec))
