@@ -141,13 +141,14 @@ def _read(path: Path) -> tuple[str, str]:
         settings, request = _defaults()
         data = request.data.model_copy(update={"dataset_name": str(path)})
         checked = check_rows(replace(request, data=data), settings, lambda _: None)
-        signal.setitimer(signal.ITIMER_PROF, 0)
         tree = json.dumps(checked.as_dict())
     except Finetune30Error as error:
         json.dumps(error.as_dict())
         return f"refused ({error.code})", error.message[:300]
     except BaseException:  # noqa: BLE001 - whatever it is, it is what is looked for
         return "WRONG: traceback", traceback.format_exc()[-1500:]
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
     tables = checked.loaded.tables
     rows, counted = sum(table.frame.height for table in tables), count_rows(path, tables)
     if counted is not None and rows != counted:
