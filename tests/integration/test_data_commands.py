@@ -146,7 +146,11 @@ def test_what_labels_were_taken_for_is_said_and_can_be_said_otherwise(tmp_path):
     told = ft30("validate", "a.jsonl", "--json", folder=tmp_path)
     tree = json.loads(told.stdout)
     assert tree["problem_type"] == "single_label_classification"
-    assert [entry["key"] for entry in tree["detected"]] == ["model.problem_type"] * 2
+    assert [entry["key"] for entry in tree["detected"]] == [
+        *["model.problem_type"] * 2,
+        "data.text_column",
+        "data.label_column",
+    ]
     assert "labels read as one a row: each of the 30 labels is a list of one item" in told.stderr
     otherwise = ft30("validate", "a.jsonl", "--problem_type", "multi_label_classification", "--json", folder=tmp_path)
     assert json.loads(otherwise.stdout)["problem_type"] == "multi_label_classification"
@@ -191,9 +195,11 @@ def test_commands_that_errors_about_data_name_do_what_is_said(tmp_path):
 def test_a_strict_gate_names_the_command_that_lists_every_fault(tmp_path):
     rows = "".join(f"this is text number {n},{n % 2}\n" for n in range(30)) + "hm,0\nha,1\n"
     (tmp_path / "a.csv").write_text("text,label\n" + rows)
-    (tmp_path / "c.yaml").write_text("data: {dataset_name: a.csv, gate: {mode: strict}}\n")
+    (tmp_path / "c.yaml").write_text(
+        "data: {dataset_name: a.csv, gate: {mode: strict}, validation_rules: {min_text_length: 5}}\n"
+    )
     told = ft30("validate", "--config", "c.yaml", folder=tmp_path, code=1)
     assert "a training would not start: a.csv:32:1: too_short" in told.stdout
-    listed = ft30("validate", "a.csv", folder=tmp_path, code=1)
+    listed = ft30("validate", "a.csv", folder=tmp_path)
     assert "a.csv:32:1" in listed.stdout
     assert "a.csv:33:1" in listed.stdout

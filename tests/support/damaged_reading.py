@@ -144,6 +144,8 @@ def _read(path: Path) -> tuple[str, str]:
         tree = json.dumps(checked.as_dict())
     except Finetune30Error as error:
         json.dumps(error.as_dict())
+        if "are accounted" in error.message:
+            return "WRONG: lines", error.message
         return f"refused ({error.code})", error.message[:300]
     except BaseException:  # noqa: BLE001 - whatever it is, it is what is looked for
         return "WRONG: traceback", traceback.format_exc()[-1500:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -74,8 +75,8 @@ class KindsLab:
         (found,) = (self.folder / "results").glob(f"{name}_2*")
         return found
 
-    def train(self, kind: Kind, name: str, **training: Any) -> Path:
-        """Train a run of a kind under a name of its own; return its folder."""
+    def train(self, kind: Kind, name: str, data: Mapping[str, Any] | None = None, **training: Any) -> Path:
+        """Train a run of a kind under a name of its own; return its folder. `data`: further keys of that section."""
         tree = {
             "experiment_name": name,
             "model": {"name": "base", "dropout": 0.0, **kind.config},
@@ -85,6 +86,7 @@ class KindsLab:
                 "eval_file": f"{kind.name}-eval.csv",
                 "label_separator": "|" if kind is MULTI_LABEL else None,
                 "max_length": 24,
+                **(data or {}),
             },
             "training": {
                 "device": "cpu",

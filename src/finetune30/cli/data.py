@@ -104,7 +104,7 @@ def validate(
     else:
         from finetune30.cli.data_tables import print_findings
 
-        print_findings(tree, checked.validation.findings, examples)
+        print_findings(tree, checked.validation, examples)
     if tree["errors"]:
         context.exit(1)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from finetune30.cli.terminal_text import show_controls
 
 if TYPE_CHECKING:
-    import polars as pl
+    from finetune30.data.validation.validate import Validation
 
 _LABELS_SHOWN = 20
 _BAR_WIDTH = 30
@@ -40,19 +40,34 @@ def print_analysis(analysis: dict[str, Any]) -> None:
         _print_drift(console, analysis["drift"])
 
 
-def print_findings(tree: dict[str, Any], findings: pl.DataFrame, examples: int) -> None:
-    """Print findings grouped by rule, and what a training would do."""
+def print_findings(tree: dict[str, Any], validation: Validation, examples: int) -> None:
+    """Print how files were read and where their lines went, findings by rule, what rules drop, what a training does."""
     from finetune30.data.validation.findings import describe_findings
 
     console = Console(highlight=False)
-    for line in describe_findings(findings, examples):
+    _print_files(console, tree["files"])
+    for line in describe_findings(validation.findings, examples):
         console.print(_safe(line), soft_wrap=True)
+    for share in validation.shares:
+        console.print(_safe(share.describe()), soft_wrap=True)
     total = sum(group["count"] for group in tree["summary"])
     console.print(f"{tree['rows']:,} rows: {total:,} findings, {tree['errors']:,} of them errors", soft_wrap=True)
     if tree["refusal"]:
         console.print(f"a training would not start: {_safe(tree['refusal'])}", soft_wrap=True)
     elif tree["set_aside"]:
         console.print(f"a training would set {tree['set_aside']:,} rows aside and use the others")
+
+
+def _print_files(console: Console, files: list[dict[str, Any]]) -> None:
+    """Print of each text file how it was read and what its lines are."""
+    from finetune30.data.sources.physical_lines import describe_lines
+
+    for file in files:
+        read = [f"{key} {file[key]!r}" for key in ("encoding", "separator", "quotes") if key in file]
+        if read:
+            console.print(_safe(f"{file['file']}: {', '.join(read)}"), soft_wrap=True)
+        if file["lines"] is not None:
+            console.print(_safe(f"{file['file']}: {describe_lines(file['lines'])}"), soft_wrap=True)
 
 
 def print_cleaning(tree: dict[str, Any]) -> None:

@@ -134,15 +134,26 @@ class LoraConfig(_Section):
 class ValidationRules(_Section):
     """Row rules that run on every training."""
 
-    min_text_length: int = Field(5, ge=0, le=1_000_000, description="Shortest text kept, in characters.")
-    max_text_length: int = Field(500, ge=1, le=10_000_000, description="Longest text kept, in characters.")
+    min_text_length: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Shortest text kept, in characters; null: no limit, short ones are reported.",
+    )
+    max_text_length: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Longest text kept, in characters; null: no limit, long ones are counted.",
+    )
     allow_empty: bool = Field(False, description="Keep rows whose text is empty or blank.")
     remove_html: bool = Field(True, description="Strip HTML tags and unescape entities before the checks.")
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> ValidationRules:
-        if self.min_text_length > self.max_text_length:
-            raise ValueError(f"min_text_length {self.min_text_length} is above max_text_length {self.max_text_length}")
+        low, high = self.min_text_length, self.max_text_length
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"min_text_length {low} is above max_text_length {high}")
         return self
 
 

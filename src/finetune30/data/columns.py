@@ -48,12 +48,12 @@ class Columns:
 
     def describe(self) -> str:
         """Return one phrase for the log."""
-        shown = [f"{_WORDS.get(role, role)} {name!r}" for role, name in self.chosen.items() if name]
+        shown = [f"{ROLE_WORDS.get(role, role)} {name!r}" for role, name in self.chosen.items() if name]
         return ", ".join(shown) + (f" (detected: {', '.join(self.detected)})" if self.detected else "")
 
 
 #: Roles whose name is no word.
-_WORDS = {"text_pair": "second text"}
+ROLE_WORDS = {"text_pair": "second text"}
 
 
 def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str, str | None]) -> Columns:
@@ -127,8 +127,13 @@ def _named_pair(available: Sequence[str], taken: Collection[str | None]) -> tupl
     return None, None
 
 
+def is_index(name: str) -> bool:
+    """Say whether a column by its name numbers the rows."""
+    return _INDEX_NAME.fullmatch(name.lower()) is not None
+
+
 def _candidates(table: SourceTable, taken: Collection[str | None]) -> list[str]:
-    return [name for name in table.columns if name not in taken and not _INDEX_NAME.fullmatch(name.lower())]
+    return [name for name in table.columns if name not in taken and not is_index(name)]
 
 
 def _short_column(table: SourceTable, taken: Sequence[str | None]) -> str | None:
@@ -151,7 +156,7 @@ def _mean_length(series: pl.Series) -> float:
 
 
 def _undetected(table: SourceTable, role: Role) -> DataFileError:
-    found = f"no column is plainly the {_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
+    found = f"no column is plainly the {ROLE_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
     if role.kind == "target" and role.key == "label_column" and (flags := _flags(table)):
         remedy = f"if the columns of 0 and 1 are the classes, set data.label_columns to {flags}; else {remedy}"
@@ -178,7 +183,7 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
 
 
 def _flags(table: SourceTable) -> list[str]:
-    return [name for name in flag_columns(table) if not _INDEX_NAME.fullmatch(name.lower())]
+    return [name for name in flag_columns(table) if not is_index(name)]
 
 
 def _listed(names: Sequence[str]) -> str:

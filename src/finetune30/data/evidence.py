@@ -9,8 +9,12 @@ import polars as pl
 
 from finetune30.data.columns import Columns
 from finetune30.data.problem import Detected
+from finetune30.data.sources.physical_lines import IN_CELL
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.texts import text_columns
+
+#: Numbers of lines that are shown.
+_SHOWN_LINES = 5
 
 
 def declared_names(tables: Sequence[SourceTable], target: str | None) -> tuple[str, ...]:
@@ -38,6 +42,29 @@ def differing_classes(tables: Sequence[SourceTable], columns: Columns) -> tuple[
         if names and names != first.label_names[target]:
             because = f"it numbers its classes otherwise than {first.name} does"
             found.append(Detected(f"classes of {table.name} matched by their names", because))
+    return tuple(found)
+
+
+def swallowed_lines(tables: Sequence[SourceTable]) -> tuple[Detected, ...]:
+    """Return a word for each file in which quotation marks make one row of several lines.
+
+    It says how many rows there would be without quotation marks, and what to write where they are no quotes.
+    """
+    found = []
+    for table in tables:
+        lines = table.lines
+        if lines is None or not lines.joined_rows:
+            continue
+        inside = lines.counts[IN_CELL]
+        shown = ", ".join(map(str, lines.numbers[IN_CELL][:_SHOWN_LINES])) + (" …" if inside > _SHOWN_LINES else "")
+        read = f"lines of {table.name} that were read as parts of quoted cells: {inside:,}"
+        because = (
+            f"a quotation mark opens that closes on a later line in rows: {lines.joined_rows:,} (lines {shown}); with "
+            f"quotation marks as plain characters these lines would be rows: {lines.rows + inside:,} instead of "
+            f"{lines.rows:,}; where they are rows, write a quotation mark of the text twice and the cell in quotes: "
+            '"""like this"" …"'
+        )
+        found.append(Detected(read, because))
     return tuple(found)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import polars as pl
 
 from finetune30.config.schema import DataConfig
+from finetune30.data.column_evidence import explain_columns
 from finetune30.data.columns import Columns, detect_columns, require_column
-from finetune30.data.evidence import declared_names, differing_classes, structured_texts
+from finetune30.data.evidence import declared_names, differing_classes, structured_texts, swallowed_lines
 from finetune30.data.label_columns import with_label_columns, without_label_columns
+from finetune30.data.ledger import list_lines
 from finetune30.data.problem import Detected, Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
@@ -36,6 +38,21 @@ class LoadedRows:
     problem: Problem
     source: dict[str, Any]
     detected: tuple[Detected, ...] = ()
+
+    def describe_files(self) -> list[dict[str, Any]]:
+        """Return how each file was read: format, rows, encoding, separator, quotes, notes; and where its lines went."""
+        lines = {entry["file"]: entry for entry in list_lines(self.tables)}
+        return [
+            {
+                "file": table.name,
+                "format": table.format,
+                "rows": table.frame.height,
+                **table.reading,
+                "notes": list(table.notes),
+                "lines": lines.get(table.name),
+            }
+            for table in self.tables
+        ]
 
 
 def load_rows(
@@ -64,7 +81,13 @@ def load_rows(
         rows = _without_unlabelled_evaluation(rows, sources, log)
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
     declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
-    detected = (*settled.detected, *differing_classes(tables, columns), *structured_texts(rows, columns))
+    detected = (
+        *settled.detected,
+        *explain_columns(sources.train[0], columns, problem.columns, named, config),
+        *differing_classes(tables, columns),
+        *structured_texts(rows, columns),
+        *swallowed_lines(tables),
+    )
     if settled.problem is problem:
         log(f"data: the problem is {settled.problem.name}")
     for found in detected:

@@ -79,13 +79,15 @@ def prepare_data(
     validation = validate_rows(loaded, config, expected_labels=num_labels)
     for line in describe_findings(validation.findings, examples=1):
         log(f"data: {line}")
+    for share in validation.shares:
+        log(f"data: {share.describe()}")
     gate = apply_gate(validation, loaded.rows, config.gate)
     settled = loaded.problem
     kept = gate.rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())
     _require_rows(gate.rows, kept.height, "train", least=1)  # or else it would seem to be the labels that are missing
     targets = settled.plan(kept["label_text"].drop_nulls(), num_labels, loaded.declared)
     rows = choose_rows(settled.encode_targets(gate.rows, targets), config, seed, settled)
-    ledger = build_ledger(rows)
+    ledger = build_ledger(rows, loaded.tables)
     used = {split: _take(rows, split) for split in SPLITS}
     version_rows = {split: version_rows_of(frame, settled) for split, frame in used.items()}
     digest = digest_version(targets, version_rows, schema_of_roles(settled.columns))
@@ -190,7 +192,9 @@ def _build_report(
         "columns": {**columns.chosen, "available": loaded.tables[0].columns},
         "detected_columns": list(columns.detected),
         "detected": [asdict(found) for found in loaded.detected],
+        "files": loaded.describe_files(),
         "recipe": list(validation.recipe),
+        "rule_shares": [share.as_tree() for share in validation.shares],
         "findings_summary": validation.summary(),
         "findings": validation.findings.to_dicts(),
         "gate": gate.limits,

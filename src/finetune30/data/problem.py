@@ -67,11 +67,16 @@ class Role:
 
 @dataclass(frozen=True)
 class Score:
-    """The one figure that "best", listings, filters and trends use: its key in the metrics, direction, format."""
+    """The one figure that "best", listings, filters and trends use: its key in the metrics, direction, format.
+
+    `share_right` is the metric that is the share of rows answered rightly, where there is one: evaluation rows that
+    rules set aside can be counted as wrong in it.
+    """
 
     name: str
     greater_is_better: bool
     format: Literal["percent", "number"]
+    share_right: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,19 @@ from finetune30.ui.session import in_own_words, t, t_or
 Json = dict[str, Any]
 
 SHOWN_PLACES = 200
+SHOWN_LINES = 5
+#: What a report says about the reading of a text file.
+READING = ("encoding", "separator", "quotes")
+READING_NAMES = {
+    ",": "comma",
+    ";": "semicolon",
+    "\t": "tab",
+    "|": "bar",
+    "plain characters": "quotes_plain",
+    "around cells": "quotes_cells",
+    "single ones around cells": "quotes_single",
+    "around cells, escaped by backslashes": "quotes_backslash",
+}
 SPLITS = ("train", "evaluation")
 LENGTHS = ("characters", "words", "tokens")
 #: Beside these a row that was set aside has its texts.
@@ -32,6 +45,45 @@ def show_detected(detected: Sequence[Json]) -> None:
     }
     st.markdown(f"**{t('detected.title')}**")
     show_table(columns, alt=t("detected.title"))
+
+
+def show_files(files: Sequence[Json]) -> None:
+    """Show how each file was read, and where its physical lines went."""
+    rows = []
+    for file in files:
+        lines = file.get("lines") or {}
+        row: Json = {t("files.file"): display.raw(file.get("file") or "")}
+        for key in READING:
+            row[t(f"files.{key}")] = _reading(key, file.get(key))
+        row[t("files.physical")] = lines.get("physical")
+        row[t("files.rows")] = file.get("rows")
+        for reason, entry in (lines.get("not_rows") or {}).items():
+            row[t_or(f"lines.{reason}", display.raw(reason))] = _lines_of(entry)
+        row[t("files.notes")] = [display.raw(in_own_words(str(note)), 400) for note in file.get("notes") or ()]
+        rows.append(row)
+    if rows:
+        st.markdown(f"**{t('files.title')}**")
+        show_table(rows, alt=t("files.title"))
+
+
+def show_rule_shares(shares: Sequence[Json]) -> None:
+    """Show which share of the rows each rule takes away, and what limits of length would if they were set."""
+    if not shares:
+        return
+    rows = [
+        {
+            t("findings.rule"): _rule(str(entry["rule"])),
+            t("ledger.split"): t_or(f"split.{entry['split']}", display.raw(entry["split"])),
+            t("shares.rows"): entry["rows"],
+            t("shares.share"): display.percent(entry["share"]),
+            t("shares.outcome"): t("shares.drops" if entry["drops"] else "shares.stays"),
+            t("shares.limit"): entry.get("limit"),
+            t("detected.key"): display.raw(entry.get("setting") or display.NOTHING),
+        }
+        for entry in shares
+    ]
+    st.markdown(f"**{t('shares.title')}**")
+    show_table(rows, alt=t("shares.title"))
 
 
 def show_findings(report: Mapping[str, Any]) -> None:
@@ -148,6 +200,22 @@ def _show_places(findings: Sequence[Json]) -> None:
     }
     with st.expander(t("findings.places"), icon=":material/location_searching:"):
         show_table(columns, alt=t("findings.places"))
+
+
+def _reading(key: str, value: Any) -> str:
+    """Return how a file was read in words; separators are shown as they are called."""
+    if value is None:
+        return display.NOTHING
+    if key == "encoding":
+        return display.raw(value)
+    return t_or(f"reading.{READING_NAMES.get(str(value), value)}", display.raw(value))
+
+
+def _lines_of(entry: Mapping[str, Any]) -> str:
+    """Return how many lines, and the numbers of the first ones."""
+    first = [str(number) for number in entry["first"][:SHOWN_LINES]]
+    more = " …" if entry["count"] > len(first) else ""
+    return f"{display.number(entry['count'])} ({', '.join(first)}{more})"
 
 
 def _rule(rule: str) -> str:

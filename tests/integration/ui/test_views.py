@@ -282,6 +282,9 @@ def test_submit_begins_with_the_configuration_of_a_run(
     of_label(page.button, t("data_choice.preview")).click().run()
     shown = cells(checked(page))
     assert "the film was great great" in shown
+    headings = [text.value.strip("*") for text in page.markdown]
+    assert t("files.title") in headings
+    assert "data.text_column" in shown
     if "problem_type" not in kind.config:
-        assert t("detected.title") in [text.value.strip("*") for text in page.markdown]
+        assert t("detected.title") in headings
         assert "model.problem_type" in shown

@@ -67,6 +67,10 @@ def test_preview_shows_rows_columns_labels_and_ledger(api):
     assert {"text", "label"} <= set(seen["columns"]["available"])
     assert {row["split"] for row in seen["rows"]} == {"train", "evaluation"}
     assert sum(seen["label_counts"]["train"].values()) == seen["ledger"]["totals"]["train"]["used"]
+    # Two files with a header each, and no other line that is no row.
+    assert [list(entry["not_rows"]) for entry in seen["ledger"]["lines"]] == [["header"]] * 2
+    assert [file["separator"] for file in seen["report"]["files"]] == [","] * 2
+    assert seen["report"]["rule_shares"] == []
 
 
 def test_rows_of_a_version_come_page_by_page(api, version):

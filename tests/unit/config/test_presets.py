@@ -67,7 +67,12 @@ def test_default_holds_the_documented_values():
     assert (config.data.dataset_name, config.data.dataset_config) == ("glue", "sst2")
     assert (config.data.train_samples, config.data.eval_samples, config.data.max_length) == (500, 100, 128)
     rules = config.data.validation_rules
-    assert (rules.min_text_length, rules.max_text_length, rules.allow_empty, rules.remove_html) == (5, 500, False, True)
+    assert (rules.min_text_length, rules.max_text_length, rules.allow_empty, rules.remove_html) == (
+        None,
+        None,
+        False,
+        True,
+    )
     training = config.training
     assert (training.learning_rate, training.num_train_epochs, training.per_device_train_batch_size) == (5e-4, 1, 2)
     assert (training.logging_steps, training.device, config.data.offline_fallback) == (10, None, "starter")

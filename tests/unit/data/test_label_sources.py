@@ -138,7 +138,7 @@ def test_the_report_says_what_was_detected_and_the_log_says_the_same(tmp_path):
         "\n".join(json.dumps({"text": f"text number {n}", "label": ["ab"[n % 2]]}) for n in range(40))
     )
     data, lines = prepare(tmp_path / "a.jsonl", 2)
-    assert data.report["detected"] == [
+    assert data.report["detected"][:2] == [
         {
             "found": "the problem is single_label_classification",
             "because": "every row has one label, and the labels are 2 different names",
@@ -152,7 +152,7 @@ def test_the_report_says_what_was_detected_and_the_log_says_the_same(tmp_path):
     ]
     assert sum("(to say otherwise, set model.problem_type)" in line for line in lines) == 2
     data, lines = prepare(tmp_path / "a.jsonl", 2, "multi_label_classification")
-    assert data.report["detected"] == []
+    assert [entry["key"] for entry in data.report["detected"]] == ["data.text_column", "data.label_column"]
     assert "data: the problem is multi_label_classification" in lines
 
 

@@ -80,7 +80,9 @@ def test_sample_keeps_the_share_of_every_class(tmp_path):
 
 def test_rules_drop_rows_for_one_reason_each_and_the_ledger_adds_up(tmp_path):
     rows = [*rows_of(20), ["", "no"], ["  ", "yes"], ["hi", "no"], ["x" * 501, "no"], ["no label here", ""]]
-    data = prepare(write_csv(tmp_path / "a.csv", ["text", "label"], rows), **ALL, **OPEN_GATE)
+    limits = {"min_text_length": 5, "max_text_length": 500}
+    path = write_csv(tmp_path / "a.csv", ["text", "label"], rows)
+    data = prepare(path, validation_rules=limits, **ALL, **OPEN_GATE)
     total = data.ledger["totals"]["train"]
     assert total["dropped"] == {"empty_text": 2, "missing_label": 1, "too_long": 1, "too_short": 1}
     assert total["input"] == 25

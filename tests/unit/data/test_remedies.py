@@ -176,8 +176,9 @@ def test_names_where_numbers_were_asked_for_become_classes_step_by_step(tmp_path
 def test_rules_are_loosened_as_their_findings_say(tmp_path):
     rows = [*rows_of(40), ["", "no"], ["hm", "yes"], ["x" * 501 + " y", "no"]]
     path = save(tmp_path / "a.csv", ["text", "label"], rows)
-    gate = {"max_faulty_share": 1.0}
-    fixes = {entry["rule"]: entry["fix"] for entry in prepare(path, gate=gate).report["findings"]}
+    gate, limits = {"max_faulty_share": 1.0}, {"min_text_length": 5, "max_text_length": 500}
+    strict = prepare(path, gate=gate, validation_rules=limits)
+    fixes = {entry["rule"]: entry["fix"] for entry in strict.report["findings"]}
     assert fixes["empty_text"] == "fill in the text, or set data.validation_rules.allow_empty to true"
     assert fixes["too_short"] == "shorter than data.validation_rules.min_text_length (5)"
     assert fixes["too_long"] == "longer than data.validation_rules.max_text_length (500)"
@@ -188,7 +189,8 @@ def test_rules_are_loosened_as_their_findings_say(tmp_path):
 def test_too_few_rows_are_more_after_the_rules_are_loosened(tmp_path):
     rows: Rows = [["a1", "no"], ["b2", "yes"], ["c3", "no"], ["d4", "yes"]]
     path = save(tmp_path / "a.csv", ["text", "label"], rows)
-    remedy = remedy_of(lambda: prepare(path, gate={"max_faulty_share": 1.0}))
+    limit = {"min_text_length": 5}
+    remedy = remedy_of(lambda: prepare(path, gate={"max_faulty_share": 1.0}, validation_rules=limit))
     assert remedy == "look at the rows with: ft30 data validate, or loosen data.validation_rules"
     assert labels_of(prepare(path, validation_rules={"min_text_length": 1})) == wanted(rows)
 
@@ -196,10 +198,28 @@ def test_too_few_rows_are_more_after_the_rules_are_loosened(tmp_path):
 def test_the_limit_that_stops_a_run_is_the_one_to_change(tmp_path):
     rows = [*rows_of(40), ["hm", "yes"]]
     path = save(tmp_path / "a.csv", ["text", "label"], rows)
-    remedy = remedy_of(lambda: prepare(path))
+    limit = {"min_text_length": 5}
+    remedy = remedy_of(lambda: prepare(path, validation_rules=limit))
     assert remedy.endswith("or change data.validation_rules.min_text_length, data.gate.max_faulty_share")
     assert labels_of(prepare(path, validation_rules={"min_text_length": 2})) == wanted(rows)
-    assert labels_of(prepare(path, gate={"max_faulty_share": 0.1})) == wanted(rows[:-1])
+    loose = prepare(path, validation_rules=limit, gate={"max_faulty_share": 0.1})
+    assert labels_of(loose) == wanted(rows[:-1])
+
+
+def test_a_limit_of_length_that_nobody_set_drops_nothing_and_is_set_as_its_finding_says(tmp_path):
+    rows = [*rows_of(40), ["hm", "yes"], ["x" * 501 + " y", "no"]]
+    path = save(tmp_path / "a.csv", ["text", "label"], rows)
+    gate = {"warn_rules": ["too_long"], "max_faulty_share": 1.0}
+    data = prepare(path, gate=gate)
+    assert labels_of(data) == wanted(rows)
+    fixes = {entry["rule"]: entry["fix"] for entry in data.report["findings"] if entry["rule"].startswith("too_")}
+    limits = {}
+    for rule, found in (("too_short", "shorter than 5 characters"), ("too_long", "longer than 500 characters")):
+        said = re.fullmatch(rf"{found}; set data.validation_rules.(\w+) to (\d+) to drop it", fixes[rule])
+        assert said is not None
+        limits[said[1]] = int(said[2])
+    # Only what nobody named otherwise is decided by the limits.
+    assert labels_of(prepare(path, gate={"max_faulty_share": 1.0}, validation_rules=limits)) == wanted(rows[:-2])
 
 
 def test_a_version_is_found_where_a_data_folder_is_known(tmp_path):

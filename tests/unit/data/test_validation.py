@@ -27,6 +27,10 @@ WORDS = (
 ).split()
 
 
+#: A limit as a user sets it; without one no row is too short.
+AT_LEAST_FIVE = {"min_text_length": 5}
+
+
 def sentences(count: int, seed: int = 1) -> list[list[str]]:
     generator = random.Random(seed)
     return [
@@ -102,7 +106,8 @@ def test_every_planted_fault_is_found_at_its_line_and_nothing_else(tmp_path):
     def count_tokens(texts, pairs):
         return [len(text.split()) for text in texts]
 
-    _, validation, _ = validate(tmp_path, count_tokens, max_length=32)
+    limits = {"min_text_length": 5, "max_text_length": 500}
+    _, validation, _ = validate(tmp_path, count_tokens, max_length=32, validation_rules=limits)
     found = set(validation.findings.select("rule", "place").iter_rows())
     assert found == expected
     assert {rule for rule, _ in expected} == set(DEFAULT_SEVERITIES)
@@ -133,9 +138,9 @@ def test_gate_stops_above_the_limit_with_counts_examples_and_the_setting(tmp_pat
     with pytest.raises(
         DataError, match=r"2 faulty train rows \(2\.0%, allowed 1\.0%: 2 too_short\), for example a\.csv:12:1 'hm'"
     ) as caught:
-        prepare(path)
+        prepare(path, validation_rules=AT_LEAST_FIVE)
     assert "data.validation_rules.min_text_length, data.gate.max_faulty_share" in caught.value.remedy
-    data = prepare(path, gate={"max_faulty_share": 0.05})
+    data = prepare(path, validation_rules=AT_LEAST_FIVE, gate={"max_faulty_share": 0.05})
     assert data.quarantine.select("row_id", "reason", "text").rows() == [
         ("a.csv:12", "too_short", "hm"),
         ("a.csv:22", "too_short", "hm"),
@@ -147,7 +152,7 @@ def test_strict_gate_stops_at_the_first_fault_of_the_file(tmp_path):
     rows[50][1] = ""
     rows[20][0] = "hm"
     with pytest.raises(DataFileError, match=r"a\.csv:22:1: too_short: 'hm'"):
-        prepare(write(tmp_path / "a.csv", rows), gate={"mode": "strict"})
+        prepare(write(tmp_path / "a.csv", rows), gate={"mode": "strict"}, validation_rules=AT_LEAST_FIVE)
 
 
 def test_report_gate_keeps_contradictory_rows(tmp_path):

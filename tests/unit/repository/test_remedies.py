@@ -72,6 +72,11 @@ FOLLOWED = {
     "move it with: ft30 data versions tag {} {} --move (in a request: move=true)": _COMMANDS
     + "test_tag_of_another_version_is_never_moved_in_passing",
     "run it as: ft30 data versions gc": _COMMANDS + "test_version_from_clean_rows_to_diff_checkout_and_gc",
+    "shorter than {} characters; set data.validation_rules.min_text_length to {} to drop it": _DATA
+    + "test_a_limit_of_length_that_nobody_set_drops_nothing_and_is_set_as_its_finding_says",
+    "longer than {} characters; set data.validation_rules.max_text_length to {} to drop it": _DATA
+    + "test_a_limit_of_length_that_nobody_set_drops_nothing_and_is_set_as_its_finding_says",
+    "longer than data.validation_rules.max_text_length ({})": _DATA + "test_rules_are_loosened_as_their_findings_say",
     "shorter than data.validation_rules.min_text_length ({})": _DATA + "test_rules_are_loosened_as_their_findings_say",
     "fill in the text, or set data.validation_rules.allow_empty to true": _DATA
     + "test_rules_are_loosened_as_their_findings_say",

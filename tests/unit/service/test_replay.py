@@ -27,6 +27,16 @@ def test_record_of_this_version_is_compared_by_everything() -> None:
     ]
 
 
+def test_what_is_recorded_of_lines_and_of_rows_set_aside_is_no_difference_to_runs_without_it() -> None:
+    ledger = {"files": [], "totals": {"train": {"used": 3}}}
+    recorded = {**OLD, **SINCE, "ledger": ledger}
+    since = {"ledger": {**ledger, "lines": [{"file": "a.csv"}]}, "evaluation_set_aside": {"rows": 1}}
+    repeated = _measured({**recorded, **since})
+    assert _compare_records(_measured(recorded), repeated, is_earlier=False) == []
+    other = {**repeated, "ledger": {"files": [], "totals": {"train": {"used": 2}}}}
+    assert _compare_records(_measured(recorded), other, is_earlier=False) == ["ledger.totals.train.used: 3 -> 2"]
+
+
 @pytest.mark.parametrize(
     ("is_earlier", "found"), [(True, []), (False, ["step 4 eval eval_baseline: None -> {'mse': 2.0}"])]
 )

@@ -55,6 +55,12 @@ class VersionReport(BaseModel):
             ]
         ],
     )
+    files: list[Tree] = Field(
+        description="How each file was read (encoding, separator, quotes, notes), and where its physical lines went."
+    )
+    rule_shares: list[Tree] = Field(
+        description="Rows and share that each rule drops, and those that a length limit would drop if it were set."
+    )
     analysis: Tree
     errors: int = Field(description="Findings of severity error.")
     summary: list[Tree] = Field(

@@ -42,8 +42,11 @@ class DataPreview(BaseModel):
     row_columns: list[Tree] = Field(description="Name, dtype and role of each column of the rows.")
     rows: list[Tree] = Field(description="The first ones of every split.")
     label_counts: dict[str, dict[str, int]]
-    report: Tree
-    ledger: Tree
+    report: Tree = Field(
+        description="As `data_report.json` has it: what the rows were taken for (`detected`), how files were read and "
+        "where their lines went (`files`), what each rule drops (`rule_shares`), findings, gate."
+    )
+    ledger: Tree = Field(description="Where every row went, and every physical line of text files (`lines`).")
 
 
 class NewVersion(TrainRequest):

@@ -27,6 +27,16 @@ from finetune30.data.sources.encodings import read_decoded
 from finetune30.data.sources.joined_lines import JoinedLines
 from finetune30.data.sources.odd_rows import explain_row, unknown_separator
 from finetune30.data.sources.options import FileOptions
+from finetune30.data.sources.physical_lines import (
+    BLANK,
+    COMMENT,
+    DECLARATION,
+    HEADER,
+    IN_CELL,
+    LineTally,
+    PhysicalLines,
+    count_lines,
+)
 from finetune30.data.sources.table import LINE, NAMELESS, ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
@@ -59,7 +69,15 @@ def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str |
     in_order = frame.columns == [*reading.frame.columns[: len(frame.columns) - 1], LINE]
     text = TextFile(path, codec, dialect=dialect) if in_order and not dialect.backslash else None
     notes += [*dropped, *appended, *unwrapped, *reading.notes]
-    return SourceTable(name, format_name, frame, text, notes=tuple(notes))
+    return SourceTable(
+        name,
+        format_name,
+        frame,
+        text,
+        notes=tuple(notes),
+        lines=reading.account(),
+        reading={"encoding": codec.removesuffix("-sig"), "separator": dialect.delimiter, "quotes": dialect.quotes},
+    )
 
 
 def _told_of(dialect: Dialect) -> list[str]:
@@ -75,8 +93,10 @@ def _told_of(dialect: Dialect) -> list[str]:
         notes.append("spaces behind separators are left out: quotation marks follow them")
     if dialect.comments:
         notes.append(f"lines above the header left out, {dialect.comments} in all: comments begin with '#'")
-    if dialect.declared or dialect.delimiter not in (",", "\t"):
-        notes.append(f"cells separated by {dialect.delimiter!r}" + (", as line 1 says" if dialect.declared else ""))
+    if dialect.declared:
+        notes.append(f"cells separated by {dialect.delimiter!r}, as line 1 says")
+    elif dialect.delimiter not in (",", "\t"):
+        notes.append(f"cells separated by {dialect.delimiter!r}")
     return notes
 
 
@@ -129,8 +149,9 @@ class _Reading:
         self.dialect, self._path, self._name, self._codec = dialect, path, name, codec
         csv.field_size_limit(MAX_CELL_CHARACTERS)
         with path.open(encoding=codec, newline="") as handle:
-            for _ in range(dialect.comments):
-                next(handle)
+            self._tally = LineTally()
+            for number in range(1, dialect.comments + 1):
+                self._tally.add(COMMENT if next(handle).strip() else BLANK, number)
             self._reader = csv.reader(
                 handle,
                 delimiter=dialect.delimiter,
@@ -163,18 +184,27 @@ class _Reading:
     def _any(self, cells: pl.Expr) -> bool:
         return bool(self.frame.select(cells.any()).select(pl.any_horizontal(pl.all()))[0, 0])
 
+    def account(self) -> PhysicalLines:
+        """Return where the lines of the file went, compared with a count of them. Raises DataFileError."""
+        total = count_lines(self._path, self._codec, "any")
+        return self._tally.account(self._name, total, self.frame.height, joined_rows=self.spanning)
+
     def _quoting(self) -> Literal[0, 3]:
         return csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
 
     def _read_rows(self) -> None:
         rows = self._records()
         if self.dialect.declared:
-            next(rows, None)
+            _, line, _ = next(rows)  # it was told from this line
+            self._tally.add(DECLARATION, line)
         first = next(rows, None)
         if first is None:
             found, remedy = "the file is empty", "give it a header line and at least one row"
             raise DataFileError(self._name, 1, 0, found, remedy)
-        cells, self.header_line, _ = first
+        cells, self.header_line, last_line = first
+        self._tally.add(HEADER, self.header_line)
+        if last_line != self.header_line:
+            self._tally.add(IN_CELL, self.header_line + 1, last_line)
         header = name_columns(self._name, cells, self.header_line)
         width, chunks, row_count = len(header), ColumnChunks(header), 0
         self.joined, self._trimmed, self.spanning = JoinedLines(self._name, self.dialect.delimiter, width), 0, 0
@@ -184,6 +214,7 @@ class _Reading:
                 cells = self._fitted(cells, header, line, last_line)
             if last_line != line:
                 self.joined.add(cells, line, last_line)
+                self._tally.add(IN_CELL, line + 1, last_line)
                 self.spanning += 1
             if width == 1 and row_count < _SEPARATOR_ROWS:
                 first_rows.append(cells)
@@ -221,6 +252,8 @@ class _Reading:
             last_line = skipped + reader.line_num
             if cells:
                 yield cells, line, last_line
+            else:
+                self._tally.add(BLANK, line)
             line = last_line + 1
 
     def _ragged(self, cells: list[str], header: list[str], line: int, last_line: int) -> DataFileError:

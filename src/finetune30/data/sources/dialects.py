@@ -36,6 +36,15 @@ class Dialect:
     spaced: bool = False
     comments: int = 0
 
+    @property
+    def quotes(self) -> str:
+        """How quotation marks are read, for people."""
+        if not self.quoted:
+            return "plain characters"
+        if self.quote == "'":
+            return "single ones around cells"
+        return "around cells, escaped by backslashes" if self.backslash else "around cells"
+
 
 def detect_dialect(path: Path, delimiter: str | None, codec: str = UTF8) -> Dialect:
     """Return the dialect: as the first line declares it, else the named delimiter, else the most frequent one.
@@ -46,7 +55,7 @@ def detect_dialect(path: Path, delimiter: str | None, codec: str = UTF8) -> Dial
     with path.open(encoding=codec, newline="") as handle:
         leading, header = _read_header(handle)
     declared = _DECLARATION.fullmatch(leading[-1] if leading else "")
-    if declared:
+    if declared and not any(map(_is_comment, leading)):
         return Dialect(declared["delimiter"], declared=True)
     chosen = delimiter or _most_frequent(header)
     comments, header = _split_comments(leading, header, chosen)

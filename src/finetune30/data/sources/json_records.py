@@ -29,6 +29,7 @@ from finetune30.data.sources.json_values import (
     without_halves,
 )
 from finetune30.data.sources.options import FileOptions
+from finetune30.data.sources.physical_lines import account_records
 from finetune30.data.sources.table import CHUNK_ROWS, COLUMN, LINE, SourceTable, check_header
 from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
@@ -50,7 +51,15 @@ def load_jsonl(path: Path, name: str, options: FileOptions) -> SourceTable:
         return _build_frame(_jsonl_records(path, name, codec, notes), name, notes)
 
     frame, codec, told = read_decoded(path, name, options.encoding, read)
-    return SourceTable(name, "jsonl", frame, TextFile(path, codec, "\n"), notes=(*told, *notes))
+    return SourceTable(
+        name,
+        "jsonl",
+        frame,
+        TextFile(path, codec, "\n"),
+        notes=(*told, *notes),
+        lines=account_records(path, name, codec, "\n", frame[LINE]),
+        reading={"encoding": codec.removesuffix("-sig")},
+    )
 
 
 def load_json(path: Path, name: str, options: FileOptions) -> SourceTable:
@@ -70,7 +79,15 @@ def load_json(path: Path, name: str, options: FileOptions) -> SourceTable:
     placed = bool(records) and records[0][2] > 0
     shared_lines = placed and any(a[1] == b[1] for a, b in pairwise(records))
     frame = _build_frame(iter(records), name, notes, with_columns=shared_lines)
-    return SourceTable(name, "json", frame, TextFile(path, codec, "\n") if placed else None, notes=tuple(notes))
+    return SourceTable(
+        name,
+        "json",
+        frame,
+        TextFile(path, codec) if placed else None,
+        notes=tuple(notes),
+        lines=account_records(path, name, codec, "any", frame[LINE]) if placed else None,
+        reading={"encoding": codec.removesuffix("-sig")},
+    )
 
 
 def _jsonl_records(path: Path, name: str, codec: str, notes: list[str]) -> Iterator[Placed]:
@@ -85,7 +102,8 @@ def _jsonl_records(path: Path, name: str, codec: str, notes: list[str]) -> Itera
             try:
                 value, end = decode_value(raw, _skip_space(raw, start), name, line)
             except IncompleteError:
-                yield from _spanning_records(path.read_text(encoding=codec), name, line, notes)
+                with path.open(encoding=codec, newline="\n") as whole:
+                    yield from _spanning_records(whole.read(), name, line, notes)
                 return
             if (after := _skip_space(raw, end)) < len(raw):
                 found = f"the line goes on after its record with {raw[after : after + 20].strip()!r}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from finetune30.data.sources.physical_lines import PhysicalLines
 from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
 
@@ -31,6 +32,8 @@ class SourceTable:
     records share a line, `__column__` (Int64, from 1). `label_names`: columns that hold class ids, with the names
     behind the ids. `label_order`: columns that hold names already, with the order of the classes. `text`: where the
     line of a row can be read once more, its cells in the order of `columns`; None: there is no such file.
+    `lines`: where the physical lines of the file went; None: it has none, or a row's number stands for its line.
+    `reading`: how a text file was read (encoding, separator, quotes), for people.
     """
 
     name: str
@@ -41,6 +44,8 @@ class SourceTable:
     label_order: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     facts: dict[str, str | int | None] = field(default_factory=dict)
+    lines: PhysicalLines | None = None
+    reading: dict[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:

@@ -49,6 +49,14 @@ DEFAULT_SEVERITIES: dict[str, Severity] = {
 }
 
 
+#: Keys of the configuration that decide what a rule drops.
+RULE_SETTINGS = {
+    "too_short": "data.validation_rules.min_text_length",
+    "too_long": "data.validation_rules.max_text_length",
+    "empty_text": "data.validation_rules.allow_empty",
+}
+
+
 class FindingList:
     """Collects findings; rules that are off are left out, and rows under an error rule get that rule as reason.
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from finetune30.config.schema import GateConfig
 from finetune30.data.texts import text_columns
+from finetune30.data.validation.findings import RULE_SETTINGS
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
 
@@ -33,11 +34,6 @@ _LIMIT_WORDS = {
     "max_faulty_share": "faulty",
     "max_contradictory_share": "training rows with contradictory labels",
     "max_leaking_share": "training rows that stand in the evaluation rows",
-}
-_RULE_SETTINGS = {
-    "too_short": "data.validation_rules.min_text_length",
-    "too_long": "data.validation_rules.max_text_length",
-    "empty_text": "data.validation_rules.allow_empty",
 }
 _EXAMPLES = 3
 
@@ -119,9 +115,7 @@ def _stop_above_limits(limits: dict[str, Any], errors: pl.DataFrame) -> None:
         what = f"{_LIMIT_WORDS[entry['limit']]}" + (f" {entry['split']} rows" if not own else "")
         share = f"{entry['share']:.1%}, allowed {entry['allowed']:.1%}"
         messages.append(f"{entry['rows']} {what} ({share}: {rules}), for example {examples}")
-        settings += [
-            _RULE_SETTINGS[rule] for rule in hits["rule"].unique(maintain_order=True) if rule in _RULE_SETTINGS
-        ]
+        settings += [RULE_SETTINGS[rule] for rule in hits["rule"].unique(maintain_order=True) if rule in RULE_SETTINGS]
         settings.append(f"data.gate.{entry['limit']}")
     listed = ", ".join(dict.fromkeys(settings))
     raise DataError(

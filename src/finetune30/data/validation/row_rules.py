@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -11,6 +11,8 @@ from finetune30.data.cleaning import contains_html, fix_mojibake, maybe_mojibake
 from finetune30.data.texts import filled_texts, texts_and_pairs
 from finetune30.data.validation.findings import FindingList
 
+#: Lengths by which texts are judged where no limit is set: then they are reported, and no row is dropped.
+USUAL_SHORTEST, USUAL_LONGEST = 5, 500
 CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
 #: A label that at most this many rows carry counts as a slip where the median class has a hundred rows.
 _RARE_LABEL_ROWS, _COMMON_CLASS_ROWS = 2, 100
@@ -53,22 +55,53 @@ def check_unknown_labels(rows: pl.DataFrame, found: FindingList, expected: int |
 def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) -> pl.DataFrame:
     """Mark rows that have an empty text, or one that is too short or too long (characters without outer white space).
 
-    A row has at most one finding of each rule, at the first text that breaks it. Optional texts may be short.
+    A row has at most one finding of each rule, at the first text that breaks it. Optional texts may be short. Where no
+    limit is set, the usual lengths are reported.
     """
     # A repeated header or a swapped row is one fault, not two.
     rest = rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(["repeated_header", "columns_swapped"]))
-    texts = filled_texts(rows)
-    lengths = {cell: pl.col(cell).fill_null("").str.strip_chars().str.len_chars() for cell in texts}
     if not rules.allow_empty:
+        empty = {cell: length == 0 for cell, length in text_lengths(rows).items()}
         fix = "fill in the text, or set data.validation_rules.allow_empty to true"
-        _add_first(found, "empty_text", rest, {cell: length == 0 for cell, length in lengths.items()}, fix)
-    short, long = rules.min_text_length, rules.max_text_length
-    too_short = {cell: (lengths[cell] > 0) & (lengths[cell] < short) for cell in found.texts if cell in texts}
-    too_long = {cell: length > long for cell, length in lengths.items()}
-    fix = f"shorter than data.validation_rules.min_text_length ({short})"
-    _add_first(found, "too_short", rest, too_short, fix)
-    _add_first(found, "too_long", rest, too_long, f"longer than data.validation_rules.max_text_length ({long})")
+        _add_first(found, "empty_text", rest, empty, fix)
+    short, long = length_limits(rules)
+    too_short, too_long = breaking_lengths(rows, found.texts, short, long)
+    if rules.min_text_length is None:
+        fix = f"shorter than {short} characters; set data.validation_rules.min_text_length to {short} to drop it"
+        _add_first(found, "too_short", rest, too_short, fix)
+    else:
+        fix = f"shorter than data.validation_rules.min_text_length ({short})"
+        _add_first(found, "too_short", rest, too_short, fix)
+    if rules.max_text_length is None:
+        fix = f"longer than {long} characters; set data.validation_rules.max_text_length to {long} to drop it"
+        _add_first(found, "too_long", rest, too_long, fix)
+    else:
+        fix = f"longer than data.validation_rules.max_text_length ({long})"
+        _add_first(found, "too_long", rest, too_long, fix)
     return found.mark(rows)
+
+
+def length_limits(rules: ValidationRules) -> tuple[int, int]:
+    """Return the shortest and longest text, in characters, by which rows are judged: as set, else the usual ones."""
+    short, long = rules.min_text_length, rules.max_text_length
+    return USUAL_SHORTEST if short is None else short, USUAL_LONGEST if long is None else long
+
+
+def text_lengths(rows: pl.DataFrame) -> dict[str, pl.Expr]:
+    """Return the number of characters, without outer white space, of each column of text that holds anything."""
+    return {cell: pl.col(cell).fill_null("").str.strip_chars().str.len_chars() for cell in filled_texts(rows)}
+
+
+def breaking_lengths(
+    rows: pl.DataFrame, required: Sequence[str], short: int, long: int
+) -> tuple[dict[str, pl.Expr], dict[str, pl.Expr]]:
+    """Return where texts are too short and where they are too long, by column; only `required` ones can be too short.
+
+    An empty text is not a short one: a rule of its own says so.
+    """
+    lengths = text_lengths(rows)
+    too_short = {cell: (lengths[cell] > 0) & (lengths[cell] < short) for cell in required if cell in lengths}
+    return too_short, {cell: length > long for cell, length in lengths.items()}
 
 
 def check_characters(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from finetune30.data.validation.row_rules import (
     check_tokens,
     check_unknown_labels,
 )
+from finetune30.data.validation.rule_shares import RuleShare, measure_rules
 from finetune30.data.validation.set_rules import check_classes, check_constants, check_repeats, check_scripts
 from finetune30.errors import ConfigError
 
@@ -36,11 +37,15 @@ _FIX_WORDS = {
 
 @dataclass(frozen=True)
 class Validation:
-    """Rows with a `reason` for every row that an error rule marked, and the findings with their places."""
+    """Rows with a `reason` for every row that an error rule marked, and the findings with their places.
+
+    `shares`: what each rule that drops rows takes away, and what the length limits that are not set would.
+    """
 
     rows: pl.DataFrame
     findings: pl.DataFrame
     recipe: tuple[dict[str, Any], ...] = field(default=())
+    shares: tuple[RuleShare, ...] = ()
 
     @property
     def error_count(self) -> int:
@@ -68,12 +73,15 @@ def validate_rows(
     severities: dict[str, str] = {**config.gate.severities}
     if not config.validation_rules.remove_html:
         severities.setdefault("html", "warn")
+    for rule, severity in _unset_limits(config).items():
+        severities.setdefault(rule, severity)
     for rule, severity in loaded.problem.rules.severities:
         severities.setdefault(rule, severity)
     found = _start(severities, loaded)
     rows, recipe = _apply_fixes(rows.with_columns(pl.col(*found.texts).fill_null("")), found)
     rows = _check_rows(rows, found, loaded, config, expected_labels, count_tokens)
-    return Validation(rows, locate_findings(found.frame(), loaded.tables, loaded.columns), recipe)
+    shares = measure_rules(rows, found, config.validation_rules)
+    return Validation(rows, locate_findings(found.frame(), loaded.tables, loaded.columns), recipe, shares)
 
 
 def broken_rules(rows: pl.DataFrame, loaded: LoadedRows, config: DataConfig, rules: Sequence[str]) -> pl.Series:
@@ -88,6 +96,16 @@ def broken_rules(rows: pl.DataFrame, loaded: LoadedRows, config: DataConfig, rul
     found = _start(severities, loaded)
     marked = _check_rows(rows, found, loaded, config, None, None)
     return rows["reason"].is_null() & marked["reason"].is_not_null()
+
+
+def _unset_limits(config: DataConfig) -> dict[str, str]:
+    """Return the severity of the rules about length whose limit nobody set: they drop no row.
+
+    Short texts are few, and each may be a slip. Long ones may be most of a set: they are counted.
+    """
+    rules = config.validation_rules
+    unset = {"too_short": "warn"} if rules.min_text_length is None else {}
+    return unset | ({"too_long": "off"} if rules.max_text_length is None else {})
 
 
 def _start(severities: Mapping[str, str], loaded: LoadedRows) -> FindingList:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from finetune30.data.problem import Score
 
 SINGLE_NAME, MULTI_NAME = "single_label_classification", "multi_label_classification"
-SINGLE_SCORE = Score("eval_accuracy", greater_is_better=True, format="percent")
-MULTI_SCORE = Score("eval_f1", greater_is_better=True, format="percent")
+SINGLE_SCORE = Score("eval_accuracy", greater_is_better=True, format="percent", share_right="eval_accuracy")
+MULTI_SCORE = Score("eval_f1", greater_is_better=True, format="percent", share_right="eval_accuracy")
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:

@@ -39,6 +39,8 @@ class Checked:
             "rows": self.loaded.rows.height,
             "problem_type": self.loaded.problem.name,
             "detected": [asdict(found) for found in self.loaded.detected],
+            "files": self.loaded.describe_files(),
+            "rule_shares": [share.as_tree() for share in self.validation.shares],
             "errors": self.validation.error_count,
             "summary": self.validation.summary(),
             "set_aside": self.quarantine.height,

@@ -18,6 +18,7 @@ from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
 from finetune30.service.execution.experiment import Experiment
+from finetune30.service.execution.set_aside import describe_set_aside, say_set_aside
 from finetune30.service.runs.blocks import build_result_blocks
 from finetune30.store.records import Run
 
@@ -50,6 +51,8 @@ def stage_result(
         "doubts": [asdict(doubt) for doubt in doubts],
         "origin": origin,
     }
+    if said := say_set_aside(metrics["evaluation_set_aside"]):
+        log(said)
     _save_model(final_model, run, experiment, metrics, environment)
     difference = _self_test(final_model, experiment)
     log(f"self-test: the saved model, loaded afresh, answers as trained (largest logit difference {difference:.2g})")
@@ -114,6 +117,7 @@ def _collect_metrics(
         "dataset_digest": inputs.data.digest,
         "replaced": inputs.replaced,
         "ledger": inputs.data.ledger,
+        "evaluation_set_aside": describe_set_aside(inputs.data.ledger, inputs.data.problem.score, result.metrics),
         "truncated": {
             "train": int(experiment.train_split.truncated.sum()),
             "evaluation": int(experiment.evaluation_split.truncated.sum()),

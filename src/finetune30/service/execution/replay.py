@@ -25,6 +25,7 @@ _TIMED = ("time", "_runtime", "per_second")
 #: Metrics that name the run or its circumstances; those that matter are compared by themselves.
 _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
+    | {"evaluation_set_aside"}  # made of the ledger and the metrics, which are compared
 )
 #: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.
 _SINCE_SCORES = "score_name"
@@ -131,7 +132,11 @@ def _inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _untimed(metrics).items() if key not in _CIRCUMSTANCES}
+    """Return what is compared; of the ledger the rows, as the lines of a file are no part of what was learnt."""
+    found = {key: value for key, value in _untimed(metrics).items() if key not in _CIRCUMSTANCES}
+    if isinstance(ledger := found.get("ledger"), Mapping):
+        found["ledger"] = {key: value for key, value in ledger.items() if key != "lines"}
+    return found
 
 
 def _untimed(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,11 +147,12 @@ def load_questions(
             raise DataError(f"there is no file '{path}'", "check the path")
         return _load_lines(path, options, tell)
     from finetune30.data.columns import detect_columns
+    from finetune30.data.evidence import swallowed_lines
     from finetune30.data.sources.files import load_file
     from finetune30.data.sources.options import NO_OPTIONS
 
     table = load_file(path, options=options or NO_OPTIONS)
-    for note in table.notes:
+    for note in (*table.notes, *(found.describe() for found in swallowed_lines([table]))):
         tell(note)
     text, pair, *_ = *detect_columns(table, roles, named).chosen.values(), None
     texts = table.frame[str(text)].fill_null("").to_list()

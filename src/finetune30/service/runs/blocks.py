@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Format, Table, Text, Words
@@ -32,10 +32,11 @@ def build_run_blocks(metrics: Mapping[str, Any] | None) -> list[Block]:
 def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     """Return the blocks of a run's evaluation: first what makes it doubtful, then as its problem shows it.
 
-    Metrics of an unknown problem (of a package that is not installed here any more or is broken, or of no problem at
-    all) become a table of all their numbers.
+    Evaluation rows that rules set aside stand behind the first figure. Metrics of an unknown problem (of a package that
+    is not installed here any more or is broken, or of no problem at all) become a table of all their numbers.
     """
-    return [*_doubts(metrics.get("doubts")), *_evaluation(metrics)]
+    drawn = _evaluation(metrics)
+    return [*_doubts(metrics.get("doubts")), *drawn[:1], *_set_aside(metrics, drawn), *drawn[1:]]
 
 
 def _evaluation(metrics: Mapping[str, Any]) -> list[Block]:
@@ -57,6 +58,27 @@ def _doubts(found: Any) -> list[Block]:
         zh = [words["zh"], *(f"可以嘗試：{entry['zh']}" for entry in advice)]
         texts.append(Text(_IN_DOUBT, Words("\n".join(en), "\n".join(zh))))
     return [*texts]
+
+
+def _set_aside(metrics: Mapping[str, Any], drawn: Sequence[Block]) -> list[Block]:
+    """Rows that rules kept out of the evaluation, and the share of right answers that counts them as wrong."""
+    found = metrics.get("evaluation_set_aside")
+    if not isinstance(found, Mapping) or not found.get("rows"):
+        return []
+    en = ", ".join(f"{count:,} {rule}" for rule, count in found["by_rule"].items())
+    words = Words(f"Evaluation rows set aside by rules ({en})", f"被規則隔離的評估資料（{en}）")
+    if found["split_off"]:
+        words = Words(
+            f"Rows set aside before evaluation rows were split off ({en})", f"分出評估資料前隔離的資料（{en}）"
+        )
+    figures: list[Block] = [Figure(words, found["rows"], "count", rows=found["rows"] + found["passed"])]
+    if is_number(found.get("counted_as_wrong")):
+        share = metrics.get(str(found["metric"]))
+        titles = [block.title for block in drawn if isinstance(block, Figure) and block.value == share]
+        title = titles[0] if titles else Words(str(found["metric"]), str(found["metric"]))
+        words = Words(f"{title.en}, rows set aside counted as wrong", f"{title.zh}（隔離的資料視為答錯）")
+        figures.append(Figure(words, found["counted_as_wrong"], "percent", rows=found["asked"]))
+    return figures
 
 
 def _training_figures(metrics: Mapping[str, Any]) -> list[Block]:

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import charts, display
-from finetune30.ui.findings import show_analysis, show_detected, show_quarantine_rows, show_summary
+from finetune30.ui.findings import show_analysis, show_detected, show_quarantine_rows, show_rule_shares, show_summary
 from finetune30.ui.session import ask, client, in_own_words, t
 
 Json = dict[str, Any]
@@ -23,6 +23,7 @@ def show_report(digest: str) -> None:
     counts = {split: part.get("label_counts") or {} for split, part in (analysis.get("splits") or {}).items()}
     charts.bars(counts, title=t("data_choice.labels"), key="data-labels")
     show_detected(report.get("detected") or [])
+    show_rule_shares(report.get("rule_shares") or [])
     show_summary(report.get("summary") or [], report.get("findings") or [])
     with st.expander(t("run.report_whole"), icon=":material/data_object:"):
         st.json({name: value for name, value in report.items() if name != "quarantine"}, expanded=1)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display, form
 from finetune30.ui.fields import get_value, put_value
-from finetune30.ui.findings import show_detected, show_findings, show_gate, show_ledger
+from finetune30.ui.findings import show_detected, show_files, show_findings, show_gate, show_ledger, show_rule_shares
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_table
 from finetune30.ui.rows import columns_of, title_of
@@ -187,9 +187,12 @@ def _show_preview(preview: Json) -> None:
         show_table([_describe_row(row, preview) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
         if preview.get("label_counts"):
             charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
-        show_detected((preview.get("report") or {}).get("detected") or [])
-        show_gate(preview.get("report") or {})
-        show_findings(preview.get("report") or {})
+        report = preview.get("report") or {}
+        show_detected(report.get("detected") or [])
+        show_files(report.get("files") or [])
+        show_gate(report)
+        show_rule_shares(report.get("rule_shares") or [])
+        show_findings(report)
         show_ledger(preview.get("ledger") or {})
 
 

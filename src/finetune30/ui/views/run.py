@@ -9,7 +9,15 @@ import streamlit as st
 from finetune30.ui import charts, display, form
 from finetune30.ui.blocks import show_blocks
 from finetune30.ui.confirmation import confirmed_button, take_done
-from finetune30.ui.findings import show_detected, show_findings, show_ledger, show_quarantine_rows, yes_or_no
+from finetune30.ui.findings import (
+    show_detected,
+    show_files,
+    show_findings,
+    show_ledger,
+    show_quarantine_rows,
+    show_rule_shares,
+    yes_or_no,
+)
 from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
@@ -171,6 +179,8 @@ def _show_data(run: Json) -> None:
     show_figures((t(f"run.data_{name}"), value) for name, value in facts)
     charts.bars(counts, title=t("data_choice.labels"), key="run-labels")
     show_detected(report.get("detected") or [])
+    show_files(report.get("files") or [])
+    show_rule_shares(report.get("rule_shares") or [])
     show_findings(report)
     show_ledger(report.get("ledger") or {})
     _show_quarantine(run)
