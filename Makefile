@@ -118,6 +118,12 @@ chaos: $(DEV) ## Thousands of drill runs while everything around them is killed 
 chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (7 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 
+fuzz-readers: $(DEV) ## 100,000 damaged data files through the readers, 500 of them through the command (ARGS="--files 1000")
+	@$(ENVIRONMENT)/bin/python tests/mutations.py $(ARGS)
+
+round-trips: $(DEV) ## Write 20,000 tables of each kind in every form and encoding and read them again (ROUND_TRIPS=1000)
+	@ROUND_TRIPS=$${ROUND_TRIPS:-20000} $(PYTHON_M) pytest tests/unit/data/sources/test_round_trips.py $(ARGS)
+
 bench: $(DEV) ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
 	@$(PYTHON_M) benchmarks --rows 64 --pairs 3 --batches 2 --output build/benchmark.md $(ARGS)
 

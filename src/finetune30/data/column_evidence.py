@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from finetune30.config.schema import DataConfig
-from finetune30.data.columns import INDEX_NAMES, PAIR_NAMES, ROLE_WORDS, Columns, plain_name, unread_texts
+from finetune30.data.columns import PAIR_NAMES, ROLE_WORDS, Columns, is_index, plain_name, unread_texts
 from finetune30.data.problem import Detected, Role
 from finetune30.data.sources.table import VERSION, SourceTable
 
@@ -63,7 +63,7 @@ def _because(
         if others:
             return f"its name is one that such columns usually have, and comes before {_listed(others)}"
         return "its name is one that such columns usually have"
-    rest = [name for name in table.columns if name.lower() not in INDEX_NAMES]
+    rest = [name for name in table.columns if not is_index(name)]
     if role.kind == "target" and len(rest) == _TEXT_AND_TARGET and not any(named.values()):
         return f"of the two columns {_listed(rest)}, its cells are the shorter ones"
     return "it is the only column left"

@@ -28,8 +28,8 @@ PAIR_NAMES = (
 )
 #: Rows that are looked at to tell texts; what texts have at least: words and letters, and different ones of all.
 _LOOKED_AT, _LEAST_WORDS, _LEAST_LETTERS, _LEAST_DISTINCT = 1000, 3.0, 10, 0.5
-#: Columns that number rows; never text nor target.
-INDEX_NAMES = frozenset({"id", "idx", "index", "row_id", "unnamed_1"})
+#: Columns that number rows; never text nor target. The last are pandas' names for an index that was written and read.
+_INDEX_NAME = re.compile(r"id|idx|index|row_id|unnamed_1|unnamed: \d+(\.\d+)*")
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,13 @@ def unread_texts(table: SourceTable, columns: Columns, roles: Sequence[Role]) ->
     return [name for name in _candidates(table, taken) if _reads_as_text(table.frame[name], main)]
 
 
+def is_index(name: str) -> bool:
+    """Say whether a column by its name numbers the rows."""
+    return _INDEX_NAME.fullmatch(name.lower()) is not None
+
+
 def _candidates(table: SourceTable, taken: Collection[str | None]) -> list[str]:
-    return [name for name in table.columns if name not in taken and name.lower() not in INDEX_NAMES]
+    return [name for name in table.columns if name not in taken and not is_index(name)]
 
 
 def _short_column(table: SourceTable, taken: Sequence[str | None]) -> str | None:
@@ -227,7 +232,7 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
 
 
 def _flags(table: SourceTable) -> list[str]:
-    return [name for name in flag_columns(table) if name.lower() not in INDEX_NAMES]
+    return [name for name in flag_columns(table) if not is_index(name)]
 
 
 def _listed(names: Sequence[str]) -> str:

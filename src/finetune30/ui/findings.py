@@ -25,6 +25,7 @@ READING_NAMES = {
     "|": "bar",
     "plain characters": "quotes_plain",
     "around cells": "quotes_cells",
+    "single ones around cells": "quotes_single",
     "around cells, escaped by backslashes": "quotes_backslash",
 }
 SPLITS = ("train", "evaluation")

@@ -36,11 +36,8 @@ FOLLOWED = {
     "set data.encoding to the encoding that the file was written in, or save the file as UTF-8": _FILES
     + "test_an_encoding_that_nobody_guesses_is_named_by_who_knows_it",
     "leave data.encoding out": _FILES + "test_an_encoding_beside_data_that_are_no_file_is_left_out",
-    "leave data.sheet out": _FILES + "test_a_sheet_beside_a_file_without_sheets_is_left_out",
     "set data.sheet to one of them": _FILES + "test_the_sheet_or_file_that_is_listed_is_read",
     "set data.sheet to the one to read": _FILES + "test_the_sheet_or_file_that_is_listed_is_read",
-    "set data.sheet to the one to read, or unpack the archive and name its folder": _FILES
-    + "test_an_archive_of_several_files_is_unpacked_and_its_folder_named",
     "{}; or train all the same with data.allow_unknown_tokens: true": "unit/service/test_doubts.py::"
     "test_chinese_in_the_english_starter_stops_with_bases_that_read_it_unless_allowed",
     "mend or update that package, or choose another model.problem_type": _PLUGINS

@@ -53,9 +53,13 @@ _WESTERN = (
 _WESTERN_MARKS = frozenset("’‘‚“”„«»‹›–—…€£¥¢°©®™•§½¼¾×÷¿¡ªº²³·´±µ¶\xa0\xad")
 #: A mark inside of a word that texts do not put there, and a capital letter inside of one.
 _ODD_MARK = re.compile(r"[a-zà-ÿ][^\w\s’‘–—·…\-\x00-\x7f][a-zà-ÿ]|[a-zà-ÿ][²³¹ºª¼½¾µ][a-zà-ÿ]")
-_ODD_CAPITAL = re.compile(r"[a-z][À-ÖØ-ÞŠŒŽŸ](?=[a-z])")
+_ODD_CAPITAL = re.compile(r"[a-z][À-ÖØ-ÞŠŒŽŸ]")
 #: A word of two scripts.
 _MIXED_WORD = re.compile(r"[a-zA-Z][\u0400-\u04ff]|[\u0400-\u04ff][a-zA-Z]")
+#: What stands in the places of capital letters and я where Macintosh's encoding is read as Windows'.
+_ODD_CYRILLIC = re.compile(r"[а-яё][А-ЯЁ]|[ЂЃЉЊЌЋЏђѓљњќћџ]|[”‚†‡€‰‹•™…](?=[а-яё])")
+#: Characters below which a text has no frequent letters yet: it may be in a language, which decides nothing then.
+FEW = 20
 _LEAST_SHARE = 0.3
 _LEAST_CHINESE = 0.4
 _LEAST_KANA = 0.3
@@ -97,9 +101,12 @@ def is_cyrillic(text: str) -> bool:
     small = [letter for letter in cyrillic if letter.islower()]
     if not outside or len(cyrillic) < 0.8 * len(outside) or len(small) < 0.6 * len(cyrillic):
         return False
-    if len(_MIXED_WORD.findall(text)) > 0.02 * len(cyrillic) or _share(small, _LAST_CYRILLIC) < 0.01:
+    if len(_ODD_CYRILLIC.findall(text)) > 0.01 * len(cyrillic):
         return False
-    return _share(small, _CYRILLIC_SET) >= 0.7
+    if len(_MIXED_WORD.findall(text)) > 0.02 * len(cyrillic):
+        return False
+    is_frequent = _share(small, _CYRILLIC_SET) >= 0.7 and _share(small, _LAST_CYRILLIC) >= 0.01
+    return is_frequent or len(outside) < FEW
 
 
 def is_western(text: str) -> bool:
@@ -107,12 +114,22 @@ def is_western(text: str) -> bool:
     outside = [character for character in text if character > "\x7f"]
     marks = [character for character in outside if character in _WESTERN_MARKS]
     letters = [character.lower() for character in outside if character not in _WESTERN_MARKS]
-    odd = len(_ODD_MARK.findall(text)) + len(_ODD_CAPITAL.findall(text))
-    if odd > 0.05 * len(outside) or any(not letter.isalpha() for letter in letters):
+    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters):
         return False
     adjacent = len(re.findall(r"[à-ÿ](?=[à-ÿ])", text.lower()))
     fits = not letters or max(_share(letters, frozenset(language)) for language in _WESTERN) >= _NEARLY_ALL
     return fits and adjacent <= 0.2 * len(letters) and bool(marks or letters)
+
+
+def is_mark(character: str) -> bool:
+    """Say whether a character is a mark that texts in any Latin letters have, as quotation marks."""
+    return character in _WESTERN_MARKS
+
+
+def has_odd_marks(text: str) -> bool:
+    """Say whether marks and capital letters stand inside of words, as in texts that were decoded wrongly."""
+    odd = len(_ODD_MARK.findall(text)) + len(_ODD_CAPITAL.findall(text))
+    return odd > 0.05 * sum(character > "\x7f" for character in text)
 
 
 def _letters(text: str) -> list[str]:

@@ -19,14 +19,17 @@ from finetune30.data.sources.dialects import (
     Dialect,
     detect_dialect,
     escapes_only_quotes,
+    quotes_separators,
     record_lines,
     split_record,
 )
-from finetune30.data.sources.encodings import UTF8, read_decoded
+from finetune30.data.sources.encodings import read_decoded
 from finetune30.data.sources.joined_lines import JoinedLines
+from finetune30.data.sources.odd_rows import explain_row, unknown_separator
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.physical_lines import (
     BLANK,
+    COMMENT,
     DECLARATION,
     HEADER,
     IN_CELL,
@@ -34,11 +37,17 @@ from finetune30.data.sources.physical_lines import (
     PhysicalLines,
     count_lines,
 )
-from finetune30.data.sources.table import LINE, ColumnChunks, SourceTable, drop_empty_columns, name_columns
+from finetune30.data.sources.table import LINE, NAMELESS, ColumnChunks, SourceTable, drop_empty_columns, name_columns
+from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
 
 #: Longest cell read, in characters; a longer one is nearly always a quote that was never closed.
 MAX_CELL_CHARACTERS = 16_000_000
+#: A cell whose quotation marks quote all of it but the spaces before and behind; what spreadsheets take for a text.
+_WHOLLY_QUOTED = r'^ +"(?:[^"]|"")*" *$'
+_FORMULA = r'^="(?:[^"]|"")*"$'
+#: Rows of a file of one column that are looked at for a separator.
+_SEPARATOR_ROWS = 100
 
 
 def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str | None = None) -> SourceTable:
@@ -52,30 +61,43 @@ def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str |
         return _read_as_written(path, name, detect_dialect(path, delimiter, codec), codec)
 
     reading, codec, told = read_decoded(path, name, options.encoding, read)
-    dialect, notes = reading.dialect, list(told)
-    if not dialect.quoted:
-        notes.append("quotation marks read as plain characters")
-    if dialect.backslash:
-        notes.append("quotation marks inside of cells follow a backslash")
-    if dialect.declared:
-        notes.append(f"cells separated by {dialect.delimiter!r}, as line 1 says")
-    elif dialect.delimiter not in (",", "\t"):
-        notes.append(f"cells separated by {dialect.delimiter!r}")
+    dialect, notes = reading.dialect, [*told, *_told_of(reading.dialect)]
     format_name = "tsv" if dialect.delimiter == "\t" else "csv"
     frame, dropped = drop_empty_columns(name, reading.frame, reading.header_line)
     frame, appended = _without_marks(frame)
+    frame, unwrapped = _without_formulas(frame)
     in_order = frame.columns == [*reading.frame.columns[: len(frame.columns) - 1], LINE]
-    findable = codec == UTF8 and not dialect.backslash and in_order
-    notes += [*dropped, *appended, *reading.notes]
+    text = TextFile(path, codec, dialect=dialect) if in_order and not dialect.backslash else None
+    notes += [*dropped, *appended, *unwrapped, *reading.notes]
     return SourceTable(
         name,
         format_name,
         frame,
-        path if findable else None,
+        text,
         notes=tuple(notes),
         lines=reading.account(),
         reading={"encoding": codec.removesuffix("-sig"), "separator": dialect.delimiter, "quotes": dialect.quotes},
     )
+
+
+def _told_of(dialect: Dialect) -> list[str]:
+    """Say how cells are separated and quoted, where that is not the usual way."""
+    notes = []
+    if not dialect.quoted:
+        notes.append("quotation marks read as plain characters")
+    if dialect.quote != '"':
+        notes.append(f"cells quoted by {dialect.quote!r}")
+    if dialect.backslash:
+        notes.append("quotation marks inside of cells follow a backslash")
+    if dialect.spaced:
+        notes.append("spaces behind separators are left out: quotation marks follow them")
+    if dialect.comments:
+        notes.append(f"lines above the header left out, {dialect.comments} in all: comments begin with '#'")
+    if dialect.declared:
+        notes.append(f"cells separated by {dialect.delimiter!r}, as line 1 says")
+    elif dialect.delimiter not in (",", "\t"):
+        notes.append(f"cells separated by {dialect.delimiter!r}")
+    return notes
 
 
 def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Reading:
@@ -84,12 +106,24 @@ def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Re
     try:
         reading = _Reading(path, name, dialect, codec)
     except DataFileError:
+        for other in _other_quotes(path, dialect, codec):
+            with suppress(DataFileError):  # the first fault says what is wrong with the file
+                found = _Reading(path, name, other, codec)
+                if not found.spanning:
+                    return found
+        if dialect.quote == "'":
+            return _Reading(path, name, replace(dialect, quote='"'), codec)
         if dialect.delimiter == "\t":
             # Many public TSV sets never quote: a lone quotation mark there is a character like any other.
             return _Reading(path, name, plain, codec)
         if escapes_only_quotes(path, codec):
             return _Reading(path, name, replace(dialect, backslash=True), codec)
         raise
+    if reading.has_spaced_quotes:
+        with suppress(DataFileError):
+            found = _Reading(path, name, replace(dialect, spaced=True), codec)
+            if not found.begins_spaced:  # else the space and the marks are the text of a quoted cell
+                return found
     swallowed = reading.joined.find_rows(reading.frame)
     if swallowed is None:
         return reading
@@ -100,6 +134,14 @@ def _read_as_written(path: Path, name: str, dialect: Dialect, codec: str) -> _Re
     raise swallowed
 
 
+def _other_quotes(path: Path, dialect: Dialect, codec: str) -> list[Dialect]:
+    """Return how cells may be quoted otherwise than the standard says."""
+    if dialect.delimiter == "\t" or dialect.quote == "'":
+        return []
+    spaced = [replace(dialect, spaced=True)]
+    return [*spaced, replace(dialect, quote="'")] if quotes_separators(path, codec, dialect.delimiter) else spaced
+
+
 class _Reading:
     """One pass over a file: its rows, and what was noticed."""
 
@@ -107,11 +149,16 @@ class _Reading:
         self.dialect, self._path, self._name, self._codec = dialect, path, name, codec
         csv.field_size_limit(MAX_CELL_CHARACTERS)
         with path.open(encoding=codec, newline="") as handle:
+            self._tally = LineTally()
+            for number in range(1, dialect.comments + 1):
+                self._tally.add(COMMENT if next(handle).strip() else BLANK, number)
             self._reader = csv.reader(
                 handle,
                 delimiter=dialect.delimiter,
                 strict=dialect.quoted,
                 quoting=self._quoting(),
+                quotechar=dialect.quote,
+                skipinitialspace=dialect.spaced,
                 escapechar="\\" if dialect.backslash else None,
                 doublequote=not dialect.backslash,
             )
@@ -123,16 +170,29 @@ class _Reading:
         trimmed = (f"{self._trimmed} rows end in separators without a cell behind them",) if self._trimmed else ()
         return (*trimmed, *self.joined.notes())
 
+    @property
+    def begins_spaced(self) -> bool:
+        """Whether any cell begins with a space and a quotation mark."""
+        return self._any(pl.all().exclude(LINE).str.starts_with(' "'))
+
+    @property
+    def has_spaced_quotes(self) -> bool:
+        """Whether a space before quotation marks kept them from quoting, in every cell that has one there."""
+        spaced = pl.all().exclude(LINE).str.contains(r'^ +"') & ~pl.all().exclude(LINE).str.contains(_WHOLLY_QUOTED)
+        return self.begins_spaced and not self._any(spaced)
+
+    def _any(self, cells: pl.Expr) -> bool:
+        return bool(self.frame.select(cells.any()).select(pl.any_horizontal(pl.all()))[0, 0])
+
     def account(self) -> PhysicalLines:
         """Return where the lines of the file went, compared with a count of them. Raises DataFileError."""
         total = count_lines(self._path, self._codec, "any")
-        return self._tally.account(self._name, total, self.frame.height, joined_rows=self._joined_rows)
+        return self._tally.account(self._name, total, self.frame.height, joined_rows=self.spanning)
 
     def _quoting(self) -> Literal[0, 3]:
         return csv.QUOTE_MINIMAL if self.dialect.quoted else csv.QUOTE_NONE
 
     def _read_rows(self) -> None:
-        self._tally, self._joined_rows = LineTally(), 0
         rows = self._records()
         if self.dialect.declared:
             _, line, _ = next(rows)  # it was told from this line
@@ -147,27 +207,41 @@ class _Reading:
             self._tally.add(IN_CELL, self.header_line + 1, last_line)
         header = name_columns(self._name, cells, self.header_line)
         width, chunks, row_count = len(header), ColumnChunks(header), 0
-        self.joined, self._trimmed = JoinedLines(self._name, self.dialect.delimiter, width), 0
+        self.joined, self._trimmed, self.spanning = JoinedLines(self._name, self.dialect.delimiter, width), 0, 0
+        first_rows: list[list[str]] = []
         for cells, line, last_line in rows:
             if len(cells) != width:
-                if len(cells) < width or any(cells[width:]):
-                    raise self._ragged(cells, header, line, last_line)
-                cells = cells[:width]
-                self._trimmed += 1
+                cells = self._fitted(cells, header, line, last_line)
             if last_line != line:
                 self.joined.add(cells, line, last_line)
                 self._tally.add(IN_CELL, line + 1, last_line)
-                self._joined_rows += 1
+                self.spanning += 1
+            if width == 1 and row_count < _SEPARATOR_ROWS:
+                first_rows.append(cells)
             chunks.append(cells, line)
             row_count += 1
         if not row_count:
             found, remedy = "there is a header but no row below it", "add rows below the header"
             raise DataFileError(self._name, self.header_line + 1, 0, found, remedy)
+        if mark := unknown_separator(header[0], first_rows):
+            found = f"the cells seem to be separated by {mark!r}"
+            raise DataFileError(self._name, self.header_line, 0, found, "separate them by , ; | or a tab")
         self.frame = chunks.finish()
+
+    def _fitted(self, cells: list[str], header: list[str], line: int, last_line: int) -> list[str]:
+        """Return a row of another width as one that fits: nothing stands in the columns that it lacks or has more."""
+        width = len(header)
+        if len(cells) > width and not any(cells[width:]):
+            self._trimmed += 1
+            return cells[:width]
+        if len(cells) < width and all(name.startswith(NAMELESS) for name in header[len(cells) :]):
+            return [*cells, *[""] * (width - len(cells))]
+        raise self._ragged(cells, header, line, last_line)
 
     def _records(self) -> Iterator[tuple[list[str], int, int]]:
         """Yield cells, first and last physical line of every record; blank lines are no records."""
-        line, reader = 1, self._reader
+        skipped, reader = self.dialect.comments, self._reader
+        line = 1 + skipped
         while True:
             try:
                 cells = next(reader)
@@ -175,7 +249,7 @@ class _Reading:
                 return
             except csv.Error as error:
                 raise self._bad_quote(line, str(error)) from None
-            last_line = reader.line_num
+            last_line = skipped + reader.line_num
             if cells:
                 yield cells, line, last_line
             else:
@@ -184,10 +258,15 @@ class _Reading:
 
     def _ragged(self, cells: list[str], header: list[str], line: int, last_line: int) -> DataFileError:
         text = record_lines(self._path, line, last_line - line + 1, self._codec)
-        starts = split_record(text, self.dialect)
         width = len(header)
+        before = record_lines(self._path, line - 1, 1, self._codec) if line - 1 > self.header_line else ""
+        if explained := explain_row(text, before, cells, width, self.dialect):
+            lines, column, found, remedy = explained
+            return DataFileError(self._name, line + lines, column, found, remedy)
+        starts = split_record(text, self.dialect)
         column = starts[width] + 1 if len(starts) > width and line == last_line else 0
-        found = f"the row has {len(cells)} cells where the header has {width} ({', '.join(header[:8])})"
+        names = ("" if name.startswith(NAMELESS) else name for name in header[:8])
+        found = f"the row has {len(cells)} cells where the header has {width} ({', '.join(names)})"
         if len(cells) > width:
             remedy = f'put quotes (") around a cell that contains {self.dialect.delimiter!r}'
         else:
@@ -195,7 +274,7 @@ class _Reading:
         return DataFileError(self._name, line, column, found, remedy)
 
     def _bad_quote(self, line: int, reason: str) -> DataFileError:
-        last_line = max(line, self._reader.line_num)
+        last_line = max(line, self.dialect.comments + self._reader.line_num)
         text = record_lines(self._path, line, min(last_line - line + 1, 100), self._codec)
         starts = split_record(text.split("\n")[0], self.dialect)
         if "field larger" in reason:
@@ -212,6 +291,19 @@ class _Reading:
             column = escaped - before.rfind("\n")
             return DataFileError(self._name, line + before.count("\n"), column, found, remedy)
         return DataFileError(self._name, line, starts[-1] + 1, found, remedy)
+
+
+def _without_formulas(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Take `="` and `"` away around the cells of columns where all are written so, lest spreadsheets change them."""
+    found = []
+    for name in frame.columns[:-1]:
+        column = frame[name]
+        if column.str.starts_with('="').any() and (column.str.contains(_FORMULA) | (column == "")).all():
+            found.append(name)
+    bare = [pl.col(name).str.strip_prefix('="').str.strip_suffix('"').str.replace_all('""', '"') for name in found]
+    listed = ", ".join(map(repr, found[:10]))
+    notes = (f'cells of {listed} are written as ="…": the text inside is read',) if found else ()
+    return frame.with_columns(bare), notes
 
 
 def _without_marks(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:

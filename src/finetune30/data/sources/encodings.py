@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from finetune30.data.sources import characters
+from finetune30.data.sources import alphabets, characters
 from finetune30.errors import DataFileError
 
 T = TypeVar("T")
 
 UTF8 = "utf-8-sig"
 #: Characters outside of ASCII below which a file says too little about its encoding.
-LEAST_EVIDENCE = 20
+LEAST_EVIDENCE = characters.FEW
 #: Bytes of lines with other than ASCII that are looked at to tell an encoding; all bytes must decode in it.
 EVIDENCE_BYTES = 1_000_000
 _SAMPLE_CHARACTERS = 30
@@ -54,6 +54,14 @@ ENCODINGS = (
     Encoding("cp1251", "Windows, Cyrillic", characters.is_cyrillic),
     Encoding("koi8_r", "KOI8-R, Cyrillic", characters.is_cyrillic),
     Encoding("cp1252", "Windows or Latin-1, Western European", characters.is_western),
+    Encoding("cp1250", "Windows, Central European", alphabets.is_central_european),
+    Encoding("iso8859_2", "Latin-2, Central European", alphabets.is_central_european),
+    Encoding("cp1254", "Windows or Latin-5, Turkish", alphabets.is_turkish),
+    Encoding("cp1253", "Windows, Greek", alphabets.is_greek),
+    Encoding("cp1255", "Windows, Hebrew", alphabets.is_hebrew),
+    Encoding("cp1256", "Windows, Arabic", alphabets.is_arabic),
+    Encoding("cp874", "Windows or TIS-620, Thai", alphabets.is_thai),
+    Encoding("mac_roman", "Macintosh, Western European", characters.is_western),
 )
 
 
@@ -97,7 +105,8 @@ def wide_encoding(path: Path) -> str | None:
         return "utf-16"
     even, odd = head[0::2], head[1::2]
     for codec, full, empty in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        if len(empty) > 1 and b"\0" not in full and empty.count(0) * 3 >= len(empty):
+        # Halves of other characters than these may be 0 too, but not often.
+        if len(empty) > 1 and full.count(0) * 10 <= len(full) and empty.count(0) * 3 >= len(empty):
             return codec
     return None
 
@@ -109,12 +118,16 @@ def detect_encoding(path: Path, name: str) -> Encoding:
     """
     data = _evidence(path)
     decoding = {encoding: text for encoding in ENCODINGS if (text := _decoded(data, encoding.codec)) is not None}
-    reading = [encoding for encoding, text in decoding.items() if encoding.reads(text)]
-    if len(reading) == 1:
-        evidence = sum(character > "\x7f" for character in decoding[reading[0]])
-        if evidence >= LEAST_EVIDENCE and _decoded(path.read_bytes(), reading[0].codec) is not None:
-            return reading[0]
-    raise _not_utf8(path, name, reading or list(decoding), sure=bool(reading))
+    reading = {encoding: text for encoding, text in decoding.items() if encoding.reads(text)}
+    if len(set(reading.values())) == 1:
+        found, text = next(iter(reading.items()))
+        evidence = sum(character > "\x7f" for character in text)
+        whole = {_decoded(path.read_bytes(), encoding.codec) for encoding in reading}
+        if evidence >= LEAST_EVIDENCE and len(whole) == 1 and whole != {None}:
+            return found
+    # One encoding a text: several that differ in other letters than these say the same.
+    distinct = {text: encoding for encoding, text in reversed((reading or decoding).items())}
+    raise _not_utf8(path, name, [*reversed(distinct.values())], sure=bool(reading))
 
 
 def undecodable(path: Path, name: str, codec: str) -> DataFileError:
@@ -173,12 +186,14 @@ def _evidence(path: Path) -> bytes:
 
 def _first_faulty(path: Path) -> tuple[int, int, bytes]:
     """Return the first line that is no UTF-8: its number from 1, the offset of its first byte, its bytes."""
-    offset = 0
+    number, offset = 0, 0
     with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            if _first_fault(line) >= 0:
-                return number, offset, line
-            offset += len(line)
+        for lines in handle:
+            for line in lines.splitlines(keepends=True):  # some files end their lines in CR alone
+                number += 1
+                if _first_fault(line) >= 0:
+                    return number, offset, line
+                offset += len(line)
     return 0, 0, b""
 
 

@@ -33,6 +33,7 @@ _TABLES: dict[str, Reader] = {
 #: Endings of files in which `data.sheet` chooses.
 WITH_SHEETS = (".xlsx", ".ods", ".zip")
 _PACKED = (".gz", *WITH_SHEETS)
+_TAB = "\t"
 #: First bytes of things that are sometimes named like data files, and what to do about each.
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the data", "fetch the real file with: git lfs pull"),
@@ -55,7 +56,7 @@ def load_file(path: Path, name: str | None = None, options: FileOptions = NO_OPT
         missing = f"there is no file {shown!r}" if reader else f"there is no file or folder {shown!r}"
         raise DataError(missing, _nearest_file(path))
     if reader is None:
-        raise DataError(f"{shown}: files ending in {path.suffix or 'nothing'!r} are not read", _known_endings())
+        raise _unknown_ending(path, shown)
     try:
         head = _read_head(path)
     except OSError as error:
@@ -104,8 +105,28 @@ def _check_signature(path: Path, shown: str, head: bytes) -> None:
         raise DataFileError(shown, 1, 1, "this is one JSON array, not one object a line", "rename it to end in .json")
 
 
-def _known_endings() -> str:
-    return f"use one of {', '.join(READERS)}"
+def _unknown_ending(path: Path, shown: str) -> DataError:
+    """Return the error about a file whose ending says nothing, by what seems to stand in it."""
+    ending = path.suffix or "nothing"
+    try:
+        text = _read_head(path).decode("utf-8", errors="replace").removeprefix("\ufeff").lstrip()
+    except OSError:  # a folder, or a file that may not be read: its ending is wrong all the same
+        text = ""
+    if text.startswith("__label__"):
+        found = f"{shown}: files ending in {ending!r} are not read; this one is written for fastText"
+        return DataError(
+            found, "write a TSV: a line 'label<tab>text', then label and text of each row with a tab between"
+        )
+    if text.startswith(("{", "[{", "[\n", "[\r")):
+        found = f"{shown}: files ending in {ending!r} are not read; this one looks like JSON"
+        remedy = "rename it to end in .json" if text[0] == "[" else "rename it to end in .jsonl"
+        return DataError(found, remedy)
+    line = text.partition("\n")[0]
+    separator = next((mark for mark in "\t;," if mark in line), None)
+    if separator and ending.lower() in ("nothing", ".txt", ".dat"):
+        found = f"{shown}: files ending in {ending!r} are not read; this one may be a table"
+        return DataError(found, f"if it is, rename it to end in {'.tsv' if separator == _TAB else '.csv'}")
+    return DataError(f"{shown}: files ending in {ending!r} are not read", f"use one of {', '.join(READERS)}")
 
 
 def _nearest_file(path: Path) -> str:

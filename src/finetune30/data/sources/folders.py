@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from finetune30.data.sources.archives import list_members, packed_in, unpack_members
 from finetune30.data.sources.files import READERS, load_file
 from finetune30.data.sources.library import is_repository, is_saved, load_repository, load_saved
 from finetune30.data.sources.options import NO_OPTIONS, FileOptions
@@ -58,11 +60,43 @@ def load_folder(
             f"the folder {shown!r} has no training file; it holds {listed}",
             "name the files train.csv and validation.csv (or .tsv, .json, .jsonl, .parquet), or name one file",
         )
+    return _load_splits(found, shown, options)
+
+
+def load_archive(path: Path, options: FileOptions, name: str | None = None) -> dict[str, list[SourceTable]] | None:
+    """Read a .zip of several files that are named by their split, as the folder of these files.
+
+    None where it is no such archive, or one of its files is asked for. Raises DataFileError, and DataError where one
+    split has two formats.
+    """
+    shown = name or path.name
+    if path.suffix.lower() != ".zip" or options.sheet is not None or not path.is_file():
+        return None
+    members = list_members(path, shown, READERS)
+    by_split = {member: _split_of(PurePosixPath(member).name) for member in members}
+    wanted = [member for member, split in by_split.items() if split is not None]
+    names = {PurePosixPath(member).name for member in wanted}
+    if len(members) < 2 or "train" not in by_split.values() or len(names) < len(wanted):
+        return None
+    with tempfile.TemporaryDirectory(prefix="finetune30-unpacked-") as folder:
+        unpack_members(path, shown, wanted, Path(folder))
+        tables = _load_splits(_find_splits(Path(folder))[0], shown, options, archive=shown)
+    by_name = {f"{shown}/{PurePosixPath(member).name}": member for member in wanted}
+    return {split: [packed_in(table, path, by_name[table.name]) for table in found] for split, found in tables.items()}
+
+
+def _load_splits(
+    found: dict[str, list[Path]], shown: str, options: FileOptions, *, archive: str | None = None
+) -> dict[str, list[SourceTable]]:
+    """Read the files of each split; those of an archive carry its name before theirs."""
     for split, paths in found.items():
         if len({(path.suffix.lower(), _split_word(path)) for path in paths}) > 1:
             listed = ", ".join(path.name for path in paths)
             raise DataError(f"the folder {shown!r} has several {split} files: {listed}", "keep one of them")
-    tables = {split: [load_file(path, options=options) for path in paths] for split, paths in found.items()}
+    tables = {
+        split: [load_file(path, f"{archive}/{path.name}" if archive else None, options) for path in paths]
+        for split, paths in found.items()
+    }
     if "test" in tables:
         tables["test"] = [_with_absent_columns(table, tables["train"][0]) for table in tables["test"]]
     return tables
@@ -75,13 +109,17 @@ def _find_splits(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in READERS or not path.is_file():
             continue
-        word = _split_word(path)
-        split = next((split for split, words in _SPLIT_WORDS.items() if word in words), None)
+        split = _split_of(path.name)
         if split is None:
             others.append(path.name)
         else:
             found.setdefault(split, []).append(path)
     return found, others
+
+
+def _split_of(name: str) -> str | None:
+    word = _split_word(Path(name))
+    return next((split for split, words in _SPLIT_WORDS.items() if word in words), None)
 
 
 def _split_word(path: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 from finetune30.data.sources.json_values import Placed, Record
 
 #: Keys of a value of Label Studio that hold the answer, by what was asked.
@@ -40,8 +42,8 @@ def flatten_label_studio(records: Sequence[Placed]) -> tuple[list[Placed], list[
 def unpack_records(value: Any, wrappers: Sequence[str]) -> tuple[list[Any], str] | None:
     """Return the records of a JSON value that is no array, and by what it is laid out; None where none are seen.
 
-    Known are what pandas writes (`orient` split, table, index, columns), a list a column, and records under one of the
-    keys `wrappers`.
+    Known are what pandas writes (`orient` split, table, index, columns), a list a column, records by their ids, and
+    records under one of the keys `wrappers` or under the only key that holds some.
     """
     if not isinstance(value, dict) or not value:
         return None
@@ -55,22 +57,57 @@ def unpack_records(value: Any, wrappers: Sequence[str]) -> tuple[list[Any], str]
         if isinstance(found, list) and found and all(isinstance(record, dict) for record in found):
             return found, key
     cells = list(value.values())
-    if all(isinstance(cell, list) for cell in cells) and len({len(cell) for cell in cells}) == 1:
+    if (arrays := arrays_of_records(value)) and (len(arrays) == len(cells) or not _is_column_a_key(value)):
+        return (value[arrays[0]], arrays[0]) if len(arrays) == 1 else None
+    if _is_column_a_key(value):
         return [dict(zip(value, row, strict=True)) for row in zip(*cells, strict=True)], "columns"
     if all(isinstance(cell, dict) for cell in cells):
         return _unpack_nested(value)
     return None
 
 
+def arrays_of_records(value: Any) -> list[str]:
+    """Return the keys of a JSON object under which arrays of objects stand."""
+    if not isinstance(value, dict):
+        return []
+    return [key for key, cell in value.items() if isinstance(cell, list) and cell and _are_records(cell)]
+
+
+def _are_records(cells: Sequence[Any]) -> bool:
+    return all(isinstance(cell, dict) for cell in cells)
+
+
+def _is_column_a_key(value: dict[str, Any]) -> bool:
+    return all(isinstance(cell, list) for cell in value.values()) and len({len(c) for c in value.values()}) == 1
+
+
 def _unpack_nested(value: dict[str, dict[str, Any]]) -> tuple[list[Any], str] | None:
-    """Tell columns of rows from rows of columns: the level whose keys are numbers counts the rows."""
+    """Tell columns of rows from rows of columns: the level whose keys are numbers counts the rows, else the larger."""
     inner = dict.fromkeys(key for cell in value.values() for key in cell)
     by_index, by_column = all(map(str.isdecimal, value)), bool(inner) and all(map(str.isdecimal, inner))
+    if not by_index and not by_column and len(value) != len(inner):
+        by_index, by_column = len(value) > len(inner), len(value) < len(inner)
     if by_index and not by_column:
         return list(value.values()), "index"
     if by_column and not by_index:
         return [{column: cells.get(row) for column, cells in value.items()} for row in inner], "columns"
     return None
+
+
+def without_rejected(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Take the labels of rows away whose label an annotator of Prodigy rejected or ignored; say how many.
+
+    Such a set has a column `answer` of accept, reject and ignore beside the label.
+    """
+    labels = [name for name in ("label", "accept") if name in frame.columns]
+    if "answer" not in frame.columns or not labels or not frame["answer"].is_in(["accept", "reject", "ignore"]).all():
+        return frame, ()
+    rejected = pl.col("answer") != "accept"
+    count = frame.filter(rejected).height
+    if not count:
+        return frame, ()
+    kept = [pl.when(rejected).then(None).otherwise(pl.col(name)).alias(name) for name in labels]
+    return frame.with_columns(kept), (f"{count} rows whose answer is reject or ignore (Prodigy) have no label here",)
 
 
 def _answers_of(record: Record) -> tuple[Record, bool]:

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import polars as pl
 
-from finetune30.data.sources.encodings import UTF8, read_decoded
-from finetune30.data.sources.json_exports import flatten_label_studio, is_label_studio, unpack_records
+from finetune30.data.sources.encodings import read_decoded
+from finetune30.data.sources.json_exports import (
+    arrays_of_records,
+    flatten_label_studio,
+    is_label_studio,
+    unpack_records,
+    without_rejected,
+)
 from finetune30.data.sources.json_values import (
     MARK,
     IncompleteError,
@@ -25,6 +31,7 @@ from finetune30.data.sources.json_values import (
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.physical_lines import account_records
 from finetune30.data.sources.table import CHUNK_ROWS, COLUMN, LINE, SourceTable, check_header
+from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
 
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
@@ -48,7 +55,7 @@ def load_jsonl(path: Path, name: str, options: FileOptions) -> SourceTable:
         name,
         "jsonl",
         frame,
-        path if codec == UTF8 else None,
+        TextFile(path, codec, "\n"),
         notes=(*told, *notes),
         lines=account_records(path, name, codec, "\n", frame[LINE]),
         reading={"encoding": codec.removesuffix("-sig")},
@@ -76,7 +83,7 @@ def load_json(path: Path, name: str, options: FileOptions) -> SourceTable:
         name,
         "json",
         frame,
-        path if placed and codec == UTF8 else None,
+        TextFile(path, codec) if placed else None,
         notes=tuple(notes),
         lines=account_records(path, name, codec, "any", frame[LINE]) if placed else None,
         reading={"encoding": codec.removesuffix("-sig")},
@@ -168,6 +175,9 @@ def _other_records(text: str, position: int, name: str, notes: list[str]) -> Ite
         raise DataFileError(name, 1, 1, "one object a line is JSONL, not JSON", "rename the file to end in .jsonl")
     unpacked = unpack_records(value, _WRAPPERS)
     if unpacked is None:
+        if len(arrays := arrays_of_records(value)) > 1:
+            found = f"the file holds several arrays of objects: {', '.join(repr(key[:60]) for key in arrays[:10])}"
+            raise DataFileError(name, 1, 1, found, "write each array into a file of its own, such as train.json")
         remedy = 'write an array with one object a row; in pandas: to_json(…, orient="records")'
         raise DataFileError(name, 1, 1, "the file is no array of objects", remedy)
     records, orientation = unpacked
@@ -210,7 +220,9 @@ def _build_frame(records: Iterator[Placed], name: str, notes: list[str], *, with
         raise DataFileError(name, 1, 0, "there is no record in the file", "add at least one object")
     if halves:
         notes.append(f"{halves} cells hold half of a character (a lone surrogate); U+FFFD stands for it")
-    return pl.concat(frames, how="diagonal")
+    frame, rejected = without_rejected(pl.concat(frames, how="diagonal"))
+    notes.extend(rejected)
+    return frame
 
 
 def _cell(record: dict[str, object], key: str, name: str, line: int) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from finetune30.data.sources.options import NO_OPTIONS, FileOptions
 from finetune30.data.sources.table import LINE, SourceTable, check_header
 from finetune30.errors import DataFileError
 
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
 
 def load_parquet(path: Path, name: str, options: FileOptions = NO_OPTIONS) -> SourceTable:
     """Read a Parquet file; no option concerns it. Raises DataFileError where the file is damaged."""
@@ -22,10 +25,19 @@ def load_parquet(path: Path, name: str, options: FileOptions = NO_OPTIONS) -> So
         reason = str(error).splitlines()[0][:200]
         found = f"the Parquet file cannot be read ({reason})"
         raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
+    frame, left_out = _without_index(frame)
     names, listed = _label_names(path)
     rows = number_rows(cast_to_text(name_listed_labels(frame, listed), name))
-    notes = undecoded_columns(frame)
-    return SourceTable(name, "parquet", rows, path, label_names=names, label_order=listed, notes=notes)
+    notes = (*left_out, *undecoded_columns(frame))
+    return SourceTable(name, "parquet", rows, label_names=names, label_order=listed, notes=notes)
+
+
+def _without_index(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Leave out the columns in which pandas keeps an index that has no name; say which."""
+    found = [name for name in frame.columns if _PANDAS_INDEX.fullmatch(name)]
+    if not found or len(found) == frame.width:
+        return frame, ()
+    return frame.drop(found), (f"the index of pandas ({', '.join(found)}) is left out",)
 
 
 def undecoded_columns(frame: pl.DataFrame) -> tuple[str, ...]:

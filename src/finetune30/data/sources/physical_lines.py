@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 #: Why a line is no row of its own.
-HEADER, DECLARATION, BLANK = "header", "separator_line", "blank"
+HEADER, DECLARATION, COMMENT, BLANK = "header", "separator_line", "comment", "blank"
 IN_CELL, LAYOUT = "inside_quoted_cell", "json_layout"
 WORDS = {
     HEADER: "header",
     DECLARATION: "that names the separator",
+    COMMENT: "of comments",
     BLANK: "blank",
     IN_CELL: "inside of quoted cells",
     LAYOUT: "of brackets or of records that began before",

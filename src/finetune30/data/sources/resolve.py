@@ -8,7 +8,7 @@ from pathlib import Path
 
 from finetune30.config.schema import VERSION_PREFIX, DataConfig
 from finetune30.data.sources.files import WITH_SHEETS, load_file
-from finetune30.data.sources.folders import is_local, load_folder
+from finetune30.data.sources.folders import is_local, load_archive, load_folder
 from finetune30.data.sources.hub import load_hub
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import SourceTable
@@ -52,6 +52,7 @@ def load_sources(
     Raises DataError, DataFileError or a HubError. `load_version` answers names like `version:<tag>`.
     """
     kind, splits, reference = _load_splits(config, log, load_version, on_transfer)
+    splits = _with_idle_sheet(config, splits)
     train_split = config.train_split or TRAIN
     if train_split not in splits:
         raise _no_split(config, "train_split", train_split, splits)
@@ -92,27 +93,43 @@ def _load_splits(
         path = Path(name).expanduser()
         if path.is_dir():
             return "folder", load_folder(path, _options(config), config.dataset_config), None
-        return "file", {TRAIN: [load_file(path, options=_options(config))]}, None
+        return "file", load_local(path, _options(config)), None
     found = load_hub(name, config.dataset_config, config.revision, log, on_transfer)
     return "hub", {split: [table] for split, table in found.tables.items()}, found.reference
+
+
+def load_local(path: Path, options: FileOptions, name: str | None = None) -> dict[str, list[SourceTable]]:
+    """Read one file, or the splits of an archive whose files are named by them; `name` is what messages call it.
+
+    Raises DataError and DataFileError.
+    """
+    return load_archive(path, options, name) or {TRAIN: [load_file(path, name, options)]}
 
 
 def _options(config: DataConfig) -> FileOptions:
     return FileOptions(config.encoding, config.sheet)
 
 
-def _check_options(config: DataConfig) -> None:
-    """Refuse options of files that no file of the configuration takes: they would decide nothing."""
+def _local_files(config: DataConfig) -> list[Path]:
     names = [config.dataset_name, *([config.eval_file] if config.eval_file else [])]
-    local = [Path(name).expanduser() for name in names if name != config.dataset_name or is_local(name)]
-    folder = any(path.is_dir() for path in local)
-    if config.encoding is not None and not local:
-        raise DataError(f"data.encoding is for local files, and {names[0]!r} is none", "leave data.encoding out")
-    if config.sheet is not None and not folder and not any(path.suffix.lower() in WITH_SHEETS for path in local):
-        endings = ", ".join(WITH_SHEETS)
+    return [Path(name).expanduser() for name in names if name != config.dataset_name or is_local(name)]
+
+
+def _check_options(config: DataConfig) -> None:
+    """Refuse an encoding where no file of the configuration takes one: it would decide nothing."""
+    if config.encoding is not None and not _local_files(config):
         raise DataError(
-            f"data.sheet chooses in files that end in {endings}, not in {names[0]!r}", "leave data.sheet out"
+            f"data.encoding is for local files, and {config.dataset_name!r} is none", "leave data.encoding out"
         )
+
+
+def _with_idle_sheet(config: DataConfig, splits: Mapping[str, list[SourceTable]]) -> Mapping[str, list[SourceTable]]:
+    """Say of every table that `data.sheet` chose nothing, where it was left over from another file."""
+    files = _local_files(config)
+    if config.sheet is None or any(path.is_dir() or path.suffix.lower() in WITH_SHEETS for path in files):
+        return splits
+    note = f"data.sheet ({config.sheet!r}) chooses nothing here: it is for files that end in {', '.join(WITH_SHEETS)}"
+    return {split: [replace(table, notes=(*table.notes, note)) for table in found] for split, found in splits.items()}
 
 
 def _find_evaluation(splits: Mapping[str, list[SourceTable]], train_split: str) -> str | None:

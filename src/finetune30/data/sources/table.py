@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
 from finetune30.data.sources.physical_lines import PhysicalLines
+from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
 
 #: Rows turned into columns at a time: bounds the memory that Python objects take.
@@ -30,8 +30,8 @@ class SourceTable:
     `frame`: one String column for each column of the source (null: absent), plus `__line__` (Int64, from 1: the
     physical line on which the record starts, or the row number where there are no lines) and, where several
     records share a line, `__column__` (Int64, from 1). `label_names`: columns that hold class ids, with the names
-    behind the ids. `label_order`: columns that hold names already, with the order of the classes. `path`: the UTF-8
-    file in which the line of a row can be read once more, its cells in the order of `columns`; None: there is none.
+    behind the ids. `label_order`: columns that hold names already, with the order of the classes. `text`: where the
+    line of a row can be read once more, its cells in the order of `columns`; None: there is no such file.
     `lines`: where the physical lines of the file went; None: it has none, or a row's number stands for its line.
     `reading`: how a text file was read (encoding, separator, quotes), for people.
     """
@@ -39,7 +39,7 @@ class SourceTable:
     name: str
     format: str
     frame: pl.DataFrame
-    path: Path | None = None
+    text: TextFile | None = None
     label_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     label_order: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from finetune30.errors import DataFileError
 if TYPE_CHECKING:
     from python_calamine import CalamineWorkbook
 
+Range = tuple[tuple[int, int], tuple[int, int]]
 Cell = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta
 
 
@@ -28,7 +30,9 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     try:
         with python_calamine.CalamineWorkbook.from_path(str(path)) as workbook:
             sheet = _choose(workbook, name, options.sheet)
-            rows: list[list[Cell]] = workbook.get_sheet_by_name(sheet).to_python(skip_empty_area=False)
+            chosen = workbook.get_sheet_by_name(sheet)
+            rows: list[list[Cell]] = chosen.to_python(skip_empty_area=False)
+            merged = chosen.merged_cell_ranges or []
     except python_calamine.PasswordError as error:
         raise DataFileError(name, 0, 0, "the workbook asks for a password", "save it without one") from error
     except (python_calamine.CalamineError, OSError, ValueError) as error:
@@ -40,6 +44,7 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     if not filled:
         raise DataFileError(name, 1, 0, f"the sheet {sheet!r} is empty", "give it a header row and at least one row")
     header_line, header = filled[0]
+    spread = _spread_merged(filled[1:], merged)
     chunks = ColumnChunks(name_columns(name, [cell or "" for cell in header], header_line))
     if len(filled) == 1:
         raise DataFileError(
@@ -48,7 +53,24 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     for number, cells in filled[1:]:
         chunks.append(cells, number)
     frame, notes = drop_empty_columns(name, chunks.finish(), header_line)
+    if spread:
+        notes += (f"merged cells: {spread} cells below others hold what is seen there",)
     return SourceTable(name, path.suffix.lower()[1:], frame, notes=(f"sheet {sheet!r}", *notes))
+
+
+def _spread_merged(rows: list[tuple[int, list[str | None]]], merged: Sequence[Range]) -> int:
+    """Write the text of each merged cell into the rows that it spans, in its first column; return how many were filled.
+
+    Rows are numbered from 1, the ranges from 0. Only the first cell of a range holds something in the file.
+    """
+    by_number, count = dict(rows), 0
+    for (first, column), (last, _) in merged:
+        text = by_number[first + 1][column] if first + 1 in by_number else None
+        for number in range(first + 2, last + 2):
+            if text is not None and number in by_number and by_number[number][column] is None:
+                by_number[number][column] = text
+                count += 1
+    return count
 
 
 def _choose(workbook: CalamineWorkbook, name: str, wanted: str | None) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import polars as pl
 
 from finetune30.data.columns import Columns
-from finetune30.data.sources.dialects import Dialect, detect_dialect, split_record
+from finetune30.data.sources.dialects import Dialect, split_record
 from finetune30.data.sources.table import SourceTable
+from finetune30.data.sources.text_file import TextFile
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[\s,:{]*")
@@ -59,24 +59,23 @@ def _names_of_cells(columns: Columns) -> dict[str, str]:
 
 def _columns(table: SourceTable, wanted: pl.DataFrame, names: Mapping[str, str]) -> list[int]:
     lines, cells = wanted["line"].to_list(), [names[cell] for cell in wanted["cell"]]
-    if table.path is None or table.format == "parquet":
+    if table.text is None:
         return [0] * len(lines)
-    if table.format in ("csv", "tsv"):
-        return _delimited_columns(table, table.path, lines, cells)
+    if table.text.dialect is not None:
+        return _delimited_columns(table, table.text, table.text.dialect, lines, cells)
     if table.format == "jsonl" or (wanted["start"] > 0).any():
         starts = [max(start, 1) for start in wanted["start"]]
-        return _json_columns(table.path, lines, cells, starts)
+        return _json_columns(table.text, lines, cells, starts)
     return [0] * len(lines)
 
 
-def _delimited_columns(table: SourceTable, path: Path, lines: list[int], cells: list[str]) -> list[int]:
+def _delimited_columns(
+    table: SourceTable, text: TextFile, dialect: Dialect, lines: list[int], cells: list[str]
+) -> list[int]:
     index = {name: number for number, name in enumerate(table.columns)}
     if all(index[cell] == 0 for cell in cells):
         return [1] * len(lines)
-    dialect = detect_dialect(path, "\t" if table.format == "tsv" else None)
-    if any(note.startswith("quotation") for note in table.notes):
-        dialect = Dialect(dialect.delimiter, quoted=False)
-    texts = _read_lines(path, set(lines))
+    texts = text.read_lines(set(lines))
     result = []
     for line, cell in zip(lines, cells, strict=True):
         number = index[cell]
@@ -85,8 +84,8 @@ def _delimited_columns(table: SourceTable, path: Path, lines: list[int], cells: 
     return result
 
 
-def _json_columns(path: Path, lines: list[int], cells: list[str], starts: list[int]) -> list[int]:
-    texts = _read_lines(path, set(lines))
+def _json_columns(text: TextFile, lines: list[int], cells: list[str], starts: list[int]) -> list[int]:
+    texts = text.read_lines(set(lines))
     return [_value_column(texts[line], start - 1, cell) for line, cell, start in zip(lines, cells, starts, strict=True)]
 
 
@@ -108,8 +107,3 @@ def _value_column(text: str, start: int, key: str) -> int:
 def _skip(text: str, position: int) -> int:
     match = _SPACE.match(text, position)
     return match.end() if match else position
-
-
-def _read_lines(path: Path, wanted: set[int]) -> dict[int, str]:
-    with path.open(encoding="utf-8-sig", newline="", errors="replace") as handle:
-        return {number: text for number, text in enumerate(handle, start=1) if number in wanted}

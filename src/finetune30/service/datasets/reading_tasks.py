@@ -67,13 +67,13 @@ def read_upload(
 ) -> dict[str, Any]:
     """Return columns and number of rows of a file; `encoding` and `sheet` are what data.encoding and data.sheet say.
 
-    Raises DataError and DataFileError.
+    Of an archive with several splits those of the training rows. Raises DataError and DataFileError.
     """
-    from finetune30.data.sources.files import load_file
     from finetune30.data.sources.options import FileOptions
+    from finetune30.data.sources.resolve import TRAIN, load_local
 
-    table = load_file(Path(path), name, FileOptions(encoding, sheet))
-    return {"columns": table.columns, "rows": table.frame.height}
+    tables = load_local(Path(path), FileOptions(encoding, sheet), name)[TRAIN]
+    return {"columns": tables[0].columns, "rows": sum(table.frame.height for table in tables)}
 
 
 def read_preview(settings: Settings, _name: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 from finetune30.data.sources import archives
 from finetune30.data.sources.files import load_file
 from finetune30.data.sources.options import FileOptions
+from finetune30.data.sources.resolve import load_local
 from finetune30.errors import DataFileError
 from support.workbooks import Rows, write_ods, write_xlsx
 
@@ -140,3 +141,28 @@ def test_bytes_in_parquet_are_decoded_and_pictures_are_said_to_be_none(tmp_path:
     assert table.frame["picture"].to_list() == [None, None, None]
     assert table.notes == ("2 cells of 'picture' hold bytes that are no UTF-8",)
     assert table.frame.schema["picture"] == pl.String
+
+
+def test_archive_of_files_named_by_their_split_is_read_as_their_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("comp/train.csv", "id,text,target\n1,good,1\n2,bad,0\n")
+        archive.writestr("comp/test.csv", "id,text\n3,fine\n")
+        archive.writestr("comp/sample_submission.csv", "id,target\n3,0\n")
+    splits = load_local(tmp_path / "a.zip", FileOptions())
+    assert {split: [table.name for table in tables] for split, tables in splits.items()} == {
+        "train": ["a.zip/train.csv"],
+        "test": ["a.zip/test.csv"],
+    }
+    assert splits["train"][0].row_ids().to_list() == ["a.zip/train.csv:2", "a.zip/train.csv:3"]
+    assert splits["test"][0].frame["target"].to_list() == [None]
+    chosen = load_local(tmp_path / "a.zip", FileOptions(sheet="comp/test.csv"))
+    assert [table.name for table in chosen["train"]] == ["a.zip/test.csv"]
+
+
+def test_archive_whose_files_say_no_split_or_the_same_twice_asks_which(tmp_path: Path) -> None:
+    for name, members in {"a.zip": ("one.csv", "two.csv"), "b.zip": ("x/train.csv", "y/train.csv")}.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member in members:
+                archive.writestr(member, CSV)
+        with pytest.raises(DataFileError, match="the archive holds several data files"):
+            load_local(tmp_path / name, FileOptions())

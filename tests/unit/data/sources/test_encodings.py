@@ -27,21 +27,28 @@ TEXTS = {
     "koi8_r": "Комната была маленькой и грязной, персонал грубый, никому не советую",
     "cp1252": "La chambre était très sale, le café même pas servi à côté, déçu de l’accueil réservé, répété, forêt, "
     "été, façade, là où les élèves étaient fâchés",
-}
-#: Texts in encodings that decode in one of the above too, and mean something else there.
-OTHERS = {
     "cp1250": "Pokój był mały i brudny, obsługa niemiła, wyżywienie okropne, więcej tu nie wrócę, łóżko źle,"
-    " żółw, ścięgno",
+    " żółw, ścięgno, źdźbło, gęś, mąż",
     "iso8859_2": "Pokoj byl malý a špinavý, příště už nepřijdeme, žádná snídaně, hrozné služby,"
     " čeština, děti, ještě, třešně",
     "cp1254": "Oda küçük ve kirliydi, çalışanlar kaba, kahvaltı kötü, bir daha gelmeyiz, ışık, şeker, ağaç,"
-    " öğretmen, güneş",
-    "mac_roman": "I don’t like this, it’s bad, we’re sad, don’t go, isn’t it, can’t, won’t, it’s, that’s, she’s, he’s, "
-    "wasn’t, aren’t, we’ll, you’ll, I’ll, they’ll, it’d, we’d, I’d",
-    "cp850": "café très née été élève répété déjà même côté après père mère frère crème thé clé blé pré épée",
+    " öğretmen, güneş, çiçek, gülüş",
     "cp1253": "Το δωμάτιο ήταν μικρό και βρώμικο, δεν το συνιστώ σε κανέναν",
     "cp1255": "החדר היה קטן ומלוכלך, לא ממליץ לאף אחד בכלל",
-    "tis-620": "ห้องเล็กและสกปรกมาก ไม่แนะนำให้ใครมาพัก",
+    "cp1256": "كانت الغرفة صغيرة وقذرة ولا أنصح أحدا بها أبدا",
+    "cp874": "ห้องเล็กและสกปรกมาก ไม่แนะนำให้ใครมาพัก",
+    "mac_roman": "I don’t like this, it’s bad, we’re sad, don’t go, isn’t it, can’t, won’t, it’s, that’s, she’s, he’s, "
+    "wasn’t, aren’t, we’ll, you’ll, I’ll, they’ll, it’d, we’d, I’d",
+}
+#: Texts in encodings that decode in one of the above too, and mean something else there.
+OTHERS = {
+    "cp850": "café très née été élève répété déjà même côté après père mère frère crème thé clé blé pré épée",
+    "cp852": "Film był bardzo dobry, a aktorzy świetni, łóżko złe, więcej tu nie wrócę, dzięki za gościnę, źle",
+    "cp866": "Комната была маленькой и грязной, персонал грубый, никому не советую",
+    "cp857": "Oda küçük ve kirliydi, çalışanlar kaba, bir daha gelmeyiz, ışık, şeker, ağaç, öğretmen, güneş",
+    "cp737": "Το δωμάτιο ήταν μικρό και βρώμικο, δεν το συνιστώ σε κανέναν",
+    "iso8859_6": "كان الفيلم جيدا جدا والممثلون رائعون لا أنصح به أحدا",
+    "mac_cyrillic": "Комната была маленькой и грязной, персонал грубый, никому не советую её",
 }
 
 
@@ -141,9 +148,9 @@ def test_json_in_big5_is_read_by_the_same_rules(name: str, tmp_path: Path) -> No
 
 
 def test_configuration_names_the_encoding_of_local_files_only(tmp_path: Path) -> None:
-    path = write(tmp_path, "cp1254", OTHERS["cp1254"])
+    path = write(tmp_path, "cp1254", TEXTS["cp1254"])
     loaded = load_sources(DataConfig(dataset_name=str(path), encoding="cp1254"), lambda _: None)
-    assert loaded.train[0].frame["text"][0] == OTHERS["cp1254"]
+    assert loaded.train[0].frame["text"][0] == TEXTS["cp1254"]
     assert loaded.train[0].notes == ("read as cp1254, as named",)
     with pytest.raises(DataError, match=r"data\.encoding is for local files"):
         load_sources(DataConfig(dataset_name="starter", encoding="big5"), lambda _: None)

@@ -69,12 +69,13 @@ def test_an_encoding_beside_data_that_are_no_file_is_left_out() -> None:
     assert texts_of(load("starter"))
 
 
-def test_a_sheet_beside_a_file_without_sheets_is_left_out(tmp_path: Path) -> None:
+def test_a_sheet_beside_a_file_without_sheets_is_said_to_choose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(CSV.format("good"))
-    _, remedy = refused(path, sheet="One")
-    assert remedy == "leave data.sheet out"
-    assert texts_of(load(path)) == ["good"]
+    loaded = load(path, sheet="One")
+    assert texts_of(loaded) == ["good"]
+    [note] = loaded.train[0].notes
+    assert note == "data.sheet ('One') chooses nothing here: it is for files that end in .xlsx, .ods, .zip"
 
 
 def test_the_sheet_or_file_that_is_listed_is_read(tmp_path: Path) -> None:
@@ -89,14 +90,3 @@ def test_the_sheet_or_file_that_is_listed_is_read(tmp_path: Path) -> None:
             assert remedy.startswith("set data.sheet to")
             listed = [found for found in re.findall(r"'([^']*)'", message) if found != "elsewhere"]
             assert [texts_of(load(path, sheet=sheet)) for sheet in listed[-2:]] == [["a"], ["b"]]
-
-
-def test_an_archive_of_several_files_is_unpacked_and_its_folder_named(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("train.csv", CSV.format("a"))
-        archive.writestr("test.csv", CSV.format("b"))
-    _, remedy = refused(tmp_path / "a.zip")
-    assert remedy == "set data.sheet to the one to read, or unpack the archive and name its folder"
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        archive.extractall(tmp_path / "unpacked")
-    assert texts_of(load(tmp_path / "unpacked")) == ["a"]
