@@ -239,7 +239,7 @@ def _local_caller(scope: Scope) -> Caller:
     client = scope.get("client")
     if client is not None and not is_loopback(client[0]):
         raise AuthenticationError(
-            "no keys are in use here, so only this machine may call", "make a key with: ft30 keys create"
+            "no keys are in use here, so only this machine may call", "make a key with: ft30 keys create NAME"
         )
     return Caller("", Role.ADMIN)
 

@@ -326,13 +326,16 @@ def no_tokenizer(name: str) -> ModelError:
 def _no_weights(name: str, files: Collection[str]) -> ModelError:
     if "adapter_config.json" in files:
         return ModelError(
-            f"'{name}' is an adapter, not a base model", "name the model that it was made for in model.name"
+            f"'{name}' is an adapter, not a base model",
+            "name the model that it was made for in model.name, and the adapter's folder in training.start_adapter to "
+            "begin from its weights",
         )
     others = sorted(file for file in files if "/" not in file and file.endswith(OTHER_WEIGHTS))
     found = f"; found {', '.join(others)}" if others else ""
     return ModelError(
         f"model '{name}' has no safetensors weights{found}",
-        "only safetensors is read; convert it with model.save_pretrained(folder)",
+        "only safetensors is read; load model and tokenizer with transformers, save both with "
+        "save_pretrained(folder), and name that folder in model.name",
     )
 
 
