@@ -25,7 +25,6 @@ from finetune30.store import Run, open_store
 from support.fork_server import ForkServer
 from support.kinds import SINGLE_LABEL, KindsLab
 from support.patience import wait_until
-from support.present import present
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +38,9 @@ def refusal(lab: KindsLab, *arguments: str, code: int = 1) -> str:
     return ended.stderr.partition("\nTry: ")[2].strip() or ended.stderr.removeprefix("Try: ").strip()
 
 
-def ask_process(lab: KindsLab, *arguments: str, asked: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def ask_process(
+    lab: KindsLab, *arguments: str, asked: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command that may read standard input."""
     return subprocess.run(
         [sys.executable, "-m", "finetune30", *arguments],
@@ -113,14 +114,18 @@ def test_suspects_are_reviewed_into_a_version_and_trained_on_as_is_printed(
     remedy = refusal(lab, "data", "relabel", "other.csv")
     assert remedy == "use a file of: ft30 data suspects RUN --export FILE"
     told = lab.ft30("data", "suspects", "first", "--export", "review.csv")
-    said = re.search(r"rows to review: review\.csv; fill in 'new_label', then: (ft30 data relabel review\.csv)", told.stderr)
+    said = re.search(
+        r"rows to review: review\.csv; fill in 'new_label', then: (ft30 data relabel review\.csv)", told.stderr
+    )
     assert said is not None, told.stderr
     _fill_in(tmp_path / "review.csv", planted[0], "zest")
     relabelled = lab.ft30(*said[1].split()[1:]).stdout
     assert "1 labels changed, 0 rows removed" in relabelled
     command = re.search(r"train on it: (ft30 train --dataset version:\w+)", relabelled)
     assert command is not None
-    lab.ft30(*command[1].split()[1:], "--config", "first.yaml", "--experiment_name", "second", "--data.eval_file", "null")
+    lab.ft30(
+        *command[1].split()[1:], "--config", "first.yaml", "--experiment_name", "second", "--data.eval_file", "null"
+    )
     tree = json.loads(lab.ft30("runs", "show", "second", "--json").stdout)["run"]
     assert command[1].rpartition(":")[2] in json.dumps(tree["config"]["data"]["dataset_name"])
     shown = json.loads(lab.ft30("data", "versions", "show", str(tree["dataset_digest"]), "--json").stdout)

@@ -2,7 +2,8 @@
 
 Three kinds of places are read: what errors, findings and faults take as the thing to do (whatever key it names); what
 a doubt proposes; and every other text that reaches a person and names a command, a setting of the environment or a
-flag, or says what to do with a key. Texts are followed through constants, choices, sums, pieces of other texts and functions.
+flag, or says what to do with a key. Texts are followed through constants, choices, sums, pieces of other texts and
+functions.
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ def find_remedies() -> dict[str, str]:
     """Return every text that names what to do, values as `{}`, with the module (or catalogue) in which it stands."""
     found: dict[str, str] = {}
     for path in sorted(ROOT.rglob("*.py")):
-        module = _Module(ast.parse(path.read_text(encoding="utf-8")))
-        for text in (*module.remedies(), *module.other_texts()):
+        for text in find_remedies_in(path.read_text(encoding="utf-8")):
             found.setdefault(text, path.relative_to(ROOT).as_posix())
     for path in sorted((ROOT / "ui" / "strings").glob("*.yaml")):
         for words in yaml.safe_load(path.read_text(encoding="utf-8")).values():
             if (text := words.get("en")) and _TOLD.search(text):
                 found.setdefault(text, path.relative_to(ROOT).as_posix())
     return found
+
+
+def find_remedies_in(code: str) -> Iterator[str]:
+    """Return every text of a module that names what to do, values as `{}`."""
+    module = _Module(ast.parse(code))
+    yield from module.remedies()
+    yield from module.other_texts()
 
 
 class _Module:

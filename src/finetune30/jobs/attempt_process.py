@@ -87,8 +87,8 @@ class AttemptProcess:
         if code == -signal.SIGKILL and not self._killed and count_memory_kills() > self._memory_kills:
             return MemoryKilledError(
                 f"attempt {number} of run {run} was killed because the machine ran out of memory",
-                "submit it anew with a lower data.max_length, or a lower training.per_device_train_batch_size and as much "
-                "higher training.gradient_accumulation_steps; or give the machine more memory, then: "
+                "submit it anew with a lower data.max_length, or a lower training.per_device_train_batch_size and as "
+                "much higher training.gradient_accumulation_steps; or give the machine more memory, then: "
                 f"ft30 retry {run}",
                 details=details,
             )

@@ -125,7 +125,8 @@ class _Watch:
             return None
         run = self._claim.run_id[:8]
         return NoProgressError(
-            f"attempt {self._claim.attempt} of run {run} took no step and wrote no line for {limit:.0f} s and was stopped",
+            f"attempt {self._claim.attempt} of run {run} took no step and wrote no line for {limit:.0f} s "
+            "and was stopped",
             f"look at its log: ft30 runs logs {run}; if it only needs longer, raise FT30_NO_PROGRESS_SECONDS of its "
             f"worker (0: no limit), then: ft30 retry {run}",
         )

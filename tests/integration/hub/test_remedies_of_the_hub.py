@@ -1,4 +1,4 @@
-"""What is said about names of the hub is done to the letter, against the stand-in hub, and the right thing is trained."""
+"""What is said about names of the hub is done to the letter, against the stand-in hub, and is right."""
 
 from __future__ import annotations
 

@@ -42,7 +42,13 @@ def type_line(services: Services, line: str) -> str:
     assert name == "ft30", line
     command = [sys.executable, "-m", "finetune30", *words]
     done = subprocess.run(
-        command, env=services.environment(), cwd=services.folder, capture_output=True, text=True, timeout=600, check=False
+        command,
+        env=services.environment(),
+        cwd=services.folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -121,8 +127,8 @@ def test_a_run_that_memory_ended_is_submitted_with_less_or_tried_again_with_more
     short, error = run.id[:8], error_of(services, run.id)
     assert (services.store.get(run.id).status, error["error"]) == (FAILED, "memory_killed")
     assert error["remedy"] == (
-        "submit it anew with a lower data.max_length, or a lower training.per_device_train_batch_size and as much higher "
-        f"training.gradient_accumulation_steps; or give the machine more memory, then: ft30 retry {short}"
+        "submit it anew with a lower data.max_length, or a lower training.per_device_train_batch_size and as much "
+        f"higher training.gradient_accumulation_steps; or give the machine more memory, then: ft30 retry {short}"
     )
     services.start_worker(drill=0.01)
     if way == "more memory":

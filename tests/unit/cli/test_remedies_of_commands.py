@@ -198,4 +198,3 @@ def test_what_is_too_much_for_a_terminal_is_in_the_json(ft30: Terminal, store: R
     (drawn,) = [block for block in blocks if block["kind"] == "matrix"]
     assert drawn["values"] == matrix
     assert max(len(block["rows"]) for block in blocks if block["kind"] == "table") == 60
-

@@ -1,4 +1,4 @@
-"""What is said about a Redis that does not answer is done to the letter, with real ones, and runs are then told to it."""
+"""What is said about a Redis that does not answer is done to the letter, and it then answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def refusal() -> str:
     return str(caught.value.remedy)
 
 
-def test_a_redis_of_another_machine_is_started_there_or_one_of_this_machine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_elsewhere_is_started_there_or_one_of_this_machine_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     port = free_port()
     use(monkeypatch, f"127.0.0.2:{port}")  # another address, as far as the product knows
     assert refusal() == (

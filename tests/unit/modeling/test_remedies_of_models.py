@@ -1,4 +1,4 @@
-"""What an error about a base model or a device says to do is done to the letter, and the model is then the right one."""
+"""What an error about a base model or a device says to do is done to the letter, and the model is the right one."""
 
 from __future__ import annotations
 

@@ -59,7 +59,11 @@ def test_a_file_that_breaks_the_reader_is_looked_at_and_the_log_says_more(tmp_pa
     path = write_rows(tmp_path / "rows.csv", 30)
     question = json.dumps({"task": "upload", "name": "rows.csv", "path": str(path)})
     with subprocess.Popen(
-        [sys.executable, "-c", PLANTED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PLANTED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as reader:
         assert reader.stdin is not None
         assert reader.stdout is not None

@@ -63,5 +63,3 @@ def test_a_database_that_can_keep_no_log_is_kept_on_a_local_disk(monkeypatch: py
     assert refusal() == "keep the database on a local disk, or use PostgreSQL through FT30_DATABASE_URL"
     monkeypatch.setenv("FT30_DATABASE_URL", f"sqlite:///{Path.cwd()}/local/runs.db")
     assert keep_a_run() == f"{Path.cwd()}/local"
-
-

@@ -83,9 +83,7 @@ def test_a_step_of_as_many_rows_in_smaller_parts_needs_less_memory(build_engine:
     )
     assert found is not None, caught.value.remedy
     batch, parts = map(int, found.groups())
-    smaller = config.model_copy(
-        update={"per_device_train_batch_size": batch, "gradient_accumulation_steps": parts}
-    )
+    smaller = config.model_copy(update={"per_device_train_batch_size": batch, "gradient_accumulation_steps": parts})
     whole, done = run(build_engine(), config), run(with_room(build_engine(), 15), smaller)
     # It is the same training: as many steps of as many rows.
     assert batch * parts == 16
@@ -143,7 +141,9 @@ def breaking(engine: Any, above: float) -> Any:
     def take(rate: float) -> Any:
         norm = step(rate)
         if rate > above:
-            engine.load_adapter_state({name: torch.full_like(w, math.inf) for name, w in engine.adapter_state().items()})
+            engine.load_adapter_state(
+                {name: torch.full_like(w, math.inf) for name, w in engine.adapter_state().items()}
+            )
         return norm
 
     engine.step = take

@@ -114,7 +114,7 @@ def _differences(before: ExperimentConfig, now: ExperimentConfig) -> dict[str, s
 
 
 def _load_edits(recorded: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
-    """Return what somebody changed in the run's config.yaml, key and value: it would be ignored, since the row counts."""
+    """Return what somebody changed in the run's config.yaml, key and value: ignored unless said, for the row counts."""
     if not folder.config.is_file():
         return {}
     old, new = config_keys(recorded), config_keys(load_config(folder.config).config)
