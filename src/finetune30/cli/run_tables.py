@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from finetune30.store import Run, RunPage
 
 #: Width where nobody looks at a terminal: wide enough that no column is cut.
-#: How much is shown of what a crashed process printed last.
-_OUTPUT_LINES = 5
 _PIPE_WIDTH = 200
 _COLORS = {"QUEUED": "yellow", "RUNNING": "cyan", "SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "magenta"}
 
@@ -67,7 +65,7 @@ def print_run_details(details: Mapping[str, Any]) -> None:
     run = details["run"]
     _print_pairs(console, "", _head_rows(run, details["path"]))
     if error := run["error"]:
-        _print_pairs(console, "Error", _error_rows(error))
+        _print_error(console, error)
     if run["status"] == "RUNNING" and run["progress"]:
         _print_pairs(console, "Progress", run["progress"])
     _print_pairs(console, "Configuration", details["config_summary"])
@@ -137,11 +135,13 @@ def _head_rows(run: Mapping[str, Any], path: str) -> dict[str, Any]:
     return {key: value for key, value in rows.items() if value not in (None, "")}
 
 
-def _error_rows(error: Mapping[str, Any]) -> dict[str, Any]:
+def _print_error(console: Console, error: Mapping[str, Any]) -> None:
     rows = {"code": error.get("error"), "what": error.get("message"), "try": error.get("remedy")}
+    _print_pairs(console, "Error", rows)
     if output := (error.get("details") or {}).get("output"):  # of a process that ended without recording its end
-        rows["output"] = " | ".join(str(output).splitlines()[-_OUTPUT_LINES:])
-    return rows
+        console.print()
+        console.print(Text("What it printed last", style="bold"))
+        console.print(Text(show_controls(str(output), "\n\t")), soft_wrap=True)
 
 
 def _print_pairs(console: Console, title: str, pairs: Mapping[str, Any]) -> None:

@@ -73,7 +73,7 @@ def test_a_model_out_of_reach_is_fetched_once_is_a_folder_or_the_starter(
 ) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"the film was good {n},{n % 2}\n" for n in range(40)))
-    job = ("train", "--dataset", rows, "--max_steps", "1", "--training.device", "cpu")
+    job = ("train", "--dataset", rows, "--training.max_steps", "1", "--training.device", "cpu")
     offline = {"HF_HUB_OFFLINE": "1"}
     refused = ft30(*job, "--model", MODEL, **offline)
     assert refused.stderr.rstrip().endswith(
@@ -99,7 +99,7 @@ def test_chinese_is_trained_on_with_the_base_that_is_proposed(ft30: Ft30, tmp_pa
     rows = tmp_path / "rows.csv"
     opening = ("今天的電影很好看", "這本書不好看", "我喜歡這個地方", "他們的服務不太好")
     rows.write_text("text,label\n" + "".join(f"{opening[n % 4]}{n},{n % 2}\n" for n in range(60)), encoding="utf-8")
-    job = ("train", "--dataset", rows, "--max_steps", "1", "--training.device", "cpu")
+    job = ("train", "--dataset", rows, "--training.max_steps", "1", "--training.device", "cpu")
     refused = ft30(*job, "--preset", "starter")
     assert refused.returncode == 1
     proposed = re.search(r"set model\.name to a base that reads Han text, for example ([\w/-]+)", refused.stderr)
@@ -114,7 +114,8 @@ def test_chinese_is_trained_on_with_the_base_that_is_proposed(ft30: Ft30, tmp_pa
 def test_a_set_that_is_too_large_for_a_look_is_trained_on_or_the_limit_is_raised(
     hub: StandInHub, tmp_path: Path, way: str
 ) -> None:
-    body = {"dataset": "imdb", "model": MODEL, "max_steps": 1, "config": {"data": {"max_length": 32}}}
+    small = {"data": {"max_length": 32}, "training": {"max_steps": 1}}
+    body = {"dataset": "imdb", "model": MODEL, "config": small}
     variables = hub.variables(tmp_path / "home")
     services = Services(tmp_path, max_fetch_bytes=5_000)
 

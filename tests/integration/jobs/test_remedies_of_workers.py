@@ -36,7 +36,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
         yield started
 
 
-def type_line(services: Services, line: str) -> str:
+def type_line(services: Services, line: str, code: int = 0) -> str:
     """Run a line `ft30 …` with the services' settings; return what it printed."""
     name, *words = line.split()
     assert name == "ft30", line
@@ -50,8 +50,8 @@ def type_line(services: Services, line: str) -> str:
         timeout=600,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
 
 
 def kill_attempts(services: Services, run_id: str) -> None:
@@ -64,7 +64,8 @@ def kill_attempts(services: Services, run_id: str) -> None:
 
 def _takes_steps(services: Services, run_id: str, attempt: int) -> bool:
     run = services.store.get(run_id)
-    return run.attempt == attempt and run.status is RUNNING and len(services.attempt_processes()) == 1
+    log = services.settings.results_folder / run.folder / "attempts" / str(attempt) / "logs.txt"
+    return run.attempt == attempt and run.status is RUNNING and log.is_file() and len(services.attempt_processes()) == 1
 
 
 def error_of(services: Services, run_id: str) -> dict[str, Any]:
@@ -95,18 +96,20 @@ def test_what_a_crashed_attempt_printed_last_is_shown(services: Services) -> Non
 
 
 def test_an_attempt_that_needs_longer_is_given_longer(tmp_path: Path) -> None:
-    with running_services(tmp_path, no_progress_seconds=1.0) as services:
+    # So short that its processes are stopped while they still load, before they write a line.
+    with running_services(tmp_path, no_progress_seconds=0.2) as services:
         run = services.submit(steps=1).run
-        services.start_worker(drill=8.0)
+        services.start_worker()
         services.wait_for(run.id, FAILED, seconds=120)
         short = run.id[:8]
         assert error_of(services, run.id)["remedy"] == (
             f"look at its log: ft30 runs logs {short}; if it only needs longer, raise FT30_NO_PROGRESS_SECONDS of its "
             f"worker (0: no limit), then: ft30 retry {short}"
         )
-        assert "nothing is trained" in type_line(services, f"ft30 runs logs {short}")
+        assert "or see why it did not: ft30 runs show RUN" in type_line(services, f"ft30 runs logs {short}", code=1)
+        assert "took no step and wrote no line for 0 s" in type_line(services, f"ft30 runs show {short}")
         services.stop_worker()
-        services.start_worker("two", drill=3.0, FT30_NO_PROGRESS_SECONDS="0")
+        services.start_worker("two", FT30_NO_PROGRESS_SECONDS="0")
         type_line(services, f"ft30 retry {short}")
         services.wait_for(run.id, SUCCEEDED)
 
@@ -162,7 +165,7 @@ def _run_out_of_memory(services: Services, run_id: str, counted: Path, number: i
 
 
 def test_a_submitted_run_is_followed_and_trained_here_again_as_is_printed(services: Services) -> None:
-    said = type_line(services, "ft30 submit --preset starter --max_steps 2 --train_samples 40 --eval_samples 20")
+    said = type_line(services, "ft30 submit --preset starter --training.max_steps 2 --train_samples 40 --eval_samples 20")
     (line,) = [line for line in said.splitlines() if line.startswith("follow it:")]
     command = line.partition(":")[2].strip()
     found = re.fullmatch(r"ft30 runs logs (\w+) --follow", command)

@@ -154,6 +154,21 @@ def test_a_run_that_somebody_else_took_is_shown(ft30: Terminal, store: RunStore)
     assert "RUNNING" in ft30.type(f"ft30 runs show {run.id[:8]}").out
 
 
+def test_a_run_without_a_log_is_waited_for_or_shown(ft30: Terminal, store: RunStore) -> None:
+    run = store.create(ExperimentConfig(), kind="queued", results_root=RESULTS)
+    assert ft30("runs", "logs", run.id).remedy == "wait until the run starts, or see why it did not: ft30 runs show RUN"
+    assert "QUEUED" in ft30.type("ft30 runs show RUN", RUN=run.id).out
+    claim = store.claim(run.id, owner="one:boot:1:1", lease_seconds=60)
+    assert claim is not None
+    details = {"output": "first line\nImportError: libtorch_cpu.so: file too short\n"}
+    store.fail(claim, {"error": "process_crashed", "message": "ended with exit code 1", "details": details})
+    shown = ft30.type("ft30 runs show RUN", RUN=run.id).out
+    assert "ended with exit code 1" in shown
+    assert "What it printed last\nfirst line\nImportError: libtorch_cpu.so: file too short\n" in shown
+    (RESULTS / run.folder / "logs.txt").write_text("2026-01-02T03:04:05.000Z device cpu\n")  # it started after all
+    assert "device cpu" in ft30("runs", "logs", run.id).out
+
+
 def test_a_run_of_another_folder_is_found_by_the_setting(ft30: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = open_store("sqlite:///elsewhere/experiments.db")
     elsewhere.create(ExperimentConfig(experiment_name="mine"), kind="queued", results_root=Path("elsewhere"))
