@@ -73,7 +73,7 @@ def test_a_model_out_of_reach_is_fetched_once_is_a_folder_or_the_starter(
 ) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("text,label\n" + "".join(f"the film was good {n},{n % 2}\n" for n in range(40)))
-    job = ("train", "--dataset", rows, "--training.max_steps", "1", "--training.device", "cpu")
+    job = ("train", "--dataset", rows, "--training.max_steps", "1", "--data.max_length", "64")
     offline = {"HF_HUB_OFFLINE": "1"}
     refused = ft30(*job, "--model", MODEL, **offline)
     assert refused.stderr.rstrip().endswith(
@@ -97,7 +97,7 @@ def newest(folder: Path) -> Path:
 
 def test_chinese_is_trained_on_with_the_base_that_is_proposed(ft30: Ft30, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
-    opening = ("今天的電影很好看", "這本書不好看", "我喜歡這個地方", "他們的服務不太好")
+    opening = ("今天的天气很好看", "那本小人不好看", "我天天去那个地方", "他的人不太好")
     rows.write_text("text,label\n" + "".join(f"{opening[n % 4]}{n},{n % 2}\n" for n in range(60)), encoding="utf-8")
     job = ("train", "--dataset", rows, "--training.max_steps", "1", "--training.device", "cpu")
     refused = ft30(*job, "--preset", "starter")
@@ -106,7 +106,7 @@ def test_chinese_is_trained_on_with_the_base_that_is_proposed(ft30: Ft30, tmp_pa
     assert proposed is not None, refused.stderr
     done = ft30(*job, "--set", f"model.name={proposed[1]}")
     assert done.returncode == 0, done.stderr
-    assert "unknown to" not in done.stderr
+    assert f"for example {proposed[1]}" not in done.stderr
     assert yaml.safe_load((newest(tmp_path) / "config.yaml").read_text())["model"]["name"] == proposed[1]
 
 
