@@ -165,7 +165,8 @@ def _run_out_of_memory(services: Services, run_id: str, counted: Path, number: i
 
 
 def test_a_submitted_run_is_followed_and_trained_here_again_as_is_printed(services: Services) -> None:
-    said = type_line(services, "ft30 submit --preset starter --training.max_steps 2 --train_samples 40 --eval_samples 20")
+    rows = "--train_samples 40 --eval_samples 20"
+    said = type_line(services, f"ft30 submit --preset starter --training.max_steps 2 {rows}")
     (line,) = [line for line in said.splitlines() if line.startswith("follow it:")]
     command = line.partition(":")[2].strip()
     found = re.fullmatch(r"ft30 runs logs (\w+) --follow", command)
