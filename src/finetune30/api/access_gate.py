@@ -190,10 +190,11 @@ class Gate:
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
-    """Return the host names, without ports, by which the API may be called."""
+    """Return the host names, without ports (which a setting may have), by which the API may be called."""
     own = settings.api_host
     named = [own if ":" not in own else f"[{own}]"] if not is_wildcard(own) else []
-    return frozenset(name.lower() for name in (*LOOPBACK_NAMES, *named, *settings.allowed_hosts))
+    given = [name.partition(":")[0] if name.count(":") == 1 else name for name in settings.allowed_hosts]
+    return frozenset(name.lower() for name in (*LOOPBACK_NAMES, *named, *given))
 
 
 def is_wildcard(host: str) -> bool:
@@ -241,7 +242,7 @@ def _local_caller(scope: Scope) -> Caller:
     client = scope.get("client")
     if client is not None and not is_loopback(client[0]):
         raise AuthenticationError(
-            "no keys are in use here, so only this machine may call", "make a key with: ft30 keys create"
+            "no keys are in use here, so only this machine may call", "make a key with: ft30 keys create NAME"
         )
     return Caller("", Role.ADMIN)
 

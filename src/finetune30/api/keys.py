@@ -14,7 +14,7 @@ from finetune30.store.access import Role, digest_key, load_keys
 
 #: The longest that a revoked key may still open the API.
 REFRESH_SECONDS = 2.0
-_REMEDY = "send the header Authorization: Bearer KEY; an admin makes keys with: ft30 keys create"
+_REMEDY = "send the header Authorization: Bearer KEY; an admin makes keys with: ft30 keys create NAME"
 
 
 class KeyRing:

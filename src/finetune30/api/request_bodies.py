@@ -31,7 +31,10 @@ async def limit_body(scope: Scope, receive: Receive, settings: Settings) -> Rece
     try:
         _require_kind(scope, headers, has_body, UPLOAD_TYPE if is_upload else "application/json")
         if length is not None and (not length.isdecimal() or int(length[:20]) > limit):
-            raise TooLargeError(f"a body of {length[:20]} bytes is beyond the limit of {limit}", "send less at a time")
+            raise TooLargeError(
+                f"a body of {length[:20]} bytes is beyond the limit of {limit}",
+                "raise FT30_MAX_UPLOAD_BYTES" if is_upload else "send less at a time",
+            )
     except Finetune30Error:
         if has_body and "expect" not in headers:  # who asks before sending reads the answer first
             await _drain(receive)

@@ -83,6 +83,6 @@ def open_listener(settings: Settings) -> socket.socket:
     except OSError as error:
         raise ServiceUnavailableError(
             f"the API cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}",
-            "stop what uses the port, or choose another: FT30_API_PORT=8001",
+            "stop what uses the port, or choose another for the API and its page: FT30_API_PORT=8001",
         ) from error
     return listener

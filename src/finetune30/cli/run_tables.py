@@ -71,9 +71,7 @@ def print_run_details(details: Mapping[str, Any]) -> None:
     run = details["run"]
     _print_pairs(console, "", _head_rows(run, details["path"]))
     if error := run["error"]:
-        _print_pairs(
-            console, "Error", {"code": error.get("error"), "what": error.get("message"), "try": error.get("remedy")}
-        )
+        _print_error(console, error)
     if run["status"] == "RUNNING" and run["progress"]:
         _print_pairs(console, "Progress", run["progress"])
     _print_pairs(console, "Configuration", details["config_summary"])
@@ -145,6 +143,15 @@ def _head_rows(run: Mapping[str, Any], path: str) -> dict[str, Any]:
         "folder": path,
     }
     return {key: value for key, value in rows.items() if value not in (None, "")}
+
+
+def _print_error(console: Console, error: Mapping[str, Any]) -> None:
+    rows = {"code": error.get("error"), "what": error.get("message"), "try": error.get("remedy")}
+    _print_pairs(console, "Error", rows)
+    if output := (error.get("details") or {}).get("output"):  # of a process that ended without recording its end
+        console.print()
+        console.print(Text("What it printed last", style="bold"))
+        console.print(Text(show_controls(str(output), "\n\t")), soft_wrap=True)
 
 
 def _print_pairs(console: Console, title: str, pairs: Mapping[str, Any]) -> None:

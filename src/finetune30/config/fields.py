@@ -95,11 +95,11 @@ FOREIGN_KEYS: dict[str, str] = {
 
 #: Switches of other tools that became a value of one key here.
 FOREIGN_SWITCHES: dict[str, str] = {
-    "bf16": "write training.precision: bf16",
-    "fp16": "write training.precision: fp16",
-    "no_cuda": "write training.device: cpu",
-    "use_cpu": "write training.device: cpu",
-    "use_mps_device": "write training.device: mps",
+    "bf16": "for true write training.precision: bf16, for false leave it out",
+    "fp16": "for true write training.precision: fp16, for false leave it out",
+    "no_cuda": "for true write training.device: cpu, for false leave it out",
+    "use_cpu": "for true write training.device: cpu, for false leave it out",
+    "use_mps_device": "for true write training.device: mps, for false leave it out",
 }
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 WARNING_SHARE, MOST_SHARE = 0.05, 0.30
 
 _ROWS_LOOKED_AT = 1000
-_ANY_SCRIPT = "xlm-roberta-base, distilbert-base-multilingual-cased"
-_BASES = {"Han": f"bert-base-chinese (preset starter_zh), {_ANY_SCRIPT}"}
+_ANY_SCRIPT = ("xlm-roberta-base", "distilbert-base-multilingual-cased")
+_BASES = {"Han": ("bert-base-chinese (preset starter_zh)", *_ANY_SCRIPT)}
 _ROWS = {
     "train": Words("training rows", "訓練資料"),
     "evaluation": Words("evaluation rows", "評估資料"),
@@ -32,13 +32,13 @@ def describe_unknown(unknown: int, tokens: int, model: str, split: str = "") -> 
     )
 
 
-def suggest_bases(texts: pl.Series) -> Words:
-    """Return which base models read the script of most of these texts."""
+def suggest_bases(texts: pl.Series, model: str) -> Words:
+    """Return which base models other than `model` read the script of most of these texts."""
     from finetune30.data.validation.set_rules import name_scripts
 
     scripts = name_scripts(texts.head(_ROWS_LOOKED_AT)).replace("", None).drop_nulls()
     script = str(scripts.mode().sort()[0]) if len(scripts) else ""
-    bases = _BASES.get(script, _ANY_SCRIPT)
+    bases = ", ".join(base for base in _BASES.get(script, _ANY_SCRIPT) if base.partition(" ")[0] != model)
     return Words(
         f"set model.name to a base that reads {script or 'such'} text, for example {bases}",
         f"將 model.name 改為能讀{f' {script} ' if script else '這種'}文字的基底模型，例如 {bases}",

@@ -87,7 +87,9 @@ class AttemptProcess:
         if code == -signal.SIGKILL and not self._killed and count_memory_kills() > self._memory_kills:
             return MemoryKilledError(
                 f"attempt {number} of run {run} was killed because the machine ran out of memory",
-                "lower per_device_train_batch_size or data.max_length, or give the machine more memory",
+                "submit it anew with a lower data.max_length, or a lower training.per_device_train_batch_size and as "
+                "much higher training.gradient_accumulation_steps; or give the machine more memory, then: "
+                f"ft30 retry {run}",
                 details=details,
             )
         if code < 0:
@@ -97,7 +99,7 @@ class AttemptProcess:
             how, hint = f"ended with exit code {code} before it could say why", ""
         return ProcessCrashedError(
             f"attempt {number} of run {run} {how}{hint}",
-            f"see ft30 runs logs {run} and the output below; try again with: ft30 retry {run}",
+            f"see ft30 runs logs {run} and ft30 runs show {run}; try again with: ft30 retry {run}",
             details=details,
         )
 

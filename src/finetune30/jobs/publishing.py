@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PUBLISH_SECONDS = 2.0
 _THREADS = 4
-_REMEDY = "start it with: make start-services, or point FT30_REDIS_URL at the right one"
+_REMEDY = "start it with: ft30 services, or point FT30_REDIS_URL and FT30_RESULT_BACKEND_URL at the right one"
 
 
 class QueuePublisher:

@@ -52,7 +52,8 @@ def is_redis_up(url: str) -> bool:
     except AuthenticationError as error:
         raise ServiceUnavailableError(
             f"Redis at {describe_address(url)} refuses the login: {error}",
-            "put user and password into FT30_REDIS_URL and FT30_RESULT_BACKEND_URL: redis://user:password@host:6379/0",
+            "put user (else: default) and password, percent-encoded, into FT30_REDIS_URL and FT30_RESULT_BACKEND_URL: "
+            "redis://user:password@host:6379/0",
         ) from error
     except (RedisError, OSError) as error:
         if "certificate" in str(error).lower():
@@ -74,7 +75,8 @@ def build_redis_command(url: str) -> RedisCommand:
     if parts.scheme != "redis" or parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ServiceUnavailableError(
             f"Redis at {describe_address(url)} does not answer, and only one on this machine can be started from here",
-            "start it there, or set FT30_REDIS_URL to redis://localhost:6379/0",
+            "start it there, or set FT30_REDIS_URL to redis://localhost:6379/0 and FT30_RESULT_BACKEND_URL to "
+            "redis://localhost:6379/1",
         )
     if is_port_taken("127.0.0.1", port):
         raise ServiceUnavailableError(

@@ -123,10 +123,12 @@ class _Watch:
             self._sign_of_life, self._alive_at = sign, now
         if now - self._alive_at < limit:
             return None
+        run = self._claim.run_id[:8]
         return NoProgressError(
-            f"attempt {self._claim.attempt} of run {self._claim.run_id[:8]} took no step and wrote no line for "
-            f"{limit:.0f} s and was stopped",
-            "look at its log; FT30_NO_PROGRESS_SECONDS sets the limit (0: none)",
+            f"attempt {self._claim.attempt} of run {run} took no step and wrote no line for {limit:.0f} s "
+            "and was stopped",
+            f"look at its log: ft30 runs logs {run}; if it only needs longer, raise FT30_NO_PROGRESS_SECONDS of its "
+            f"worker (0: no limit), then: ft30 retry {run}",
         )
 
     def _look_for_life(self) -> object:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Log = Callable[[str], None]
+_COPY_AGAIN = "download or copy the model again"
+#: What only folders of adapters have.
+ADAPTER_CONFIG = "adapter_config.json"
 #: What is fetched of a model, by the names under which the hub's room remembers it.
 _WHOLE, _TOKENIZER = "whole", "tokenizer"
 
@@ -207,10 +210,11 @@ def _source_of(snapshot: Snapshot) -> BaseSource:
 
 
 def _validate_folder(source: BaseSource) -> None:
-    if not (source.folder / CONFIG).is_file():
+    names = [path.name for path in source.folder.iterdir()]
+    if CONFIG not in names and ADAPTER_CONFIG not in names:
         raise ModelError(f"'{source.folder}' has no config.json", "name a folder in the transformers layout")
-    if not weight_files(source.folder):
-        raise _no_weights(source.name, [path.name for path in source.folder.iterdir()])
+    if CONFIG not in names or not weight_files(source.folder):
+        raise _no_weights(source.name, names)
     config = source.load_json(CONFIG)
     if method := describe_quantization(config):
         raise ModelError(
@@ -238,15 +242,18 @@ def no_tokenizer(name: str) -> ModelError:
 
 
 def _no_weights(name: str, files: Collection[str]) -> ModelError:
-    if "adapter_config.json" in files:
+    if ADAPTER_CONFIG in files:
         return ModelError(
-            f"'{name}' is an adapter, not a base model", "name the model that it was made for in model.name"
+            f"'{name}' is an adapter, not a base model",
+            "name the model that it was made for in model.name, and the adapter's folder in training.start_adapter to "
+            "begin from its weights",
         )
     others = sorted(file for file in files if "/" not in file and file.endswith(OTHER_WEIGHTS))
     found = f"; found {', '.join(others)}" if others else ""
     return ModelError(
         f"model '{name}' has no safetensors weights{found}",
-        "only safetensors is read; convert it with model.save_pretrained(folder)",
+        "only safetensors is read; load model and tokenizer with transformers, save both with "
+        "save_pretrained(folder), and name that folder in model.name",
     )
 
 

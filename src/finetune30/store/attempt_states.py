@@ -220,5 +220,5 @@ def _held_by(claim: Claim) -> tuple[Any, ...]:
 def _stale(claim: Claim) -> StaleAttemptError:
     return StaleAttemptError(
         f"attempt {claim.attempt} of run {claim.run_id} does not hold the run any more",
-        f"see who does: ft30 runs show {claim.run_id[:8]}",
+        f"see how it stands: ft30 runs show {claim.run_id[:8]}",
     )

@@ -143,7 +143,8 @@ def _build_sqlite_engine(url: URL) -> Engine:
         except OSError as error:
             raise StorageError(
                 f"cannot make the folder of {url.database}: {error.strerror}",
-                "choose another folder with --output_dir, or check its permissions",
+                "check the permissions there, or name another place where this one was named: FT30_DATABASE_URL, "
+                "FT30_RESULTS_FOLDER or --output_dir",
             ) from error
     pool = {} if url.database in (None, "", ":memory:") else {"pool_size": _POOL_SIZE, "max_overflow": _POOL_OVERFLOW}
     engine = create_engine(

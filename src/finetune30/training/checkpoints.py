@@ -158,7 +158,7 @@ class Checkpoints:
         if differences:
             raise CheckpointError(
                 f"checkpoint {folder.name} belongs to another training: {'; '.join(differences)}",
-                "restore what changed, or start anew from its weights with --warm-start",
+                "restore what changed, or begin a new run from its weights: ft30 resume RUN --warm-start",
                 details={"differences": differences},
             )
         best = folder / "best.safetensors"

@@ -138,9 +138,16 @@ class Evaluator:
                 if problem is None:
                     raise
             if self._batch_size == 1 or processes.world_size() > 1:
+                if self._batch_size == 1:
+                    remedy = "start a new run with a lower data.max_length; or free the device"
+                else:
+                    remedy = (
+                        "start a new run with a lower data.max_length or training.per_device_eval_batch_size; or free "
+                        "the device"
+                    )
                 raise OutOfMemoryError(
                     f"out of memory on {self._engine.device} in evaluation with batch {self._batch_size}: {problem}",
-                    "lower data.max_length or per_device_eval_batch_size, or free the device",
+                    remedy,
                     next_step="resume",
                 )
             self._batch_size //= 2
@@ -158,10 +165,17 @@ class Evaluator:
             wrong, step = evaluation.unsound_rows, progress.global_step
             raise NonFiniteLossError(
                 f"the evaluation loss is {loss} after step {step}; rows: {name_rows(wrong)}",
-                f"lower training.learning_rate or use precision fp32; {kept_checkpoint}",
+                f"{advise_on_numbers(self._engine.precision)}; {kept_checkpoint}",
                 details={"step": step, "rows": wrong},
             )
         return evaluation
+
+
+def advise_on_numbers(precision: str) -> str:
+    """Return what to do about numbers that are none, in a training that computes in this precision."""
+    if precision == "fp32":
+        return "start a new run with a lower training.learning_rate, or look at those rows"
+    return "start a new run with a lower training.learning_rate or with training.precision fp32, or look at those rows"
 
 
 def name_rows(names: Sequence[str]) -> str:

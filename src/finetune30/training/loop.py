@@ -23,7 +23,7 @@ from finetune30.errors import CancelledError, NonFiniteLossError, OutOfMemoryErr
 from finetune30.training import processes
 from finetune30.training.checkpoints import Checkpoint, Checkpoints
 from finetune30.training.engine import Engine
-from finetune30.training.evaluator import Evaluator, name_rows
+from finetune30.training.evaluator import Evaluator, advise_on_numbers, name_rows
 from finetune30.training.memory import describe_out_of_memory, free_memory
 from finetune30.training.problem import Trainable
 from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
@@ -174,8 +174,7 @@ class _Loop:
             raise OutOfMemoryError(
                 f"out of memory on {self.engine.device} at step {progress.global_step + 1} with micro-batch "
                 f"{progress.micro_batch_size}, after {progress.memory_retries} halvings: {problem}",
-                "lower data.max_length or per_device_train_batch_size (raise gradient_accumulation_steps alike), "
-                "or free the device; then start a new run",
+                self._advise_on_memory(),
             )
         progress.memory_retries += 1
         progress.micro_batch_size = max(1, progress.micro_batch_size // 2)
@@ -187,18 +186,34 @@ class _Loop:
             message=f"out of memory; going on with micro-batch {progress.micro_batch_size}, same effective batch",
         )
 
+    def _advise_on_memory(self) -> str:
+        """Return what needs less memory: where there is one, a smaller micro-batch in a step of as many rows."""
+        size = self.progress.micro_batch_size
+        if size == 1:
+            return "start a new run with a lower data.max_length, or free the device and start a new run"
+        rows = self.config.per_device_train_batch_size * self.config.gradient_accumulation_steps
+        smaller = next(part for part in range(size // 2, 0, -1) if rows % part == 0)
+        return (
+            f"start a new run with training.per_device_train_batch_size {smaller} and "
+            f"training.gradient_accumulation_steps {rows // smaller} (as many rows a step), or with a lower "
+            "data.max_length; or free the device and start a new run"
+        )
+
     def _non_finite(self, what: str, rows: NDArray[np.int64]) -> NonFiniteLossError:
         names = [self.train_split.row_ids[i] for i in rows]
         return NonFiniteLossError(
             f"{what} at step {self.progress.global_step + 1}; rows of the step: {name_rows(names)}",
-            f"lower training.learning_rate, use precision fp32, or look at those rows; {self._kept_checkpoint()}",
+            f"{advise_on_numbers(self.engine.precision)}; {self._kept_checkpoint()}",
             details={"step": self.progress.global_step + 1, "rows": names},
         )
 
     def _kept_checkpoint(self) -> str:
         if self.last_checkpoint_step is None:
             return "there is no checkpoint yet"
-        return f"the good checkpoint of step {self.last_checkpoint_step} is kept"
+        return (
+            f"the good checkpoint of step {self.last_checkpoint_step} is kept; a new run begins from it with: "
+            "ft30 resume RUN --warm-start --set KEY=VALUE"
+        )
 
     def _log_window(self) -> None:
         progress = self.progress

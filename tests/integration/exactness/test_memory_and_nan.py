@@ -47,7 +47,9 @@ def test_out_of_memory_for_the_fourth_time_fails_with_advice(make_lab):
     ended = lab.train("results", FT30_FAILPOINT="training.memory:1+:raise")
     assert ended.returncode == 1
     assert "with micro-batch 2, after 3 halvings" in ended.stderr
-    assert "Try: lower data.max_length or per_device_train_batch_size" in ended.stderr
+    # What needs less memory without another result; unit/training/test_remedies_of_training.py follows it.
+    advice = "training.per_device_train_batch_size 1 and training.gradient_accumulation_steps 16 (as many rows a step)"
+    assert f"Try: start a new run with {advice}" in ended.stderr
     assert [e["micro_batch_size"] for e in memory_events_of(lab.run_folder("results"))] == [8, 4, 2]
 
 
@@ -79,6 +81,39 @@ def test_evaluation_that_is_not_a_number_stops_the_run_and_names_the_rows(poison
     assert "the good checkpoint of step 2 is kept" in ended.stderr
     assert error_of_latest(lab)["details"]["rows"] == ["eval.csv:11"]
     assert "NaN" not in (lab.run_folder("results") / "history.jsonl").read_text()
+
+
+def test_rows_that_are_named_are_looked_at_and_left_out(poisoned_lab):
+    lab = poisoned_lab("sad", {"training.early_stopping_patience": None})
+    assert lab.train("results").returncode == 1
+    failed = error_of_latest(lab)
+    assert "start a new run with a lower training.learning_rate, or look at those rows; " in failed["remedy"]
+    lines = (lab.folder / "train.csv").read_text().splitlines()
+    named = [lines[int(name.rpartition(":")[2]) - 1] for name in failed["details"]["rows"]]
+    assert any("sad" in line for line in named)
+    (lab.folder / "train.csv").write_text("\n".join(line for line in lines if "sad" not in line) + "\n")
+    assert lab.train("again").returncode == 0
+
+
+def test_new_run_begins_from_the_good_checkpoint_that_is_kept(poisoned_lab):
+    lab = poisoned_lab("broke")
+    whole = (lab.folder / "eval.csv").read_text()
+    (lab.folder / "eval.csv").write_text(whole + "the film broke again,negative\n")
+    assert lab.train("results").returncode == 1
+    failed = error_of_latest(lab)
+    assert failed["remedy"].endswith(
+        "the good checkpoint of step 2 is kept; a new run begins from it with: "
+        "ft30 resume RUN --warm-start --set KEY=VALUE"
+    )
+    assert failed["details"]["rows"] == ["eval.csv:11"]
+    (lab.folder / "mended.csv").write_text(whole)
+    before = lab.run_folder("results")
+    ended = lab.ft30("resume", "latest", "--warm-start", "--set", "data.eval_file=mended.csv")
+    assert ended.returncode == 0, ended.stderr
+    (begun,) = [path for path in (lab.folder / "results").iterdir() if path.is_dir() and path != before]
+    config = (begun / "config.yaml").read_text()
+    assert "warm_start/checkpoint-00000002" in config
+    assert "eval_file: mended.csv" in config
 
 
 def error_of_latest(lab):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -65,3 +66,23 @@ def test_refused_login_and_certificate_are_told_without_the_password(secured):
         with pytest.raises(ServiceUnavailableError, match=what) as error:
             is_redis_up(address)
         assert WRITTEN not in str(error.value.as_dict())
+
+
+def test_authority_user_and_password_are_named_as_the_refusals_say(secured: tuple[int, Path]) -> None:
+    port, certificate = secured
+
+    def refusal(address: str) -> str:
+        with pytest.raises(ServiceUnavailableError) as caught:
+            is_redis_up(address)
+        return str(caught.value.remedy)
+
+    assert refusal(f"rediss://localhost:{port}/0") == (
+        "name its authority in FT30_REDIS_URL and FT30_RESULT_BACKEND_URL: …/0?ssl_ca_certs=FILE"
+    )
+    trusted = f"localhost:{port}/0?ssl_ca_certs={certificate}"
+    assert refusal(f"rediss://{trusted}") == (
+        "put user (else: default) and password, percent-encoded, into FT30_REDIS_URL and FT30_RESULT_BACKEND_URL: "
+        "redis://user:password@host:6379/0"
+    )
+    user, password = "default", quote(PASSWORD, safe="")
+    assert is_redis_up(f"rediss://{user}:{password}@{trusted}")

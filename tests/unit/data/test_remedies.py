@@ -156,6 +156,21 @@ def test_the_number_of_labels_is_the_one_named(tmp_path):
         assert data.train.height + data.evaluation.height == 60
 
 
+def test_many_numbers_are_classes_or_quantities_as_is_said(tmp_path):
+    path = save(tmp_path / "a.csv", ["text", "label"], rows_of(200, tuple(range(25))))
+    remedy = remedy_of(lambda: prepare(path, 2))
+    assert remedy == "set model.num_labels to 25, or to 1 if the labels are quantities to predict (regression)"
+    assert len(prepare(path, 25).targets["label_names"]) == 25
+    quantities = prepare(path, 1)
+    assert (quantities.problem.name, quantities.train["label"].max()) == ("regression", 24.0)
+    remedy = remedy_of(lambda: prepare(path, 1, "single_label_classification"))
+    assert remedy == (
+        "set model.num_labels to 25, or model.problem_type to regression if the labels are quantities to predict "
+        "(regression)"
+    )
+    assert prepare(path, 1, "regression").train["label"].max() == 24.0
+
+
 def test_regression_has_the_one_output_that_is_named(tmp_path):
     path = save(tmp_path / "a.csv", ["text", "label"], rows_of(40, (0.5, 1.5)))
     key, value = setting_in(remedy_of(lambda: prepare(path, 2, "regression")))

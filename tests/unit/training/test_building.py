@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from finetune30.config import ModelConfig
 from finetune30.errors import DataError, ModelError
@@ -99,9 +99,13 @@ def test_word_added_to_the_tokenizer_only_is_refused_by_name(
     with pytest.raises(ModelError, match=rf"token {rows} of 'newword'.* embeddings for {rows} tokens") as refused:
         encoder.encode(["the film", "a newword"], None, POSITIONS)
     assert "resize_token_embeddings" in refused.value.remedy
-    # The remedy, followed to the letter.
-    model = AutoModel.from_pretrained(str(folder))
-    model.resize_token_embeddings(rows + 1)
-    model.save_pretrained(folder)
-    resized = build_encoder(path, find_base(ModelConfig(name=str(folder))), POSITIONS)
+    # The remedy, followed to the letter: both ways.
+    model, tokens = AutoModel.from_pretrained(str(folder)), AutoTokenizer.from_pretrained(str(folder))
+    model.resize_token_embeddings(len(tokens))
+    for part in (model, tokens):
+        part.save_pretrained(tmp_path / "resized")
+    resized = build_encoder(path, find_base(ModelConfig(name=str(tmp_path / "resized"))), POSITIONS)
     assert rows in resized.encode(["a newword"], None, POSITIONS).ids[0]
+    shutil.copy(tiny_model("bert") / "tokenizer.json", folder)
+    original = build_encoder(path, find_base(ModelConfig(name=str(folder))), POSITIONS)
+    assert max(original.encode(["a newword"], None, POSITIONS).ids[0]) < rows

@@ -6,6 +6,7 @@ publishing, and the guarded row change after it, makes a result visible.
 
 from __future__ import annotations
 
+import shlex
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     environment |= {"precision": inputs.placement.precision, **describe_path(experiment.engine.name)}
     # Before anything of the run is rewritten: what is refused here must find the record as it was.
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
-    attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution.run, inputs)).encode())
+    attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution, inputs)).encode())
     record_data(experiment.inputs.data, attempt, execution.store, execution.settings)
     execution.store.describe(execution.claim, **_described(inputs))
     hooks = _Hooks(execution, keeper, log, ProgressMeter(inputs.placement.device))
@@ -264,9 +265,10 @@ def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None
         store.fail(claim, shape, may_retry=isinstance(error, OSError | MemoryError))
 
 
-def _config_header(run: Run, inputs: Inputs) -> str:
-    lines = [f"Resolved configuration of run {run.id}; running it again repeats the run:", ""]
-    lines.append("  ft30 train --config config.yaml")
+def _config_header(execution: Execution, inputs: Inputs) -> str:
+    """Return what stands above the configuration; paths are those of the folder that the run was started in."""
+    lines = [f"Resolved configuration of run {execution.run.id}; running it again repeats the run:", ""]
+    lines.append(f"  ft30 train --config {shlex.quote(execution.folder.config.as_posix())}")
     lines += [f"The hub was out of reach: '{used}' instead of '{wanted}'." for wanted, used in inputs.replaced.items()]
     if hub := inputs.hub():
         lines += ["", "What the hub's names stood for:", *(f"  {key}: {reference}" for key, reference in hub.items())]

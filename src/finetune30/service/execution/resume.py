@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,12 +65,15 @@ def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> Exp
     wanted = _changed(recorded, changes)
     differences = _differences(recorded, wanted)
     refused = {key: text for key, text in differences.items() if key not in PLAN_KEYS}
-    refused |= _edits_in_folder(recorded, folder)
+    edits = _load_edits(recorded, folder)
+    refused |= _describe_edits(recorded, edits, folder)
     refused |= _refused_plans(wanted, folder, {key: differences[key] for key in differences.keys() & PLAN_KEYS})
     if refused:
         raise CheckpointError(
             f"run {run.id[:8]} cannot go on exactly with another configuration: {'; '.join(refused.values())}",
-            f"go on unchanged: ft30 resume {run.id[:8]}; or begin a new run from its weights: add --warm-start",
+            _advise_on_edits(run, folder, edits)
+            if edits
+            else f"go on unchanged: ft30 resume {run.id[:8]}; or begin a new run from its weights: add --warm-start",
             details={"differences": list(refused.values())},
         )
     return wanted if differences else None
@@ -77,8 +82,16 @@ def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> Exp
 def _plan_warm_start(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> ExperimentConfig:
     if not run.status.is_final:
         raise ConflictError(f"run {run.id} is {run.status}", f"stop it first: ft30 runs cancel {run.id[:8]}")
-    weights = find_start_weights(folder)
     recorded = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
+    edits = {key: value for key, value in _load_edits(recorded, folder).items() if key not in changes}
+    if edits:
+        listed = _describe_edits(recorded, edits, folder)
+        raise CheckpointError(
+            f"the new run would not have what was changed here: {'; '.join(listed.values())}",
+            _advise_on_edits(run, folder, edits),
+            details={"differences": list(listed.values())},
+        )
+    weights = find_start_weights(folder)
     return _changed(recorded, {"training.start_adapter": str(weights.resolve()), **changes})
 
 
@@ -102,12 +115,28 @@ def _differences(before: ExperimentConfig, now: ExperimentConfig) -> dict[str, s
     }
 
 
-def _edits_in_folder(recorded: ExperimentConfig, folder: RunFolder) -> dict[str, str]:
-    """Return what somebody changed in the run's config.yaml: it would be ignored otherwise, since the row counts."""
+def _load_edits(recorded: ExperimentConfig, folder: RunFolder) -> dict[str, Any]:
+    """Return what somebody changed in the run's config.yaml, key and value: ignored unless said, for the row counts."""
     if not folder.config.is_file():
         return {}
-    edited = _differences(recorded, load_config(folder.config).config)
-    return {key: f"{text} (in {folder.config.name}; changes go on the command line)" for key, text in edited.items()}
+    old, new = config_keys(recorded), config_keys(load_config(folder.config).config)
+    return {key: new.get(key) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)}
+
+
+def _describe_edits(recorded: ExperimentConfig, edits: Mapping[str, Any], folder: RunFolder) -> dict[str, str]:
+    old = config_keys(recorded)
+    place = f"(in {folder.config.name}; changes go on the command line)"
+    return {key: f"{key}: {old.get(key)} -> {value} {place}" for key, value in edits.items()}
+
+
+def _advise_on_edits(run: Run, folder: RunFolder, edits: Mapping[str, Any]) -> str:
+    """Return the two ways on from a config.yaml that was changed, each as it can be typed."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in edits.items()}
+    flags = " ".join(f"--set {shlex.quote(f'{key}={text}')}" for key, text in texts.items())
+    return (
+        f"take the changes out of {folder.config}, then: ft30 resume {run.id[:8]}; or begin a new run from its weights "
+        f"with them: ft30 resume {run.id[:8]} --warm-start {flags}"
+    )
 
 
 def _refused_plans(wanted: ExperimentConfig, folder: RunFolder, differences: dict[str, str]) -> dict[str, str]:

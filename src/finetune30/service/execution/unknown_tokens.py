@@ -38,7 +38,7 @@ def judge_unknown_tokens(
         return data, []
     words = describe_unknown(**counts[worst], model=model, split=worst)
     rows = data.train if worst == "train" else data.evaluation
-    advice = suggest_bases(rows[text_columns(rows)[0]])
+    advice = suggest_bases(rows[text_columns(rows)[0]], model)
     if shares[worst] > MOST_SHARE and not allowed:
         raise DataError(
             f"{words.en} (at most {100 * MOST_SHARE:.0f} % is allowed)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +35,12 @@ def find_start_weights(folder: RunFolder) -> Path:
     numbers = reversed(folder.attempt_numbers())
     latest = find_latest(*(folder.attempts / str(number) / "checkpoints" for number in numbers))
     if latest is None:
+        begun = folder.config.is_file()
         raise CheckpointError(
             f"{folder.path.name} has neither a final model nor a valid checkpoint to start from",
-            "train anew: ft30 train --config " + str(folder.config),
+            f"train anew: ft30 train --config {shlex.quote(folder.config.as_posix())}"
+            if begun
+            else f"train it from the start: ft30 resume {shlex.quote(folder.path.name)}",
         )
     kept = folder.path / "warm_start" / latest.name
     with disk_errors("cannot keep the weights to start from"):

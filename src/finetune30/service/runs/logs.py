@@ -33,7 +33,8 @@ def load_log(path: Path, tail: int | None = None) -> str:
     try:
         text = path.read_bytes().decode(errors="replace")
     except FileNotFoundError:
-        raise NotFoundError(f"{path.parent.name} has no log yet", "wait until the run starts") from None
+        remedy = "wait until the run starts, or see why it did not: ft30 runs show RUN"
+        raise NotFoundError(f"{path.parent.name} has no log yet", remedy) from None
     return text if tail is None else last_lines(text, tail)
 
 

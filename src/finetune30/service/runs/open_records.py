@@ -57,5 +57,6 @@ def require_records(settings: Settings, output_dir: Path | str | None = None) ->
     """Raise NotFoundError when nothing was ever run here, so that looking makes no empty database."""
     if not has_records(settings, output_dir):
         raise NotFoundError(
-            f"no runs in {locate_records(settings, output_dir)[1]}", "start one with: ft30 train, or name --output_dir"
+            f"no runs in {locate_records(settings, output_dir)[1]}",
+            "start one with: ft30 train, or name the folder of the runs in FT30_RESULTS_FOLDER",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,8 @@ def _keep_configuration(run: Run, folder: Path) -> tuple[str, ...]:
     path = folder / f"temp_{run.id}.yaml"
     if path.exists():
         return ()
-    header = f"Submitted as run {run.id}; carried out here again with:\n\n  ft30 train --config {path.as_posix()}"
+    again = f"ft30 train --config {shlex.quote(path.as_posix())}"
+    header = f"Submitted as run {run.id}; carried out here again with:\n\n  {again}"
     config = ExperimentConfig.model_validate(run.config)
     try:
         with disk_errors(f"cannot keep {path}"):

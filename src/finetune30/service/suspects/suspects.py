@@ -156,9 +156,8 @@ def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
     table = load_file(path)
     for name in ("row", "new_label", "version"):
         if name not in table.columns:
-            raise DataFileError(
-                table.name, 1, 0, f"there is no column {name!r}", "use a file of: ft30 data suspects --export"
-            )
+            remedy = "use a file of: ft30 data suspects RUN --export FILE"
+            raise DataFileError(table.name, 1, 0, f"there is no column {name!r}", remedy)
     changes: dict[int, tuple[int, str]] = {}
     versions = set()
     for number, label, version, line in table.frame.select("row", "new_label", "version", LINE).iter_rows():
