@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Log = Callable[[str], None]
-_COPY_AGAIN = "download or copy the model again"
 #: What only folders of adapters have.
 ADAPTER_CONFIG = "adapter_config.json"
 #: What is fetched of a model, by the names under which the hub's room remembers it.
