@@ -112,7 +112,8 @@ def _collect_metrics(
         "targets": dict(experiment.problem.targets),
         **score_of(inputs.data.problem.score, result.metrics),
         "dataset_digest": inputs.data.digest,
-        "replaced": inputs.replaced,
+        "replaced": inputs.stand_ins.replaced,
+        "replaced_settings": inputs.stand_ins.settings,
         "ledger": inputs.data.ledger,
         "truncated": {
             "train": int(experiment.train_split.truncated.sum()),
@@ -161,7 +162,7 @@ def _save_model(
         "precision": environment["precision"],
         "device": environment["device"],
         "run_id": run.id,
-        "replaced": inputs.replaced,
+        "replaced": inputs.stand_ins.replaced,
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")

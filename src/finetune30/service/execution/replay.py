@@ -24,7 +24,16 @@ _LONGEST_NAME = 80
 _TIMED = ("time", "_runtime", "per_second")
 #: Metrics that name the run or its circumstances; those that matter are compared by themselves.
 _CIRCUMSTANCES = frozenset(
-    {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
+    {
+        "run_id",
+        "origin",
+        "git",
+        "environment",
+        "replaced",
+        "replaced_settings",
+        "peak_memory_bytes",
+        "dataset_digest",
+    }
 )
 #: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.
 _SINCE_SCORES = "score_name"

@@ -11,6 +11,7 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t
+from finetune30.ui.stand_ins import in_short
 
 Json = dict[str, Any]
 
@@ -35,6 +36,9 @@ def show() -> None:
         st.page_link(st.session_state.pages["submit"], label=t("action.submit_first"), icon=":material/rocket_launch:")
         return
     chosen = _choose_runs(runs)
+    for run_id in chosen:
+        if short := in_short(runs[run_id]):
+            st.warning(display.plain(f"{runs[run_id]['name']}: {short}", 400), icon=":material/swap_horiz:")
     text = st.text_area(t("try.text"), key="try_text", max_chars=LONGEST_TEXT, placeholder=t("try.text_hint"))
     pair = None
     if st.toggle(t("try.with_pair"), key="try_with_pair", help=t("try.pair_help")):
@@ -49,6 +53,27 @@ def show() -> None:
     answers = st.session_state.get("try_answers") or {}
     _show_answers({run_id: answers[run_id] for run_id in chosen if run_id in answers}, runs)
     _show_batch(chosen, runs)
+
+
+def show_question(run: Json) -> None:
+    """Show a place to ask the model of one run a text, with its answer."""
+    run_id = str(run["id"])
+    with st.container(border=True):
+        st.subheader(t("try.here"), anchor=False)
+        with st.form(f"ask-{run_id}", border=False):
+            text = st.text_area(
+                t("try.text"), key=f"ask-text-{run_id}", max_chars=LONGEST_TEXT, placeholder=t("try.text_hint")
+            )
+            pressed = st.form_submit_button(t("try.ask"), icon=":material/send:")
+        if pressed and _is_given(text):
+            with st.spinner(t("try.loading")):
+                answers = ask(lambda: list(client().predict(run_id, [text])))
+            st.session_state.asked_here = {"run": run_id, "text": text, "answer": answers[0] if answers else None}
+        asked = st.session_state.get("asked_here")
+        if asked and asked["run"] == run_id and asked["answer"]:
+            st.caption(t("try.asked", text=display.plain(asked["text"], 120)))
+            for value in _given(asked["answer"]):
+                _show_value(value)
 
 
 def _is_given(text: str) -> bool:

@@ -1,0 +1,79 @@
+"""Part of Submit: what a run would take, and whether it would get what it names."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import streamlit as st
+
+from finetune30.ui import display, form, stand_ins
+from finetune30.ui.fields import put_value
+from finetune30.ui.layout import show_figures
+from finetune30.ui.session import ask, client, explain, t
+from finetune30.ui.views import reading
+
+Json = dict[str, Any]
+
+
+def ask_api() -> Json | None:
+    """Return what the API expects of the draft; None where it cannot say. Asked only when the draft changed."""
+    draft = form.load_draft() or {}
+    known = st.session_state.get("draft_estimate")
+    # Whether the hub is there may change meanwhile; what is out of reach is asked for again.
+    if known is None or known[0] != draft or not known[1] or known[1].get("out_of_reach"):
+        known = (copy.deepcopy(draft), ask(lambda: client().estimate(form.build_request())))
+        st.session_state.draft_estimate = known
+    expected: Json | None = known[1]
+    return expected
+
+
+def show(expected: Json | None, *, has_faults: bool) -> None:
+    """Show steps, parameters, memory and time."""
+    st.subheader(t("submit.estimate"), anchor=False)
+    if has_faults:
+        st.caption(t("submit.estimate_after_faults"))
+        return
+    if expected is None:
+        return
+    runs = expected.get("based_on_runs") or 0
+    past = t("submit.estimate_past", runs=runs) if runs else t("submit.estimate_no_past")
+    memory, memory_help = display.size(expected.get("memory_bytes")), past
+    least = expected.get("least_memory_bytes")
+    if expected.get("memory_bytes") is None and least is not None:
+        memory, memory_help = f"≥ {display.size(least)}", t("submit.estimate_least")
+    facts = (
+        ("steps", display.number(expected.get("steps")), None),
+        ("parameters", display.number(expected.get("trainable_parameters")), t("submit.estimate_counted")),
+        ("memory", memory, memory_help),
+        ("time", display.duration(expected.get("seconds")), past),
+    )
+    show_figures((t(f"submit.estimate_{name}"), value, help_text) for name, value, help_text in facts)
+    if not runs:
+        st.caption(t("submit.estimate_no_past"))
+
+
+def show_reach(expected: Json) -> None:
+    """Say what would stand in, or that the run would fail; the starter is offered then, never taken."""
+    stand_ins.show_forecast(expected)
+    error = expected.get("out_of_reach")
+    if not error:
+        return
+    with st.container(border=True):
+        st.error(explain(error), icon=":material/cloud_off:")
+        if not expected.get("starter_offered"):
+            return
+        if not reading.starter_reads():
+            st.markdown(t("reading.starter_cannot"))
+            return
+        st.markdown(t("stand_ins.offer"))
+        if st.button(t("stand_ins.take_starter"), icon=":material/swap_horiz:", key="take-starter"):
+            _take_starter_model()
+
+
+def _take_starter_model() -> None:
+    """Name the starter model in the draft, with the settings that suit it."""
+    draft = form.load_draft() or {}
+    put_value(draft, "model.name", form.STARTER)
+    form.adapt_to_model(draft)
+    st.rerun()
