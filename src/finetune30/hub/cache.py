@@ -47,7 +47,7 @@ def find_reference(kind: Kind, name: str, revision: str | None, parts: Sequence[
 
 
 def cached_repositories(kind: Kind) -> list[tuple[str, Path]]:
-    """Return name (a well-known one where there is one) and newest snapshot folder of every repository that lies here."""
+    """Return name (the well-known one, if any) and newest snapshot folder of every repository that lies here."""
     found = []
     for folder in sorted(hub_folder().glob(f"{kind}s--*")):
         snapshots = [path for path in (folder / "snapshots").glob("*") if path.is_dir()]
