@@ -32,7 +32,7 @@ GOOD = "text,label\n" + "".join(
 )
 FAULTY = GOOD + ",good\n" * 6
 OPEN_QUOTE = 'text,label\n"the quote that opens here is never closed,good\n'
-BIG5 = "評論,評價\n" + "".join(
+BIG5 = "text,label\n" + "".join(
     f"房間{('很乾淨', '很髒亂', '還可以')[number % 3]}，第{number}次入住,{('好', '差', '普通')[number % 3]}\n"
     for number in range(60)
 )

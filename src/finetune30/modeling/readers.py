@@ -84,6 +84,7 @@ def _measure(tokenizer_file: Path, texts: Sequence[str]) -> tuple[float, float] 
     except Exception:  # noqa: BLE001 - the library raises plain Exceptions; the run itself will say what is wrong
         return None
     tokenizer.no_truncation()
+    tokenizer.no_padding()
     shown = [text[:_LONGEST] for text in texts]
     ids = [piece for found in tokenizer.encode_batch(shown, add_special_tokens=False) for piece in found.ids]
     characters = sum(sum(not character.isspace() for character in text) for text in shown)

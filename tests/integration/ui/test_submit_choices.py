@@ -124,6 +124,19 @@ def test_a_refused_file_does_not_leave_the_one_before_it_chosen(page: Page) -> N
     assert not submit_button(page).disabled
 
 
+def test_columns_that_nothing_tells_are_chosen_from_a_list(page: Page) -> None:
+    choose_source(page, "upload")
+    drop(page, "columns.csv", GOOD.replace(b"text,label", b"what,which"))
+    assert submit_button(page).disabled
+    of_label(page.selectbox, t("field.data.text_column")).set_value("what").run()
+    of_label(page.selectbox, t("field.data.label_column")).set_value("which").run()
+    of_label(page.button, t("data_choice.use_columns")).click().run()
+    assert not page.exception, page.exception
+    assert not page.error, [error.value for error in page.error]
+    assert any(t("reading.labels", count="2", labels="bad, good") in info.value for info in page.info)
+    assert not submit_button(page).disabled
+
+
 @pytest.mark.parametrize("source", ["hub", "version", "upload"])
 def test_a_source_without_data_stops_the_button(page: Page, source: str) -> None:
     assert not submit_button(page).disabled

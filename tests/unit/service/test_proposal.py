@@ -26,7 +26,9 @@ def test_encoding_columns_labels_script_and_name_are_read_from_a_file(tmp_path: 
     for number in range(60):
         label = list(REVIEWS)[number % 3]
         lines.append(f"{number},{REVIEWS[label]}{number}號,{label}")
-    found = propose(tmp_path, "旅館 評論.csv", "\n".join(lines).encode("cp950"), label_column="評價")
+    found = propose(
+        tmp_path, "旅館 評論.csv", "\n".join(lines).encode("cp950"), text_column="評論", label_column="評價"
+    )
     assert found["rows"] == {"train": 60}
     assert (set(found["labels"]), found["label_count"]) == (set(REVIEWS), 3)
     assert found["script"] == "Han"

@@ -17,7 +17,7 @@ from finetune30.ui.layout import show_table
 from finetune30.ui.rows import columns_of, title_of
 from finetune30.ui.session import client, explain, refuse, t
 from finetune30.ui.stand_ins import show_forecast
-from finetune30.ui.views import reading
+from finetune30.ui.views import reading, uploading
 
 Json = dict[str, Any]
 
@@ -99,6 +99,7 @@ def show() -> None:
             error = known["error"]
             said = explain({"error": error.code, "message": error.message, "remedy": error.remedy})
             st.error(said, icon=":material/error:")
+            _show_columns_of_upload()
             return
         _show_rows(known["answer"])
 
@@ -152,14 +153,23 @@ def _describe_row(row: Json, preview: Json) -> Json:
 def _show_columns(preview: Json) -> None:
     """Offer other columns for the keys that the configuration has for them."""
     available = [str(name) for name in (preview.get("columns") or {}).get("available") or ()]
-    keys = [key for key in COLUMN_KEYS if key in preview["named_columns"]]
-    if not available or not keys:
+    named = preview["named_columns"]
+    _choose_columns(available, {key: named[key] for key in COLUMN_KEYS if key in named})
+
+
+def _show_columns_of_upload() -> None:
+    """Offer the columns of a file in which nothing tells which is which."""
+    draft = form.load_draft() or {}
+    available = uploading.columns_of(str(get_value(draft, "data.dataset_name")))
+    _choose_columns(available, {key: get_value(draft, f"data.{key}") for key in COLUMN_KEYS})
+
+
+def _choose_columns(available: list[str], guesses: dict[str, str | None]) -> None:
+    if not available or not guesses:
         return
     draft = form.load_draft() or {}
-    guesses = {key: preview["named_columns"][key] for key in keys}
     chosen = {}
-    for place, key in zip(st.columns(3), keys, strict=False):
-        guessed = guesses[key]
+    for place, (key, guessed) in zip(st.columns(len(COLUMN_KEYS)), guesses.items(), strict=False):
         options = [form.EMPTY, *available]
         chosen[key] = place.selectbox(
             form.field_label(f"data.{key}"),
@@ -179,6 +189,7 @@ def _show_columns(preview: Json) -> None:
             put_value(draft, "data.label_columns", None)
         for key, name in wanted.items():
             put_value(draft, f"data.{key}", name)
-        reading.renew()
+        if uploading.columns_of(str(get_value(draft, "data.dataset_name"))):
+            reading.read()
         look()
         st.rerun()

@@ -52,12 +52,6 @@ def read() -> None:
         form.adapt_to_model(draft)
 
 
-def renew() -> None:
-    """Read again what was read before: other columns have other labels."""
-    if _known() is not None:
-        read()
-
-
 def show() -> None:
     """Say what was read from the file and set from it."""
     known = _known()

@@ -49,6 +49,11 @@ def refusal() -> Json | None:
     return refused
 
 
+def columns_of(dataset_name: str) -> list[str]:
+    """Return the columns of the file that was uploaded last; none of any other data."""
+    return [str(name) for name in st.session_state.get("uploaded_columns", {}).get(dataset_name, ())]
+
+
 def forget() -> None:
     """Forget that a file was refused: it was taken away, or something else is chosen."""
     st.session_state.pop("upload_refused", None)
@@ -75,4 +80,5 @@ def _send(file: Any, reading: Json) -> Json | None:
         return None
     forget()
     st.session_state.upload_taken = file.file_id
+    st.session_state.uploaded_columns = {stored["dataset_name"]: stored["columns"]}
     return {**stored, "reading": reading}
