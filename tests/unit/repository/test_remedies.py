@@ -34,6 +34,9 @@ FOLLOWED = {
     + "test_the_encoding_that_reads_right_is_among_those_that_are_shown",
     "set data.encoding to the encoding that the file was written in, or save the file as UTF-8": _FILES
     + "test_an_encoding_that_nobody_guesses_is_named_by_who_knows_it",
+    "go online once, name a local folder, or train with the starter, which was made for English: "
+    "--model.offline_fallback starter": "integration/test_own_data_offline.py::"
+    "test_own_data_end_without_a_model_and_the_remedy_trains_the_starter",
     "leave data.encoding out": _FILES + "test_an_encoding_beside_data_that_are_no_file_is_left_out",
     "leave data.sheet out": _FILES + "test_a_sheet_beside_a_file_without_sheets_is_left_out",
     "set data.sheet to one of them": _FILES + "test_the_sheet_or_file_that_is_listed_is_read",

@@ -80,7 +80,8 @@ def propose_settings(config: ExperimentConfig, settings: Settings) -> dict[str, 
 def name_of(dataset_name: str) -> str:
     """Return a name for an experiment on a file: that of the file without its endings, as far as names allow it."""
     stem = _ENDINGS.sub("", PurePath(dataset_name).name)
-    name = _NOT_OF_A_NAME.sub(" ", stem).strip(" .+-")[:_LONGEST_NAME].strip(" .+-")
+    words = " ".join(_NOT_OF_A_NAME.sub(" ", stem).split())
+    name = words.strip(" .+-")[:_LONGEST_NAME].strip(" .+-")
     while len(name.encode()) > MAX_NAME_BYTES:
         name = name[:-1]
     return name or "my data"
