@@ -54,3 +54,10 @@ def test_every_field_beyond_its_bounds_stays_in_sight_with_its_fault_and_stops_t
         box.press("Tab")
         page.locator(AT_REST).wait_for()
         expect(button).to_be_enabled()
+
+    epochs = page.get_by_role("spinbutton", name=t("field.training.num_train_epochs"), exact=True)
+    epochs.fill("100000000000000000")  # beyond what a browser counts
+    epochs.press("Tab")
+    page.locator(AT_REST).wait_for()
+    expect(button).to_be_disabled()
+    expect(page.get_by_test_id("stException")).to_have_count(0)

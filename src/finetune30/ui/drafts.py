@@ -32,17 +32,21 @@ class Draft:
 
 
 def read_new() -> Draft | None:
-    """Return the draft of an address that this session has not seen, once."""
+    """Return the draft of an address that this session has neither written nor taken."""
     preset, entries, source = _present()
     if not preset or _state_of(preset, entries, source) in _known():
         return None
-    _known().add(_state_of(preset, entries, source))
     changed: Json = {}
     for entry in entries:
         key, sign, text = entry.partition("=")
         if sign and key.strip():
             put_value(changed, key.strip(), _value_of(text))
     return Draft(preset, changed, source or None)
+
+
+def take() -> None:
+    """The address of now has done what it can: it is not read again."""
+    _known().add(_state_of(*_present()))
 
 
 def write(draft: Draft) -> bool:

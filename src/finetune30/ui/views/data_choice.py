@@ -19,8 +19,10 @@ from finetune30.ui.views import preview, reading, uploading
 
 Json = dict[str, Any]
 
-SOURCES = ("starter", "starter-zh", "hub", "upload", "version")
-STARTERS = SOURCES[:2]
+STARTERS = ("starter", "starter-zh")
+#: Those that give data only when a name, a file or a version is chosen.
+SOURCES_OF_DATA = ("hub", "upload", "version")
+SOURCES = (*STARTERS, *SOURCES_OF_DATA)
 #: Where the API keeps files that were uploaded: below a folder named by their content.
 UPLOADED = re.compile(r"(^|/)uploads/[0-9a-f]{16}/[^/]+$")
 

@@ -11,21 +11,30 @@ from finetune30.ui import display, form, stand_ins
 from finetune30.ui.fields import put_value
 from finetune30.ui.layout import show_figures
 from finetune30.ui.session import ask, client, explain, t
-from finetune30.ui.views import reading
+from finetune30.ui.views import preview, reading
 
 Json = dict[str, Any]
 
 
 def ask_api() -> Json | None:
     """Return what the API expects of the draft; None where it cannot say. Asked only when the draft changed."""
-    draft = form.load_draft() or {}
+    asked = copy.deepcopy([form.load_draft() or {}, preview.rows_to_train()])
     known = st.session_state.get("draft_estimate")
     # Whether the hub is there may change meanwhile; what is out of reach is asked for again.
-    if known is None or known[0] != draft or not known[1] or known[1].get("out_of_reach"):
-        known = (copy.deepcopy(draft), ask(lambda: client().estimate(form.build_request())))
+    if known is None or known[0] != asked or not known[1] or known[1].get("out_of_reach"):
+        known = (asked, ask(lambda: client().estimate(_request())))
         st.session_state.draft_estimate = known
     expected: Json | None = known[1]
     return expected
+
+
+def _request() -> Json:
+    """Return the draft's request with as many training rows as a look at the data counted."""
+    body = form.build_request()
+    rows = preview.rows_to_train()
+    if rows is not None and rows > 1:
+        body["config"].setdefault("data", {})["train_samples"] = rows
+    return body
 
 
 def show(expected: Json | None, *, has_faults: bool) -> None:

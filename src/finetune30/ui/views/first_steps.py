@@ -26,9 +26,10 @@ def show() -> bool:
         ("hub", ":material/cloud_download:", lambda: _pass("hub")),
     )
     for place, (name, icon, press) in zip(st.columns(len(cards)), cards, strict=True):
-        with place.container(border=True, height="stretch"):
-            st.subheader(t(f"first.{name}"), anchor=False)
-            st.markdown(t(f"first.{name}_text"))
+        with place.container(border=True, height="stretch", vertical_alignment="distribute"):
+            with st.container():
+                st.subheader(t(f"first.{name}"), anchor=False)
+                st.markdown(t(f"first.{name}_text"))
             kind = "primary" if name == "try" else "secondary"
             st.button(
                 t(f"first.{name}_button"), type=kind, icon=icon, key=f"first-{name}", on_click=press, width="stretch"

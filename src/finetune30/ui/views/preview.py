@@ -71,6 +71,15 @@ def blocker() -> str | None:
     return None
 
 
+def rows_to_train() -> int | None:
+    """Return how many rows a training of the draft would use, as far as a look at them told."""
+    if not is_known() or not _is_of_draft() or st.session_state.preview["answer"] is None:
+        return None
+    totals = (st.session_state.preview["answer"].get("ledger") or {}).get("totals") or {}
+    used = (totals.get("train") or {}).get("used")
+    return used if isinstance(used, int) else None
+
+
 def stopping(answer: Json) -> list[Json]:
     """Return the limits of the gate that the rows of a look are beyond; none where the draft's gate only reports."""
     if get_value(form.load_draft() or {}, "data.gate.mode") == "report":

@@ -75,13 +75,15 @@ def _take_draft_of_address(presets: dict[str, Json]) -> None:
     if found is None:
         return
     if found.preset not in presets:
+        drafts.take()
         st.warning(t("submit.no_preset", name=display.plain(found.preset)), icon=":material/link_off:")
         return
     base = ask(lambda: client().load_preset(found.preset))
     if base is not None:
+        drafts.take()
         first_steps.pass_by()
         form.start_from(found.preset, base, merged(base, found.changed))
-        st.session_state.source_wanted = found.source
+        st.session_state.source_wanted = found.source if found.source in data_choice.SOURCES_OF_DATA else None
 
 
 def _take_data_of_address() -> None:
