@@ -152,7 +152,9 @@ def test_own_file_is_read_at_once_and_bad_rows_are_left_out_by_one_press(
     choose_source(page, t("data_choice.upload"))
     expect(submit_button(page, t)).to_be_disabled()
     drop(page, "my films.csv", FAULTY.encode())
-    page.get_by_text(t("reading.labels", count=3, labels="bad, good, odd")).first.wait_for(timeout=SLOW)
+    page.get_by_text(t("reading.labels", count=3, labels=t("form.comma").join(("bad", "good", "odd")))).first.wait_for(
+        timeout=SLOW
+    )
     expect(page.get_by_role("spinbutton", name=t("field.model.num_labels"))).to_have_value("3")
     expect(page.get_by_role("textbox", name=t("field.experiment_name"))).to_have_value("my films")
     page.get_by_text(t("preview.rows_refused")).wait_for(timeout=SLOW)

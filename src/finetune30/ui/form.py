@@ -24,6 +24,8 @@ STARTER = "starter"
 MODEL_OF_DEFAULT_MODULES = "distilbert-base-uncased"
 #: Keys with one meaning here: the services decide where results lie.
 DECIDED_BY_SERVICES = ("training.output_dir",)
+#: Left empty, these mean all rows.
+COUNTS_OF_ROWS = ("data.train_samples", "data.eval_samples")
 #: What the session holds about the data of a draft (`views/data_choice`, `uploading`, `preview`); another has its own.
 OF_ONE_DRAFT = ("preview", "source_wanted", "upload_refused", "submit_now", "came_along")
 #: Whole numbers beyond this are others in a browser; every field ends far below.
@@ -205,7 +207,7 @@ def adapt_to_model(draft: Json) -> None:
 def show_what_came_along() -> None:
     """Say, until the next choice of a model, which settings came along with it."""
     if came := st.session_state.get("came_along"):
-        listed = ", ".join(f"{field_label(key)} {value}" for key, value in came.items())
+        listed = t("form.comma").join(f"{field_label(key)} {value}" for key, value in came.items())
         st.info(t("stand_ins.came_along", settings=display.plain(listed, 600)), icon=":material/tune:")
 
 
@@ -249,7 +251,9 @@ def _choice_label(choice: Any) -> str:
 
 
 def _placeholder(field: Field) -> str | None:
-    return t("form.automatic") if field.nullable else None
+    if not field.nullable:
+        return None
+    return t("form.all") if field.key in COUNTS_OF_ROWS else t("form.automatic")
 
 
 def _step(value: Any) -> float:

@@ -42,7 +42,7 @@ def _show(told: Mapping[str, Any], key: str) -> None:
     lines = [t(key, pairs=display.plain(_pairs(replaced), 600))]
     settings = told.get("replaced_settings") or {}
     if settings:
-        listed = ", ".join(f"{_name(name)} {_value(value)}" for name, value in settings.items())
+        listed = t("form.comma").join(f"{_name(name)} {_value(value)}" for name, value in settings.items())
         lines.append(t("stand_ins.settings", settings=display.plain(listed, 1000)))
     st.warning("\n\n".join(lines), icon=":material/swap_horiz:")
 
@@ -57,4 +57,4 @@ def _name(key: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return t("stand_ins.nothing") if value is None else str(value)
+    return t("form.all") if value is None else str(value)

@@ -37,11 +37,11 @@ def _request() -> Json:
     return body
 
 
-def show(expected: Json | None, *, has_faults: bool) -> None:
+def show(expected: Json | None, *, is_complete: bool) -> None:
     """Show steps, parameters, memory and time."""
     st.subheader(t("submit.estimate"), anchor=False)
-    if has_faults:
-        st.caption(t("submit.estimate_after_faults"))
+    if not is_complete:
+        st.caption(t("submit.estimate_later"))
         return
     if expected is None:
         return

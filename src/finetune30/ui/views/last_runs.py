@@ -31,8 +31,7 @@ def choose_task() -> str:
         st.session_state.task_input = st.session_state.task_address = address
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if address:
-            page = st.session_state.pages["follow"]
-            st.page_link(page, label=t("follow.last_runs"), icon=":material/list:", query_params={LIST: "1"})
+            st.button(t("follow.last_runs"), icon=":material/list:", key="last-runs", on_click=_ask_for_list)
         others = [run for run in current if run["id"] != address]
         if others:
             _choose_other(others)
@@ -81,6 +80,13 @@ def _show_row(run: Json) -> None:
         if run.get("score") is not None:
             st.caption(f"{t_or('metric.' + str(run.get('score_name')), '')} {score_value(run)}", width="content")
         show_moment(t("run.created_at"), run["created_at"])
+
+
+@finished_first
+def _ask_for_list() -> None:
+    st.session_state.task_input = st.session_state.task_address = ""
+    st.query_params.pop("task", None)
+    st.query_params[LIST] = "1"
 
 
 def _newest(current: list[Json]) -> str:

@@ -59,7 +59,7 @@ def show() -> None:
         return
     found, settings = known["found"], known["settings"]
     labels = found["labels"]
-    shown = ", ".join(labels[:SHOWN_LABELS]) + (" …" if found["label_count"] > SHOWN_LABELS else "")
+    shown = t("form.comma").join(labels[:SHOWN_LABELS]) + (" …" if found["label_count"] > SHOWN_LABELS else "")
     facts = [
         t("reading.rows", rows=display.number(sum(found["rows"].values()))),
         t("reading.labels", count=found["label_count"], labels=shown) if labels else t("reading.numbers"),
@@ -152,4 +152,6 @@ def _choose_model(draft: Json, found: Json) -> str | None:
 
 def _listed(settings: Json) -> str:
     pairs = [(key, value) for key, value in settings.items() if key != "data.eval_samples"]
-    return ", ".join(f"{form.field_label(key)} {t('reading.all') if value is None else value}" for key, value in pairs)
+    return t("form.comma").join(
+        f"{form.field_label(key)} {t('form.all') if value is None else value}" for key, value in pairs
+    )

@@ -39,11 +39,12 @@ def show() -> None:
     faults, refused = _check()
     has_faults = bool(faults or refused)
     data_choice.show(has_faults=has_faults)
-    expected = None if has_faults else expectation.ask_api()
+    is_complete = not has_faults and data_choice.wanted() is None
+    expected = expectation.ask_api() if is_complete else None
     expectation.show_reach(expected or {})
     _show_form(fields, faults)
     _show_yaml()
-    expectation.show(expected, has_faults=has_faults)
+    expectation.show(expected, is_complete=is_complete)
     if refused is not None:
         show_error(refused)
     _show_button(_blockers(faults, refused))
