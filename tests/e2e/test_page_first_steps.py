@@ -114,7 +114,7 @@ def test_one_press_trains_the_starter_and_the_result_is_asked_where_it_was_watch
     again.get_by_role("combobox", name=t("submit.preset")).wait_for()
     follow = at("/follow")
     follow.get_by_role("heading", name=t("follow.last_runs"), exact=True).wait_for()
-    follow.get_by_test_id("stMain").get_by_role("link", name=display.raw("first_run")).click()
+    follow.get_by_test_id("stMain").get_by_role("button", name=display.raw("first_run")).click()
     follow.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for()
 
 

@@ -83,8 +83,10 @@ def merged(base: Mapping[str, Any], changed: Mapping[str, Any]) -> Json:
     tree: Json = copy.deepcopy(dict(base))
     for key, value in changed.items():
         before = tree.get(key)
-        both = isinstance(value, Mapping) and isinstance(before, Mapping)
-        tree[key] = merged(before, value) if both else copy.deepcopy(value)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            tree[key] = merged(before, value)
+        else:
+            tree[key] = copy.deepcopy(value)
     return tree
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.form import MODEL_OF_DEFAULT_MODULES as DEFAULT_MODEL
 from finetune30.ui.session import t, t_or
 
 Json = dict[str, Any]
@@ -23,10 +24,18 @@ def show_forecast(estimate: Mapping[str, Any]) -> None:
     _show(estimate, "stand_ins.will_be_used")
 
 
-def mark(run: Mapping[str, Any], name: str) -> str:
-    """Return a name as a table or a choice shows it: with what it stands in for, where it does."""
-    wanted = [asked for asked, used in (run.get("replaced") or {}).items() if used == name]
-    return f"{name} ({t('stand_ins.instead', wanted=', '.join(wanted))})" if wanted else name
+def mark_model(run: Mapping[str, Any]) -> str:
+    """Return the name of a run's base model, and for which one it stands in."""
+    return _marked(run.get("model_name") or "", [name for name in run.get("replaced") or {} if name == DEFAULT_MODEL])
+
+
+def mark_data(run: Mapping[str, Any], shown: str) -> str:
+    """Return what is shown of a run's data, and for which ones they stand in."""
+    return _marked(shown, [name for name in run.get("replaced") or {} if name != DEFAULT_MODEL])
+
+
+def _marked(shown: str, wanted: list[str]) -> str:
+    return f"{shown} ({t('stand_ins.instead', wanted=', '.join(wanted))})" if wanted else shown
 
 
 def in_short(run: Mapping[str, Any]) -> str:

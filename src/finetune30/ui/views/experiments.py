@@ -14,7 +14,7 @@ from finetune30.ui.client import ApiClient, ApiUnreachableError
 from finetune30.ui.layout import table_pixels
 from finetune30.ui.scores import score_in_sentence, score_title, score_value, shares_among
 from finetune30.ui.session import ask, client, local_time, lost, t
-from finetune30.ui.stand_ins import mark
+from finetune30.ui.stand_ins import mark_data, mark_model
 from finetune30.ui.views.run_filters import choose_filters
 from finetune30.ui.views.run_statistics import show_best, show_statistics
 
@@ -174,8 +174,8 @@ def _frame(runs: list[Json]) -> pd.DataFrame:
             t("column.loss"): run.get("eval_loss"),
             t("column.runtime"): display.duration(run.get("train_runtime")),
             t("column.created"): local_time(run["created_at"]),
-            t("column.model"): display.raw(mark(run, run.get("model_name") or ""), 100),
-            t("column.data"): display.raw((run.get("dataset_digest") or "")[:12]),
+            t("column.model"): display.raw(mark_model(run), 100),
+            t("column.data"): display.raw(mark_data(run, (run.get("dataset_digest") or "")[:12]), 60),
             t("column.utc"): display.utc_time(run["created_at"]),
             t("column.id"): run["id"],
         }

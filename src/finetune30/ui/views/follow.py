@@ -208,6 +208,8 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts)
     # What was measured last: of a finished run the weights that it kept, else those of the last evaluation.
+    if task["status"] == "SUCCEEDED":
+        return  # the pieces of the result say it better
     measured = {name: result.get(name, evaluated.get(name)) for name in charts.measured([evaluated, result])}
     if measured:
         show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in measured.items())

@@ -71,9 +71,8 @@ def _show_row(run: Json) -> None:
     status = str(run["status"])
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.badge(t_or(f"status.{status}", status), color=COLORS.get(status, "gray"), icon=ICONS.get(status))  # type: ignore[arg-type]
-        st.page_link(
-            st.session_state.pages["follow"], label=display.plain(run["name"], 80), query_params={"task": run["id"]}
-        )
+        label = display.plain(run["name"], 80)
+        st.button(label, type="tertiary", key=f"follow-{run['id']}", on_click=_follow, args=(str(run["id"]),))
         share = (run.get("progress") or {}).get("percent")
         if status == "RUNNING" and isinstance(share, int | float):
             st.progress(min(1.0, max(0.0, share / 100)), f"{share:.0f} %")
@@ -87,6 +86,13 @@ def _ask_for_list() -> None:
     st.session_state.task_input = st.session_state.task_address = ""
     st.query_params.pop("task", None)
     st.query_params[LIST] = "1"
+
+
+@finished_first
+def _follow(run_id: str) -> None:
+    st.session_state.task_input = st.session_state.task_address = run_id
+    st.query_params.pop(LIST, None)
+    st.query_params["task"] = run_id
 
 
 def _newest(current: list[Json]) -> str:
