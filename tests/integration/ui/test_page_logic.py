@@ -124,8 +124,21 @@ def test_submitting_sends_what_differs_and_shows_the_task(visit, api):
 
 def test_changing_the_model_forgets_the_modules_of_the_one_before(visit):
     page = visit(lang="en")
-    widget(page.text_input, "Base model").set_value("starter").run()
+    widget(page.text_input, "Base model").set_value("bert-base-uncased").run()
     assert shown_yaml(page)["lora"]["target_modules"] == "auto"
+
+
+def test_the_starter_by_name_brings_the_settings_that_suit_it_and_another_takes_them_back(visit):
+    page = visit(lang="en")
+    before = shown_yaml(page)
+    widget(page.number_input, "Batch size").set_value(3).run()
+    widget(page.text_input, "Base model").set_value("starter").run()
+    suited = shown_yaml(page)
+    assert (suited["lora"]["target_modules"], suited["training"]["num_train_epochs"]) == ("all-linear", 5)
+    assert suited["training"]["per_device_train_batch_size"] == 3  # a person's own
+    assert any("Settings that suit this model came along" in info.value for info in page.info)
+    widget(page.text_input, "Base model").set_value("bert-base-uncased").run()
+    assert shown_yaml(page)["training"]["num_train_epochs"] == before["training"]["num_train_epochs"]
 
 
 def test_preset_replaces_the_form(visit):
