@@ -14,7 +14,7 @@ from finetune30.store import RunStatus
 from finetune30.ui import display
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, BADGE, TASK
+from support.page_marks import AT_REST, BADGE, FORM, TASK
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -41,7 +41,7 @@ def finished(stack):
 @pytest.mark.parametrize(("language", "other"), [("en", "zh"), ("zh", "en")])
 def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finished, language, other):
     t = partial(translate, language)
-    page = open_page("/", locale=LOCALES[language])
+    page = open_page(FORM, locale=LOCALES[language])
     main = page.get_by_test_id("stMain")
 
     # submit
@@ -59,12 +59,11 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
     rate.press("Tab")
     page.locator(AT_REST).wait_for()
     page.get_by_role("button", name=t("submit.button"), exact=True).click()
-    page.get_by_text(t("submit.done", name=NAMES[language])).wait_for()
-    main.get_by_role("link", name=t("action.follow")).click()
 
     # follow: the address keeps the view for whoever reloads it or gets the link
     page.wait_for_url(TASK)
     task_id = present(TASK.search(page.url)).group()
+    page.get_by_text(t("submit.done", name=NAMES[language])).wait_for()
     page.reload()
     page.get_by_role("heading", name=NAMES[language]).wait_for()
     guest = open_page(f"/follow?task={task_id}", locale=LOCALES[other])
@@ -108,7 +107,7 @@ def test_run_becomes_the_template_of_another(open_page, finished):
 
 
 def test_faults_stand_at_their_field_and_nothing_can_be_submitted(open_page):
-    page = open_page("/")
+    page = open_page(FORM)
     name = page.get_by_role("textbox", name="Experiment name")
     name.fill("no/slash")
     name.press("Tab")
@@ -144,7 +143,7 @@ def press_twice(page, stack, press):
 
 
 def test_preset_is_taken_although_another_press_follows(open_page, stack):
-    page = open_page("/")
+    page = open_page(FORM)
     page.get_by_role("combobox", name="Preset").fill("quick")
     press_twice(page, stack, page.get_by_role("option", name="quick_cpu").click)
     expect(page.get_by_role("textbox", name="實驗名稱")).to_have_value("quick_cpu", timeout=300_000)

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from finetune30.store import RunStatus
-from support.page_marks import AT_REST, BADGE, TASK
+from support.page_marks import AT_REST, BADGE, FORM, TASK
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -79,20 +79,17 @@ def open_uploader(page):
 
 
 def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upload):
-    page = open_page("/")
+    page = open_page(FORM)
     choose(page, "Preset", "^quick_cpu")
     page.get_by_text("Chosen: starter").wait_for()
     open_uploader(page).locator("input[type=file]").set_input_files(upload)
     page.get_by_text(re.compile(r"Chosen: .*my reviews\.csv")).wait_for()
-    page.get_by_role("button", name="Look at the data").click()
     page.get_by_text("Validation: ").wait_for()  # the HTML was found
     page.get_by_text("Where every row went").wait_for()
     name = page.get_by_role("textbox", name="Experiment name")
     name.fill("uploaded")
     name.press("Tab")
     page.get_by_role("button", name="Submit", exact=True).click()
-    page.get_by_text("Submitted: uploaded").wait_for()
-    page.get_by_test_id("stMain").get_by_role("link", name="Follow it").click()
     page.wait_for_url(TASK)
     page.locator(BADGE, has_text="finished").wait_for(timeout=900_000)
     run = stack.services.store.get(present(TASK.search(page.url)).group())

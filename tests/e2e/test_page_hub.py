@@ -10,7 +10,7 @@ import pytest
 
 from finetune30.store import RunStatus
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, BADGE
+from support.page_marks import AT_REST, BADGE, FORM
 from support.stand_in_hub import faults
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
@@ -38,7 +38,7 @@ def test_a_fault_is_told_then_rows_are_shown_and_a_download_is_watched(open_page
     hub.mend()
 
     # rows of a hub set before submitting
-    page = at("/")
+    page = at(FORM)
     page.locator(AT_REST).wait_for()
     page.get_by_role("button", name=t("data_choice.preview")).click()
     page.get_by_text(t("data_choice.labels")).first.wait_for()

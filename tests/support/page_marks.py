@@ -9,3 +9,5 @@ TASK = re.compile(r"[0-9a-f]{32}")
 BADGE = ".stMarkdownBadge"
 #: The page while no script of it is running: what is drawn stays.
 AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
+#: The address of the form; the bare one shows three cards as long as nothing was run.
+FORM = "/?preset=default"

@@ -28,6 +28,7 @@ from finetune30.api.routes import (
     evaluation_rows,
     experiments,
     predictions,
+    proposals,
     questions,
     run_edits,
     suspects,
@@ -42,6 +43,7 @@ from finetune30.service.datasets.uploads import remove_abandoned
 from finetune30.service.datasets.version_report import VersionReports
 from finetune30.service.models.model_process import ModelProcesses
 from finetune30.service.runs.evaluation_frames import EvaluationFrames
+from finetune30.service.submitting.forecast import HubWatch
 from finetune30.service.suspects.search import SuspectSearches
 from finetune30.settings import Settings
 from finetune30.store import open_store
@@ -73,6 +75,7 @@ ROUTES = (
     datasets,
     dataset_rows,
     dataset_details,
+    proposals,
     configuration,
     estimates,
     system,
@@ -99,6 +102,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
     app.state.telemetry = Telemetry()
     app.state.event_stream = EventStream()
     app.state.health = HealthWatch()
+    app.state.hub_watch = HubWatch()
     for part in ROUTES:
         app.include_router(part.router)
     add_error_handlers(app)

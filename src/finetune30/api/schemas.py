@@ -136,6 +136,11 @@ class Task(BaseModel):
     progress: Progress | None
     result: Tree | None = Field(description="The metrics, once SUCCEEDED.")
     error: TaskError | None
+    replaced: dict[str, str] = Field(
+        description="What stands in for a default out of reach; usually empty.",
+        examples=[{"distilbert-base-uncased": "starter"}],
+    )
+    replaced_settings: Tree = Field(description="Settings that came with what stands in, by dotted key.")
     folder: str
     device: str | None = Field(examples=["cpu"])
     precision: str | None = Field(examples=["fp32"])
@@ -175,6 +180,11 @@ class Experiment(BaseModel):
     eval_loss: float | None
     error: Tree | None
     progress: Progress | None
+    replaced: dict[str, str] = Field(
+        description="What stands in for a default out of reach; usually empty.",
+        examples=[{"distilbert-base-uncased": "starter"}],
+    )
+    replaced_settings: Tree = Field(description="Settings that came with what stands in, by dotted key.")
     submitted_by: str | None
     note: str = Field(description="What people wrote.", examples=["the one of the report"])
     tags: list[str] = Field(examples=[["baseline"]])

@@ -21,8 +21,10 @@ STOP_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 
 
-def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool = True) -> None:
     """Serve until SIGINT or SIGTERM; `tell` gets the line with the address, once it is ours.
+
+    `access_log`: a line for every request on standard error.
 
     Raises ConfigError for an address beyond this machine without keys, ServiceUnavailableError for a taken port.
     """
@@ -37,6 +39,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         lifespan="on",
         ws="none",
         log_level="info",
+        access_log=access_log,
     )
     tell(f"API: {describe_own_address(settings)}; every route: {describe_own_address(settings)}/docs")
     with listener, suppress(KeyboardInterrupt):  # raised again after everything is closed; stopping is no failure

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 import click
 
 from finetune30.cli.terminal_text import tell
+from finetune30.cli.welcome import Welcome
 
 if TYPE_CHECKING:
     from finetune30.jobs.service_group import Service
     from finetune30.settings import Settings
 
 
+#: The page asks the API every two seconds: a line for each would bury everything else.
+_QUIETLY = {"api": ("--no-access-log",)}
+#: What Redis warns of concerns machines that serve nothing but Redis, whose runs would be lost with it; ours are not.
+_OF_NO_CONCERN = ("Memory overcommit must be enabled",)
+
+
 @click.command("up")
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Worker processes.")
-def command(workers: int) -> None:
+@click.option("--open/--no-open", "open_page", default=True, show_default=True, help="Open the page in a browser.")
+def command(workers: int, open_page: bool) -> None:
     """Run Redis, worker, API and page under one supervisor in this terminal.
 
+    Once the page answers, it is opened in a browser and its address is told.
     What dies is started again, with growing pauses. Where no Redis is to be had, workers take runs from the database.
     Ctrl-C stops everything; running attempts write a checkpoint and their runs go on when the services are back.
     """
@@ -29,11 +38,12 @@ def command(workers: int) -> None:
     settings = load_settings()
     open_store(settings.resolved_database_url).close()
     services, addresses = _plan(settings, workers)
-
-    def tell_addresses() -> None:
-        tell("\n".join((*addresses, f"Results {settings.results_folder}", "Ctrl-C stops everything")))
-
-    ServiceGroup(services, tell).run(tell_addresses)
+    *others, last = addresses
+    page = last.split()[-1] if "http" in last else None
+    lines = [*others, f"Results {settings.results_folder}", "Ctrl-C stops everything", last]
+    welcome = Welcome(lines, [f"{_own_address(settings.api_host, settings.api_port)}/healthz"], page, tell)
+    ServiceGroup(services, tell).run(lambda: welcome.begin(open_page=open_page))
+    welcome.end()
     tell("all stopped")
 
 
@@ -53,7 +63,8 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
     addresses = [f"Redis   {describe_address(settings.redis_url)}"]
     if not is_redis_up(settings.redis_url):
         try:
-            services.append(Service("redis", build_redis_command(settings.redis_url).arguments))
+            arguments = build_redis_command(settings.redis_url).arguments
+            services.append(Service("redis", arguments, untold=_OF_NO_CONCERN))
         except NoRedisError:
             addresses = [f"Redis   none: workers take runs from the database, within {settings.reconcile_seconds:g} s"]
     for number in range(1, workers + 1):
@@ -70,6 +81,12 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
             raise ServiceUnavailableError(
                 f"port {port} for the {name} is taken", f"stop what uses it, or set FT30_{name.upper()}_PORT"
             )
-        services.append(Service(name, ft30_command(name)))
-        addresses.append(f"{'API' if name == 'api' else 'Page':<7} http://{host}:{port}")
+        services.append(Service(name, ft30_command(name, *_QUIETLY.get(name, ()))))
+        addresses.append(f"{'API' if name == 'api' else 'Page':<7} {_own_address(host, port)}")
     return services, addresses
+
+
+def _own_address(host: str, port: int) -> str:
+    """Return the address at which this machine calls a service that listens on `host`."""
+    here = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104 - compared
+    return f"http://{f'[{here}]' if ':' in here else here}:{port}"

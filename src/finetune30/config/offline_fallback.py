@@ -1,7 +1,8 @@
 """What happens when the default model or data set cannot be reached: the starter takes its place, loudly.
 
 Only the default falls back, and only when the configuration says so; a model or data set that the user chose never
-does. Whatever the user left at its default becomes the starter's own tuned value.
+does, and data of the user's own are trained on the starter only when that is asked for. Whatever the user left at its
+default becomes the starter's own tuned value.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from finetune30.config import DataConfig, ExperimentConfig, ModelConfig
 from finetune30.config.loading import flatten_tree
 from finetune30.config.presets import load_preset
+from finetune30.config.schema import STARTER
 from finetune30.errors import HubUnavailableError
 
 #: Keys whose tuned values belong to the starter model, and those that belong to the starter data.
@@ -39,6 +41,9 @@ _DATA_KEYS = (
 #: Keys that only say which set is meant; they go with its name.
 _NAMES_OF_A_SET = ("data.dataset_config", "data.revision")
 
+#: The key that asks for the starter model beside data of one's own.
+ASKING = "model.offline_fallback"
+
 Reach = Callable[[ExperimentConfig], None]
 
 
@@ -48,11 +53,11 @@ def resolve_fallbacks(
     """Return the configuration that can run here, and what was replaced by what (empty: nothing).
 
     `reach_model` and `reach_data` raise HubUnavailableError when their part cannot be had. Raises it too when no
-    fallback is allowed.
+    fallback is allowed; beside data of the user's own with what asks for the starter.
     """
     changes: dict[str, Any] = {}
     replaced: dict[str, str] = {}
-    if _is_out_of_reach(reach_model, config, allowed=_model_may_fall_back(config.model, explicit)):
+    if _is_model_out_of_reach(reach_model, config, explicit):
         replaced[config.model.name] = str(config.model.offline_fallback)
         changes |= {"model.name": config.model.offline_fallback, "model.revision": None}
         changes |= _tuned(config, explicit, _MODEL_KEYS)
@@ -77,14 +82,33 @@ def fall_back_data(data: DataConfig) -> DataConfig | None:
     return data.model_copy(update={"dataset_name": data.offline_fallback})
 
 
-def tuned_settings(config: ExperimentConfig, resolved: ExperimentConfig) -> list[str]:
-    """Return `key value` of every setting that came along with the starter, for the log."""
+def tuned_settings(config: ExperimentConfig, resolved: ExperimentConfig) -> dict[str, Any]:
+    """Return key -> value of every setting that came along with the starter."""
     before, after = flatten_tree(config.as_tree()), flatten_tree(resolved.as_tree())
-    return [
-        f"{key} {'null' if after[key] is None else after[key]}"
+    return {
+        key: after[key]
         for key in (*_MODEL_KEYS, *_DATA_KEYS)
         if after[key] != before[key] and key not in _NAMES_OF_A_SET
-    ]
+    }
+
+
+def _wants_to_be_asked(config: ExperimentConfig, explicit: frozenset[str]) -> bool:
+    """Tell whether the starter would stand in for the model only if asked for: beside data of the user's own."""
+    return _model_is_default(config.model, explicit) and ASKING not in explicit and _data_are_own(config.data, explicit)
+
+
+def _is_model_out_of_reach(reach: Reach, config: ExperimentConfig, explicit: frozenset[str]) -> bool:
+    try:
+        return _is_out_of_reach(reach, config, allowed=_model_may_fall_back(config, explicit))
+    except HubUnavailableError as error:
+        if not _wants_to_be_asked(config, explicit):
+            raise
+        raise HubUnavailableError(
+            error.message,
+            "go online once, name a local folder, or train with the starter, which was made for English: "
+            "--model.offline_fallback starter",
+            details=error.details,
+        ) from error
 
 
 def _is_out_of_reach(reach: Reach, config: ExperimentConfig, *, allowed: bool) -> bool:
@@ -97,17 +121,29 @@ def _is_out_of_reach(reach: Reach, config: ExperimentConfig, *, allowed: bool) -
     return False
 
 
-def _model_may_fall_back(model: ModelConfig, explicit: frozenset[str]) -> bool:
+def _model_may_fall_back(config: ExperimentConfig, explicit: frozenset[str]) -> bool:
+    may = config.model.offline_fallback is not None and _model_is_default(config.model, explicit)
+    return may and not _wants_to_be_asked(config, explicit)
+
+
+def _model_is_default(model: ModelConfig, explicit: frozenset[str]) -> bool:
     default = ModelConfig()
-    chosen = model.name != default.name or model.revision is not None or "model.name" in explicit
-    return model.offline_fallback is not None and not chosen
+    return model.name == default.name and model.revision is None and "model.name" not in explicit
 
 
 def _data_may_fall_back(data: DataConfig, explicit: frozenset[str]) -> bool:
+    return data.offline_fallback is not None and not _data_are_chosen(data, explicit)
+
+
+def _data_are_chosen(data: DataConfig, explicit: frozenset[str]) -> bool:
     default = DataConfig()
     chosen = (data.dataset_name, data.dataset_config) != (default.dataset_name, default.dataset_config)
-    chosen = chosen or data.revision is not None
-    return data.offline_fallback is not None and not chosen and "data.dataset_name" not in explicit
+    return chosen or data.revision is not None or "data.dataset_name" in explicit
+
+
+def _data_are_own(data: DataConfig, explicit: frozenset[str]) -> bool:
+    """Tell whether data were chosen that the starter model was not made for."""
+    return data.dataset_name != STARTER and _data_are_chosen(data, explicit)
 
 
 def _tuned(config: ExperimentConfig, explicit: frozenset[str], keys: tuple[str, ...]) -> dict[str, Any]:

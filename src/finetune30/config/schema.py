@@ -93,7 +93,9 @@ class ModelConfig(_Section):
         "configuration says. 0 learns faster where there are many classes with few rows each.",
     )
     offline_fallback: Literal["starter"] | None = Field(
-        None, description="What to use when the default model cannot be reached; a model you chose never falls back."
+        None,
+        description="What to use when the default model cannot be reached; a model you chose never falls back, and "
+        "beside data of your own the default does only where this is given with the run.",
     )
 
 

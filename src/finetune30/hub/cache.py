@@ -12,7 +12,7 @@ from pathlib import Path
 
 from finetune30.errors import StorageError
 from finetune30.files import load_json, save_bytes_atomic, save_json_atomic, sha256_of
-from finetune30.hub.names import Kind, Reference, RemoteFile, canonical_id, is_commit
+from finetune30.hub.names import Kind, Reference, RemoteFile, canonical_id, is_commit, well_known_name
 
 _LIBRARY = "finetune30"
 
@@ -44,6 +44,18 @@ def find_reference(kind: Kind, name: str, revision: str | None, parts: Sequence[
             if snapshot_folder(reference).is_dir():
                 return reference
     return None
+
+
+def cached_repositories(kind: Kind) -> list[tuple[str, Path]]:
+    """Return name (the well-known one, if any) and newest snapshot folder of every repository that lies here."""
+    found = []
+    for folder in sorted(hub_folder().glob(f"{kind}s--*")):
+        snapshots = [path for path in (folder / "snapshots").glob("*") if path.is_dir()]
+        if snapshots:
+            repository = "/".join(folder.name.split("--")[1:])
+            newest = max(snapshots, key=lambda path: path.stat().st_mtime)
+            found.append((well_known_name(kind, repository) or repository, newest))
+    return found
 
 
 def cached_listing(reference: Reference) -> dict[str, RemoteFile] | None:

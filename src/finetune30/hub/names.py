@@ -99,3 +99,8 @@ def is_repository_name(name: str) -> bool:
 def canonical_id(kind: Kind, name: str) -> str | None:
     """Return the repository behind a well-known one-word name, None for any other name."""
     return _CANONICAL[kind].get(name)
+
+
+def well_known_name(kind: Kind, repository: str) -> str | None:
+    """Return the one-word name of a well-known repository, None for any other."""
+    return next((name for name, stands_for in _CANONICAL[kind].items() if stands_for == repository), None)

@@ -24,11 +24,15 @@ Say = Callable[[str], None]
 
 @dataclass
 class Service:
-    """A foreground command with a name; `stop_seconds` is how long it may take to stop."""
+    """A foreground command with a name; `stop_seconds` is how long it may take to stop.
+
+    Lines that hold one of the `untold` texts are not shown.
+    """
 
     name: str
     command: Sequence[str]
     stop_seconds: float = 10.0
+    untold: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     started_at: float = field(default=0.0, init=False)
     start_again_at: float = field(default=0.0, init=False)
@@ -78,11 +82,13 @@ class ServiceGroup:
         )
         service.started_at = time.monotonic()
         assert service.process.stdout is not None  # noqa: S101 - asked for above
-        threading.Thread(target=self._relay, args=(service.name, service.process.stdout), daemon=True).start()
+        threading.Thread(target=self._relay, args=(service, service.process.stdout), daemon=True).start()
 
-    def _relay(self, name: str, lines: IO[bytes]) -> None:
-        for line in lines:
-            self._say(f"{name:<6} | {line.decode(errors='replace').rstrip()}")
+    def _relay(self, service: Service, lines: IO[bytes]) -> None:
+        for raw in lines:
+            line = raw.decode(errors="replace").rstrip()
+            if not any(text in line for text in service.untold):
+                self._say(f"{service.name:<6} | {line}")
 
     def _look_after(self, service: Service) -> None:
         now = time.monotonic()

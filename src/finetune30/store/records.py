@@ -85,10 +85,20 @@ class Run:
     archived: bool
     edits: int
 
+    @property
+    def stand_ins(self) -> dict[str, Any]:
+        """What stands in for a default out of reach (`replaced`: name -> what is used) and the settings that came.
+
+        Told by the metrics, else (also where those were not asked for) by the progress.
+        """
+        told = next((tree for tree in (self.metrics, self.progress) if tree and "replaced" in tree), {})
+        return {key: told.get(key) or {} for key in ("replaced", "replaced_settings")}
+
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
         hidden = {"idempotency_key", "request_sha256", "published_at", "explicit_keys"}
-        shown = {key: value for key, value in vars(self).items() if key not in hidden} | {"tags": list(self.tags)}
+        shown = {key: value for key, value in vars(self).items() if key not in hidden}
+        shown |= {"tags": list(self.tags), **self.stand_ins}
         return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
 
 

@@ -262,6 +262,10 @@ class ApiClient:
         """Return first rows, columns, label counts, findings and ledger of what a request would train on."""
         return self._json("POST", "/datasets/preview", json=body, timeout=SLOW_READ_SECONDS)
 
+    def propose(self, body: Json) -> Json:
+        """Return what the data of a request are, and the `settings` (dotted keys) and `models` that suit them."""
+        return self._json("POST", "/datasets/proposal", json=body, timeout=SLOW_READ_SECONDS)
+
     def create_version(self, body: Json, note: str = "") -> Json:
         """Store all rows of what a request would train on as a version; returns its `digest`."""
         return self._json("POST", "/datasets", json={**body, "note": note}, timeout=SLOW_READ_SECONDS)

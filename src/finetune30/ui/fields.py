@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,11 +69,25 @@ def get_value(tree: Mapping[str, Any], key: str) -> Any:
 
 
 def put_value(tree: Json, key: str, value: Any) -> None:
-    """Set the value at a dotted key."""
+    """Set the value at a dotted key; what stands in the place of a section gives way."""
     *sections, last = key.split(".")
     for part in sections:
-        tree = tree.setdefault(part, {})
+        if not isinstance(tree.get(part), dict):
+            tree[part] = {}
+        tree = tree[part]
     tree[last] = value
+
+
+def merged(base: Mapping[str, Any], changed: Mapping[str, Any]) -> Json:
+    """Return a copy of `base` in which what `changed` holds stands: the other way round of `difference`."""
+    tree: Json = copy.deepcopy(dict(base))
+    for key, value in changed.items():
+        before = tree.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            tree[key] = merged(before, value)
+        else:
+            tree[key] = copy.deepcopy(value)
+    return tree
 
 
 def difference(tree: Mapping[str, Any], base: Mapping[str, Any]) -> Json:

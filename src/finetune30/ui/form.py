@@ -19,11 +19,17 @@ Json = dict[str, Any]
 EMPTY = "\0empty"
 MODULE_CHOICES = ("auto", "all-linear", "q_lin", "v_lin", "query", "value", "key", "q_proj", "v_proj")
 WHOLE_CHOICES = ("auto", "all-linear")
+#: The model that is installed with the package, and the preset that suits it.
+STARTER = "starter"
 MODEL_OF_DEFAULT_MODULES = "distilbert-base-uncased"
-#: Keys that mean all rows where they are left empty.
-ROW_LIMITS = ("data.train_samples", "data.eval_samples")
 #: Keys with one meaning here: the services decide where results lie.
 DECIDED_BY_SERVICES = ("training.output_dir",)
+#: Left empty, these mean all rows.
+COUNTS_OF_ROWS = ("data.train_samples", "data.eval_samples")
+#: What the session holds about the data of a draft (`views/data_choice`, `uploading`, `preview`); another has its own.
+OF_ONE_DRAFT = ("preview", "source_wanted", "upload_refused", "submit_now", "came_along")
+#: Whole numbers beyond this are others in a browser; every field ends far below.
+LARGEST_WHOLE = 2**53 - 1
 
 
 def load_draft() -> Json | None:
@@ -43,7 +49,8 @@ def replace_draft(tree: Json) -> None:
 def start_from(preset: str, base: Json, tree: Json | None = None) -> None:
     """Begin a draft: a preset and its configuration, or another one that is sent as what differs from the preset."""
     st.session_state.draft_preset, st.session_state.draft_base = preset, base
-    st.session_state.pop("preview", None)
+    for key in OF_ONE_DRAFT:
+        st.session_state.pop(key, None)
     replace_draft(copy.deepcopy(base if tree is None else tree))
 
 
@@ -117,7 +124,7 @@ def _show_field(field: Field) -> None:
 
 
 def _show_list(field: Field, label: str, value: Any, common: Json) -> None:
-    present = [value] if isinstance(value, str) else [str(item) for item in value or ()]
+    present = [value] if isinstance(value, str) else [str(item) for item in value] if isinstance(value, list) else []
     offered = MODULE_CHOICES if field.key == "lora.target_modules" else field.item_choices
     options = list(dict.fromkeys([*offered, *present]))
     free = not field.item_choices
@@ -129,14 +136,13 @@ def _show_list(field: Field, label: str, value: Any, common: Json) -> None:
 def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
     whole = "integer" in field.kinds
     convert: Any = int if whole else float
-    bounds: Json = {
-        "min_value": None if field.minimum is None else convert(field.minimum),
-        "max_value": None if field.maximum is None else convert(field.maximum),
-        "value": convert(value) if isinstance(value, int | float) else None,
+    shown: Json = {
+        "value": convert(_countable(value)) if isinstance(value, int | float) else None,
         "step": 1 if whole else _step(value),
         "format": "%d" if whole else "%g",
     }
-    st.number_input(label, placeholder=_placeholder(field), **bounds, **common)
+    # Without bounds: beyond those Streamlit would show one value and send the one before. The API's check speaks.
+    st.number_input(label, placeholder=_placeholder(field), **shown, **common)
 
 
 @finished_first
@@ -148,7 +154,7 @@ def _take(field: Field, key: str) -> None:
     value = _entered(field, st.session_state[key])
     put_value(draft, field.key, value)
     if field.key == "model.name":
-        _adapt_to_model(draft)
+        adapt_to_model(draft)
 
 
 def _entered(field: Field, value: Any) -> Any:
@@ -158,7 +164,14 @@ def _entered(field: Field, value: Any) -> Any:
         return None
     if isinstance(value, list):
         return _entered_list(field, value)
-    return value
+    return _countable(value)
+
+
+def _countable(value: Any) -> Any:
+    """Return a whole number as near as a browser can count; anything else as it is."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    return max(-LARGEST_WHOLE, min(value, LARGEST_WHOLE))
 
 
 def _entered_list(field: Field, value: list[str]) -> Any:
@@ -171,13 +184,46 @@ def _entered_list(field: Field, value: list[str]) -> Any:
     return [item for item in value if item not in WHOLE_CHOICES]
 
 
-def _adapt_to_model(draft: Json) -> None:
-    """Module names of one model mean nothing in another, nor does its revision."""
+def learn_starter_settings(default: Json, starter: Json) -> None:
+    """Keep what the starter's preset sets otherwise than the default one: settings that suit that model."""
+    st.session_state.starter_settings = {
+        f"{section}.{name}": (before, starter[section][name])
+        for section in ("lora", "training")
+        for name, before in default[section].items()
+        if starter[section][name] != before
+    }
+
+
+def adapt_to_model(draft: Json) -> None:
+    """Module names of one model mean nothing in another, nor does its revision; the starter has settings of its own."""
     default = get_value(draft, "model.name") == MODEL_OF_DEFAULT_MODULES
     put_value(draft, "lora.target_modules", ["q_lin", "v_lin"] if default else "auto")
     put_value(draft, "model.revision", None)
     put_value(draft, "model.offline_fallback", None)
+    st.session_state.came_along = _take_starter_settings(draft, is_starter=get_value(draft, "model.name") == STARTER)
     replace_draft(draft)
+
+
+def show_what_came_along() -> None:
+    """Say, until the next choice of a model, which settings came along with it."""
+    if came := st.session_state.get("came_along"):
+        listed = t("form.comma").join(f"{field_label(key)} {value}" for key, value in came.items())
+        st.info(t("stand_ins.came_along", settings=display.plain(listed, 600)), icon=":material/tune:")
+
+
+def _take_starter_settings(draft: Json, *, is_starter: bool) -> Json:
+    """Set what suits the starter where the default stood, or the other way round; return what was set."""
+    came = {}
+    for key, values in st.session_state.get("starter_settings", {}).items():
+        before, after = values if is_starter else values[::-1]
+        if key == "lora.target_modules":
+            if is_starter:
+                put_value(draft, key, after)
+                came[key] = after
+        elif get_value(draft, key) == before:
+            put_value(draft, key, after)
+            came[key] = after
+    return came
 
 
 def _choices(field: Field) -> list[Any]:
@@ -205,9 +251,9 @@ def _choice_label(choice: Any) -> str:
 
 
 def _placeholder(field: Field) -> str | None:
-    if field.key in ROW_LIMITS:
-        return t("form.all_rows")
-    return t("form.automatic") if field.nullable else None
+    if not field.nullable:
+        return None
+    return t("form.all") if field.key in COUNTS_OF_ROWS else t("form.automatic")
 
 
 def _step(value: Any) -> float:

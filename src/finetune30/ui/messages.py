@@ -13,7 +13,9 @@ from string import Formatter
 import yaml
 
 #: Values that are themselves made of templates.
-NESTED = frozenset({"allowed", "more", "bounds", "shares", "silence", "then", "there", "wait", "what", "word"})
+NESTED = frozenset(
+    {"allowed", "more", "bounds", "shares", "silence", "then", "there", "wait", "what", "word", "written"}
+)
 
 
 def translate_message(language: str, message: str) -> str | None:

@@ -57,8 +57,8 @@ def api(tmp_path_factory):
 
 @pytest.fixture
 def visit(api, visit):
-    """Give a function that opens the page of this API with some parameters of the address."""
-    return lambda url=api.base_url, **parameters: visit(url, **parameters)
+    """Give a function that opens the form of this API with some parameters of the address."""
+    return lambda url=api.base_url, **parameters: visit(url, **{"preset": "default", **parameters})
 
 
 def widget(kind, label):
@@ -77,7 +77,8 @@ def test_form_holds_every_parameter_in_both_languages(visit):
     assert [title.value for title in chinese.title] == ["提交任務"]
     assert len(english.number_input) == len(chinese.number_input) > 25
     assert widget(chinese.number_input, "學習率").value == 5e-4
-    assert widget(english.number_input, "Learning rate").min > 0
+    rate = widget(english.number_input, "Learning rate")
+    assert (rate.min, rate.max) == (None, None)  # the API's check speaks: Streamlit would send another value
 
 
 def test_yaml_follows_the_form_and_the_form_follows_the_yaml(visit):
@@ -115,15 +116,29 @@ def test_submitting_sends_what_differs_and_shows_the_task(visit, api):
     widget(page.number_input, "LoRA rank r").set_value(3).run()
     widget(page.button, "Submit").click().run()
     assert not page.exception
-    task_id = page.code[0].value
+    assert [title.value for title in page.title] == ["Follow a run"]
+    task_id = page.query_params["task"][0]
     run = api.load_experiment(task_id)
     assert (run["name"], run["status"], run["config"]["lora"]["r"]) == ("from the page", "QUEUED", 3)
 
 
 def test_changing_the_model_forgets_the_modules_of_the_one_before(visit):
     page = visit(lang="en")
-    widget(page.text_input, "Base model").set_value("starter").run()
+    widget(page.text_input, "Base model").set_value("bert-base-uncased").run()
     assert shown_yaml(page)["lora"]["target_modules"] == "auto"
+
+
+def test_the_starter_by_name_brings_the_settings_that_suit_it_and_another_takes_them_back(visit):
+    page = visit(lang="en")
+    before = shown_yaml(page)
+    widget(page.number_input, "Batch size").set_value(3).run()
+    widget(page.text_input, "Base model").set_value("starter").run()
+    suited = shown_yaml(page)
+    assert (suited["lora"]["target_modules"], suited["training"]["num_train_epochs"]) == ("all-linear", 5)
+    assert suited["training"]["per_device_train_batch_size"] == 3  # a person's own
+    assert any("Settings that suit this model came along" in info.value for info in page.info)
+    widget(page.text_input, "Base model").set_value("bert-base-uncased").run()
+    assert shown_yaml(page)["training"]["num_train_epochs"] == before["training"]["num_train_epochs"]
 
 
 def test_preset_replaces_the_form(visit):

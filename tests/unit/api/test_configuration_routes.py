@@ -38,7 +38,17 @@ def test_validate_reports_faults_of_yaml_with_lines(api):
     assert wrong.json()["details"]["faults"][0]["hint"] == "did you mean lora.r?"
 
 
-@pytest.mark.parametrize("path", ["/config/validate", "/train", "/datasets/preview", "/datasets", "/config/estimate"])
+PATHS = (
+    "/config/validate",
+    "/train",
+    "/datasets/preview",
+    "/datasets/proposal",
+    "/datasets",
+    "/config/estimate",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -52,6 +52,32 @@ def build_starter(precision):
     return {"preset": "quick_cpu", "config": {"training": {"precision": precision}}}
 
 
+def test_estimate_says_what_would_stand_in_or_that_the_run_would_fail(api):
+    """There is no hub here."""
+    told = api.post("/config/estimate", json={}).json()
+    assert told["replaced"] == {"distilbert-base-uncased": "starter", "glue": "starter"}
+    assert told["replaced_settings"]["training.num_train_epochs"] == 5
+    assert told["out_of_reach"] is None
+    own = {"config": {"data": {"dataset_name": "starter-zh"}}}
+    told = api.post("/config/estimate", json=own).json()
+    assert (told["replaced"], told["starter_offered"]) == ({}, True)
+    assert told["out_of_reach"]["error"] == "hub_unavailable"
+    assert "made for English" in told["out_of_reach"]["remedy"]
+
+
+def test_preview_of_the_default_shows_what_would_stand_in(api):
+    seen = api.post("/datasets/preview", json={}).json()
+    assert seen["replaced"] == {"glue": "starter"}
+    assert seen["label_names"] == ["negative", "positive"]
+
+
+def test_proposal_reads_the_starter_data(api):
+    told = api.post("/datasets/proposal", json={"config": {"data": {"dataset_name": "starter"}}}).json()
+    assert told["script"] == "Latin"
+    assert set(told["labels"]) == {"negative", "positive"}
+    assert told["settings"]["model.num_labels"] == 2
+
+
 def test_estimate_refuses_what_train_would_refuse(api):
     answer = api.post("/config/estimate", json={"learning_rate": 7})
     assert answer.status_code == 422

@@ -88,6 +88,33 @@ def test_only_the_data_out_of_reach_keeps_the_model_and_its_values(default):
 def test_settings_that_came_along_are_told(default):
     resolved, _ = resolve_fallbacks(default, frozenset({"training.num_train_epochs"}), out_of_reach, out_of_reach)
     told = tuned_settings(default, resolved)
-    assert {"lora.target_modules all-linear", "data.train_samples null"} <= set(told)
-    assert not any("num_train_epochs" in setting or "dataset_config" in setting for setting in told)
-    assert tuned_settings(default, default) == []
+    assert (told["lora.target_modules"], told["data.train_samples"]) == ("all-linear", None)
+    assert not any("num_train_epochs" in key or "dataset_config" in key for key in told)
+    assert tuned_settings(default, default) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "explicit"),
+    [
+        ({"dataset_name": "my.csv"}, frozenset()),
+        ({"dataset_name": "starter-zh"}, frozenset()),
+        ({"dataset_config": "cola"}, frozenset()),
+        ({}, frozenset({"data.dataset_name"})),
+    ],
+)
+def test_own_data_are_not_trained_on_the_starter_unasked(default, values, explicit):
+    config = changed(default, data=values)
+    with pytest.raises(HubUnavailableError) as refused:
+        resolve_fallbacks(config, explicit, out_of_reach, within_reach)
+    assert "made for English" in refused.value.remedy
+    asked = explicit | {"model.offline_fallback"}
+    resolved, replaced = resolve_fallbacks(config, asked, out_of_reach, within_reach)
+    assert replaced == {"distilbert-base-uncased": "starter"}
+    assert resolved.lora.target_modules == TUNED.lora.target_modules
+    assert resolved.data.dataset_name == config.data.dataset_name
+
+
+def test_the_starter_stands_in_beside_its_own_data_though_they_were_named(default):
+    config = changed(default, data={"dataset_name": "starter", "dataset_config": None})
+    _, replaced = resolve_fallbacks(config, frozenset({"data.dataset_name"}), out_of_reach, within_reach)
+    assert replaced == {"distilbert-base-uncased": "starter"}

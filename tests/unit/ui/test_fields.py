@@ -5,7 +5,7 @@ import pytest
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import flatten_tree, load_config
 from finetune30.config.reference import build_json_schema
-from finetune30.ui.fields import COMMON, difference, get_value, load_fields, put_value
+from finetune30.ui.fields import COMMON, difference, get_value, load_fields, merged, put_value
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +38,13 @@ def test_difference_names_only_what_was_changed():
     changed = load_config(None, flatten_tree(difference(tree, base))).config
     assert changed.training.num_train_epochs == 7
     assert get_value(tree, "training.nothing.there") is None
+
+
+def test_merging_a_difference_gives_the_tree_back():
+    base = ExperimentConfig().as_tree()
+    tree = copy.deepcopy(base)
+    put_value(tree, "lora.r", 3)
+    put_value(tree, "data.gate.fix_rules", ["html"])
+    assert merged(base, difference(tree, base)) == tree
+    assert base == ExperimentConfig().as_tree()
+    assert merged({"a": {"b": 1}}, {"a": 5}) == {"a": 5}

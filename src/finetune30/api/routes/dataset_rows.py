@@ -32,6 +32,7 @@ class DataPreview(BaseModel):
     """What a training would see."""
 
     dataset_name: str
+    replaced: dict[str, str] = Field(description="What stands in for the default set where nobody answers.")
     problem_type: str
     label_names: list[str]
     columns: Tree = Field(description="The file's column for each role of the problem, and all that are `available`.")

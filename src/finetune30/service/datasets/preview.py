@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.config.offline_fallback import resolve_fallbacks
 from finetune30.data.problem import label_names
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.service.datasets.fetch_limit import limit_fetching
@@ -13,6 +14,7 @@ from finetune30.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.data.prepare import PreparedData
     from finetune30.data.versions.storage import VersionStore
 
 SHOWN_ROWS = 20
@@ -23,26 +25,19 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     """Return what a training with this configuration would see: first rows, columns, labels, findings, ledger.
 
     The gate only reports here, so that what it would refuse can be looked at. Of a hub set no more is fetched than the
-    settings allow. Raises DataError, HubError, TooLargeError.
+    settings allow; where nobody answers, what would stand in for the default set is shown (`replaced`).
+
+    Raises DataError, HubError, TooLargeError.
     """
-    from finetune30.data.prepare import prepare_data
     from finetune30.data.versions.schema import schema_of_roles
     from finetune30.data.versions.storage import SPLITS
 
-    data = config.data.model_copy(update={"gate": config.data.gate.model_copy(update={"mode": "report"})})
-    prepared = prepare_data(
-        data,
-        problem=problem_of_rows(config.model.problem_type, data.dataset_name, settings.data_folder),
-        num_labels=config.model.num_labels,
-        seed=config.training.seed,
-        log=lambda _: None,
-        data_folder=settings.data_folder,
-        on_transfer=limit_fetching(settings.max_fetch_bytes),
-    )
+    prepared, replaced = _prepare(config, settings)
     roles = prepared.problem.columns
     evaluation = prepared.report.get("evaluation") or {}
     return {
         "dataset_name": config.data.dataset_name,
+        "replaced": replaced,
         "problem_type": prepared.problem.name,
         "label_names": list(label_names(prepared.targets)),
         "columns": prepared.report["columns"],
@@ -56,6 +51,31 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
         "report": prepared.report,
         "ledger": prepared.ledger,
     }
+
+
+def _prepare(config: ExperimentConfig, settings: Settings) -> tuple[PreparedData, dict[str, str]]:
+    """Return the rows that a training would get, past the gate, and what stands in for what."""
+    from finetune30.data.prepare import prepare_data
+
+    found: list[PreparedData] = []
+
+    def reach(wanted: ExperimentConfig) -> None:
+        data = wanted.data.model_copy(update={"gate": wanted.data.gate.model_copy(update={"mode": "report"})})
+        prepared = prepare_data(
+            data,
+            problem=problem_of_rows(wanted.model.problem_type, data.dataset_name, settings.data_folder),
+            num_labels=wanted.model.num_labels,
+            seed=wanted.training.seed,
+            log=lambda _: None,
+            data_folder=settings.data_folder,
+            on_transfer=limit_fetching(settings.max_fetch_bytes),
+        )
+        found.append(prepared)
+
+    resolved, replaced = resolve_fallbacks(config, frozenset(), lambda _: None, reach)
+    if not found:
+        reach(resolved)
+    return found[-1], replaced
 
 
 def load_version_rows(versions: VersionStore, name: str, split: str, offset: int, limit: int) -> dict[str, Any]:

@@ -83,6 +83,13 @@ def read_preview(settings: Settings, _name: str, config: Mapping[str, Any]) -> d
     return preview_data(validate_tree(dict(config)), settings)
 
 
+def read_proposal(settings: Settings, _name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a configuration's data are and the settings that they want (see `propose_settings`)."""
+    from finetune30.service.datasets.proposal import propose_settings
+
+    return propose_settings(validate_tree(dict(config)), settings)
+
+
 def read_report(settings: Settings, _name: str, digest: str) -> dict[str, Any]:
     """Return the report of a version (see `report_version`)."""
     from finetune30.service.datasets.version_report import report_version
@@ -133,6 +140,7 @@ def read_questions(
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "upload": read_upload,
     "preview": read_preview,
+    "proposal": read_proposal,
     "report": read_report,
     "version": read_version,
     "questions": read_questions,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from finetune30 import failpoints
@@ -22,6 +22,7 @@ from finetune30.service.execution.expected_time import ExpectedTime
 from finetune30.service.execution.experiment import (
     Experiment,
     Inputs,
+    StandIns,
     build_experiment,
     describe_environment,
     load_inputs,
@@ -97,6 +98,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
     fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper))
     inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder, fetching)
+    inputs = _remember_stand_ins(inputs, execution.run, keeper)
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     experiment = build_experiment(inputs, log.line)
@@ -107,7 +109,8 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution, inputs)).encode())
     record_data(experiment.inputs.data, attempt, execution.store, execution.settings)
     execution.store.describe(execution.claim, **_described(inputs))
-    hooks = _Hooks(execution, keeper, log, ProgressMeter(inputs.placement.device))
+    meter = ProgressMeter(inputs.placement.device, inputs.stand_ins.as_dict())
+    hooks = _Hooks(execution, keeper, log, meter)
     from finetune30.training.loop import train
 
     try:
@@ -154,6 +157,19 @@ def _judge_replay(
     save_json_atomic(outbox / execution.folder.replay.name, report)
     verdict = {True: "identical", False: "NOT identical", None: f"not compared: {report.get('fault')}"}
     log.line(f"replay of {replay_of[:8]}: {verdict[report['identical']]}")
+
+
+def _remember_stand_ins(inputs: Inputs, run: Run, keeper: LeaseKeeper) -> Inputs:
+    """Let the row say at once what stands in; an attempt after the first knows it from there only.
+
+    The record holds the configuration that could run, in which nothing is left to replace.
+    """
+    if not inputs.stand_ins.replaced and run.stand_ins["replaced"]:
+        before = StandIns(run.stand_ins["replaced"], run.stand_ins["replaced_settings"])
+        inputs = replace(inputs, stand_ins=before)
+    if known := inputs.stand_ins.as_dict():
+        keeper.report(known)
+    return inputs
 
 
 def _find_start(
@@ -269,7 +285,10 @@ def _config_header(execution: Execution, inputs: Inputs) -> str:
     """Return what stands above the configuration; paths are those of the folder that the run was started in."""
     lines = [f"Resolved configuration of run {execution.run.id}; running it again repeats the run:", ""]
     lines.append(f"  ft30 train --config {shlex.quote(execution.folder.config.as_posix())}")
-    lines += [f"The hub was out of reach: '{used}' instead of '{wanted}'." for wanted, used in inputs.replaced.items()]
+    lines += [
+        f"The hub was out of reach: '{used}' instead of '{wanted}'."
+        for wanted, used in inputs.stand_ins.replaced.items()
+    ]
     if hub := inputs.hub():
         lines += ["", "What the hub's names stood for:", *(f"  {key}: {reference}" for key, reference in hub.items())]
     return "\n".join(lines)

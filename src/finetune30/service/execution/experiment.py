@@ -33,11 +33,23 @@ _LABELS_SHOWN = 6
 
 
 @dataclass(frozen=True)
+class StandIns:
+    """What stands in for a default out of reach: name -> what is used instead, and the settings that came with it."""
+
+    replaced: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what metrics and progress of a run hold; nothing where nothing was replaced."""
+        return {"replaced": self.replaced, "replaced_settings": self.settings} if self.replaced else {}
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a run is made from: the configuration that can run here, its rows, its base model, its place."""
 
     config: ExperimentConfig
-    replaced: dict[str, str]
+    stand_ins: StandIns
     data: PreparedData
     source: BaseSource
     placement: Placement
@@ -116,13 +128,15 @@ def load_inputs(
     for wanted, used in replaced.items():
         log(f"WARNING: {unreachable_reason()} and '{wanted}' is not cached: using '{used}' instead")
     if settings := tuned_settings(config, resolved):
-        log(f"with the starter's own settings where yours were the defaults: {', '.join(settings)}")
+        listed = ", ".join(f"{key} {'null' if value is None else value}" for key, value in settings.items())
+        log(f"with the starter's own settings where yours were the defaults: {listed}")
     if resolved.model.name not in sources:
         reach_model(resolved)
     if resolved.data.dataset_name not in prepared:
         reach_data(resolved)
     source, data = sources[resolved.model.name], prepared[resolved.data.dataset_name]
-    return Inputs(_pinned(resolved, source, data), replaced, data, source, placement, deterministic)
+    stand_ins = StandIns(replaced, settings)
+    return Inputs(_pinned(resolved, source, data), stand_ins, data, source, placement, deterministic)
 
 
 def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) -> ExperimentConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import CancelledError
@@ -46,8 +46,9 @@ class FetchingReport:
 class ProgressMeter:
     """Turns the loop's progress into the JSON of the run's row; speeds are those of this attempt."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, device: str, always: Mapping[str, Any]) -> None:
+        """`always` stands in every description."""
+        self.device, self._always = device, dict(always)
         self._first: tuple[float, int, int] | None = None
         self._memory_bytes = 0
         self._memory_at = 0.0
@@ -73,6 +74,7 @@ class ProgressMeter:
             "memory_bytes": self._measure_memory(now),
             "last_evaluation": progress.last_evaluation or None,
             "best_step": progress.best_step or None,
+            **self._always,
         }
 
     def _measure_memory(self, now: float) -> int:

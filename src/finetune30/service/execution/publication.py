@@ -117,7 +117,8 @@ def _collect_metrics(
         "targets": dict(experiment.problem.targets),
         **score_of(inputs.data.problem.score, result.metrics),
         "dataset_digest": inputs.data.digest,
-        "replaced": inputs.replaced,
+        "replaced": inputs.stand_ins.replaced,
+        "replaced_settings": inputs.stand_ins.settings,
         "ledger": inputs.data.ledger,
         "evaluation_set_aside": describe_set_aside(inputs.data.ledger, inputs.data.problem.score, result.metrics),
         "truncated": {
@@ -169,7 +170,7 @@ def _save_model(
         "precision": environment["precision"],
         "device": environment["device"],
         "run_id": run.id,
-        "replaced": inputs.replaced,
+        "replaced": inputs.stand_ins.replaced,
         "left_out_head": experiment.left_out_head,
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())

@@ -19,6 +19,7 @@ _TIMED = ("time", "_runtime", "per_second")
 #: Metrics that name the run or its circumstances; those that matter are compared by themselves.
 _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
+    | {"replaced_settings"}
     | {"evaluation_set_aside"}  # made of the ledger and the metrics, which are compared
 )
 #: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.

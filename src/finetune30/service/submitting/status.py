@@ -36,6 +36,7 @@ def describe_task(run: Run, queue_position: int | None) -> dict[str, Any]:
         "progress": run.progress,
         "result": run.metrics if run.status is RunStatus.SUCCEEDED else None,
         "error": describe_error(run.error, run.status),
+        **run.stand_ins,
         "folder": run.folder,
         "device": run.device,
         "precision": run.precision,

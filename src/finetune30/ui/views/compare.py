@@ -13,6 +13,7 @@ from finetune30.ui.layout import show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t, t_or
+from finetune30.ui.stand_ins import in_short
 from finetune30.ui.views import verdicts
 
 Json = dict[str, Any]
@@ -35,6 +36,9 @@ def show() -> None:
     runs = compared.get("runs") or []
     names = _name_runs(runs)
     named = dict(zip((run["id"] for run in runs), names, strict=True))
+    for run, name in zip(runs, names, strict=True):
+        if short := in_short(run):
+            st.warning(display.plain(f"{name}: {short}", 400), icon=":material/swap_horiz:")
     verdicts.show(compared, named)
     _show_metrics(compared.get("metrics") or {}, compared.get("metrics_best") or {}, names)
     _show_settings(compared.get("config_difference") or {}, names)

@@ -1,33 +1,36 @@
-"""Part of Submit: where the rows come from, and a look at them before anything is trained."""
+"""Part of Submit: where the rows come from.
+
+What is chosen above and what the draft holds are the same, or nothing can be submitted: a source that has given no data
+yet (a file that was refused, a name not typed) stands in the session as `source_wanted`, and `blocker` says so.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import streamlit as st
 
-from finetune30.ui import charts, display, form
+from finetune30.ui import display, form
 from finetune30.ui.fields import get_value, put_value
-from finetune30.ui.findings import show_detected, show_files, show_findings, show_gate, show_ledger, show_rule_shares
 from finetune30.ui.interruptions import finished_first
-from finetune30.ui.layout import show_table
-from finetune30.ui.rows import columns_of, title_of
 from finetune30.ui.session import ask, client, t
+from finetune30.ui.views import preview, reading, uploading
 
 Json = dict[str, Any]
 
-SOURCES = ("starter", "starter-zh", "hub", "upload", "version")
-#: Keys below `data` that say how an uploaded file is read.
-READING_KEYS = ("encoding", "sheet")
+STARTERS = ("starter", "starter-zh")
+#: Those that give data only when a name, a file or a version is chosen.
+SOURCES_OF_DATA = ("hub", "upload", "version")
+SOURCES = (*STARTERS, *SOURCES_OF_DATA)
+#: Where the API keeps files that were uploaded: below a folder named by their content.
+UPLOADED = re.compile(r"(^|/)uploads/[0-9a-f]{16}/[^/]+$")
 #: Rows that are used of the shipped example; other data are used whole unless somebody says otherwise.
 EXAMPLE_LIMITS = {"train_samples": 500, "eval_samples": 100}
-FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "ods", "gz", "zip"]
-COLUMN_KEYS = ("text_column", "text_pair_column", "label_column")
-LARGEST_UPLOAD_MB = 200
 
 
-def show() -> None:
-    """Show the choice and the preview."""
+def show(*, has_faults: bool) -> None:
+    """Show the choice and the look at the rows; `has_faults`: the draft can be asked nothing."""
     st.subheader(t("data_choice.title"), anchor=False)
     draft = form.load_draft() or {}
     present = _source_of(str(get_value(draft, "data.dataset_name")))
@@ -35,46 +38,88 @@ def show() -> None:
     source = st.segmented_control(
         t("data_choice.source"),
         SOURCES,
-        default=present,
+        default=wanted() or present,
         required=True,
         format_func=lambda name: t(f"data_choice.{name}"),
         key=key,
-        on_change=_take_starter,
+        on_change=_take_source,
         args=(key,),
     )
     if source == "hub":
         _choose_hub(draft)
     elif source == "upload":
-        _choose_upload()
+        if (stored := uploading.show()) is not None:
+            _replace_data(stored["dataset_name"], stored["reading"])
+            reading.read()
+            st.rerun()
     elif source == "version":
         _choose_version(draft)
+    if missing := wanted():
+        st.warning(t(f"data_choice.first_{missing}"), icon=":material/pending:")
+        return
     name = str(get_value(form.load_draft() or {}, "data.dataset_name"))
-    st.caption(t("data_choice.chosen", name=display.plain(_short_name(name))))
+    st.caption(t("data_choice.chosen", name=display.plain(_short_name(name, present))))
     with st.container(horizontal=True):
-        if st.button(t("data_choice.preview"), icon=":material/visibility:"):
-            st.session_state.preview = ask(lambda: client().preview(form.build_request()))
-        if source == "upload" and present == "upload":
+        if st.button(t("data_choice.preview"), icon=":material/visibility:", disabled=has_faults):
+            preview.look()
+        if present == "upload":
             _offer_version()
-    if st.session_state.get("preview"):
-        _show_preview(st.session_state.preview)
+    if present == "upload":
+        reading.show()
+    if present == "upload" and not has_faults:
+        preview.renew()  # a file is read within seconds
+    else:
+        preview.forget_other()
+    preview.show()
 
 
-def choose(name: str, reading: Json | None = None) -> None:
-    """Train on another data set, and draw the page anew; `reading`: keys below `data` that say how it is read."""
-    _replace_data(name, reading)
+def wanted() -> str | None:
+    """Return the source that was chosen and has given no data yet; None where the draft's data are the chosen ones."""
+    source: str | None = st.session_state.get("source_wanted")
+    return "upload" if uploading.refusal() is not None else source
+
+
+def blocker() -> str | None:
+    """Return why nothing can be trained on the data as chosen."""
+    missing = wanted()
+    return t(f"data_choice.first_{missing}") if missing else preview.blocker()
+
+
+def forget_wanted() -> None:
+    """What a preset or a configuration names is what is chosen."""
+    st.session_state.pop("source_wanted", None)
+    uploading.forget()
+
+
+def choose(name: str) -> None:
+    """Train on another data set, and draw the page anew."""
+    _replace_data(name)
     st.rerun()
 
 
 @finished_first
-def _take_starter(key: str) -> None:
-    """A press on starter data chooses it at once. Only a press: a preset may change the data beneath the widget."""
-    if form.is_present(key) and st.session_state[key] in ("starter", "starter-zh"):
-        _replace_data(str(st.session_state[key]))
+def _take_source(key: str) -> None:
+    """A press on starter data chooses it at once; of another source it is known that its data are still wanted.
+
+    Only a press: a preset may change the data beneath the widget.
+    """
+    if not form.is_present(key):
+        return
+    source = st.session_state[key]
+    present = _source_of(str(get_value(form.load_draft() or {}, "data.dataset_name")))
+    if source != "upload":
+        uploading.forget()
+    st.session_state.source_wanted = None if source == present else source
+    if source in STARTERS:
+        _replace_data(str(source))
 
 
 @finished_first
-def _replace_data(name: str, reading: Json | None = None) -> None:
-    """Put another data set into the draft: what described the one before is forgotten."""
+def _replace_data(name: str, how: Json | None = None) -> None:
+    """Put another data set into the draft: what described the one before is forgotten.
+
+    `how`: keys below `data` that say how it is read.
+    """
     draft = form.load_draft() or {}
     put_value(draft, "data.dataset_name", name)
     for key in (
@@ -84,61 +129,46 @@ def _replace_data(name: str, reading: Json | None = None) -> None:
         "eval_split",
         "eval_file",
         "offline_fallback",
-        *READING_KEYS,
+        *uploading.READING_KEYS,
     ):
         put_value(draft, f"data.{key}", None)
-    for key in (*COLUMN_KEYS, "label_columns"):
+    for key in (*preview.COLUMN_KEYS, "label_columns"):
         put_value(draft, f"data.{key}", None)
     for key, limit in EXAMPLE_LIMITS.items():
         if get_value(draft, f"data.{key}") == limit:
             put_value(draft, f"data.{key}", None)
-    for key, value in (reading or {}).items():
+    for key, value in (how or {}).items():
         put_value(draft, f"data.{key}", value)
     st.session_state.pop("preview", None)
+    forget_wanted()
     form.replace_draft(draft)
 
 
 def _source_of(name: str) -> str:
-    if name in ("starter", "starter-zh"):
+    if name in STARTERS:
         return name
     if name.startswith("version:"):
         return "version"
-    return "upload" if name == st.session_state.get("uploaded_name") else "hub"
+    return "upload" if UPLOADED.search(name) else "hub"
 
 
-def _short_name(name: str) -> str:
+def _short_name(name: str, kind: str) -> str:
     """A name as people know it: a version by the digits shown elsewhere, an upload without the API's folders."""
-    kind = _source_of(name)
     return name[: len("version:") + 12] if kind == "version" else name.rpartition("/")[2] if kind == "upload" else name
 
 
 def _choose_hub(draft: Json) -> None:
     name = str(get_value(draft, "data.dataset_name"))
     with st.form("hub", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
-        wanted = st.text_input(
+        typed = st.text_input(
             t("data_choice.hub_name"),
             name if _source_of(name) == "hub" else "",
             help=t("data_choice.hub_help"),
             max_chars=1000,
             width=420,
         )
-        if st.form_submit_button(t("data_choice.use")) and wanted.strip() and wanted.strip() != name:
-            choose(wanted.strip())
-
-
-def _choose_upload() -> None:
-    file = st.file_uploader(
-        t("data_choice.file"), type=FILE_TYPES, help=t("data_choice.file_help"), max_upload_size=LARGEST_UPLOAD_MB
-    )
-    if file is None or file.file_id == st.session_state.get("upload_taken"):
-        return
-    draft = form.load_draft() or {}
-    reading = {key: get_value(draft, f"data.{key}") for key in READING_KEYS}
-    stored = ask(lambda: client().upload(file.name, file.getvalue(), reading))
-    st.session_state.upload_taken = file.file_id
-    if stored is not None:
-        st.session_state.uploaded_name = stored["dataset_name"]
-        choose(stored["dataset_name"], reading)
+        if st.form_submit_button(t("data_choice.use")) and typed.strip():
+            choose(typed.strip())
 
 
 def _offer_version() -> None:
@@ -182,63 +212,3 @@ def describe_version(version: Json) -> str:
 def source_name(source: Json) -> str:
     """Where the rows came from; of a file its name, without the folders above it."""
     return str(source.get("name", "")).rpartition("/")[2]
-
-
-def _show_preview(preview: Json) -> None:
-    with st.container(border=True):
-        _show_columns(preview)
-        rows = preview.get("rows") or []
-        st.caption(t("data_choice.first_rows", count=len(rows)))
-        show_table([_describe_row(row, preview) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
-        if preview.get("label_counts"):
-            charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
-        report = preview.get("report") or {}
-        show_detected(report.get("detected") or [])
-        show_files(report.get("files") or [])
-        show_gate(report)
-        show_rule_shares(report.get("rule_shares") or [])
-        show_findings(report)
-        show_ledger(preview.get("ledger") or {})
-
-
-def _describe_row(row: Json, preview: Json) -> Json:
-    names = [name for role in ("target", "text") for name in columns_of({"columns": preview["row_columns"]}, role)]
-    return {
-        t("ledger.split"): t(f"split.{row['split']}"),
-        **{title_of(name): display.raw(row[name], 400) for name in names if row.get(name)},
-        t("data.origin"): display.raw(row.get("origin", "")),
-    }
-
-
-def _show_columns(preview: Json) -> None:
-    """Offer other columns for the keys that the configuration has for them."""
-    available = [str(name) for name in (preview.get("columns") or {}).get("available") or ()]
-    keys = [key for key in COLUMN_KEYS if key in preview["named_columns"]]
-    if not available or not keys:
-        return
-    draft = form.load_draft() or {}
-    guesses = {key: preview["named_columns"][key] for key in keys}
-    chosen = {}
-    for place, key in zip(st.columns(3), keys, strict=False):
-        guessed = guesses[key]
-        options = [form.EMPTY, *available]
-        chosen[key] = place.selectbox(
-            form.field_label(f"data.{key}"),
-            options,
-            index=options.index(guessed) if guessed in options else 0,
-            format_func=lambda name: t("form.automatic") if name == form.EMPTY else display.raw(name),
-            key=f"column-{key}-{st.session_state.get('draft_generation', 0)}",
-        )
-    wanted = {key: None if name == form.EMPTY else name for key, name in chosen.items()}
-    if wanted == guesses:
-        return
-    if st.button(t("data_choice.use_columns"), icon=":material/check:"):
-        # Of several label columns a column was made that no file has: it is no choice, another one replaces them.
-        if wanted["label_column"] == guesses["label_column"] and get_value(draft, "data.label_columns"):
-            wanted.pop("label_column")
-        else:
-            put_value(draft, "data.label_columns", None)
-        for key, name in wanted.items():
-            put_value(draft, f"data.{key}", name)
-        st.session_state.preview = ask(lambda: client().preview(form.build_request()))
-        st.rerun()

@@ -7,15 +7,17 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import curves, display
+from finetune30.ui.blocks import show_blocks
 from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button, is_asking, take_done
 from finetune30.ui.health import warn_without_worker
 from finetune30.ui.history import measured
-from finetune30.ui.interruptions import finished_first
 from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import metric_value, rows_per_second
 from finetune30.ui.run_header import show_error_card, show_log, show_moment, show_state, show_times
-from finetune30.ui.session import ask, client, lost, t, t_or
+from finetune30.ui.session import ask, client, in_own_words, lost, t, t_or
+from finetune30.ui.stand_ins import show_stand_ins
+from finetune30.ui.views import last_runs, try_model
 
 Json = dict[str, Any]
 
@@ -29,70 +31,30 @@ RETRYABLE = ("FAILED", "CANCELLED")
 def show() -> None:
     """Show the page."""
     st.title(t("follow.title"), anchor=False)
-    task_id = _choose_task()
+    task_id = last_runs.choose_task()
     if not task_id:
-        st.info(t("follow.empty"), icon=":material/monitoring:")
-        st.page_link(st.session_state.pages["submit"], label=t("action.submit_first"), icon=":material/rocket_launch:")
+        last_runs.show()
         return
     if _snapshot(task_id) is None:
         _load(task_id)
     task = _snapshot(task_id)
     if task is None:
         return
+    _show_submitted(task_id, str(task["task"]["experiment_name"]))
     settled = task["task"]["status"] in FINAL
     st.fragment(_show_live, run_every=None if settled or is_asking() else REFRESH_SECONDS)(task_id)
 
 
-def _choose_task() -> str:
-    """A task typed, chosen from the current ones, or from the address."""
-    address = st.query_params.get("task", "")
-    if "task_input" not in st.session_state or st.session_state.get("task_address") != address:
-        st.session_state.task_input = st.session_state.task_address = address
-    typed, chosen = st.columns([3, 2], vertical_alignment="bottom")
-    with typed:
-        task_id = st.text_input(t("follow.task_id"), key="task_input", placeholder=t("follow.task_hint"), max_chars=200)
-    with chosen:
-        names = {run["id"]: _describe(run) for run in _load_current()}
-
-        @finished_first
-        def take() -> None:
-            if st.session_state.current_choice:
-                st.session_state.task_input = st.session_state.current_choice
-
-        st.selectbox(
-            t("follow.current", count=len(names)),
-            list(names),
-            index=None,
-            format_func=lambda run_id: names.get(run_id, run_id),
-            placeholder=t("follow.current_none") if not names else t("follow.current_choose"),
-            disabled=not names,
-            key="current_choice",
-            on_change=take,
-        )
-    task_id = task_id.strip()
-    if task_id != address:
-        st.session_state.task_address = task_id
-        if task_id:
-            st.query_params["task"] = task_id
-        else:
-            st.query_params.pop("task", None)
-    return task_id
-
-
-def _load_current() -> list[Json]:
-    """Current runs; none while the API is away, so that what is shown below stays."""
-    try:
-        found = ask(lambda: client().find_experiments(status=list(CURRENT), limit=50))
-    except ApiUnreachableError as error:
-        lost(error)
-        return []
-    return found[0] if found else []
-
-
-def _describe(run: Json) -> str:
-    share = (run.get("progress") or {}).get("percent")
-    state = t(f"status.{run['status']}") + (f" {share:.0f} %" if isinstance(share, int | float) else "")
-    return display.raw(f"{run['name']} · {state} · {run['id'][:8]}", 120)
+def _show_submitted(task_id: str, name: str) -> None:
+    """Say once that the submission which led here was taken, and as long as the task is shown what it brought up."""
+    answer = st.session_state.get("submitted")
+    if answer is None or answer["task_id"] != task_id:
+        return
+    if not answer.get("is_told"):
+        answer["is_told"] = True
+        st.toast(t("submit.done", name=display.plain(name)), icon=":material/check_circle:")
+    for note in answer.get("notes") or ():
+        st.info(display.plain(in_own_words(str(note)), 500))
 
 
 def _snapshot(task_id: str) -> Json | None:
@@ -144,14 +106,30 @@ def _show(held: Json) -> None:
     task, history = held["task"], held["history"]
     _tell_tab(task)
     show_state(task)
+    show_stand_ins(task)
     _show_progress(task)
     _show_actions(task)
     show_error_card(task.get("error"), final=task["status"] in FINAL)
+    finished = task["status"] == "SUCCEEDED"
+    if finished:
+        _show_result(str(task["task_id"]))
     _show_numbers(task, history)
     _show_curves(held)
     show_times(task)
-    with st.expander(t("follow.log"), expanded=True, icon=":material/terminal:"):
+    with st.expander(t("follow.log"), expanded=not finished, icon=":material/terminal:"):
         show_log(held["log"], 300)
+
+
+def _show_result(run_id: str) -> None:
+    """Show what came of the run, and a place to ask its model, where it was watched."""
+    held = st.session_state.get("follow_result")
+    if held is None or held["id"] != run_id:
+        held = ask(lambda: client().load_experiment(run_id))
+        if held is None:
+            return
+        st.session_state.follow_result = held
+    try_model.show_question(held)
+    show_blocks(held.get("blocks") or (), run_id)
 
 
 def _show_progress(task: Json) -> None:
@@ -218,6 +196,7 @@ def _show_actions(task: Json) -> None:
 def _follow_anew() -> None:
     """Forget the ended attempt, so that the page looks every two seconds again."""
     st.session_state.pop("followed", None)
+    st.session_state.pop("follow_result", None)
     st.rerun()
 
 
@@ -236,6 +215,8 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts)
     # What was measured last: of a finished run the weights that it kept, else those of the last evaluation.
+    if task["status"] == "SUCCEEDED":
+        return  # the pieces of the result say it better
     found = {name: result.get(name, evaluated.get(name)) for name in measured([evaluated, result])}
     if found:
         show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in found.items())

@@ -24,6 +24,7 @@ from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
 from finetune30.ui.session import ask, client, t, t_or
+from finetune30.ui.stand_ins import show_stand_ins
 from finetune30.ui.views import why
 from finetune30.ui.views.run_marks import show_marks
 
@@ -51,6 +52,7 @@ def show() -> None:
     if run is None:
         return
     show_state(run, is_title=True)
+    show_stand_ins(run)
     show_marks(run)
     show_error_card(run.get("error"), final=run["status"] in FINAL)
     _show_actions(run)
@@ -145,7 +147,6 @@ def _clone(run: Json) -> None:
     if base is None:
         return
     form.start_from("default", base, run["config"])
-    st.session_state.pop("submitted", None)
     st.switch_page(st.session_state.pages["submit"])
 
 

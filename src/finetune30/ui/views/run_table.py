@@ -17,6 +17,7 @@ from finetune30.ui.layout import table_pixels
 from finetune30.ui.metrics import is_share
 from finetune30.ui.scores import score_title, score_value, shares_among
 from finetune30.ui.session import local_time, t, t_or
+from finetune30.ui.stand_ins import mark_data, mark_model
 from finetune30.ui.translations import load_catalogue
 
 Json = dict[str, Any]
@@ -227,8 +228,8 @@ _SPECIAL: dict[str, Callable[[Sequence[Json]], Column]] = {
     "tags": _tags,
     "runtime": _texts("runtime", lambda run: display.duration(run.get("train_runtime"))),
     "created": _created,
-    "model": _texts("model", lambda run: display.raw(display.file_name(run.get("model_name")), 60)),
-    "data_name": _texts("data_name", lambda run: display.raw(display.file_name(run.get("dataset_name")), 60)),
+    "model": _texts("model", lambda run: display.raw(mark_model(run), 100)),
+    "data_name": _texts("data_name", lambda run: display.raw(mark_data(run), 100)),
     "data": _texts("data", lambda run: display.raw((run.get("dataset_digest") or "")[:12])),
     "note": _texts("note", lambda run: display.raw(run.get("note") or "", 120).replace("\n", " ")),
     "device": _texts("device", lambda run: " ".join(filter(None, (run.get("device"), run.get("precision"))))),

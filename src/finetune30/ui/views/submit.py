@@ -9,13 +9,12 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from finetune30.ui import display, form
+from finetune30.ui import display, drafts, form
 from finetune30.ui.client import ApiError
 from finetune30.ui.command import submit_command
-from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, get_value, load_fields
-from finetune30.ui.layout import show_figures
+from finetune30.ui.fields import CHOSEN_ELSEWHERE, COMMON, Field, get_value, load_fields, merged
 from finetune30.ui.session import ask, client, in_own_words, language, show_error, t, t_or
-from finetune30.ui.views import data_choice
+from finetune30.ui.views import data_choice, expectation, first_steps, reading
 
 Json = dict[str, Any]
 
@@ -27,35 +26,68 @@ PRIORITIES = (-100, -10, 0, 10, 100)
 def show() -> None:
     """Show the page."""
     st.title(t("submit.title"), anchor=False)
-    _show_submitted()
     start = _load_start()
     if start is None:
         return
     fields, presets = start
+    _take_draft_of_address(presets)
     if form.load_draft() is None and not _take_preset(DEFAULT_PRESET):
         return
     _take_data_of_address()
+    if first_steps.show():
+        return
     if not _choose_preset(presets):
         return
     st.caption(t("submit.intro"))
-    data_choice.show()
-    faults = _check()
+    faults, refused = _check()
+    has_faults = bool(faults or refused)
+    data_choice.show(has_faults=has_faults)
+    is_complete = not has_faults and data_choice.wanted() is None
+    expected = expectation.ask_api() if is_complete else None
+    expectation.show_reach(expected or {})
     _show_form(fields, faults)
     _show_yaml(fields)
-    _show_estimate(bool(faults))
-    _show_button(faults)
+    expectation.show(expected, is_complete=is_complete)
+    if refused is not None:
+        show_error(refused)
+    _show_button(_blockers(faults, refused))
+    draft = drafts.Draft(st.session_state.draft_preset, form.build_request()["config"], data_choice.wanted())
+    st.caption(t("submit.shared") if drafts.write(draft) else t("submit.too_long_to_share"))
 
 
 def _load_start() -> tuple[dict[str, Field], dict[str, Json]] | None:
     """Fields and presets, asked for once a visit."""
     if "submit_start" not in st.session_state:
-        loaded = ask(lambda: (client().load_schema(), client().load_presets()))
+        loaded = ask(_ask_for_start)
         if loaded is None:
             return None
-        schema, presets = loaded
+        schema, presets, trees = loaded
+        form.learn_starter_settings(*trees)
         st.session_state.submit_start = (load_fields(schema), {preset["name"]: preset for preset in presets})
     start: tuple[dict[str, Field], dict[str, Json]] = st.session_state.submit_start
     return start
+
+
+def _ask_for_start() -> tuple[Json, list[Json], list[Json]]:
+    api = client()
+    return api.load_schema(), api.load_presets(), [api.load_preset(name) for name in (DEFAULT_PRESET, form.STARTER)]
+
+
+def _take_draft_of_address(presets: dict[str, Json]) -> None:
+    """A link may hold a whole draft; after a reload it is this person's own."""
+    found = drafts.read_new()
+    if found is None:
+        return
+    if found.preset not in presets:
+        drafts.take()
+        st.warning(t("submit.no_preset", name=display.plain(found.preset)), icon=":material/link_off:")
+        return
+    base = ask(lambda: client().load_preset(found.preset))
+    if base is not None:
+        drafts.take()
+        first_steps.pass_by()
+        form.start_from(found.preset, base, merged(base, found.changed))
+        st.session_state.source_wanted = found.source if found.source in data_choice.SOURCES_OF_DATA else None
 
 
 def _take_data_of_address() -> None:
@@ -64,6 +96,7 @@ def _take_data_of_address() -> None:
     if not wanted or st.session_state.get("data_of_address") == wanted:
         return
     st.session_state.data_of_address = wanted
+    first_steps.pass_by()
     if wanted != get_value(form.load_draft() or {}, "data.dataset_name"):
         data_choice.choose(wanted)
 
@@ -104,21 +137,32 @@ def _take_preset(name: str) -> bool:
     return True
 
 
-def _check() -> dict[str, list[str]]:
-    """Validate the draft at the API; return key -> faults. Asked only when the draft changed."""
+def _check() -> tuple[dict[str, list[str]], ApiError | None]:
+    """Validate the draft at the API; return key -> faults, and a refusal for another reason.
+
+    Asked only when the draft changed, or was refused for something that may pass.
+    """
     draft = form.load_draft()
     known: tuple[Json, dict[str, list[str]]] | None = st.session_state.get("draft_check")
     if known is not None and known[0] == draft:
-        return known[1]
+        return known[1], None
     faults: dict[str, list[str]] = {}
     try:
         client().check_config(form.build_request())
     except ApiError as error:
         if not error.faults:
-            show_error(error)
+            return {}, error
         faults = sort_faults(error)
     st.session_state.draft_check = (copy.deepcopy(draft), faults)
-    return faults
+    return faults, None
+
+
+def _blockers(faults: dict[str, list[str]], refused: ApiError | None) -> list[str]:
+    """Return everything for which nothing can be submitted now."""
+    reasons = [t("submit.faults_first", count=sum(map(len, faults.values())))] if faults else []
+    reasons += [t("submit.refused_first")] if refused is not None else []
+    data = data_choice.blocker()
+    return [*reasons, *([data] if data else [])]
 
 
 def sort_faults(error: ApiError) -> dict[str, list[str]]:
@@ -139,7 +183,9 @@ def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
         for text in texts:
             st.error(display.plain(f"{key}: {text}" if key else text, 1000), icon=":material/error:")
     st.subheader(t("submit.common"), anchor=False)
+    form.show_what_came_along()
     form.show_fields([fields[key] for key in COMMON if key in fields], faults)
+    reading.offer_models()
     st.subheader(t("submit.more"), anchor=False)
     form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *form.DECIDED_BY_SERVICES))
 
@@ -193,40 +239,11 @@ def _take_yaml(text: str) -> None:
         return
     if st.session_state.draft_preset != DEFAULT_PRESET and not _take_preset(DEFAULT_PRESET):
         return
+    if get_value(checked["config"], "data.dataset_name") != get_value(form.load_draft() or {}, "data.dataset_name"):
+        data_choice.forget_wanted()
     form.replace_draft(checked["config"])
     st.session_state.yaml_notes = checked.get("notes", [])
     st.rerun()
-
-
-def _show_estimate(has_faults: bool) -> None:
-    st.subheader(t("submit.estimate"), anchor=False)
-    if has_faults:
-        st.caption(t("submit.estimate_after_faults"))
-        return
-    draft = form.load_draft() or {}
-    known = st.session_state.get("draft_estimate")
-    if known is None or known[0] != draft:
-        known = (copy.deepcopy(draft), ask(lambda: client().estimate(form.build_request())))
-        st.session_state.draft_estimate = known
-    expected = known[1]
-    if expected is None:
-        return
-    runs = expected.get("based_on_runs") or 0
-    past = t("submit.estimate_past", runs=runs) if runs else t("submit.estimate_no_past")
-    memory, memory_help = display.size(expected.get("memory_bytes")), past
-    least = expected.get("least_memory_bytes")
-    if expected.get("memory_bytes") is None and least is not None:
-        memory, memory_help = f"≥ {display.size(least)}", t("submit.estimate_least")
-    facts = (
-        ("rows", display.number(expected.get("rows")), t("submit.estimate_rows_help")),
-        ("steps", display.number(expected.get("steps")), None),
-        ("parameters", display.number(expected.get("trainable_parameters")), t("submit.estimate_counted")),
-        ("memory", memory, memory_help),
-        ("time", display.duration(expected.get("seconds")), past),
-    )
-    show_figures((t(f"submit.estimate_{name}"), value, help_text) for name, value, help_text in facts)
-    if not runs:
-        st.caption(t("submit.estimate_no_past"))
 
 
 def _choose_priority() -> int:
@@ -243,23 +260,33 @@ def _choose_priority() -> int:
     return chosen
 
 
-def _show_button(faults: dict[str, list[str]]) -> None:
-    draft = form.load_draft() or {}
+def _show_button(blockers: list[str]) -> None:
+    """Show the button; what stops it stands beneath it. A press that met a blocker in the same moment does nothing."""
     priority = _choose_priority()
     pressed = st.button(
-        t("submit.button"), type="primary", icon=":material/rocket_launch:", disabled=bool(faults), key="submit_button"
+        t("submit.button"),
+        type="primary",
+        icon=":material/rocket_launch:",
+        disabled=bool(blockers),
+        key="submit_button",
     )
-    if faults:
-        st.caption(t("submit.faults_first", count=sum(map(len, faults.values()))))
-    if not pressed:
-        return
+    for reason in blockers:
+        st.caption(reason)
+    pressed = bool(st.session_state.pop("submit_now", False)) or pressed
+    if pressed and not blockers:
+        _submit(priority)
+
+
+def _submit(priority: int) -> None:
+    """Hand the draft over and go where it can be followed."""
     body = form.build_request() | ({"priority": priority} if priority else {})
     key = _idempotency_key(body)
     answer = ask(lambda: client().submit(body, key))
-    if answer is not None:
-        st.session_state.pop("submit_key", None)
-        st.session_state.submitted = {"name": get_value(draft, "experiment_name"), **answer}
-        st.rerun()
+    if answer is None:
+        return
+    st.session_state.pop("submit_key", None)
+    st.session_state.submitted = answer
+    st.switch_page(st.session_state.pages["follow"], query_params={"task": str(answer["task_id"])})
 
 
 def _idempotency_key(body: Json) -> str:
@@ -269,22 +296,3 @@ def _idempotency_key(body: Json) -> str:
         held = (copy.deepcopy(body), uuid.uuid4().hex)
         st.session_state.submit_key = held
     return str(held[1])
-
-
-def _show_submitted() -> None:
-    answer = st.session_state.get("submitted")
-    if answer is None:
-        return
-    with st.container(border=True):
-        st.success(t("submit.done", name=display.plain(answer["name"])), icon=":material/check_circle:")
-        st.code(str(answer["task_id"]), language=None)
-        if answer.get("queue_position"):
-            st.caption(t("submit.position", position=answer["queue_position"]))
-        for note in answer.get("notes") or ():
-            st.info(display.plain(in_own_words(str(note)), 500))
-        st.page_link(
-            st.session_state.pages["follow"],
-            label=t("action.follow"),
-            icon=":material/monitoring:",
-            query_params={"task": str(answer["task_id"])},
-        )

@@ -10,6 +10,7 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.client import ApiError
 from finetune30.ui.session import ask, client, t
+from finetune30.ui.stand_ins import in_short
 from finetune30.ui.views import try_file
 
 Json = dict[str, Any]
@@ -35,6 +36,9 @@ def show() -> None:
         st.page_link(st.session_state.pages["submit"], label=t("action.submit_first"), icon=":material/rocket_launch:")
         return
     chosen = _choose_runs(runs)
+    for run_id in chosen:
+        if short := in_short(runs[run_id]):
+            st.warning(display.plain(f"{runs[run_id]['name']}: {short}", 400), icon=":material/swap_horiz:")
     kinds = {_reads_pairs(run_id) for run_id in chosen}
     if {True, False} <= kinds:
         st.warning(t("try.pairs_and_singles"), icon=":material/warning:")
@@ -54,6 +58,29 @@ def show() -> None:
     answers = st.session_state.get("try_answers") or {}
     _show_answers({run_id: answers[run_id] for run_id in chosen if run_id in answers}, runs)
     try_file.show(chosen, {run_id: runs[run_id] for run_id in chosen})
+
+
+def show_question(run: Json) -> None:
+    """Show a place to ask the model of one run a text (or a pair of texts), with its answer."""
+    run_id = str(run["id"])
+    with st.container(border=True):
+        st.subheader(t("try.here"), anchor=False)
+        with st.form(f"ask-{run_id}", border=False):
+            text = st.text_area(
+                t("try.text"), key=f"ask-text-{run_id}", max_chars=LONGEST_TEXT, placeholder=t("try.text_hint")
+            )
+            pair = None
+            if _reads_pairs(run_id):
+                pair = st.text_area(t("try.pair"), key=f"ask-pair-{run_id}", max_chars=LONGEST_TEXT)
+            pressed = st.form_submit_button(t("try.ask"), icon=":material/send:")
+        if pressed and _is_given(text, pair):
+            with st.spinner(t("try.loading")):
+                answers = ask(lambda: list(client().predict(run_id, [text], None if pair is None else [pair])))
+            st.session_state.asked_here = {"run": run_id, "text": text, "answer": answers[0] if answers else None}
+        asked = st.session_state.get("asked_here")
+        if asked and asked["run"] == run_id and asked["answer"]:
+            st.caption(t("try.asked", text=display.plain(asked["text"], 120)))
+            _show_parts(asked["answer"], f"ask-all-{run_id}")
 
 
 def _is_given(text: str, pair: str | None) -> bool:
@@ -98,10 +125,14 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
     for place, (run_id, answer) in zip(st.columns(len(known)), known.items(), strict=True):
         with place.container(border=True):
             st.caption(display.plain(try_file.describe(runs[run_id])))
-            if try_file.NO_ANSWER in answer:
-                st.info(t("try.no_tokens"), icon=":material/help:")
-            for value in try_file.parts_of(answer):
-                _show_value(value, f"try-all-{run_id}")
+            _show_parts(answer, f"try-all-{run_id}")
+
+
+def _show_parts(answer: Json, key: str) -> None:
+    if try_file.NO_ANSWER in answer:
+        st.info(t("try.no_tokens"), icon=":material/help:")
+    for value in try_file.parts_of(answer):
+        _show_value(value, key)
 
 
 def _show_value(value: Any, key: str) -> None:
