@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -54,24 +55,29 @@ def command(host: str | None, port: int | None, api_url: str | None) -> None:
             ) from error
     # Everywhere stands for this machine as far as the page itself is concerned.
     api_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104
-    arguments = build_command(host, port, api_url or f"http://{api_host}:{settings.api_port}")
+    address = api_url or f"http://{api_host}:{settings.api_port}"
+    arguments = build_command(host, port, address, settings.allowed_origins)
     tell(f"page: http://{'localhost' if host == '127.0.0.1' else host}:{port}")
     os.execv(arguments[0], arguments)  # noqa: S606  # Ctrl-C and signals reach the page itself
 
 
-def build_command(host: str, port: int, api_url: str) -> list[str]:
-    """Return the command line that serves the page on host:port over the API at `api_url`."""
+def build_command(host: str, port: int, api_url: str, origins: Sequence[str] = ()) -> list[str]:
+    """Return the command line that serves the page on host:port over the API at `api_url`.
+
+    `origins` are those of other web pages that may use this one.
+    """
     local = is_loopback(host)
     names = ["localhost", "127.0.0.1", "[::1]", host] if local else ["*"]
     own = [f"--server.address={host}", f"--server.port={port}"]
     own += [f"--server.allowedHosts={name}" for name in dict.fromkeys(names)]
+    own += [f"--server.corsAllowedOrigins={origin}" for origin in origins]
     page = ["--api-url", api_url, *([] if local else ["--require-key"])]
     return [
         sys.executable,
         "-m",
         "streamlit",
         "run",
-        str(PAGE / "app.py"),
+        str(PAGE / "web_app.py"),
         *_FIXED,
         *own,
         *_theme_options(),
