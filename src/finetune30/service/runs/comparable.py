@@ -62,7 +62,7 @@ def _load(records: Records, run: Run) -> Outcomes | str:
     try:
         outcomes = load_outcomes(path)
     except StorageError as error:
-        return f"the predictions of run {run.id[:8]} {error.message}"
+        return f"the predictions of run {run.id[:8]} {error.message}; {error.remedy.replace('RUN', run.id[:8])}"
     return outcomes if outcomes.frame.height else f"run {run.id[:8]} was evaluated on no rows"
 
 
