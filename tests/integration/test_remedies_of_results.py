@@ -90,21 +90,24 @@ def test_damaged_outcomes_are_found_by_the_command_that_is_named(kinds_lab: Kind
     shutil.copy(path, tmp_path)
     path.write_bytes(path.read_bytes()[:100])
     try:
-        remedy = refusal(kinds_lab, "compare", NAME, "other")
-        assert remedy == "see: ft30 runs verify RUN"
-        ended = kinds_lab.server.run("runs", "verify", NAME, cwd=kinds_lab.folder)
+        said = kinds_lab.server.run("compare", NAME, "other", cwd=kinds_lab.folder)
+        command = re.search(r"the predictions of run \w+ cannot be read: .*; see: (ft30 runs verify \w+)", said.stdout)
+        assert command is not None, said.stdout + said.stderr
+        ended = kinds_lab.server.run(*command[1].split()[1:], cwd=kinds_lab.folder)
         assert (ended.returncode, "predictions.parquet has 100 bytes instead of" in ended.stderr) == (1, True)
     finally:
         shutil.copy(tmp_path / path.name, path)
     assert kinds_lab.ft30("runs", "verify", NAME).stdout.endswith("files are as they were published\n")
-    assert kinds_lab.server.run("compare", NAME, "other", cwd=kinds_lab.folder).returncode == 0
+    whole = kinds_lab.server.run("compare", NAME, "other", cwd=kinds_lab.folder)
+    assert "cannot be read" not in whole.stdout + whole.stderr
 
 
 def test_suspects_are_reviewed_into_a_version_and_trained_on_as_is_printed(
     fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
     lab = KindsLab(fork_server, tmp_path, tiny_model())
-    rows = list(csv.reader((tmp_path / f"{NAME}-train.csv").open(encoding="utf-8")))
+    with (tmp_path / f"{NAME}-train.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
     planted = next(row for row in rows if "great great" in row[0])
     planted[1] = "anger"  # a wrong label, which the model doubts
     with (tmp_path / f"{NAME}-train.csv").open("w", encoding="utf-8", newline="") as stream:
@@ -113,7 +116,7 @@ def test_suspects_are_reviewed_into_a_version_and_trained_on_as_is_printed(
     (tmp_path / "other.csv").write_text("text,new_label\na text,zest\n")
     remedy = refusal(lab, "data", "relabel", "other.csv")
     assert remedy == "use a file of: ft30 data suspects RUN --export FILE"
-    told = lab.ft30("data", "suspects", "first", "--export", "review.csv")
+    told = lab.ft30("data", "suspects", "first", "--export", "review.csv", "--all")
     said = re.search(
         r"rows to review: review\.csv; fill in 'new_label', then: (ft30 data relabel review\.csv)", told.stderr
     )
