@@ -55,7 +55,7 @@ FOLLOWED = {
     + "test_several_second_texts_are_asked_about_and_each_way_out_works",
     "fill those rows in or remove them, or raise data.gate.max_faulty_share": "unit/service/test_tokenless_rows.py::"
     "test_too_many_stop_the_run_and_the_limit_that_is_named_lets_it_go_on",
-    "give --text_pair once for each text": "unit/service/test_questions.py::"
+    "give --text_pair once for each text": "unit/data/test_questions.py::"
     "test_second_texts_are_given_once_for_each_text",
     "add a header line above it, such as text,{}; or set data.{} to {}": _DATA
     + "test_a_header_above_a_row_of_data_brings_the_row_back",

@@ -16,11 +16,11 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, read_in_turn
 from finetune30.api.routes.datasets import known_encoding
 from finetune30.api.schemas import RUN_ID, Tree, errors
+from finetune30.data.questions import PLAIN_TEXT
 from finetune30.errors import UsageError
 from finetune30.files import disk_errors
 from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.datasets.uploads import require_file_name
-from finetune30.service.models.questions import PLAIN_TEXT
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
