@@ -17,12 +17,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from finetune30.data.questions import NO_TOKENS, Asked, Question
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.models.predict import Answered, LoadedModel, answer_questions
-from finetune30.service.models.questions import NO_TOKENS, Asked, Question
 from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab
 from support.plain_answers import plain_logits, sigmoid, softmax
 

@@ -97,7 +97,7 @@ def test_a_file_of_questions_is_read_by_the_problems_own_columns(lab: ToyLab) ->
     assert json.loads(answer)["grade"] == "1 poor"
     lab.ft30("predict", NEXT_TOKEN, "--file", "asked.csv", "--output", "answers.csv")
     with (lab.folder / "answers.csv").open(encoding="utf-8", newline="") as stream:
-        assert next(csv.DictReader(stream)).keys() == {"row_id", "text", "text_pair", "continuation"}
+        assert next(csv.DictReader(stream)).keys() == {"row_id", "text", "text_pair", "continuation", "number", "other"}
 
 
 def test_rows_are_a_version_of_the_problems_columns(lab: ToyLab) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from finetune30.data.questions import Question
 from finetune30.data.sources.folders import load_folder
 from finetune30.data.versions.checkout import save_splits
 from finetune30.service.models.answer_files import save_answers
 from finetune30.service.models.predict import Answered
-from finetune30.service.models.questions import Question
 from finetune30.training.problem import Answer
 from finetune30.ui import display
 from finetune30.values import encode_csv, guard_formula, unguard_formula

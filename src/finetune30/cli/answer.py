@@ -12,9 +12,9 @@ def command(run: str) -> None:
     import json
     import sys
 
+    from finetune30.data.questions import Question, require_sides
     from finetune30.errors import Finetune30Error
     from finetune30.service.models.predict import answer_questions, load_model
-    from finetune30.service.models.questions import Question, require_sides
     from finetune30.settings import load_settings
 
     model = None

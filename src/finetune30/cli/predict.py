@@ -13,7 +13,7 @@ from finetune30.cli.config_options import given_keys, reading_options
 from finetune30.cli.named_option import named_option
 
 if TYPE_CHECKING:
-    from finetune30.service.models.questions import Question
+    from finetune30.data.questions import Question
     from finetune30.settings import Settings
 
 
@@ -93,10 +93,10 @@ def _load_questions(
 ) -> list[Question]:
     """Return what the command line, the file or standard input asks."""
     from finetune30.cli.terminal_text import tell_notes
+    from finetune30.data.questions import load_arguments, load_questions, load_stream
     from finetune30.data.sources.options import FileOptions
     from finetune30.errors import UsageError
-    from finetune30.service.models.predict import describe_texts
-    from finetune30.service.models.questions import load_arguments, load_questions, load_stream
+    from finetune30.service.runs.asked_texts import describe_texts
 
     def tell(note: str) -> None:
         tell_notes([note])

@@ -84,7 +84,7 @@ def detect_columns(table: SourceTable, roles: Sequence[Role], named: Mapping[str
         chosen[role.name] = chosen[role.name] or _named(table.columns, role.names, chosen.values())
     chosen[texts[0].name] = chosen[texts[0].name] or _long_column(table, chosen.values())
     if missing := [role for role in texts if chosen[role.name] is None and not role.is_optional]:
-        raise _undetected(table, missing[0])
+        raise _undetected(table, missing[0], pairs=len(texts) > 1)
     if target is not None and named.get(target.key) is None and chosen[target.name] is not None:
         _require_header(table, str(chosen[texts[0].name]), target, str(chosen[target.name]))
     detected = tuple(r.key for r in roles if chosen[r.name] is not None and chosen[r.name] not in named.values())
@@ -199,12 +199,12 @@ def _reads_as_text(series: pl.Series, words_of_main: float) -> bool:
     return long_enough and words >= min(_LEAST_WORDS, words_of_main)
 
 
-def _undetected(table: SourceTable, role: Role) -> DataFileError:
+def _undetected(table: SourceTable, role: Role, *, pairs: bool = False) -> DataFileError:
     found = f"no column is plainly the {ROLE_WORDS.get(role.name, role.name)}; the columns are {_listed(table.columns)}"
     remedy = f"set data.{role.key} to one of them; if this is a row of data, add a header line above it"
     if role.kind == "target" and role.key == "label_column" and (flags := _flags(table)):
         remedy = f"if the columns of 0 and 1 are the classes, set data.label_columns to {flags}; else {remedy}"
-    if role.kind == "text" and role.key == "text_column":
+    if pairs and role.key == "text_column":
         remedy = (
             "set data.text_column to one of them, and data.text_pair_column to another where texts are pairs; if "
             "this is a row of data, add a header line above it"

@@ -63,6 +63,9 @@ def test_what_cannot_be_read_is_refused_by_place(api: TestClient, run_of_pairs: 
     params = {"experiment_id": run_of_pairs, "name": "new.csv"}
     refused = api.post("/datasets/questions", params=params, content=b"premise,hypothesis\na\n", headers=BINARY)
     assert (refused.status_code, refused.json()["message"].startswith("new.csv:2")) == (422, True)
+    for name in ("x.exe", "../x.csv", "x.c\0sv", ".csv"):
+        odd = api.post("/datasets/questions", params={**params, "name": name}, content=b"a\n", headers=BINARY)
+        assert odd.status_code == 400, name
     unknown = api.post("/datasets/questions", params={**params, "encoding": "cp12"}, content=b"a\n", headers=BINARY)
     assert unknown.status_code == 400
     no_run = api.post(

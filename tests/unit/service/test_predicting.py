@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from finetune30.data.questions import NO_TOKENS, Asked, Question, require_sides
 from finetune30.errors import DataError
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.models.predict import LoadedModel, answer_questions
-from finetune30.service.models.questions import NO_TOKENS, Asked, Question, require_sides
 
 #: What is known of a model whose record does not say what it reads.
 UNKNOWN = Asked((), None)

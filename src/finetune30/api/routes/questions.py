@@ -16,9 +16,11 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, read_in_turn
 from finetune30.api.routes.datasets import known_encoding
 from finetune30.api.schemas import RUN_ID, Tree, errors
+from finetune30.data.questions import PLAIN_TEXT
 from finetune30.errors import UsageError
 from finetune30.files import disk_errors
 from finetune30.service.datasets.reading_process import Readings
+from finetune30.service.datasets.uploads import require_file_name
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -64,6 +66,9 @@ async def read_questions(
     limit: Annotated[int, Query(ge=1, le=MOST_QUESTIONS)] = MOST_QUESTIONS,
 ) -> Response:
     """The file as it is (no form), a table or one text a line; nothing of it is kept."""
+    from finetune30.data.sources.files import READERS
+
+    require_file_name(name, (*READERS, *PLAIN_TEXT))
     here.store.get(experiment_id)
     asked = {
         "run": experiment_id,

@@ -123,9 +123,9 @@ def read_questions(
 
     Raises ConflictError (no model), DataError and DataFileError.
     """
+    from finetune30.data.questions import read_question_file
     from finetune30.data.sources.options import FileOptions
-    from finetune30.service.models.predict import describe_texts
-    from finetune30.service.models.questions import read_question_file
+    from finetune30.service.runs.asked_texts import describe_texts
 
     asked = describe_texts(settings, None, run)
     read = read_question_file(Path(path), asked, named, FileOptions(encoding, sheet), name=name)

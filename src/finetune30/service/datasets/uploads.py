@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +47,7 @@ class FileUpload:
     def __init__(self, data_folder: Path, name: str) -> None:
         from finetune30.data.sources.files import READERS
 
-        path = Path(name)
-        if not _NAME.fullmatch(name) or path.name != name or path.suffix.lower() not in READERS:
-            raise UsageError(
-                f"{name[:100]!r} is no name of a data file",
-                f"use letters, digits, spaces, dots and dashes, ending in {', '.join(READERS)}",
-            )
+        require_file_name(name, tuple(READERS))
         self._folder, self._name = data_folder / _FOLDER, name
         self._temporary = self._folder / f".{uuid.uuid4().hex}.tmp"
         self._digest, self._size = hashlib.sha256(), 0
@@ -99,6 +94,16 @@ class FileUpload:
         finally:
             reading.unlink(missing_ok=True)
         return StoredFile(final.as_posix(), self._size, digest, columns, rows)
+
+
+def require_file_name(name: str, endings: Sequence[str]) -> None:
+    """Raise UsageError unless a name is that of a file with one of these endings, and nothing else."""
+    path = Path(name)
+    if not _NAME.fullmatch(name) or path.name != name or path.suffix.lower() not in endings:
+        raise UsageError(
+            f"{name[:100]!r} is no name of a data file",
+            f"use letters, digits, spaces, dots and dashes, ending in {', '.join(filter(None, endings))}",
+        )
 
 
 def remove_abandoned(data_folder: Path) -> int:

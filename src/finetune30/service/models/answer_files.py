@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune30.data.questions import NO_TOKENS
 from finetune30.errors import UsageError
-from finetune30.service.models.questions import NO_TOKENS
 from finetune30.values import encode_csv
 
 if TYPE_CHECKING:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune30.data.questions import NO_TOKENS, Asked, Question, require_sides
 from finetune30.errors import DataError, UsageError
-from finetune30.files import load_json
-from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
-from finetune30.service.models.questions import NO_TOKENS, Asked, Question, require_sides
+from finetune30.service.runs.asked_texts import describe_texts, texts_of
 from finetune30.service.runs.details import require_intact_model, require_model
-from finetune30.service.runs.open_records import Records, open_records, require_records
+from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
-from finetune30.store import Run
 from finetune30.values import is_text
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
     with open_records(settings, output_dir) as records:
         run = require_model(records.store.get(run_name))
         folder = require_intact_model(records, run)
-        asked = _texts_of(records, run)
+        asked = texts_of(records, run)
     from finetune30.modeling.devices import choose_placement
     from finetune30.modeling.predictor import Predictor
     from finetune30.modeling.saved_targets import load_targets
@@ -128,22 +126,3 @@ def answer_questions(model: LoadedModel, questions: list[Question], batch_size: 
         found = model.problem.answer(model.predictor, asked, beside, batch_size)
         answers = dict(zip(readable, found, strict=True))
     return [Answered(question, answers.get(number)) for number, question in enumerate(questions)]
-
-
-def describe_texts(settings: Settings, output_dir: Path | None, run_name: str) -> Asked:
-    """Return what a run's model reads. Raises NotFoundError and ConflictError (no model)."""
-    require_records(settings, output_dir)
-    with open_records(settings, output_dir) as records:
-        return _texts_of(records, require_model(records.store.get(run_name)))
-
-
-def _texts_of(records: Records, run: Run) -> Asked:
-    from finetune30.modeling.saved_targets import LABELS_FILE
-
-    roles = tuple(role for role in load_problem((run.metrics or {})["problem_type"]).columns if role.kind == "text")
-    folder = records.folder(run)
-    described = load_json(folder.final_model / LABELS_FILE) or {}
-    columns = described.get("reading", {}).get("columns")
-    if columns is None and (chosen := (load_json(folder.data_report) or {}).get("columns")):
-        columns = {role.name: chosen[role.name] for role in roles if chosen.get(role.name)}
-    return Asked(roles, columns)

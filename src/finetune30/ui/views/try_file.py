@@ -101,7 +101,8 @@ def _choose_columns(chosen: Sequence[str], file: Any, read: Json) -> None:
     columns = [str(name) for name in read["columns"]]
     if not columns:
         return
-    keys = [key for key, text in COLUMN_KEYS.items() if text in read["read"] or read["reads_pairs"] is not False]
+    may_pair = "text" in read["read"] and read["reads_pairs"] is not False
+    keys = [key for key, text in COLUMN_KEYS.items() if text in read["read"] or may_pair]
     for place, key in zip(st.columns(2), keys, strict=False):
         found = read["read"].get(COLUMN_KEYS[key])
         options = columns if key == "text_column" else [form.EMPTY, *columns]

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from finetune30.config.schema import DataConfig
+from finetune30.data.questions import Asked, load_questions
 from finetune30.data.sources.encodings import detect_encoding, wide_encoding
 from finetune30.data.sources.files import load_file
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.resolve import load_sources
 from finetune30.data.starter import starter_folder
 from finetune30.errors import DataError, DataFileError
-from finetune30.service.models.questions import Asked, load_questions
 
 TEXTS = {
     "cp950": "房間又小又髒，服務人員態度很差，完全不推薦大家來住",

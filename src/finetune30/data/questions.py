@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 #: Why a question has no answer: said in its place.
 NO_TOKENS = "the text gives the model nothing to read: it is blank, or its tokenizer drops all of it"
 #: Endings of files that hold one question a line.
-_PLAIN_TEXT = (".txt", "")
+PLAIN_TEXT = (".txt", "")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_question_file(
     detected where the file has none of that name; `options`: how to read the file; `name`: what messages call it.
     Raises DataError and DataFileError.
     """
-    if path.suffix.lower() in _PLAIN_TEXT:
+    if path.suffix.lower() in PLAIN_TEXT:
         if not path.is_file():
             raise DataError(f"there is no file '{path}'", "check the path")
         notes: list[str] = []

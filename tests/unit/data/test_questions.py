@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetune30.data.sources.options import FileOptions
-from finetune30.errors import DataFileError, UsageError
-from finetune30.problems.shared.columns import TEXT, TEXT_PAIR
-from finetune30.service.models.questions import (
+from finetune30.data.questions import (
     Asked,
     Question,
     load_arguments,
@@ -20,6 +17,9 @@ from finetune30.service.models.questions import (
     load_stream,
     read_question_file,
 )
+from finetune30.data.sources.options import FileOptions
+from finetune30.errors import DataFileError, UsageError
+from finetune30.problems.shared.columns import TEXT, TEXT_PAIR
 
 CHINESE = "房間又小又髒，服務人員態度很差，完全不推薦大家來住"
 FRENCH = "La chambre était très sale, le café même pas servi à côté, déçu de l’accueil réservé, répété, forêt, été, là"
