@@ -307,13 +307,13 @@ def _without_formulas(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...
 
 
 def _without_marks(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Take byte order marks away that begin a row: there another file was appended."""
+    """Take byte order marks away before a header that stands in the rows once more: there a file was appended."""
     first = frame.columns[0]
-    marked = frame.filter(pl.col(first).str.starts_with("\ufeff"))
+    bare = pl.col(first).str.strip_prefix("\ufeff").str.strip_chars().str.replace(r'^"(.*)"$', "$1")
+    is_marked = pl.col(first).str.starts_with("\ufeff") & (bare == first)
+    marked = frame.filter(is_marked)
     if not marked.height:
         return frame, ()
-    bare = pl.col(first).str.strip_prefix("\ufeff")
-    unquoted = pl.when(bare.str.contains(r'^".*"$')).then(bare.str.slice(1, bare.str.len_chars() - 2)).otherwise(bare)
-    cells = pl.when(pl.col(first).str.starts_with("\ufeff")).then(unquoted).otherwise(pl.col(first)).alias(first)
     lines = ", ".join(map(str, marked[LINE].head(3)))
+    cells = pl.when(is_marked).then(bare).otherwise(pl.col(first)).alias(first)
     return frame.with_columns(cells), (f"a file was appended at line {lines}: a byte order mark stands there",)
