@@ -15,6 +15,8 @@ from finetune30.data.sources.options import NO_OPTIONS, FileOptions
 from finetune30.data.sources.table import LINE, SourceTable, check_header
 from finetune30.errors import DataFileError
 
+#: What is raised for damaged files beside the errors of the libraries.
+_DAMAGED = (OSError, ValueError, MemoryError, OverflowError, RecursionError)
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -40,8 +42,10 @@ def _read_file(path: Path, name: str) -> tuple[pl.DataFrame, dict[bytes, bytes]]
         with pq.ParquetFile(path) as file:
             table = file.read()
         table.validate(full=True)  # texts that are no UTF-8, too
-        frame = pl.DataFrame(pl.from_arrow(table))
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, MemoryError) as error:
+        table.schema.to_string()  # names that are none
+        plain = pa.schema([field.remove_metadata() for field in table.schema])
+        frame = pl.DataFrame(pl.from_arrow(pa.Table.from_arrays(table.columns, schema=plain)))
+    except (*_DAMAGED, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         found = f"the Parquet file cannot be read ({reason})"
         raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
