@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from finetune30.settings import Settings
 
 #: Memory of a child beyond what it takes at its start, and seconds of the processor for one file.
-_MEMORY_BYTES = 1 << 30
+_MEMORY_BYTES = 2 << 30
 _SECONDS = 10
 LIMITS = f"{_MEMORY_BYTES >> 20} MiB and {_SECONDS} s of the processor a file"
+#: Files that one child reads: what libraries keep from file to file is not what is looked for.
+_FILES = 2_000
 #: Seconds after which a child does not answer any more, on a machine that has much else to do.
 _SILENT_SECONDS = 300
 
@@ -37,6 +39,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._child: subprocess.Popen[bytes] | None = None
+        self._count = 0
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +49,9 @@ class Reader:
 
     def read(self, path: Path) -> tuple[str, str]:
         """Return what became of a file, in a word that begins with WRONG where it must not be, and the detail."""
+        self._count += 1
+        if self._count % _FILES == 0:
+            self._end()
         child = self._child or self._start()
         assert child.stdin is not None
         assert child.stdout is not None

@@ -25,6 +25,7 @@ from finetune30.data.sources.dialects import (
 )
 from finetune30.data.sources.encodings import read_decoded
 from finetune30.data.sources.joined_lines import JoinedLines
+from finetune30.data.sources.odd_cells import without_formulas, without_marks
 from finetune30.data.sources.odd_rows import explain_row, unknown_separator
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.physical_lines import (
@@ -43,9 +44,8 @@ from finetune30.errors import DataFileError
 
 #: Longest cell read, in characters; a longer one is nearly always a quote that was never closed.
 MAX_CELL_CHARACTERS = 16_000_000
-#: A cell whose quotation marks quote all of it but the spaces before and behind; what spreadsheets take for a text.
+#: A cell whose quotation marks quote all of it but the spaces before and behind.
 _WHOLLY_QUOTED = r'^ +"(?:[^"]|"")*" *$'
-_FORMULA = r'^="(?:[^"]|"")*"$'
 #: Rows of a file of one column that are looked at for a separator.
 _SEPARATOR_ROWS = 100
 
@@ -64,8 +64,8 @@ def load_delimited(path: Path, name: str, options: FileOptions, delimiter: str |
     dialect, notes = reading.dialect, [*told, *_told_of(reading.dialect)]
     format_name = "tsv" if dialect.delimiter == "\t" else "csv"
     frame, dropped = drop_empty_columns(name, reading.frame, reading.header_line)
-    frame, appended = _without_marks(frame)
-    frame, unwrapped = _without_formulas(frame)
+    frame, appended = without_marks(frame)
+    frame, unwrapped = without_formulas(frame)
     in_order = frame.columns == [*reading.frame.columns[: len(frame.columns) - 1], LINE]
     text = TextFile(path, codec, dialect=dialect) if in_order and not dialect.backslash else None
     notes += [*dropped, *appended, *unwrapped, *reading.notes]
@@ -291,29 +291,3 @@ class _Reading:
             column = escaped - before.rfind("\n")
             return DataFileError(self._name, line + before.count("\n"), column, found, remedy)
         return DataFileError(self._name, line, starts[-1] + 1, found, remedy)
-
-
-def _without_formulas(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Take `="` and `"` away around the cells of columns where all are written so, lest spreadsheets change them."""
-    found = []
-    for name in frame.columns[:-1]:
-        column = frame[name]
-        if column.str.starts_with('="').any() and (column.str.contains(_FORMULA) | (column == "")).all():
-            found.append(name)
-    bare = [pl.col(name).str.strip_prefix('="').str.strip_suffix('"').str.replace_all('""', '"') for name in found]
-    listed = ", ".join(map(repr, found[:10]))
-    notes = (f'cells of {listed} are written as ="…": the text inside is read',) if found else ()
-    return frame.with_columns(bare), notes
-
-
-def _without_marks(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Take byte order marks away that begin a row: there another file was appended."""
-    first = frame.columns[0]
-    marked = frame.filter(pl.col(first).str.starts_with("\ufeff"))
-    if not marked.height:
-        return frame, ()
-    bare = pl.col(first).str.strip_prefix("\ufeff")
-    unquoted = pl.when(bare.str.contains(r'^".*"$')).then(bare.str.slice(1, bare.str.len_chars() - 2)).otherwise(bare)
-    cells = pl.when(pl.col(first).str.starts_with("\ufeff")).then(unquoted).otherwise(pl.col(first)).alias(first)
-    lines = ", ".join(map(str, marked[LINE].head(3)))
-    return frame.with_columns(cells), (f"a file was appended at line {lines}: a byte order mark stands there",)

@@ -10,26 +10,46 @@ from typing import Any
 
 import polars as pl
 
+from finetune30.data.sources.json_values import without_halves
 from finetune30.data.sources.options import NO_OPTIONS, FileOptions
 from finetune30.data.sources.table import LINE, SourceTable, check_header
 from finetune30.errors import DataFileError
 
+#: What is raised for damaged files beside the errors of the libraries.
+_DAMAGED = (OSError, ValueError, MemoryError, OverflowError, RecursionError)
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def load_parquet(path: Path, name: str, options: FileOptions = NO_OPTIONS) -> SourceTable:
     """Read a Parquet file; no option concerns it. Raises DataFileError where the file is damaged."""
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        found = f"the Parquet file cannot be read ({reason})"
-        raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
+    frame, metadata = _read_file(path, name)
     frame, left_out = _without_index(frame)
-    names, listed = _label_names(path)
+    names, listed = _label_names(metadata, frame)
     rows = number_rows(cast_to_text(name_listed_labels(frame, listed), name))
     notes = (*left_out, *undecoded_columns(frame))
     return SourceTable(name, "parquet", rows, label_names=names, label_order=listed, notes=notes)
+
+
+def _read_file(path: Path, name: str) -> tuple[pl.DataFrame, dict[bytes, bytes]]:
+    """Return the columns of a file and its metadata. Raises DataFileError.
+
+    pyarrow reads, for polars ends the whole process over some damaged files.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        table.validate(full=True)  # texts that are no UTF-8, too
+        table.schema.to_string()  # names that are none
+        plain = pa.schema([field.remove_metadata() for field in table.schema])
+        frame = pl.DataFrame(pl.from_arrow(pa.Table.from_arrays(table.columns, schema=plain)))
+    except (*_DAMAGED, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        found = f"the Parquet file cannot be read ({reason})"
+        raise DataFileError(name, 0, 0, found, "write it again; it may have been cut off while copying") from error
+    return frame, dict(table.schema.metadata or {})
 
 
 def _without_index(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -103,27 +123,28 @@ def _plain(value: Any) -> Any:
     return value.to_list() if isinstance(value, pl.Series) else value
 
 
-def _label_names(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+def _label_names(
+    metadata: Mapping[bytes, bytes], frame: pl.DataFrame
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     """Return the class names that the `datasets` library writes into a file's metadata, by column.
 
     First those of columns of class ids, then those of columns of lists of ids.
     """
-    import pyarrow.parquet as pq
-
-    metadata = pq.read_schema(path).metadata or {}
     try:
-        features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    except (ValueError, AttributeError):
+        features = dict(json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}, {}
-    names = {column: _class_names(feature) for column, feature in features.items()}
-    listed = {column: _class_names(_element_of(feature)) for column, feature in features.items()}
+    names = {column: _class_names(features.get(column)) for column in frame.columns}
+    lists = [column for column in frame.columns if frame.schema[column].is_nested()]
+    listed = {column: _class_names(_element_of(features.get(column))) for column in lists}
     return {c: found for c, found in names.items() if found}, {c: found for c, found in listed.items() if found}
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:
     if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
         return ()
-    return tuple(str(name) for name in feature.get("names") or ())
+    names = feature.get("names")
+    return tuple(without_halves(str(name)) for name in names) if isinstance(names, list) else ()
 
 
 def _element_of(feature: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from finetune30.data.problem import Detected
+from finetune30.data.sources.json_values import without_halves
 from finetune30.errors import DataError
 
 _SHOWN_CHARACTERS = 60
@@ -143,7 +144,9 @@ def _parse(cell: str) -> tuple[list[str], bool] | None:
 def _item(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else Number(value)
+    if isinstance(value, str) and not isinstance(value, Number):
+        return without_halves(value)
+    return Number(value)
 
 
 def _vector_lengths(items: Mapping[str, Sequence[str]]) -> list[int]:
