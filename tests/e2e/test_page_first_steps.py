@@ -99,7 +99,6 @@ def test_one_press_trains_the_starter_and_the_result_is_asked_where_it_was_watch
     page.screenshot(path=stack.folder / f"cards-{language}.png")
     page.get_by_role("button", name=t("first.try_button"), exact=True).click()
     page.wait_for_url(TASK, timeout=SLOW)
-    page.get_by_text(t("submit.done", name="first_run")).first.wait_for()
     page.locator("[data-testid=stVegaLiteChart]").first.wait_for(timeout=TRAINING)  # while it learns
     page.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for(timeout=TRAINING)
     page.get_by_text({"en": "Accuracy", "zh": "準確率"}[language], exact=True).first.wait_for()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -48,7 +49,13 @@ def test_up_starts_restarts_and_stops_everything(tmp_path):
         up = subprocess.Popen([sys.executable, "-m", "finetune30", "up"], env=env, stdout=output, stderr=output)
     try:
         wait_until(lambda: " ready." in log.read_text(), 60, "the worker listens")
-        assert f"http://127.0.0.1:{env['FT30_API_PORT']}" in log.read_text()
+        wait_until(lambda: "Ctrl-C stops everything" in log.read_text(), 120, "all answers")
+        framed = [line for line in log.read_text().splitlines() if line.startswith("│")]
+        ports = [env["FT30_API_PORT"], *([env["FT30_UI_PORT"]] if find_spec("streamlit") else [])]
+        assert [line.split()[-2] for line in framed if "http" in line] == [f"http://localhost:{port}" for port in ports]
+        assert ports[-1] in framed[-1] or not find_spec("streamlit")  # the address to open stands last
+        assert '"GET /' not in log.read_text()
+        assert "Memory overcommit" not in log.read_text()
         status = ft30("status", env=env)
         assert status.returncode == 0, status.stdout
         assert "queue   0 waiting" in status.stdout

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import sys
 import threading
+import webbrowser
 from collections.abc import Iterator
 
 import pytest
@@ -46,7 +48,7 @@ def test_the_page_is_opened_once_it_answers_for_whoever_sits_there(
 ) -> None:
     told: list[str] = []
     opened: list[str] = []
-    monkeypatch.setattr(welcome.webbrowser, "open", opened.append)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setattr(welcome, "has_somebody", lambda: somebody)
     begun = Welcome(["Page"], [page], page, told.append)
     begun.begin(open_page=wanted)
@@ -64,8 +66,8 @@ def test_nothing_is_told_of_what_was_stopped_before_it_answered() -> None:
 
 
 def test_a_terminal_without_a_screen_has_nobody_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(welcome.sys, "platform", "linux")
-    monkeypatch.setattr(welcome.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert not welcome.has_somebody()

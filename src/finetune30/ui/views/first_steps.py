@@ -30,9 +30,13 @@ def show() -> bool:
             with st.container():
                 st.subheader(t(f"first.{name}"), anchor=False)
                 st.markdown(t(f"first.{name}_text"))
-            kind = "primary" if name == "try" else "secondary"
             st.button(
-                t(f"first.{name}_button"), type=kind, icon=icon, key=f"first-{name}", on_click=press, width="stretch"
+                t(f"first.{name}_button"),
+                type="primary" if name == "try" else "secondary",
+                icon=icon,
+                key=f"first-{name}",
+                on_click=press,
+                width="stretch",
             )
     st.button(t("first.all_settings"), type="tertiary", icon=":material/tune:", key="first-all", on_click=_pass)
     if st.session_state.pop("first_start", False):

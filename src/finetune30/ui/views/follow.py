@@ -52,7 +52,7 @@ def _show_submitted(task_id: str, name: str) -> None:
         return
     if not answer.get("is_told"):
         answer["is_told"] = True
-        st.toast(t("submit.done", name=display.plain(name)), icon=":material/check_circle:")
+        st.toast(t("submit.done", name=display.plain(name)), icon=":material/check_circle:", duration="long")
     for note in answer.get("notes") or ():
         st.info(display.plain(in_own_words(str(note)), 500))
 

@@ -50,6 +50,8 @@ def show() -> None:
     expectation.show(expected, is_complete=is_complete)
     if refused is not None:
         show_error(refused)
+    if expected and expected.get("out_of_reach"):
+        st.session_state.pop("submit_now", None)  # one press may begin a training, not one that fails for sure
     _show_button(_blockers(faults, refused))
     draft = drafts.Draft(st.session_state.draft_preset, form.build_request()["config"], data_choice.wanted())
     st.caption(t("submit.shared") if drafts.write(draft) else t("submit.too_long_to_share"))
