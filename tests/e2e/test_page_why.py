@@ -127,6 +127,7 @@ def test_a_pressed_cell_lists_its_rows_and_a_label_is_put_right(
     page.get_by_text(t("why.press")).wait_for()
     assert counted(page, language) == count_rows(stack, runs[0], outcome=False)
 
+    expect(page.locator(CELLS)).to_have_count(4, timeout=120_000)
     counts = {mark: int(mark.rpartition(": ")[2]) for mark in page.locator(CELLS).evaluate_all(SAID)}
     pressed = next(mark for mark, count in counts.items() if count)
     label, prediction = pressed.rpartition(": ")[0].split(" → ")
@@ -137,10 +138,10 @@ def test_a_pressed_cell_lists_its_rows_and_a_label_is_put_right(
     # mark the first row for removal: the cell of a table is a canvas
     grid = page.locator('[data-testid="stDataFrame"]').last
     before = len(httpx.get(f"{stack.api_url}/datasets", timeout=600).json()["versions"])
-    grid.scroll_into_view_if_needed()
-    grid.locator("canvas").first.wait_for()
     for _ in range(4):  # a table that is drawn anew loses the keys
         page.locator(AT_REST).wait_for()
+        grid.locator("canvas").first.wait_for()
+        grid.scroll_into_view_if_needed()
         box = grid.bounding_box()
         page.mouse.click(box["x"] + 30, box["y"] + 35 + 17)
         for key in (*["ArrowRight"] * 3, "Space"):  # prediction, confidence, label, remove
