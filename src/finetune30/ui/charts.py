@@ -13,6 +13,7 @@ from finetune30.ui.display import raw
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
+Drawn = alt.Chart | alt.LayerChart
 #: What is written at a chart, in the visitor's language: title, x, y and the like.
 Words = Mapping[str, str]
 #: Data versions that a legend tells apart; of more only the tooltip says which is which.
@@ -160,7 +161,7 @@ def lines(
 
 
 def show_pressable(
-    chart: alt.TopLevelMixin, key: str, title: str, fields: list[str], on_press: Callable[[Json], None] | None
+    chart: Drawn, key: str, title: str, fields: list[str], on_press: Callable[[Json], None] | None
 ) -> None:
     """Draw a chart; where `on_press` is given a press on a mark calls it with the `fields` of the mark."""
     if on_press is None:

@@ -155,7 +155,7 @@ def _describe(title: str, names: Sequence[str], value: str, axis: str, height: i
     across, color = _across(axis), _color(names, legend=legend)
     form, exact = (".1~%", ".1%") if is_share(value) else (".4~g", ".4g")
     written = f"logarithmic ? format(pow(10, datum.value), '.2~g') : format(datum.value, '{form}')"
-    upwards = {"field": "shown", "type": "quantitative", "title": None, "scale": {"zero": False}}
+    upwards: Json = {"field": "shown", "type": "quantitative", "title": None, "scale": {"zero": False}}
     upwards["axis"] = {"labelExpr": written}
     tooltip = [
         {"field": "line", "type": "nominal", "title": t("curves.line")},

@@ -64,7 +64,7 @@ def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
     return sorted(size, key=lambda place: (-wrong[place], place))
 
 
-def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: charts.Words) -> alt.TopLevelMixin:
+def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: charts.Words) -> charts.Drawn:
     down, across = names
     are_named = max(len(down), len(across)) <= FEW_NAMES
     look: Json = {"labels": are_named, "ticks": False, "domain": False, "labelLimit": 140, "labelOverlap": False}
