@@ -153,7 +153,7 @@ def build_frame(runs: Sequence[Json], columns: Sequence[str], best: frozenset[st
     }
     config: Json = {
         t("column.status"): st.column_config.MultiselectColumn(
-            options=list(labels.values()), color=[PILLS[status] for status in labels], pinned=True
+            options=list(labels.values()), color=[PILLS[status] for status in labels]
         )
     }
     for column in columns:
