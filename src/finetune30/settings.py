@@ -68,7 +68,8 @@ class Settings(BaseSettings):
         description="Host names by which the API may be called, separated by commas, beside localhost and its own.",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Web origins whose pages may use API and page from a browser, separated by commas; none by default."
+        (),
+        description="Web origins whose pages may use API and page from a browser, separated by commas; default: none.",
     )
     allowed_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         (Path("data"),),

@@ -14,11 +14,11 @@ import pytest
 from finetune30.config import DataConfig
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.prepare import prepare_data
+from finetune30.data.questions import Asked, load_questions
 from finetune30.data.sources.files import load_file
 from finetune30.data.sources.options import NO_OPTIONS
 from finetune30.problems import choose_problem
 from finetune30.problems.shared.columns import TEXT_AND_LABEL
-from finetune30.service.models.questions import Asked, load_questions
 from finetune30.ui.messages import translate_message
 
 TEXTS = [f"this is text number {n} of them" for n in range(40)]

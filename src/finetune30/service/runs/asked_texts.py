@@ -22,7 +22,7 @@ def describe_texts(settings: Settings, output_dir: Path | None, run_name: str) -
 
 def texts_of(records: Records, run: Run) -> Asked:
     """Return what the model of an open run reads, as its published model says, or else its data report."""
-    from finetune30.modeling.saving import LABELS_FILE
+    from finetune30.modeling.saved_targets import LABELS_FILE
 
     roles = tuple(role for role in load_problem((run.metrics or {})["problem_type"]).columns if role.kind == "text")
     folder = records.folder(run)
