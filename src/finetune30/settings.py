@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Web origins whose pages may use API and page from a browser, separated by commas; none by default.",
+        description="Origins whose web pages may use API and page from a browser, separated by commas; default: none.",
     )
     allowed_folders: Annotated[tuple[Path, ...], NoDecode] = Field(
         (Path("data"),),
