@@ -24,8 +24,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 Page = Any
 LOCALES = {"en": "en-US", "zh": "zh-TW"}
+#: A busy machine draws the long form piece by piece.
 SLOW = 300_000
 TRAINING = 900_000
+expect.set_options(timeout=SLOW)
 GOOD = "text,label\n" + "".join(
     f"the film number {number} was {('quite fine', 'rather dull')[number % 2]},{('good', 'bad', 'odd')[number % 3]}\n"
     for number in range(60)

@@ -18,6 +18,7 @@ expect = playwright.expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
+expect.set_options(timeout=300_000)  # a busy machine draws the long form piece by piece
 NUMBERS = {
     key: field
     for key, field in load_fields(build_json_schema()).items()
