@@ -13,7 +13,7 @@ from finetune30.ui.display import raw
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
-Drawn = alt.Chart | alt.LayerChart
+Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
 #: What is written at a chart, in the visitor's language: title, x, y and the like.
 Words = Mapping[str, str]
 #: Data versions that a legend tells apart; of more only the tooltip says which is which.
