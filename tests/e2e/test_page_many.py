@@ -155,6 +155,7 @@ def test_marked_runs_are_tagged_and_found_by_the_tag(open_idle_page: Open, shelf
     page.get_by_role("button", name=t("bulk.tag"), exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("sweep 3").wait_for()
+    rest(page)
     entry = dialog.get_by_role("combobox", name=t("bulk.add_tags"))
     entry.fill(tag)
     entry.press("Enter")
@@ -181,10 +182,14 @@ def test_waiting_and_running_ones_are_cancelled_after_saying_so(
     page.get_by_role("button", name=t("bulk.cancel"), exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text(t("bulk.cancel_waiting", count=1)).wait_for()
+    rest(page)
     dialog.get_by_role("button", name=t("action.keep")).click()
     dialog.wait_for(state="detached")
     assert shelf.store.get(run.id).status is RunStatus.QUEUED
+    rest(page)
     page.get_by_role("button", name=t("bulk.cancel"), exact=True).click()
+    dialog.wait_for()
+    rest(page)
     dialog.get_by_role("button", name=t("bulk.cancel_confirm", count=1)).click()
     wait_until(lambda: shelf.store.get(run.id).status is RunStatus.CANCELLED, 60, "it is cancelled")
 
@@ -201,6 +206,7 @@ def test_deleting_names_what_goes_in_red_and_a_running_one_stays(
     dialog = page.get_by_role("dialog")
     dialog.get_by_text(f"busy too {language}").wait_for()
     dialog.get_by_text(t("bulk.delete_running", count=1)).wait_for()
+    rest(page)
     confirm = dialog.get_by_role("button", name=t("bulk.delete_confirm", count=2))
     assert confirm.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(179, 38, 30)"
     confirm.click()
@@ -227,9 +233,13 @@ def test_a_run_is_renamed_and_an_edit_of_somebody_else_is_not_overwritten(
     dialog.get_by_role("button", name=t("marks.save")).click()
     dialog.get_by_text(t("marks.conflict")[:40]).wait_for()
     assert shelf.store.get(run.id).name == f"plain {language}"
+    rest(page)
     dialog.get_by_role("button", name=t("marks.leave")).click()
     dialog.wait_for(state="detached")
+    rest(page)
     page.get_by_role("button", name=t("marks.edit")).click()
+    dialog.wait_for()
+    rest(page)
     dialog.get_by_role("textbox", name=t("marks.name")).fill(f"named {language}")
     dialog.get_by_role("textbox", name=t("marks.note"), exact=True).fill("two\nlines & <b>signs</b>")
     page.keyboard.press("Tab")
@@ -277,6 +287,7 @@ def test_an_action_while_the_api_is_away_says_that_nothing_was_done(
     page.get_by_role("button", name="Delete", exact=True).click()
     confirm = page.get_by_role("dialog").get_by_role("button", name="Delete kept")
     confirm.wait_for()
+    rest(page)
     idle_stack.kill("api")
     try:
         confirm.click()
