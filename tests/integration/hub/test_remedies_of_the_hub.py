@@ -116,7 +116,7 @@ def test_a_set_that_is_too_large_for_a_look_is_trained_on_or_the_limit_is_raised
 ) -> None:
     small = {"data": {"max_length": 32}, "training": {"max_steps": 1}}
     body = {"dataset": "imdb", "model": MODEL, "config": small}
-    variables = hub.variables(tmp_path / "home")
+    variables: dict[str, Any] = dict(hub.variables(tmp_path / "home"))
     services = Services(tmp_path, max_fetch_bytes=5_000)
 
     def post(path: str, asked: dict[str, Any]) -> httpx.Response:

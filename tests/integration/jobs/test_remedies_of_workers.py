@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def type_line(services: Services, line: str, code: int = 0) -> str:
 def kill_attempts(services: Services, run_id: str) -> None:
     """Kill every attempt of a run until it is given up."""
     for attempt in (1, 2, 3):
-        wait_until(lambda number=attempt: _takes_steps(services, run_id, number), 60, f"attempt {attempt} works")
+        wait_until(partial(_takes_steps, services, run_id, attempt), 60, f"attempt {attempt} works")
         os.kill(services.attempt_processes()[0], signal.SIGKILL)
     services.wait_for(run_id, FAILED)
 

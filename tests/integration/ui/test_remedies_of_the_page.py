@@ -80,5 +80,5 @@ def test_a_page_for_other_machines_is_shown_once_a_key_was_made_and_given(
         wait_until(
             lambda: httpx.get(f"{services.api_address}/experiments").status_code == 401, 20, "the API asks for a key"
         )
-        assert not [error for error in page.run().error if "ft30 keys create" in error.value]
+        assert not [error for error in page.run().error if "Make one first" in error.value]
         assert httpx.get(f"{services.api_address}/experiments", headers=secret).status_code == 200

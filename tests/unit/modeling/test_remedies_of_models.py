@@ -101,7 +101,7 @@ def test_an_adapter_is_named_beside_the_model_that_it_was_made_for(
     adapter = tmp_path / "adapter"
     lora = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"], init_lora_weights=False)
     base = AutoModelForSequenceClassification.from_pretrained(tiny_model("bert"))
-    get_peft_model(base, lora).save_pretrained(adapter)
+    get_peft_model(base, lora).save_pretrained(str(adapter))
     assert refusal(adapter) == (
         "name the model that it was made for in model.name, and the adapter's folder in training.start_adapter to "
         "begin from its weights"

@@ -90,13 +90,16 @@ def test_a_run_that_did_not_learn_does_with_what_is_proposed(bench: Bench, start
 
 def test_the_steps_before_a_jump_are_in_the_history_and_a_lower_rate_or_warm_up_learns(bench: Bench) -> None:
     def shaken(engine: Any) -> Any:  # no tiny model jumps when it is wanted: one that does so above a rate
-        step = engine.step
-        engine.step = lambda rate: step(rate) * (1000.0 if rate > 0.05 and len(taken) >= 12 else 1.0)
-        accumulate = engine.accumulate
-        engine.accumulate = lambda *given: taken.append(1) or accumulate(*given)
+        step, taken = engine.step, 0
+
+        def take(rate: float) -> Any:
+            nonlocal taken
+            taken += 1
+            return step(rate) * (1000.0 if rate > 0.05 and taken > 12 else 1.0)
+
+        engine.step = take
         return engine
 
-    taken: list[int] = []
     fast = settings(learning_rate=0.1, num_train_epochs=5, lr_scheduler_type="constant", warmup_ratio=0.0)
     bench.learns(fast, shaken)
     (jump,) = [advice for advice in bench.advice(fast) if advice.startswith("look at the steps before ")]
@@ -106,7 +109,6 @@ def test_the_steps_before_a_jump_are_in_the_history_and_a_lower_rate_or_warm_up_
     assert f"{recorded[int(found[1])]:.3g}" == found[2]
     before = sorted(norm for step, norm in recorded.items() if step < int(found[1]))
     assert recorded[int(found[1])] > 10 * before[len(before) // 2]
-    taken.clear()
     slower = fast.model_copy(update={"learning_rate": 0.01, "num_train_epochs": 10})
     assert bench.learns(slower, shaken)
     assert not [advice for advice in bench.advice(slower) if advice.startswith("look at")]
