@@ -28,6 +28,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
@@ -110,8 +111,8 @@ runs = Table(
     Column("score_rank", Double),  # the score, its sign turned where less is better
     Column("score_format", String(20)),  # how it is written: percent or number
     # What people write on a run; nothing that a run does depends on it. `name` and `name_key` may change as well.
-    Column("note", Text, nullable=False, server_default=""),
-    Column("tags", Text, nullable=False, server_default=""),  # as `queries.join_tags` writes them
+    Column("note", Text, nullable=False, server_default=text("''")),
+    Column("tags", Text, nullable=False, server_default=text("''")),  # as `queries.join_tags` writes them
     Column("starred", Boolean, nullable=False, server_default=false()),
     Column("archived", Boolean, nullable=False, server_default=false()),
     Column(

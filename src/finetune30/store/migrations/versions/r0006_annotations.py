@@ -23,8 +23,8 @@ _ORDERS = {
 
 def upgrade() -> None:
     """Add the columns, and let every index of the listing hold what its filters read."""
-    op.add_column("runs", sa.Column("note", sa.Text, nullable=False, server_default=""))
-    op.add_column("runs", sa.Column("tags", sa.Text, nullable=False, server_default=""))
+    op.add_column("runs", sa.Column("note", sa.Text, nullable=False, server_default=sa.text("''")))
+    op.add_column("runs", sa.Column("tags", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("runs", sa.Column("starred", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("runs", sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("runs", sa.Column("edits", sa.Integer, nullable=False, server_default="0"))
