@@ -91,7 +91,9 @@ def test_rows_that_are_named_are_looked_at_and_left_out(poisoned_lab):
     lines = (lab.folder / "train.csv").read_text().splitlines()
     named = [lines[int(name.rpartition(":")[2]) - 1] for name in failed["details"]["rows"]]
     assert any("sad" in line for line in named)
-    (lab.folder / "train.csv").write_text("\n".join(line for line in lines if "sad" not in line) + "\n")
+    for path in (lab.folder / "train.csv", lab.folder / "eval.csv"):
+        kept = [line for line in path.read_text().splitlines() if "sad" not in line]
+        path.write_text("\n".join(kept) + "\n")
     assert lab.train("again").returncode == 0
 
 
