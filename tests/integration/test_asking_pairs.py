@@ -82,6 +82,15 @@ def test_single_texts_are_refused_and_what_is_said_works(
     assert list(answer["probabilities"].values()) == shares_of(pairs_run, ["the film was good"], ["it was bad"])[0]
 
 
+def test_a_second_text_for_a_model_of_single_texts_is_left_out(kinds_lab: KindsLab) -> None:
+    asked = ("predict", "single-label", "the film was great great slow", "--json")
+    ended = kinds_lab.server.run(*asked, "--text_pair", "it was bad", cwd=kinds_lab.folder)
+    assert ended.returncode == 1
+    assert "the model was trained on single texts" in ended.stderr
+    assert "leave --text_pair out" in ended.stderr
+    assert json.loads(kinds_lab.ft30(*asked).stdout)["labels"] == ["zest"]
+
+
 def test_a_file_is_read_from_the_columns_of_the_training(kinds_lab: KindsLab, pairs_run: Path) -> None:
     path = kinds_lab.folder / "new.csv"
     path.write_text(

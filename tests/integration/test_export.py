@@ -106,9 +106,21 @@ def test_exports_of_one_run_are_equal_and_replace_nothing_unasked(kinds_lab, tmp
     first = package.read_bytes()
     refused = kinds_lab.server.run("export", "regression", "--output", str(package), cwd=kinds_lab.folder)
     assert refused.returncode == 2
-    assert "--overwrite" in refused.stderr
+    assert "give another --output, or add --overwrite" in refused.stderr
+    refused = kinds_lab.server.run("export", "regression", "--output", str(tmp_path / "model"), cwd=kinds_lab.folder)
+    assert refused.returncode == 2
+    assert "give --output a name that ends in .zip" in refused.stderr
+    kinds_lab.ft30("export", "regression", "--output", str(tmp_path / "model.two.zip"))
+    assert (tmp_path / "model.two.zip").read_bytes() == first
     kinds_lab.ft30("export", "regression", "--output", str(package), "--overwrite")
     assert package.read_bytes() == first
+
+
+def test_the_command_of_the_page_exports(kinds_lab):
+    folder = kinds_lab.run_folder("multi-label")
+    run_id = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["run_id"]
+    kinds_lab.ft30("export", run_id[:8])
+    assert (kinds_lab.folder / f"{folder.name}.zip").is_file()
 
 
 def test_a_damaged_model_is_not_exported(kinds_lab, tmp_path):

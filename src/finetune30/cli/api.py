@@ -12,7 +12,13 @@ from finetune30.cli.terminal_text import tell
 @click.command("api", epilog="Example: FT30_API_PORT=8001 ft30 api")
 @click.option("--host", metavar="ADDRESS", help="Address to bind to, instead of FT30_API_HOST.")
 @click.option("--port", type=click.IntRange(1, 65_535), metavar="N", help="Port, instead of FT30_API_PORT.")
-@click.option("--access-log/--no-access-log", default=True, show_default=True, help="A line for every request.")
+@click.option(
+    "--access_log/--no_access_log",
+    "--access-log/--no-access-log",
+    default=True,
+    show_default=True,
+    help="A line for every request.",
+)
 def command(host: str | None, port: int | None, access_log: bool) -> None:
     """Serve the REST API on localhost:8000, in the foreground.
 

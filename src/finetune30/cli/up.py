@@ -23,7 +23,14 @@ _OF_NO_CONCERN = ("Memory overcommit must be enabled",)
 
 @click.command("up")
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Worker processes.")
-@click.option("--open/--no-open", "open_page", default=True, show_default=True, help="Open the page in a browser.")
+@click.option(
+    "--open/--no-open",
+    " /--no_open",
+    "open_page",
+    default=True,
+    show_default=True,
+    help="Open the page in a browser.",
+)
 def command(workers: int, open_page: bool) -> None:
     """Run Redis, worker, API and page under one supervisor in this terminal.
 

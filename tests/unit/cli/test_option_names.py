@@ -59,7 +59,7 @@ def test_an_option_of_one_name_takes_one_kind_of_value() -> None:
         name = primary(option)
         if name in OF_A_TRAINING:
             continue
-        kind = (type(option.type), option.multiple, option.is_flag)
+        kind = (type(option.type), option.is_flag)
         kinds[name][kind].append(path)
     assert {name: dict(found) for name, found in kinds.items() if len(found) > 1} == {}
 

@@ -78,7 +78,7 @@ def test_every_fault_is_in_one_report_in_the_order_of_the_lines(write):
         ("learning_rate: 1", "did you mean training.learning_rate?"),
         ("training: {epochs: 1}", "did you mean training.num_train_epochs?"),
         ("training: {learning_rat: 1}", "did you mean training.learning_rate?"),
-        ("training: {fp16: true}", "write training.precision: fp16"),
+        ("training: {fp16: true}", "for true write training.precision: fp16, for false leave it out"),
         ("training: {lora_alpha: 1}", "did you mean lora.lora_alpha?"),
         ("data: {validation_rule: {}}", "did you mean data.validation_rules?"),
         ("training.learning_rate: 1", "write learning_rate: below training:"),

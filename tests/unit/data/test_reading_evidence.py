@@ -47,7 +47,7 @@ def test_columns_of_usual_names_say_so_and_what_they_come_before(tmp_path: Path)
     usual = "its name is one that such columns usually have"
     assert found["the text is the column 'text'"] == (usual, "data.text_column")
     assert found["the label is the column 'label'"] == (f"{usual}, and comes before 'rating'", "data.label_column")
-    rest = ("no setting names them, and they are told to be neither text nor label", "data.text_pair_column")
+    rest = ("no setting names them, and they are told to be neither text nor label", None)
     assert found["columns that are not read: 'rating'"] == rest
 
 

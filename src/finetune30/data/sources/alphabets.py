@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from finetune30.data.sources.characters import FEW, has_odd_marks, is_mark
+from finetune30.data.sources.characters import FEW, has_odd_marks, is_mark, stand_in_words
 
 #: Letters outside of ASCII of languages of Central Europe, most frequent first.
 _CENTRAL = (
@@ -83,6 +83,8 @@ def _is_latin(text: str, languages: Sequence[str]) -> bool:
     counts = Counter(character.lower() for character in outside)
     total = counts.total()
     if not total or has_odd_marks(text) or not all(letter.isalpha() for letter in counts):
+        return False
+    if not stand_in_words(outside, text):
         return False
     for letters in languages:
         frequent = total < FEW or sum(letter in counts for letter in letters[:4]) >= _LEAST_FREQUENT

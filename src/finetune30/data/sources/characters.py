@@ -114,7 +114,7 @@ def is_western(text: str) -> bool:
     outside = [character for character in text if character > "\x7f"]
     marks = [character for character in outside if character in _WESTERN_MARKS]
     letters = [character.lower() for character in outside if character not in _WESTERN_MARKS]
-    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters):
+    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters) or not stand_in_words(letters, text):
         return False
     adjacent = len(re.findall(r"[à-ÿ](?=[à-ÿ])", text.lower()))
     fits = not letters or max(_share(letters, frozenset(language)) for language in _WESTERN) >= _NEARLY_ALL
@@ -124,6 +124,11 @@ def is_western(text: str) -> bool:
 def is_mark(character: str) -> bool:
     """Say whether a character is a mark that texts in any Latin letters have, as quotation marks."""
     return character in _WESTERN_MARKS
+
+
+def stand_in_words(letters: Collection[str], text: str) -> bool:
+    """Say whether letters outside of ASCII are the fewer ones, as in every language here that Latin letters write."""
+    return sum(character.isascii() and character.isalpha() for character in text) >= len(letters)
 
 
 def has_odd_marks(text: str) -> bool:

@@ -58,7 +58,7 @@ def propose_settings(config: ExperimentConfig, settings: Settings) -> dict[str, 
         "script": str(scripts.mode().sort()[0]) if len(scripts) else "",
         "notes": [note for table in loaded.tables for note in table.notes],
         "settings": {
-            **({"model.num_labels": max(1, len(names))} if names or loaded.problem.name == "regression" else {}),
+            **({"model.num_labels": max(1, len(names))} if names or loaded.problem.rules.quantity else {}),
             **_columns(loaded.columns.chosen, loaded.problem.columns, data),
             "data.train_samples": None,
             "data.eval_samples": None,

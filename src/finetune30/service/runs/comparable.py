@@ -65,7 +65,7 @@ def _load(records: Records, run: Run, name: str) -> Outcomes | str:
     try:
         outcomes = load_outcomes(path)
     except StorageError as error:
-        return f"the predictions of run {name} {error.message}; {error.remedy.replace('RUN', run.id[:8])}"
+        return f"the predictions of run {name} {error.message}; {error.remedy.format(run=run.id[:8])}"
     return outcomes if outcomes.frame.height else f"run {name} was evaluated on no rows"
 
 

@@ -51,7 +51,7 @@ def load_outcomes(path: Path) -> Outcomes:
         kept = pl.read_parquet_schema(path)
         frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise StorageError(f"cannot be read: {str(error).splitlines()[0]}", "see: ft30 runs verify RUN") from error
+        raise StorageError(f"cannot be read: {str(error).splitlines()[0]}", "see: ft30 runs verify {run}") from error
     frame = type_empty_lists(frame).sort("row_id")
     outcome = _check(frame["outcome"] if "outcome" in kept else derive_outcome(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))
