@@ -21,7 +21,7 @@ from finetune30.data.problem import Card, label_names
 from finetune30.errors import Finetune30Error, ModelError, StorageError, UsageError
 from finetune30.files import disk_errors
 from finetune30.modeling.model_files import weight_files
-from finetune30.modeling.saved_targets import load_targets
+from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.problems import load_card
 from finetune30.service.models.usage_script import write_usage_script
 from finetune30.service.runs.details import require_intact_model, require_model
@@ -95,6 +95,10 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     machine) and ModelError (its base model is no longer where it was).
     """
     folder = require_intact_model(records, require_model(run))
+    if missing := [name for name in (_ADAPTER_CONFIG, LABELS_FILE) if not (folder / name).is_file()]:
+        raise StorageError(
+            f"{run.folder} holds no adapter: {missing[0]} is missing", "train again with its config.yaml"
+        )
     adapter = json.loads((folder / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
     described = load_targets(folder)
     reference, is_copied = str(adapter["base_model_name_or_path"]), adapter.get("revision") is None
