@@ -128,8 +128,12 @@ def test_experiment_shows_everything_by_any_of_its_names(api, submit, finish):
     assert run["ledger_totals"] == {"input": 4}
     assert run["config_summary"]["training.num_train_epochs"] == 1
     assert {"metrics.json", "logs.txt", "history.jsonl"} <= {file["name"] for file in run["files"]}
+    package = run["links"].pop("model.zip")
     for link in run["links"].values():
         assert api.get(link).status_code == 200
+    refused = api.get(package)  # the fixture's run has no adapter; one that has: integration/test_export.py
+    assert (refused.status_code, "holds no adapter" in refused.json()["message"]) == (507, True)
+    assert api.get(f"/experiments/{run_id}/artifacts").json()["package_bytes"] is None
 
 
 def test_history_and_logs_go_on_where_the_reader_was(api, submit, finish):
