@@ -96,9 +96,7 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     """
     folder = require_intact_model(records, require_model(run))
     if missing := [name for name in (_ADAPTER_CONFIG, LABELS_FILE) if not (folder / name).is_file()]:
-        raise StorageError(
-            f"{run.folder} holds no adapter: {missing[0]} is missing", "train again with its config.yaml"
-        )
+        raise StorageError(f"{run.folder} holds no adapter: no {missing[0]}", "train again with its config.yaml")
     adapter = json.loads((folder / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
     described = load_targets(folder)
     reference, is_copied = str(adapter["base_model_name_or_path"]), adapter.get("revision") is None
