@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from finetune30.cli.named_option import named_option
+from finetune30.cli.run_options import output_dir_option
 from finetune30.cli.terminal_text import show_controls
 
 #: Labels named for a pair; --json has more.
@@ -19,12 +19,7 @@ _MEASURED = ("eval_", "train_runtime")
 @click.command("compare", epilog="Example: ft30 compare reviews-r8 reviews-r16")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--json", "as_json", is_flag=True, help="Print everything that the API answers, as JSON.")
-@named_option(
-    "output_dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Folder of the runs, where it is not the one of the settings.",
-)
+@output_dir_option
 def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> None:
     """Say whether two to eight runs differ by more than chance, and what they were told differently.
 

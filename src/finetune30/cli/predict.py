@@ -11,6 +11,7 @@ import click
 
 from finetune30.cli.config_options import given_keys, reading_options
 from finetune30.cli.named_option import named_option
+from finetune30.cli.run_options import output_dir_option
 
 if TYPE_CHECKING:
     from finetune30.data.questions import Question
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     "batch_size", type=click.IntRange(1, 4096), default=32, show_default=True, help="Texts in one forward pass."
 )
 @click.option("--device", metavar="NAME", help="Where to compute: auto, cpu, mps or cuda; left out: detected.")
-@named_option("output_dir", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder of the runs.")
+@output_dir_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
 def command(

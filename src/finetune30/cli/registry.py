@@ -30,7 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, edit, cancel and delete runs."),
     "compare": Entry("finetune30.cli.compare:command", "Runs", "Say whether runs differ by more than chance."),
     "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
-    "cancel": Entry("finetune30.cli.tasks:cancel", "Train", "Stop a run that waits or trains."),
+    "cancel": Entry("finetune30.cli.run_changes:cancel", "Train", "Stop runs that wait or train."),
     "retry": Entry("finetune30.cli.tasks:retry", "Train", "Queue a failed or cancelled run again."),
     "up": Entry("finetune30.cli.up:command", "Services", "Run Redis, worker, API and page in one terminal."),
     "status": Entry("finetune30.cli.status:command", "Services", "Say what is up, what waits and what runs."),

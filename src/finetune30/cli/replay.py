@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from finetune30.cli.named_option import named_option
+from finetune30.cli.run_options import output_dir_option
 
 _MOST_LINES = 10
 
@@ -17,12 +17,7 @@ _MOST_LINES = 10
 @click.command("replay", epilog="Example: ft30 replay latest")
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-@named_option(
-    "output_dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Folder of the runs, where it is not the one of the settings.",
-)
+@output_dir_option
 @click.pass_context
 def command(context: click.Context, run: str, as_json: bool, output_dir: Path | None) -> None:
     """Repeat a finished run from its record into a new run, and compare the two bit for bit.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from finetune30.cli.named_option import named_option
+from finetune30.cli.run_options import output_dir_option
 
 
 @click.command("resume", epilog="Example: ft30 resume latest")
@@ -32,12 +33,7 @@ from finetune30.cli.named_option import named_option
     metavar="KEY=VALUE",
     help="Change a key, for example --set training.learning_rate=0.0001; needs --warm-start.",
 )
-@named_option(
-    "output_dir",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Folder of the runs, where it is not the one of the settings.",
-)
+@output_dir_option
 def command(
     run: str,
     epochs: str | None,

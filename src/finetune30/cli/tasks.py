@@ -1,4 +1,4 @@
-"""`ft30 cancel` and `ft30 retry`: stop a run, or queue it again."""
+"""`ft30 retry`: queue a run again."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ import click
 
 from finetune30.cli.run_options import RUN_HELP
 from finetune30.cli.terminal_text import tell_notes
-
-
-@click.command("cancel", epilog=RUN_HELP)
-@click.argument("run")
-def cancel(run: str) -> None:
-    """Stop a run: one that waits at once, one that trains at its next step."""
-    from finetune30.service.runs.open_records import open_records, require_records
-    from finetune30.settings import load_settings
-
-    settings = load_settings()
-    require_records(settings)
-    with open_records(settings) as records:
-        found = records.store.request_cancel(run)
-    click.echo(f"{found.folder}: {'asked to stop' if found.status == 'RUNNING' else found.status}")
 
 
 @click.command("retry", epilog=RUN_HELP)
