@@ -230,7 +230,7 @@ def test_a_run_is_renamed_and_an_edit_of_somebody_else_is_not_overwritten(
     page.keyboard.press("Tab")
     rest(page)
     edit_run(shelf.store, run.id, RunEdit(starred=True), by="somebody")
-    dialog.get_by_role("button", name=t("marks.save")).click()
+    dialog.get_by_role("button", name=t("marks.save"), exact=True).click()
     dialog.get_by_text(t("marks.conflict")[:40]).wait_for()
     assert shelf.store.get(run.id).name == f"plain {language}"
     rest(page)
@@ -244,7 +244,7 @@ def test_a_run_is_renamed_and_an_edit_of_somebody_else_is_not_overwritten(
     dialog.get_by_role("textbox", name=t("marks.note"), exact=True).fill("two\nlines & <b>signs</b>")
     page.keyboard.press("Tab")
     rest(page)
-    dialog.get_by_role("button", name=t("marks.save")).click()
+    dialog.get_by_role("button", name=t("marks.save"), exact=True).click()
     page.get_by_role("heading", name=f"named {language}", level=1).wait_for()
     page.get_by_text("<b>signs</b>").wait_for()
     found = shelf.store.get(run.id)
@@ -256,7 +256,7 @@ def test_runs_are_plotted_by_what_they_were_told(open_idle_page: Open, shelf: Sh
     page = open_listing(open_idle_page, language)
     page.get_by_text(t("plots.title")).click()
     page.get_by_text(t("plots.of_page", count=6)).wait_for()
-    page.locator("[data-testid=stVegaLiteChart] [aria-roledescription=visualization]").first.wait_for()
+    page.locator("[data-testid=stVegaLiteChart] :is(svg, canvas)").first.wait_for()
     for words in (t("field.training.learning_rate"), t("metric.eval_accuracy")):
         page.get_by_text(re.compile(words)).first.wait_for(state="attached")
     page.get_by_role("radio", name=t("plots.parallel")).click()

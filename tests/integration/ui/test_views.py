@@ -157,13 +157,14 @@ def shown(language: str, rows: str) -> str:
     return translate(language, "data.shown_rows", shown=rows, total=rows)
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
 def test_errors_are_narrowed_and_a_row_can_be_put_right(
-    visit: Callable[..., Page], kinds_api: Services, kind: Kind, language: str
+    visit: Callable[..., Page], kinds_api: Services, kind: Kind
 ) -> None:
+    # In English alone: this runner sends back what was chosen by its English name. The browser tests read both.
+    language = "en"
     run_id = kinds_api.store.get(f"{kind.name}-again").id
     page = checked(visit(kinds_api.api_address, "run", lang=language, run=run_id))
-    # As a press on a result does; the test runner would look for the choice in English.
+    # As a press on a result does.
     page.session_state["run_part"] = "errors"
     page.session_state[f"why-shown-{run_id}"] = "all"
     checked(page.run())
@@ -305,9 +306,13 @@ def test_try_answers_a_text_and_a_file(look: Callable[..., Page], kinds_api: Ser
     assert second[answer] == t("try.no_tokens")
 
 
-def test_submit_takes_the_data_of_a_version(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
+def test_submit_takes_the_data_of_a_version(visit: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
     name = f"version:{digest_of(kinds_api, kind)}"
-    page = look("", data=name)
+    page = visit(kinds_api.api_address, "", lang="en", data=name)
+    assert not page.exception, page.exception
+    (error,) = page.error  # the default model is out of reach, and never replaced unasked beside data of one's own
+    assert "not cached on this machine" in error.value
+    assert of_label(page.button, t("stand_ins.take_starter"))
     chosen = t("data_choice.chosen", name=display.plain(name[: len("version:") + 12]))
     assert chosen in [caption.value for caption in page.caption]
 
