@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-TASK = re.compile(r"[0-9a-f]{32}")
+#: The id of a task in the address of Follow; on the way there the address of the view before has it for a moment.
+TASK = re.compile(r"(?<=/follow\?task=)[0-9a-f]{32}")
 #: The badge with the state of a run.
 BADGE = ".stMarkdownBadge"
 #: The page while no script of it is running: what is drawn stays.

@@ -17,7 +17,7 @@ from finetune30.ui.layout import table_pixels
 from finetune30.ui.metrics import is_share
 from finetune30.ui.scores import score_title, score_value, shares_among
 from finetune30.ui.session import local_time, t, t_or
-from finetune30.ui.stand_ins import mark_data, mark_model
+from finetune30.ui.stand_ins import in_short, mark_data, mark_model
 from finetune30.ui.translations import load_catalogue
 
 Json = dict[str, Any]
@@ -168,7 +168,9 @@ def _name(run: Mapping[str, Any], best: frozenset[str]) -> str:
     signs = [STAR] if run.get("starred") else []
     signs += [BEST] if run["id"] in best else []
     archived = f" · {t('marks.archived')}" if run.get("archived") else ""
-    return " ".join([*signs, display.raw(run["name"], 80)]) + archived
+    # Here too where the columns of model and data are not shown: nobody may take it for what it was told.
+    stands_in = f" · {display.raw(short, 120)}" if (short := in_short(run)) else ""
+    return " ".join([*signs, display.raw(run["name"], 80)]) + archived + stands_in
 
 
 def _distinct(title: str, cells: Mapping[str, Any]) -> str:
