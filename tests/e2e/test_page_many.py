@@ -256,14 +256,15 @@ def test_runs_are_plotted_by_what_they_were_told(open_idle_page: Open, shelf: Sh
     page = open_listing(open_idle_page, language)
     page.get_by_text(t("plots.title")).click()
     page.get_by_text(t("plots.of_page", count=6)).wait_for()
-    page.locator("[data-testid=stVegaLiteChart] :is(svg, canvas)").first.wait_for()
+    plots = page.get_by_test_id("stExpander").filter(has_text=t("plots.title"))
+    plots.locator("[data-testid=stVegaLiteChart] svg").wait_for()
     for words in (t("field.training.learning_rate"), t("metric.eval_accuracy")):
         page.get_by_text(re.compile(words)).first.wait_for(state="attached")
     page.get_by_role("radio", name=t("plots.parallel")).click()
     page.get_by_role("combobox", name=t("plots.axes")).wait_for()
     rest(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
-    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    expect(plots.get_by_test_id("stVegaLiteChart")).to_be_visible()
 
 
 def test_the_side_bar_and_what_waits_say_that_no_worker_runs(open_idle_page: Open, shelf: Shelf, language: str) -> None:
