@@ -48,6 +48,7 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
     page.get_by_role("combobox", name=t("submit.preset")).click()
     page.get_by_role("option", name=re.compile("^quick_cpu")).click()
     page.get_by_text(t("data_choice.chosen", name="starter")).wait_for()
+    page.locator(AT_REST).wait_for()  # while it is drawn anew, fields of before and after stand side by side
     name = page.get_by_role("textbox", name=t("field.experiment_name"))
     expect(name).to_have_value("quick_cpu", timeout=300_000)
     page.locator(AT_REST).wait_for()

@@ -277,27 +277,3 @@ def test_the_side_bar_and_what_waits_say_that_no_worker_runs(open_idle_page: Ope
     main = page.get_by_test_id("stMain")
     main.get_by_text("make start-worker").first.wait_for()
     assert "waiting" in main.inner_text()
-
-
-def test_an_action_while_the_api_is_away_says_that_nothing_was_done(
-    open_idle_page: Open, idle_stack: Any, shelf: Shelf
-) -> None:
-    run = shelf.add("kept")
-    shelf.store.request_cancel(run.id)
-    page = open_idle_page(f"/run?run={run.id}")
-    page.get_by_role("button", name="Delete", exact=True).click()
-    confirm = page.get_by_role("dialog").get_by_role("button", name="Delete kept")
-    confirm.wait_for()
-    rest(page)
-    idle_stack.kill("api")
-    try:
-        confirm.click()
-        page.get_by_role("dialog").get_by_text("nothing was changed").wait_for()
-    finally:
-        idle_stack.start_command("api")
-        page.get_by_text("does not answer. Trying").wait_for(state="detached")
-    assert shelf.store.get(run.id).name == "kept"
-    confirm.click()
-    page.get_by_role("heading", name="Experiments", level=1).wait_for()
-    with pytest.raises(NotFoundError):
-        shelf.store.get(run.id)
