@@ -152,6 +152,9 @@ def test_file_of_texts_becomes_a_file_of_predictions_without_formulas(open_page,
     button.wait_for(timeout=900_000)
     with page.expect_download() as waiting:
         button.click()
-    rows = list(csv.reader(io.StringIO(waiting.value.path().read_text(encoding="utf-8-sig"))))
-    assert [row[0] for row in rows] == ["text", "a splendid film", '\'=cmd("x")', "<b>a dreadful film</b>"]
-    assert {row[1] for row in rows[1:]} <= {"good", "bad"}
+    rows = list(csv.DictReader(io.StringIO(waiting.value.path().read_text(encoding="utf-8-sig"))))
+    assert [row["text"] for row in rows] == ["a splendid film", '\'=cmd("x")', "<b>a dreadful film</b>"]
+    assert [row["note"] for row in rows] == ["1", "2", "3"]  # what stood beside the texts comes along
+    answers = {value for row in rows for name, value in row.items() if name.endswith("prediction")}
+    assert answers
+    assert answers <= {"good", "bad"}
