@@ -1,7 +1,7 @@
 """The draft in the address of Submit: a reload keeps it, and a copied link shares it.
 
 `preset` names what it began from, each `set` is `key=value` (JSON) of what differs, `source` the source whose data are
-still wanted. An address that this session wrote itself is never read back: it may be one edit behind the draft.
+still wanted. An address that the visit wrote itself is never read back: it may be one edit behind the draft.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Draft:
 
 
 def read_new() -> Draft | None:
-    """Return the draft of an address that this session has neither written nor taken."""
+    """Return the draft of an address that this visit has neither written nor taken."""
     preset, entries, source = _present()
     if not preset or _state_of(preset, entries, source) in _known():
         return None
