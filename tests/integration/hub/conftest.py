@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,20 @@ def running(served: tuple[StandInHub, HubClient], tmp_path: Path) -> Running:
     hub.mend()
     hub.forget_requests()
     return Running(hub, client, str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def ft30(hub: StandInHub, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command as a user of this hub, with caches in tmp_path/home."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "finetune30", *map(str, arguments)],
+            env={**hub.environment(tmp_path / "home"), **environment},
+            capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+
+    return run
 
 
 @pytest.fixture(scope="module")

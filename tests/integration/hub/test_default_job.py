@@ -20,20 +20,6 @@ Ft30 = Callable[..., subprocess.CompletedProcess[str]]
 MODEL, SET = "distilbert/distilbert-base-uncased", "nyu-mll/glue"
 
 
-@pytest.fixture
-def ft30(hub: StandInHub, tmp_path: Path) -> Ft30:
-    """Run a command as a user of this hub, with caches in tmp_path/home."""
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "finetune30", *map(str, arguments)],
-            env={**hub.environment(tmp_path / "home"), **environment},
-            capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
-
-    return run
-
-
 def newest(results: Path) -> Path:
     return max((path for path in results.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,6 @@ pytestmark = pytest.mark.integration
 
 Ft30 = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = "distilbert-base-uncased"
-
-
-@pytest.fixture
-def ft30(hub: StandInHub, tmp_path: Path) -> Ft30:
-    """Run a command as a user of this hub, with caches in tmp_path/home."""
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "finetune30", *map(str, arguments)],
-            env={**hub.environment(tmp_path / "home"), **environment},
-            capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
-
-    return run
 
 
 def test_a_configuration_of_a_set_is_one_of_those_that_the_message_lists(at_hub: Any, tmp_path: Path) -> None:

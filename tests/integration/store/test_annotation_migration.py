@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, text
 
 from finetune30.store import RunFilter, open_store
 from finetune30.store.annotations import RunEdit, edit_run
-from finetune30.store.database import MIGRATIONS, build_engine, migrate, writing
+from finetune30.store.database import build_engine, migrate, writing
+from support.migrations import schema_of, step_to
 
 pytestmark = pytest.mark.integration
 
@@ -30,29 +29,13 @@ def old_row(number: int) -> dict[str, Any]:
     return {"id": f"{number:032x}", "name": f"run {number}", "moment": f"2026-01-02 03:04:{number:02}.000000"}
 
 
-def alembic(engine: Engine, step: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        getattr(command, step)(config, revision)
-
-
 def make_database_of_before(database_url: str) -> Engine:
     engine = build_engine(database_url)
-    alembic(engine, "upgrade", BEFORE)
+    step_to(engine, "upgrade", BEFORE)
     with writing(engine) as connection:
         for number in range(5):
             connection.execute(OLD_INSERT, old_row(number))
     return engine
-
-
-def schema_of(engine: Engine) -> tuple[set[str], set[str]]:
-    """Return the columns and the indexes of `runs`."""
-    seen = inspect(engine)
-    names = {str(index["name"]): tuple(index["column_names"]) for index in seen.get_indexes("runs")}
-    return {column["name"] for column in seen.get_columns("runs")}, {f"{name} {names[name]}" for name in names}
 
 
 def test_runs_of_before_have_nothing_written_on_them_and_can_be_edited(database_url: str) -> None:
@@ -88,6 +71,6 @@ def test_the_step_back_leaves_the_schema_of_before(database_url: str) -> None:
     listings = {name for name in indexes if name.startswith("ix_runs_by_")}
     assert len(listings) == 6
     assert all("'archived', 'starred', 'tags'" in name for name in listings)
-    alembic(engine, "downgrade", BEFORE)
+    step_to(engine, "downgrade", BEFORE)
     assert schema_of(engine) == before
     engine.dispose()

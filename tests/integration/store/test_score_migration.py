@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, text
 
 from finetune30.store import RunFilter, open_store
-from finetune30.store.database import MIGRATIONS, build_engine, migrate, writing
+from finetune30.store.database import build_engine, migrate, writing
+from support.migrations import schema_of, step_to
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +38,8 @@ OLD_RUNS: dict[str, tuple[str, dict[str, Any] | None, tuple[float | None, str | 
 def make_database_of_before(database_url: str) -> Engine:
     """Make the schema of the revision before, with one row for each of OLD_RUNS."""
     engine = build_engine(database_url)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
+    step_to(engine, "upgrade", BEFORE)
     with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, BEFORE)
         for number, (name, (status, metrics, _)) in enumerate(OLD_RUNS.items()):
             columns = {key: (metrics or {}).get(key) for key in ("eval_accuracy", "eval_f1")}
             tree = None if metrics is None else json.dumps(metrics)
@@ -65,22 +60,6 @@ def make_database_of_before(database_url: str) -> Engine:
                 },
             )
     return engine
-
-
-def step_to(engine: Engine, step: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        getattr(command, step)(config, revision)
-
-
-def schema_of(engine: Engine) -> tuple[set[str], set[str]]:
-    """Return the columns and the indexes of `runs`."""
-    seen = inspect(engine)
-    names = {str(index["name"]): tuple(index["column_names"]) for index in seen.get_indexes("runs")}
-    return {column["name"] for column in seen.get_columns("runs")}, {f"{name} {names[name]}" for name in names}
 
 
 def test_finished_runs_get_the_score_of_their_metrics(database_url: str) -> None:
