@@ -17,12 +17,12 @@ FORM = "/?preset=default"
 
 
 def choose(page: Any, field: str, option: re.Pattern[str]) -> None:
-    """Choose an option of a list by its words; a list that a redraw closed again is opened once more."""
+    """Choose an option of a list by its words; a list that scrolling or a redraw closed again is opened once more."""
     from playwright.sync_api import TimeoutError as NotInTime
 
-    for _ in range(9):
+    for seconds in (3, 10, 30, 60, 60, 60):
         page.get_by_role("combobox", name=field).click()
         with suppress(NotInTime):
-            page.get_by_role("option", name=option).first.click(timeout=20_000)
+            page.get_by_role("option", name=option).first.click(timeout=seconds * 1000)
             return
     raise AssertionError(f"the list {field!r} offers nothing like {option.pattern!r}, or does not stay open")
