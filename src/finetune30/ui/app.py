@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
 
 from finetune30.ui import session
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
@@ -44,6 +45,9 @@ HIDDEN = {"run"}
 
 def main() -> None:
     """Show the page."""
+    # Streamlit 1.67 leaves the container of a fragment open after its turn: a press that arrives while the side bar
+    # refreshes itself is drawn by the same thread, and would put the whole page into the side bar.
+    context_dg_stack.set(get_default_dg_stack_value())
     st.set_page_config(page_icon=ICON, layout="wide")
     pages = _build_pages()
     st.session_state.pages = pages
