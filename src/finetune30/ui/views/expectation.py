@@ -39,7 +39,7 @@ def _request() -> Json:
 
 def show(expected: Json | None, *, is_complete: bool) -> None:
     """Show steps, parameters, memory and time."""
-    st.subheader(t("submit.estimate"), anchor=False)
+    st.header(t("submit.estimate"), anchor=False)
     if not is_complete:
         st.caption(t("submit.estimate_later"))
         return

@@ -48,8 +48,10 @@ def show() -> None:
         return
     if take_done(f"delete-{run_id}"):
         st.switch_page(st.session_state.pages["experiments"])
+    heading = st.container()
     run = ask(lambda: client().load_experiment(run_id))
     if run is None:
+        heading.title(t("run.title"), anchor=False)
         return
     show_state(run, is_title=True)
     show_stand_ins(run)
