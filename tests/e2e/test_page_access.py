@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from finetune30.ui.translations import match_language, translate
 from support.page_marks import AT_REST, FORM
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -53,6 +54,10 @@ def test_every_view_is_there_for_everybody(open_at, idle_stack, runs, locale, sc
     page = open_at("/experiments", base=idle_stack.page_url, locale=locale, scheme=scheme)
     assert page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme") == scheme
     found = {"/experiments": find_faults(page)}
+    page.goto(f"{idle_stack.page_url}/run?run={runs[0]}")
+    page.get_by_role("radio", name=translate(match_language(locale), "run.part_files")).click()
+    page.locator("pre .token").first.wait_for()  # colours of code come late
+    found["/run, its files"] = find_faults(page)
     for path in (
         FORM,
         f"/follow?task={waiting}",

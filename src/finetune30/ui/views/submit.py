@@ -200,7 +200,7 @@ def _show_yaml(fields: dict[str, Field]) -> None:
     text = dump_yaml(form.load_draft() or {})
     with st.expander(t("submit.written"), icon=":material/code:"):
         st.caption(t("submit.command_help"))
-        st.code(submit_command(form.build_request(), fields), language="bash")
+        st.code(submit_command(form.build_request(), fields), language="bash", wrap_lines=True)
         st.caption(t("submit.yaml_help"))
         # The widget's name changes with the draft, so that it shows what the form says.
         edited = st.text_area(
