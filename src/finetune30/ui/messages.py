@@ -67,7 +67,7 @@ def _translate_value(name: str, value: str) -> str | None:
     if name in OPEN:
         value = _translate_line(value) or value
     if name in RULES:
-        value = re.sub(r"[a-z]+(_[a-z]+)*", lambda found: _rule(found.group()), value)
+        value = re.sub(r"[a-z]+(_[a-z]+)*", lambda found: _rule(found.group()), value).replace(", ", "、")
     return value
 
 

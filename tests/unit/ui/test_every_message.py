@@ -62,7 +62,7 @@ def test_rules_and_parts_of_the_data_are_named_in_chinese_within_sentences():
     said = translate_message(
         "zh", "12 training rows are left after the rules (3 empty_text, 1 truncated); at least 20 are needed"
     )
-    assert said == "套用規則後，訓練資料剩下 12 筆（3 空白文字, 1 截斷），至少需要 20 筆"
+    assert said == "套用規則後，訓練資料剩下 12 筆（3 空白文字、1 截斷），至少需要 20 筆"
     said = translate_message("zh", "written in Latin, nearly all other rows in Han")
     assert said == "以拉丁字母書寫，其他資料幾乎都是漢字"
     assert load_catalogue()["rule.truncated"]["zh"] == "截斷"
