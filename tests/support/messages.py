@@ -21,6 +21,8 @@ from finetune30 import errors
 ROOT = Path(finetune30.__file__).parent
 #: Rooms with words of their own: the terminal's are English, the page's stand in its catalogue.
 OTHER_WORDS = frozenset({"cli", "ui"})
+#: Rooms whose checks of values raise plain errors, which become the faults of a request.
+_VALIDATING = frozenset({"api", "config"})
 VALUE = "{}"
 #: Arguments of errors, and of functions that make faults, findings and evidence, that a person reads.
 _SAID = {
@@ -42,15 +44,20 @@ def find_messages() -> dict[str, str]:
     for path in sorted(ROOT.rglob("*.py")):
         place = path.relative_to(ROOT)
         if place.parts[0] not in OTHER_WORDS:
-            for text in find_messages_in(path.read_text(encoding="utf-8")):
+            validates = place.parts[0] in _VALIDATING
+            for text in find_messages_in(path.read_text(encoding="utf-8"), validates=validates):
                 found.setdefault(text, place.as_posix())
     return found
 
 
-def find_messages_in(code: str) -> Iterator[str]:
-    """Return every text of a module that a person may read, values as `{}`."""
+def find_messages_in(code: str, *, validates: bool = False) -> Iterator[str]:
+    """Return every text of a module that a person may read, values as `{}`.
+
+    `validates`: what its checks of values raise becomes the text of a fault.
+    """
     module = _Module(ast.parse(code))
-    for value, scope in module.said():
+    raised = [(call.args[0], scope) for call, scope in module.calls if _name_of(call) == "ValueError" and call.args]
+    for value, scope in [*module.said(), *(raised if validates else ())]:
         texts = (text.strip() for text in module.readings(value, scope))
         yield from (text for text in texts if " " in text and re.search(r"[a-z]{3}", text))
 
@@ -198,6 +205,9 @@ def _said_in_entries(node: ast.Dict) -> Iterator[ast.expr]:
     for key, value in zip(node.keys, node.values, strict=True):
         if isinstance(key, ast.Constant) and key.value in _ENTRIES:
             yield value
+        # What the framework's own errors say, by status: code, message, remedy.
+        if isinstance(key, ast.Constant) and isinstance(key.value, int) and isinstance(value, ast.Tuple):
+            yield from value.elts
 
 
 def _is_notes(node: ast.Tuple) -> bool:
