@@ -239,7 +239,7 @@ _SPECIAL: dict[str, Callable[[Sequence[Json]], Column]] = {
     "score": _score,
     "loss": lambda runs: ({t("column.loss"): [run.get("eval_loss") for run in runs]}, {}),
     "tags": _tags,
-    "runtime": _texts("runtime", lambda run: display.duration(run.get("train_runtime"))),
+    "runtime": _texts("runtime", lambda run: display.duration(run.get("train_runtime"), t)),
     "created": _created,
     "model": _texts("model", lambda run: display.raw(mark_model(run), 100)),
     "data_name": _texts("data_name", lambda run: display.raw(mark_data(run), 100)),
