@@ -114,7 +114,9 @@ def is_western(text: str) -> bool:
     outside = [character for character in text if character > "\x7f"]
     marks = [character for character in outside if character in _WESTERN_MARKS]
     letters = [character.lower() for character in outside if character not in _WESTERN_MARKS]
-    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters) or not stand_in_words(letters, text):
+    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters):
+        return False
+    if not stand_in_words(outside, text):
         return False
     adjacent = len(re.findall(r"[à-ÿ](?=[à-ÿ])", text.lower()))
     fits = not letters or max(_share(letters, frozenset(language)) for language in _WESTERN) >= _NEARLY_ALL

@@ -23,6 +23,8 @@ UTF8 = "utf-8-sig"
 LEAST_EVIDENCE = characters.FEW
 #: Bytes of lines with other than ASCII that are looked at to tell an encoding; all bytes must decode in it.
 EVIDENCE_BYTES = 1_000_000
+#: Bytes other than ASCII above which words that are written often may weigh more: below, each counts once.
+_MANY_BYTES = 400
 _SAMPLE_CHARACTERS = 30
 #: Names that files are said to be in, and what they nearly always are: the vendor's superset, as browsers take it.
 _SUPERSETS = {
@@ -105,8 +107,8 @@ def wide_encoding(path: Path) -> str | None:
         return "utf-16"
     even, odd = head[0::2], head[1::2]
     for codec, full, empty in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        # Halves of other characters than these may be 0 too, but not often.
-        if len(empty) > 1 and full.count(0) * 10 <= len(full) and empty.count(0) * 3 >= len(empty):
+        # Halves of other characters than these may be 0 too, but not often. A header of eight letters is enough.
+        if len(empty) > 1 and full.count(0) * 10 <= len(full) and empty.count(0) * 4 >= len(empty):
             return codec
     return None
 
@@ -116,12 +118,13 @@ def detect_encoding(path: Path, name: str) -> Encoding:
 
     Raises DataFileError with the place of the first byte that is no UTF-8 and what each encoding makes of that line.
     """
-    data = _evidence(path)
+    lines = _evidence(path)
+    data = _count_once(lines)
     decoding = {encoding: text for encoding in ENCODINGS if (text := _decoded(data, encoding.codec)) is not None}
     reading = {encoding: text for encoding, text in decoding.items() if encoding.reads(text)}
     if len(set(reading.values())) == 1:
-        found, text = next(iter(reading.items()))
-        evidence = sum(character > "\x7f" for character in text)
+        found = next(iter(reading))
+        evidence = sum(character > "\x7f" for character in _decoded(lines, found.codec) or "")
         whole = {_decoded(path.read_bytes(), encoding.codec) for encoding in reading}
         if evidence >= LEAST_EVIDENCE and len(whole) == 1 and whole != {None}:
             return found
@@ -182,6 +185,12 @@ def _evidence(path: Path) -> bytes:
                 if size > EVIDENCE_BYTES:
                     break
     return b"".join(pieces)
+
+
+def _count_once(data: bytes) -> bytes:
+    """Return every word once where there are few: a letter is not the more frequent for a word that stands again."""
+    once = b" ".join(dict.fromkeys(data.split()))
+    return once if len(once.translate(None, bytes(range(128)))) < _MANY_BYTES else data
 
 
 def _first_faulty(path: Path) -> tuple[int, int, bytes]:
