@@ -51,7 +51,7 @@ class HubUser:
     def load_set(
         self, home: Path, name: str, config: str | None = None, revision: str | None = None, **variables: str
     ) -> Told:
-        """Load a data set; the value is id, commit, rows, first row and notes by split, and names of classes by column."""
+        """Load a data set; the value is id, commit, rows, first row and notes by split, names of classes by column."""
         return self._ask("set", home, name=name, config=config, revision=revision, variables=variables)
 
     def close(self) -> None:
