@@ -124,9 +124,10 @@ def detect_encoding(path: Path, name: str) -> Encoding:
     reading = {encoding: text for encoding, text in decoding.items() if encoding.reads(text)}
     if len(set(reading.values())) == 1:
         found = next(iter(reading))
-        evidence = sum(character > "\x7f" for character in _decoded(lines, found.codec) or "")
+        text = _decoded(lines, found.codec) or ""
+        evidence = sum(character > "\x7f" for character in text)
         whole = {_decoded(path.read_bytes(), encoding.codec) for encoding in reading}
-        if evidence >= LEAST_EVIDENCE and len(whole) == 1 and whole != {None}:
+        if evidence >= LEAST_EVIDENCE and found.reads(text) and len(whole) == 1 and whole != {None}:
             return found
     # One encoding a text: several that differ in other letters than these say the same.
     distinct = {text: encoding for encoding, text in reversed((reading or decoding).items())}
