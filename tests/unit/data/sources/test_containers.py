@@ -119,7 +119,7 @@ def test_zeros_that_a_format_shows_before_a_number_are_read(tmp_path: Path) -> N
     path = tmp_path / "a.xlsx"
     padded = [Formatted(number, code) for number, code in ((7, "00000"), (123456, "00000"), (-42, "[$-409]000;@"))]
     others = [Formatted(1_234_567, "000\\-00\\-0000"), Formatted(2, "0.00"), Formatted(1.5, "000")]
-    rows: Rows = [["text", "id", "label"], *(["a", *pair] for pair in zip(padded, others, strict=True))]
+    rows: Rows = [["text", "id", "label"], *[("a", *pair) for pair in zip(padded, others, strict=True)]]
     write_xlsx(path, {"S": rows})
     table = load_file(path)
     assert table.frame.select("id", "label").rows() == [("00007", "1234567"), ("123456", "2"), ("-042", "1.5")]
