@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,8 @@ def test_no_caller_takes_the_event_streams_of_the_others(
         stream, opened = EventStream(), list[StreamingResponse]()
         counts = [await open_until_refused(stream, caller, opened) for caller in ("anna", "ben", "carl")]
         for answer in opened[:8]:  # Anna leaves
-            await answer.body_iterator.aclose()  # type: ignore[union-attr]
+            assert isinstance(answer.body_iterator, AsyncGenerator)
+            await answer.body_iterator.aclose()
         return counts, await open_until_refused(stream, "dora", opened)
 
     assert asyncio.run(look()) == ([8, 4, 2], 5)

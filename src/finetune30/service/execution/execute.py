@@ -200,8 +200,10 @@ def _find_start(
         _take_over_history(source, attempt, start.progress["records"], log)
         log.line(f"resuming from step {start.step} of attempt {source.number}")
     else:
-        if earlier:
-            log.line("no checkpoint to resume from: training from the start")
+        if attempt.number > 1:
+            reached = (execution.run.progress or {}).get("step")
+            lost = f"; steps that the attempts before had taken: {reached}" if reached else ""
+            log.line(f"WARNING: no checkpoint to resume from: training from the start{lost}")
         if config.start_adapter is not None:
             experiment.engine.load_adapter_state(load_start_adapter(config.start_adapter))
             log.line(f"starting from the weights in {config.start_adapter}")

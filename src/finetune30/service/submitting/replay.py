@@ -5,6 +5,7 @@ from __future__ import annotations
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConflictError, StorageError
+from finetune30.service.runs.open_records import Records
 from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus, RunStore
@@ -31,7 +32,7 @@ def submit_replay(
     """
     return submit(
         store,
-        load_recorded_config(original, RunFolder(settings.results_folder / original.folder)),
+        load_recorded_config(original, Records(store, settings.results_folder).require_folder(original)),
         settings,
         publisher=publisher,
         explicit=CHOSEN_BY_RECORD,

@@ -72,7 +72,7 @@ def test_word_that_stands_again_makes_no_letter_frequent(tmp_path: Path) -> None
     path = write(tmp_path, "cp1251", "Фильм Фильм Фильм Фильм был")  # these are frequent Greek letters otherwise
     with pytest.raises(DataFileError, match=r"decoded as .*cp1251: '.*Фильм"):
         load_file(path)
-    for marks in ("¡ ¡ ¡ ¡¡ " * 3, "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡"):  # no word at all
+    for marks in ("¡ ¡ ¡ ¡¡ " * 3, "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡", "¢ ¢ ¢¢¢¢ ¢ ¢ ¢¢¢¢ ¢ ¢"):  # no word at all
         with pytest.raises(DataFileError, match="is not UTF-8"):
             load_file(write(tmp_path, "cp949", marks))
 
