@@ -142,7 +142,10 @@ def has_odd_marks(text: str) -> bool:
 
 
 def _letters(text: str) -> list[str]:
-    return [character for character in text if character > "\x7f" and character.isalpha()]
+    """Return the letters outside of ASCII; none where signs are more than they, as in no writing."""
+    outside = [character for character in text if character > "\x7f"]
+    letters = [character for character in outside if character.isalpha()]
+    return letters if 2 * len(letters) >= len(outside) else []
 
 
 def _share(characters: Collection[str], known: frozenset[str]) -> float:

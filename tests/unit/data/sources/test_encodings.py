@@ -72,9 +72,15 @@ def test_word_that_stands_again_makes_no_letter_frequent(tmp_path: Path) -> None
     path = write(tmp_path, "cp1251", "Фильм Фильм Фильм Фильм был")  # these are frequent Greek letters otherwise
     with pytest.raises(DataFileError, match=r"decoded as .*cp1251: '.*Фильм"):
         load_file(path)
-    for marks in ("¡ ¡ ¡ ¡¡ " * 3, "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡", "¢ ¢ ¢¢¢¢ ¢ ¢ ¢¢¢¢ ¢ ¢"):  # no word at all
+    no_words = (
+        ("cp949", "¡ ¡ ¡ ¡¡ " * 3),
+        ("cp949", "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡"),
+        ("cp950", "¢ ¢ ¢¢¢¢ ¢ ¢ ¢¢¢¢ ¢ ¢"),
+        ("cp1256", "¢ ¢¢¢ ¢¢¢ ¢¢ƒŒ ¢¢¢ ¢ ¢¢ ¢¢¢¢"),
+    )
+    for codec, marks in no_words:
         with pytest.raises(DataFileError, match="is not UTF-8"):
-            load_file(write(tmp_path, "cp949", marks))
+            load_file(write(tmp_path, codec, marks))
 
 
 def test_wide_text_without_a_mark_is_told_from_a_short_beginning(tmp_path: Path) -> None:
