@@ -21,6 +21,8 @@ T = TypeVar("T")
 UTF8 = "utf-8-sig"
 #: Characters outside of ASCII below which a file says too little about its encoding.
 LEAST_EVIDENCE = characters.FEW
+#: So many of them must stand in words that differ.
+_LEAST_DISTINCT = 15
 #: Bytes of lines with other than ASCII that are looked at to tell an encoding; all bytes must decode in it.
 EVIDENCE_BYTES = 1_000_000
 #: Bytes other than ASCII above which words that are written often may weigh more: below, each counts once.
@@ -125,9 +127,10 @@ def detect_encoding(path: Path, name: str) -> Encoding:
     if len(set(reading.values())) == 1:
         found = next(iter(reading))
         text = _decoded(lines, found.codec) or ""
-        evidence = sum(character > "\x7f" for character in text)
+        evidence, distinct_evidence = _count_outside(text), _count_outside(reading[found])
         whole = {_decoded(path.read_bytes(), encoding.codec) for encoding in reading}
-        if evidence >= LEAST_EVIDENCE and found.reads(text) and len(whole) == 1 and whole != {None}:
+        enough = evidence >= LEAST_EVIDENCE and distinct_evidence >= _LEAST_DISTINCT
+        if enough and found.reads(text) and len(whole) == 1 and whole != {None}:
             return found
     # One encoding a text: several that differ in other letters than these say the same.
     distinct = {text: encoding for encoding, text in reversed((reading or decoding).items())}
@@ -186,6 +189,10 @@ def _evidence(path: Path) -> bytes:
                 if size > EVIDENCE_BYTES:
                     break
     return b"".join(pieces)
+
+
+def _count_outside(text: str) -> int:
+    return sum(character > "\x7f" for character in text)
 
 
 def _count_once(data: bytes) -> bytes:

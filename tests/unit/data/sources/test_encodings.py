@@ -72,10 +72,13 @@ def test_word_that_stands_again_makes_no_letter_frequent(tmp_path: Path) -> None
     path = write(tmp_path, "cp1251", "Фильм Фильм Фильм Фильм был")  # these are frequent Greek letters otherwise
     with pytest.raises(DataFileError, match=r"decoded as .*cp1251: '.*Фильм"):
         load_file(path)
+    with pytest.raises(DataFileError, match=r"cp1256: .*أحدا،"):  # with its comma
+        load_file(write(tmp_path, "cp1256", "أحدا،"))
     no_words = (
         ("cp949", "¡ ¡ ¡ ¡¡ " * 3),
         ("cp949", "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡"),
         ("cp950", "¢ ¢ ¢¢¢¢ ¢ ¢ ¢¢¢¢ ¢ ¢"),
+        ("cp1252", "¸Ë ¢å ¢É ¢¢ ¡¡ ¡¡ ¢¢ ¢É ¢å ¸Ë"),
         ("cp1256", "¢ ¢¢¢ ¢¢¢ ¢¢ƒŒ ¢¢¢ ¢ ¢¢ ¢¢¢¢"),
     )
     for codec, marks in no_words:
