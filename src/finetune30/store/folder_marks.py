@@ -18,8 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from finetune30.errors import StorageError
 from finetune30.files import create_file, disk_errors
 from finetune30.store.database import reading, writing
-from finetune30.store.process_identity import host_prefix
+from finetune30.store.process_identity import describe_owner, host_prefix
+from finetune30.store.records import Run
 from finetune30.store.results_folder import RUN_FOLDER
+from finetune30.store.run_folder import RunFolder
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import folders, runs
 
@@ -59,6 +61,22 @@ def own_folders(store: RunStore, results: Path, data: Path) -> tuple[tuple[OwnFo
     """
     notes = [*_find_runs_of_another_database(store, results)]
     return (_own_folder(store, "results", results), _own_folder(store, "data", data)), tuple(notes)
+
+
+def require_run_folder(store: RunStore, results: Path, run: Run) -> RunFolder:
+    """Return the folder of a run. Raises StorageError where it is not there, which says where it was carried out."""
+    folder = RunFolder(results / run.folder)
+    if folder.path.is_dir():
+        return folder
+    found = f"run {run.id[:8]} is recorded, but its folder {run.folder} is not in {results}"
+    owners = [event.owner for event in store.events(run.id) if event.kind == "claimed" and event.owner]
+    if owners:
+        found = f"{found}; its last attempt was {describe_owner(owners[-1])}"
+    raise StorageError(
+        found,
+        "look at the run on the host that has its folder, or share that results folder with this host and name it "
+        "in FT30_RESULTS_FOLDER",
+    )
 
 
 def _own_folder(store: RunStore, kind: Kind, folder: Path) -> OwnFolder:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from finetune30.errors import NotFoundError, StorageError
+from finetune30.errors import NotFoundError
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStore, open_store
-from finetune30.store.process_identity import describe_owner
+from finetune30.store.folder_marks import require_run_folder
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,7 @@ class Records:
 
     def require_folder(self, run: Run) -> RunFolder:
         """Return the run's folder. Raises StorageError where it is not there, which says where it was carried out."""
-        folder = self.folder(run)
-        if folder.path.is_dir():
-            return folder
-        owners = [event.owner for event in self.store.events(run.id) if event.kind == "claimed" and event.owner]
-        found = f"run {run.id[:8]} is recorded, but its folder {run.folder} is not in {self.results_root}"
-        if owners:
-            found = f"{found}; its last attempt was {describe_owner(owners[-1])}"
-        raise StorageError(
-            found,
-            "look at the run on the host that has its folder, or share that results folder with this host and name it "
-            "in FT30_RESULTS_FOLDER",
-        )
+        return require_run_folder(self.store, self.results_root, run)
 
 
 def locate_records(settings: Settings, output_dir: Path | str | None = None) -> tuple[str, Path]:

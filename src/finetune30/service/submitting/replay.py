@@ -5,10 +5,10 @@ from __future__ import annotations
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConflictError, StorageError
-from finetune30.service.runs.open_records import Records
 from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus, RunStore
+from finetune30.store.folder_marks import require_run_folder
 
 #: Everything chosen by the record, so nothing falls back to another model or data set.
 CHOSEN_BY_RECORD = frozenset({"model.name", "data.dataset_name"})
@@ -32,7 +32,7 @@ def submit_replay(
     """
     return submit(
         store,
-        load_recorded_config(original, Records(store, settings.results_folder).require_folder(original)),
+        load_recorded_config(original, require_run_folder(store, settings.results_folder, original)),
         settings,
         publisher=publisher,
         explicit=CHOSEN_BY_RECORD,
