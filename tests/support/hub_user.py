@@ -51,7 +51,7 @@ class HubUser:
     def load_set(
         self, home: Path, name: str, config: str | None = None, revision: str | None = None, **variables: str
     ) -> Told:
-        """Load a data set; the value is id, commit, rows and first row by split, and names of classes by column."""
+        """Load a data set; the value is id, commit, rows, first row and notes by split, names of classes by column."""
         return self._ask("set", home, name=name, config=config, revision=revision, variables=variables)
 
     def close(self) -> None:
@@ -147,6 +147,7 @@ def _load_set(asked: dict[str, Any], log: Any, on_transfer: Any) -> Any:
         "commit": found.reference.commit,
         "rows": {split: table.frame.height for split, table in found.tables.items()},
         "first": {split: table.frame.row(0, named=True) for split, table in found.tables.items()},
+        "notes": {split: list(table.notes) for split, table in found.tables.items()},
         "names": {column: list(names) for column, names in {**first.label_names, **first.label_order}.items()},
     }
 

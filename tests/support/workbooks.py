@@ -7,6 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+
+class Formatted(float):
+    """A number of a cell that a format of its own shows, as `00000`."""
+
+    def __new__(cls, number: float, code: str) -> Formatted:
+        cell = super().__new__(cls, number)
+        cell.code = code
+        return cell
+
+    code: str
+
+
 Rows = Sequence[Sequence[str | float | bool | None]]
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -16,6 +28,8 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 def write_xlsx(path: Path, sheets: Mapping[str, Rows]) -> None:
     """Write sheets with inline texts."""
     numbers = range(1, len(sheets) + 1)
+    cells = [cell for rows in sheets.values() for row in rows for cell in row]
+    codes = list(dict.fromkeys(cell.code for cell in cells if isinstance(cell, Formatted)))
     parts = "".join(
         f'<Override PartName="/xl/worksheets/sheet{n}.xml" '
         'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/>'
@@ -48,12 +62,15 @@ def write_xlsx(path: Path, sheets: Mapping[str, Rows]) -> None:
         archive.writestr(
             "xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{_PACKAGE}/relationships">{links}</Relationships>'
         )
+        if codes:
+            archive.writestr("xl/styles.xml", _styles(codes))
         for number, rows in zip(numbers, sheets.values(), strict=True):
-            cells = "".join(
-                f'<row r="{r}">{"".join(_xlsx_cell(f"{chr(65 + c)}{r}", cell) for c, cell in enumerate(row))}</row>'
+            written = "".join(
+                f'<row r="{r}">'
+                f"{''.join(_xlsx_cell(f'{chr(65 + c)}{r}', cell, codes) for c, cell in enumerate(row))}</row>"
                 for r, row in enumerate(rows, start=1)
             )
-            sheet = f'<worksheet xmlns="{_MAIN}"><sheetData>{cells}</sheetData></worksheet>'
+            sheet = f'<worksheet xmlns="{_MAIN}"><sheetData>{written}</sheetData></worksheet>'
             archive.writestr(f"xl/worksheets/sheet{number}.xml", sheet)
 
 
@@ -78,14 +95,25 @@ def write_ods(path: Path, sheets: Mapping[str, Rows]) -> None:
         archive.writestr("content.xml", f"<office:document-content {names}>{body}</office:document-content>")
 
 
-def _xlsx_cell(place: str, cell: str | float | bool | None) -> str:
+def _styles(codes: Sequence[str]) -> str:
+    """Return style 0, which is the general one, and one for each format."""
+    formats = "".join(f'<numFmt numFmtId="{164 + n}" formatCode={quoteattr(code)}/>' for n, code in enumerate(codes))
+    styles = "".join(f'<xf numFmtId="{164 + n}"/>' for n in range(len(codes)))
+    return (
+        f'<styleSheet xmlns="{_MAIN}"><numFmts>{formats}</numFmts><cellStyleXfs><xf numFmtId="0"/></cellStyleXfs>'
+        f'<cellXfs><xf numFmtId="0"/>{styles}</cellXfs></styleSheet>'
+    )
+
+
+def _xlsx_cell(place: str, cell: str | float | bool | None, codes: Sequence[str]) -> str:
     if cell is None:
         return ""
     if isinstance(cell, bool):
         return f'<c r="{place}" t="b"><v>{int(cell)}</v></c>'
     if isinstance(cell, str):
         return f'<c r="{place}" t="inlineStr"><is><t>{escape(cell)}</t></is></c>'
-    return f'<c r="{place}"><v>{cell}</v></c>'
+    style = f' s="{codes.index(cell.code) + 1}"' if isinstance(cell, Formatted) else ""
+    return f'<c r="{place}"{style}><v>{cell}</v></c>'
 
 
 def _ods_cell(cell: str | float | bool | None) -> str:

@@ -16,7 +16,7 @@ from finetune30.api.access_gate import Gate
 from finetune30.api.answers import add_error_handlers
 from finetune30.api.context import READINGS_AT_A_TIME, Services, limit_threads
 from finetune30.api.event_stream import EventStream
-from finetune30.api.health import HealthWatch
+from finetune30.api.health import HealthWatch, Readiness
 from finetune30.api.keys import KeyRing
 from finetune30.api.routes import (
     comparison,
@@ -102,6 +102,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
     app.state.telemetry = Telemetry()
     app.state.event_stream = EventStream()
     app.state.health = HealthWatch()
+    app.state.readiness = Readiness()
     app.state.hub_watch = HubWatch()
     for part in ROUTES:
         app.include_router(part.router)

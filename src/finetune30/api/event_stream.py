@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,25 +27,31 @@ class EventStream:
     """Answers /task/{id}/events; `stop` ends every stream, so that the API can end."""
 
     def __init__(self) -> None:
-        self._open = 0
+        self._open: Counter[str] = Counter()
         self._stopping = False
 
     def stop(self) -> None:
         """End every stream at its next look; browsers come back by themselves."""
         self._stopping = True
 
-    async def answer(self, store: RunStore, task_id: str, last_event_id: str | None) -> Response:
-        """Return the stream. Raises NotFoundError, QuotaError when too many are open."""
+    async def answer(self, store: RunStore, task_id: str, last_event_id: str | None, caller: str) -> Response:
+        """Return the stream. Raises NotFoundError, QuotaError when the caller has its share of streams open.
+
+        A share is half of the places that the streams of others leave, so no caller takes the places of the next one.
+        """
         task = await run_in_threadpool(load_task, store, task_id)
-        if self._open >= MOST_STREAMS:
-            raise QuotaError(f"{self._open} event streams are open", "close some, or ask GET /task/{id} instead")
+        own = self._open[caller]
+        if 2 * own >= MOST_STREAMS - (self._open.total() - own):
+            raise QuotaError(
+                f"{own} event streams of this caller are open", "close some, or ask GET /task/{id} instead"
+            )
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0
         return StreamingResponse(
-            self._follow(store, task, seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+            self._follow(store, task, seen, caller), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
         )
 
-    async def _follow(self, store: RunStore, task: dict[str, Any], seen: int) -> AsyncIterator[str]:
-        self._open += 1
+    async def _follow(self, store: RunStore, task: dict[str, Any], seen: int, caller: str) -> AsyncIterator[str]:
+        self._open[caller] += 1
         try:
             yield "retry: 2000\n\n"
             shown: dict[str, Any] | None = None
@@ -68,7 +75,9 @@ class EventStream:
         except Finetune30Error as error:  # the run was deleted, or the database went away
             yield _message("error", error.as_dict())
         finally:
-            self._open -= 1
+            self._open[caller] -= 1
+            if not self._open[caller]:
+                del self._open[caller]
 
 
 def _message(kind: str, tree: dict[str, Any], number: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from finetune30.store import RunStore
 
 #: However many pages are open, services and machine are looked at no more often.
 FRESH_SECONDS = 2.0
+READY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class WorkerHealth(BaseModel):
@@ -83,6 +87,42 @@ class ServiceHealth(BaseModel):
     running: int | None = Field(examples=[1])
     workers: list[WorkerHealth] | None
     machine: Machine
+
+
+class Readiness:
+    """Whether the database takes changes, for everybody who reaches the port: asked of it once for all within a second.
+
+    What it refuses goes into the log; the answer tells no user, host or path.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked_at: float | None = None
+        self._refused = False
+
+    def require(self, store: RunStore) -> None:
+        """Raise StorageError when no run could be accepted now.
+
+        While somebody asks, which takes as long as the database keeps its callers waiting, the last answer holds.
+        """
+        if self._lock.acquire(blocking=self._asked_at is None):
+            try:
+                if self._asked_at is None or time.monotonic() - self._asked_at > READY_SECONDS:
+                    self._refused = not _takes_changes(store)
+                    self._asked_at = time.monotonic()
+            finally:
+                self._lock.release()
+        if self._refused:
+            raise StorageError("the database takes no changes now", "look into the log of the API")
+
+
+def _takes_changes(store: RunStore) -> bool:
+    try:
+        store.require_writable()
+    except StorageError as error:
+        _log.error("not ready: %s", error.message)
+        return False
+    return True
 
 
 class HealthWatch:

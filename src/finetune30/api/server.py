@@ -14,6 +14,7 @@ from finetune30.errors import ConfigError, ServiceUnavailableError
 from finetune30.settings import Settings
 from finetune30.store import open_store
 from finetune30.store.access import load_keys
+from finetune30.store.folder_marks import own_folders
 
 #: Streams are told to end; whoever still reads after so long is cut off.
 STOP_SECONDS = 5
@@ -26,9 +27,11 @@ def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool =
 
     `access_log`: a line for every request on standard error.
 
-    Raises ConfigError for an address beyond this machine without keys, ServiceUnavailableError for a taken port.
+    Raises ConfigError for an address beyond this machine without keys, ServiceUnavailableError for a taken port,
+    StorageError where the results or data folder is not the one of the database.
     """
     require_keys_beyond_loopback(settings)
+    _require_own_folders(settings, tell)
     listener = open_listener(settings)
     config = uvicorn.Config(
         build_app(settings),
@@ -67,6 +70,15 @@ def require_keys_beyond_loopback(settings: Settings) -> None:
         f"FT30_API_HOST: {settings.api_host!r} opens the API to {place}, and there are no keys",
         "make one with: ft30 keys create NAME --role admin, or set FT30_API_KEYS",
     )
+
+
+def _require_own_folders(settings: Settings, tell: Callable[[str], None]) -> None:
+    store = open_store(settings.resolved_database_url)
+    try:
+        for note in own_folders(store, settings.results_folder, settings.data_folder)[1]:
+            tell(f"WARNING: {note}")
+    finally:
+        store.close()
 
 
 def open_listener(settings: Settings) -> socket.socket:

@@ -47,6 +47,6 @@ def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:
     settings = load_settings()
     found = find_suspects(settings, run_name, lambda _: None, folds=folds)
     with open_records(settings) as records:
-        folder = records.folder(records.store.get(found.run_id)).path
+        folder = records.require_folder(records.store.get(found.run_id)).path
     save_suspects(found.rows, found.facts, folder)
     return {"suspects": int(found.rows["is_suspect"].sum())}

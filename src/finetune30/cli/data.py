@@ -19,6 +19,10 @@ from finetune30.cli.data_versions import versions
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import note
 
+_model_option = click.option(
+    "--model", metavar="NAME", help="Count tokens under this model's tokenizer ('starter', folder, hub name)."
+)
+
 
 @click.group("data")
 def command() -> None:
@@ -28,9 +32,7 @@ def command() -> None:
 @command.command("analyze", epilog=SOURCE_HELP)
 @source_options
 @click.option("--against", metavar="SOURCE", help="Compare with another data set or version (drift).")
-@click.option(
-    "--model", metavar="NAME", help="Count tokens under this model's tokenizer ('starter', folder, hub name)."
-)
+@_model_option
 @click.option("--html", "html_file", metavar="FILE", type=click.Path(path_type=Path), help="Write a page with plots.")
 @click.option(
     "--language", type=click.Choice(["en", "zh-TW"]), default="en", show_default=True, help="Language of the page."
@@ -72,6 +74,7 @@ def analyze(
 
 @command.command("validate", epilog=SOURCE_HELP)
 @source_options
+@_model_option
 @click.option("--report", metavar="FILE", type=click.Path(path_type=Path), help="Write all findings as JSON.")
 @click.option("--quarantine", metavar="FILE", type=click.Path(path_type=Path), help="Write the rows set aside (JSONL).")
 @click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Findings shown a rule.")
@@ -81,6 +84,7 @@ def validate(
     context: click.Context,
     source: str | None,
     config_file: Path | None,
+    model: str | None,
     report: Path | None,
     quarantine: Path | None,
     examples: int,
@@ -95,6 +99,7 @@ def validate(
             read_request(context, source, config_file),
             load_settings(),
             note,
+            model=model,
             report_file=report,
             quarantine_file=quarantine,
             on_transfer=bar,

@@ -87,7 +87,7 @@ def logs(run: str, follow: bool, tail: int | None, attempt: int | None, output_d
         raise UsageError("--follow goes on with the newest attempt, --attempt names one", "leave one of them out")
     with opened(output_dir) as records:
         found = records.store.get(run)
-        folder = records.folder(found)
+        folder = records.require_folder(found)
         if not follow:
             path = folder.live_logs() if attempt is None else folder.attempts / str(attempt) / folder.logs.name
             click.echo(show_controls(load_log(path, tail), _LOG_CONTROLS), nl=False)
@@ -107,7 +107,7 @@ def history(run: str, output_dir: Path | None, as_json: bool) -> None:
     from finetune30.files import load_json_lines
 
     with opened(output_dir) as records:
-        entries = load_json_lines(records.folder(records.store.get(run)).live_history())
+        entries = load_json_lines(records.require_folder(records.store.get(run)).live_history())
     if as_json:
         _print_json(entries)
         return

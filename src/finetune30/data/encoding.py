@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,18 @@ class EncodedTexts:
     unknown_tokens: int
     own_tokens: list[int]
     marked_texts: int = 0
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """How many tokens some texts (or pairs) have before truncation, and the positions of those that say nothing."""
+
+    lengths: list[int]
+    tokenless: list[int] = field(default_factory=list)
+
+
+#: Counts tokens of texts, or of pairs of texts.
+CountTokens = Callable[[list[str], list[str] | None], TokenCounts]
 
 
 class TextEncoder(Protocol):

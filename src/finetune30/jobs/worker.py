@@ -19,6 +19,7 @@ from finetune30.jobs.slots import DeviceSlots
 from finetune30.jobs.supervisor import claim_next, supervise
 from finetune30.settings import Settings
 from finetune30.store import RunStore
+from finetune30.store.folder_marks import own_folders
 from finetune30.store.process_identity import own_identity
 from finetune30.store.workers import remove_worker, report_worker
 
@@ -27,10 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """The work of one worker process, apart from listening for messages."""
+    """The work of one worker process, apart from listening for messages.
+
+    Raises StorageError where the results or data folder is not the one of the database.
+    """
 
     def __init__(self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots) -> None:
         self.stopping = threading.Event()
+        self._folders, notes = own_folders(store, settings.results_folder, settings.data_folder)
+        for note in notes:
+            _log.warning("%s", note)
         self._store, self._settings, self._node, self._slots = store, settings, node, slots
         self._owner = own_identity()
         self._publisher = QueuePublisher(settings)
@@ -64,6 +71,8 @@ class Worker:
             if slot is None or self.stopping.is_set():
                 return
             try:
+                for folder in self._folders:  # a disk may have gone since; runs then wait for a worker that has it
+                    folder.require()
                 claim = claim_next(self._store, self._owner, self._settings.lease_seconds)
                 if claim is not None:
                     supervise(self._store, claim, self._settings, slot, self.stopping)

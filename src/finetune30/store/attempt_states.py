@@ -103,11 +103,11 @@ class AttemptStates:
         with writing(self.engine) as connection:
             self._change_held(connection, claim, "described", RunStatus.RUNNING, facts, detail)
 
-    def succeed(self, claim: Claim, metrics: dict[str, Any], manifest_sha256: str) -> None:
-        """Record the published result: RUNNING becomes SUCCEEDED.
+    def succeed(self, claim: Claim, metrics: dict[str, Any], manifest_sha256: str) -> RunStatus:
+        """Record the published result: RUNNING becomes SUCCEEDED, or CANCELLED when that was asked for before.
 
-        `metrics` is the tree of metrics.json; its keys that begin with score become columns.
-        Raises StaleAttemptError.
+        `metrics` is the tree of metrics.json; its keys that begin with score become columns. A retry of the cancelled
+        run finds the result complete. Returns the new state. Raises StaleAttemptError.
         """
         values = {
             "metrics": metrics,
@@ -115,7 +115,14 @@ class AttemptStates:
             **{key: finite_number(metrics.get(key)) for key in _MEASURED},
             **score_columns(metrics),
         }
-        self._finish(claim, "succeeded", RunStatus.SUCCEEDED, values, {"manifest_sha256": manifest_sha256})
+        manifest = {"manifest_sha256": manifest_sha256}
+        with writing(self.engine) as connection:
+            if self._held_run(connection, claim).cancel_requested:
+                detail = {"reason": "asked for before the result was recorded", **manifest}
+                self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, detail)
+                return RunStatus.CANCELLED
+            self._finish_within(connection, claim, "succeeded", RunStatus.SUCCEEDED, values, manifest)
+            return RunStatus.SUCCEEDED
 
     def fail(self, claim: Claim, error: dict[str, Any], *, may_retry: bool = False) -> RunStatus:
         """Record an error in the shape of `Finetune30Error.as_dict`: RUNNING becomes FAILED.
@@ -135,7 +142,8 @@ class AttemptStates:
 
     def cancelled(self, claim: Claim) -> None:
         """Record that the attempt stopped as it was asked to: RUNNING becomes CANCELLED. Raises StaleAttemptError."""
-        self._finish(claim, "cancelled", RunStatus.CANCELLED, {}, None)
+        with writing(self.engine) as connection:
+            self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, None)
 
     def release(self, claim: Claim, reason: str) -> RunStatus:
         """Hand the run back without a fault: RUNNING becomes QUEUED, or CANCELLED when that was asked for.
@@ -166,12 +174,6 @@ class AttemptStates:
         if row is None:
             raise _stale(claim)
         return queries.run_of(row)
-
-    def _finish(
-        self, claim: Claim, kind: str, state: RunStatus, values: dict[str, Any], detail: dict[str, Any] | None
-    ) -> None:
-        with writing(self.engine) as connection:
-            self._finish_within(connection, claim, kind, state, values, detail)
 
     def _finish_within(
         self,

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.config.loading import config_digest
@@ -139,6 +139,11 @@ class RunStore(AttemptStates):
                 return known
             raise
         return self.get(values["id"])
+
+    def require_writable(self) -> None:
+        """Raise StorageError when the database does not take a change now."""
+        with writing(self.engine) as connection:
+            connection.execute(update(runs).where(false()).values(attempt=runs.c.attempt))
 
     # --- asked for by people
 

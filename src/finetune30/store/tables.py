@@ -183,6 +183,16 @@ workers = Table(
     Column("seen_at", UtcDateTime, nullable=False),
 )
 
+#: Which results and data folder (`kind`) belong to this database, by the id in their mark; where each was used first.
+folders = Table(
+    "folders",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("id", String(32), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("path", Text, nullable=False),
+)
+
 #: An index of the dataset versions in the data folder, which stays the truth about them.
 dataset_versions = Table(
     "dataset_versions",

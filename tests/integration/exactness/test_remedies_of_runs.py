@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,15 @@ def test_a_run_whose_process_is_gone_goes_on_as_its_record_says(make_lab: MakeLa
     shown = json.loads(lab.ft30("runs", "show", run_id, "--json").stdout)["run"]["error"]
     assert shown["remedy"] == f"go on from its last checkpoint: ft30 resume {run_id}"
     type_line(lab, f"ft30 resume {run_id}")
+    require_whole(lab, run_id, demanding)
+
+
+def test_a_run_whose_checkpoints_are_gone_says_that_it_begins_anew(make_lab: MakeLab, demanding: Demanding) -> None:
+    lab = killed_lab(make_lab)
+    run_id, folder = only_run(lab), lab.run_folder("results")
+    shutil.rmtree(folder / "attempts" / "1" / "checkpoints")
+    type_line(lab, f"ft30 resume {run_id}")
+    assert "WARNING: no checkpoint to resume from: training from the start" in (folder / "logs.txt").read_text()
     require_whole(lab, run_id, demanding)
 
 

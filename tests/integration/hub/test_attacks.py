@@ -185,7 +185,10 @@ def test_archives_and_stale_cards_are_read_as_the_library_reads_them(hub, user, 
     hub.add(Repository("datasets", "odd/stale", {"README.md": card.encode(), "train.csv": b"text,label\na,0\nb,1\n"}))
     told = user.load_set(tmp_path, "odd/stale")
     assert told.value["rows"] == {"train": 2}
-    assert "data: the card says 99 rows for train, the files hold 2" in told.log
+    assert told.value["notes"]["train"] == [
+        "the card says 99 rows for train, the files hold 2",
+        "lines of train.csv: 3; of them rows: 2, blank: 0, headers and lines inside of quoted cells: 1",
+    ]
     told = user.load_set(tmp_path, "glue")
     assert "sst2" in told.message  # the names to choose from
     assert told.remedy == "set data.dataset_config to one of the names above"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 
 from finetune30.api.application import build_app
 from finetune30.config.loading import validate_tree
@@ -20,6 +16,7 @@ from finetune30.store import RunFilter, RunStore
 from finetune30.store.annotations import RunEdit, edit_run
 from finetune30.ui.translations import translate
 from finetune30.ui.views.run_table import BEST, STAR, state_label
+from support.api_thread import serve
 
 pytestmark = [
     pytest.mark.integration,
@@ -46,20 +43,10 @@ def service(tmp_path: Path) -> Iterator[Any]:
         disk_reserve_bytes=0,
         redis_url="redis://127.0.0.1:9/0",
     )
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        app = build_app(settings, publisher=Queue())
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
+    app = build_app(settings, publisher=Queue())
+    with serve(app) as url:
         store: RunStore = app.state.services.store
-        yield SimpleNamespace(
-            url=f"http://127.0.0.1:{listener.getsockname()[1]}", store=store, results=settings.results_folder
-        )
-        server.should_exit = True
-        thread.join(10)
+        yield SimpleNamespace(url=url, store=store, results=settings.results_folder)
 
 
 def add(service: Any, name: str, accuracy: float | None, **tree: Any) -> str:

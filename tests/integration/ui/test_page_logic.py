@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
-
 import pytest
-import uvicorn
 import yaml
 
 from finetune30.api.application import build_app
 from finetune30.settings import Settings
 from finetune30.ui.client import ApiClient, ApiError
+from support.api_thread import serve
 
 pytestmark = [
     pytest.mark.integration,
@@ -39,20 +35,10 @@ def api(tmp_path_factory):
         data_folder=folder / "data_store",
         disk_reserve_bytes=0,
     )
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    app = build_app(settings, publisher=Queue())
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    client = ApiClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    yield client
-    client.close()
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
+    with serve(build_app(settings, publisher=Queue())) as url:
+        client = ApiClient(url)
+        yield client
+        client.close()
 
 
 @pytest.fixture

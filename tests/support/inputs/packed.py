@@ -84,10 +84,10 @@ PACKED = (
     Case(92, "ycphs/openxlsx#427", "numbers stored as texts", "the texts, zeros before them too", "a.xlsx",
          xlsx(HEADER + two_cells(2, "37.40", "007") + two_cells(3, "12", "07")), (("37.40", "007"), ("12", "07"))),
     Case(93, "tidyverse/readxl#389", "a number that a format shows with zeros before it",
-         "the number that the file holds", "a.xlsx",
+         "the number as it is shown; said", "a.xlsx",
          xlsx(HEADER + f'<row r="2">{text("A2", "good film")}<c r="B2" s="2"><v>123</v></c></row>'
               f'<row r="3">{text("A3", "bad film")}<c r="B3" s="2"><v>12</v></c></row>'),
-         (("good film", "123"), ("bad film", "12"))),
+         (("good film", "0000123"), ("bad film", "0000012")), (r"format '0000000': 2, read as it shows them",)),
     Case(94, "ropensci/readODS#81", "equal rows are written once, with their number", "each row", "a.ods",
          ods(ods_row("text", "label") + ods_row("good film", "pos", repeated=2) + ods_row("bad film", "neg")),
          (("good film", "pos"), ("good film", "pos"), ("bad film", "neg"))),

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from scipy.stats import binomtest
-from scipy.stats import t as student
-from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from finetune30.data.versions.storage import VersionStore
-from finetune30.store.tables import runs
+from unit.api.answered_rows import Finish, Submit, ask, parquet, store_version
 
 LABELS = ["pos", "neg", "neg", "pos", "neg", "pos"]
 ANSWERS = ["pos", "pos", "neg", "pos", "pos", "neg"]
-Submit = Callable[..., str]
-Finish = Callable[..., None]
-
-
-def parquet(**columns: Any) -> dict[str, bytes]:
-    buffer = io.BytesIO()
-    rows = len(next(iter(columns.values())))
-    ids = [f"v.csv:{number}" for number in range(rows)]
-    pl.DataFrame({"row_id": ids, **columns, "probabilities": [[0.25, 0.75]] * rows}).write_parquet(buffer)
-    return {"predictions.parquet": buffer.getvalue()}
 
 
 @pytest.fixture
@@ -44,13 +28,6 @@ def run_id(submit: Submit, finish: Finish) -> str:
     }
     finish(made, parquet(label=LABELS, prediction=ANSWERS), **metrics)
     return made
-
-
-def ask(api: TestClient, run_id: str, wanted: Any, **more: Any) -> dict[str, Any]:
-    answer = api.get(f"/experiments/{run_id}/rows", params={"filter": json.dumps(wanted), **more})
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 def numbers(found: dict[str, Any]) -> list[int]:
@@ -222,103 +199,6 @@ def test_rows_come_with_their_texts_while_the_version_is_stored(
     assert (row["length"], row["script"], row["file"]) == (3, "Latin", "v.csv")
 
 
-#: Row -> text and label: two files, three scripts and a text without letters.
-TEXTS = {
-    "v.csv:0": ("Where is my REFUND", "pos"),
-    "v.csv:1": ("a film", "neg"),
-    "v.csv:2": ("退款在哪裡？房間很乾淨", "neg"),
-    "v.csv:3": ("12345", "pos"),
-    "w.csv:0": ("мне нужен возврат", "neg"),
-    "w.csv:1": ("no refund at all", "pos"),
-}
-
-
-@pytest.fixture
-def texts_run(api: TestClient, submit: Submit, finish: Finish) -> str:
-    """A run on six rows with their texts; two of the first file and one of the second are answered wrongly."""
-    made = submit()
-    shares = [0.9, 0.6, 0.7, 0.99, 0.8, 0.55]
-    frame = pl.DataFrame(
-        {
-            "row_id": list(TEXTS),
-            "label": [label for _, label in TEXTS.values()],
-            "prediction": ["neg", "pos", "neg", "pos", "pos", "pos"],
-            "probabilities": [[1 - share, share] for share in shares],
-            "outcome": [False, False, True, True, False, True],
-        }
-    )
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    finish(made, {"predictions.parquet": buffer.getvalue()})
-    store_version(api, made, TEXTS)
-    return made
-
-
-def store_version(api: TestClient, run_id: str, rows: dict[str, tuple[str, str]]) -> str:
-    """Store evaluation rows as the dataset version of a run; return its digest."""
-    columns = {
-        "text": [text for text, _ in rows.values()],
-        "text_pair": [None] * len(rows),
-        "label": [label for _, label in rows.values()],
-        "origin": list(rows),
-    }
-    app: Any = api.app
-    services = app.state.services
-    kept, _ = VersionStore(services.settings.data_folder).create(
-        {"evaluation": pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))},
-        targets={"label_names": ["neg", "pos"]},
-        problem_type="single_label_classification",
-        source={"name": "test"},
-    )
-    with services.store.engine.begin() as connection:
-        connection.execute(update(runs).where(runs.c.id == run_id).values(dataset_digest=kept.digest))
-    return kept.digest
-
-
-def ids(found: dict[str, Any]) -> list[str]:
-    return [row["row_id"] for row in found["rows"]]
-
-
-@pytest.mark.parametrize(
-    ("sort_by", "desc", "rows"),
-    [
-        ("confidence", True, ["v.csv:0", "w.csv:0", "v.csv:1"]),
-        ("confidence", False, ["v.csv:1", "w.csv:0", "v.csv:0"]),
-        ("length", False, ["v.csv:1", "w.csv:0", "v.csv:0"]),
-        (None, False, ["v.csv:0", "v.csv:1", "w.csv:0"]),
-        (None, True, ["w.csv:0", "v.csv:1", "v.csv:0"]),
-    ],
-)
-def test_wrong_rows_come_in_the_order_that_is_asked_for(
-    api: TestClient, texts_run: str, sort_by: str | None, desc: bool, rows: list[str]
-) -> None:
-    order = {"sort_by": sort_by} if sort_by else {}
-    assert ids(ask(api, texts_run, {"outcome": False}, desc=desc, **order)) == rows
-    page = ask(api, texts_run, {"outcome": False}, desc=desc, offset=1, limit=1, **order)
-    assert (ids(page), page["total"]) == (rows[1:2], 3)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "text", "rows"),
-    [
-        ({}, "refund", ["v.csv:0", "w.csv:1"]),
-        ({}, "ВОЗВРАТ", ["w.csv:0"]),
-        ({}, "房間", ["v.csv:2"]),
-        ({"outcome": True}, "refund", ["w.csv:1"]),
-        ({}, ".*", []),
-        ({"script": "Han"}, "", ["v.csv:2"]),
-        ({"script": ""}, "", ["v.csv:3"]),
-        ({"file": "w.csv"}, "", ["w.csv:0", "w.csv:1"]),
-        ({"length": [10, 17]}, "", ["v.csv:2", "w.csv:1"]),
-        ({"confidence": [0.9, None]}, "", ["v.csv:0", "v.csv:3"]),
-    ],
-)
-def test_rows_are_found_by_their_texts_and_what_these_are_like(
-    api: TestClient, texts_run: str, wanted: Any, text: str, rows: list[str]
-) -> None:
-    assert ids(ask(api, texts_run, wanted, text=text)) == rows
-
-
 def test_an_order_or_a_text_that_rows_do_not_have_is_refused(api: TestClient, run_id: str) -> None:
     for query, words in (("sort_by=probabilities", "cannot be sorted by"), ("text=good", "not stored any more")):
         answer = api.get(f"/experiments/{run_id}/rows?{query}")
@@ -341,66 +221,6 @@ def test_several_labels_are_as_sure_as_the_one_decided_most_narrowly(
     frame.write_parquet(buffer)
     finish(run_id, {"predictions.parquet": buffer.getvalue()})
     assert [row["confidence"] for row in ask(api, run_id, {})["rows"]] == pytest.approx([0.8, 0.55])
-
-
-def slices_of(api: TestClient, run_id: str, wanted: Any = None) -> dict[str, Any]:
-    answer = api.get(f"/experiments/{run_id}/slices", params={"filter": json.dumps(wanted or {})})
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def test_parts_have_their_rows_share_interval_and_filter(api: TestClient, texts_run: str) -> None:
-    found = slices_of(api, texts_run)
-    assert (found["rows"], found["measure"]) == (6, "right")
-    tables = {table["key"]: table for table in found["tables"]}
-    assert list(tables) == ["length", "script", "file"]
-    everything, first, second = tables["file"]["rows"]
-    assert (everything[1:3], first[:3], second[:3]) == ([6, 0.5], ["v.csv", 4, 0.5], ["w.csv", 2, 0.5])
-    for row in (everything, first, second):
-        interval = binomtest(round(row[1] * row[2]), row[1]).proportion_ci(method="wilson")
-        assert row[3:5] == pytest.approx([interval.low, interval.high])
-    assert first[5] == pytest.approx((0.9 + 0.6 + 0.7 + 0.99) / 4)
-    for table in tables.values():
-        listed = [ask(api, texts_run, wanted)["total"] for wanted in table["filters"]]
-        assert listed == [row[1] for row in table["rows"]]
-        assert sum(listed[1:]) == listed[0] == 6
-    assert {row[0]["en"] for row in tables["script"]["rows"][1:]} == {
-        *("Latin", "Han (Chinese, Japanese)", "Cyrillic", "no letters")
-    }
-
-
-def test_parts_of_the_rows_that_a_filter_keeps(api: TestClient, texts_run: str) -> None:
-    found = slices_of(api, texts_run, {"label": "neg"})
-    (table,) = [table for table in found["tables"] if table["key"] == "file"]
-    assert [row[:3] for row in table["rows"][1:]] == [["v.csv", 2, 0.5], ["w.csv", 1, 0.0]]
-    assert slices_of(api, texts_run, {"label": "nothing"})["tables"] == []
-
-
-def test_parts_of_numbers_have_their_error_and_which_way_it_goes(
-    api: TestClient, submit: Submit, finish: Finish
-) -> None:
-    run_id = submit()
-    label, given = [0.0, 0.0, 4.0, 4.0], [1.0, 2.0, 4.0, 3.0]
-    kept = parquet(label=label, prediction=given, outcome=[1.0, 4.0, 0.0, 1.0])
-    finish(run_id, kept, problem_type="regression")
-    store_version(api, run_id, {f"v.csv:{n}": ("a" * (1 if n < 2 else 50), str(label[n])) for n in range(4)})
-    found = slices_of(api, run_id)
-    assert (found["measure"], "error" in found["sortable"]) == ("squared_error", True)
-    (table,) = found["tables"]  # one script and one file tell nothing apart
-    assert [row[:3] for row in table["rows"][1:]] == [["1–49", 2, 2.5], ["50", 2, 0.5]]
-    assert [row[5] for row in table["rows"]] == pytest.approx([0.5, 1.5, -0.5])
-    half = student.ppf(0.975, 1) * 0.5  # the standard error of 0 and 1
-    assert table["rows"][2][3:5] == pytest.approx([0.5 - half, 0.5 + half])
-    assert ids(ask(api, run_id, {}, sort_by="error", desc=True)) == ["v.csv:1", "v.csv:0", "v.csv:3", "v.csv:2"]
-
-
-def test_a_changed_file_is_read_anew(api: TestClient, texts_run: str) -> None:
-    """What was asked for before is kept, and must not outlive the files."""
-    assert ask(api, texts_run, {})["total"] == 6
-    folder = Path("results") / api.get(f"/experiments/{texts_run}").json()["folder"]
-    (folder / "predictions.parquet").write_bytes(b"changed since")
-    assert api.get(f"/experiments/{texts_run}/rows").status_code == 507
 
 
 def test_details_of_a_run_without_metrics_have_no_blocks(api: TestClient, submit: Submit) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from starlette.testclient import TestClient
 
 from finetune30.api.schemas import BestRun
 from finetune30.store.tables import runs
+from finetune30.ui.messages import translate_message
 
 TRAVERSALS = ("../../secret", "..%2f..%2fsecret", "%2e%2e/%2e%2e/secret", "/etc/passwd", "%252e%252e%252fsecret")
 
@@ -187,3 +191,19 @@ def test_running_experiment_is_not_deleted(api, submit):
     run_id = submit()
     api.app.state.services.store.claim(run_id, lease_seconds=60)
     assert api.delete(f"/experiments/{run_id}").status_code == 409
+
+
+@pytest.mark.parametrize("part", ["logs", "history", "report", "quarantine", "artifacts", "rows"])
+def test_result_in_a_folder_of_another_host_is_not_called_empty(
+    api: TestClient, submit: Callable[..., str], finish: Callable[..., None], part: str
+) -> None:
+    run_id = submit()
+    finish(run_id)
+    folder = Path("results") / api.get(f"/experiments/{run_id}").json()["folder"]
+    folder.rename("elsewhere")
+    answer = api.get(f"/experiments/{run_id}/{part}")
+    assert (answer.status_code, answer.json()["error"]) == (507, "storage_error")
+    assert f"its folder {folder.name} is not in results; its last attempt was process" in answer.json()["message"]
+    assert translate_message("zh", answer.json()["message"]) is not None
+    assert translate_message("zh", answer.json()["remedy"]) is not None
+    assert api.get(f"/experiments/{run_id}").json()["status"] == "SUCCEEDED"  # the record is here

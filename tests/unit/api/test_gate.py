@@ -211,7 +211,7 @@ def test_database_out_of_reach_closes_the_api_but_not_its_health(start, monkeypa
 
     api = start(api_keys=KEY)
     monkeypatch.setattr(api.app.state.keys, "_load", fail)
-    monkeypatch.setattr(api.app.state.services.store, "queue", lambda **_: fail())
+    monkeypatch.setattr(api.app.state.services.store, "require_writable", fail)
     api.app.state.keys._loaded_at = -1e9
     assert api.get("/healthz").json() == {"status": "ok"}
     assert (api.get("/readyz").status_code, api.get("/readyz").json()["error"]) == (507, "storage_error")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
 from finetune30.api.application import build_app
 from finetune30.api.server import open_listener
-from support.patience import patient, wait_until
+from support.api_thread import serve
+from support.patience import patient
 from unit.api.conftest import Recorder, build_settings
 
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -30,15 +30,8 @@ def port() -> Iterator[int]:
     settings = build_settings(max_body_bytes=1 << 16, max_upload_bytes=1 << 20)
     settings = settings.model_copy(update={"api_port": 0})  # any that is free
     listener = open_listener(settings)
-    app = build_app(settings, publisher=Recorder())
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", ws="none", log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    wait_until(lambda: server.started, 30, "the API is up")
-    yield listener.getsockname()[1]
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with serve(build_app(settings, publisher=Recorder()), listener):
+        yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("chunked", [False, True])

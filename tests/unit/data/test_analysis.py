@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from finetune30.data.analysis.drift import compare_counts, compare_rows
 from finetune30.data.analysis.statistics import analyze_rows, balance, count_words, suggest_max_length
+from finetune30.data.encoding import TokenCounts
 from finetune30.problems import load_problem
 
 SINGLE = load_problem("single_label_classification")
@@ -49,7 +50,8 @@ def test_han_characters_count_as_words():
 
 def test_tokens_give_a_max_length_that_truncates_one_percent():
     rows = rows_of([f"text {index}" for index in range(200)], ["0", "1"] * 100)
-    analysis = analyze_rows(rows, SINGLE, count_tokens=lambda texts, pairs: [int(text.split()[1]) for text in texts])
+    numbers = [int(text.split()[1]) for text in rows["text"]]
+    analysis = analyze_rows(rows, SINGLE, count_tokens=lambda texts, pairs: TokenCounts(numbers))
     lengths = analysis["splits"]["train"]["lengths"]
     assert lengths["suggested_max_length"] == 200
     assert lengths["tokens"]["max"] == 199

@@ -13,6 +13,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import analyze_rows
 from finetune30.data.cleaning import clean_rows
 from finetune30.data.columns import detect_columns
+from finetune30.data.encoding import TokenCounts
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Role
 from finetune30.data.sources.table import VERSION, SourceTable
@@ -121,8 +122,8 @@ def test_rows_repeat_and_contradict_each_other_by_both_texts(tmp_path: Path) -> 
 
 
 def test_an_analysis_counts_the_main_text_and_tokens_of_both(tmp_path: Path) -> None:
-    def count(texts: list[str], pairs: list[str] | None) -> list[int]:
-        return [len(f"{one} {two}") for one, two in zip(texts, pairs or (), strict=True)]
+    def count(texts: list[str], pairs: list[str] | None) -> TokenCounts:
+        return TokenCounts([len(f"{one} {two}") for one, two in zip(texts, pairs or (), strict=True)])
 
     loaded, _ = check(tmp_path / "a.csv", ("1 poor", "one two three", "four"), ("2 fair", "five", "six seven"))
     counted = analyze_rows(loaded.rows, GRADED, count_tokens=count)["splits"]["train"]

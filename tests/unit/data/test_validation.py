@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from finetune30.config.schema import DataConfig
+from finetune30.data.encoding import TokenCounts
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data
 from finetune30.data.row_ids import split_row_id
@@ -104,7 +105,7 @@ def test_every_planted_fault_is_found_at_its_line_and_nothing_else(tmp_path):
     write(tmp_path / "dev.csv", evaluation)
 
     def count_tokens(texts, pairs):
-        return [len(text.split()) for text in texts]
+        return TokenCounts([len(text.split()) for text in texts])
 
     limits = {"min_text_length": 5, "max_text_length": 500}
     _, validation, _ = validate(tmp_path, count_tokens, max_length=32, validation_rules=limits)

@@ -15,7 +15,10 @@ from finetune30.errors import DataError, DataFileError
 from finetune30.modeling.devices import choose_placement
 from finetune30.modeling.predictor import Predictor
 from finetune30.modeling.saved_targets import Reading, save_targets
+from finetune30.service.datasets.operations import request_of_source
+from finetune30.service.datasets.reports import check_data
 from finetune30.service.execution.experiment import Experiment, build_experiment, load_inputs
+from finetune30.settings import load_settings
 
 GOOD = [f"the film was good number {n}" for n in range(60)]
 #: Texts of five characters and more that BERT's normalizer drops, and one that has nothing to see.
@@ -72,6 +75,25 @@ def test_they_are_set_aside_with_their_reason_in_every_record(base: Path, tmp_pa
     assert data.version_rows["train"].height == 60
     assert "data: 2 train rows give the model no token of their own: train.jsonl:11, train.jsonl:42" in lines
     assert "ledger: train: 62 rows = 60 used + 2 no_tokens" in lines
+
+
+def test_a_look_at_the_data_says_which_rows_a_training_sets_aside(base: Path, tmp_path: Path) -> None:
+    train = save(tmp_path / "train.jsonl", [*GOOD[:10], ACCENTS, *GOOD[10:40], JOINERS, *GOOD[40:]])
+    evaluation = save(tmp_path / "eval.jsonl", ["a fine film", "a bad book"])
+    request = request_of_source(str(train), eval_file=str(evaluation), gate={"max_faulty_share": 0.01})
+    said: list[str] = []
+    seen = check_data(request, load_settings(), said.append, model=str(base))
+    assert seen.quarantine.select("row_id", "reason").rows() == [
+        ("train.jsonl:11", "no_tokens"),
+        ("train.jsonl:42", "no_tokens"),
+    ]
+    assert seen.refusal is not None
+    assert seen.refusal.startswith(
+        "2 tokenless train rows (3.2%, allowed 1.0%: 2 no_tokens), for example train.jsonl:11"
+    )
+    blind = check_data(request, load_settings(), said.append)
+    assert blind.quarantine.height == 0
+    assert any("(no_tokens) is seen in the training; name a base model to see it here" in line for line in said)
 
 
 def test_the_version_is_that_of_the_rows_that_are_left(base: Path, tmp_path: Path) -> None:

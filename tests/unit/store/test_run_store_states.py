@@ -105,7 +105,10 @@ class Model:
             assert self.store.get(self.run.id) == before
 
     def succeed(self, chosen) -> None:
-        self.with_claim(chosen, lambda c: self.store.succeed(c, {"eval_accuracy": 0.5}, "f" * 64), lambda: self.end(S))
+        done = C if self.cancel else S
+        self.with_claim(
+            chosen, lambda c: self.store.succeed(c, {"eval_accuracy": 0.5}, "f" * 64), lambda: self.end(done)
+        )
 
     def fail(self, chosen) -> None:
         self.with_claim(chosen, lambda c: self.store.fail(c, ERROR), lambda: self.end(F))

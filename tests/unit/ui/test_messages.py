@@ -15,6 +15,7 @@ from finetune30 import errors
 from finetune30.config import DataConfig
 from finetune30.config.fields import describe_allowed, field_schemas
 from finetune30.config.loading import validate_tree
+from finetune30.data.encoding import TokenCounts
 from finetune30.data.loading import load_rows
 from finetune30.data.validation.quarantine import apply_gate
 from finetune30.data.validation.validate import validate_rows
@@ -88,7 +89,9 @@ def test_what_to_do_about_rows_and_why_a_training_would_not_start_is_said_in_chi
     path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
     config = DataConfig(dataset_name=str(path), max_length=12)
     loaded = load_rows(config, lambda _: None, problem=choose_problem("auto"))
-    found = validate_rows(loaded, config, count_tokens=lambda texts, _: [len(text.split()) + 1 for text in texts])
+    found = validate_rows(
+        loaded, config, count_tokens=lambda texts, _: TokenCounts([len(text.split()) + 1 for text in texts])
+    )
     fixes = dict(found.findings.select("rule", "fix").iter_rows())
     assert len(fixes) > 6
     assert [fix for fix in fixes.values() if translate_message("zh", fix) is None] == []

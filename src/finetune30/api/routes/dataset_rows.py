@@ -6,21 +6,17 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here, read_in_turn
+from finetune30.api.context import Here
+from finetune30.api.requested_data import ask_about_data
 from finetune30.api.routes.datasets import VersionName
 from finetune30.api.schemas import TrainRequest, Tree, errors
-from finetune30.config import ExperimentConfig
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.preview import load_version_rows
-from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.datasets.relabel import relabel_rows
 from finetune30.service.submitting.limits import require_disk_reserve
-from finetune30.service.submitting.requests import load_requested_config
-from finetune30.settings import Settings
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -115,12 +111,7 @@ class RelabelledVersion(BaseModel):
 )
 async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     """First rows, columns, label counts, findings and ledger of what a request would train on."""
-    config = await _requested(body.model_dump(exclude_unset=True), here.settings)
-
-    def look(readings: Readings) -> Response:
-        return Json(readings.ask("preview", config.data.dataset_name, config=config.as_tree()))
-
-    return await read_in_turn(request, look)
+    return Json(await ask_about_data("preview", body.model_dump(exclude_unset=True), here.settings, request))
 
 
 @router.post(
@@ -132,13 +123,9 @@ async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
 )
 async def create_version(here: Here, body: NewVersion, request: Request) -> Response:
     """Store all rows of what a request would train on as a version; the same rows are always the same version."""
-    config = await _requested(body.model_dump(exclude_unset=True, exclude={"note"}), here.settings)
     require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes)
-
-    def make(readings: Readings) -> dict[str, Any]:
-        return readings.ask("version", config.data.dataset_name, config=config.as_tree(), note=body.note)
-
-    made = await read_in_turn(request, make)
+    asked = body.model_dump(exclude_unset=True, exclude={"note"})
+    made = await ask_about_data("version", asked, here.settings, request, note=body.note)
     request.state.target = made["digest"]
     return Json(made, status_code=201)
 
@@ -166,8 +153,3 @@ def relabel(here: Here, name: VersionName, body: LabelChanges) -> Response:
     """Make a new version; the one before stays as it is."""
     changes: list[dict[str, Any]] = [change.model_dump() for change in body.changes]
     return Json(relabel_rows(versions_of(here.settings, here.store), name, changes, body.note), status_code=201)
-
-
-async def _requested(asked: dict[str, Any], settings: Settings) -> ExperimentConfig:
-    loaded = await run_in_threadpool(load_requested_config, asked, settings)
-    return loaded.config

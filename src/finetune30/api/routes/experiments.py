@@ -103,7 +103,7 @@ def read_history(
 ) -> Response:
     """Every logged step and evaluation; empty until the first one."""
     run = here.store.get(experiment_id)
-    records = load_json_lines(here.records.folder(run).history)
+    records = load_json_lines(here.records.require_folder(run).history)
     return Json({"records": records[after:], "next": len(records), "attempt": run.attempt})
 
 
@@ -116,7 +116,7 @@ def read_logs(
 ) -> Response:
     """A piece of at most 256 KiB; follow the log by asking again with the `offset` of the answer before."""
     run = here.store.get(experiment_id)
-    piece = load_log_piece(here.records.folder(run).logs, tail=tail, offset=offset)
+    piece = load_log_piece(here.records.require_folder(run).logs, tail=tail, offset=offset)
     return Json({"text": piece.text, "offset": piece.offset, "size": piece.size, "attempt": run.attempt})
 
 
@@ -131,7 +131,7 @@ def read_config(here: Here, experiment_id: ExperimentId) -> Response:
 def read_report(here: Here, experiment_id: ExperimentId) -> Response:
     """Validation, analysis and the ledger of every input row."""
     run = here.store.get(experiment_id)
-    report = load_json(here.records.folder(run).data_report)
+    report = load_json(here.records.require_folder(run).data_report)
     if report is None:
         raise NotFoundError(f"run {run.id} has no data report yet", "wait until its data is prepared")
     return Json(report)
@@ -145,7 +145,7 @@ def read_quarantine(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Rows that the gate kept away from the training, with their cells as read, the reason and what to do."""
-    rows = load_json_lines(here.records.folder(here.store.get(experiment_id)).quarantine)
+    rows = load_json_lines(here.records.require_folder(here.store.get(experiment_id)).quarantine)
     return Json({"total": len(rows), "rows": rows[offset : offset + limit]})
 
 
@@ -155,7 +155,7 @@ def read_quarantine(
 def list_artifacts(here: Here, experiment_id: ExperimentId) -> Response:
     """Names, sizes and sha256 from the manifest; there are none before the run SUCCEEDED."""
     run = here.store.get(experiment_id)
-    files = here.records.folder(run).load_manifest()["files"]
+    files = here.records.require_folder(run).load_manifest()["files"]
     links = f"/experiments/{run.id}/artifacts/"
     listed = [{"name": name, **entry, "link": links + name} for name, entry in files.items()]
     size = package_size(here.records, run)
@@ -182,7 +182,7 @@ def read_artifact(
     here: Here, experiment_id: ExperimentId, name: Annotated[str, Path(max_length=500, examples=["metrics.json"])]
 ) -> Response:
     """The bytes of a file that the manifest names; nothing else can be reached. Ranges are answered."""
-    folder = here.records.folder(here.store.get(experiment_id))
+    folder = here.records.require_folder(here.store.get(experiment_id))
     path = folder.artifact(name)
     return Download(path, folder.load_manifest()["files"][name]["sha256"])
 

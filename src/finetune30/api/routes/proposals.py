@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
-from finetune30.api.context import Here, read_in_turn
+from finetune30.api.context import Here
+from finetune30.api.requested_data import ask_about_data
 from finetune30.api.schemas import TrainRequest, Tree, errors
-from finetune30.service.datasets.reading_process import Readings
-from finetune30.service.submitting.requests import load_requested_config
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -47,10 +45,4 @@ class Proposal(BaseModel):
 )
 async def propose(here: Here, body: TrainRequest, request: Request) -> Response:
     """Number of labels, columns, rows, name, and the base models here that read the texts."""
-    asked = body.model_dump(exclude_unset=True)
-    config = (await run_in_threadpool(load_requested_config, asked, here.settings)).config
-
-    def look(readings: Readings) -> Response:
-        return Json(readings.ask("proposal", config.data.dataset_name, config=config.as_tree()))
-
-    return await read_in_turn(request, look)
+    return Json(await ask_about_data("proposal", body.model_dump(exclude_unset=True), here.settings, request))

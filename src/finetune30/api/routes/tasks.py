@@ -85,13 +85,14 @@ def read_task(here: Here, task_id: TaskId) -> Response:
 )
 async def stream_events(
     here: Here,
+    who: Who,
     task_id: TaskId,
     request: Request,
     last_event_id: Annotated[str | None, Header(max_length=40, description="Number of the last `change` seen.")] = None,
 ) -> Response:
     """Server-sent events: `task` (the state, whenever it differs), `change` (numbered, resumable), `end`."""
     stream: EventStream = request.app.state.event_stream
-    return await stream.answer(here.store, task_id, last_event_id)
+    return await stream.answer(here.store, task_id, last_event_id, who.name)
 
 
 @router.post("/task/{task_id}/cancel", summary="Cancel a task", response_model=Task, responses=errors(404, 409, 422))

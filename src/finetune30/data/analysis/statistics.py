@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from finetune30.data.encoding import CountTokens
 from finetune30.data.problem import Problem
 from finetune30.data.texts import text_columns, texts_and_pairs
 from finetune30.data.validation.near_duplicates import normalize
@@ -26,8 +26,6 @@ _TOP_WORDS = 20
 _EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 160
 _BINS = 30
-
-CountTokens = Callable[[list[str], list[str] | None], list[int]]
 
 
 def analyze_rows(
@@ -105,7 +103,7 @@ def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountToke
         "suggested_max_length": None,
     }
     if count_tokens is not None and rows.height:
-        tokens = np.array(count_tokens(*texts_and_pairs(rows)), dtype=np.int64)
+        tokens = np.array(count_tokens(*texts_and_pairs(rows)).lengths, dtype=np.int64)
         lengths |= {"tokens": describe_lengths(tokens), "suggested_max_length": suggest_max_length(tokens)}
     counts = problem.count(rows["label_text"])
     return {

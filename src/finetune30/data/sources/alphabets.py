@@ -68,7 +68,7 @@ def is_hebrew(text: str) -> bool:
 
 def is_arabic(text: str) -> bool:
     """Say whether they read as Arabic or Persian."""
-    return _is_script(text, "\u0621", "\u06ff", _ARABIC, 0.6) and _rare(_MIXED_ARABIC, text)
+    return _is_script(text, "\u060c", "\u06ff", _ARABIC, 0.6) and _rare(_MIXED_ARABIC, text)
 
 
 def is_thai(text: str) -> bool:

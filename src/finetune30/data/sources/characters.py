@@ -61,6 +61,8 @@ _ODD_CYRILLIC = re.compile(r"[а-яё][А-ЯЁ]|[ЂЃЉЊЌЋЏђѓљњќћџ]|[
 #: Characters below which a text has no frequent letters yet: it may be in a language, which decides nothing then.
 FEW = 20
 _LEAST_SHARE = 0.3
+#: Letters of ASCII that stand beside each mark, where marks alone speak for an encoding.
+_LEAST_PER_MARK = 3
 _LEAST_CHINESE = 0.4
 _LEAST_KANA = 0.3
 _NEARLY_ALL = 0.97
@@ -114,7 +116,9 @@ def is_western(text: str) -> bool:
     outside = [character for character in text if character > "\x7f"]
     marks = [character for character in outside if character in _WESTERN_MARKS]
     letters = [character.lower() for character in outside if character not in _WESTERN_MARKS]
-    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters) or not stand_in_words(letters, text):
+    if has_odd_marks(text) or any(not letter.isalpha() for letter in letters):
+        return False
+    if not stand_in_words([*letters, *_LEAST_PER_MARK * marks], text):
         return False
     adjacent = len(re.findall(r"[à-ÿ](?=[à-ÿ])", text.lower()))
     fits = not letters or max(_share(letters, frozenset(language)) for language in _WESTERN) >= _NEARLY_ALL
@@ -138,7 +142,10 @@ def has_odd_marks(text: str) -> bool:
 
 
 def _letters(text: str) -> list[str]:
-    return [character for character in text if character > "\x7f" and character.isalpha()]
+    """Return the letters outside of ASCII; none where signs are more than they, as in no writing."""
+    outside = [character for character in text if character > "\x7f"]
+    letters = [character for character in outside if character.isalpha()]
+    return letters if 2 * len(letters) >= len(outside) else []
 
 
 def _share(characters: Collection[str], known: frozenset[str]) -> float:

@@ -21,8 +21,12 @@ T = TypeVar("T")
 UTF8 = "utf-8-sig"
 #: Characters outside of ASCII below which a file says too little about its encoding.
 LEAST_EVIDENCE = characters.FEW
+#: So many of them must stand in words that differ.
+_LEAST_DISTINCT = 15
 #: Bytes of lines with other than ASCII that are looked at to tell an encoding; all bytes must decode in it.
 EVIDENCE_BYTES = 1_000_000
+#: Bytes other than ASCII above which words that are written often may weigh more: below, each counts once.
+_MANY_BYTES = 400
 _SAMPLE_CHARACTERS = 30
 #: Names that files are said to be in, and what they nearly always are: the vendor's superset, as browsers take it.
 _SUPERSETS = {
@@ -105,8 +109,8 @@ def wide_encoding(path: Path) -> str | None:
         return "utf-16"
     even, odd = head[0::2], head[1::2]
     for codec, full, empty in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        # Halves of other characters than these may be 0 too, but not often.
-        if len(empty) > 1 and full.count(0) * 10 <= len(full) and empty.count(0) * 3 >= len(empty):
+        # Halves of other characters than these may be 0 too, but not often. A header of eight letters is enough.
+        if len(empty) > 1 and full.count(0) * 10 <= len(full) and empty.count(0) * 4 >= len(empty):
             return codec
     return None
 
@@ -116,14 +120,17 @@ def detect_encoding(path: Path, name: str) -> Encoding:
 
     Raises DataFileError with the place of the first byte that is no UTF-8 and what each encoding makes of that line.
     """
-    data = _evidence(path)
+    lines = _evidence(path)
+    data = _count_once(lines)
     decoding = {encoding: text for encoding in ENCODINGS if (text := _decoded(data, encoding.codec)) is not None}
     reading = {encoding: text for encoding, text in decoding.items() if encoding.reads(text)}
     if len(set(reading.values())) == 1:
-        found, text = next(iter(reading.items()))
-        evidence = sum(character > "\x7f" for character in text)
+        found = next(iter(reading))
+        text = _decoded(lines, found.codec) or ""
+        evidence, distinct_evidence = _count_outside(text), _count_outside(reading[found])
         whole = {_decoded(path.read_bytes(), encoding.codec) for encoding in reading}
-        if evidence >= LEAST_EVIDENCE and len(whole) == 1 and whole != {None}:
+        enough = evidence >= LEAST_EVIDENCE and distinct_evidence >= _LEAST_DISTINCT
+        if enough and found.reads(text) and len(whole) == 1 and whole != {None}:
             return found
     # One encoding a text: several that differ in other letters than these say the same.
     distinct = {text: encoding for encoding, text in reversed((reading or decoding).items())}
@@ -182,6 +189,16 @@ def _evidence(path: Path) -> bytes:
                 if size > EVIDENCE_BYTES:
                     break
     return b"".join(pieces)
+
+
+def _count_outside(text: str) -> int:
+    return sum(character > "\x7f" for character in text)
+
+
+def _count_once(data: bytes) -> bytes:
+    """Return every word once where there are few: a letter is not the more frequent for a word that stands again."""
+    once = b" ".join(dict.fromkeys(data.split()))
+    return once if len(once.translate(None, bytes(range(128)))) < _MANY_BYTES else data
 
 
 def _first_faulty(path: Path) -> tuple[int, int, bytes]:

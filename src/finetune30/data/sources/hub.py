@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from finetune30.data.sources.library import build_table
+from finetune30.data.sources.library import build_table, count_notes_of
 from finetune30.data.sources.table import SourceTable
 from finetune30.errors import DataError, first_line
 from finetune30.hub.cache import assets_folder
@@ -60,19 +60,23 @@ def load_hub(
     """
     snapshot = open_snapshot("dataset", name, revision, log, config or "default")
     if snapshot.is_listed:
-        reference, loaded = snapshot.reference, _load(snapshot, config, log, on_transfer)
+        reference = snapshot.reference
+        loaded, notes = _load(snapshot, config, log, on_transfer)
     else:
-        reference, loaded = _load_prepared(snapshot, config)
+        (reference, loaded), notes = _load_prepared(snapshot, config), {}
     log(f"data: {reference.describe()}")
     source = "/".join(part for part in (name, config) if part)
     tables = {
-        str(split): build_table(dataset, f"{source}/{split}", {"revision": reference.commit})
+        str(split): build_table(dataset, f"{source}/{split}", {"revision": reference.commit}, notes.get(split, ()))
         for split, dataset in loaded.items()
     }
     return HubSet(tables, reference)
 
 
-def _load(snapshot: Snapshot, config: str | None, log: Log, on_transfer: OnTransfer | None) -> DatasetDict:
+def _load(
+    snapshot: Snapshot, config: str | None, log: Log, on_transfer: OnTransfer | None
+) -> tuple[DatasetDict, dict[Any, tuple[str, ...]]]:
+    """Return the splits of a set, and what the card and the fetched files say of their rows."""
     descriptions = [name for name in _DESCRIPTIONS if name in snapshot.files]
     snapshot.require(descriptions, log, on_transfer)
     view = _View(snapshot)
@@ -96,8 +100,7 @@ def _load(snapshot: Snapshot, config: str | None, log: Log, on_transfer: OnTrans
             str(view.folder), config, verification_mode="no_checks", cache_dir=view.cache_folder
         ),
     )
-    _tell_stale_counts(builder, loaded, log)
-    return cast("DatasetDict", loaded)
+    return cast("DatasetDict", loaded), count_notes_of(builder, loaded, view.folder)
 
 
 def _ask_for_builder(view: _View, config: str | None, name: str) -> DatasetBuilder:
@@ -111,12 +114,6 @@ def _ask_for_builder(view: _View, config: str | None, name: str) -> DatasetBuild
         )
     except FileNotFoundError as error:
         raise _no_data(name, view.names) from error
-
-
-def _tell_stale_counts(builder: DatasetBuilder, loaded: DatasetDict, log: Log) -> None:
-    for split, told in (builder.info.splits or {}).items():
-        if split in loaded and told.num_examples and told.num_examples != len(loaded[split]):
-            log(f"data: the card says {told.num_examples:,} rows for {split}, the files hold {len(loaded[split]):,}")
 
 
 class _View:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from finetune30.data.sources.parquet import cast_to_text, name_listed_labels, number_rows, undecoded_columns
+from finetune30.data.sources.source_counts import count_notes
 from finetune30.data.sources.table import SourceTable
 from finetune30.errors import DataError
 from finetune30.hub.reach import hub_left_alone
@@ -21,8 +22,13 @@ _FAULTS = (OSError, ValueError, KeyError, TypeError)
 _SAVED = ("dataset_dict.json", "state.json")
 
 
-def build_table(dataset: Any, source: str, facts: dict[str, str | int | None]) -> SourceTable:
-    """Return a split that the library loaded; names of classes come with it, and -1 is no label."""
+def build_table(
+    dataset: Any, source: str, facts: dict[str, str | int | None], notes: tuple[str, ...] = ()
+) -> SourceTable:
+    """Return a split that the library loaded; names of classes come with it, and -1 is no label.
+
+    `notes`: what is known of its source beside the rows.
+    """
     label_names, listed = {}, {}
     for column, feature in dataset.features.items():
         if names := getattr(feature, "names", None):
@@ -30,7 +36,7 @@ def build_table(dataset: Any, source: str, facts: dict[str, str | int | None]) -
         elif names := getattr(getattr(feature, "feature", None), "names", None):
             listed[column] = tuple(names)
     frame = name_listed_labels(pl.DataFrame(dataset.with_format("arrow")[:]), listed)
-    notes = undecoded_columns(frame)
+    notes += undecoded_columns(frame)
     frame = cast_to_text(frame, source)
     for column in label_names:
         frame = frame.with_columns(pl.when(pl.col(column) != str(_UNLABELLED)).then(pl.col(column)).alias(column))
@@ -55,24 +61,46 @@ def is_repository(folder: Path) -> bool:
 def load_saved(folder: Path) -> dict[str, list[SourceTable]]:
     """Read the splits of a folder of `save_to_disk`; one split alone is for training. Raises DataError."""
     loaded = _ask(folder, lambda datasets: datasets.load_from_disk(str(folder)))
-    return _tables(folder, loaded if isinstance(loaded, Mapping) else {"train": loaded})
+    splits = loaded if isinstance(loaded, Mapping) else {"train": loaded}
+    notes = {
+        split: count_notes(folder, [file["filename"] for file in rows.cache_files], len(rows))
+        for split, rows in splits.items()
+    }
+    return _tables(folder, splits, notes)
 
 
 def load_repository(folder: Path, config: str | None) -> dict[str, list[SourceTable]]:
     """Read the splits of a cloned repository of the hub, as its card names them. Raises DataError."""
     with tempfile.TemporaryDirectory(prefix="finetune30-prepared-") as cache:
+        builder = _ask(folder, lambda datasets: datasets.load_dataset_builder(str(folder), config, cache_dir=cache))
         loaded = _ask(
             folder,
             lambda datasets: datasets.load_dataset(
                 str(folder), config, verification_mode="no_checks", cache_dir=cache, keep_in_memory=True
             ),
         )
-        return _tables(folder, loaded)
+        return _tables(folder, loaded, count_notes_of(builder, loaded, folder))
 
 
-def _tables(folder: Path, loaded: Mapping[Any, Any]) -> dict[str, list[SourceTable]]:
+def count_notes_of(builder: Any, loaded: Mapping[Any, Any], folder: Path) -> dict[Any, tuple[str, ...]]:
+    """Return notes by split: what the card and the files below `folder` say of the number of rows that were read."""
+    told, files = builder.info.splits or {}, builder.config.data_files or {}
+    encoding = getattr(builder.config, "encoding", None)
+    notes = {}
+    for split, rows in loaded.items():
+        counted = count_notes(folder.resolve(), files.get(split, ()), len(rows), encoding)
+        said = told[split].num_examples if split in told else None
+        if said and said != len(rows):
+            counted = (f"the card says {said:,} rows for {split}, the files hold {len(rows):,}", *counted)
+        notes[split] = counted
+    return notes
+
+
+def _tables(
+    folder: Path, loaded: Mapping[Any, Any], notes: Mapping[Any, tuple[str, ...]]
+) -> dict[str, list[SourceTable]]:
     name = folder.resolve().name
-    return {str(split): [build_table(rows, f"{name}/{split}", {})] for split, rows in loaded.items()}
+    return {str(split): [build_table(rows, f"{name}/{split}", {}, notes[split])] for split, rows in loaded.items()}
 
 
 def _ask(folder: Path, question: Callable[[Any], Any]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune30.data.sources.archives import check_unpacked_size
+from finetune30.data.sources.number_formats import apply_number_formats
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.errors import DataFileError
@@ -38,6 +39,7 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     except (python_calamine.CalamineError, OSError, ValueError) as error:
         found = f"the workbook cannot be read ({' '.join(str(error).split())[:200]})"
         raise DataFileError(name, 0, 0, found, "save it again, or export the sheet as CSV (UTF-8)") from error
+    shown, unread = apply_number_formats(path, sheet, rows) if path.suffix.lower() == ".xlsx" else ([], ())
     filled = [
         (number, cells) for number, row in enumerate(rows, start=1) if any(cells := [_text(cell) for cell in row])
     ]
@@ -53,6 +55,7 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     for number, cells in filled[1:]:
         chunks.append(cells, number)
     frame, notes = drop_empty_columns(name, chunks.finish(), header_line)
+    notes += (*unread, *(column.describe(header[column.column] or "") for column in shown))
     if spread:
         notes += (f"merged cells: {spread} cells below others hold what is seen there",)
     return SourceTable(name, path.suffix.lower()[1:], frame, notes=(f"sheet {sheet!r}", *notes))

@@ -11,15 +11,19 @@ import polars as pl
 from finetune30.config.schema import GateConfig
 from finetune30.data.texts import text_columns
 from finetune30.data.validation.findings import RULE_SETTINGS
+from finetune30.data.validation.row_rules import NO_TOKENS
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
 
-#: Rules that are counted against limits of their own; all other errors are faults of single rows.
+#: Rules that are counted alone, and against which limit; all other errors together are faults of single rows.
 _OWN_LIMITS = {
     "contradictory_label": "max_contradictory_share",
     "leakage": "max_leaking_share",
     "near_leakage": "max_leaking_share",
+    # A training meets these when it encodes the rows that the other rules left.
+    NO_TOKENS: NO_TOKENS,
 }
+_SETTINGS = {NO_TOKENS: "max_faulty_share"}
 #: Rows under these rules cannot be trained on (or the user's own rules exclude them), whatever the mode.
 _ALWAYS_DROPPED = (
     "missing_label",
@@ -29,11 +33,13 @@ _ALWAYS_DROPPED = (
     "too_long",
     "repeated_header",
     "columns_swapped",
+    NO_TOKENS,
 )
 _LIMIT_WORDS = {
     "max_faulty_share": "faulty",
     "max_contradictory_share": "training rows with contradictory labels",
     "max_leaking_share": "training rows that stand in the evaluation rows",
+    NO_TOKENS: "tokenless",
 }
 _EXAMPLES = 3
 
@@ -95,7 +101,7 @@ def _measure(rows: pl.DataFrame, gate: GateConfig) -> dict[str, Any]:
             "split": row["split"],
             "rows": row["rows"],
             "share": round(row["rows"] / sizes[row["split"]], 6),
-            "allowed": getattr(gate, row["limit"]),
+            "allowed": getattr(gate, _SETTINGS.get(row["limit"], row["limit"])),
         }
         for row in counts.to_dicts()
     }
@@ -112,11 +118,12 @@ def _stop_above_limits(limits: dict[str, Any], errors: pl.DataFrame) -> None:
         hits = errors.filter(chosen & (pl.col("split") == entry["split"]))
         rules = ", ".join(f"{count} {rule}" for rule, count in hits["rule"].value_counts(sort=True).iter_rows())
         examples = "; ".join(f"{hit['place']} {hit['value']!r}" for hit in hits.head(_EXAMPLES).iter_rows(named=True))
-        what = f"{_LIMIT_WORDS[entry['limit']]}" + (f" {entry['split']} rows" if not own else "")
+        by_split = not own or entry["limit"] in _SETTINGS
+        what = f"{_LIMIT_WORDS[entry['limit']]}" + (f" {entry['split']} rows" if by_split else "")
         share = f"{entry['share']:.1%}, allowed {entry['allowed']:.1%}"
         messages.append(f"{entry['rows']} {what} ({share}: {rules}), for example {examples}")
         settings += [RULE_SETTINGS[rule] for rule in hits["rule"].unique(maintain_order=True) if rule in RULE_SETTINGS]
-        settings.append(f"data.gate.{entry['limit']}")
+        settings.append(f"data.gate.{_SETTINGS.get(entry['limit'], entry['limit'])}")
     listed = ", ".join(dict.fromkeys(settings))
     raise DataError(
         "; ".join(messages),

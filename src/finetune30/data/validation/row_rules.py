@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from finetune30.config.schema import ValidationRules
 from finetune30.data.cleaning import contains_html, fix_mojibake, maybe_mojibake
+from finetune30.data.encoding import CountTokens
 from finetune30.data.texts import filled_texts, texts_and_pairs
 from finetune30.data.validation.findings import FindingList
 
@@ -18,7 +19,9 @@ CONTROL_CHARACTERS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\u200b\u2060\
 _RARE_LABEL_ROWS, _COMMON_CLASS_ROWS = 2, 100
 _SLICE_ROWS = 100_000
 
-CountTokens = Callable[[list[str], list[str] | None], list[int]]
+#: The rule, and what to do, about rows that give a model nothing to read.
+NO_TOKENS = "no_tokens"
+NO_TOKENS_FIX = "the tokenizer makes nothing of this text; fill it in, or remove the row"
 
 
 def check_labels(rows: pl.DataFrame, found: FindingList, text_name: str, label_name: str) -> pl.DataFrame:
@@ -66,18 +69,14 @@ def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) 
         _add_first(found, "empty_text", rest, empty, fix)
     short, long = length_limits(rules)
     too_short, too_long = breaking_lengths(rows, found.texts, short, long)
+    fix = f"shorter than data.validation_rules.min_text_length ({short})"
     if rules.min_text_length is None:
         fix = f"shorter than {short} characters; set data.validation_rules.min_text_length to {short} to drop it"
-        _add_first(found, "too_short", rest, too_short, fix)
-    else:
-        fix = f"shorter than data.validation_rules.min_text_length ({short})"
-        _add_first(found, "too_short", rest, too_short, fix)
+    _add_first(found, "too_short", rest, too_short, fix)
+    fix = f"longer than data.validation_rules.max_text_length ({long})"
     if rules.max_text_length is None:
         fix = f"longer than {long} characters; set data.validation_rules.max_text_length to {long} to drop it"
-        _add_first(found, "too_long", rest, too_long, fix)
-    else:
-        fix = f"longer than data.validation_rules.max_text_length ({long})"
-        _add_first(found, "too_long", rest, too_long, fix)
+    _add_first(found, "too_long", rest, too_long, fix)
     return found.mark(rows)
 
 
@@ -146,13 +145,20 @@ def check_contents(rows: pl.DataFrame, found: FindingList, *, is_quantity: bool)
     return found.mark(rows)
 
 
-def check_tokens(rows: pl.DataFrame, found: FindingList, count_tokens: CountTokens, max_length: int) -> pl.DataFrame:
-    """Mark rows that have more tokens than `max_length` under the run's tokenizer."""
-    if not found.wanted("truncated"):
-        return rows
+def check_tokens(
+    rows: pl.DataFrame, found: FindingList, count_tokens: CountTokens, max_length: int, *, allow_empty: bool
+) -> pl.DataFrame:
+    """Mark rows that have more tokens than `max_length` under the run's tokenizer, or that give it nothing to read.
+
+    With `allow_empty` only those say nothing that have no token at all, as in a training.
+    """
     kept = rows.filter(pl.col("reason").is_null())
-    counts = pl.Series("_tokens", count_tokens(*texts_and_pairs(kept)), dtype=pl.Int64)
-    hits = kept.with_columns(counts).filter(pl.col("_tokens") > max_length)
+    counts = count_tokens(*texts_and_pairs(kept))
+    nothing = [i for i in counts.tokenless if not (allow_empty and counts.lengths[i])]
+    # A training sets these aside whatever the configuration says about rules.
+    found.add(NO_TOKENS, kept[nothing], NO_TOKENS_FIX, severity="error")
+    tokens = pl.Series("_tokens", counts.lengths, dtype=pl.Int64)
+    hits = kept.with_columns(tokens).filter(pl.col("_tokens") > max_length)
     found.add("truncated", hits, pl.format("{} tokens, cut at data.max_length (" + str(max_length) + ")", "_tokens"))
     return found.mark(rows)
 

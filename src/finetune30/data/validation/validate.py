@@ -10,11 +10,11 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.cleaning import clean_rows
+from finetune30.data.encoding import CountTokens
 from finetune30.data.loading import LoadedRows
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES, FindingList, count_findings
 from finetune30.data.validation.places import locate_findings
 from finetune30.data.validation.row_rules import (
-    CountTokens,
     check_characters,
     check_contents,
     check_labels,
@@ -136,7 +136,8 @@ def _check_rows(
     if rules.classes:
         rows = check_classes(rows, found, config.gate.min_class_rows)
     if count_tokens is not None:
-        rows = check_tokens(rows, found, count_tokens, config.max_length)
+        allow_empty = config.validation_rules.allow_empty
+        rows = check_tokens(rows, found, count_tokens, config.max_length, allow_empty=allow_empty)
     return rows
 
 

@@ -12,7 +12,7 @@ from finetune30.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from finetune30.data.analysis.statistics import CountTokens
+    from finetune30.data.encoding import CountTokens
     from finetune30.data.loading import LoadedRows
     from finetune30.data.validation.validate import Validation
     from finetune30.hub.fetching import OnTransfer

@@ -45,8 +45,7 @@ def analyze_data(
     from finetune30.data.analysis.drift import compare_rows
     from finetune30.data.analysis.statistics import analyze_rows
 
-    models = request.models if model is None else (ModelConfig(name=model),)
-    count_tokens = find_token_counter(models, log, on_transfer)
+    count_tokens = find_token_counter(_models(request, model), log, on_transfer)
     loaded = load_dataset_rows(request, settings, log, on_transfer)
     rows = _chosen(loaded.rows, request)
     name = str(loaded.source["name"])
@@ -69,14 +68,23 @@ def check_data(
     settings: Settings,
     log: Log,
     *,
+    model: str | None = None,
     report_file: Path | None = None,
     quarantine_file: Path | None = None,
     on_transfer: OnTransfer | None = None,
 ) -> Checked:
-    """Apply every rule; write all findings (JSON) and the rows set aside (JSONL) where files are named."""
+    """Apply every rule; write all findings (JSON) and the rows set aside (JSONL) where files are named.
+
+    Tokens are counted under the model, or those of the request; without a tokenizer a word says what is left open.
+    """
     from finetune30.data.validation.quarantine import encode_quarantine
 
-    counter = find_token_counter(request.models, log, on_transfer)
+    counter = find_token_counter(_models(request, model), log, on_transfer)
+    if counter is None:
+        log(
+            "data: which rows are cut (truncated) or give the model nothing to read (no_tokens) is seen in the "
+            "training; name a base model to see it here: --model NAME"
+        )
     checked = check_rows(request, settings, log, counter, on_transfer)
     if report_file is not None:
         save_json_atomic(report_file, checked.as_dict())
@@ -116,6 +124,10 @@ def clean_data(
         "content_digest": digest_version({}, splits, schema),
         "files": [str(path) for path in paths],
     }
+
+
+def _models(request: DatasetRequest, model: str | None) -> tuple[ModelConfig, ...]:
+    return request.models if model is None else (ModelConfig(name=model),)
 
 
 def _chosen(rows: pl.DataFrame, request: DatasetRequest) -> pl.DataFrame:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from finetune30.config.schema import ModelConfig
+from finetune30.data.encoding import TokenCounts, find_tokenless
 from finetune30.data.unknown_tokens import WARNING_SHARE, describe_unknown
 from finetune30.errors import Finetune30Error
 
 if TYPE_CHECKING:
-    from finetune30.data.analysis.statistics import CountTokens
+    from finetune30.data.encoding import CountTokens
     from finetune30.hub.fetching import OnTransfer
 
 _TOKENIZED_ROWS = 10_000
@@ -43,16 +44,19 @@ def find_token_counter(
         return None
     tokenizer, counted = encoder, model.name
 
-    def count(texts: list[str], pairs: list[str] | None) -> list[int]:
+    def count(texts: list[str], pairs: list[str] | None) -> TokenCounts:
         lengths: list[int] = []
+        tokenless: list[int] = []
         unknown = 0
         for start in range(0, len(texts), _TOKENIZED_ROWS):
             part = slice(start, start + _TOKENIZED_ROWS)
-            encoded = tokenizer.encode(texts[part], pairs[part] if pairs else None, _NO_LIMIT)
+            rows, others = texts[part], pairs[part] if pairs else None
+            encoded = tokenizer.encode(rows, others, _NO_LIMIT)
+            tokenless += [start + i for i in find_tokenless(encoded, rows, others)]
             lengths += encoded.full_lengths
             unknown += encoded.unknown_tokens
         if unknown > WARNING_SHARE * sum(lengths):
             log(f"WARNING: data: {describe_unknown(unknown, sum(lengths), counted).en}")
-        return lengths
+        return TokenCounts(lengths, tokenless)
 
     return count

@@ -35,7 +35,7 @@ from finetune30.service.execution.run_log import Console, RunLog
 from finetune30.service.execution.warm_start import load_start_adapter
 from finetune30.settings import Settings
 from finetune30.store.lease import LeaseKeeper
-from finetune30.store.records import Claim, Run
+from finetune30.store.records import Claim, Run, RunStatus
 from finetune30.store.run_folder import AttemptFolder, Published, RunFolder
 from finetune30.store.run_store import RunStore
 
@@ -79,12 +79,18 @@ def execute(execution: Execution) -> Published:
             with keeper:
                 published = attempt.adopt() or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
-            store.succeed(claim, published.metrics, published.manifest_sha256)
+            ended = store.succeed(claim, published.metrics, published.manifest_sha256)
             failpoints.reach("finish.after_row")
         except BaseException as error:
             _name_the_next_command(error, execution.run)
             _record_end_or_say_why_not(execution, error, log)
             raise
+        if ended is RunStatus.CANCELLED:
+            log.to_file("CANCELLED: asked for while the result was published")
+            raise CancelledError(
+                "cancelled while the result was published",
+                f"take the result up with: ft30 resume {execution.run.id[:8]}",
+            )
         log.line(f"SUCCEEDED: {execution.folder.path}")
     execution.folder.prune()
     return published
@@ -194,8 +200,10 @@ def _find_start(
         _take_over_history(source, attempt, start.progress["records"], log)
         log.line(f"resuming from step {start.step} of attempt {source.number}")
     else:
-        if earlier:
-            log.line("no checkpoint to resume from: training from the start")
+        if attempt.number > 1:
+            reached = (execution.run.progress or {}).get("step")
+            lost = f"; steps that the attempts before had taken: {reached}" if reached else ""
+            log.line(f"WARNING: no checkpoint to resume from: training from the start{lost}")
         if config.start_adapter is not None:
             experiment.engine.load_adapter_state(load_start_adapter(config.start_adapter))
             log.line(f"starting from the weights in {config.start_adapter}")

@@ -31,7 +31,7 @@ def replay_locally(reference: str, settings: Settings) -> Replay:
     require_records(settings)
     with open_records(settings) as records:
         original = records.store.get(reference)
-        config = load_recorded_config(original, records.folder(original))
+        config = load_recorded_config(original, records.require_folder(original))
         run = records.store.create(
             config,
             kind="local",

@@ -36,7 +36,7 @@ def resume_locally(
     require_records(settings)
     with open_records(settings) as records:
         run = records.store.get(reference)
-        folder = records.folder(run)
+        folder = records.require_folder(run)
         if warm_start:
             config = _plan_warm_start(run, folder, changes)
             begun = records.store.create(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from finetune30.data.validation.row_rules import NO_TOKENS, NO_TOKENS_FIX
 from finetune30.errors import DataError, DataFileError
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
     from finetune30.data.prepare import PreparedData
 
-NO_TOKENS = "no_tokens"
-_FIX = "the tokenizer makes nothing of this text; fill it in, or remove the row"
 _SHOWN = 3
 
 Encode = Callable[["PreparedData"], "dict[str, EncodedSplit]"]
@@ -44,7 +43,7 @@ def encode_what_says_something(
         if row_ids:
             shown = ", ".join(row_ids[:_SHOWN]) + (" …" if len(row_ids) > _SHOWN else "")
             log(f"data: {len(row_ids)} {name} rows give the model no token of their own: {shown}")
-    data = set_rows_aside(data, aside, NO_TOKENS, _FIX)
+    data = set_rows_aside(data, aside, NO_TOKENS, NO_TOKENS_FIX)
     return data, encode(data)
 
 
@@ -61,7 +60,7 @@ def _judge(
     for name, row_ids in aside.items():
         rows, count = len(splits[name]), len(row_ids)
         if count and config.gate.mode == "strict":
-            raise DataFileError(*place_of(row_ids[0], files), f"{NO_TOKENS}: {_FIX}", "mend or remove the row")
+            raise DataFileError(*place_of(row_ids[0], files), f"{NO_TOKENS}: {NO_TOKENS_FIX}", "mend or remove the row")
         if count == rows:
             found = f"none of the {rows} {name} rows gives the model a token of its own, for example {row_ids[0]}"
             raise DataError(found, "choose a base model whose tokenizer knows the script of these texts")

@@ -65,7 +65,7 @@ def verify_run(records: Records, run: Run) -> int:
 
     Raises NotFoundError when nothing is published, StorageError that names every file at fault.
     """
-    folder = records.folder(run)
+    folder = records.require_folder(run)
     if run.status is not RunStatus.SUCCEEDED:
         folder.load_manifest()
     faults = folder.verify()
@@ -77,7 +77,7 @@ def verify_run(records: Records, run: Run) -> int:
 
 def require_intact_model(records: Records, run: Run) -> Path:
     """Return the folder of a finished model whose files are as they were published; raises StorageError."""
-    folder = records.folder(run)
+    folder = records.require_folder(run)
     _refuse_faults(run, folder.verify_model())
     return folder.final_model
 

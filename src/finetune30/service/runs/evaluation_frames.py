@@ -87,7 +87,7 @@ def load_version_rows(run: Run, versions: VersionStore) -> pl.DataFrame | None:
 
 def _identify(records: Records, run: Run, versions: VersionStore) -> tuple[object, ...]:
     """Return what changes with the files: a table is as old as they are."""
-    path = records.folder(run).predictions
+    path = records.require_folder(run).predictions
     manifest = versions.folder / "versions" / f"{run.dataset_digest}.json"
     return (run.id, run.status, run.manifest_sha256, _stamp(path), _stamp(manifest))
 
@@ -106,7 +106,7 @@ def _load_predictions(records: Records, run: Run) -> pl.DataFrame:
     name = f"{run.id[:8]} '{run.name}'"
     if run.status is not RunStatus.SUCCEEDED:
         raise ConflictError(f"run {name} is {run.status} and has no predictions", "ask again when it has SUCCEEDED")
-    folder = records.folder(run)
+    folder = records.require_folder(run)
     path = folder.predictions
     entry = folder.load_manifest()["files"].get(path.name)
     if entry is None or not path.is_file():

@@ -73,7 +73,7 @@ def follow_log(
     The log of a further attempt begins with the lines of the one before; what was yielded already is not repeated.
     A run whose process dies is found within seconds. Raises NotFoundError when the run is deleted meanwhile.
     """
-    folder = records.folder(records.store.get(run_id))
+    folder = records.require_folder(records.store.get(run_id))
     reader = _LogReader(folder)
     if tail is not None:
         yield last_lines(reader.read(), tail)

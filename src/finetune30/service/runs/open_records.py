@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from finetune30.errors import NotFoundError
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStore, open_store
+from finetune30.store.folder_marks import require_run_folder
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Records:
     def folder(self, run: Run) -> RunFolder:
         """Return the run's folder."""
         return RunFolder(self.results_root / run.folder)
+
+    def require_folder(self, run: Run) -> RunFolder:
+        """Return the run's folder. Raises StorageError where it is not there, which says where it was carried out."""
+        return require_run_folder(self.store, self.results_root, run)
 
 
 def locate_records(settings: Settings, output_dir: Path | str | None = None) -> tuple[str, Path]:

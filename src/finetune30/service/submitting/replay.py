@@ -8,6 +8,7 @@ from finetune30.errors import ConflictError, StorageError
 from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus, RunStore
+from finetune30.store.folder_marks import require_run_folder
 
 #: Everything chosen by the record, so nothing falls back to another model or data set.
 CHOSEN_BY_RECORD = frozenset({"model.name", "data.dataset_name"})
@@ -31,7 +32,7 @@ def submit_replay(
     """
     return submit(
         store,
-        load_recorded_config(original, RunFolder(settings.results_folder / original.folder)),
+        load_recorded_config(original, require_run_folder(store, settings.results_folder, original)),
         settings,
         publisher=publisher,
         explicit=CHOSEN_BY_RECORD,

@@ -142,4 +142,4 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _path(records: Records, run: Run) -> Path:
-    return records.folder(run).path / FILE
+    return records.require_folder(run).path / FILE

@@ -16,7 +16,7 @@ from finetune30.data.sources.files import load_file
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.resolve import load_local
 from finetune30.errors import DataFileError
-from support.workbooks import Rows, write_ods, write_xlsx
+from support.workbooks import Formatted, Rows, write_ods, write_xlsx
 
 CSV = "text,label\ngood,pos\n"
 
@@ -113,6 +113,31 @@ def test_sheets_ask_which_and_the_answer_works(ending: str, tmp_path: Path) -> N
     assert load_file(path, options=FileOptions(sheet="Two")).frame["text"].to_list() == ["b"]
     with pytest.raises(DataFileError, match="there is no sheet 'Three'; the sheets are 'One', 'Empty', 'Two'"):
         load_file(path, options=FileOptions(sheet="Three"))
+
+
+def test_zeros_that_a_format_shows_before_a_number_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    padded = [Formatted(number, code) for number, code in ((7, "00000"), (123456, "00000"), (-42, "[$-409]000;@"))]
+    others = [Formatted(1_234_567, "000\\-00\\-0000"), Formatted(2, "0.00"), Formatted(1.5, "000")]
+    rows: Rows = [["text", "id", "label"], *[("a", *pair) for pair in zip(padded, others, strict=True)]]
+    write_xlsx(path, {"S": rows})
+    table = load_file(path)
+    assert table.frame.select("id", "label").rows() == [("00007", "1234567"), ("123456", "2"), ("-042", "1.5")]
+    assert table.notes[1:] == (
+        "numbers of the column 'id' with the format '00000': 2, read as it shows them",
+        "numbers of the column 'label' with the format '000\\\\-00\\\\-0000': 1, read as stored, not as it shows them",
+        "numbers of the column 'id' with the format '[$-409]000;@': 1, read as it shows them",
+    )
+
+
+def test_formats_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    write_xlsx(path, {"S": [["text", "label"], ["a", 1]]})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("xl/styles.xml", "<styleSheet><no:name/><cellXfs><xf/></cellXfs></styleSheet>")
+    table = load_file(path)
+    assert table.frame["label"].to_list() == ["1"]
+    assert "the number formats of the workbook cannot be read" in table.notes[1]
 
 
 def test_broken_workbook_is_refused(tmp_path: Path) -> None:

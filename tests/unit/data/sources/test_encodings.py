@@ -38,7 +38,7 @@ TEXTS = {
     "cp1256": "كانت الغرفة صغيرة وقذرة ولا أنصح أحدا بها أبدا",
     "cp874": "ห้องเล็กและสกปรกมาก ไม่แนะนำให้ใครมาพัก",
     "mac_roman": "I don’t like this, it’s bad, we’re sad, don’t go, isn’t it, can’t, won’t, it’s, that’s, she’s, he’s, "
-    "wasn’t, aren’t, we’ll, you’ll, I’ll, they’ll, it’d, we’d, I’d",
+    "wasn’t, aren’t, we’ll, you’ll, I’ll, they’ll, it’d, we’d, I’d, you’d",
 }
 #: Texts in encodings that decode in one of the above too, and mean something else there.
 OTHERS = {
@@ -66,6 +66,30 @@ def test_encoding_is_told_from_the_characters_and_said(codec: str, tmp_path: Pat
     assert note.startswith(f"read as {codec} (")
     assert next(character for character in TEXTS[codec] if character > "\x7f") in note
     assert table.row_ids().to_list() == ["a.csv:2", "a.csv:3"]
+
+
+def test_word_that_stands_again_makes_no_letter_frequent(tmp_path: Path) -> None:
+    path = write(tmp_path, "cp1251", "Фильм Фильм Фильм Фильм был")  # these are frequent Greek letters otherwise
+    with pytest.raises(DataFileError, match=r"decoded as .*cp1251: '.*Фильм"):
+        load_file(path)
+    with pytest.raises(DataFileError, match=r"cp1256: .*أحدا،"):  # with its comma
+        load_file(write(tmp_path, "cp1256", "أحدا،"))
+    no_words = (
+        ("cp949", "¡ ¡ ¡ ¡¡ " * 3),
+        ("cp949", "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡"),
+        ("cp950", "¢ ¢ ¢¢¢¢ ¢ ¢ ¢¢¢¢ ¢ ¢"),
+        ("cp1252", "¸Ë ¢å ¢É ¢¢ ¡¡ ¡¡ ¢¢ ¢É ¢å ¸Ë"),
+        ("cp1256", "¢ ¢¢¢ ¢¢¢ ¢¢ƒŒ ¢¢¢ ¢ ¢¢ ¢¢¢¢"),
+    )
+    for codec, marks in no_words:
+        with pytest.raises(DataFileError, match="is not UTF-8"):
+            load_file(write(tmp_path, codec, marks))
+
+
+def test_wide_text_without_a_mark_is_told_from_a_short_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(('{"text": "' + "хорошо" * 20 + '", "label": "a"}\n').encode("utf-16-le"))
+    assert load_file(path).frame["text"].to_list() == ["хорошо" * 20]
 
 
 @pytest.mark.parametrize("codec", list(OTHERS))

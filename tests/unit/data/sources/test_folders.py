@@ -50,6 +50,7 @@ def test_folder_of_save_to_disk_is_read_with_the_names_of_its_classes(tmp_path: 
     [train] = splits["train"]
     assert train.frame["text"].to_list() == ["bad", "good"]
     assert train.label_names == {"label": ("neg", "pos")}
+    assert train.notes == ("rows read: 2, as many as its files count themselves (train/data-00000-of-00001.arrow 2)",)
     build_set("bad", "good").save_to_disk(tmp_path / "one")
     assert load_folder(tmp_path / "one")["train"][0].frame["label"].to_list() == ["0", "1"]
 
@@ -86,3 +87,19 @@ def test_cloned_repository_is_read_as_its_card_says(tmp_path: Path) -> None:
     assert loaded.train[0].frame["text"].to_list() == ["a"]
     with pytest.raises(DataError, match="long"):
         load_folder(folder)
+
+
+def test_rows_of_a_repository_are_counted_in_its_files_as_well(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: '*.csv'\n"
+        "dataset_info:\n  splits:\n  - name: train\n    num_examples: 9\n    num_bytes: 5\n---\n"
+    )
+    (tmp_path / "a.csv").write_text('text,label\n"one\ntwo",1\n\nthree,0\n')
+    (tmp_path / "b.csv").write_text("text,label\nfour,1\n")
+    splits = load_folder(tmp_path)
+    assert splits["train"][0].frame.height == 3
+    assert splits["train"][0].notes == (
+        "the card says 9 rows for train, the files hold 3",
+        "lines of a.csv, b.csv: 7; of them rows: 3, blank: 1, headers and lines inside of quoted cells: 3",
+        "blank lines in a.csv: 1 (4)",
+    )

@@ -111,7 +111,7 @@ def test_text_in_another_encoding_is_read_or_the_encoding_is_offered(drawn: tupl
         path.write_bytes(content.encode(codec))
         found = read(path)
     if isinstance(found, DataFileError):
-        offered = re.findall(r"(\w+): '", found.message.partition("decoded as ")[2])
+        offered = re.findall(r"(\w+): ['\"]", found.message.partition("decoded as ")[2])
         known = [known.codec for known in ENCODINGS if _decoded(content.encode(codec), known.codec) == content]
         assert {*offered} & {*known}, found.message
     else:
