@@ -64,6 +64,8 @@ def test_a_lost_process_ends_the_attempt_by_name_and_two_go_on_bit_for_bit(whole
     first, second = gang.run("resume", "latest", results="lost")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert fingerprint(gang.lab.run_folder("lost")) == uninterrupted
+    begun = gang.lab.ft30("resume", row["id"][:8], "--warm-start", results="lost")  # what one process may do
+    assert begun.returncode == 0, begun.stderr
 
 
 def test_signals_end_all_in_agreement_with_a_checkpoint(whole: Whole) -> None:

@@ -72,7 +72,8 @@ def carry_out_locally(
                 Execution(records.store, claim, run, folder, settings, explicit, console, stop_reason, group=group),
             )
         except KeyboardInterrupt:
-            raise CancelledError("interrupted", f"go on with: ft30 resume {run.id[:8]}") from None
+            command = f"ft30 resume {run.id[:8]}" if group.is_alone else group.command("resume", run.id[:8])
+            raise CancelledError("interrupted", f"go on with: {command}") from None
     return FinishedRun(run.id, run.name, folder.path, published.metrics)
 
 
