@@ -146,7 +146,8 @@ class Peers:
                 return fault
             time.sleep(LOOK_SECONDS)
         silent = [n for n in self._others() if self._signs[n].text == before[n]] or self._others()
-        return self._lost(silent, f"broke off the connection ({str(error).splitlines()[0][:200]})")
+        reason = str(error).splitlines()[0][:200]
+        return self._lost(silent, f"{self._name(silent)} of {self.world_size} broke off the connection: {reason}")
 
     def wait_for(self, call: Callable[[], _T]) -> _T:
         """Return what a call gives that may block for long, and look after the others meanwhile."""
@@ -238,14 +239,15 @@ class Peers:
                 return self._ended_by(rank, ended)
         going = [rank for rank in self._others() if self._signs[rank].ended is None]
         if dead := [rank for rank in going if self._is_dead(rank)]:
-            return self._lost(dead, "is gone")
+            return self._lost(dead, f"{self._name(dead)} of {self.world_size} is gone")
+        first, size, seconds = self._name([0]), self.world_size, f"{self._timeout:.0f}"
         if self._store_is_gone:
-            return self._lost([0], "closed the store at which all meet, or its launcher did")
+            return self._lost([0], f"{first} of {size}, or its launcher, closed the store at which all meet")
         if time.monotonic() - self._exchanged_at > self._timeout:
-            return self._lost([0], f"gave no answer for {self._timeout:.0f} s, nor did the store beside it")
+            return self._lost([0], f"{first} of {size} gave no answer for {seconds} s, nor did the store beside it")
         now = time.monotonic()
         if silent := [rank for rank in going if now - self._signs[rank].changed_at > self._timeout]:
-            return self._lost(silent, f"gave no sign of life for {self._timeout:.0f} s")
+            return self._lost(silent, f"{self._name(silent)} of {size} gave no sign of life for {seconds} s")
         return None
 
     def _find_cut(self) -> PeerLostError | None:
@@ -257,7 +259,10 @@ class Peers:
             self._all_entered = self._entered, now
         if now - self._all_entered[1] <= self._timeout:
             return None
-        return self._lost(self._others(), f"lives, but nothing of it arrived for {self._timeout:.0f} s")
+        others, seconds = self._others(), f"{self._timeout:.0f}"
+        return self._lost(
+            others, f"{self._name(others)} of {self.world_size} lives, but nothing of it arrived for {seconds} s"
+        )
 
     def _ended_by(self, rank: int, ended: dict[str, Any]) -> Finetune30Error:
         error = restore_error(ended)
@@ -265,10 +270,12 @@ class Peers:
             error.message = f"process {rank} ({self._identity.describe(self._signs[rank].owner)}): {error.message}"
         return error
 
-    def _lost(self, ranks: list[int], how: str) -> PeerLostError:
-        named = ", ".join(f"process {n} ({self._identity.describe(self._signs[n].owner)})" for n in ranks)
+    def _name(self, ranks: list[int]) -> str:
+        return ", ".join(f"process {n} ({self._identity.describe(self._signs[n].owner)})" for n in ranks)
+
+    def _lost(self, ranks: list[int], message: str) -> PeerLostError:
         return PeerLostError(
-            f"{named} of {self.world_size} {how}",
+            message,
             _AGAIN,
             details={"lost": [{"rank": n, "host": self._signs[n].owner.partition(":")[0]} for n in ranks]},
             next_step="resume",
@@ -292,7 +299,7 @@ def connect(address: str, port: int, *, opens: bool, prefix: str, seconds: float
             return call_and_look(lambda: open_store(serves), _nothing)
         except RuntimeError as error:
             raise ServiceUnavailableError(
-                f"the processes of this training did not meet at {address}:{port} within {seconds:.0f} s: "
+                f"the processes of this training did not meet at {address}:{port} (they wait for {seconds:.0f} s): "
                 f"{str(error).splitlines()[0][:200]}",
                 "see that all are started, and that every host reaches that address",
             ) from error

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune30.errors import Finetune30Error
+from finetune30.errors import CancelledError, Finetune30Error
 from finetune30.training.peers import LOOK_SECONDS, Peers
 
 _Number = TypeVar("_Number", bound=np.floating[Any])
@@ -202,22 +202,22 @@ def _guarded(act: Any) -> None:
         raise RuntimeError("there are no other processes")
     try:
         act(_peers)
-    except Finetune30Error as error:
-        _leave_at_once_at_exit(error)
+    except (Finetune30Error, KeyboardInterrupt) as error:
+        _leave_at_once_at_exit(error.exit_code if isinstance(error, Finetune30Error) else CancelledError.exit_code)
         raise
     except RuntimeError as error:
         explained = _peers.explain(error)
-        _leave_at_once_at_exit(explained)
+        _leave_at_once_at_exit(explained.exit_code)
         raise explained from error
 
 
-def _leave_at_once_at_exit(error: Finetune30Error) -> None:
+def _leave_at_once_at_exit(exit_code: int) -> None:
     """Let this process end without waiting for what cannot end any more: an operation with a lost process."""
 
     def leave() -> None:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-        os._exit(error.exit_code)
+        os._exit(exit_code)
 
     atexit.register(leave)

@@ -70,8 +70,8 @@ def test_a_lost_process_ends_the_attempt_by_name_and_two_go_on_bit_for_bit(whole
 
 def test_signals_end_all_in_agreement_with_a_checkpoint(whole: Whole) -> None:
     gang, uninterrupted = whole
-    slowly = {"FT30_FAILPOINT": "training.after_step:1+:wait1"}
-    gang.start("train", "--config", "config.yaml", results="stopped", **slowly)
+    slowly = "training.after_step:1+:wait1"
+    gang.start("train", "--config", "config.yaml", results="stopped", FT30_FAILPOINT=slowly)
     gang.wait_for_step(1, "stopped")
     gang.signal(signal.SIGTERM)
     gang.signal(signal.SIGTERM)  # a launcher passes on what the whole group got already
@@ -82,7 +82,7 @@ def test_signals_end_all_in_agreement_with_a_checkpoint(whole: Whole) -> None:
     assert f"stopped after step {kept[-1]} of {STEPS}" in row["error"]["message"]
     assert f"torchrun --nproc-per-node 2 -m finetune30 resume {row['id'][:8]}" in row["error"]["remedy"]
 
-    gang.start("resume", "latest", results="stopped", **slowly)
+    gang.start("resume", "latest", results="stopped", FT30_FAILPOINT=slowly)
     gang.wait_for_step(kept[-1] + 1, "stopped")
     gang.signal(signal.SIGINT)
     first, second = gang.wait()

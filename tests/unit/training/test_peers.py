@@ -34,7 +34,7 @@ class Silent(Peers):
 def met(timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[list[Silent]]:
     """Give three processes on two hosts that have met."""
     DEAD.clear()
-    store = torch.distributed.HashStore()
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
 
     def build(rank: int) -> Silent:
         identity = Identity(HOSTS[rank], lambda owner: owner in DEAD or None, lambda owner: f"host {owner[0]}")

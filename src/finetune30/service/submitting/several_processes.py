@@ -7,11 +7,15 @@ from typing import Any
 
 
 def launched_command(per_host: list[int], *words: str) -> str:
-    """Return the command that starts so many processes with these words of `ft30`, as it can be typed."""
+    """Return the command that starts so many processes with these words of `ft30`.
+
+    As it can be typed on one host; of several, each has its own N and all have the ADDRESS of the first one.
+    """
     program = ["finetune30", *words]
-    if len(per_host) == 1:
-        return " ".join(["torchrun", "--nproc-per-node", str(per_host[0]), "-m", *program])
-    return " ".join(["torchrun", "…", f"({sum(per_host)} processes as before)", "-m", *program])
+    several = ["--nnodes", str(len(per_host)), "--node-rank", "N", "--master-addr", "ADDRESS"]
+    hosts = several if len(per_host) > 1 else []
+    # Of hosts with other numbers the first one's; the list of what differs shows all.
+    return " ".join(["torchrun", *hosts, "--nproc-per-node", str(per_host[0]), "-m", *program])
 
 
 def command_of(processes: Mapping[str, Any] | None, *words: str) -> str:
