@@ -164,10 +164,10 @@ class Peers:
         self._ended = {} if error is None else _shape_of(error)
         self._wake.set()
         if self.rank == 0:
-            self._wait_until(lambda: all(self._signs[n].left or self._is_dead(n) for n in self._others()))
+            self._wait_until(lambda: all(self._signs[n].left or self._is_away(n) for n in self._others()))
             return
         if error is not None:
-            self._wait_until(lambda: self._signs[0].ended is not None or self._is_dead(0))
+            self._wait_until(lambda: self._signs[0].ended is not None or self._is_away(0))
         self._leaves = True
         self._wake.set()
         self._wait_until(lambda: self._has_said_that_it_leaves)
@@ -176,7 +176,7 @@ class Peers:
         """Wait until the others know what this one has said and something is so, as long as a launcher lets us."""
         deadline = time.monotonic() + _FAREWELL_SECONDS / (2 if self.rank == 0 else 1)
         while not self._store_is_gone and time.monotonic() < deadline:
-            if self._has_said_end and is_so():
+            if (self._has_said_end and is_so()) or time.monotonic() - self._exchanged_at > self._timeout:
                 return
             time.sleep(LOOK_SECONDS / 4)
 
@@ -232,6 +232,9 @@ class Peers:
 
     def _is_dead(self, rank: int) -> bool:
         return self._identity.is_dead(self._signs[rank].owner) is True
+
+    def _is_away(self, rank: int) -> bool:
+        return self._is_dead(rank) or time.monotonic() - self._signs[rank].changed_at > self._timeout
 
     def _find_fault(self) -> Finetune30Error | None:
         for rank in self._others():

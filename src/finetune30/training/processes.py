@@ -81,7 +81,7 @@ def find_interface(address: str) -> str | None:
         mine = probe.getsockname()[0]
         for name, known in psutil.net_if_addrs().items():
             if any(entry.address == mine for entry in known):
-                return name
+                return str(name)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from finetune30.errors import CheckpointError, Finetune30Error, PeerLostError
-from finetune30.training.peers import Identity, Peers, call_and_look
+from finetune30.errors import CheckpointError, Finetune30Error, PeerLostError, ServiceUnavailableError
+from finetune30.training.peers import Identity, Peers, call_and_look, connect
 from support.patience import patient, wait_until
 
 TIMEOUT_SECONDS = 0.8
@@ -144,6 +145,18 @@ def test_the_others_hear_what_the_first_one_tells_or_why_it_refuses() -> None:
             peers[2].hear(lambda: None)
         DEAD.update(HOSTS[1:])
         told.join(patient(10))
+
+
+def test_who_does_not_come_is_named_and_so_is_a_place_where_nobody_is() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(ServiceUnavailableError, match=rf"did not meet at 127\.0\.0\.1:{port}"):
+        connect("127.0.0.1", port, opens=False, prefix="test", seconds=1)()
+    open_store = connect("127.0.0.1", port, opens=True, prefix="test", seconds=1)
+    alone = Peers(open_store, 0, 2, Identity(HOSTS[0], lambda owner: None, str), timeout_seconds=1)
+    with pytest.raises(ServiceUnavailableError, match="1 of 2 processes did not come: 1"):
+        alone.meet()
 
 
 def test_what_blocks_is_left_when_something_is_amiss() -> None:
