@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -76,9 +76,14 @@ def open_at(browser: Any, tmp_path: Path) -> Iterator[Any]:
     """Return a function that opens an address below `base` in a new window of a visitor's browser."""
     contexts = []
 
-    def open_address(path: str, *, base: str, locale: str = "en-US", width: int = 1280) -> Any:
+    def open_address(
+        path: str, *, base: str, locale: str = "en-US", width: int = 1280, scheme: Literal["light", "dark"] = "light"
+    ) -> Any:
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, locale=locale, timezone_id="Asia/Taipei"
+            viewport={"width": width, "height": 900},
+            locale=locale,
+            timezone_id="Asia/Taipei",
+            color_scheme=scheme,
         )
         contexts.append(context)
         page = context.new_page()

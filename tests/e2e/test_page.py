@@ -200,7 +200,7 @@ def test_cancel_asks_first_and_retry_is_offered(open_page, stack):
 def test_language_switch_sticks_over_pages(open_page):
     page = open_page("/experiments")
     page.get_by_text("繁體中文").click()
-    page.get_by_role("heading", name="實驗記錄").wait_for()
+    page.get_by_role("heading", name="實驗紀錄").wait_for()
     page.get_by_role("link", name="比較").first.click()
     page.get_by_role("heading", name="比較實驗").wait_for()
     assert "lang=zh" in page.url

@@ -20,7 +20,6 @@ FROM_THE_HUB = {"preset": "default", "train_samples": 32}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.skip(reason="not yet run against the new first steps of the page; integration/hub asks the hub")
 def test_a_fault_is_told_then_rows_are_shown_and_a_download_is_watched(open_page, hub, hub_stack, language):
     t = partial(translate, language)
     at = partial(open_page, locale=LOCALES[language], base=hub_stack.page_url)

@@ -18,7 +18,7 @@ import pytest
 from finetune30.store import RunStatus
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST
+from support.page_marks import AT_REST, choose
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -179,8 +179,7 @@ def test_rows_are_narrowed_by_text_and_script(
     # Drawn anew with all rows: a list that is opened before is closed again.
     expect_count(page, language, httpx.get(f"{stack.api_url}/experiments/{runs[0]}/rows", timeout=600).json()["total"])
     page.locator(AT_REST).wait_for()
-    page.get_by_role("combobox", name=t("why.part.script")).click()
-    page.get_by_role("option", name=re.compile("Han|漢字")).click()
+    choose(page, t("why.part.script"), re.compile("Han|漢字"))
     expect_count(page, language, count_rows(stack, runs[0], script="Han"))
 
 
@@ -229,7 +228,7 @@ def test_many_labels_have_a_matrix_that_can_be_read_and_five_answers(
     page.locator(AT_REST).wait_for()
     page.get_by_role("button", name=t("try.ask"), exact=True).click()
     page.get_by_text(t("try.unsure")).wait_for(timeout=900_000)
-    bars = page.get_by_test_id("stProgress")
+    bars = page.get_by_test_id("stMain").get_by_test_id("stProgress")
     expect(bars).to_have_count(5)
     page.get_by_text(t("try.show_all", count=18)).click()
     expect(bars).to_have_count(18, timeout=60_000)

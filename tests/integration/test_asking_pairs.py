@@ -48,7 +48,7 @@ def pairs_run(kinds_lab: KindsLab) -> Path:
     tree["data"]["gate"] = {"mode": "report"}
     (kinds_lab.folder / "pairs.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     said = kinds_lab.ft30("train", "--config", "pairs.yaml").stderr
-    assert "texts read in pairs, 'premise' and 'hypothesis'" in said
+    assert "'premise' and 'hypothesis' are usual names of a pair" in said
     return kinds_lab.run_folder("pairs")
 
 

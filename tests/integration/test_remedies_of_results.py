@@ -91,7 +91,9 @@ def test_damaged_outcomes_are_found_by_the_command_that_is_named(kinds_lab: Kind
     path.write_bytes(path.read_bytes()[:100])
     try:
         said = kinds_lab.server.run("compare", NAME, "other", cwd=kinds_lab.folder)
-        command = re.search(r"the predictions of run \w+ cannot be read: .*; see: (ft30 runs verify \w+)", said.stdout)
+        command = re.search(
+            r"the predictions of run '[\w-]+' cannot be read: .*; see: (ft30 runs verify \w+)", said.stdout
+        )
         assert command is not None, said.stdout + said.stderr
         ended = kinds_lab.server.run(*command[1].split()[1:], cwd=kinds_lab.folder)
         assert (ended.returncode, "predictions.parquet has 100 bytes instead of" in ended.stderr) == (1, True)

@@ -227,7 +227,7 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
     found = f"the first line looks like a row of data: {shown} is also the {role.name} of {count} rows below"
     remedy = f"add a header line above it, such as text,{role.name}; or set data.{role.key} to {shown}"
     if role.key not in DataConfig.model_fields:
-        remedy = remedy.partition("; or set")[0]
+        remedy = f"add a header line above it, such as text,{role.name}"
     raise DataFileError(table.name, 1, 0, found, remedy)
 
 

@@ -94,11 +94,11 @@ class AttemptProcess:
             )
         if code < 0:
             how = f"was ended by {signal.Signals(-code).name}"
-            hint = " (often: out of memory)" if code == -signal.SIGKILL else ""
+            how += " (often: out of memory)" if code == -signal.SIGKILL else ""
         else:
-            how, hint = f"ended with exit code {code} before it could say why", ""
+            how = f"ended with exit code {code} before it could say why"
         return ProcessCrashedError(
-            f"attempt {number} of run {run} {how}{hint}",
+            f"attempt {number} of run {run} {how}",
             f"see ft30 runs logs {run} and ft30 runs show {run}; try again with: ft30 retry {run}",
             details=details,
         )

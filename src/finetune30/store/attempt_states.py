@@ -25,7 +25,7 @@ from finetune30.store.tables import runs
 LOCAL_START_SECONDS = 300.0
 
 _DESCRIBED = frozenset(
-    {"device", "precision", "dataset_digest", "model_name", "dataset_name", "config", "config_digest"}
+    {"device", "precision", "dataset_digest", "model_name", "dataset_name", "config", "config_digest", "progress"}
 )
 #: Metrics that are columns too.
 _MEASURED = ("train_runtime", "eval_accuracy", "eval_f1", "eval_loss")
@@ -92,14 +92,14 @@ class AttemptStates:
 
     def describe(self, claim: Claim, **facts: Any) -> None:
         """Record what the attempt found out: device, precision, dataset_digest, model_name, dataset_name, and the
-        resolved config with its config_digest.
+        resolved config with its config_digest; `progress` at once, where no heartbeat may be waited for.
 
         Raises StaleAttemptError when another attempt holds the run.
         """
         unknown = facts.keys() - _DESCRIBED
         if unknown:
             raise TypeError(f"cannot describe {sorted(unknown)}; known: {sorted(_DESCRIBED)}")
-        detail = {key: value for key, value in facts.items() if key != "config"}
+        detail = {key: value for key, value in facts.items() if key not in ("config", "progress")}
         with writing(self.engine) as connection:
             self._change_held(connection, claim, "described", RunStatus.RUNNING, facts, detail)
 

@@ -29,7 +29,7 @@ _WRITTEN = {
     "percent": display.percent,
     "number": display.number,
     "count": display.number,
-    "seconds": display.duration,
+    "seconds": lambda value: display.duration(value, t),
     "bytes": display.size,
 }
 #: Formats whose cells stay numbers in a table, to be sorted: what they are multiplied by, how Streamlit writes them.

@@ -85,7 +85,7 @@ def show_legend(names: Sequence[str]) -> None:
     """Show the colours of lines with their names, once for all charts beneath."""
     marks = zip(charts.palette(), names, strict=False)
     entries = (
-        f'<span style="display:inline-flex;align-items:center;margin-right:1.2em">'
+        f'<span role="listitem" style="display:inline-flex;align-items:center;margin-right:1.2em">'
         f'<span style="width:1.4em;height:0.25em;background:{color};margin-right:0.5em"></span>{escape(name)}</span>'
         for color, name in marks
     )
@@ -194,7 +194,7 @@ def _describe(title: str, names: Sequence[str], value: str, axis: str, height: i
             },
             {
                 **best,
-                "mark": {"type": "rule", "strokeDash": [4, 4], **ink},
+                "mark": {"type": "rule", "strokeDash": [4, 4], "aria": False, **ink},
                 "encoding": {"x": across, "tooltip": [words]},
             },
             {

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -71,17 +71,17 @@ def size(value: Any) -> str:
     return f"{amount:,.3g} TB"
 
 
-def duration(seconds: Any) -> str:
-    """Return seconds as `3.2 s`, `4 min 05 s` or `2 h 10 min`."""
+def duration(seconds: Any, say: Callable[..., str]) -> str:
+    """Return seconds as `3.2 s`, `4 min 05 s` or `2 h 10 min`; `say` gives a text of the page by its key."""
     if not _is_number(seconds) or seconds < 0:
         return NOTHING
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return say("unit.seconds", seconds=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
+        return say("unit.minutes", minutes=minutes, seconds=f"{rest:02d}")
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
+    return say("unit.hours", hours=hours, minutes=f"{minutes:02d}")
 
 
 def moment(value: Any) -> datetime | None:

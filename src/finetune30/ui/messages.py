@@ -1,6 +1,7 @@
 """Messages of the API in the visitor's language, from `messages.yaml`: English template -> Traditional Chinese one.
 
-A template holds its values as {names}. A message that no template fits stays English beneath a heading for its code.
+A template holds its values as {names}; a brace of the text itself is written twice. A message that no template fits
+stays English beneath a heading for its code.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from string import Formatter
 
 import yaml
 
+from finetune30.ui.translations import load_catalogue
+
 #: Values that are themselves made of templates.
 NESTED = frozenset(
     {"allowed", "more", "bounds", "shares", "silence", "then", "there", "wait", "what", "word", "written"}
 )
+#: Values that may be: where no template fits they are names, or words of a library, and stay as they are.
+OPEN = frozenset({"columns", "how", "lines", "main", "others", "reason", "reasons", "said", "script", "split"})
+#: Values that list rules; the page's own words for them stand in its catalogue.
+RULES = frozenset({"reasons", "rules"})
 
 
 def translate_message(language: str, message: str) -> str | None:
@@ -55,7 +62,18 @@ def _with_place(line: str) -> str | None:
 
 
 def _translate_value(name: str, value: str) -> str | None:
-    return _translate_line(value) if name in NESTED else value
+    if name in NESTED:
+        return _translate_line(value)
+    if name in OPEN:
+        value = _translate_line(value) or value
+    if name in RULES:
+        value = re.sub(r"[a-z]+(_[a-z]+)*", lambda found: _rule(found.group()), value).replace(", ", "、")
+    return value
+
+
+def _rule(name: str) -> str:
+    """Return the page's Chinese word for a rule, or what is no rule as it came."""
+    return load_catalogue().get(f"rule.{name}", {}).get("zh", name)
 
 
 @cache

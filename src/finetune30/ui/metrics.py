@@ -23,7 +23,7 @@ def metric_value(name: str, value: Any) -> str:
     if name.endswith("_bytes"):
         return display.size(value)
     if name.endswith("_runtime"):
-        return display.duration(value)
+        return display.duration(value, t)
     if name.endswith("samples_per_second"):
         return rows_per_second(value)
     return display.number(value)

@@ -25,7 +25,7 @@ def show_state(run: Mapping[str, Any], *, is_title: bool = False) -> None:
     """Show name (of a page about nothing else, as its title), state and id of a run or task."""
     status = str(run["status"])
     name = run.get("name") or run.get("experiment_name") or ""
-    (st.title if is_title else st.subheader)(display.plain(name, 120), anchor=False)
+    (st.title if is_title else st.header)(display.plain(name, 120), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(t_or(f"status.{status}", status), color=COLORS.get(status, "gray"), icon=ICONS.get(status))  # type: ignore[arg-type]
         st.caption(f"`{display.raw(run.get('id') or run.get('task_id') or '', 40)}`")

@@ -158,6 +158,27 @@ def test_entries_of_the_same_moment_do_not_get_into_a_preset(visit):
     assert shown_yaml(page)["training"]["num_train_epochs"] == 1
 
 
+def test_a_press_while_the_side_bar_refreshes_itself_leaves_the_page_in_its_place(api, monkeypatch):
+    """The fragment's container is still open when the same thread draws the page (see Streamlit's script runner)."""
+    testing = pytest.importorskip("streamlit.testing.v1")
+    monkeypatch.setattr("sys.argv", ["app.py", "--api-url", api.base_url])
+    page = testing.AppTest.from_string(
+        "import streamlit as st\n"
+        "from streamlit.delta_generator_singletons import context_dg_stack\n"
+        "from finetune30.ui import app\n"
+        "context_dg_stack.set((st._main, st.sidebar))\n"
+        "app.main()\n",
+        default_timeout=200,
+    )
+    page.query_params["preset"] = "default"
+    page.query_params["lang"] = "en"
+    page.run()
+    assert not page.exception, page.exception
+    assert [title.value for title in page.main.title] == ["Submit a run"]
+    assert not page.sidebar.title
+    page.session_state["client"].close()
+
+
 def test_an_api_that_is_away_is_said_without_a_fault(visit):
     page = visit("http://127.0.0.1:9", lang="en")
     assert any("does not answer" in error.value for error in page.error)

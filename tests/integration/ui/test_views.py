@@ -230,7 +230,7 @@ def test_compare_shows_runs_of_one_kind(look: Callable[..., Page], kinds_api: Se
         assert kind.name in said
     assert not [run_id for run_id in ids if run_id[:6] in said]
     assert f"{kind.name}-eval.csv:" in shown  # rows on which the two disagree
-    assert any(t("compare.labels") == title.value for title in page.subheader) == (kind is MULTI_LABEL)
+    assert any(t("compare.labels") == title.value for title in page.header) == (kind is MULTI_LABEL)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

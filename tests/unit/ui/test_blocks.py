@@ -60,7 +60,7 @@ def test_every_kind_is_drawn_in_the_language_of_the_visitor(language: str, start
     )
     assert [(metric.label, metric.value) for metric in page.metric] == [
         (f"{start}Accuracy", "83.1 %"),
-        (f"{start}Time", "1 min 01 s"),
+        (f"{start}Time", "1 分 01 秒" if start else "1 min 01 s"),
         (f"{start}Loss", "–"),
     ]
     titles = ["Each", "Cells", "Lines", "Bars", "Empty", "Said"]

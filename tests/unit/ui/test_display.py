@@ -1,10 +1,12 @@
 import csv
 import io
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from finetune30.ui import display
+from finetune30.ui.translations import translate
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -14,6 +16,14 @@ HOSTILE = (
     "\x1b[31mred\x1b[0m\x07",
     "\u202egnp.exe",
 )
+
+
+def in_english(seconds: float | None) -> str:
+    return display.duration(seconds, partial(translate, "en"))
+
+
+def in_chinese(seconds: float | None) -> str:
+    return display.duration(seconds, partial(translate, "zh"))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -55,10 +65,13 @@ def test_csv_leaves_numbers_and_nothing_alone():
         (display.rate, 5e-5, "5e-05"),
         (display.size, 753_000_000, "753 MB"),
         (display.size, 12, "12 B"),
-        (display.duration, 3.21, "3.2 s"),
-        (display.duration, 245, "4 min 05 s"),
-        (display.duration, 7800, "2 h 10 min"),
-        (display.duration, None, "–"),
+        (in_english, 3.21, "3.2 s"),
+        (in_english, 245, "4 min 05 s"),
+        (in_english, 7800, "2 h 10 min"),
+        (in_english, None, "–"),
+        (in_chinese, 40, "40 秒"),
+        (in_chinese, 245, "4 分 05 秒"),
+        (in_chinese, 7800, "2 小時 10 分"),
     ],
 )
 def test_values_are_shown_with_units(function, value, shown):

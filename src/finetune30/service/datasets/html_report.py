@@ -5,12 +5,13 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Literal
 
+from finetune30.data.analysis.drift import CHI_SQUARED, KOLMOGOROV_SMIRNOV
+
 Language = Literal["en", "zh-TW"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh-TW")
 
 _WORDS: dict[str, tuple[str, str]] = {
-    "title": ("Data report", "資料報告"),
-    "split": ("Split", "資料切分"),
+    "title": ("Data report: {name}", "資料報告：{name}"),
     "train": ("Training rows", "訓練資料"),
     "evaluation": ("Evaluation rows", "評估資料"),
     "total_samples": ("Rows", "資料筆數"),
@@ -18,11 +19,11 @@ _WORDS: dict[str, tuple[str, str]] = {
     "balanced": ("Balanced (ratio at most 3)", "是否平衡（比值不超過 3）"),
     "yes": ("yes", "是"),
     "no": ("no", "否"),
-    "labels": ("Labels", "標籤分佈"),
-    "values": ("Label values", "標籤數值分佈"),
-    "characters": ("Length in characters", "字元長度分佈"),
-    "words": ("Length in words (a Han character is one)", "詞數分佈（每個漢字算一個）"),
-    "tokens": ("Length in tokens", "token 長度分佈"),
+    "labels": ("Labels", "標籤分布"),
+    "values": ("Label values", "標籤數值分布"),
+    "characters": ("Length in characters", "字元長度分布"),
+    "words": ("Length in words (a Han character is one)", "詞數分布（每個漢字算一個）"),
+    "tokens": ("Length in tokens", "token 長度分布"),
     "mean": ("mean", "平均"),
     "min": ("least", "最小"),
     "max": ("most", "最大"),
@@ -35,15 +36,13 @@ _WORDS: dict[str, tuple[str, str]] = {
     "type_token_ratio": ("Different words per word", "相異詞比例"),
     "most_frequent": ("Most frequent words", "最常見的詞"),
     "duplicates": ("Duplicates", "重複"),
-    "distinct_texts": ("Different texts", "相異文本"),
-    "repeated_rows": ("Rows that repeat a text", "重複文本的資料筆數"),
-    "same_but_for_case_and_punctuation": ("Texts that differ only in case or punctuation", "僅大小寫或標點不同的文本"),
+    "distinct_texts": ("Different texts", "相異文字數"),
+    "repeated_rows": ("Rows that repeat a text", "與前面文字重複的筆數"),
+    "same_but_for_case_and_punctuation": ("Texts that differ only in case or punctuation", "僅大小寫或標點不同的文字"),
     "examples": ("Examples", "範例"),
-    "findings": ("Findings", "檢查結果"),
-    "rule": ("Rule", "規則"),
-    "severity": ("Severity", "嚴重度"),
-    "count": ("Count", "筆數"),
-    "drift": ("Compared with", "比較對象"),
+    "drift": ("Compared with {name}", "與 {name} 的比較"),
+    CHI_SQUARED: (CHI_SQUARED, "Pearson 卡方同質性檢定（Pearson 1900），效果量：Cramér's V（Cramér 1946，第 282 頁）"),
+    KOLMOGOROV_SMIRNOV: (KOLMOGOROV_SMIRNOV, "Kolmogorov-Smirnov 雙樣本檢定（Smirnov 1939），效果量：統計量 D 本身"),
     "differs": ("differs", "有差異"),
     "alike": ("no difference that matters", "無重要差異"),
     "statistic": ("statistic", "統計量"),
@@ -67,22 +66,20 @@ _LABELS_SHOWN = 40
 def build_html(
     analysis: dict[str, Any],
     language: Language = "en",
-    findings: list[dict[str, Any]] | None = None,
     drift: dict[str, Any] | None = None,
 ) -> str:
-    """Return the page for an analysis (see `analyze_rows`), with findings by rule and a comparison where given."""
+    """Return the page for an analysis (see `analyze_rows`), with a comparison where given."""
     page = _Page(language)
     name = str(analysis.get("dataset_name", ""))
-    body = [f"<h1>{page.word('title')}: {escape(name)}</h1>"]
+    title = page.word("title").format(name=escape(name))
+    body = [f"<h1>{title}</h1>"]
     body += [_split_section(page, split, tree) for split, tree in analysis["splits"].items()]
-    if findings:
-        body.append(_findings_section(page, findings))
     if drift:
         body.append(_drift_section(page, drift))
     return (
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{page.word("title")}: '
-        f"{escape(name)}</title><style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
 
 
@@ -141,21 +138,15 @@ def _length_words(page: _Page, lengths: dict[str, Any]) -> str:
     return " · ".join(ends + middle)
 
 
-def _findings_section(page: _Page, findings: list[dict[str, Any]]) -> str:
-    keys = ("severity", "rule", "split", "count")
-    head = "".join(f"<th>{page.word(key)}</th>" for key in keys)
-    rows = "".join("<tr>" + "".join(_cell(page.word(str(row[key]))) for key in keys) + "</tr>" for row in findings)
-    return f"<h2>{page.word('findings')}</h2><table><tr>{head}</tr>{rows}</table>"
-
-
 def _drift_section(page: _Page, drift: dict[str, Any]) -> str:
     rows = []
     for part in ("labels", "lengths"):
         test = drift[part]
         verdict = page.word("differs" if test["differs"] else "alike")
         numbers = f"{page.word('statistic')} {test['statistic']:.4g}, p = {test['p_value']:.3g}"
-        rows.append((page.word(part), f"{verdict}<br><small>{numbers}<br>{escape(test['test'])}</small>"))
-    return f"<h2>{page.word('drift')} {escape(str(drift.get('name', '')))}</h2>" + _table(rows, raw=True)
+        rows.append((page.word(part), f"{verdict}<br><small>{numbers}<br>{page.word(test['test'])}</small>"))
+    title = page.word("drift").format(name=escape(str(drift.get("name", ""))))
+    return f"<h2>{title}</h2>" + _table(rows, raw=True)
 
 
 def bar_chart(counts: dict[str, int]) -> str:

@@ -306,7 +306,13 @@ def _config_header(execution: Execution, inputs: Inputs) -> str:
 
 
 def _described(inputs: Inputs) -> dict[str, Any]:
-    return {
+    """Return what the row is told of the inputs.
+
+    What stands in goes along with the configuration that names it: an attempt that is killed before its first
+    heartbeat must not leave the one without the other.
+    """
+    stand_ins = inputs.stand_ins.as_dict()
+    return ({"progress": stand_ins} if stand_ins else {}) | {
         "device": inputs.placement.device,
         "precision": inputs.placement.precision,
         "dataset_digest": inputs.data.digest,

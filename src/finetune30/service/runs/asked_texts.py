@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from finetune30.data.questions import Asked
+from finetune30.errors import StorageError
 from finetune30.files import load_json
 from finetune30.problems import load_problem
-from finetune30.service.runs.details import require_model
+from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
@@ -26,7 +27,11 @@ def texts_of(records: Records, run: Run) -> Asked:
 
     roles = tuple(role for role in load_problem((run.metrics or {})["problem_type"]).columns if role.kind == "text")
     folder = records.folder(run)
-    described = load_json(folder.final_model / LABELS_FILE) or {}
+    try:
+        described = load_json(folder.final_model / LABELS_FILE) or {}
+    except StorageError:
+        require_intact_model(records, run)  # says what is damaged, and where it can be had again
+        raise
     columns = described.get("reading", {}).get("columns")
     if columns is None and (chosen := (load_json(folder.data_report) or {}).get("columns")):
         columns = {role.name: chosen[role.name] for role in roles if chosen.get(role.name)}

@@ -88,7 +88,7 @@ def _name_runs(runs: list[Json]) -> list[str]:
 
 def _show_metrics(metrics: Json, best: Mapping[str, list[bool]], names: list[str]) -> None:
     """Show metrics by run, the best of those that were measured on the same rows in bold."""
-    st.subheader(t("compare.metrics"), anchor=False)
+    st.header(t("compare.metrics"), anchor=False)
     shown = {
         t("compare.metric"): [t_or(f"metric.{key}", display.raw(key)) for key in metrics],
         **{
@@ -108,7 +108,7 @@ def _show_metrics(metrics: Json, best: Mapping[str, list[bool]], names: list[str
 
 
 def _show_settings(differing: Json, names: list[str]) -> None:
-    st.subheader(t("compare.config"), anchor=False)
+    st.header(t("compare.config"), anchor=False)
     if not differing:
         st.caption(t("compare.same"))
         return
@@ -128,7 +128,7 @@ def _cell(value: Any) -> str:
 
 
 def _show_curves(runs: list[Json], names: list[str]) -> None:
-    st.subheader(t("compare.curves"), anchor=False)
+    st.header(t("compare.curves"), anchor=False)
     histories = {
         name: (ask(lambda run=run: client().load_history(run["id"])) or {}).get("records", [])  # type: ignore[misc]
         for name, run in zip(names, runs, strict=True)
@@ -151,7 +151,7 @@ def _show_curves(runs: list[Json], names: list[str]) -> None:
 
 
 def _show_data(difference: Json, names: list[str]) -> None:
-    st.subheader(t("compare.data"), anchor=False)
+    st.header(t("compare.data"), anchor=False)
     if difference.get("same") or not difference:
         st.caption(t("compare.same_data"))
         return
@@ -167,7 +167,7 @@ def _show_data(difference: Json, names: list[str]) -> None:
 
 
 def _show_flipped(flipped: list[Json], total: int, names: list[str]) -> None:
-    st.subheader(t("compare.flipped"), anchor=False)
+    st.header(t("compare.flipped"), anchor=False)
     if not flipped:
         st.caption(t("compare.none_flipped"))
         return

@@ -31,7 +31,7 @@ EXAMPLE_LIMITS = {"train_samples": 500, "eval_samples": 100}
 
 def show(*, has_faults: bool) -> None:
     """Show the choice and the look at the rows; `has_faults`: the draft can be asked nothing."""
-    st.subheader(t("data_choice.title"), anchor=False)
+    st.header(t("data_choice.title"), anchor=False)
     draft = form.load_draft() or {}
     present = _source_of(str(get_value(draft, "data.dataset_name")))
     key = form.widget_key("data-source")

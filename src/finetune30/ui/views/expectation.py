@@ -39,7 +39,7 @@ def _request() -> Json:
 
 def show(expected: Json | None, *, is_complete: bool) -> None:
     """Show steps, parameters, memory and time."""
-    st.subheader(t("submit.estimate"), anchor=False)
+    st.header(t("submit.estimate"), anchor=False)
     if not is_complete:
         st.caption(t("submit.estimate_later"))
         return
@@ -56,7 +56,7 @@ def show(expected: Json | None, *, is_complete: bool) -> None:
         ("steps", display.number(expected.get("steps")), None),
         ("parameters", display.number(expected.get("trainable_parameters")), t("submit.estimate_counted")),
         ("memory", memory, memory_help),
-        ("time", display.duration(expected.get("seconds")), past),
+        ("time", display.duration(expected.get("seconds"), t), past),
     )
     show_figures((t(f"submit.estimate_{name}"), value, help_text) for name, value, help_text in facts)
     if not runs:

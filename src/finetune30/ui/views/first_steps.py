@@ -28,7 +28,7 @@ def show() -> bool:
     for place, (name, icon, press) in zip(st.columns(len(cards)), cards, strict=True):
         with place.container(border=True, height="stretch", vertical_alignment="distribute"):
             with st.container():
-                st.subheader(t(f"first.{name}"), anchor=False)
+                st.header(t(f"first.{name}"), anchor=False)
                 st.markdown(t(f"first.{name}_text"))
             st.button(
                 t(f"first.{name}_button"),

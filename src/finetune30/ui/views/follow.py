@@ -149,7 +149,9 @@ def _show_progress(task: Json) -> None:
     text = t("follow.progress", percent=f"{100 * share:.0f}", step=display.number(step), total=display.number(total))
     if status == "RUNNING" and progress.get("eta_seconds") is not None:
         left = progress["eta_seconds"]
-        text += " · " + t("follow.eta", time=display.duration(left), clock=display.clock_in(left, st.context.timezone))
+        text += " · " + t(
+            "follow.eta", time=display.duration(left, t), clock=display.clock_in(left, st.context.timezone)
+        )
     st.progress(share, text)
 
 

@@ -61,7 +61,7 @@ def show() -> None:
         st.info(t("follow.empty"), icon=":material/monitoring:")
         st.page_link(pages["submit"], label=t("action.submit_first"), icon=":material/rocket_launch:")
         return
-    st.subheader(t("follow.last_runs"), anchor=False)
+    st.header(t("follow.last_runs"), anchor=False)
     for run in found[0]:
         _show_row(run)
     st.page_link(pages["experiments"], label=t("navigation.experiments"), icon=":material/table_rows:")

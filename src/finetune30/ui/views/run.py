@@ -48,8 +48,10 @@ def show() -> None:
         return
     if take_done(f"delete-{run_id}"):
         st.switch_page(st.session_state.pages["experiments"])
+    heading = st.container()
     run = ask(lambda: client().load_experiment(run_id))
     if run is None:
+        heading.title(t("run.title"), anchor=False)
         return
     show_state(run, is_title=True)
     show_stand_ins(run)
@@ -219,7 +221,7 @@ def _show_config(run: Json) -> None:
     st.download_button(
         t("submit.yaml_download"), text.encode(), "config.yaml", "application/yaml", icon=":material/download:"
     )
-    st.code(text, language="yaml")
+    st.code(text, language="yaml", wrap_lines=True)
 
 
 def _show_data(run: Json) -> None:
@@ -299,8 +301,9 @@ def _show_package(run: Json, size: int | None) -> None:
         )
     else:
         st.text(t("run.package_large" if size else "run.package_fault"))
-        st.code(f"ft30 export {str(run['id'])[:8]}", language="bash")
-    st.code(f'unzip "{run["folder"]}.zip"\npython "{run["folder"]}/use_model.py" "some text"', language="bash")
+        st.code(f"ft30 export {str(run['id'])[:8]}", language="bash", wrap_lines=True)
+    lines = f'unzip "{run["folder"]}.zip"\npython "{run["folder"]}/use_model.py" "some text"'
+    st.code(lines, language="bash", wrap_lines=True)
 
 
 def _show_log(run: Json) -> None:

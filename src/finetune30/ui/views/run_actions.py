@@ -12,7 +12,7 @@ from finetune30.ui.client import ApiError, ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.session import client, explain, lost, refuse, t
 from finetune30.ui.views.run_marks import LONGEST_TAG, choose_tags
-from finetune30.ui.views.run_table import LIVE, state_label
+from finetune30.ui.views.run_table import LIVE, let_go, state_label
 
 Json = dict[str, Any]
 
@@ -40,6 +40,8 @@ def show_actions(marked: Sequence[Json]) -> None:
             query_params={"ids": ",".join(str(run["id"]) for run in marked)} if marked else None,
             disabled=not 2 <= len(marked) <= MOST_COMPARED,
         )
+        if marked:
+            st.button(t("bulk.let_go"), icon=":material/deselect:", key="bulk-let-go", on_click=let_go)
         _show_star(marked)
         _show_tags(marked)
         _show_archive(marked)

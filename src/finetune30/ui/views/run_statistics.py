@@ -27,7 +27,7 @@ def load_statistics() -> Json:
         (t("experiments.succeeded"), display.number(by_status.get("SUCCEEDED", 0))),
         (t("experiments.failed"), display.number(by_status.get("FAILED", 0))),
         _best_figure(best),
-        (t("experiments.runtime"), display.duration(stats.get("mean_runtime_seconds"))),
+        (t("experiments.runtime"), display.duration(stats.get("mean_runtime_seconds"), t)),
     )
     show_figures(facts)
     days = stats.get("last_30_days") or {}

@@ -48,6 +48,8 @@ TABLE_PIXELS = 560
 SIGNS = {"QUEUED": "◷", "RUNNING": "▶", "SUCCEEDED": "✓", "FAILED": "✕", "CANCELLED": "⊘"}
 PILLS = {"QUEUED": "#5b6770", "RUNNING": "#1f6fb2", "SUCCEEDED": "#2c7a4b", "FAILED": "#b3261e", "CANCELLED": "#8a5a00"}
 STAR, BEST = "★", "▲"
+#: How often all marks were let go.
+_LET_GO = "experiments_let_go"
 
 
 def state_label(status: str) -> str:
@@ -112,9 +114,18 @@ def column_title(name: str) -> str:
 
 
 def table_key(runs: Sequence[Json], columns: Sequence[str]) -> str:
-    """Return a name of the table that changes with its rows, so that no press meets another run than was seen."""
-    told = json.dumps([[run["id"] for run in runs], list(columns)])
+    """Return a name of the table that changes with its rows, so that no press meets another run than was seen.
+
+    It changes also when all marks are let go: only a new table takes over what is marked (see `let_go`).
+    """
+    told = json.dumps([[run["id"] for run in runs], list(columns), st.session_state.get(_LET_GO, 0)])
     return f"experiments-table-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
+def let_go() -> None:
+    """Unmark all runs. Without a mouse nothing else can: a table whose marks were brought along takes no keys."""
+    st.session_state.experiments_selected = []
+    st.session_state[_LET_GO] = st.session_state.get(_LET_GO, 0) + 1
 
 
 def show_table(
@@ -228,7 +239,7 @@ _SPECIAL: dict[str, Callable[[Sequence[Json]], Column]] = {
     "score": _score,
     "loss": lambda runs: ({t("column.loss"): [run.get("eval_loss") for run in runs]}, {}),
     "tags": _tags,
-    "runtime": _texts("runtime", lambda run: display.duration(run.get("train_runtime"))),
+    "runtime": _texts("runtime", lambda run: display.duration(run.get("train_runtime"), t)),
     "created": _created,
     "model": _texts("model", lambda run: display.raw(mark_model(run), 100)),
     "data_name": _texts("data_name", lambda run: display.raw(mark_data(run), 100)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
+from html import escape
 from typing import Any
 
 import streamlit as st
@@ -21,6 +22,8 @@ Json = dict[str, Any]
 DEFAULT_PRESET = "default"
 #: Of those that the API takes (-100 to 100), by words; higher is earlier.
 PRIORITIES = (-100, -10, 0, 10, 100)
+#: Where a link goes that leads past the form, for people without a mouse.
+TO_BUTTON = "to-the-button"
 
 
 def show() -> None:
@@ -36,6 +39,7 @@ def show() -> None:
     _take_data_of_address()
     if first_steps.show():
         return
+    st.html(f'<a class="skip-link" href="#{TO_BUTTON}">{escape(t("submit.skip"))}</a>')
     if not _choose_preset(presets):
         return
     st.caption(t("submit.intro"))
@@ -184,11 +188,11 @@ def _show_form(fields: dict[str, Field], faults: dict[str, list[str]]) -> None:
     for key, texts in elsewhere.items():
         for text in texts:
             st.error(display.plain(f"{key}: {text}" if key else text, 1000), icon=":material/error:")
-    st.subheader(t("submit.common"), anchor=False)
+    st.header(t("submit.common"), anchor=False)
     form.show_what_came_along()
     form.show_fields([fields[key] for key in COMMON if key in fields], faults)
     reading.offer_models()
-    st.subheader(t("submit.more"), anchor=False)
+    st.header(t("submit.more"), anchor=False)
     form.show_folded(fields, faults, hidden=(*CHOSEN_ELSEWHERE, *form.DECIDED_BY_SERVICES))
 
 
@@ -196,7 +200,7 @@ def _show_yaml(fields: dict[str, Field]) -> None:
     text = dump_yaml(form.load_draft() or {})
     with st.expander(t("submit.written"), icon=":material/code:"):
         st.caption(t("submit.command_help"))
-        st.code(submit_command(form.build_request(), fields), language="bash")
+        st.code(submit_command(form.build_request(), fields), language="bash", wrap_lines=True)
         st.caption(t("submit.yaml_help"))
         # The widget's name changes with the draft, so that it shows what the form says.
         edited = st.text_area(
@@ -265,6 +269,7 @@ def _choose_priority() -> int:
 def _show_button(blockers: list[str]) -> None:
     """Show the button; what stops it stands beneath it. A press that met a blocker in the same moment does nothing."""
     priority = _choose_priority()
+    st.html(f'<span class="skip-target" id="{TO_BUTTON}" tabindex="-1"></span>')
     pressed = st.button(
         t("submit.button"),
         type="primary",

@@ -64,7 +64,7 @@ def show_question(run: Json) -> None:
     """Show a place to ask the model of one run a text (or a pair of texts), with its answer."""
     run_id = str(run["id"])
     with st.container(border=True):
-        st.subheader(t("try.here"), anchor=False)
+        st.header(t("try.here"), anchor=False)
         with st.form(f"ask-{run_id}", border=False):
             text = st.text_area(
                 t("try.text"), key=f"ask-text-{run_id}", max_chars=LONGEST_TEXT, placeholder=t("try.text_hint")

@@ -17,7 +17,7 @@ Names = Mapping[str, str]
 
 def show(compared: Json, names: Names) -> None:
     """Show the verdicts of what the API compared; `names` are those of the runs by id."""
-    st.subheader(t("compare.verdict"), anchor=False)
+    st.header(t("compare.verdict"), anchor=False)
     verdict, pairs = compared.get("verdict") or {}, compared.get("pairs") or []
     if not pairs:
         reason = in_own_words(str(verdict.get("message") or "")) or t("compare.no_verdict")
@@ -134,7 +134,7 @@ def _show_labels(pairs: list[Json], names: Names) -> None:
             }
             for entry in pair["by_label"]
         ]
-    st.subheader(t("compare.labels"), anchor=False)
+    st.header(t("compare.labels"), anchor=False)
     apart, total = (sum(pair[name] for pair in pairs) for name in ("labels_distinguishable", "labels_total"))
     st.caption(t("compare.labels_apart", apart=apart, labels=total))
     show_table(rows, alt=t("compare.labels"))

@@ -56,7 +56,7 @@ def show(run: Json) -> None:
     with places[-1]:
         for table in slices["tables"]:
             show_piece(table, f"why-{table['key']}-{run_id}")
-    st.subheader(t("why.rows"), anchor=False)
+    st.header(t("why.rows"), anchor=False)
     _show_rows(run, slices)
 
 
