@@ -27,7 +27,9 @@
     │   ├── ProcessLostError                                it or its worker vanished
     │   ├── ProcessCrashedError                             a signal or an exit code of its own
     │   ├── MemoryKilledError                               the system took it because memory ran out
-    │   └── NoProgressError                                 it stood still and was stopped
+    │   ├── NoProgressError                                 it stood still and was stopped
+    │   ├── PeerLostError                                   one of several processes on one training is gone
+    │   └── HandedBackError                                 its launcher stopped it; nobody wished the run to end
     ├── CheckpointError                 exit 1   HTTP 409   no checkpoint fits
     ├── SelfTestError                   exit 1   HTTP 500   the saved adapter does not answer like the trained one
     ├── NotFoundError                   exit 1   HTTP 404   no such run, preset, version …
@@ -286,6 +288,18 @@ class NoProgressError(AttemptError):
     """The process stood still for too long and was stopped."""
 
     code = "no_progress"
+
+
+class PeerLostError(AttemptError):
+    """One of several processes on one training is gone; `details["lost"]` names rank and host of each."""
+
+    code = "peer_lost"
+
+
+class HandedBackError(AttemptError):
+    """The launcher stopped all processes of a training: preempted or shut down, not cancelled by anybody."""
+
+    code = "handed_back"
 
 
 class CheckpointError(Finetune30Error):

@@ -6,6 +6,7 @@ reached the n-th time (counted from 1), the action happens. `n+` means the n-th 
     kill    the process kills itself with SIGKILL (the default)
     enospc  OSError "No space left on device" is raised
     raise   the error that the point itself offers is raised
+    wait    the process waits for so many seconds: `wait5`
 
 FT30_FAILPOINT_TRACE names a file to which every name is appended as it is reached, so that a test can list all points.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,4 +77,7 @@ def _act(action: str, name: str, failure: Callable[[], BaseException] | None) ->
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
     if action == "raise" and failure is not None:
         raise failure()
+    if action.startswith("wait"):
+        time.sleep(float(action.removeprefix("wait")))
+        return
     raise ValueError(f"fail point {name} knows no action {action!r}")

@@ -111,6 +111,15 @@ class Settings(BaseSettings):
         le=864_000,
         description="An attempt without a step or a log line for so long is killed; 0: never.",
     )
+    join_seconds: float = Field(
+        900.0, gt=0, le=86_400, description="How long the processes of one training wait for each other at the start."
+    )
+    peer_timeout_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=86_400,
+        description="A process of several on one training that gives no sign of life for so long is lost.",
+    )
     worker_concurrency: int | None = Field(
         None, ge=1, le=64, description="Runs at a time on the CPU (unset: 1), or the most GPUs to use (unset: all)."
     )

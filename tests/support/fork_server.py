@@ -71,14 +71,27 @@ class ForkServer:
 
     def run(self, *arguments: str, cwd: Path, **environment: str) -> Ended:
         """Run `ft30 ARGUMENTS` in a fresh child with these further variables, wait for its end."""
+        self.start(*arguments, cwd=cwd, **environment)
+        return self.wait()
+
+    def start(self, *arguments: str, cwd: Path, **environment: str) -> int:
+        """Begin such a run and return the child's process id; `wait` comes next."""
         streams = [str(self._folder / name) for name in ("child.out", "child.err")]
         request = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "streams": streams}
         self._requests.write(json.dumps(request).encode() + b"\n")
         self._requests.flush()
+        self._streams = streams
+        return int(self._answer()["pid"])
+
+    def wait(self) -> Ended:
+        """Wait for the end of the child that was started last."""
+        return Ended(self._answer()["returncode"], *(Path(stream).read_text() for stream in self._streams))
+
+    def _answer(self) -> dict[str, int]:
         answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"the fork server ended with code {self._parent.wait()}")
-        return Ended(json.loads(answer)["returncode"], *(Path(stream).read_text() for stream in streams))
+        return json.loads(answer)
 
 
 def serve() -> None:
@@ -92,9 +105,14 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             _become_command(request)
+        _tell({"pid": child})
         _, status = os.waitpid(child, 0)
-        sys.stdout.write(json.dumps({"returncode": os.waitstatus_to_exitcode(status)}) + "\n")
-        sys.stdout.flush()
+        _tell({"returncode": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(answer: dict[str, int]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 def _become_command(request: dict) -> None:

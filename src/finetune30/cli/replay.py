@@ -34,6 +34,8 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     if output_dir is not None:
         settings = settings.model_copy(update={"results_folder": output_dir})
     replay = replay_locally(run, settings)
+    if replay is None:  # another process of a launcher reports
+        return
     report = replay.report
     if as_json:
         click.echo(json.dumps(report, indent=2))

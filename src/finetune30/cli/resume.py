@@ -59,6 +59,8 @@ def command(
     if output_dir is not None:
         settings = settings.model_copy(update={"results_folder": output_dir})
     finished = resume_locally(run, settings, changes, warm_start=warm_start)
+    if finished is None:  # another process of a launcher reports
+        return
     print_results(finished.run_id, finished.name, finished.folder, finished.metrics)
 
 

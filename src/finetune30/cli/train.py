@@ -31,5 +31,5 @@ def command(context: click.Context, config_file: Path | None, preset: str | None
     from finetune30.settings import load_settings
 
     finished = train_locally(loaded, load_settings())
-    if finished.run_id:
+    if finished is not None:
         print_results(finished.run_id, finished.name, finished.folder, finished.metrics)

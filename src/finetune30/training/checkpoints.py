@@ -7,9 +7,10 @@ written last, and the folder is renamed into place after everything has reached 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _PREFIX = "checkpoint-"
 _PARTIAL = ".partial"
 _MANIFEST = "manifest.json"
+#: The random streams of a process after the first, by its number.
+_OTHER_STREAMS = "rng-{}.safetensors"
 _ALWAYS_THERE = {"adapter.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
 
 #: Judges a difference by its key and the saved progress: None accepts it, a text says why not ("" says nothing).
@@ -43,6 +46,12 @@ class Checkpoint:
     best: dict[str, torch.Tensor]
     rng: dict[str, Any]
     progress: dict[str, Any]
+    #: The random streams of the processes after the first.
+    others: tuple[dict[str, Any], ...] = ()
+
+    def streams_of(self, rank: int) -> dict[str, Any]:
+        """Return the random streams of a process."""
+        return self.rng if rank == 0 else self.others[rank - 1]
 
 
 def _refuse_every_difference(key: str, progress: Mapping[str, Any]) -> str | None:
@@ -72,8 +81,17 @@ class Checkpoints:
         self._folder, self._identity, self._keep = folder, identity, keep
         self._earlier, self._judge, self._before_save = tuple(earlier), judge, before_save
 
-    def save(self, engine: Engine, progress: dict[str, Any], best: dict[str, torch.Tensor] | None) -> Path:
-        """Save the present state and remove the oldest checkpoints beyond the limit; raises OSError."""
+    def save(
+        self,
+        engine: Engine,
+        progress: dict[str, Any],
+        best: dict[str, torch.Tensor] | None,
+        others: Sequence[dict[str, Any]] = (),
+    ) -> Path:
+        """Save the present state and remove the oldest checkpoints beyond the limit; raises OSError.
+
+        `others` are the random streams of the processes after the first.
+        """
         final = self._folder / f"{_PREFIX}{progress['global_step']:08d}"
         if find_damage(final) is None:
             return final  # this step is saved already
@@ -84,7 +102,7 @@ class Checkpoints:
         _remove(temporary)
         try:
             temporary.mkdir()
-            self._write(temporary, engine, progress, best)
+            self._write(temporary, engine, progress, best, others)
             failpoints.reach("checkpoint.before_rename")
             _remove(final)
             temporary.rename(final)
@@ -125,14 +143,16 @@ class Checkpoints:
                 _remove(unfinished)
 
     def _write(
-        self, folder: Path, engine: Engine, progress: dict[str, Any], best: dict[str, torch.Tensor] | None
+        self,
+        folder: Path,
+        engine: Engine,
+        progress: dict[str, Any],
+        best: dict[str, torch.Tensor] | None,
+        others: Sequence[dict[str, Any]],
     ) -> None:
-        import torch
         from safetensors.torch import save
 
-        streams = engine.rng_state()
-        tensors = {name: value for name, value in streams.items() if isinstance(value, torch.Tensor)}
-        values = {name: value for name, value in streams.items() if name not in tensors}
+        tensors, values = split_streams(engine.rng_state())
         contents = {
             "adapter.safetensors": save(engine.adapter_state()),
             "optimizer.safetensors": save(engine.optimizer_state()),
@@ -141,6 +161,9 @@ class Checkpoints:
         }
         if best is not None:
             contents["best.safetensors"] = save(best)
+        for rank, streams in enumerate(others, start=1):
+            tensors, values = split_streams(streams)
+            contents[_OTHER_STREAMS.format(rank)] = save(tensors, {"values": json.dumps(values)})
         listed = {}
         for name, content in contents.items():
             _write_synced(folder / name, content)
@@ -170,6 +193,7 @@ class Checkpoints:
             best=load_file(best) if best.exists() else {},
             rng={**state["rng"], **load_file(folder / "rng.safetensors")},
             progress=state["progress"],
+            others=tuple(_read_others(folder)),
         )
 
     def _refused_differences(self, state: dict[str, Any]) -> list[str]:
@@ -217,6 +241,25 @@ def find_differences(saved: Mapping[str, Any], present: Mapping[str, Any]) -> di
         elif before != now:
             found[key] = (before, now)
     return found
+
+
+def split_streams(streams: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the tensors and the JSON values of `Engine.rng_state`."""
+    import torch
+
+    tensors = {name: value for name, value in streams.items() if isinstance(value, torch.Tensor)}
+    return tensors, {name: value for name, value in streams.items() if name not in tensors}
+
+
+def _read_others(folder: Path) -> Iterator[dict[str, Any]]:
+    from safetensors import safe_open
+
+    rank = 1
+    while (path := folder / _OTHER_STREAMS.format(rank)).is_file():
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            yield {**json.loads(file.metadata()["values"]), **tensors}
+        rank += 1
 
 
 def _step_of(folder: Path) -> int | None:

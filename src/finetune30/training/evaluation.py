@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from finetune30 import failpoints
@@ -13,20 +14,26 @@ from finetune30.data.batching import Batch, collate, evaluation_order
 from finetune30.data.encoding import EncodedSplit
 from finetune30.training import processes
 from finetune30.training.engine import Engine
-from finetune30.training.memory import return_freed_memory
+from finetune30.training.memory import describe_out_of_memory, return_freed_memory
 
+_T = TypeVar("_T")
 #: What is measured of a batch's outputs: float64 (k,), summed over all batches.
 Measure = Callable[[NDArray[np.float32], Batch], NDArray[np.float64]]
 
 
 def predict_outputs(engine: Engine, split: EncodedSplit, batch_size: int) -> NDArray[np.float32]:
     """Return outputs in the split's own row order, float32 (n, outputs of a row); longest rows run first."""
-    found: NDArray[np.float32] | None = None
-    for batch, outputs, is_mine in _answered(engine, split, batch_size):
-        if found is None:
-            found = np.zeros((len(split), outputs.shape[1]), dtype=np.float32)
-        if is_mine:
-            found[batch.rows] = outputs
+
+    def predict() -> NDArray[np.float32] | None:
+        found: NDArray[np.float32] | None = None
+        for batch, outputs, is_mine in _answered(engine, split, batch_size):
+            if found is None:
+                found = np.zeros((len(split), outputs.shape[1]), dtype=np.float32)
+            if is_mine:
+                found[batch.rows] = outputs
+        return found
+
+    found = _within_everybodys_memory(predict, engine.device)
     if found is None:
         return np.empty((0, 0), dtype=np.float32)
     return processes.sum_array(found, engine.device)
@@ -34,16 +41,41 @@ def predict_outputs(engine: Engine, split: EncodedSplit, batch_size: int) -> NDA
 
 def sum_over_rows(engine: Engine, split: EncodedSplit, batch_size: int, measure: Measure) -> NDArray[np.float64]:
     """Return the sum of what `measure` finds in each batch, over all rows and processes; no output is kept."""
-    total: NDArray[np.float64] | None = None
-    for batch, outputs, is_mine in _answered(engine, split, batch_size):
-        found = measure(outputs, batch)
-        if total is None:
-            total = np.zeros_like(found)
-        if is_mine:
-            total += found
+
+    def add_up() -> NDArray[np.float64] | None:
+        total: NDArray[np.float64] | None = None
+        for batch, outputs, is_mine in _answered(engine, split, batch_size):
+            found = measure(outputs, batch)
+            if total is None:
+                total = np.zeros_like(found)
+            if is_mine:
+                total += found
+        return total
+
+    total = _within_everybodys_memory(add_up, engine.device)
     if total is None:
         raise ValueError("there are no rows to evaluate")
     return processes.sum_array(total, engine.device)
+
+
+def _within_everybodys_memory(evaluate: Callable[[], _T], device: str) -> _T:
+    """Return what this process finds; where memory ran out in one process, it counts as run out in all of them.
+
+    So all try again with a smaller batch, instead of waiting for a sum that one of them never comes to.
+    """
+    if processes.world_size() == 1:
+        return evaluate()
+    found: list[_T] = []
+    problem = None
+    try:
+        found.append(evaluate())
+    except (RuntimeError, MemoryError) as error:
+        problem = describe_out_of_memory(error)
+        if problem is None:
+            raise
+    if processes.any_process(problem is not None, device):
+        raise torch.OutOfMemoryError(problem or "another process ran out of memory")
+    return found[0]
 
 
 def _answered(engine: Engine, split: EncodedSplit, batch_size: int) -> Iterator[tuple[Batch, NDArray[Any], bool]]:

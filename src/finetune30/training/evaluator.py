@@ -14,7 +14,6 @@ from finetune30.config import TrainingConfig
 from finetune30.data.encoding import EncodedSplit
 from finetune30.data.problem import is_better_greater
 from finetune30.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
-from finetune30.training import processes
 from finetune30.training.engine import Engine
 from finetune30.training.memory import describe_out_of_memory, free_memory
 from finetune30.training.problem import Evaluation, Trainable
@@ -137,17 +136,10 @@ class Evaluator:
                 problem = describe_out_of_memory(error)
                 if problem is None:
                     raise
-            if self._batch_size == 1 or processes.world_size() > 1:
-                if self._batch_size == 1:
-                    remedy = "start a new run with a lower data.max_length; or free the device"
-                else:
-                    remedy = (
-                        "start a new run with a lower data.max_length or training.per_device_eval_batch_size; or free "
-                        "the device"
-                    )
+            if self._batch_size == 1:
                 raise OutOfMemoryError(
                     f"out of memory on {self._engine.device} in evaluation with batch {self._batch_size}: {problem}",
-                    remedy,
+                    "start a new run with a lower data.max_length; or free the device",
                     next_step="resume",
                 )
             self._batch_size //= 2

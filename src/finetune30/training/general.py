@@ -22,6 +22,7 @@ from finetune30.data.batching import Batch
 from finetune30.modeling.devices import Placement
 from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_whole, pools_the_last_place
 from finetune30.modeling.tokenizing import pad_before
+from finetune30.training import processes
 from finetune30.training.engine import require_fitting
 from finetune30.training.problem import Loss
 
@@ -271,10 +272,10 @@ def _build_optimizer(trainable: dict[str, torch.nn.Parameter], config: TrainingC
 
 def _sum_over_processes(parameters: list[torch.nn.Parameter]) -> None:
     """Sum gradients over all processes with one flat all-reduce: an adapter is small, so buckets gain nothing."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if processes.world_size() == 1:
         return
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([g.reshape(-1) for g in gradients])
-    torch.distributed.all_reduce(flat)
+    processes.sum_in_place(flat)
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter)

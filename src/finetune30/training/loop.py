@@ -29,6 +29,7 @@ from finetune30.training.problem import Trainable
 from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
 from finetune30.training.schedule import count_total_steps, learning_rate_at
 from finetune30.training.streams import digest_tensors, seed_everything
+from finetune30.training.together import digest_streams, gather_streams
 
 _MOST_MEMORY_RETRIES = 3
 
@@ -95,7 +96,9 @@ class _Loop:
         self.progress = Progress(**{**checkpoint.progress, "total_steps": planned.total_steps})
         self.evaluator.best_state = checkpoint.best or None
         self.last_checkpoint_step = checkpoint.step
-        self.engine.load_rng_state(checkpoint.rng)  # last: nothing may draw between this and the next step
+        self.engine.load_rng_state(
+            checkpoint.streams_of(self.rank)
+        )  # last: nothing may draw between this and the next step
 
     def _run_epoch(self) -> None:
         progress = self.progress
@@ -145,21 +148,28 @@ class _Loop:
         `weight` is that of the whole step, over all its micro-batches and processes.
         """
         while True:
-            try:
-                return self._accumulate(mine, weight)
-            except (RuntimeError, MemoryError) as error:
-                problem = describe_out_of_memory(error)
-                if problem is None:
-                    raise
-            # Outside the handler: the error's traceback no longer keeps the failed pass and its memory alive.
-            self._shrink_micro_batch(problem)
+            # What comes back has no traceback, which would keep the failed pass and its memory alive.
+            loss, problem = self._try_to_accumulate(mine, weight)
+            failed = torch.tensor(float(problem is not None)).to(loss)
+            loss, failures = processes.sum_tensor(torch.stack([loss, failed]))
+            if not failures:
+                return float(loss) / weight
+            self._shrink_micro_batch(problem or "another process ran out of memory")
 
-    def _accumulate(self, mine: NDArray[np.int64], weight: float) -> float:
+    def _try_to_accumulate(self, mine: NDArray[np.int64], weight: float) -> tuple[torch.Tensor, str | None]:
+        """Return the summed loss of this process's rows, and what its memory did not suffice for."""
         total = torch.zeros((), dtype=torch.float64 if self.engine.device != "mps" else torch.float32)
-        losses = [self._accumulate_part(part, weight) for part in step_batches(mine, self.progress.micro_batch_size)]
-        for loss in losses:
-            total += loss.cpu()
-        return float(processes.sum_tensor(total.to(self.engine.device))) / weight
+        try:
+            for loss in [
+                self._accumulate_part(part, weight) for part in step_batches(mine, self.progress.micro_batch_size)
+            ]:
+                total += loss.cpu()
+        except (RuntimeError, MemoryError) as error:
+            problem = describe_out_of_memory(error)
+            if problem is None:
+                raise
+            return torch.zeros_like(total, device=self.engine.device), problem
+        return total.to(self.engine.device), None
 
     def _accumulate_part(self, rows: NDArray[np.int64], weight: float) -> torch.Tensor:
         batch = collate(self.train_split, rows, self.engine.pad_token_id)
@@ -170,7 +180,7 @@ class _Loop:
     def _shrink_micro_batch(self, problem: str) -> None:
         progress = self.progress
         self.engine.discard_gradients()
-        if progress.memory_retries >= _MOST_MEMORY_RETRIES or progress.micro_batch_size == 1 or self.world > 1:
+        if progress.memory_retries >= _MOST_MEMORY_RETRIES or progress.micro_batch_size == 1:
             raise OutOfMemoryError(
                 f"out of memory on {self.engine.device} at step {progress.global_step + 1} with micro-batch "
                 f"{progress.micro_batch_size}, after {progress.memory_retries} halvings: {problem}",
@@ -247,13 +257,13 @@ class _Loop:
         self._window_started += time.perf_counter() - started  # evaluation is no training time
 
     def _stop_if_asked(self) -> None:
-        reason = self.hooks.stop_reason()
-        if not processes.any_process(reason is not None, self.engine.device):
+        reason = processes.agree_on_stop(self.hooks.stop_reason(), self.engine.device)
+        if reason is None:
             return
         self._save_checkpoint()
         raise CancelledError(
             f"stopped after step {self.progress.global_step} of {self.progress.total_steps}",
-            details={"reason": reason or "cancelled", "step": self.progress.global_step},
+            details={"reason": reason, "step": self.progress.global_step},
             next_step="resume",
         )
 
@@ -262,11 +272,12 @@ class _Loop:
         return epoch_ended or self.progress.finished or (every is not None and self.progress.global_step % every == 0)
 
     def _save_checkpoint(self) -> None:
+        streams = gather_streams(self.engine)  # every process's: all come here at the same steps
         if self.checkpoints is None or self.rank != 0:
             return
         self._count_seconds()
         try:
-            self.checkpoints.save(self.engine, asdict(self.progress), self.evaluator.best_state)
+            self.checkpoints.save(self.engine, asdict(self.progress), self.evaluator.best_state, streams[1:])
             self.last_checkpoint_step = self.progress.global_step
         except OSError as error:
             # The checkpoints before it are whole, so training goes on; the next one is tried at its time.
@@ -280,7 +291,7 @@ class _Loop:
         digests = {
             "adapter": digest_tensors(self.engine.adapter_state()),
             "optimizer": digest_tensors(self.engine.optimizer_state()),
-            "random_streams": digest_tensors(self.engine.rng_state()),
+            "random_streams": digest_streams(gather_streams(self.engine)),
         }
         evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
         metrics = {**evaluation.metrics, "train_loss": progress.loss_sum / max(1, progress.global_step)}

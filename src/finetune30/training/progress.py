@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,7 +85,10 @@ class TrainingResult:
 
 
 class QuietHooks:
-    """Hooks of a training that nobody watches and that runs to its end."""
+    """Hooks of a training that nobody watches; without `stop_reason` it runs to its end."""
+
+    def __init__(self, stop_reason: Callable[[], str | None] | None = None) -> None:
+        self._stop_reason = stop_reason
 
     def on_progress(self, progress: Progress) -> None:
         """Nobody looks."""
@@ -93,5 +97,5 @@ class QuietHooks:
         """Nothing is kept."""
 
     def stop_reason(self) -> str | None:
-        """Nobody stops it."""
-        return None
+        """Return what was given, or that nobody stops it."""
+        return None if self._stop_reason is None else self._stop_reason()

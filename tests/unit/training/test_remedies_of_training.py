@@ -22,12 +22,10 @@ from finetune30.data.batching import Batch
 from finetune30.data.encoding import EncodedSplit
 from finetune30.errors import ModelError, NonFiniteLossError, OutOfMemoryError
 from finetune30.modeling.base import find_base
-from finetune30.training import processes
-from finetune30.training.evaluator import Evaluator
 from finetune30.training.loop import train
 from finetune30.training.paths import build_engine as build_path
 from finetune30.training.paths import choose_path
-from finetune30.training.progress import Progress, TrainingResult
+from finetune30.training.progress import TrainingResult
 from support.engines import CPU_FP32, build_trainable, configure
 from support.hooks import RecordingHooks
 from support.rows import encoded_split
@@ -113,25 +111,6 @@ def test_an_evaluation_without_room_for_a_row_needs_shorter_texts_or_a_free_devi
     assert caught.value.remedy == "start a new run with a lower data.max_length; or free the device"
     assert caught.value.next_step == "resume"
     assert run(with_room(build_engine(), 20), config, most_tokens=5).progress.samples == 2 * ROWS
-
-
-def test_an_evaluation_by_several_processes_needs_a_smaller_batch_or_shorter_texts(
-    build_engine: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "world_size", lambda: 2)  # their batches are not halved: all would have to agree
-
-    def evaluate(batch: int, most_tokens: int = 99) -> None:
-        engine, config = with_room(build_engine(), 30), settings(per_device_eval_batch_size=batch)
-        rows = cut(encoded_split(9, seed=1), most_tokens)
-        Evaluator(engine, rows, config, PROBLEM, lambda *_, **__: None).evaluate(Progress(1, 1, 1), "")
-
-    with pytest.raises(OutOfMemoryError) as caught:
-        evaluate(8)
-    assert caught.value.remedy == (
-        "start a new run with a lower data.max_length or training.per_device_eval_batch_size; or free the device"
-    )
-    evaluate(2)
-    evaluate(8, most_tokens=3)
 
 
 def breaking(engine: Any, above: float) -> Any:

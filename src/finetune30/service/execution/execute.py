@@ -9,12 +9,12 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finetune30 import failpoints
 from finetune30.config.loading import config_digest, dump_config, validate_tree
-from finetune30.errors import CancelledError, Finetune30Error, StaleAttemptError, StorageError
+from finetune30.errors import CancelledError, Finetune30Error, HandedBackError, StaleAttemptError, StorageError
 from finetune30.files import disk_errors, load_json, save_json_atomic
 from finetune30.service.execution.doubts import explain_doubts
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
@@ -27,6 +27,7 @@ from finetune30.service.execution.experiment import (
     describe_environment,
     load_inputs,
 )
+from finetune30.service.execution.group import Group
 from finetune30.service.execution.progress import FetchingReport, ProgressMeter
 from finetune30.service.execution.publication import stage_result
 from finetune30.service.execution.replay_verdict import Result, judge_replay
@@ -61,6 +62,7 @@ class Execution:
     console: Console | None
     stop_reason: StopReason
     work: Work | None = None
+    group: Group = field(default_factory=Group)
 
 
 def execute(execution: Execution) -> Published:
@@ -82,7 +84,7 @@ def execute(execution: Execution) -> Published:
             ended = store.succeed(claim, published.metrics, published.manifest_sha256)
             failpoints.reach("finish.after_row")
         except BaseException as error:
-            _name_the_next_command(error, execution.run)
+            _name_the_next_command(error, execution)
             _record_end_or_say_why_not(execution, error, log)
             raise
         if ended is RunStatus.CANCELLED:
@@ -98,8 +100,6 @@ def execute(execution: Execution) -> Published:
 
 def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog) -> Published:
     """Prepare the data, train, and publish the tested result."""
-    from finetune30.training.paths import describe_path
-
     config = validate_tree(execution.run.config, source=f"the record of run {execution.run.id[:8]}")
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
     fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper))
@@ -109,7 +109,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     experiment = build_experiment(inputs, log.line)
     inputs = experiment.inputs
-    environment |= {"precision": inputs.placement.precision, **describe_path(experiment.engine.name)}
+    environment = experiment.complete(environment)
     # Before anything of the run is rewritten: what is refused here must find the record as it was.
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution, inputs)).encode())
@@ -183,12 +183,13 @@ def _find_start(
 ) -> tuple[Checkpoints, Checkpoint | None]:
     """Return where checkpoints go and the newest valid one of this run, its history restored up to there."""
     from finetune30.training.checkpoints import Checkpoints
+    from finetune30.training.together import share_start
 
-    config = experiment.inputs.config.training
+    config, identity = experiment.inputs.config.training, build_identity(experiment, environment)
     earlier = execution.folder.earlier_attempts(attempt.number)
     checkpoints = Checkpoints(
         attempt.checkpoints,
-        build_identity(experiment, environment),
+        identity,
         config.save_total_limit,
         [a.checkpoints for a in earlier],
         judge=judge_of_plans(config),
@@ -207,7 +208,7 @@ def _find_start(
         if config.start_adapter is not None:
             experiment.engine.load_adapter_state(load_start_adapter(config.start_adapter))
             log.line(f"starting from the weights in {config.start_adapter}")
-    return checkpoints, start
+    return checkpoints, share_start(experiment.engine, identity, start)
 
 
 def _take_over_history(source: AttemptFolder, attempt: AttemptFolder, count: int, log: RunLog) -> None:
@@ -247,10 +248,11 @@ def _stop_reason(execution: Execution, keeper: LeaseKeeper) -> str | None:
     return "cancelled" if keeper.cancel_requested else execution.stop_reason()
 
 
-def _name_the_next_command(error: BaseException, run: Run) -> None:
+def _name_the_next_command(error: BaseException, execution: Execution) -> None:
     """Put the command that goes on with the run into the remedy; whoever raised the error knows of no runs."""
     if isinstance(error, Finetune30Error) and error.next_step == "resume":
-        command = f"ft30 resume {run.id[:8]}"
+        run, group = execution.run, execution.group
+        command = f"ft30 resume {run.id[:8]}" if group.is_alone else group.command("resume", run.id[:8])
         error.remedy = f"{error.remedy}; then: {command}" if error.remedy else f"go on with: {command}"
 
 
@@ -274,7 +276,7 @@ def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None
         log.line("another attempt holds this run; nothing was changed")
     elif isinstance(error, CancelledError) and error.details.get("reason") == "released":
         log.line(f"handed back: {error.message}")
-        store.release(claim, "stopped by its worker")
+        _hand_back(execution, error)
     elif isinstance(error, CancelledError | KeyboardInterrupt):
         log.to_file(f"CANCELLED: {error.message if isinstance(error, CancelledError) else 'interrupted'}")
         store.cancelled(claim)
@@ -289,10 +291,19 @@ def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None
         store.fail(claim, shape, may_retry=isinstance(error, OSError | MemoryError))
 
 
+def _hand_back(execution: Execution, error: CancelledError) -> None:
+    """Give the run to whoever takes it next: a queued one to the queue; a local one waits for a person, or a script."""
+    if execution.run.kind == "queued":
+        execution.store.release(execution.claim, "stopped by its worker")
+        return
+    handed_back = HandedBackError(f"its launcher stopped it (SIGTERM): {error.message}", error.remedy)
+    execution.store.fail(execution.claim, handed_back.as_dict())
+
+
 def _config_header(execution: Execution, inputs: Inputs) -> str:
     """Return what stands above the configuration; paths are those of the folder that the run was started in."""
     lines = [f"Resolved configuration of run {execution.run.id}; running it again repeats the run:", ""]
-    lines.append(f"  ft30 train --config {shlex.quote(execution.folder.config.as_posix())}")
+    lines.append(f"  {execution.group.command('train', '--config', shlex.quote(execution.folder.config.as_posix()))}")
     lines += [
         f"The hub was out of reach: '{used}' instead of '{wanted}'."
         for wanted, used in inputs.stand_ins.replaced.items()

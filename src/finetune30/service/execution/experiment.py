@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,12 @@ class Experiment:
     evaluation_split: EncodedSplit
     #: What makes the result doubtful before anything is learnt.
     doubts: list[Doubt] = field(default_factory=list)
+
+    def complete(self, environment: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an environment (see `describe_environment`) with what the engine decided."""
+        from finetune30.training.paths import describe_path
+
+        return {**environment, "precision": self.inputs.placement.precision, **describe_path(self.engine.name)}
 
     @property
     def left_out_head(self) -> tuple[str, ...]:
@@ -207,7 +213,7 @@ def _in_order(problem: Trainable, inputs: Inputs, log: Log) -> Trainable:
 
 
 def describe_environment(inputs: Inputs) -> dict[str, Any]:
-    """Return what must be equal for an exact repetition: versions, platform, device, threads."""
+    """Return what must be equal for an exact repetition: versions, platform, device, threads; several processes."""
     import platform
     from importlib.metadata import version
 
@@ -215,6 +221,7 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
 
     from finetune30 import __version__
     from finetune30.training.packed.native.library import describe_kernels
+    from finetune30.training.processes import describe_processes
 
     libraries = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
     return {
@@ -227,6 +234,7 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
         "deterministic": inputs.deterministic,
         "threads": torch.get_num_threads(),
         "compiled_kernels": describe_kernels(),
+        **describe_processes(),
     }
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import LoadedConfig, config_digest
 from finetune30.errors import CancelledError, ConflictError
 from finetune30.service.execution.execute import Execution, execute
+from finetune30.service.execution.group import Group, train_together
 from finetune30.service.execution.run_log import Console
+from finetune30.service.execution.stop_signals import stop_on_signals
 from finetune30.service.runs.open_records import Records, open_records
 from finetune30.settings import Settings
 from finetune30.store.records import Run
@@ -30,30 +28,35 @@ class FinishedRun:
     metrics: dict[str, Any]
 
 
-def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun:
-    """Create a run and carry it out in this process.
+def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun | None:
+    """Create a run and carry it out in this process; None in the processes of a launcher that follow the first one.
 
     The first Ctrl-C (or SIGTERM, or the end of the terminal) stops at the next step and keeps a checkpoint, a second
-    one stops at once; both end as CANCELLED. Under torchrun process 0 records the run and the others
-    follow it.
+    one stops at once; both end as CANCELLED. Under a launcher SIGTERM hands the run back: it FAILED as `handed_back`.
     Raises the Finetune30Error that ended the run.
     """
-    from finetune30.service.execution.follower import follow_training, is_follower
 
-    if is_follower():
-        follow_training(loaded)
-        return FinishedRun("", loaded.config.experiment_name, Path(), {})
-    with open_records(settings, configured_output_dir(loaded)) as records:
-        run = records.store.create(
-            loaded.config, kind="local", results_root=records.results_root, explicit=loaded.explicit
-        )
-        return carry_out_locally(records, run, settings, loaded.explicit)
+    def lead(group: Group) -> FinishedRun:
+        with open_records(settings, configured_output_dir(loaded)) as records:
+            run = records.store.create(
+                loaded.config, kind="local", results_root=records.results_root, explicit=loaded.explicit
+            )
+            return carry_out_locally(records, run, settings, loaded.explicit, group=group)
+
+    return train_together(settings, lead)
 
 
 def carry_out_locally(
-    records: Records, run: Run, settings: Settings, explicit: frozenset[str], config: ExperimentConfig | None = None
+    records: Records,
+    run: Run,
+    settings: Settings,
+    explicit: frozenset[str],
+    config: ExperimentConfig | None = None,
+    *,
+    group: Group | None = None,
 ) -> FinishedRun:
     """Claim a QUEUED run of this process and carry it out, under another configuration when one is given."""
+    group = group or Group()
     claim = records.store.claim(run.id, lease_seconds=settings.lease_seconds)
     if claim is None:
         raise ConflictError(f"run {run.id} is not to be had", f"see it with: ft30 runs show {run.id[:8]}")
@@ -62,13 +65,15 @@ def carry_out_locally(
         run = records.store.get(run.id)
     folder = records.folder(run)
     console = Console()
-    with _stop_on_signals(console) as stop_reason:
+    group.tell(run, explicit, settings)
+    with stop_on_signals(console.line, together=not group.is_alone) as stop_reason:
         try:
             published = execute(
-                Execution(records.store, claim, run, folder, settings, explicit, console, stop_reason),
+                Execution(records.store, claim, run, folder, settings, explicit, console, stop_reason, group=group),
             )
         except KeyboardInterrupt:
-            raise CancelledError("interrupted", f"go on with: ft30 resume {run.id[:8]}") from None
+            command = f"ft30 resume {run.id[:8]}" if group.is_alone else group.command("resume", run.id[:8])
+            raise CancelledError("interrupted", f"go on with: {command}") from None
     return FinishedRun(run.id, run.name, folder.path, published.metrics)
 
 
@@ -77,32 +82,3 @@ def configured_output_dir(loaded: LoadedConfig) -> str | None:
     named = "training.output_dir" in loaded.explicit
     output_dir = loaded.config.training.output_dir
     return output_dir if named or output_dir != TrainingConfig().output_dir else None
-
-
-@contextmanager
-def _stop_on_signals(console: Console) -> Iterator[Any]:
-    """Turn the first signal into a request to stop at the next step, and say so; the second one interrupts."""
-    asked: list[str] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append("cancelled")
-        with suppress(RuntimeError):  # the signal came in the middle of another line
-            console.line("stopping at the next step, with a checkpoint; once more stops at once")
-
-    before = {number: signal.signal(number, stop) for number in _stop_signals()}
-    try:
-        yield lambda: asked[0] if asked else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _stop_signals() -> list[signal.Signals]:
-    """Return the signals that ask for an end; a terminal that goes away is none under nohup, which ignores it."""
-    heard = [signal.SIGINT, signal.SIGTERM]
-    hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
-    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
-        heard.append(hang_up)
-    return heard

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune30.files import load_json
+from finetune30.service.execution.group import Group, train_together
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.service.submitting.replay import CHOSEN_BY_RECORD, load_recorded_config
@@ -22,16 +23,22 @@ class Replay:
     report: dict[str, Any]
 
 
-def replay_locally(reference: str, settings: Settings) -> Replay:
+def replay_locally(reference: str, settings: Settings) -> Replay | None:
     """Repeat a SUCCEEDED run from its record into a new run; how the two compare is part of its result.
+
+    Under a launcher with as many processes as before; None in those that follow the first one.
 
     Raises ConflictError for a run that has not succeeded, StorageError when its files are not as published, and what
     ends a training.
     """
+    return train_together(settings, lambda group: _lead(reference, settings, group))
+
+
+def _lead(reference: str, settings: Settings, group: Group) -> Replay:
     require_records(settings)
     with open_records(settings) as records:
         original = records.store.get(reference)
-        config = load_recorded_config(original, records.require_folder(original))
+        config = load_recorded_config(original, records.require_folder(original), group.per_host)
         run = records.store.create(
             config,
             kind="local",
@@ -39,5 +46,5 @@ def replay_locally(reference: str, settings: Settings) -> Replay:
             explicit=CHOSEN_BY_RECORD,
             origin={"replay_of": original.id},
         )
-        repeated = carry_out_locally(records, run, settings, CHOSEN_BY_RECORD)
+        repeated = carry_out_locally(records, run, settings, CHOSEN_BY_RECORD, group=group)
         return Replay(original, repeated, load_json(RunFolder(repeated.folder).replay))

@@ -13,9 +13,11 @@ from finetune30.config.loading import load_config, validate_tree
 from finetune30.errors import CheckpointError, ConflictError
 from finetune30.files import load_json
 from finetune30.service.execution.exactness import PLAN_KEYS, config_keys, judge_of_plans
+from finetune30.service.execution.group import Group, train_together
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
 from finetune30.service.execution.warm_start import find_start_weights
 from finetune30.service.runs.open_records import open_records, require_records
+from finetune30.service.submitting.several_processes import command_of, list_other_processes
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
 
@@ -25,14 +27,25 @@ _CHOSEN_BY_WARM_START = frozenset({"model.name", "data.dataset_name"})
 
 def resume_locally(
     reference: str, settings: Settings, changes: Mapping[str, Any], *, warm_start: bool = False
-) -> FinishedRun:
+) -> FinishedRun | None:
     """Go on with a run in this process from its newest valid checkpoint.
 
     `changes` are dotted keys with new values; without `warm_start` only the number of epochs or steps may change, and
     only where that leaves the steps taken so far as they were. With `warm_start` a new run begins from the weights, and
-    anything may change. Raises CheckpointError with the list of what differs, ConflictError, NotFoundError, and what
+    anything may change. Under a launcher with as many processes as before; None in those that follow the first one.
+    Raises CheckpointError with the list of what differs, ConflictError, NotFoundError, and what
     ends a training.
     """
+    return train_together(
+        settings,
+        lambda group: _lead(reference, settings, changes, group, warm_start=warm_start),
+        begins_anew=warm_start,
+    )
+
+
+def _lead(
+    reference: str, settings: Settings, changes: Mapping[str, Any], group: Group, *, warm_start: bool
+) -> FinishedRun:
     require_records(settings)
     with open_records(settings) as records:
         run = records.store.get(reference)
@@ -46,10 +59,26 @@ def resume_locally(
                 explicit=_CHOSEN_BY_WARM_START,
                 origin={"warm_start_of": run.id},
             )
-            return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START)
+            return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START, group=group)
         changed = _plan_resume(run, folder, changes)
+        _require_as_many(run, folder, group)
         run = records.store.retry(run.id, kind="local")
-        return carry_out_locally(records, run, settings, frozenset(run.explicit_keys or ()), changed)
+        return carry_out_locally(records, run, settings, frozenset(run.explicit_keys or ()), changed, group=group)
+
+
+def _require_as_many(run: Run, folder: RunFolder, group: Group) -> None:
+    """Raise CheckpointError where the newest checkpoint is that of another number of processes."""
+    latest = _find_latest(folder)
+    if latest is None:
+        return
+    saved = load_json(latest / "state.json")["identity"].get("processes")
+    if differences := list_other_processes(saved, group.per_host):
+        raise CheckpointError(
+            f"run {run.id[:8]} cannot go on exactly with other processes: {'; '.join(differences)}",
+            f"go on with as many: {command_of(saved, 'resume', run.id[:8])}; "
+            "or begin a new run from its weights: add --warm-start",
+            details={"differences": differences},
+        )
 
 
 def _plan_resume(run: Run, folder: RunFolder, changes: Mapping[str, Any]) -> ExperimentConfig | None:
@@ -141,14 +170,18 @@ def _advise_on_edits(run: Run, folder: RunFolder, edits: Mapping[str, Any]) -> s
 
 def _refused_plans(wanted: ExperimentConfig, folder: RunFolder, differences: dict[str, str]) -> dict[str, str]:
     """Judge another number of steps by the newest checkpoint; without one anything goes."""
-    from finetune30.training.checkpoints import find_latest
-
-    latest = find_latest(*(_checkpoints_of(folder, number) for number in reversed(folder.attempt_numbers())))
+    latest = _find_latest(folder)
     if latest is None:
         return {}
     judge, progress = judge_of_plans(wanted.training), load_json(latest / "state.json")["progress"]
     reasons = {key: judge(key, progress) for key in differences}
     return {key: f"{differences[key]} ({reason})" for key, reason in reasons.items() if reason is not None}
+
+
+def _find_latest(folder: RunFolder) -> Path | None:
+    from finetune30.training.checkpoints import find_latest
+
+    return find_latest(*(_checkpoints_of(folder, number) for number in reversed(folder.attempt_numbers())))
 
 
 def _checkpoints_of(folder: RunFolder, number: int) -> Path:

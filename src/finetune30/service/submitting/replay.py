@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import load_config
 from finetune30.errors import ConflictError, StorageError
+from finetune30.service.submitting.several_processes import command_of, list_other_processes
 from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus, RunStore
@@ -43,10 +46,11 @@ def submit_replay(
     )
 
 
-def load_recorded_config(run: Run, folder: RunFolder) -> ExperimentConfig:
+def load_recorded_config(run: Run, folder: RunFolder, per_host: Sequence[int] = (1,)) -> ExperimentConfig:
     """Return the published configuration, its commits of the hub included, under a name of its own.
 
-    Raises ConflictError for a run that has not succeeded, StorageError when its files are not as published.
+    `per_host` is how many processes on each host are to repeat it: as many as trained it. Raises ConflictError for
+    other ones and for a run that has not succeeded, StorageError when its files are not as published.
     """
     if run.status is not RunStatus.SUCCEEDED:
         raise ConflictError(
@@ -56,6 +60,13 @@ def load_recorded_config(run: Run, folder: RunFolder) -> ExperimentConfig:
         raise StorageError(
             f"the record of run {run.id} is not as it was published: {'; '.join(faults)}",
             "restore those files, or train anew",
+        )
+    processes = folder.load_manifest()["environment"].get("processes")
+    if differences := list_other_processes(processes, list(per_host)):
+        raise ConflictError(
+            f"run {run.id[:8]} cannot be repeated by other processes: {'; '.join(differences)}",
+            f"repeat it with as many: {command_of(processes, 'replay', run.id[:8])}",
+            details={"differences": differences},
         )
     tree = load_config(folder.config).config.as_tree()
     tree["experiment_name"] = tree["experiment_name"][: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from finetune30.config import ExperimentConfig, LoraConfig
+from finetune30.training import processes
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.families import MODEL_TYPES, Family, Shape, find_family
 from finetune30.training.packed.lora_plan import LoraPlan, UnsupportedPlanError, resolve_plan
@@ -23,7 +23,7 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
         return f"it is written for CPUs, and this run is on {placement.device}"
     if placement.precision not in _PRECISIONS:
         return f"precision {placement.precision} is not one of {', '.join(_PRECISIONS)}"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes.world_size() > 1:
         return "it runs in one process, and this run has several"
     described = source.load_json("config.json")
     family = find_family(described)

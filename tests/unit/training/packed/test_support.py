@@ -11,6 +11,7 @@ import pytest
 from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
+from finetune30.training import processes
 from finetune30.training.packed import supports
 from support.engines import CPU_FP32, build_packed, configure
 from support.tiny_models import build_tiny_model
@@ -52,7 +53,7 @@ def test_refuses_other_devices_and_precisions(tmp_path: Path, device: str, preci
 
 
 def test_refuses_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
     config = configure(build_tiny_model(tmp_path / "base"))
     assert "one process" in str(supports(config, find_base(config.model), CPU_FP32))
 

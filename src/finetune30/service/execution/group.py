@@ -1,0 +1,104 @@
+"""The processes that a launcher started for one training: met before anything is recorded, parted when it has ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from finetune30.errors import Finetune30Error
+from finetune30.modeling.heavy_imports import import_heavy
+from finetune30.service.execution.follower import follow_training
+from finetune30.service.execution.launch import Launch, read_launch, refuse_restart, require_address
+from finetune30.service.submitting.several_processes import launched_command
+from finetune30.settings import Settings
+from finetune30.store.process_identity import describe_owner, is_dead, own_identity
+from finetune30.store.records import Run
+
+if TYPE_CHECKING:
+    from finetune30.training.peers import Peers
+
+
+class Group:
+    """The processes of one training as the first one sees them; alone, a group of one that does nothing."""
+
+    def __init__(self, peers: Peers | None = None) -> None:
+        self._peers = peers
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no launcher started others beside this process."""
+        return self._peers is None
+
+    @property
+    def per_host(self) -> list[int]:
+        """The number of processes on each host."""
+        return [1] if self._peers is None else self._peers.per_host
+
+    def tell(self, run: Run, explicit: frozenset[str], settings: Settings) -> None:
+        """Let the others follow in the training of a run: its configuration is that of its row."""
+        if self._peers is not None:
+            self._peers.tell(
+                {
+                    "run": run.id,
+                    "config": run.config,
+                    "explicit": sorted(explicit),
+                    "data_folder": str(settings.data_folder),
+                }
+            )
+
+    def command(self, *words: str) -> str:
+        """Return the command with which a person goes on, as it can be typed."""
+        return " ".join(["ft30", *words]) if self.is_alone else launched_command(self.per_host, *words)
+
+
+def train_together(settings: Settings, lead: Callable[[Group], Any], *, begins_anew: bool = True) -> Any | None:
+    """Return what `lead` returns in the first process; in the others take part in what it trains, and return None.
+
+    Raises UsageError and ServiceUnavailableError where the launcher's environment does not hold, before anything is
+    recorded; `begins_anew` refuses one that restarts processes, since each start would be another run.
+    """
+    launch = read_launch(os.environ)
+    if launch is None:
+        return lead(Group())
+    if begins_anew:
+        refuse_restart(launch)
+    require_address(launch)
+    with _met(launch, settings) as peers:
+        if launch.rank == 0:
+            return lead(Group(peers))
+        follow_training(peers)
+    return None
+
+
+@contextmanager
+def _met(launch: Launch, settings: Settings) -> Iterator[Peers]:
+    """Meet the other processes; at the end say how this one ended."""
+    import_heavy("torch")
+    from finetune30.training import processes
+    from finetune30.training.peers import Identity, Peers, connect
+
+    open_store = connect(
+        launch.address,
+        launch.port,
+        opens=launch.rank == 0 and not launch.has_store,
+        prefix=f"finetune30/{launch.restarts}",
+        seconds=settings.join_seconds,
+    )
+    identity = Identity(own_identity(), is_dead, describe_owner)
+    peers = Peers(open_store, launch.rank, launch.world_size, identity, timeout_seconds=settings.peer_timeout_seconds)
+    peers.meet()
+    processes.meet(peers, launch.address)
+    try:
+        yield peers
+    except BaseException as error:
+        peers.end(error)
+        if launch.rank != 0 and isinstance(error, Finetune30Error) and peers.first_has_ended():
+            raise SystemExit(error.exit_code) from error  # process 0 has said why
+        raise
+    else:
+        peers.end(None)
+    finally:
+        peers.close()
+        processes.meet(None)
