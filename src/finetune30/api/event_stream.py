@@ -25,7 +25,8 @@ _FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 class EventStream:
     """Answers /task/{id}/events; `stop` ends every stream, so that the API can end."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_running: int | None = None) -> None:
+        self._most_running = most_running
         self._open = 0
         self._stopping = False
 
@@ -35,7 +36,7 @@ class EventStream:
 
     async def answer(self, store: RunStore, task_id: str, last_event_id: str | None) -> Response:
         """Return the stream. Raises NotFoundError, QuotaError when too many are open."""
-        task = await run_in_threadpool(load_task, store, task_id)
+        task = await run_in_threadpool(load_task, store, task_id, self._most_running)
         if self._open >= MOST_STREAMS:
             raise QuotaError(f"{self._open} event streams are open", "close some, or ask GET /task/{id} instead")
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0
@@ -64,7 +65,7 @@ class EventStream:
                     spoken = time.monotonic()
                     yield "".join(pieces) or ": still here\n\n"
                 await asyncio.sleep(POLL_SECONDS)
-                task = await run_in_threadpool(load_task, store, task["task_id"])
+                task = await run_in_threadpool(load_task, store, task["task_id"], self._most_running)
         except Finetune30Error as error:  # the run was deleted, or the database went away
             yield _message("error", error.as_dict())
         finally:
