@@ -20,7 +20,7 @@ from finetune30.store.records import RunStatus
 from finetune30.store.tables import runs
 
 #: Where no limit is set: more than anybody has.
-_NO_LIMIT = 1 << 31
+_NO_LIMIT = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
