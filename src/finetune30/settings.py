@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     max_open_runs: int = Field(
         1000, ge=1, le=1_000_000, description="Runs, waiting or running, that one key may have at a time."
     )
+    max_running_runs: int | None = Field(
+        None, ge=1, le=1_000_000, description="Runs that one key may have running at a time; unset: no limit."
+    )
+    submitter_max_priority: int = Field(
+        10, ge=-100, le=100, description="Highest priority that a key with the role submitter may give a run."
+    )
     disk_reserve_bytes: int = Field(
         1 << 30, ge=0, le=1 << 50, description="Free space of the results disk below which the API takes nothing more."
     )

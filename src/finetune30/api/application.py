@@ -100,7 +100,7 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.telemetry = Telemetry()
-    app.state.event_stream = EventStream()
+    app.state.event_stream = EventStream(settings.max_running_runs)
     app.state.health = HealthWatch()
     app.state.readiness = Readiness()
     app.state.hub_watch = HubWatch()

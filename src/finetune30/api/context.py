@@ -65,6 +65,15 @@ class Caller:
                 "ask its submitter, or use a key with the role admin",
             )
 
+    def require_priority(self, priority: int, settings: Settings) -> None:
+        """Raise AccessError for a priority above that which the caller's role may give."""
+        most = settings.submitter_max_priority
+        if self.role is not Role.ADMIN and priority > most:
+            raise AccessError(
+                f"priority {priority} is for keys with the role admin; {self.label!r} may give -100 to {most}",
+                f"use {most} or less, or ask an admin",
+            )
+
 
 def limit_threads() -> CapacityLimiter:
     """Set the number of threads of this event loop; return the limiter of the slow ones."""

@@ -26,7 +26,8 @@ _FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 class EventStream:
     """Answers /task/{id}/events; `stop` ends every stream, so that the API can end."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_running: int | None = None) -> None:
+        self._most_running = most_running
         self._open: Counter[str] = Counter()
         self._stopping = False
 
@@ -39,7 +40,7 @@ class EventStream:
 
         A share is half of the places that the streams of others leave, so no caller takes the places of the next one.
         """
-        task = await run_in_threadpool(load_task, store, task_id)
+        task = await run_in_threadpool(load_task, store, task_id, self._most_running)
         own = self._open[caller]
         if 2 * own >= MOST_STREAMS - (self._open.total() - own):
             raise QuotaError(
@@ -71,7 +72,7 @@ class EventStream:
                     spoken = time.monotonic()
                     yield "".join(pieces) or ": still here\n\n"
                 await asyncio.sleep(POLL_SECONDS)
-                task = await run_in_threadpool(load_task, store, task["task_id"])
+                task = await run_in_threadpool(load_task, store, task["task_id"], self._most_running)
         except Finetune30Error as error:  # the run was deleted, or the database went away
             yield _message("error", error.as_dict())
         finally:

@@ -122,6 +122,19 @@ class Progress(BaseModel):
     best_step: int | None = Field(None, description="Whose weights were the best so far.", examples=[100])
 
 
+class Waiting(BaseModel):
+    """Why a run has not begun, and the figures that the message names."""
+
+    code: Literal["no_worker", "running_limit", "places_busy", "starting"]
+    message: str
+    ahead: int = Field(description="Runs that are taken before it, as things are.", examples=[3])
+    busy: int = Field(description="Runs that are running.")
+    places: int = Field(description="Runs that the workers can carry out at a time.")
+    running: int = Field(description="Of those that are running, the submitter's.")
+    allowed: int | None = Field(description="How many the submitter may have running; null: no limit.")
+    owner: str
+
+
 class Task(BaseModel):
     """A run as its submitter follows it."""
 
@@ -130,6 +143,7 @@ class Task(BaseModel):
     experiment_name: str = Field(examples=["test_async"])
     status: Status
     queue_position: int | None
+    waiting: Waiting | None = Field(description="Why it waits; null unless QUEUED by a worker's queue.")
     priority: int
     attempt: int = Field(description="Attempts begun so far.", examples=[1])
     cancel_requested: bool

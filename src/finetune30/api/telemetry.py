@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Summa
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from finetune30.service.submitting.waiting import count_waits
 from finetune30.store import RunStore
 from finetune30.store.totals import RunTotals, load_run_totals
 
@@ -33,20 +34,20 @@ class Telemetry:
             registry=self._registry,
         )
         self._lock = threading.Lock()
-        self._totals: tuple[float, RunTotals] | None = None
+        self._totals: tuple[float, RunTotals, dict[str, int]] | None = None
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._latency.labels(method, route, str(status)).observe(seconds)
 
-    def render(self, store: RunStore) -> tuple[bytes, str]:
-        """Return the exposition and its media type. Raises StorageError."""
+    def render(self, store: RunStore, most_running: int | None = None) -> tuple[bytes, str]:
+        """Return the exposition and its media type; `most_running`: see `RunStore.queue`. Raises StorageError."""
         with self._lock:
             if self._totals is None or time.monotonic() - self._totals[0] > TOTALS_SECONDS:
-                self._totals = (time.monotonic(), load_run_totals(store))
-            totals = self._totals[1]
+                self._totals = (time.monotonic(), load_run_totals(store), count_waits(store, most_running))
+            totals, waits = self._totals[1:]
         runs = CollectorRegistry()
-        runs.register(_RunCollector(totals))
+        runs.register(_RunCollector(totals, waits))
         return generate_latest(self._registry) + generate_latest(runs), CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -78,8 +79,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class _RunCollector:
-    def __init__(self, totals: RunTotals) -> None:
-        self._totals = totals
+    def __init__(self, totals: RunTotals, waits: dict[str, int]) -> None:
+        self._totals, self._waits = totals, waits
 
     def collect(self) -> Iterator[Any]:
         """Yield one family a metric."""
@@ -92,7 +93,21 @@ class _RunCollector:
         yield GaugeMetricFamily(
             "ft30_oldest_wait_seconds", "Wait of the longest waiting run.", value=totals.oldest_wait
         )
+        waits = GaugeMetricFamily("ft30_waiting_runs", "Waiting runs by what they wait for.", labels=["reason"])
+        for reason, count in self._waits.items():
+            waits.add_metric([reason], count)
+        yield waits
         yield GaugeMetricFamily("ft30_workers", "Workers heard of lately.", value=totals.workers)
+        places = GaugeMetricFamily("ft30_places", "Places of these workers, a run each.", labels=["state"])
+        places.add_metric(["busy"], totals.busy)
+        places.add_metric(["free"], max(0, totals.places - totals.busy))
+        yield places
+        if totals.shortest_lease is not None:
+            yield GaugeMetricFamily(
+                "ft30_shortest_lease_seconds",
+                "How long the lease that ends first is still good for; below 0 its run is about to be lost.",
+                value=totals.shortest_lease,
+            )
         yield SummaryMetricFamily(
             "ft30_train_runtime_seconds",
             "Training time of SUCCEEDED runs.",

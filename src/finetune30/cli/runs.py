@@ -61,15 +61,21 @@ def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
 def show(run: str, output_dir: Path | None, as_json: bool) -> None:
     """Print everything about one run: state, configuration, result, metrics, rows, files."""
     from finetune30.service.runs.details import load_run_details
+    from finetune30.service.submitting.status import load_task
+    from finetune30.settings import load_settings
 
     with opened(output_dir) as records:
-        details = load_run_details(records, records.store.get(run))
+        found = records.store.get(run)
+        details = load_run_details(records, found)
+        waiting = load_task(records.store, found.id, load_settings().max_running_runs)["waiting"]
     if as_json:
-        _print_json(details)
+        _print_json({**details, "waiting": waiting})
         return
     from finetune30.cli.run_tables import print_run_details
 
     print_run_details(details)
+    if waiting is not None:
+        click.echo(f"it waits: {waiting['message']}")
 
 
 @command.command("logs", epilog=RUN_HELP)

@@ -6,6 +6,14 @@ from typing import Any
 
 import click
 
+#: Why runs wait (see `explain_wait`).
+_REASONS = {
+    "no_worker": "for a worker",
+    "running_limit": "for other runs of their submitters (FT30_MAX_RUNNING_RUNS)",
+    "places_busy": "for a place",
+    "starting": "about to begin",
+}
+
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -17,13 +25,14 @@ def command(context: click.Context, as_json: bool) -> None:
     from finetune30.jobs.addresses import describe_address
     from finetune30.jobs.redis_server import is_port_taken, is_redis_up
     from finetune30.service.runs.service_status import load_overview
+    from finetune30.service.submitting.waiting import count_waits
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 
     settings = load_settings()
     store = open_store(settings.resolved_database_url)
     try:
-        overview = load_overview(store)
+        overview = load_overview(store) | {"waiting": count_waits(store, settings.max_running_runs)}
     finally:
         store.close()
     services = {
@@ -43,7 +52,8 @@ def command(context: click.Context, as_json: bool) -> None:
 
 
 def _print_overview(overview: dict[str, Any]) -> None:
-    click.echo(f"queue   {overview['queued']} waiting")
+    reasons = ", ".join(f"{count} {_REASONS[code]}" for code, count in overview["waiting"].items() if count)
+    click.echo(f"queue   {overview['queued']} waiting{f': {reasons}' if reasons else ''}")
     counts = (f"{count} {state}" for state, count in overview["runs"].items() if count and state != "QUEUED")
     click.echo(f"runs    {', '.join(counts) or 'none yet'}")
     if not overview["workers"]:

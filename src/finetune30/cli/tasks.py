@@ -20,6 +20,6 @@ def retry(run: str) -> None:
     settings = load_settings()
     require_records(settings)
     with open_records(settings) as records, QueuePublisher(settings) as publisher:
-        done = retry_task(records.store, run, publisher=publisher)
+        done = retry_task(records.store, run, publisher=publisher, most_running=settings.max_running_runs)
     tell_notes(done.notes)
     click.echo(f"{done.run.folder}: QUEUED, number {done.queue_position} in the queue")

@@ -41,10 +41,10 @@ def republish_missing(store: RunStore, messages: MessageQueue, reconcile_seconds
     Any message makes a worker take the first waiting run, so a queue that is not empty needs no further message, and
     the queue never grows beyond one message a run by much. Returns how many were sent.
     """
-    never = store.queue(MOST_MESSAGES, unpublished_since=datetime.fromtimestamp(0, UTC))
+    never = store.unpublished(MOST_MESSAGES, datetime.fromtimestamp(0, UTC))
     waiting = never
     if not never and messages.count_waiting() == 0:
-        waiting = store.queue(MOST_MESSAGES, unpublished_since=datetime.now(UTC) - timedelta(seconds=reconcile_seconds))
+        waiting = store.unpublished(MOST_MESSAGES, datetime.now(UTC) - timedelta(seconds=reconcile_seconds))
     for run in waiting:
         messages.publish(run.id)
     if waiting:

@@ -26,12 +26,15 @@ _LEAVE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-def claim_next(store: RunStore, owner: str, lease_seconds: float) -> Claim | None:
-    """Claim the first waiting run that nobody else takes; None when none waits. Raises StorageError."""
-    while waiting := store.queue(10):
+def claim_next(store: RunStore, owner: str, lease_seconds: float, most_running: int | None = None) -> Claim | None:
+    """Claim the next waiting run that nobody else takes; None when none may be taken. Raises StorageError.
+
+    `most_running`: see `RunStore.queue`.
+    """
+    while waiting := store.queue(10, most_running=most_running):
         for run in waiting:
             failpoints.reach("claim.before_row")
-            if claim := store.claim(run.id, owner=owner, lease_seconds=lease_seconds):
+            if claim := store.claim(run.id, owner=owner, lease_seconds=lease_seconds, most_running=most_running):
                 failpoints.reach("claim.after_row")
                 return claim
     return None

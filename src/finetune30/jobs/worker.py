@@ -66,22 +66,23 @@ class Worker:
         self._take_turn(wait=True)
 
     def _take_turn(self, *, wait: bool) -> None:
-        """Carry out the first waiting run, if there is one and a place for it."""
+        """Carry out the next waiting run, if there is one and a place for it."""
+        claim = None
         with self._slots.take(self.stopping, wait=wait) as slot:
             if slot is None or self.stopping.is_set():
                 return
             try:
                 for folder in self._folders:  # a disk may have gone since; runs then wait for a worker that has it
                     folder.require()
-                claim = claim_next(self._store, self._owner, self._settings.lease_seconds)
+                claim = claim_next(
+                    self._store, self._owner, self._settings.lease_seconds, self._settings.max_running_runs
+                )
                 if claim is not None:
                     supervise(self._store, claim, self._settings, slot, self.stopping)
             except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
                 _log.warning("turn ended early: %s", error.message)
-
-    def _take_own_turn(self) -> None:
-        self._take_turn(wait=False)
-        self._reconciler.wake()  # more may wait
+        if claim is not None:
+            self._reconciler.wake()  # more may wait, also what the limit of this run's submitter held
 
     def _report(self) -> None:
         report_worker(self._store, self._owner, self._node, self._slots.devices)
@@ -89,9 +90,11 @@ class Worker:
     def _fill_free_slot(self) -> None:
         """Begin a turn of our own when runs wait although a place is free."""
         self._own_turns = [turn for turn in self._own_turns if turn.is_alive()]
-        if self.stopping.is_set() or len(self._slots.busy) >= len(self._slots.devices) or not self._store.queue(1):
+        if self.stopping.is_set() or len(self._slots.busy) >= len(self._slots.devices):
             return
-        turn = threading.Thread(target=self._take_own_turn, name="turn-without-message")
+        if not self._store.queue(1, most_running=self._settings.max_running_runs):
+            return
+        turn = threading.Thread(target=self._take_turn, kwargs={"wait": False}, name="turn-without-message")
         self._own_turns.append(turn)
         turn.start()
 

@@ -16,6 +16,7 @@ from finetune30.errors import StaleAttemptError
 from finetune30.store import queries, reconciliation
 from finetune30.store.database import reading, writing
 from finetune30.store.events import record_event
+from finetune30.store.fair_queue import has_room
 from finetune30.store.process_identity import own_identity
 from finetune30.store.records import Claim, Lease, Run, RunKind, RunStatus, utc_now
 from finetune30.store.scores import finite_number, score_columns
@@ -42,10 +43,17 @@ class AttemptStates:
         """Close every connection."""
         self.engine.dispose()
 
-    def claim(self, run_id: str, *, owner: str | None = None, lease_seconds: float) -> Claim | None:
-        """Take a QUEUED run for a new attempt; None when it is not to be had (any more)."""
+    def claim(
+        self, run_id: str, *, owner: str | None = None, lease_seconds: float, most_running: int | None = None
+    ) -> Claim | None:
+        """Take a QUEUED run for a new attempt; None when it is not to be had (any more).
+
+        With `most_running` also when its submitter has that many runs running.
+        """
         owner = owner or own_identity()
         with writing(self.engine) as connection:
+            if most_running is not None and not has_room(connection, run_id, most_running):
+                return None
             now = self.now(connection)
             taken = connection.execute(
                 update(runs)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Row, and_, func, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.records import Run, RunEvent, RunStatus
@@ -98,30 +98,12 @@ def load_events(connection: Connection, run_id: str, after: int, limit: int) -> 
     return [_event_of(row) for row in rows]
 
 
-def load_queue(connection: Connection, limit: int, unpublished_since: datetime | None) -> list[Run]:
-    """Return waiting runs: higher priority first, then the longest wait."""
+def load_unpublished(connection: Connection, limit: int, since: datetime) -> list[Run]:
+    """Return waiting runs for which no message was sent since then; any message makes a worker take the next run."""
     query = select(runs).where(runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued")
-    if unpublished_since is not None:
-        query = query.where(or_(runs.c.published_at.is_(None), runs.c.published_at < unpublished_since))
+    query = query.where(or_(runs.c.published_at.is_(None), runs.c.published_at < since))
     query = query.order_by(runs.c.priority.desc(), runs.c.queued_at, runs.c.id).limit(limit)
     return [run_of(row) for row in connection.execute(query)]
-
-
-def load_queue_position(connection: Connection, run_id: str) -> int | None:
-    """Return the place in the queue, 1 is next."""
-    run = load_run(connection, run_id)
-    if run.status is not RunStatus.QUEUED:
-        return None
-    earlier = or_(
-        runs.c.priority > run.priority,
-        and_(
-            runs.c.priority == run.priority,
-            tuple_(runs.c.queued_at, runs.c.id)
-            < tuple_(literal(run.queued_at, runs.c.queued_at.type), literal(run.id)),
-        ),
-    )
-    waiting = select(func.count()).select_from(runs).where(runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued")
-    return connection.execute(waiting.where(earlier)).scalar_one() + 1
 
 
 # --- private

@@ -14,14 +14,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, false, insert, select, update
+from sqlalchemy import Connection, Engine, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.config.loading import config_digest
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
-from finetune30.store import pages, queries, reconciliation, statistics
+from finetune30.store import fair_queue, pages, queries, reconciliation, statistics
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, migrate, reading, writing
 from finetune30.store.events import record_event
@@ -73,6 +73,10 @@ class RunStore(AttemptStates):
     """Runs and their states on one database; safe to share between threads, not across a fork."""
 
     _known_stats: _KnownStats | None = None
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
+        super().__init__(engine, clock)
+        self._places = fair_queue.Places()
 
     # --- creating
 
@@ -304,18 +308,37 @@ class RunStore(AttemptStates):
         with reading(self.engine) as connection:
             return queries.load_events(connection, run_id, after, limit)
 
-    def queue(self, limit: int = 100, *, unpublished_since: datetime | None = None) -> list[Run]:
-        """Return QUEUED runs of kind queued in the order of work.
+    def queue(self, limit: int = 100, *, most_running: int | None = None) -> list[Run]:
+        """Return the runs that are taken next, in order (see `fair_queue`).
 
-        With `unpublished_since` only those whose last message was sent before that moment, or never.
+        `most_running` is the number of runs that one submitter may have running at a time; None: no limit.
         """
         with reading(self.engine) as connection:
-            return queries.load_queue(connection, limit, unpublished_since)
+            return [queries.run_of(row) for row in connection.execute(fair_queue.select_next(limit, most_running))]
 
-    def queue_position(self, run_id: str) -> int | None:
-        """Return the place in the queue, 1 is next; None when the run is not QUEUED."""
+    def unpublished(self, limit: int, since: datetime) -> list[Run]:
+        """Return waiting runs whose last message was sent before that moment, or never."""
         with reading(self.engine) as connection:
-            return queries.load_queue_position(connection, run_id)
+            return queries.load_unpublished(connection, limit, since)
+
+    def queue_places(self, most_running: int | None = None) -> Mapping[str, fair_queue.Place]:
+        """Return id -> where it stands, of every waiting run."""
+        with reading(self.engine) as connection:
+            return self._places.load(connection, most_running)
+
+    def queue_place(self, run_id: str, most_running: int | None = None) -> fair_queue.Place | None:
+        """Return where a waiting run stands; None when it does not wait."""
+        return self.queue_places(most_running).get(run_id)
+
+    def count_running(self, submitted_by: str | None = None) -> int:
+        """Return how many queued runs are running, of one submitter or of all."""
+        with reading(self.engine) as connection:
+            return fair_queue.count_running(connection, submitted_by)
+
+    def queue_position(self, run_id: str, most_running: int | None = None) -> int | None:
+        """Return the place in the queue, 1 is next; None when the run does not wait."""
+        place = self.queue_place(run_id, most_running)
+        return None if place is None else place.number
 
     # --- private
 

@@ -146,7 +146,18 @@ Index(
 )  # the best run of each data version and score
 Index("ix_runs_tags", runs.c.tags, runs.c.archived)  # which tags there are, and how many runs are archived
 Index("ix_runs_name", runs.c.name, runs.c.created_at)
-Index("ix_runs_queue", runs.c.status, runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
+Index("ix_runs_served", runs.c.submitted_by, runs.c.kind, runs.c.started_at)  # when a submitter last got a place
+# The queue, by submitter and in the order of each; it holds all that the order of work is derived from.
+Index(
+    "ix_runs_waiting",
+    runs.c.status,
+    runs.c.kind,
+    runs.c.submitted_by,
+    runs.c.priority.desc(),
+    runs.c.queued_at,
+    runs.c.id,
+    runs.c.cancel_requested,
+)
 
 run_events = Table(
     "run_events",

@@ -16,6 +16,11 @@ from finetune30.store.database import writing
 from finetune30.store.records import utc_now
 from finetune30.store.tables import runs, tombstones
 from support.run_store_lab import Lab, new_postgresql_database
+from unit.store.test_fair_queue import (  # noqa: F401
+    test_a_limit_holds_runs_until_one_has_ended,
+    test_one_place_goes_round,
+    test_places_say_what_will_be_taken,
+)
 from unit.store.test_run_queries import *  # noqa: F403
 from unit.store.test_run_store import *  # noqa: F403
 from unit.store.test_run_store_states import *  # noqa: F403

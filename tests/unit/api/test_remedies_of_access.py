@@ -86,6 +86,18 @@ def test_a_key_of_the_role_that_is_named_is_let_in(serve: Callable[..., TestClie
         assert ask(viewer).status_code == 403
 
 
+def test_the_highest_priorities_are_for_admins(serve: Callable[..., TestClient], ft30: Terminal) -> None:
+    submitter = bearer(ft30("keys", "create", "anna", "--role", "submitter").out)
+    admin = bearer(ft30("keys", "create", "root", "--role", "admin").out)
+    api = serve()
+    refused = api.post("/train", json={"priority": 11}, headers=submitter)
+    assert refused.status_code == 403
+    assert "priority 11 is for keys with the role admin; 'anna' may give -100 to 10" in refused.json()["message"]
+    assert refused.json()["remedy"] == "use 10 or less, or ask an admin"
+    assert api.post("/train", json={"priority": 10}, headers=submitter).status_code == 202
+    assert api.post("/train", json={"priority": 100}, headers=admin).status_code == 202
+
+
 def test_another_machine_is_answered_with_the_key_that_was_made_for_it(
     serve: Callable[..., TestClient], ft30: Terminal
 ) -> None:

@@ -285,8 +285,8 @@ def test_queue_goes_by_priority_then_by_waiting_time(lab):
     assert [lab.store.queue_position(run_id) for run_id in order] == [1, 2, 3, 4]
     lab.store.mark_published(order[:2])
     lab.clock.advance(60)
-    assert [run.id for run in lab.store.queue(unpublished_since=lab.clock.moment - timedelta(seconds=90))] == order[2:]
-    assert [run.id for run in lab.store.queue(unpublished_since=lab.clock.moment)] == order
+    assert [run.id for run in lab.store.unpublished(9, lab.clock.moment - timedelta(seconds=90))] == order[2:]
+    assert [run.id for run in lab.store.unpublished(9, lab.clock.moment)] == order
     lab.store.claim(order[0], owner=OWNER, lease_seconds=60)
     assert lab.store.queue_position(order[0]) is None
     assert lab.store.queue_position(order[1]) == 1

@@ -62,9 +62,9 @@ async def read_version() -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors()},
 )
 async def read_metrics(here: Here, request: Request) -> Response:
-    """Runs by state, queue, durations, attempts, lost leases, request latency."""
+    """Runs by state, queue and what waits for what, places, leases, durations, attempts, request latency."""
     telemetry: Telemetry = request.app.state.telemetry
-    body, media_type = await run_in_threadpool(telemetry.render, here.store)
+    body, media_type = await run_in_threadpool(telemetry.render, here.store, here.settings.max_running_runs)
     return Response(body, headers={"Content-Type": media_type})
 
 

@@ -54,6 +54,7 @@ def train(
     """Validate completely, record durably, tell the workers. 202 means that the run will not be lost."""
     asked = body.model_dump(exclude_unset=True)
     loaded = load_requested_config(asked, here.settings)
+    who.require_priority(body.priority, here.settings)
     require_room(here.store, here.settings, who.name, idempotency_key)
     done = submit(
         here.store,
@@ -74,7 +75,7 @@ def train(
 @router.get("/task/{task_id}", summary="State of a task", response_model=Task, responses=errors(404, 422))
 def read_task(here: Here, task_id: TaskId) -> Response:
     """State, queue position, progress, result or error."""
-    return Json(load_task(here.store, task_id))
+    return Json(load_task(here.store, task_id, here.settings.max_running_runs))
 
 
 @router.get(
@@ -102,7 +103,7 @@ def cancel(here: Here, who: Who, task_id: TaskId, request: Request) -> Response:
     who.require_own(run)
     request.state.target = run.id
     here.store.request_cancel(run.id)
-    return Json(load_task(here.store, run.id))
+    return Json(load_task(here.store, run.id, here.settings.max_running_runs))
 
 
 @router.post(
@@ -118,7 +119,9 @@ def retry(here: Here, who: Who, task_id: TaskId, request: Request) -> Response:
     who.require_own(run)
     require_room(here.store, here.settings, who.name)
     request.state.target = run.id
-    return _accepted(retry_task(here.store, run.id, publisher=here.publisher))
+    return _accepted(
+        retry_task(here.store, run.id, publisher=here.publisher, most_running=here.settings.max_running_runs)
+    )
 
 
 @router.post(

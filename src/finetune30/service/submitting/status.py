@@ -8,28 +8,38 @@ from datetime import datetime
 from typing import Any
 
 from finetune30.errors import Finetune30Error, NotFoundError
+from finetune30.service.submitting.waiting import explain_wait
 from finetune30.store import Run, RunStatus, RunStore
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def load_task(store: RunStore, task_id: str) -> dict[str, Any]:
-    """Return the JSON of one task. Raises NotFoundError for anything but the full id of a run."""
+def load_task(store: RunStore, task_id: str, most_running: int | None = None) -> dict[str, Any]:
+    """Return the JSON of one task. Raises NotFoundError for anything but the full id of a run.
+
+    `most_running`: how many runs one submitter may have running at a time (None: no limit).
+    """
     if not RUN_ID.fullmatch(task_id):
         raise NotFoundError(f"there is no task {task_id[:64]!r}", "a task id has 32 hexadecimal digits")
     run = store.get(task_id)
-    position = store.queue_position(task_id) if run.status is RunStatus.QUEUED else None
-    return describe_task(run, position)
+    place = store.queue_place(task_id, most_running) if run.status is RunStatus.QUEUED else None
+    if place is None:
+        return describe_task(run, None)
+    return describe_task(run, place.number, explain_wait(store, run, place, most_running))
 
 
-def describe_task(run: Run, queue_position: int | None) -> dict[str, Any]:
-    """Return the JSON of a task: state, place in the queue, progress, result or error, times (ISO 8601, UTC)."""
+def describe_task(run: Run, queue_position: int | None, waiting: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the JSON of a task: state, place in the queue, progress, result or error, times (ISO 8601, UTC).
+
+    `waiting` says why it has not begun (see `explain_wait`).
+    """
     return {
         "task_id": run.id,
         "experiment_id": run.id,
         "experiment_name": run.name,
         "status": str(run.status),
         "queue_position": queue_position,
+        "waiting": waiting,
         "priority": run.priority,
         "attempt": run.attempt,
         "cancel_requested": run.cancel_requested,

@@ -88,19 +88,19 @@ def submit(
     )
     failpoints.reach("submit.after_row")
     notes = _keep_configuration(run, settings.submitted_folder)
-    position = store.queue_position(run.id)  # before a worker hears of it
+    position = store.queue_position(run.id, settings.max_running_runs)  # before a worker hears of it
     failpoints.reach("submit.before_message")
     published, trouble = _publish(store, run, publisher)
     return Submission(run, position, published, (*notes, *trouble))
 
 
-def retry_task(store: RunStore, reference: str, *, publisher: Publisher) -> Submission:
+def retry_task(store: RunStore, reference: str, *, publisher: Publisher, most_running: int | None = None) -> Submission:
     """Queue a FAILED or CANCELLED run again, for any worker; it goes on from its last checkpoint.
 
     Raises NotFoundError, ConflictError for another state.
     """
     run = store.retry(store.get(reference).id, kind="queued")
-    position = store.queue_position(run.id)
+    position = store.queue_position(run.id, most_running)
     published, notes = _publish(store, run, publisher)
     return Submission(run, position, published, notes)
 

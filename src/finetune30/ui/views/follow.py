@@ -26,6 +26,8 @@ LOG_LINES = 200
 CURRENT = ("RUNNING", "QUEUED")
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 RETRYABLE = ("FAILED", "CANCELLED")
+#: Why a run waits, beside that no worker is there.
+WAITS = ("running_limit", "places_busy", "starting")
 
 
 def show() -> None:
@@ -138,6 +140,8 @@ def _show_progress(task: Json) -> None:
     if status == "QUEUED":
         warn_without_worker()
         st.progress(0.0, t("follow.waiting", position=task.get("queue_position") or "?"))
+        if (waiting := task.get("waiting")) and waiting["code"] in WAITS:
+            st.caption(t(f"follow.waits.{waiting['code']}", **waiting))
         return
     if status in RETRYABLE and not progress.get("step"):
         return  # it ended before its first step

@@ -1,0 +1,142 @@
+"""In which order waiting runs are taken, so that nobody waits while somebody else has more than their share.
+
+Higher priority first. Within a priority a place goes to the submitter with the fewest runs running; among equals to the
+one who was served longest ago, then to the run that waits longest. A submitter with as many runs running as one may
+have (`most_running`) gets none until one of them has ended. Nothing of this is remembered: every look derives it from
+the rows, so no process has to be alive for it, and a run that is handed back loses nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, Subquery, case, func, select, text
+
+from finetune30.store.queries import load_last_event_number
+from finetune30.store.records import RunStatus
+from finetune30.store.tables import runs
+
+#: Where no limit is set: more than anybody has.
+_NO_LIMIT = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a waiting run stands: `number` 1 is next; `is_held` while its submitter has as many running as allowed."""
+
+    number: int
+    is_held: bool
+
+
+def order_waiting(most_running: int | None) -> Subquery:
+    """Return every waiting run as `id`, `submitted_by`, `place` (1 is next), `is_held` (the submitter is at the limit).
+
+    Held runs come last: none of them is taken before something else has changed.
+    """
+    mine = runs.alias("mine")
+    submitters = select(runs.c.submitted_by).where(*_WAITS).distinct().subquery("submitters")
+    running = (
+        select(mine.c.submitted_by, func.count().label("running"))
+        .where(mine.c.status == RunStatus.RUNNING, mine.c.kind == "queued")
+        .group_by(mine.c.submitted_by)
+        .subquery("running")
+    )
+    served = (
+        select(func.max(mine.c.started_at))
+        .where(mine.c.submitted_by == submitters.c.submitted_by, mine.c.kind == "queued")
+        .scalar_subquery()
+    )
+    owners = (
+        select(
+            submitters.c.submitted_by,
+            func.coalesce(running.c.running, 0).label("running"),
+            served.label("served"),
+        )
+        .join(running, running.c.submitted_by == submitters.c.submitted_by, isouter=True)
+        .cte("owners")
+    )
+    own_turn = func.row_number().over(
+        partition_by=runs.c.submitted_by, order_by=(runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
+    )
+    share = (own_turn + owners.c.running).label("share")
+    waiting = (
+        select(runs.c.id, runs.c.submitted_by, runs.c.priority, runs.c.queued_at, share, owners.c.served)
+        .join(owners, owners.c.submitted_by == runs.c.submitted_by, isouter=True)  # so SQLite begins with these rows
+        .where(*_WAITS)
+        .subquery("waiting")
+    )
+    is_held = case((waiting.c.share > (most_running or _NO_LIMIT), 1), else_=0)
+    order = (
+        is_held,
+        waiting.c.priority.desc(),
+        waiting.c.share,
+        waiting.c.served.is_not(None),  # who was never served was served longest ago, on every database
+        waiting.c.served,
+        waiting.c.queued_at,
+        waiting.c.id,
+    )
+    place = func.row_number().over(order_by=order).label("place")
+    return select(waiting.c.id, waiting.c.submitted_by, place, is_held.label("is_held")).subquery("queue")
+
+
+def select_next(limit: int, most_running: int | None) -> Select[Any]:
+    """Select the rows of the runs that are taken next, in order, without those that are held."""
+    queue = order_waiting(most_running)
+    taken = select(runs).join(queue, queue.c.id == runs.c.id).where(queue.c.is_held == 0)
+    return taken.order_by(queue.c.place).limit(limit)
+
+
+class Places:
+    """Where the waiting runs stand, for all who ask: derived anew when a run has changed.
+
+    PostgreSQL may commit an event after one with a higher number, so nothing is believed for longer than a moment.
+    """
+
+    _MOST_SECONDS = 2.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: tuple[tuple[int, int | None], float, dict[str, Place]] | None = None
+
+    def load(self, connection: Connection, most_running: int | None) -> dict[str, Place]:
+        """Return id -> place of every waiting run."""
+        asked = (load_last_event_number(connection), most_running)
+        with self._lock:
+            known = self._known
+            if known is not None and known[0] == asked and time.monotonic() - known[1] < self._MOST_SECONDS:
+                return known[2]
+        queue = order_waiting(most_running)
+        found = {
+            row.id: Place(int(row.place), bool(row.is_held))
+            for row in connection.execute(select(queue.c.id, queue.c.place, queue.c.is_held))
+        }
+        with self._lock:
+            self._known = (asked, time.monotonic(), found)
+        return found
+
+
+def count_running(connection: Connection, submitted_by: str | None = None) -> int:
+    """Return how many queued runs are running, of one submitter or of all."""
+    running = select(func.count()).select_from(runs).where(runs.c.status == RunStatus.RUNNING, runs.c.kind == "queued")
+    if submitted_by is not None:
+        running = running.where(runs.c.submitted_by == submitted_by)
+    return connection.execute(running).scalar_one()
+
+
+def has_room(connection: Connection, run_id: str, most_running: int) -> bool:
+    """Tell, within the transaction of a claim, whether the submitter of a run may have one more running.
+
+    Claims for one submitter go one after another on PostgreSQL too; on SQLite all that write do.
+    """
+    submitted_by = connection.execute(select(runs.c.submitted_by).where(runs.c.id == run_id)).scalar_one_or_none()
+    if submitted_by is None:
+        return False
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:who, 30))"), {"who": submitted_by})
+    return count_running(connection, submitted_by) < most_running
+
+
+_WAITS = (runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued", ~runs.c.cancel_requested)

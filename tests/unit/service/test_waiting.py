@@ -1,0 +1,44 @@
+"""Why a run waits, in every case, and that a task says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finetune30.service.submitting.status import load_task
+from finetune30.store.process_identity import own_identity
+from finetune30.store.workers import report_worker
+from support.run_store_lab import Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
+    yield lab
+    lab.store.close()
+
+
+def why(lab: Lab, run_id: str, most_running: int | None = None) -> tuple[str, str]:
+    waiting = load_task(lab.store, run_id, most_running)["waiting"]
+    return waiting["code"], waiting["message"]
+
+
+def test_every_reason_is_told(lab: Lab) -> None:
+    first = lab.create("first", submitted_by="ann").id
+    lab.clock.advance(1)
+    second = lab.create("second", submitted_by="ann").id
+    code, message = why(lab, first)
+    assert code == "no_worker"
+    assert "`make start-worker`" in message
+    report_worker(lab.store, own_identity(), "here", ("cpu", "cpu"))
+    assert why(lab, second) == ("starting", "a worker with a free place takes it in a moment; runs before it: 1")
+    lab.store.claim(first, owner=own_identity(), lease_seconds=60)
+    assert why(lab, second, 1) == (
+        "running_limit",
+        "ann has 1 runs running, and 1 are allowed at a time (FT30_MAX_RUNNING_RUNS)",
+    )
+    lab.store.claim(lab.create("third", submitted_by="bob").id, owner=own_identity(), lease_seconds=60)
+    assert why(lab, second) == ("places_busy", "all places are busy: 2 of 2; runs before it: 0")
+    assert load_task(lab.store, first)["waiting"] is None
