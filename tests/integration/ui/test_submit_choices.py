@@ -97,6 +97,27 @@ def test_a_number_out_of_bounds_is_said_at_its_field_and_stops_the_button(page: 
     assert submit_button(page).disabled
 
 
+def test_no_number_of_the_form_has_a_bound_beyond_which_the_browser_keeps_it(page: Page) -> None:
+    """Streamlit's browser part sends no number beyond the bounds of its field, and gives whole numbers some of 2**53."""
+    fields = [one for one in page.number_input if str(one.key).startswith("field-")]
+    assert len(fields) == len(NUMBERS)
+    for field in fields:
+        assert field.proto.min < -1e300, field.key
+        assert field.proto.max > 1e300, field.key
+
+
+@pytest.mark.parametrize("value", [2**60, 1e300, 2.5])
+def test_a_number_that_is_not_whole_or_larger_than_browsers_count_is_judged_as_shown(page: Page, value: float) -> None:
+    of_label(page.number_input, "Epochs").set_value(value).run()
+    assert not page.exception, page.exception
+    assert of_label(page.number_input, "Epochs").value == value
+    assert any("is not allowed, must be" in error.value.replace("\\", "") for error in page.error)
+    assert submit_button(page).disabled
+    of_label(page.number_input, "Epochs").set_value(2.0).run()
+    assert "num_train_epochs: 2\n" in of_label(page.text_area, t("submit.yaml")).value
+    assert not submit_button(page).disabled
+
+
 def test_a_refused_file_stays_refused_and_visible_until_it_is_replaced(page: Page) -> None:
     choose_source(page, "upload")
     assert submit_button(page).disabled
