@@ -89,14 +89,25 @@ def show_fields(fields: Iterable[Field], faults: Mapping[str, list[str]], *, col
 
 
 def show_folded(fields: Mapping[str, Field], faults: Mapping[str, list[str]], hidden: Iterable[str] = ()) -> None:
-    """Show every further field, folded by section; a section with a fault is open."""
+    """Show every further field, folded by section; a section with a fault is open.
+
+    What is folded is not made: some sixty fields take most of the time that a drawing of the page takes.
+    """
     left = [field for key, field in fields.items() if key not in COMMON and key not in set(hidden)]
     for section in dict.fromkeys(field.section for field in left):
         members = [field for field in left if field.section == section]
-        has_fault = any(field.key in faults for field in members)
-        label = t_or(f"section.{section or 'top'}", display.plain(section))
-        with st.expander(label, expanded=has_fault):
-            show_fields(members, faults)
+        key = section_key(section)
+        if any(field.key in faults for field in members):
+            st.session_state[key] = True
+        folded = st.expander(t_or(f"section.{section or 'top'}", display.plain(section)), key=key, on_change="rerun")
+        if folded.open:
+            with folded:
+                show_fields(members, faults)
+
+
+def section_key(section: str) -> str:
+    """Return under which name the session knows whether a section is unfolded."""
+    return f"section-{section}"
 
 
 def field_label(key: str) -> str:
