@@ -25,7 +25,7 @@ LOGO = Path(__file__).parent / "logo.png"
 
 #: What Streamlit leaves out for people who use the keyboard: a ring where only the shade of the ground changed, and no
 #: stops at links of a folded side bar, which nobody sees. Buttons that destroy are red, the side bar's figures small.
-#: The bar with Submit stays at the lower edge of the window, on the ground of `theme.toml`; what has the focus is above.
+#: The bar with Submit stays at the lower edge of the window, on the ground of `theme.toml`, below what has the focus.
 STYLE = """<style>
 a:focus-visible, label:has([role=switch]:focus-visible) { outline: 2px solid currentColor !important; }
 [data-testid=stSidebar][data-collapsed=true] { visibility: hidden; }
