@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
@@ -22,6 +22,8 @@ HEIGHT = 240
 ACCENT = "#2f6f8f"
 #: What is right and what is wrong, where both are shades.
 DIVERGING = (ACCENT, "#b5602f")
+#: Name of the table of a chart that has but one.
+ROWS = "rows"
 #: The selection that a press makes.
 PRESSED = "pressed"
 #: By the page's background; told apart by brightness too, for eyes that mix up hues.
@@ -42,7 +44,7 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
         return
     splits = [t(f"split.{split}") for split in counts]
     chart = (
-        alt.Chart(pd.DataFrame(rows))
+        new_chart()
         .mark_bar()
         .encode(
             y=alt.Y("label:N", title=None, sort="-x"),
@@ -62,14 +64,14 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
         )
         .properties(title=title)
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    draw(chart, {ROWS: rows}, key, title)
 
 
 def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
     """Plot runs a day."""
-    frame = pd.DataFrame({"day": list(days), "runs": list(days.values())})
+    rows = [{"day": day, "runs": count} for day, count in days.items()]
     chart = (
-        alt.Chart(frame, height=160)
+        new_chart(height=160)
         .mark_bar(color=palette()[0])
         .encode(
             x=alt.X("day:T", title=None),
@@ -81,7 +83,7 @@ def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
         )
         .properties(title=title)
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    draw(chart, {ROWS: rows}, key, title)
 
 
 def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, by: str | None = None) -> None:
@@ -103,7 +105,7 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
         return
     groups = sorted({point["group"] for point in points})
     chart = (
-        alt.Chart(pd.DataFrame(points), height=170)
+        new_chart(height=170)
         .mark_circle(size=60, opacity=0.9)
         .encode(
             x=alt.X("at:T", title=None, axis=alt.Axis(format="%m-%d %H:%M", labelOverlap="greedy", tickCount=5)),
@@ -123,7 +125,7 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
         )
         .properties(title=title)
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    draw(chart, {ROWS: points}, key, title)
 
 
 def lines(
@@ -142,7 +144,7 @@ def lines(
     if not points:
         st.caption(t("chart.empty", title=words["title"]))
         return
-    chart = alt.Chart(pd.DataFrame(points), height=HEIGHT)
+    chart = new_chart(height=HEIGHT)
     if as_bars:
         marked = chart.mark_bar(size=max(3, min(24, 420 // len(points))), color=palette()[0])
     else:
@@ -157,15 +159,20 @@ def lines(
     )
     if len(series) > 1:
         drawn = drawn.encode(color=alt.Color("line:N", title=None, scale=_line_scale(series), legend=_legend()))
-    show_pressable(drawn, key, words["title"], ["x"], on_press)
+    show_pressable(drawn, points, key, words["title"], ["x"], on_press)
 
 
 def show_pressable(
-    chart: Drawn, key: str, title: str, fields: list[str], on_press: Callable[[Json], None] | None
+    chart: Drawn,
+    rows: Sequence[Json],
+    key: str,
+    title: str,
+    fields: list[str],
+    on_press: Callable[[Json], None] | None,
 ) -> None:
-    """Draw a chart; where `on_press` is given a press on a mark calls it with the `fields` of the mark."""
+    """Draw a chart of rows; where `on_press` is given a press on a mark calls it with the `fields` of the mark."""
     if on_press is None:
-        st.altair_chart(chart, width="stretch", key=key, alt=title)
+        draw(chart, {ROWS: rows}, key, title)
         return
     # A chart that was pressed is drawn as a new one: the same mark can be pressed again.
     state, counter = st.session_state, f"{key}-presses"
@@ -178,7 +185,29 @@ def show_pressable(
             on_press(dict(marks[0]))
 
     pressed = alt.selection_point(name=PRESSED, fields=fields, on="click", clear=False)
-    st.altair_chart(chart.add_params(pressed), width="stretch", key=now, alt=title, on_select=press)
+    draw(chart.add_params(pressed), {ROWS: rows}, now, title, press)
+
+
+def new_chart(table: str = ROWS, **properties: Any) -> alt.Chart:
+    """Return a chart of a table that `draw` is given under this name."""
+    return alt.Chart(alt.NamedData(table), **properties)
+
+
+def draw(
+    chart: Drawn,
+    tables: Mapping[str, Sequence[Json]],
+    key: str,
+    title: str,
+    on_select: Callable[[], None] | Literal["ignore"] = "ignore",
+) -> None:
+    """Draw a chart of tables by their names.
+
+    Not by `st.altair_chart`: Altair's check of what it draws takes longer than the rest of a press.
+    """
+    spec = chart.to_dict(validate=False)
+    spec.pop("config", None)  # sizes of Altair's own theme
+    spec["datasets"] = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    st.vega_lite_chart(spec=spec, width="stretch", key=key, alt=title, on_select=on_select)
 
 
 def _line_scale(series: Mapping[str, Any]) -> alt.Scale:

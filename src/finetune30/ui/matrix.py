@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display
@@ -23,6 +22,8 @@ FEW_NAMES = 15
 #: Longest side of the matrix, in pixels.
 _SIDE = 460
 _CELL = 54
+#: A shade on which writing is white.
+_STRONG = 0.55
 
 
 def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[str, str], None] | None = None) -> None:
@@ -53,8 +54,8 @@ def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[
             row, column = names[0].index(pressed["down"]), names[1].index(pressed["across"])
             on_press(rows[down[row]], columns[across[column]])
 
-    chart = _draw(cells, names, words)
-    charts.show_pressable(chart, key, words["title"], ["down", "across"], press if on_press else None)
+    shaded, chart = _shade(cells), _draw(names, words)
+    charts.show_pressable(chart, shaded, key, words["title"], ["down", "across"], press if on_press else None)
 
 
 def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
@@ -64,13 +65,13 @@ def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
     return sorted(size, key=lambda place: (-wrong[place], place))
 
 
-def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: charts.Words) -> charts.Drawn:
+def _draw(names: tuple[list[str], list[str]], words: charts.Words) -> charts.Drawn:
     down, across = names
     are_named = max(len(down), len(across)) <= FEW_NAMES
     look: Json = {"labels": are_named, "ticks": False, "domain": False, "labelLimit": 140, "labelOverlap": False}
     tilted = len(across) >= 6 or max(map(len, across), default=0) > 14
     below = alt.Axis(**look, labelAngle=-45 if tilted else 0)
-    base = alt.Chart(pd.DataFrame(_shaded(cells))).encode(
+    base = charts.new_chart().encode(
         x=alt.X("across:N", title=words["x"], sort=across, axis=below),
         y=alt.Y("down:N", title=words["y"], sort=down, axis=alt.Axis(**look)),
         tooltip=[
@@ -79,22 +80,25 @@ def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: char
             alt.Tooltip("count:Q", title=words["count"], format=",d"),
         ],
     )
-    empty, ink = ("#1f282d", "#e4eaed") if charts.is_dark() else ("#eef3f6", "#22313a")
+    empty = "#1f282d" if charts.is_dark() else "#eef3f6"
     right, wrong = charts.DIVERGING
     scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right], interpolate="rgb")
     said = alt.Description("said:N")  # what a screen reader says of a cell
     layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
     if are_named:
-        strong = (alt.datum.shade > 0.55) | (alt.datum.shade < -0.55)
-        color = alt.condition(strong, alt.value("white"), alt.value(ink))
+        color = alt.Color("ink:N", scale=None, legend=None)
         counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer", aria=False)
         layers.append(counts.encode(text=alt.Text("count:Q", format=",d"), color=color))
     height = min(_SIDE, max(200, _CELL * len(down)))
     return alt.layer(*layers).properties(height=height if are_named else _SIDE)
 
 
-def _shaded(cells: Sequence[Json]) -> list[Json]:
-    """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong."""
+def _shade(cells: Sequence[Json]) -> list[Json]:
+    """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong.
+
+    And the colour of the writing that is read on it.
+    """
+    ink = charts.ink()
     totals: Counter[str] = Counter()
     for cell in cells:
         totals[cell["down"]] += cell["count"]
@@ -103,6 +107,7 @@ def _shaded(cells: Sequence[Json]) -> list[Json]:
         {
             **cell,
             "shade": shade if cell["is_right"] else -shade,
+            "ink": "white" if shade > _STRONG else ink,
             "said": f"{cell['down']} → {cell['across']}: {cell['count']}",
         }
         for cell, shade in zip(cells, shades, strict=True)
