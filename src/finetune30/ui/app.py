@@ -32,6 +32,7 @@ a:focus-visible, label:has([role=switch]:focus-visible) { outline: 2px solid cur
 [class*=st-key-danger-] button { background: #b3261e !important; border-color: #b3261e !important; color: #fff; }
 [class*=st-key-danger-] button:hover { filter: brightness(1.12); }
 [data-testid=stSidebar] [data-testid=stExpander] :is(p, li) { font-size: 0.85rem; }
+[data-testid=stMainBlockContainer] { padding-bottom: 3rem; }
 [data-testid=stLayoutWrapper]:has(> .st-key-submit-bar) { position: sticky; bottom: 0; z-index: 90; }
 [data-testid=stMain]:has(.st-key-submit-bar) { scroll-padding-bottom: 6rem; }
 .st-key-submit-bar { max-height: 40vh; overflow: auto; padding: 0.75rem 0.25rem;

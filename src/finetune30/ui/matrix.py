@@ -86,19 +86,16 @@ def _draw(names: tuple[list[str], list[str]], words: charts.Words) -> charts.Dra
     said = alt.Description("said:N")  # what a screen reader says of a cell
     layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
     if are_named:
-        color = alt.Color("ink:N", scale=None, legend=None)
-        counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer", aria=False)
-        layers.append(counts.encode(text=alt.Text("count:Q", format=",d"), color=color))
+        for sign, color in ((">", "white"), ("<=", charts.ink())):
+            kept = base.transform_filter(f"datum.count > 0 && abs(datum.shade) {sign} {_STRONG}")
+            counts = kept.mark_text(cursor="pointer", aria=False, color=color)
+            layers.append(counts.encode(text=alt.Text("count:Q", format=",d")))
     height = min(_SIDE, max(200, _CELL * len(down)))
     return alt.layer(*layers).properties(height=height if are_named else _SIDE)
 
 
 def _shade(cells: Sequence[Json]) -> list[Json]:
-    """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong.
-
-    And the colour of the writing that is read on it.
-    """
-    ink = charts.ink()
+    """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong."""
     totals: Counter[str] = Counter()
     for cell in cells:
         totals[cell["down"]] += cell["count"]
@@ -107,7 +104,6 @@ def _shade(cells: Sequence[Json]) -> list[Json]:
         {
             **cell,
             "shade": shade if cell["is_right"] else -shade,
-            "ink": "white" if shade > _STRONG else ink,
             "said": f"{cell['down']} → {cell['across']}: {cell['count']}",
         }
         for cell, shade in zip(cells, shades, strict=True)

@@ -201,6 +201,8 @@ def _follow_anew() -> None:
 
 
 def _show_numbers(task: Json, history: list[Json]) -> None:
+    if task["status"] == "SUCCEEDED":
+        return  # the pieces of the result say it better
     progress = task.get("progress") or {}
     trained = next((record for record in reversed(history) if record.get("type") == "train"), {})
     evaluated = next((record for record in reversed(history) if record.get("type") == "eval"), {})
@@ -214,9 +216,6 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
         ("attempt", display.number(task.get("attempt") or None)),
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts)
-    # What was measured last: of a finished run the weights that it kept, else those of the last evaluation.
-    if task["status"] == "SUCCEEDED":
-        return  # the pieces of the result say it better
     found = {name: result.get(name, evaluated.get(name)) for name in measured([evaluated, result])}
     if found:
         show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in found.items())
