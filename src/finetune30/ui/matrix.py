@@ -22,8 +22,8 @@ FEW_NAMES = 15
 #: Longest side of the matrix, in pixels.
 _SIDE = 460
 _CELL = 54
-#: A shade on which writing is white.
-_STRONG = 0.55
+#: A shade on which writing is white; on all others black has a contrast of more than 4.5, on a dark page white.
+_STRONG = 0.9
 
 
 def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[str, str], None] | None = None) -> None:
@@ -86,8 +86,8 @@ def _draw(names: tuple[list[str], list[str]], words: charts.Words) -> charts.Dra
     said = alt.Description("said:N")  # what a screen reader says of a cell
     layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
     if are_named:
-        for sign, color in ((">", "white"), ("<=", charts.ink())):
-            kept = base.transform_filter(f"datum.count > 0 && abs(datum.shade) {sign} {_STRONG}")
+        for sign, color in ((">", "white"), ("<=", "white" if charts.is_dark() else "black")):
+            kept = base.transform_filter(f"datum.count > 0 && datum.shade {sign} {_STRONG}")
             counts = kept.mark_text(cursor="pointer", aria=False, color=color)
             layers.append(counts.encode(text=alt.Text("count:Q", format=",d")))
     height = min(_SIDE, max(200, _CELL * len(down)))
