@@ -196,7 +196,7 @@ def _open(page: Any, address: str, view: View, names: dict[str, str]) -> None:
     page.wait_for_selector("h1")
     _rest(page)
     if view.part:
-        parts = page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").last
+        parts = page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").first
         parts.get_by_role("radio").nth(view.part).click()
         _rest(page)
 
