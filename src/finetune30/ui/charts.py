@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from finetune30.ui.display import raw
+from finetune30.ui.display import moment, raw
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
@@ -108,7 +108,7 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
         new_chart(height=170)
         .mark_circle(size=60, opacity=0.9)
         .encode(
-            x=alt.X("at:T", title=None, axis=alt.Axis(format="%m-%d %H:%M", labelOverlap="greedy", tickCount=5)),
+            x=alt.X("at:T", title=None, axis=alt.Axis(format=_clock(points), labelOverlap="greedy", tickCount=5)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format=form)),
             color=alt.Color(
                 "group:N",
@@ -126,6 +126,13 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
         .properties(title=title)
     )
     draw(chart, {ROWS: points}, key, title)
+
+
+def _clock(points: Sequence[Json]) -> str:
+    """Return how moments are written so that those beneath an axis differ; the tooltip has them whole."""
+    moments = [found for point in points if (found := moment(point["at"]))]
+    seconds = (max(moments) - min(moments)).total_seconds() if moments else 0.0
+    return "%H:%M:%S" if seconds < 600 else "%m-%d %H:%M" if seconds < 10 * 86_400 else "%Y-%m-%d"
 
 
 def lines(

@@ -8,6 +8,8 @@ from typing import Any
 import altair as alt
 import pytest
 
+from finetune30.ui import charts
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -63,3 +65,15 @@ def _names(node: Any) -> list[str]:
         return []
     own = [node["data"]["name"]] if isinstance(node.get("data"), dict) and "name" in node["data"] else []
     return own + [name for entry in node.values() for name in _names(entry)]
+
+
+@pytest.mark.parametrize(
+    ("last", "written"),
+    [
+        ("2026-11-01T10:02:00Z", "%H:%M:%S"),
+        ("2026-11-02T10:00:00Z", "%m-%d %H:%M"),
+        ("2027-01-01T10:00:00Z", "%Y-%m-%d"),
+    ],
+)
+def test_moments_beneath_an_axis_are_written_so_that_they_differ(last: str, written: str) -> None:
+    assert charts._clock([{"at": "2026-11-01T10:00:00Z"}, {"at": last}]) == written
