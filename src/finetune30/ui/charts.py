@@ -13,7 +13,8 @@ from finetune30.ui.display import moment, raw
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
-Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
+#: A chart, or its specification of Vega-Lite: layers of Altair copy themselves and all that is in them many times.
+Drawn = alt.Chart | alt.LayerChart | Json
 #: What is written at a chart, in the visitor's language: title, x, y and the like.
 Words = Mapping[str, str]
 #: Data versions that a legend tells apart; of more only the tooltip says which is which.
@@ -191,8 +192,11 @@ def show_pressable(
             state[counter] = state.get(counter, 0) + 1
             on_press(dict(marks[0]))
 
-    pressed = alt.selection_point(name=PRESSED, fields=fields, on="click", clear=False)
-    draw(chart.add_params(pressed), {ROWS: rows}, now, title, press)
+    spec = _describe(chart)
+    pressed: Json = {"name": PRESSED, "select": {"type": "point", "fields": fields, "on": "click", "clear": False}}
+    if "layer" in spec:
+        pressed["views"] = [spec["layer"][0]["name"]]
+    draw({**spec, "params": [pressed]}, {ROWS: rows}, now, title, press)
 
 
 def new_chart(table: str = ROWS, **properties: Any) -> alt.Chart:
@@ -211,10 +215,15 @@ def draw(
 
     Not by `st.altair_chart`: Altair's check of what it draws takes longer than the rest of a press.
     """
-    spec = chart.to_dict(validate=False)
-    spec.pop("config", None)  # sizes of Altair's own theme
-    spec["datasets"] = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    datasets = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    spec = {**_describe(chart), "datasets": datasets}
     st.vega_lite_chart(spec=spec, width="stretch", key=key, alt=title, on_select=on_select)
+
+
+def _describe(chart: Drawn) -> Json:
+    """Return the specification of a chart, without what Altair's own theme says of sizes."""
+    spec: Json = chart if isinstance(chart, dict) else chart.to_dict(validate=False)
+    return {name: part for name, part in spec.items() if name != "config"}
 
 
 def _line_scale(series: Mapping[str, Any]) -> alt.Scale:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import altair as alt
 import streamlit as st
 
 from finetune30.ui import charts, display
@@ -65,33 +64,48 @@ def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
     return sorted(size, key=lambda place: (-wrong[place], place))
 
 
-def _draw(names: tuple[list[str], list[str]], words: charts.Words) -> charts.Drawn:
+def _draw(names: tuple[list[str], list[str]], words: charts.Words) -> Json:
+    """Return the specification: cells by their shade, and where they have names the counts on them."""
     down, across = names
     are_named = max(len(down), len(across)) <= FEW_NAMES
     look: Json = {"labels": are_named, "ticks": False, "domain": False, "labelLimit": 140, "labelOverlap": False}
     tilted = len(across) >= 6 or max(map(len, across), default=0) > 14
-    below = alt.Axis(**look, labelAngle=-45 if tilted else 0)
-    base = charts.new_chart().encode(
-        x=alt.X("across:N", title=words["x"], sort=across, axis=below),
-        y=alt.Y("down:N", title=words["y"], sort=down, axis=alt.Axis(**look)),
-        tooltip=[
-            alt.Tooltip("down:N", title=words["y"]),
-            alt.Tooltip("across:N", title=words["x"]),
-            alt.Tooltip("count:Q", title=words["count"], format=",d"),
+    below = {**look, "labelAngle": -45 if tilted else 0}
+    encoding = {
+        "x": {"field": "across", "type": "nominal", "title": words["x"], "sort": across, "axis": below},
+        "y": {"field": "down", "type": "nominal", "title": words["y"], "sort": down, "axis": look},
+        "tooltip": [
+            {"field": "down", "type": "nominal", "title": words["y"]},
+            {"field": "across", "type": "nominal", "title": words["x"]},
+            {"field": "count", "type": "quantitative", "title": words["count"], "format": ",d"},
         ],
-    )
-    empty = "#1f282d" if charts.is_dark() else "#eef3f6"
+    }
+    height = min(_SIDE, max(200, _CELL * len(down))) if are_named else _SIDE
+    layers = [_draw_cells(), *(_draw_counts() if are_named else ())]
+    return {"data": {"name": charts.ROWS}, "height": height, "encoding": encoding, "layer": layers}
+
+
+def _draw_cells() -> Json:
     right, wrong = charts.DIVERGING
-    scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right], interpolate="rgb")
-    said = alt.Description("said:N")  # what a screen reader says of a cell
-    layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
-    if are_named:
-        for sign, color in ((">", "white"), ("<=", "white" if charts.is_dark() else "black")):
-            kept = base.transform_filter(f"datum.count > 0 && datum.shade {sign} {_STRONG}")
-            counts = kept.mark_text(cursor="pointer", aria=False, color=color)
-            layers.append(counts.encode(text=alt.Text("count:Q", format=",d")))
-    height = min(_SIDE, max(200, _CELL * len(down)))
-    return alt.layer(*layers).properties(height=height if are_named else _SIDE)
+    empty = "#1f282d" if charts.is_dark() else "#eef3f6"
+    scale = {"domain": [-1, 0, 1], "range": [wrong, empty, right], "interpolate": "rgb"}
+    color = {"field": "shade", "type": "quantitative", "legend": None, "scale": scale}
+    said = {"field": "said", "type": "nominal"}  # what a screen reader says of a cell
+    mark = {"type": "rect", "cursor": "pointer"}
+    return {"name": "cells", "mark": mark, "encoding": {"color": color, "description": said}}
+
+
+def _draw_counts() -> list[Json]:
+    text = {"field": "count", "type": "quantitative", "format": ",d"}
+    look = {"type": "text", "cursor": "pointer", "aria": False}
+    return [
+        {
+            "transform": [{"filter": f"datum.count > 0 && datum.shade {sign} {_STRONG}"}],
+            "mark": {**look, "color": color},
+            "encoding": {"text": text},
+        }
+        for sign, color in ((">", "white"), ("<=", "white" if charts.is_dark() else "black"))
+    ]
 
 
 def _shade(cells: Sequence[Json]) -> list[Json]:
