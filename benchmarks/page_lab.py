@@ -21,6 +21,7 @@ AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 #: Waits for the first press, then looks before every picture that the browser paints whether its effect is there.
 _WATCH = """(met) => {
   const effect = window.effect = {begun: null, seen: null}, shown = new Function('return (' + met + ')');
+  if (shown()) throw new Error('the effect is there before the press: ' + met);
   const begin = () => { effect.begun ??= performance.now(); };
   for (const press of ['pointerdown', 'keydown']) window.addEventListener(press, begin, {capture: true, once: true});
   const look = () => {

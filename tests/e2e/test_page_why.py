@@ -229,7 +229,7 @@ def test_many_labels_have_a_matrix_that_can_be_read_and_five_answers(
     page.locator(AT_REST).wait_for()
     page.get_by_role("button", name=t("try.ask"), exact=True).click()
     page.get_by_text(t("try.unsure")).wait_for(timeout=900_000)
-    bars = page.get_by_test_id("stProgress")
+    bars = page.get_by_test_id("stMain").get_by_test_id("stProgress")
     expect(bars).to_have_count(5)
     page.get_by_text(t("try.show_all", count=18)).click()
     expect(bars).to_have_count(18, timeout=60_000)
