@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -142,17 +143,15 @@ def filter_table(visit: Visit) -> float:
 def choose_run(visit: Visit) -> float:
     """Choose a second run in Compare: verdict and tables of both."""
     visit.open("/compare", title="Compare runs")
-    choice, first = (
-        visit.page.get_by_role("combobox", name="Runs (two to eight)"),
-        visit.page.get_by_role("option").first,
-    )
+    choice = visit.page.get_by_role("combobox", name="Runs (two to eight)")
+    first, second = (visit.page.get_by_role("option", name=re.compile(f"^{name} ")) for name in ("first", "second"))
     choice.click()
     first.click()
     visit.rest()
-    if not first.is_visible():
+    if not second.is_visible():
         choice.click()
-    first.wait_for()
-    return visit.press(first.click, f"{_HEADINGS}.includes('Metrics')")
+    second.wait_for()
+    return visit.press(second.click, f"{_HEADINGS}.includes('Metrics')")
 
 
 def press_cell(visit: Visit) -> float:
