@@ -106,10 +106,15 @@ def expand_section(visit: Visit) -> float:
 
 
 def open_view(visit: Visit) -> float:
-    """Go from the form to the table of runs."""
-    link = visit.page.get_by_test_id("stSidebar").get_by_role("link", name="Experiments", exact=True)
+    """Go from the form to the table of runs, a second time: the browser has read what draws tables."""
+    side = visit.page.get_by_test_id("stSidebar")
+    for link, title in (("Experiments", "Experiments"), ("Submit", "Submit a run")):
+        side.get_by_role("link", name=link, exact=True).click()
+        visit.page.get_by_role("heading", name=title, exact=True, level=1).wait_for()
+        visit.rest()
     table = "document.querySelector('[data-testid=stDataFrame] canvas') !== null"
-    return visit.press(link.click, f"{_TITLE} === 'Experiments' && {table}")
+    pressed = side.get_by_role("link", name="Experiments", exact=True)
+    return visit.press(pressed.click, f"{_TITLE} === 'Experiments' && {table}")
 
 
 def mark_row(visit: Visit) -> float:
