@@ -12,19 +12,17 @@ import argparse
 import asyncio
 import os
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.page_lab import running_service
 from benchmarks.store_at_scale import WORDS, fill
 from finetune30.store import open_store
 
@@ -61,31 +59,12 @@ def build_questions(ids: list[str]) -> dict[str, Question]:
     }
 
 
-@contextmanager
-def running_api(folder: Path, database_url: str) -> Iterator[str]:
+def running_api(folder: Path, database_url: str, **variables: str) -> AbstractContextManager[str]:
     """Start `ft30 api` on a free port and give its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     given = {"DATABASE_URL": database_url, "RESULTS_FOLDER": "results", "MAX_OPEN_RUNS": "1000000"}
     given |= {"REDIS_URL": os.environ.get("FT30_REDIS_URL", "redis://localhost:6379/0"), "DISK_RESERVE_BYTES": "0"}
-    environment = {**os.environ, **{f"FT30_{key}": value for key, value in given.items()}}
-    command = [sys.executable, "-m", "finetune30", "api", "--port", str(port)]
-    with (folder / "api.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            for _ in range(100):
-                time.sleep(0.3)
-                try:
-                    httpx.get(f"{address}/readyz").raise_for_status()
-                except httpx.HTTPError:
-                    continue
-                break
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    settings = {f"FT30_{key}": value for key, value in given.items()}
+    return running_service(folder, "api", "/readyz", **settings, **variables)
 
 
 def measure_alone(address: str, questions: dict[str, Question]) -> None:

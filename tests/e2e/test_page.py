@@ -109,16 +109,20 @@ def test_faults_stand_at_their_field_and_nothing_can_be_submitted(open_page):
     name = page.get_by_role("textbox", name="Experiment name")
     name.fill("no/slash")
     name.press("Tab")
-    page.get_by_text("faults to mend first").wait_for()
-    assert page.get_by_role("button", name="Submit", exact=True).is_disabled()
+    reason, submit = page.get_by_text("Faults to mend first"), page.get_by_role("button", name="Submit", exact=True)
+    reason.wait_for()
+    assert submit.is_disabled()
+    for seen in (reason, submit):  # the form is longer than the window, which still shows its top
+        expect(seen).to_be_in_viewport()
 
 
 def test_lost_api_is_said_and_the_page_recovers(open_page, stack):
     page = open_page("/experiments")
+    banner = page.get_by_text("Trying again every 2 s")  # the side bar says too that it does not answer
     stack.kill("api")
-    page.get_by_text("does not answer").wait_for(timeout=300_000)
+    banner.wait_for(timeout=300_000)
     stack.start_command("api")
-    page.get_by_text("does not answer").wait_for(state="detached", timeout=300_000)
+    banner.wait_for(state="detached", timeout=300_000)
     page.get_by_text("Mean time").wait_for()
 
 

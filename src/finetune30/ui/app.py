@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 
 import streamlit as st
@@ -11,18 +13,22 @@ from finetune30.ui import session
 from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
 from finetune30.ui.confirmation import ASKED
 from finetune30.ui.health import show_health
+from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import t
 from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES
 from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
 
 WATCH_SECONDS = 2
+#: Less, so that no turn of the watch is left out.
+SEEN_SECONDS = 1.5
 ICON = Path(__file__).parent / "icon.png"
 LOGO = Path(__file__).parent / "logo.png"
 
 #: What Streamlit leaves out for people who use the keyboard: a ring where only the shade of the ground changed, and no
 #: stops at links of a folded side bar, which nobody sees; a way past the form that is seen when it has the focus. Words
 #: on their ground have a contrast of 4.5 and more in both schemes: captions, code, what is chosen. What is pressed
-#: measures 24 pixels. Buttons that destroy are red, the side bar's figures small.
+#: measures 24 pixels. Buttons that destroy are red, the side bar's figures small. The bar with Submit stays at the
+#: lower edge of the window, on the ground of `theme.toml`, below what has the focus.
 STYLE = """<style>
 a:focus-visible, label:has([role=switch]:focus-visible) { outline: 2px solid currentColor !important; }
 [data-testid=stSidebar][data-collapsed=true] { visibility: hidden; }
@@ -39,6 +45,11 @@ button[data-selected=true] p { color: light-dark(#1f5570, #cfe3ec); }
 [data-testid=stElementContainer]:has(.skip-link, .skip-target) { position: absolute; z-index: 1; }
 .skip-link:not(:focus) { position: absolute; clip-path: inset(50%); }
 .skip-link:focus { background: light-dark(#fdfdfc, #151b1f); padding: 0.4rem 0.8rem; }
+[data-testid=stMainBlockContainer] { padding-bottom: 3rem; }
+[data-testid=stLayoutWrapper]:has(> .st-key-submit-bar) { position: sticky; bottom: 0; z-index: 90; }
+[data-testid=stMain]:has(.st-key-submit-bar) { scroll-padding-bottom: 6rem; }
+.st-key-submit-bar { max-height: 40vh; overflow: auto; padding: 0.75rem 0.25rem;
+  background: light-dark(#fdfdfc, #151b1f); border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
 </style>"""
 
 #: Name in the address -> what shows it and its icon, in the order of the navigation.
@@ -61,6 +72,7 @@ def main() -> None:
     # refreshes itself is drawn by the same thread, and would put the whole page into the side bar.
     context_dg_stack.set(get_default_dg_stack_value())
     st.set_page_config(page_icon=ICON, layout="wide")
+    session.settle_language()
     pages = _build_pages()
     st.session_state.pages = pages
     st.html(STYLE)
@@ -104,22 +116,26 @@ def _build_pages() -> dict[str, st.Page]:
 
 def _choose_language() -> None:
     codes = list(LANGUAGES)
-    chosen = st.segmented_control(
+    st.segmented_control(
         "語言 / Language",
         codes,
         default=session.language(),
         required=True,
         format_func=LANGUAGES.__getitem__,
         key="language_switch",
+        on_change=_take_language,
     )
-    if chosen and chosen != session.language():
-        st.session_state.language = chosen
-        st.query_params["lang"] = chosen
-        st.rerun()
     if "language" in st.session_state and st.query_params.get("lang") != st.session_state.language:
         st.query_params["lang"] = st.session_state.language  # navigation clears the address
     elif "language" not in st.session_state and st.query_params.get("lang") in LANGUAGES:
         st.session_state.language = st.query_params["lang"]
+
+
+@finished_first
+def _take_language() -> None:
+    """Speak the language that was pressed, before anything is drawn."""
+    if chosen := st.session_state.language_switch:
+        st.session_state.language = st.query_params["lang"] = chosen
 
 
 def _tell_language() -> None:
@@ -144,14 +160,21 @@ def _enter_key() -> None:
 
 @st.fragment(run_every=WATCH_SECONDS)
 def _watch_connection() -> None:
-    """Say that the API is away, and run the page anew when it is back."""
+    """Say that the API is away, and run the page anew when it is back.
+
+    A press draws this too; it need not wait for what was asked a moment before.
+    """
+    state = st.session_state
+    if not state.get("api_lost") and time.monotonic() - state.get("api_seen_up", -math.inf) < SEEN_SECONDS:
+        return
     if session.client().is_up():
-        if st.session_state.pop("api_lost", False):
-            st.session_state.pop("api_lost_reason", None)
+        state.api_seen_up = time.monotonic()
+        if state.pop("api_lost", False):
+            state.pop("api_lost_reason", None)
             st.toast(t("connection.back"), icon=":material/check_circle:")
             st.rerun()
         return
-    st.session_state.api_lost = True
+    state.api_lost = True
     st.error(t("connection.lost", address=session.api_url()), icon=":material/cloud_off:")
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-from finetune30.ui.display import raw
+from finetune30.ui.display import moment, raw
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
-Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
+#: A chart, or its specification of Vega-Lite: layers of Altair copy themselves and all that is in them many times.
+Drawn = alt.Chart | alt.LayerChart | Json
 #: What is written at a chart, in the visitor's language: title, x, y and the like.
 Words = Mapping[str, str]
 #: Data versions that a legend tells apart; of more only the tooltip says which is which.
@@ -22,6 +23,8 @@ HEIGHT = 240
 ACCENT = "#2f6f8f"
 #: What is right and what is wrong, where both are shades.
 DIVERGING = (ACCENT, "#b5602f")
+#: Name of the table of a chart that has but one.
+ROWS = "rows"
 #: The selection that a press makes.
 PRESSED = "pressed"
 #: By the page's background; told apart by brightness too, for eyes that mix up hues.
@@ -42,7 +45,7 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
         return
     splits = [t(f"split.{split}") for split in counts]
     chart = (
-        alt.Chart(pd.DataFrame(rows))
+        new_chart()
         .mark_bar()
         .encode(
             y=alt.Y("label:N", title=None, sort="-x"),
@@ -62,14 +65,14 @@ def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> No
         )
         .properties(title=title)
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    draw(chart, {ROWS: rows}, key, title)
 
 
 def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
     """Plot runs a day."""
-    frame = pd.DataFrame({"day": list(days), "runs": list(days.values())})
+    rows = [{"day": day, "runs": count} for day, count in days.items()]
     chart = (
-        alt.Chart(frame, height=160)
+        new_chart(height=160)
         .mark_bar(color=palette()[0])
         .encode(
             x=alt.X("day:T", title=None),
@@ -81,7 +84,7 @@ def daily(days: Mapping[str, int], *, title: str, key: str) -> None:
         )
         .properties(title=title)
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    draw(chart, {ROWS: rows}, key, title)
 
 
 def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, by: str | None = None) -> None:
@@ -103,10 +106,10 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
         return
     groups = sorted({point["group"] for point in points})
     chart = (
-        alt.Chart(pd.DataFrame(points), height=170)
+        new_chart(height=170)
         .mark_circle(size=60, opacity=0.9)
         .encode(
-            x=alt.X("at:T", title=None, axis=alt.Axis(format="%m-%d %H:%M", labelOverlap="greedy", tickCount=5)),
+            x=alt.X("at:T", title=None, axis=alt.Axis(format=_clock(points), labelOverlap="greedy", tickCount=5)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=10), axis=alt.Axis(format=form)),
             color=alt.Color(
                 "group:N",
@@ -123,7 +126,14 @@ def trend(runs: Sequence[Json], value: str, *, title: str, form: str, key: str, 
         )
         .properties(title=title)
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    draw(chart, {ROWS: points}, key, title)
+
+
+def _clock(points: Sequence[Json]) -> str:
+    """Return how moments are written so that those beneath an axis differ; the tooltip has them whole."""
+    moments = [found for point in points if (found := moment(point["at"]))]
+    seconds = (max(moments) - min(moments)).total_seconds() if moments else 0.0
+    return "%H:%M:%S" if seconds < 600 else "%m-%d %H:%M" if seconds < 10 * 86_400 else "%Y-%m-%d"
 
 
 def lines(
@@ -142,7 +152,7 @@ def lines(
     if not points:
         st.caption(t("chart.empty", title=words["title"]))
         return
-    chart = alt.Chart(pd.DataFrame(points), height=HEIGHT)
+    chart = new_chart(height=HEIGHT)
     if as_bars:
         marked = chart.mark_bar(size=max(3, min(24, 420 // len(points))), color=palette()[0])
     else:
@@ -157,15 +167,20 @@ def lines(
     )
     if len(series) > 1:
         drawn = drawn.encode(color=alt.Color("line:N", title=None, scale=_line_scale(series), legend=_legend()))
-    show_pressable(drawn, key, words["title"], ["x"], on_press)
+    show_pressable(drawn, points, key, words["title"], ["x"], on_press)
 
 
 def show_pressable(
-    chart: Drawn, key: str, title: str, fields: list[str], on_press: Callable[[Json], None] | None
+    chart: Drawn,
+    rows: Sequence[Json],
+    key: str,
+    title: str,
+    fields: list[str],
+    on_press: Callable[[Json], None] | None,
 ) -> None:
-    """Draw a chart; where `on_press` is given a press on a mark calls it with the `fields` of the mark."""
+    """Draw a chart of rows; where `on_press` is given a press on a mark calls it with the `fields` of the mark."""
     if on_press is None:
-        st.altair_chart(chart, width="stretch", key=key, alt=title)
+        draw(chart, {ROWS: rows}, key, title)
         return
     # A chart that was pressed is drawn as a new one: the same mark can be pressed again.
     state, counter = st.session_state, f"{key}-presses"
@@ -177,8 +192,38 @@ def show_pressable(
             state[counter] = state.get(counter, 0) + 1
             on_press(dict(marks[0]))
 
-    pressed = alt.selection_point(name=PRESSED, fields=fields, on="click", clear=False)
-    st.altair_chart(chart.add_params(pressed), width="stretch", key=now, alt=title, on_select=press)
+    spec = _describe(chart)
+    pressed: Json = {"name": PRESSED, "select": {"type": "point", "fields": fields, "on": "click", "clear": False}}
+    if "layer" in spec:
+        pressed["views"] = [spec["layer"][0]["name"]]
+    draw({**spec, "params": [pressed]}, {ROWS: rows}, now, title, press)
+
+
+def new_chart(table: str = ROWS, **properties: Any) -> alt.Chart:
+    """Return a chart of a table that `draw` is given under this name."""
+    return alt.Chart(alt.NamedData(table), **properties)
+
+
+def draw(
+    chart: Drawn,
+    tables: Mapping[str, Sequence[Json]],
+    key: str,
+    title: str,
+    on_select: Callable[[], None] | Literal["ignore"] = "ignore",
+) -> None:
+    """Draw a chart of tables by their names.
+
+    Not by `st.altair_chart`: Altair's check of what it draws takes longer than the rest of a press.
+    """
+    datasets = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    spec = {**_describe(chart), "datasets": datasets}
+    st.vega_lite_chart(spec=spec, width="stretch", key=key, alt=title, on_select=on_select)
+
+
+def _describe(chart: Drawn) -> Json:
+    """Return the specification of a chart, without what Altair's own theme says of sizes."""
+    spec: Json = chart if isinstance(chart, dict) else chart.to_dict(validate=False)
+    return {name: part for name, part in spec.items() if name != "config"}
 
 
 def _line_scale(series: Mapping[str, Any]) -> alt.Scale:

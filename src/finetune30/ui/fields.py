@@ -54,6 +54,11 @@ class Field:
         """Whether it may be left empty."""
         return "null" in self.kinds
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a number without fraction."""
+        return "integer" in self.kinds and "number" not in self.kinds
+
 
 def load_fields(schema: Mapping[str, Any]) -> dict[str, Field]:
     """Return dotted key -> field, in the schema's order."""

@@ -28,8 +28,8 @@ DECIDED_BY_SERVICES = ("training.output_dir",)
 COUNTS_OF_ROWS = ("data.train_samples", "data.eval_samples")
 #: What the session holds about the data of a draft (`views/data_choice`, `uploading`, `preview`); another has its own.
 OF_ONE_DRAFT = ("preview", "source_wanted", "upload_refused", "submit_now", "came_along")
-#: Whole numbers beyond this are others in a browser; every field ends far below.
-LARGEST_WHOLE = 2**53 - 1
+#: The largest number that Streamlit shows in a field; every field ends far below.
+LARGEST_NUMBER = 1.797e308
 
 
 def load_draft() -> Json | None:
@@ -89,14 +89,25 @@ def show_fields(fields: Iterable[Field], faults: Mapping[str, list[str]], *, col
 
 
 def show_folded(fields: Mapping[str, Field], faults: Mapping[str, list[str]], hidden: Iterable[str] = ()) -> None:
-    """Show every further field, folded by section; a section with a fault is open."""
+    """Show every further field, folded by section; a section with a fault is open.
+
+    What is folded is not made: some sixty fields take most of the time that a drawing of the page takes.
+    """
     left = [field for key, field in fields.items() if key not in COMMON and key not in set(hidden)]
     for section in dict.fromkeys(field.section for field in left):
         members = [field for field in left if field.section == section]
-        has_fault = any(field.key in faults for field in members)
-        label = t_or(f"section.{section or 'top'}", display.plain(section))
-        with st.expander(label, expanded=has_fault):
-            show_fields(members, faults)
+        key = section_key(section)
+        if any(field.key in faults for field in members):
+            st.session_state[key] = True
+        folded = st.expander(t_or(f"section.{section or 'top'}", display.plain(section)), key=key, on_change="rerun")
+        if folded.open:
+            with folded:
+                show_fields(members, faults)
+
+
+def section_key(section: str) -> str:
+    """Return under which name the session knows whether a section is unfolded."""
+    return f"section-{section}"
 
 
 def field_label(key: str) -> str:
@@ -134,14 +145,13 @@ def _show_list(field: Field, label: str, value: Any, common: Json) -> None:
 
 
 def _show_number(field: Field, label: str, value: Any, common: Json) -> None:
-    whole = "integer" in field.kinds
-    convert: Any = int if whole else float
     shown: Json = {
-        "value": convert(_countable(value)) if isinstance(value, int | float) else None,
-        "step": 1 if whole else _step(value),
-        "format": "%d" if whole else "%g",
+        "value": _as_browser_counts(value) if isinstance(value, int | float) else None,
+        "step": 1.0 if field.is_whole else _step(value),
+        "format": "%g",
     }
-    # Without bounds: beyond those Streamlit would show one value and send the one before. The API's check speaks.
+    # Without bounds: beyond those Streamlit would show one value and send the one before. The API's check speaks. Whole
+    # numbers are asked for as fractions, since of those that are asked for as whole it sends none beyond 2**53.
     st.number_input(label, placeholder=_placeholder(field), **shown, **common)
 
 
@@ -164,14 +174,14 @@ def _entered(field: Field, value: Any) -> Any:
         return None
     if isinstance(value, list):
         return _entered_list(field, value)
-    return _countable(value)
+    if field.is_whole and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
-def _countable(value: Any) -> Any:
-    """Return a whole number as near as a browser can count; anything else as it is."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    return max(-LARGEST_WHOLE, min(value, LARGEST_WHOLE))
+def _as_browser_counts(value: float) -> float:
+    """Return a number as near as a browser can count."""
+    return float(max(-LARGEST_NUMBER, min(value, LARGEST_NUMBER)))
 
 
 def _entered_list(field: Field, value: list[str]) -> Any:

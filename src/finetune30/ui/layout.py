@@ -11,13 +11,18 @@ import streamlit as st
 from finetune30.ui.display import NOTHING
 
 ROW_PIXELS = 33
+#: Figures beside each other; of one more, a single one would take a line of its own.
+MOST_IN_LINE = 6
 
 
 def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]]) -> None:
-    """Show (label, value, help) beside each other, as many in a line as there is room for."""
-    with st.container(horizontal=True, gap="small"):
-        for label, value, *more in figures:
-            st.metric(label, value, help=more[0] if more else None, border=True, width="stretch", height="stretch")
+    """Show (label, value, help) beside each other, as many in a line as there is room for; many in even lines."""
+    shown = list(figures)
+    lines = -(-len(shown) // MOST_IN_LINE)
+    for place in range(lines):
+        with st.container(horizontal=True, gap="small"):
+            for label, value, *more in shown[place * len(shown) // lines : (place + 1) * len(shown) // lines]:
+                st.metric(label, value, help=more[0] if more else None, border=True, width="stretch", height="stretch")
 
 
 def show_table(

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
-import pandas as pd
 import streamlit as st
 
-from finetune30.ui.charts import MOST_IN_LEGEND, PALETTES
+from finetune30.ui import charts
 from finetune30.ui.display import raw
 from finetune30.ui.session import t
 
 Json = dict[str, Any]
 
 HEIGHT = 320
+#: Name of the table with what stands at both ends of an axis.
+ENDS = "ends"
 #: Values whose greatest is so many times their least are spread by their logarithm.
 LOG_RATIO = 50.0
 
@@ -72,14 +73,14 @@ def scatter(names: Sequence[str], across: Axis, upwards: Axis, group: Axis, *, k
     groups = sorted({row["group"] for row in rows})
     title = f"{upwards.title} / {across.title}"
     chart = (
-        alt.Chart(pd.DataFrame(rows), height=HEIGHT)
+        charts.new_chart(height=HEIGHT)
         .mark_point(filled=True, size=90, opacity=0.9)
         .encode(
             x=_encode(alt.X, "x", across),
             y=_encode(alt.Y, "y", upwards),
             color=_colour("group", group.title, groups),
             shape=alt.Shape("group:N", title=group.title, legend=None)
-            if len(groups) <= MOST_IN_LEGEND
+            if len(groups) <= charts.MOST_IN_LEGEND
             else alt.Undefined,
             tooltip=[
                 alt.Tooltip("name:N", title=t("column.name")),
@@ -90,7 +91,7 @@ def scatter(names: Sequence[str], across: Axis, upwards: Axis, group: Axis, *, k
         )
         .interactive()
     )
-    st.altair_chart(chart, width="stretch", key=key, alt=title)
+    charts.draw(chart, {charts.ROWS: rows}, key, title)
 
 
 def parallel(names: Sequence[str], axes: Sequence[Axis], *, key: str) -> None:
@@ -108,7 +109,7 @@ def parallel(names: Sequence[str], axes: Sequence[Axis], *, key: str) -> None:
         st.caption(t("plots.too_few"))
         return
     titles = [axis.title for axis in axes]
-    base = alt.Chart(pd.DataFrame(rows), height=HEIGHT)
+    base = charts.new_chart(height=HEIGHT)
     last = len(axes) - 0.5
     ends = alt.Scale(domain=[-0.5, last], nice=False)
     labels = " : ".join(f"datum.value == {place} ? {_quoted(title)}" for place, title in enumerate(titles)) + " : ''"
@@ -133,21 +134,24 @@ def parallel(names: Sequence[str], axes: Sequence[Axis], *, key: str) -> None:
             alt.Tooltip("text:N", title=t("run.value")),
         ],
     ).add_params(picked)  # fmt: skip
-    st.altair_chart(
-        lines + points + _end_labels(axes, places, across, upwards), width="stretch", key=key, alt=" / ".join(titles)
-    )
+    drawn = lines + points + _draw_ends(across, upwards)
+    charts.draw(drawn, {charts.ROWS: rows, ENDS: _end_labels(axes, places)}, key, " / ".join(titles))
 
 
-def _end_labels(axes: Sequence[Axis], places: Sequence[Sequence[float | None]], x: alt.X, y: alt.Y) -> alt.LayerChart:
-    """Write at every axis what its places stand for: both ends, of words all of them."""
+def _end_labels(axes: Sequence[Axis], places: Sequence[Sequence[float | None]]) -> list[Json]:
+    """Return what is written at every axis: what both ends stand for, of words all of them."""
     rows: dict[tuple[int, float], str] = {}
     for place, (axis, found) in enumerate(zip(axes, places, strict=True)):
         for text, met in zip(axis.texts, found, strict=True):
             if met is not None and (not axis.is_number or met in (0.0, 0.5, 1.0)):
                 rows[place, met] = text
-    frame = pd.DataFrame([{"axis": place, "y": met, "text": text} for (place, met), text in rows.items()])
-    ink, ground = ("#e4eaed", "#151b1f") if _is_dark() else ("#22313a", "#fdfdfc")
-    base = alt.Chart(frame).encode(x=x, y=y, text="text:N")
+    return [{"axis": place, "y": met, "text": text} for (place, met), text in rows.items()]
+
+
+def _draw_ends(x: alt.X, y: alt.Y) -> alt.LayerChart:
+    """Draw what stands in the table of ends."""
+    ink, ground = ("#e4eaed", "#151b1f") if charts.is_dark() else ("#22313a", "#fdfdfc")
+    base = charts.new_chart(ENDS).encode(x=x, y=y, text="text:N")
     place_of: Json = {"align": "left", "dx": 8, "dy": -7, "limit": 120}
     halo = base.mark_text(**place_of, stroke=ground, strokeWidth=4, strokeJoin="round")
     labels: alt.LayerChart = halo + base.mark_text(**place_of, color=ink)
@@ -162,19 +166,15 @@ def _encode(channel: Any, name: str, axis: Axis) -> Any:
 
 
 def _colour(name: str, title: str, groups: Sequence[str]) -> alt.Color:
-    few = 1 < len(groups) <= MOST_IN_LEGEND
+    few = 1 < len(groups) <= charts.MOST_IN_LEGEND
     legend = alt.Legend(orient="bottom", padding=0, offset=4, labelLimit=260) if few else None
-    scale = alt.Scale(domain=list(groups), range=list(PALETTES["dark" if _is_dark() else "light"]))
+    scale = alt.Scale(domain=list(groups), range=list(charts.palette()))
     return alt.Color(f"{name}:N", title=title, scale=scale, legend=legend)
 
 
 def _ramp() -> list[str]:
     """From quiet to strong, both readable on the visitor's background."""
-    return ["#9a7b4f", "#6fb3d2"] if _is_dark() else ["#c2703d", "#1f5573"]
-
-
-def _is_dark() -> bool:
-    return st.context.theme.type == "dark"
+    return ["#9a7b4f", "#6fb3d2"] if charts.is_dark() else ["#c2703d", "#1f5573"]
 
 
 def _quoted(text: str) -> str:

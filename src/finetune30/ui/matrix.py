@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import altair as alt
-import pandas as pd
 import streamlit as st
 
 from finetune30.ui import charts, display
@@ -23,6 +21,8 @@ FEW_NAMES = 15
 #: Longest side of the matrix, in pixels.
 _SIDE = 460
 _CELL = 54
+#: A shade on which writing is white; on all others black has a contrast of more than 4.5, on a dark page white.
+_STRONG = 0.9
 
 
 def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[str, str], None] | None = None) -> None:
@@ -53,8 +53,8 @@ def show_matrix(block: Json, words: charts.Words, key: str, on_press: Callable[[
             row, column = names[0].index(pressed["down"]), names[1].index(pressed["across"])
             on_press(rows[down[row]], columns[across[column]])
 
-    chart = _draw(cells, names, words)
-    charts.show_pressable(chart, key, words["title"], ["down", "across"], press if on_press else None)
+    shaded, chart = _shade(cells), _draw(names, words)
+    charts.show_pressable(chart, shaded, key, words["title"], ["down", "across"], press if on_press else None)
 
 
 def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
@@ -64,36 +64,51 @@ def most_confused(values: Sequence[Sequence[int]]) -> list[int]:
     return sorted(size, key=lambda place: (-wrong[place], place))
 
 
-def _draw(cells: Sequence[Json], names: tuple[list[str], list[str]], words: charts.Words) -> charts.Drawn:
+def _draw(names: tuple[list[str], list[str]], words: charts.Words) -> Json:
+    """Return the specification: cells by their shade, and where they have names the counts on them."""
     down, across = names
     are_named = max(len(down), len(across)) <= FEW_NAMES
     look: Json = {"labels": are_named, "ticks": False, "domain": False, "labelLimit": 140, "labelOverlap": False}
     tilted = len(across) >= 6 or max(map(len, across), default=0) > 14
-    below = alt.Axis(**look, labelAngle=-45 if tilted else 0)
-    base = alt.Chart(pd.DataFrame(_shaded(cells))).encode(
-        x=alt.X("across:N", title=words["x"], sort=across, axis=below),
-        y=alt.Y("down:N", title=words["y"], sort=down, axis=alt.Axis(**look)),
-        tooltip=[
-            alt.Tooltip("down:N", title=words["y"]),
-            alt.Tooltip("across:N", title=words["x"]),
-            alt.Tooltip("count:Q", title=words["count"], format=",d"),
+    below = {**look, "labelAngle": -45 if tilted else 0}
+    encoding = {
+        "x": {"field": "across", "type": "nominal", "title": words["x"], "sort": across, "axis": below},
+        "y": {"field": "down", "type": "nominal", "title": words["y"], "sort": down, "axis": look},
+        "tooltip": [
+            {"field": "down", "type": "nominal", "title": words["y"]},
+            {"field": "across", "type": "nominal", "title": words["x"]},
+            {"field": "count", "type": "quantitative", "title": words["count"], "format": ",d"},
         ],
-    )
-    empty, ink = ("#1f282d", "#e4eaed") if charts.is_dark() else ("#eef3f6", "#22313a")
+    }
+    height = min(_SIDE, max(200, _CELL * len(down))) if are_named else _SIDE
+    layers = [_draw_cells(), *(_draw_counts() if are_named else ())]
+    return {"data": {"name": charts.ROWS}, "height": height, "encoding": encoding, "layer": layers}
+
+
+def _draw_cells() -> Json:
     right, wrong = charts.DIVERGING
-    scale = alt.Scale(domain=[-1, 0, 1], range=[wrong, empty, right], interpolate="rgb")
-    said = alt.Description("said:N")  # what a screen reader says of a cell
-    layers = [base.mark_rect(cursor="pointer").encode(alt.Color("shade:Q", legend=None, scale=scale), said)]
-    if are_named:
-        strong = (alt.datum.shade > 0.55) | (alt.datum.shade < -0.55)
-        color = alt.condition(strong, alt.value("white"), alt.value(ink))
-        counts = base.transform_filter("datum.count > 0").mark_text(cursor="pointer", aria=False)
-        layers.append(counts.encode(text=alt.Text("count:Q", format=",d"), color=color))
-    height = min(_SIDE, max(200, _CELL * len(down)))
-    return alt.layer(*layers).properties(height=height if are_named else _SIDE)
+    empty = "#1f282d" if charts.is_dark() else "#eef3f6"
+    scale = {"domain": [-1, 0, 1], "range": [wrong, empty, right], "interpolate": "rgb"}
+    color = {"field": "shade", "type": "quantitative", "legend": None, "scale": scale}
+    said = {"field": "said", "type": "nominal"}  # what a screen reader says of a cell
+    mark = {"type": "rect", "cursor": "pointer"}
+    return {"name": "cells", "mark": mark, "encoding": {"color": color, "description": said}}
 
 
-def _shaded(cells: Sequence[Json]) -> list[Json]:
+def _draw_counts() -> list[Json]:
+    text = {"field": "count", "type": "quantitative", "format": ",d"}
+    look = {"type": "text", "cursor": "pointer", "aria": False}
+    return [
+        {
+            "transform": [{"filter": f"datum.count > 0 && datum.shade {sign} {_STRONG}"}],
+            "mark": {**look, "color": color},
+            "encoding": {"text": text},
+        }
+        for sign, color in ((">", "white"), ("<=", "white" if charts.is_dark() else "black"))
+    ]
+
+
+def _shade(cells: Sequence[Json]) -> list[Json]:
     """Give cells a shade: the root of their share of the row, so that few are seen beside many; below 0 where wrong."""
     totals: Counter[str] = Counter()
     for cell in cells:

@@ -21,9 +21,17 @@ T = TypeVar("T")
 
 
 def language() -> str:
-    """Return the chosen language, else the browser's."""
+    """Return the language in which the page is drawn."""
+    spoken: str | None = st.session_state.get("spoken")
+    return settle_language() if spoken is None else spoken
+
+
+def settle_language() -> str:
+    """Find the chosen language, else the browser's, and keep it: it is asked for with every word of a drawing."""
     chosen = st.session_state.get("language") or st.query_params.get("lang")
-    return chosen if chosen in LANGUAGES else match_language(st.context.locale)
+    spoken = chosen if chosen in LANGUAGES else match_language(st.context.locale)
+    st.session_state.spoken = spoken
+    return spoken
 
 
 def t(key: str, **values: Any) -> str:

@@ -158,7 +158,7 @@ def test_where_a_run_waits_without_a_worker_the_page_says_how_to_start_one(
 
 
 def test_the_place_in_the_queue_is_sent(service: Any, visit: Callable[..., Page]) -> None:
-    page = visit(service.url, lang="en", preset="default")
+    page = visit(service.url, lang="en", preset="default")  # without, an empty installation shows its cards
     page.select_slider[0].set_value(10).run()
     next(button for button in page.button if button.label == "Submit").click().run()
     assert not page.exception, page.exception

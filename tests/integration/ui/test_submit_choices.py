@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from finetune30.config.reference import build_json_schema
 from finetune30.store import RunFilter
 from finetune30.ui.fields import Field, load_fields
+from finetune30.ui.form import section_key
 from finetune30.ui.translations import translate
 from support.services import Services
 
@@ -66,6 +68,12 @@ def submit_button(page: Page) -> Any:
     return of_label(page.button, t("submit.button"))
 
 
+def unfold(page: Page, sections: Iterable[str]) -> None:
+    for section in sections:
+        page.session_state[section_key(section)] = True
+    page.run()
+
+
 def choose_source(page: Page, source: str) -> None:
     (control,) = [one for one in page.segmented_control if str(one.key).startswith("data-source")]
     control.set_value(source).run()
@@ -88,12 +96,53 @@ def beyond(field: Field) -> int | float | None:
 def test_a_number_out_of_bounds_is_said_at_its_field_and_stops_the_button(page: Page, key: str) -> None:
     value = beyond(NUMBERS[key])
     assert value is not None
+    unfold(page, {NUMBERS[key].section})
     (widget,) = [one for one in page.number_input if str(one.key).startswith(f"field-{key}@")]
     widget.set_value(value).run()
     assert not page.exception, page.exception
     (widget,) = [one for one in page.number_input if str(one.key).startswith(f"field-{key}@")]
     assert widget.value == pytest.approx(value)
     assert any("is not allowed, must be" in error.value.replace("\\", "") for error in page.error)
+    assert submit_button(page).disabled
+
+
+def test_no_number_of_the_form_has_a_bound_beyond_which_the_browser_keeps_it(page: Page) -> None:
+    """Streamlit's browser part sends no number beyond the bounds of a field, and gives whole ones some of 2**53."""
+    unfold(page, {field.section for field in NUMBERS.values()})
+    fields = [one for one in page.number_input if str(one.key).startswith("field-")]
+    assert len(fields) == len(NUMBERS)
+    for field in fields:
+        assert field.proto.min < -1e300, field.key
+        assert field.proto.max > 1e300, field.key
+
+
+@pytest.mark.parametrize("value", [2**60, 1e300, 2.5])
+def test_a_number_that_is_not_whole_or_larger_than_browsers_count_is_judged_as_shown(page: Page, value: float) -> None:
+    of_label(page.number_input, "Epochs").set_value(value).run()
+    assert not page.exception, page.exception
+    assert of_label(page.number_input, "Epochs").value == value
+    assert any("is not allowed, must be" in error.value.replace("\\", "") for error in page.error)
+    assert submit_button(page).disabled
+    of_label(page.number_input, "Epochs").set_value(2.0).run()
+    assert "num_train_epochs: 2\n" in of_label(page.text_area, t("submit.yaml")).value
+    assert not submit_button(page).disabled
+
+
+def test_what_is_folded_is_not_made_and_what_is_wrong_there_unfolds_it(page: Page) -> None:
+    keys = {str(one.key).partition("@")[0] for one in page.number_input}
+    assert "field-training.num_train_epochs" in keys
+    assert "field-training.weight_decay" not in keys
+    tree = yaml.safe_load(of_label(page.text_area, t("submit.yaml")).value)
+    tree["training"]["weight_decay"] = 0.5
+    of_label(page.text_area, t("submit.yaml")).set_value(yaml.safe_dump(tree)).run()
+    of_label(page.button, t("submit.yaml_take")).click().run()
+    unfold(page, ["training"])
+    (decay,) = [one for one in page.number_input if str(one.key).startswith("field-training.weight_decay@")]
+    assert decay.value == 0.5
+    decay.set_value(-1.0).run()
+    page.session_state[section_key("training")] = False
+    page.run()
+    assert any(str(one.key).startswith("field-training.weight_decay@") for one in page.number_input)
     assert submit_button(page).disabled
 
 

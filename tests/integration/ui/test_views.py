@@ -181,7 +181,7 @@ def test_errors_are_narrowed_and_a_row_can_be_put_right(
 
 def test_follow_shows_an_ended_run(look: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
     page = look("follow", task=kinds_api.store.get(kind.name).id)
-    assert float(figures(page)[t("follow.loss")]) < 1
+    assert float(figures(page)["Training loss"]) < 1
     assert any("SUCCEEDED" in block.value for block in page.code)
 
 

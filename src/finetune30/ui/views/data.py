@@ -10,6 +10,7 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.rows import cell_of, columns_of, text_of, title_of
+from finetune30.ui.run_header import show_moment
 from finetune30.ui.session import ask, client, local_time, t
 from finetune30.ui.views import data_care, relabelling, suspects
 from finetune30.ui.views.data_choice import describe_version, source_name
@@ -77,23 +78,18 @@ def _choose_version(names: dict[str, Json]) -> str:
 
 
 def _show_versions(versions: list[Json]) -> None:
-    show_table(
-        [
-            {
-                t("data.version"): str(version["digest"])[:12],
-                t("data.tags"): display.raw(", ".join(version.get("tags") or ())),
-                t("data.source"): display.raw(source_name(version.get("source") or {})),
-                **{t(f"split.{split}"): (version.get("rows") or {}).get(split) for split in SPLITS},
-                t("data.labels"): display.raw(", ".join(version.get("label_names") or ())),
-                t("data.note_column"): display.raw(version.get("note") or ""),
-                t("data.created"): local_time(version.get("created_at")),
-                t("data.created_utc"): display.utc_time(version.get("created_at")),
-            }
-            for version in versions
-        ],
-        alt=t("data.title"),
-        most_pixels=260,
-    )
+    """Show a line for each version; columns in which none has anything are left out."""
+    columns: dict[str, list[Any]] = {
+        t("data.version"): [str(version["digest"])[:12] for version in versions],
+        t("data.tags"): [display.raw(", ".join(version.get("tags") or ())) for version in versions],
+        t("data.source"): [display.raw(source_name(version.get("source") or {})) for version in versions],
+        **{t(f"split.{split}"): [(one.get("rows") or {}).get(split) for one in versions] for split in SPLITS},
+        t("data.labels"): [display.raw(", ".join(version.get("label_names") or ())) for version in versions],
+        t("data.note_column"): [display.raw(version.get("note") or "") for version in versions],
+        t("data.created"): [local_time(version.get("created_at")) for version in versions],
+    }
+    told = {name: cells for name, cells in columns.items() if any(cell not in (None, "") for cell in cells)}
+    show_table(told, alt=t("data.title"), most_pixels=260)
 
 
 def _show_actions(version: Json) -> None:
@@ -117,6 +113,7 @@ def _show_actions(version: Json) -> None:
             given = st.form_submit_button(t("data.tag_give"), type="primary") and tag.strip()
             if given and ask(lambda: client().tag_dataset(digest, tag.strip(), move=move)) is not None:
                 st.rerun()
+        show_moment(t("data.created"), version.get("created_at"))
 
 
 def _show_difference(digest: str, names: dict[str, Json]) -> None:

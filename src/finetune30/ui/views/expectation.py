@@ -63,6 +63,15 @@ def show(expected: Json | None, *, is_complete: bool) -> None:
         st.caption(t("submit.estimate_no_past"))
 
 
+def in_short(expected: Json) -> list[str]:
+    """Return in a few words how much a run would do; nothing where that is not known."""
+    if expected.get("steps") is None:
+        return []
+    steps = t("submit.steps_in_short", steps=display.number(expected["steps"]))
+    seconds = expected.get("seconds")
+    return [steps if seconds is None else f"{steps} · {display.duration(seconds, t)}"]
+
+
 def show_reach(expected: Json) -> None:
     """Say what would stand in, or that the run would fail; the starter is offered then, never taken."""
     stand_ins.show_forecast(expected)

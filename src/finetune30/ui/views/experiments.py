@@ -113,7 +113,7 @@ def _show_score_trend(runs: list[Json]) -> None:
         [run for run in runs if run.get("score_name") == name],
         "score",
         title=t("experiments.trend_score", score=score_in_sentence(str(name))),
-        form=".0%" if shares[str(name)] else ".4~g",
+        form=".1~%" if shares[str(name)] else ".4~g",
         key="experiments-score",
         by="dataset_digest",
     )

@@ -207,6 +207,8 @@ def _follow_anew() -> None:
 
 
 def _show_numbers(task: Json, history: list[Json]) -> None:
+    if task["status"] == "SUCCEEDED":
+        return  # the pieces of the result say it better
     progress = task.get("progress") or {}
     trained = next((record for record in reversed(history) if record.get("type") == "train"), {})
     evaluated = next((record for record in reversed(history) if record.get("type") == "eval"), {})
@@ -219,10 +221,7 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
         ("memory", display.size(result.get("peak_memory_bytes") or progress.get("memory_bytes"))),
         ("attempt", display.number(task.get("attempt") or None)),
     )
-    show_figures((t(f"follow.{name}"), value) for name, value in facts)
-    # What was measured last: of a finished run the weights that it kept, else those of the last evaluation.
-    if task["status"] == "SUCCEEDED":
-        return  # the pieces of the result say it better
+    show_figures((t(f"follow.{name}"), value) for name, value in facts if value != display.NOTHING)
     found = {name: result.get(name, evaluated.get(name)) for name in measured([evaluated, result])}
     if found:
         show_figures((t_or(f"metric.{name}", name), metric_value(name, value)) for name, value in found.items())
@@ -230,6 +229,8 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
 
 def _show_curves(held: Json) -> None:
     history = held["history"]
+    if not history and held["task"]["status"] in FINAL:
+        return  # it ended before its first record
     best = (held["task"].get("result") or held["task"].get("progress") or {}).get("best_step")
     curves.show_curves(history, key="follow", best_step=best)
     if history:

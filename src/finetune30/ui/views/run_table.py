@@ -44,6 +44,8 @@ DEFAULT = ("progress", "score", "loss", "tags", "runtime", "created")
 #: Columns for what differs; more would push the rest out of sight, and the chooser has them all.
 MOST_DIFFERING = 8
 TABLE_PIXELS = 560
+#: Room for a tag of usual length.
+TAGS_PIXELS = 130
 #: A sign and a colour for each state, beside its word: none of them is needed alone.
 SIGNS = {"QUEUED": "◷", "RUNNING": "▶", "SUCCEEDED": "✓", "FAILED": "✕", "CANCELLED": "⊘"}
 PILLS = {"QUEUED": "#5b6770", "RUNNING": "#1f6fb2", "SUCCEEDED": "#2c7a4b", "FAILED": "#b3261e", "CANCELLED": "#8a5a00"}
@@ -223,7 +225,7 @@ def _score(runs: Sequence[Json]) -> Column:
 def _tags(runs: Sequence[Json]) -> Column:
     title = t("column.tags")
     known = list(dict.fromkeys(tag for run in runs for tag in run.get("tags") or ()))
-    drawn = st.column_config.MultiselectColumn(options=known, color=PILLS["QUEUED"])
+    drawn = st.column_config.MultiselectColumn(options=known, color=PILLS["QUEUED"], width=TAGS_PIXELS)
     return {title: [list(run.get("tags") or ()) for run in runs]}, {title: drawn}
 
 

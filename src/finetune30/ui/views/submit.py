@@ -56,7 +56,7 @@ def show() -> None:
         show_error(refused)
     if expected and expected.get("out_of_reach"):
         st.session_state.pop("submit_now", None)  # one press may begin a training, not one that fails for sure
-    _show_button(_blockers(faults, refused))
+    _show_button(_blockers(faults, refused), expected)
     draft = drafts.Draft(st.session_state.draft_preset, form.build_request()["config"], data_choice.wanted())
     st.caption(t("submit.shared") if drafts.write(draft) else t("submit.too_long_to_share"))
 
@@ -266,22 +266,26 @@ def _choose_priority() -> int:
     return chosen
 
 
-def _show_button(blockers: list[str]) -> None:
-    """Show the button; what stops it stands beneath it. A press that met a blocker in the same moment does nothing."""
+def _show_button(blockers: list[str], expected: Json | None) -> None:
+    """Show the button, and beside it what stops it or what to expect; both stay in sight however long the form is.
+
+    A press that met a blocker in the same moment does nothing.
+    """
     priority = _choose_priority()
     st.html(f'<span class="skip-target" id="{TO_BUTTON}" tabindex="-1"></span>')
-    pressed = st.button(
-        t("submit.button"),
-        type="primary",
-        icon=":material/rocket_launch:",
-        disabled=bool(blockers),
-        key="submit_button",
-    )
-    for reason in blockers:
-        st.caption(reason)
-    pressed = bool(st.session_state.pop("submit_now", False)) or pressed
-    if pressed and not blockers:
-        _submit(priority)
+    with st.container(key="submit-bar", horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            t("submit.button"),
+            type="primary",
+            icon=":material/rocket_launch:",
+            disabled=bool(blockers),
+            key="submit_button",
+        )
+        for reason in blockers or expectation.in_short(expected or {}):
+            st.caption(reason, width="content")
+        pressed = bool(st.session_state.pop("submit_now", False)) or pressed
+        if pressed and not blockers:
+            _submit(priority)
 
 
 def _submit(priority: int) -> None:

@@ -1,0 +1,229 @@
+"""Take pictures of every view of the page, in both languages and schemes, on a wide screen and a telephone.
+
+    python scripts/take_pictures.py FOLDER [--docs docs/images] [--address http://localhost:8501]
+
+Starts `ft30 up` in a folder of its own, trains some small runs and takes the pictures while one goes on; with
+`--address` it takes those of an installation that runs already (its API on `--api`). Needs Playwright and a Chromium.
+`--docs` takes those of the documents as well. Look at them: no test sees what is ugly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+Json = dict[str, Any]
+
+LANGUAGES = {"en": "en-US", "zh": "zh-TW"}
+SCHEMES = ("light", "dark")
+WIDTHS = (1440, 390)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
+#: The page while no script of it is running.
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
+
+
+class View(NamedTuple):
+    """An address, which part of it is pressed (by its place), and how high the picture is where it is a document's."""
+
+    path: str
+    part: int | None = None
+    height: int | None = None
+
+
+VIEWS = {
+    "submit": View("/?preset=starter", height=1000),
+    "submit_refused": View("/?preset=starter&set=training.num_train_epochs%3D0&source=upload"),
+    "follow_list": View("/follow?list=1"),
+    "follow": View("/follow?task={running}"),
+    "follow_done": View("/follow?task={best}", height=1000),
+    "follow_failed": View("/follow?task={failed}"),
+    "experiments": View("/experiments", height=1000),
+    "run_results": View("/run?run={best}", 0),
+    "run_errors": View("/run?run={best}", 1),
+    "run_curves": View("/run?run={best}", 2),
+    "run_config": View("/run?run={best}", 3),
+    "run_data": View("/run?run={best}", 4),
+    "run_files": View("/run?run={best}", 5),
+    "run_log": View("/run?run={best}", 6),
+    "compare": View("/compare?ids={best},{other}", height=1000),
+    "data": View("/data?version={version}"),
+    "data_suspects": View("/data?version={version}", 1, height=1000),
+    "try": View("/try?run={best}"),
+}
+#: Pictures of the documents: name -> view, language.
+DOCUMENTS = {
+    "page_submit_zh": ("submit", "zh"),
+    "page_follow_en": ("follow_done", "en"),
+    "page_follow_zh": ("follow_done", "zh"),
+    "page_experiments_en": ("experiments", "en"),
+    "page_experiments_zh": ("experiments", "zh"),
+    "page_compare_en": ("compare", "en"),
+    "page_data_en": ("data_suspects", "en"),
+}
+
+
+def main() -> None:
+    """Serve, fill, take."""
+    parser = argparse.ArgumentParser(prog="scripts/take_pictures.py", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("--docs", type=Path, metavar="FOLDER", help="take those of the documents too, into this folder")
+    parser.add_argument("--address", help="a page that is served already")
+    parser.add_argument("--api", default="http://localhost:8000", help="the API of that page")
+    parser.add_argument("--only", action="append", choices=list(VIEWS), metavar="VIEW", help="take this view alone")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.address:
+        names = name_runs(options.api)
+        take_all(options.address, names, options.folder, options.docs, options.only or list(VIEWS))
+        return
+    with tempfile.TemporaryDirectory(prefix="pictures-") as scratch, serving(Path(scratch)) as (page, api):
+        fill(api)
+        take_all(page, name_runs(api), options.folder, options.docs, options.only or list(VIEWS))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, str]]:
+    """Run `ft30 up` in a folder, on free ports; give the addresses of page and API."""
+    ui, api, redis = _free_port(), _free_port(), _free_port()
+    variables = {"FT30_UI_PORT": str(ui), "FT30_API_PORT": str(api), "FT30_REDIS_URL": f"redis://127.0.0.1:{redis}/0"}
+    command = [sys.executable, "-m", "finetune30", "up", "--no-open"]
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, stdout=log, stderr=log)
+    try:
+        for address in (f"http://127.0.0.1:{api}/readyz", f"http://127.0.0.1:{ui}/_stcore/health"):
+            _wait_for(address)
+        yield f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{api}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+
+
+def fill(api: str) -> None:
+    """Train runs that differ, one that fails, one that goes on and one that waits; look for suspect labels."""
+    done = [
+        submit(api, "gentle rate", learning_rate=2e-4, num_train_epochs=2),
+        submit(api, "usual rate", num_train_epochs=2),
+        submit(api, "bold rate", learning_rate=2e-3, num_train_epochs=2),
+        submit(api, "a model that is not there", model={"name": "no-such-model-here"}),
+    ]
+    for run_id in done:
+        while httpx.get(f"{api}/task/{run_id}").json()["status"] not in FINAL:
+            time.sleep(1)
+    best = name_runs(api)["best"]
+    httpx.patch(f"{api}/experiments/{best}", json={"starred": True, "tags": ["baseline"], "edits": 0})
+    httpx.post(f"{api}/experiments/{best}/suspects", json={"folds": None}).raise_for_status()
+    while httpx.get(f"{api}/experiments/{best}/suspects").json()["state"] not in ("ready", "failed"):
+        time.sleep(1)
+    submit(api, "a long one", num_train_epochs=60)
+    submit(api, "waiting")
+    time.sleep(30)  # some points for its curves
+
+
+def submit(api: str, name: str, model: Json | None = None, **training: Any) -> str:
+    """Submit a run of the starter preset with other settings; return its id."""
+    body: Json = {"preset": "starter", "experiment_name": name, "config": {"training": training}}
+    if model:
+        body["config"]["model"] = model
+    answer = httpx.post(f"{api}/train", json=body, timeout=60)
+    answer.raise_for_status()
+    return str(answer.json()["task_id"])
+
+
+def name_runs(api: str) -> dict[str, str]:
+    """Return what addresses of views name: the best run, another one, one that runs, one that failed, a version."""
+    runs = httpx.get(f"{api}/experiments", params={"limit": 200}, timeout=60).json()["experiments"]
+    done = sorted((run for run in runs if run["status"] == "SUCCEEDED"), key=lambda run: -(run["score"] or 0))
+    if len(done) < 2:
+        raise SystemExit("two finished runs are needed")
+    named = {"best": done[0], "other": done[1]}
+    for name, status in (("running", "RUNNING"), ("failed", "FAILED")):
+        named[name] = next((run for run in runs if run["status"] == status), done[0])
+    return {name: str(run["id"]) for name, run in named.items()} | {"version": str(done[0]["dataset_digest"])[:12]}
+
+
+def take_all(address: str, names: dict[str, str], folder: Path, docs: Path | None, chosen: Sequence[str]) -> None:
+    """Take the pictures: those of the documents first, while a run goes on."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tool:
+        found = next((path for path in map(shutil.which, NAMES) if path), tool.chromium.executable_path)
+        browser = tool.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
+        for name, (view, language) in DOCUMENTS.items() if docs else ():
+            with _window(browser, language, "light", 1280, VIEWS[view].height or 1000) as page:
+                _open(page, address, VIEWS[view], names)
+                page.screenshot(path=f"{docs}/{name}.png")
+        for view, language, scheme, width in itertools.product(chosen, LANGUAGES, SCHEMES, WIDTHS):
+            with _window(browser, language, scheme, width, 900) as page:
+                _open(page, address, VIEWS[view], names)
+                height = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
+                page.set_viewport_size({"width": width, "height": min(6000, max(900, height + 80))})
+                _rest(page)
+                page.screenshot(path=folder / f"{view}-{language}-{scheme}-{width}.png")
+        browser.close()
+
+
+@contextmanager
+def _window(browser: Any, language: str, scheme: str, width: int, height: int) -> Iterator[Any]:
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        locale=LANGUAGES[language],
+        color_scheme=scheme,
+        timezone_id="Asia/Taipei",
+    )
+    page = context.new_page()
+    page.set_default_timeout(180_000)
+    yield page
+    context.close()
+
+
+def _open(page: Any, address: str, view: View, names: dict[str, str]) -> None:
+    page.goto(address + view.path.format(**names))
+    page.wait_for_selector("h1")
+    _rest(page)
+    if view.part:
+        parts = page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").first
+        parts.get_by_role("radio").nth(view.part).click()
+        _rest(page)
+
+
+def _rest(page: Any) -> None:
+    """Wait until the page is drawn and charts have come to rest."""
+    for _ in range(3):
+        page.wait_for_timeout(700)
+        page.wait_for_selector(AT_REST)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(address: str) -> None:
+    for _ in range(600):
+        try:
+            httpx.get(address).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.5)
+        else:
+            return
+    raise SystemExit(f"{address} does not answer")
+
+
+if __name__ == "__main__":
+    main()
