@@ -68,12 +68,10 @@ def require_run_folder(store: RunStore, results: Path, run: Run) -> RunFolder:
     folder = RunFolder(results / run.folder)
     if folder.path.is_dir():
         return folder
-    found = f"run {run.id[:8]} is recorded, but its folder {run.folder} is not in {results}"
     owners = [event.owner for event in store.events(run.id) if event.kind == "claimed" and event.owner]
-    if owners:
-        found = f"{found}; its last attempt was {describe_owner(owners[-1])}"
     raise StorageError(
-        found,
+        f"run {run.id[:8]} is recorded, but its folder {run.folder} is not in {results}"
+        + (f"; its last attempt was {describe_owner(owners[-1])}" if owners else ""),
         "look at the run on the host that has its folder, or share that results folder with this host and name it "
         "in FT30_RESULTS_FOLDER",
     )
