@@ -9,7 +9,7 @@ import click
 #: Why runs wait (see `explain_wait`).
 _REASONS = {
     "no_worker": "for a worker",
-    "running_limit": "for other runs of their submitters (FT30_MAX_RUNNING_RUNS)",
+    "running_limit": "for other runs of their submitters to end",
     "places_busy": "for a place",
     "starting": "about to begin",
 }

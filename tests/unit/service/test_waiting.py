@@ -31,13 +31,13 @@ def test_every_reason_is_told(lab: Lab) -> None:
     second = lab.create("second", submitted_by="ann").id
     code, message = why(lab, first)
     assert code == "no_worker"
-    assert "`make start-worker`" in message
+    assert message == "no worker is running; start one with: ft30 worker"
     report_worker(lab.store, own_identity(), "here", ("cpu", "cpu"))
     assert why(lab, second) == ("starting", "a worker with a free place takes it in a moment; runs before it: 1")
     lab.store.claim(first, owner=own_identity(), lease_seconds=60)
     assert why(lab, second, 1) == (
         "running_limit",
-        "ann has 1 runs running, and 1 are allowed at a time (FT30_MAX_RUNNING_RUNS)",
+        "ann has 1 runs running, and FT30_MAX_RUNNING_RUNS allows 1 at a time",
     )
     lab.store.claim(lab.create("third", submitted_by="bob").id, owner=own_identity(), lease_seconds=60)
     assert why(lab, second) == ("places_busy", "all places are busy: 2 of 2; runs before it: 0")

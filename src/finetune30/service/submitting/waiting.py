@@ -10,8 +10,8 @@ from finetune30.store.workers import load_workers
 
 #: Code -> what is said; the page has the same in its languages.
 _WORDS = {
-    "no_worker": "no worker is running: start one with `make start-worker` or `ft30 worker`",
-    "running_limit": "{owner} has {running} runs running, and {allowed} are allowed at a time (FT30_MAX_RUNNING_RUNS)",
+    "no_worker": "no worker is running; start one with: ft30 worker",
+    "running_limit": "{owner} has {running} runs running, and FT30_MAX_RUNNING_RUNS allows {allowed} at a time",
     "places_busy": "all places are busy: {busy} of {places}; runs before it: {ahead}",
     "starting": "a worker with a free place takes it in a moment; runs before it: {ahead}",
 }
