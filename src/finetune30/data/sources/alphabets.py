@@ -32,10 +32,11 @@ _ARABIC = frozenset("اليمونتربةعدسفهكحق")
 _THAI = frozenset("านรอกเงมยลวดทสตปบคหแจะ\u0e31\u0e34\u0e35\u0e37\u0e48\u0e49\u0e4c")
 _THAI_ABOVE = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
 _THAI_LETTER, _THAI_VOWEL = re.compile("[\u0e01-\u0e4e]"), re.compile("[\u0e30-\u0e3a\u0e40-\u0e4e]")
-#: A mark without a consonant below it, a vowel of word beginnings without one behind it, a word of two scripts.
+#: A mark without a consonant below it, a vowel of word beginnings without one behind it, a word of two scripts, and the
+#: two consonants that nobody writes any more.
 _ODD_THAI = re.compile(
     rf"(?:^|[^\u0e01-\u0e2e{_THAI_ABOVE}])[{_THAI_ABOVE}]|[\u0e40-\u0e44](?![\u0e01-\u0e2e])"
-    r"|[a-zA-Z@\[\\^_`{|}~][\u0e01-\u0e4e]|[\u0e01-\u0e4e][a-zA-Z@\[\\^_`{|}~]"
+    r"|[a-zA-Z@\[\\^_`{|}~][\u0e01-\u0e4e]|[\u0e01-\u0e4e][a-zA-Z@\[\\^_`{|}~]|[\u0e03\u0e05]"
 )
 #: The Greek s of word ends before another letter, a capital letter behind a small one, a word of two scripts.
 _ODD_GREEK = re.compile(r"[Ά-Ώ]{3}|ς(?=[α-ώ])|[α-ώ][Ά-Ϋ]|[a-zA-Z][\u0370-\u03ff]|[\u0370-\u03ff][a-zA-Z]")

@@ -61,6 +61,7 @@ _ODD_CYRILLIC = re.compile(r"[а-яё][А-ЯЁ]|[ЂЃЉЊЌЋЏђѓљњќћџ]|[
 #: Characters below which a text has no frequent letters yet: it may be in a language, which decides nothing then.
 FEW = 20
 _LEAST_SHARE = 0.3
+_LEAST_LETTERS = 0.7
 #: Letters of ASCII that stand beside each mark, where marks alone speak for an encoding.
 _LEAST_PER_MARK = 3
 _LEAST_CHINESE = 0.4
@@ -122,7 +123,8 @@ def is_western(text: str) -> bool:
         return False
     adjacent = len(re.findall(r"[à-ÿ](?=[à-ÿ])", text.lower()))
     fits = not letters or max(_share(letters, frozenset(language)) for language in _WESTERN) >= _NEARLY_ALL
-    return fits and adjacent <= 0.2 * len(letters) and bool(marks or letters)
+    apart = adjacent <= 0.2 * len(letters) or len(letters) < FEW  # a word such as refeição has two side by side
+    return fits and apart and bool(marks or letters)
 
 
 def is_mark(character: str) -> bool:
@@ -142,10 +144,10 @@ def has_odd_marks(text: str) -> bool:
 
 
 def _letters(text: str) -> list[str]:
-    """Return the letters outside of ASCII; none where signs are more than they, as in no writing."""
+    """Return the letters outside of ASCII; none where more than three in ten characters are signs, as in no writing."""
     outside = [character for character in text if character > "\x7f"]
     letters = [character for character in outside if character.isalpha()]
-    return letters if 2 * len(letters) >= len(outside) else []
+    return letters if len(letters) >= _LEAST_LETTERS * len(outside) else []
 
 
 def _share(characters: Collection[str], known: frozenset[str]) -> float:

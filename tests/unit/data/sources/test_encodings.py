@@ -74,9 +74,13 @@ def test_word_that_stands_again_makes_no_letter_frequent(tmp_path: Path) -> None
         load_file(path)
     with pytest.raises(DataFileError, match=r"cp1256: .*أحدا،"):  # with its comma
         load_file(write(tmp_path, "cp1256", "أحدا،"))
+    with pytest.raises(DataFileError, match=r"mac_roman: .*refeição"):  # two such letters side by side
+        load_file(write(tmp_path, "mac_roman", "refeição"))
     no_words = (
         ("cp949", "¡ ¡ ¡ ¡¡ " * 3),
         ("cp949", "¡ ¡ ¤¤¤ ¤ ¤ ¤¤¤ ¡ ¡"),
+        ("cp949", "¡ ¡ ª ¡¡¡ª¹¹τ ¡¡¡ª¹¹τ ª ¡ ¡"),
+        ("cp1253", "¤Π ¤Π £££¤µΉΡ ¤ ¤ £££¤µΉΡ ¤Π ¤Π"),
         ("cp950", "¢ ¢ ¢¢¢¢ ¢ ¢ ¢¢¢¢ ¢ ¢"),
         ("cp1252", "¸Ë ¢å ¢É ¢¢ ¡¡ ¡¡ ¢¢ ¢É ¢å ¸Ë"),
         ("cp1256", "¢ ¢¢¢ ¢¢¢ ¢¢ƒŒ ¢¢¢ ¢ ¢¢ ¢¢¢¢"),
