@@ -16,6 +16,7 @@ from finetune30.store import RunFolder, RunStatus, open_store
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.run_folder import AttemptFolder, Published
 from support.drill import build_drill
+from support.present import present
 
 
 def test_it_is_carried_out_and_the_result_is_taken_up_again(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_it_is_carried_out_and_the_result_is_taken_up_again(tmp_path: Path) -> N
     assert (ended.status, ended.metrics) == (RunStatus.CANCELLED, None)
     last = store.events(run.id)[-1]
     assert (last.kind, (last.detail or {})["reason"]) == ("cancelled", "asked for before the result was recorded")
-    resumed = resume_locally(run.id[:8], settings, {})
+    resumed = present(resume_locally(run.id[:8], settings, {}))
     assert resumed.metrics["eval_accuracy"] == 1.0
     again = store.get(run.id)
     assert (again.status, again.attempt) == (RunStatus.SUCCEEDED, 2)

@@ -12,8 +12,11 @@ down_revision = "r0007_folders"
 def upgrade() -> None:
     """Add the indexes; the one by priority alone has served its time."""
     op.create_index("ix_runs_served", "runs", ["submitted_by", "kind", "started_at"])
-    waiting = ["status", "kind", "submitted_by", sa.text("priority DESC"), "queued_at", "id", "cancel_requested"]
-    op.create_index("ix_runs_waiting", "runs", waiting)
+    op.create_index(
+        "ix_runs_waiting",
+        "runs",
+        ["status", "kind", "submitted_by", sa.text("priority DESC"), "queued_at", "id", "cancel_requested"],
+    )
     op.drop_index("ix_runs_queue", "runs")
 
 
