@@ -93,7 +93,7 @@ class Reconciler:
         """Look once; return the changes of runs. Raises StorageError; Redis out of reach only delays messages."""
         if self._before:
             self._before()
-        changes = self._store.reconcile()
+        changes = self._store.reconcile(2 * self._settings.heartbeat_seconds)
         for change in changes:
             _log.warning("run %s attempt %d -> %s: %s", change.run_id, change.attempt, change.to_status, change.reason)
         trouble = ""

@@ -25,6 +25,7 @@ from finetune30.store import fair_queue, pages, queries, reconciliation, statist
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, migrate, reading, writing
 from finetune30.store.events import record_event
+from finetune30.store.lease_doubts import LeaseDoubts
 from finetune30.store.published_files import ORIGIN
 from finetune30.store.records import (
     Change,
@@ -47,6 +48,8 @@ from finetune30.store.tables import runs, tombstones
 
 #: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
 STATS_SECONDS = 10.0
+#: Two heartbeats of an attempt: who did not renew a lease in this time does not renew it.
+PATIENCE_SECONDS = 20.0
 #: Age from which an empty folder without a run is one that nobody will record any more.
 UNUSED_FOLDER_SECONDS = 600.0
 
@@ -77,6 +80,7 @@ class RunStore(AttemptStates):
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
         super().__init__(engine, clock)
         self._places = fair_queue.Places()
+        self._doubts = LeaseDoubts()
 
     # --- creating
 
@@ -240,10 +244,11 @@ class RunStore(AttemptStates):
                 results_root, lambda name: queries.is_folder_taken(connection, name), older_than_seconds
             )
 
-    def reconcile(self) -> list[Change]:
+    def reconcile(self, patience_seconds: float = PATIENCE_SECONDS) -> list[Change]:
         """Find runs whose attempt is gone and move them on; safe to call at any time from any number of processes.
 
-        A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
+        Where no clock is common to all (SQLite), a lease of a living process of this host has to be seen run out for
+        `patience_seconds`, in two looks of this store at least. A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
         attempt, or CANCELLED when that was asked for. Finished runs that an attempt of the release before left without
         a score get it.
         """
@@ -251,6 +256,8 @@ class RunStore(AttemptStates):
             now = self.now(connection)
             suspects = reconciliation.find_lost_runs(connection, now)
             unscored = reconciliation.find_unscored_runs(connection)
+        if self.engine.dialect.name == "sqlite":
+            suspects = self._doubts.settle(suspects, patience_seconds)
         for run_id, columns in unscored.items():
             with writing(self.engine) as connection:
                 reconciliation.fill_score(connection, run_id, columns)

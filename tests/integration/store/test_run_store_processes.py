@@ -148,7 +148,7 @@ def test_stopped_holder_that_wakes_up_changes_nothing(database_url: str, tmp_pat
             assert store.reconcile() == []  # it renews
             ghost.send_signal(signal.SIGSTOP)
             deadline = time.monotonic() + 160
-            while not (changes := store.reconcile()):
+            while not (changes := store.reconcile(patience_seconds=2)):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert [change.to_status for change in changes] == [RunStatus.QUEUED]

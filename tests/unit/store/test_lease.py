@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 from finetune30.errors import StorageError
-from finetune30.store import LeaseKeeper
+from finetune30.store import LeaseKeeper, open_store
+from finetune30.store.process_identity import own_identity
 
 OWNER = "elsewhere:boot:1:1"
 FAST: dict[str, Any] = {"lease_seconds": 4.0, "heartbeat_seconds": 0.05, "poll_seconds": 0.02}
@@ -26,6 +28,27 @@ def test_keeper_renews_the_lease(lab):
         assert wait_for(lambda: lab.store.get(claim.run_id).lease_until > lab.clock.moment)
     assert not keeper.lost
     assert lab.store.reconcile() == []
+
+
+def test_a_clock_that_was_set_forward_costs_a_living_process_nothing(lab):
+    """Its holder lives here and goes on renewing; only a lease that nobody renews is lost, in a second look."""
+    holder = open_store(str(lab.store.engine.url), lambda: lab.clock.moment - timedelta(hours=2))
+    claim = holder.claim(lab.create().id, owner=own_identity(), lease_seconds=60)
+    for _ in range(3):
+        holder.renew(claim, 60)
+        assert lab.store.reconcile(patience_seconds=0) == []
+        lab.clock.advance(15)
+    assert lab.store.get(claim.run_id).attempt == 1
+    assert [change.run_id for change in lab.store.reconcile(patience_seconds=0)] == [claim.run_id]
+    holder.close()
+
+
+def test_a_silent_holder_of_this_host_is_given_the_patience(lab):
+    run_id = lab.create().id
+    lab.store.claim(run_id, owner=own_identity(), lease_seconds=60)
+    lab.clock.advance(61)
+    assert [lab.store.reconcile(patience_seconds=600) for _ in range(3)] == [[], [], []]
+    assert [change.run_id for change in lab.store.reconcile(patience_seconds=0)] == [run_id]
 
 
 def test_keeper_is_lost_when_another_attempt_holds_the_run(lab):
