@@ -1,9 +1,9 @@
 """Whether a lease that ran out by this process's clock may be believed to have run out.
 
 On PostgreSQL one clock, the database's, judges all leases. On SQLite each process judges by its own, and a clock may be
-wrong: set forward, or that of a machine that slept. A process that lives on this host and goes on renewing must not lose
-its run to that, so its lease counts as run out only when it was seen unchanged for long enough, measured by the clock
-that nobody sets.
+wrong: set forward, or that of a machine that slept. A process that lives on this host and goes on renewing must not
+lose its run to that, so its lease counts as run out only when it was seen unchanged for long enough, measured by the
+clock that nobody sets.
 """
 
 from __future__ import annotations

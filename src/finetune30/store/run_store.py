@@ -247,10 +247,10 @@ class RunStore(AttemptStates):
     def reconcile(self, patience_seconds: float = PATIENCE_SECONDS) -> list[Change]:
         """Find runs whose attempt is gone and move them on; safe to call at any time from any number of processes.
 
-        Where no clock is common to all (SQLite), a lease of a living process of this host has to be seen run out for
-        `patience_seconds`, in two looks of this store at least. A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
+        A local run becomes FAILED with code process_lost. A queued one becomes QUEUED, FAILED after its third lost
         attempt, or CANCELLED when that was asked for. Finished runs that an attempt of the release before left without
-        a score get it.
+        a score get it. Where processes have no clock in common (SQLite), the lease of a living process of this host has
+        to be seen run out for `patience_seconds`, in two looks of this store at least.
         """
         with reading(self.engine) as connection:
             now = self.now(connection)

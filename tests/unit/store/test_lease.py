@@ -9,6 +9,7 @@ from typing import Any
 from finetune30.errors import StorageError
 from finetune30.store import LeaseKeeper, open_store
 from finetune30.store.process_identity import own_identity
+from support.present import present
 
 OWNER = "elsewhere:boot:1:1"
 FAST: dict[str, Any] = {"lease_seconds": 4.0, "heartbeat_seconds": 0.05, "poll_seconds": 0.02}
@@ -33,7 +34,7 @@ def test_keeper_renews_the_lease(lab):
 def test_a_clock_that_was_set_forward_costs_a_living_process_nothing(lab):
     """Its holder lives here and goes on renewing; only a lease that nobody renews is lost, in a second look."""
     holder = open_store(str(lab.store.engine.url), lambda: lab.clock.moment - timedelta(hours=2))
-    claim = holder.claim(lab.create().id, owner=own_identity(), lease_seconds=60)
+    claim = present(holder.claim(lab.create().id, owner=own_identity(), lease_seconds=60))
     for _ in range(3):
         holder.renew(claim, 60)
         assert lab.store.reconcile(patience_seconds=0) == []
