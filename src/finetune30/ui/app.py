@@ -15,6 +15,7 @@ from finetune30.ui.confirmation import ASKED
 from finetune30.ui.health import show_health
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import t
+from finetune30.ui.streamlit_words import build_style
 from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES
 from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
 
@@ -76,6 +77,8 @@ def main() -> None:
     pages = _build_pages()
     st.session_state.pages = pages
     st.html(STYLE)
+    if session.language() != "en":
+        st.html(build_style(t))
     st.logo(str(LOGO), size="large", icon_image=str(ICON))
     # The first page's address is the bare one; who writes its name out gets it too, not "page not found".
     named = st.Page(submit.show, title=pages[FIRST].title, url_path=FIRST, visibility="hidden")
