@@ -93,9 +93,9 @@ def open_at(browser: Any, tmp_path: Path) -> Iterator[Any]:
         return page
 
     yield open_address
-    for context in contexts:
+    for visitor, context in enumerate(contexts):
         for number, page in enumerate(context.pages):  # what was seen last, to look at after a failure
-            page.screenshot(path=tmp_path / f"last-seen-{number}.png")
+            page.screenshot(path=tmp_path / f"last-seen-{visitor}-{number}.png")
         context.close()
 
 

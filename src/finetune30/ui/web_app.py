@@ -16,6 +16,8 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from finetune30.ui.fragment_pages import keep_pages
+
 #: Streamlit's components are frames of the page itself.
 HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
@@ -71,4 +73,5 @@ def _name_of(host: str) -> str:
         return ""
 
 
+keep_pages()
 app = st.App(Path(__file__).with_name("app.py"), middleware=[Middleware(PageGate)])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
 
@@ -43,7 +43,8 @@ def test_no_caller_takes_the_event_streams_of_the_others(
             await answer.body_iterator.aclose()
         return counts, await open_until_refused(stream, "dora", opened)
 
-    assert asyncio.run(look()) == ([8, 4, 2], 5)
+    with start_blocking_portal() as portal:  # a thread of its own: this one may run a browser's loop
+        assert portal.call(look) == ([8, 4, 2], 5)
     store.close()
 
 
