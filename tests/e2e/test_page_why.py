@@ -212,7 +212,7 @@ def test_many_labels_have_a_matrix_that_can_be_read_and_five_answers(
 ) -> None:
     t = partial(translate, language)
     page = open_part(many, "errors", language)
-    page.get_by_text(t("matrix.most_confused", shown=15, count=18)).wait_for()
+    page.get_by_text(t("matrix.most_confused", shown=15, count=18)).first.wait_for()
     matrix = page.locator("[data-testid=stVegaLiteChart]").first
     assert matrix.bounding_box()["height"] < 700
     assert page.locator(CELLS).count() == 15 * 15
