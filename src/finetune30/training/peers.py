@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune30.errors import Finetune30Error, PeerLostError, ServiceUnavailableError, restore_error
+from finetune30.training.leaving import leave_at_once_at_exit
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -184,10 +185,14 @@ class Peers:
         """Tell whether process 0 has said that it ends, so that it has said why as well."""
         return bool(self._signs) and self._signs[0].ended is not None
 
-    def close(self) -> None:
-        """Give no more signs."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Give no more signs; `error` is what ends this process."""
         self._closed = True
         self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(self._interval + 1.0)
+        if self._thread.is_alive():  # its sign went to a store that does not answer
+            leave_at_once_at_exit(error)
 
     # --- private
 
@@ -330,10 +335,14 @@ def call_and_look(call: Callable[[], _T], look: Callable[[], None]) -> _T:
 
     thread = threading.Thread(target=run, name="waiting", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(LOOK_SECONDS)
-        if thread.is_alive():
-            look()
+    try:
+        while thread.is_alive():
+            thread.join(LOOK_SECONDS)
+            if thread.is_alive():
+                look()
+    except BaseException as error:
+        leave_at_once_at_exit(error)
+        raise
     if failed:
         raise failed[0]
     return done[0]

@@ -7,9 +7,7 @@ for a lost one ends, and waiting for a slow one does not.
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -19,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune30.errors import CancelledError, Finetune30Error
+from finetune30.errors import Finetune30Error
+from finetune30.training.leaving import leave_at_once_at_exit
 from finetune30.training.peers import LOOK_SECONDS, Peers
 
 _Number = TypeVar("_Number", bound=np.floating[Any])
@@ -203,21 +202,9 @@ def _guarded(act: Any) -> None:
     try:
         act(_peers)
     except (Finetune30Error, KeyboardInterrupt) as error:
-        _leave_at_once_at_exit(error.exit_code if isinstance(error, Finetune30Error) else CancelledError.exit_code)
+        leave_at_once_at_exit(error)
         raise
     except RuntimeError as error:
         explained = _peers.explain(error)
-        _leave_at_once_at_exit(explained.exit_code)
+        leave_at_once_at_exit(explained)
         raise explained from error
-
-
-def _leave_at_once_at_exit(exit_code: int) -> None:
-    """Let this process end without waiting for what cannot end any more: an operation with a lost process."""
-
-    def leave() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(exit_code)
-
-    atexit.register(leave)

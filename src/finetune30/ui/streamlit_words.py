@@ -27,6 +27,6 @@ def build_style(say: Callable[[str], str]) -> str:
     rules = []
     for name, place in PLACES.items():
         words = say(name).replace("\\", "\\\\").replace('"', '\\"')
-        rules.append(f"{place} {{ visibility: hidden; font-size: 0; }}")
-        rules.append(f'{place}::after {{ visibility: visible; font-size: 0.875rem; content: "{words}"; }}')
+        rules.append(f"{place} {{ font-size: 0; }}")  # not hidden: a button would lose its name for screen readers
+        rules.append(f'{place}::after {{ font-size: 0.875rem; content: "{words}"; }}')
     return "\n".join(["<style>", *rules, "</style>"])

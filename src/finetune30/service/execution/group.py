@@ -90,9 +90,11 @@ def _met(launch: Launch, settings: Settings) -> Iterator[Peers]:
     peers = Peers(open_store, launch.rank, launch.world_size, identity, timeout_seconds=settings.peer_timeout_seconds)
     peers.meet()
     processes.meet(peers, launch.address)
+    ended: BaseException | None = None
     try:
         yield peers
     except BaseException as error:
+        ended = error
         peers.end(error)
         if launch.rank != 0 and isinstance(error, Finetune30Error) and peers.first_has_ended():
             raise SystemExit(error.exit_code) from error  # process 0 has said why
@@ -100,5 +102,5 @@ def _met(launch: Launch, settings: Settings) -> Iterator[Peers]:
     else:
         peers.end(None)
     finally:
-        peers.close()
+        peers.close(ended)
         processes.meet(None)
