@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,7 +17,7 @@ from finetune30.store import Run, RunFilter, RunStatus, RunStore
 from finetune30.store.annotations import RunEdit, edit_run
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST
+from support.page_marks import AT_REST, address
 from support.patience import wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -104,10 +104,6 @@ def mark(page: Any, t: Any, rows: list[int]) -> None:
     rest(page)
 
 
-def address(page: Any) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
-
-
 def open_listing(open_idle_page: Open, language: str, query: str = "?name=sweep&sort_by=name&desc=false") -> Any:
     page = open_idle_page(f"/experiments{query}", locale=LOCALES[language])
     table(page).wait_for()
@@ -118,11 +114,11 @@ def open_listing(open_idle_page: Open, language: str, query: str = "?name=sweep&
 def test_a_press_on_a_name_opens_the_run(open_idle_page: Open, shelf: Shelf, language: str) -> None:
     page = open_listing(open_idle_page, language)
     press(page, 1, 100, page.get_by_role("heading", name="sweep 1", level=1))
-    assert address(page)["run"] == [shelf.store.get("sweep 1").id]
+    address(page, lambda words: words.get("run") == [shelf.store.get("sweep 1").id])
     page.get_by_role("link", name=translate(language, "run.back")).click()
     page.get_by_role("heading", name=translate(language, "experiments.title"), level=1).wait_for()
     rest(page)
-    assert address(page)["name"] == ["sweep"]  # as it was left
+    address(page, lambda words: words.get("name") == ["sweep"])  # as it was left
 
 
 def test_the_address_shows_another_visitor_the_same(open_idle_page: Open, shelf: Shelf, language: str) -> None:
@@ -134,17 +130,17 @@ def test_the_address_shows_another_visitor_the_same(open_idle_page: Open, shelf:
     page.get_by_role("option", name=t("column.device"), exact=True).click()
     page.keyboard.press("Escape")
     rest(page)
-    wait_until(lambda: "device" in address(page).get("columns", []), 30, "the columns stand in the address")
-    found = address(page)
+    found = address(page, lambda words: "device" in words.get("columns", []))
     assert found["selected"] == [shelf.store.get(f"sweep {n}").id for n in (0, 2)]
     assert (found["name"], found["sort_by"], found["desc"]) == (["sweep"], ["name"], ["false"])
     other = "zh" if language == "en" else "en"
-    guest = open_idle_page(page.url.replace(urlsplit(page.url).scheme + "://" + urlsplit(page.url).netloc, "").replace(
-        f"lang={language}", f"lang={other}"), locale=LOCALES[other])  # fmt: skip
+    seen = urlsplit(page.url)
+    shared = f"{seen.path}?{seen.query}".replace(f"lang={language}", f"lang={other}")
+    guest = open_idle_page(shared, locale=LOCALES[other])
     guest.get_by_test_id("stMain").get_by_text(translate(other, "experiments.compare", count=2)).wait_for()
     rest(guest)
-    shown = {name: values for name, values in address(guest).items() if name != "lang"}
-    assert shown == {name: values for name, values in found.items() if name != "lang"}
+    wanted = {name: values for name, values in found.items() if name != "lang"}
+    address(guest, lambda words: {name: values for name, values in words.items() if name != "lang"} == wanted)
     expect(guest.get_by_role("textbox", name=translate(other, "experiments.name"))).to_have_value("sweep")
 
 
@@ -168,7 +164,7 @@ def test_marked_runs_are_tagged_and_found_by_the_tag(open_idle_page: Open, shelf
     table(page).wait_for()
     rest(page)
     mark(page, t, [0, 1])
-    assert len(address(page)["selected"]) == 2
+    address(page, lambda words: len(words.get("selected", [])) == 2)
 
 
 def test_waiting_and_running_ones_are_cancelled_after_saying_so(

@@ -18,7 +18,7 @@ import pytest
 from finetune30.store import RunStatus
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, choose
+from support.page_marks import AT_REST, address, choose
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -158,7 +158,7 @@ def test_a_pressed_cell_lists_its_rows_and_a_label_is_put_right(
     versions = httpx.get(f"{stack.api_url}/datasets", timeout=600).json()["versions"]
     assert len(versions) == before + 1
     assert versions[0]["note"] == f"seen in {language}"
-    assert f"run={runs[0]}" in page.url
+    address(page, lambda words: words.get("run") == [runs[0]])
 
 
 @LANGUAGES

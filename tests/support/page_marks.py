@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 #: The id of a task in the address of Follow; on the way there the address of the view before has it for a moment.
 TASK = re.compile(r"(?<=/follow\?task=)[0-9a-f]{32}")
@@ -14,6 +16,22 @@ BADGE = ".stMarkdownBadge"
 AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 #: The address of the form; the bare one shows three cards as long as nothing was run.
 FORM = "/?preset=default"
+
+#: The words behind the question mark of an address.
+Words = dict[str, list[str]]
+
+
+def address(page: Any, holds: Callable[[Words], object] = bool) -> Words:
+    """Return the words of the address once they are as wanted; the page writes it a moment after it is drawn.
+
+    `page.url` alone is what Playwright heard of last, and it hears nothing while a test sleeps.
+    """
+
+    def words(url: str) -> Words:
+        return parse_qs(urlsplit(url).query)
+
+    page.wait_for_url(lambda url: bool(holds(words(url))))
+    return words(page.url)
 
 
 def choose(page: Any, field: str, option: re.Pattern[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +25,13 @@ HOSTS = ("a:boot:1:1", "a:boot:2:2", "b:boot:3:3")
 class Silent(Peers):
     """A process that can fall silent, as one does whose host is gone."""
 
-    silent = False
+    silent = is_held = False
 
     def _exchange(self) -> None:
         while self.silent:
+            self.is_held = True
             time.sleep(0.05)
+        self.is_held = False
         super()._exchange()
 
 
@@ -159,11 +163,48 @@ def test_who_does_not_come_is_named_and_so_is_a_place_where_nobody_is() -> None:
         alone.meet()
 
 
-def test_what_blocks_is_left_when_something_is_amiss() -> None:
+def test_what_blocks_is_left_when_something_is_amiss_and_the_process_then_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[BaseException | None] = []
+    monkeypatch.setattr("finetune30.training.peers.leave_at_once_at_exit", left.append)
+
     def look() -> None:
         raise PeerLostError("gone")
 
-    with pytest.raises(PeerLostError):
+    with pytest.raises(PeerLostError) as gone:
         call_and_look(threading.Event().wait, look)
+    assert left == [gone.value]
     with pytest.raises(ValueError, match="7"):
         call_and_look(lambda: int("x7"), look)
+
+
+def test_whoever_has_closed_stands_in_no_store_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is inside of the store when the interpreter ends would abort the process."""
+    left: list[BaseException | None] = []
+    monkeypatch.setattr("finetune30.training.peers.leave_at_once_at_exit", left.append)
+    with met() as peers:
+        peers[1].silent = True
+        wait_until(lambda: peers[1].is_held, 10, "its sign does not get through")
+        error = PeerLostError("no answer")
+        peers[1].close(error)
+        peers[0].close()
+        assert left == [error]
+        assert [thread.name for thread in threading.enumerate()].count("peers") == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [("None", 0), ("KeyboardInterrupt()", 130), ("PeerLostError('gone')", 1), ("ConfigError('no')", 2)],
+)
+def test_a_process_that_leaves_at_once_has_printed_all_and_has_its_exit_code(error: str, code: int) -> None:
+    script = f"""
+import threading
+from finetune30.errors import ConfigError, PeerLostError
+from finetune30.training.leaving import leave_at_once_at_exit
+leave_at_once_at_exit({error})
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+print("all of it", end="")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.returncode) == ("all of it", code), ended.stderr
