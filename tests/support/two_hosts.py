@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 _TOOLS = ("ip", "nsenter", "unshare")
+#: What a machine says that does not let us make namespaces or cables; anything else is a fault of the lab.
+_DENIALS = ("Operation not permitted", "Permission denied", "not supported", "Unknown device type")
 
 
 class TwoHosts:
@@ -70,6 +72,8 @@ def two_hosts() -> Iterator[TwoHosts]:
         try:
             hosts.build()
         except subprocess.CalledProcessError as error:
+            if not any(denial in error.stderr for denial in _DENIALS):
+                raise AssertionError(f"{' '.join(error.cmd)}: {error.stderr.strip()}") from error
             pytest.skip(f"no network namespaces here: {error.stderr.strip()}")
         yield hosts
     finally:

@@ -197,7 +197,7 @@ class Peers:
     # --- private
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closed and not self._has_said_that_it_leaves:
             is_brisk = self._ended is not None or not self._signs[0].has_order  # somebody waits for every word
             self._wake.wait(min(LOOK_SECONDS, self._interval) if is_brisk else self._interval)
             self._wake.clear()
@@ -220,6 +220,9 @@ class Peers:
             "left": leaves,
         }
         self._beats.set(f"sign/{self.rank}", json.dumps(sign))
+        if leaves:  # process 0 may be gone from here on, and the store with it: nothing is asked there any more
+            self._has_said_end = self._has_said_that_it_leaves = True
+            return
         texts = self._beats.multi_get([f"sign/{rank}" for rank in range(self.world_size)])
         now = time.monotonic()
         signs = self._signs or [_Sign(b"", now) for _ in texts]
@@ -230,7 +233,7 @@ class Peers:
                 known.entered, known.has_order, known.ended = told["entered"], told["order"], told["ended"]
                 known.left = told["left"]
         self._signs, self._exchanged_at = signs, now
-        self._has_said_end, self._has_said_that_it_leaves = ended is not None, leaves
+        self._has_said_end = ended is not None
 
     def _others(self) -> list[int]:
         return [rank for rank in range(self.world_size) if rank != self.rank]
