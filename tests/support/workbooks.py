@@ -9,14 +9,15 @@ from xml.sax.saxutils import escape, quoteattr
 
 
 class Formatted(float):
-    """A number of a cell that a format of its own shows, as `00000`."""
+    """A number of a cell that a format of its own shows, as `00000`; .ods holds the text that it shows as well."""
 
-    def __new__(cls, number: float, code: str) -> Formatted:
+    def __new__(cls, number: float, code: str, shown: str = "") -> Formatted:
         cell = super().__new__(cls, number)
-        cell.code = code
+        cell.code, cell.shown = code, shown
         return cell
 
     code: str
+    shown: str
 
 
 Rows = Sequence[Sequence[str | float | bool | None]]
@@ -123,4 +124,5 @@ def _ods_cell(cell: str | float | bool | None) -> str:
         return f'<table:table-cell office:value-type="boolean" office:boolean-value="{str(cell).lower()}"/>'
     if isinstance(cell, str):
         return f'<table:table-cell office:value-type="string"><text:p>{escape(cell)}</text:p></table:table-cell>'
-    return f'<table:table-cell office:value-type="float" office:value="{cell}"/>'
+    shown = f"<text:p>{escape(cell.shown)}</text:p>" if isinstance(cell, Formatted) else ""
+    return f'<table:table-cell office:value-type="float" office:value="{float(cell)!r}">{shown}</table:table-cell>'

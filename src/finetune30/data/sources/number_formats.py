@@ -26,7 +26,7 @@ _NO_DIGITS = re.compile(r'"[^"]*"|\\.|_.|\[[^\]]*\]')
 _SHOWS_ZEROS = re.compile(r"(?<![.0+\-])00")
 _COLUMN = re.compile(r"[A-Z]{1,3}")
 #: Whole numbers above lose digits where they are stored.
-_EXACT = 2**53
+EXACT = 2**53
 
 Element = Callable[[str, Mapping[str, str]], None]
 
@@ -87,7 +87,7 @@ class _Cells:
             return
         row = self._rows[self._row]
         value = row[self._column]
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or abs(value) >= _EXACT:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or abs(value) >= EXACT:
             return
         self._counts[self._column, code] += 1
         if plain := _PLAIN.fullmatch(code):

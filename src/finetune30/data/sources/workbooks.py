@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetune30.data.sources.archives import check_unpacked_size
 from finetune30.data.sources.number_formats import apply_number_formats
+from finetune30.data.sources.opendocument_numbers import apply_shown_numbers
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.errors import DataFileError
@@ -39,7 +40,8 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     except (python_calamine.CalamineError, OSError, ValueError) as error:
         found = f"the workbook cannot be read ({' '.join(str(error).split())[:200]})"
         raise DataFileError(name, 0, 0, found, "save it again, or export the sheet as CSV (UTF-8)") from error
-    shown, unread = apply_number_formats(path, sheet, rows) if path.suffix.lower() == ".xlsx" else ([], ())
+    apply = apply_number_formats if path.suffix.lower() == ".xlsx" else apply_shown_numbers
+    shown, unread = apply(path, sheet, rows)
     filled = [
         (number, cells) for number, row in enumerate(rows, start=1) if any(cells := [_text(cell) for cell in row])
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from pathlib import Path
 
@@ -128,6 +129,38 @@ def test_zeros_that_a_format_shows_before_a_number_are_read(tmp_path: Path) -> N
         "numbers of the column 'label' with the format '000\\\\-00\\\\-0000': 1, read as stored, not as it shows them",
         "numbers of the column 'id' with the format '[$-409]000;@': 1, read as it shows them",
     )
+
+
+def test_zeros_that_an_open_document_shows_before_a_number_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.ods"
+    padded = [Formatted(7, "", "00007"), Formatted(123456, "", "123456"), Formatted(-42, "", "-042")]
+    others = [Formatted(1_234_567, "", "00-123-4567"), Formatted(2, "", "2.00"), Formatted(7.5, "", "007.5")]
+    rows: Rows = [["text", "id", "label"], *[("a", *pair) for pair in zip(padded, others, strict=True)]]
+    write_ods(path, {"Other": [["x"], [Formatted(1, "", "01")]], "S": rows})
+    table = load_file(path, options=FileOptions(sheet="S"))
+    assert table.frame.select("id", "label").rows() == [("00007", "1234567"), ("123456", "2"), ("-042", "7.5")]
+    assert table.notes[1:] == (
+        "numbers of the column 'id' with the format '00000': 1, read as it shows them",
+        "numbers of the column 'label' with the format '00-000-0000': 1, read as stored, not as it shows them",
+        "numbers of the column 'id' with the format '000': 1, read as it shows them",
+    )
+
+
+def test_rows_and_cells_of_an_open_document_may_stand_for_several_and_have_comments(tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.ods", tmp_path / "a.ods"
+    twice, number = Formatted(7, "", "007"), Formatted(8, "", "8")
+    write_ods(plain, {"S": [["text", "id", "label"], ["a", twice], ["b", number, "y"]]})
+    with zipfile.ZipFile(plain) as before, zipfile.ZipFile(path, "w") as after:
+        content = before.read("content.xml").decode()
+        content = re.sub(
+            r"<table:table-row>(?=<[^>]*><text:p>a<)", '<table:table-row table:number-rows-repeated="2">', content
+        )
+        content = content.replace('"7.0"', '"7.0" table:number-columns-repeated="2"')
+        content = content.replace('"8.0">', '"8.0"><office:annotation><text:p>01</text:p></office:annotation>')
+        after.writestr("mimetype", before.read("mimetype"))
+        after.writestr("META-INF/manifest.xml", before.read("META-INF/manifest.xml"))
+        after.writestr("content.xml", content)
+    assert load_file(path).frame.select("id", "label").rows() == [("007", "007"), ("007", "007"), ("8", "y")]
 
 
 def test_formats_that_cannot_be_read_are_said(tmp_path: Path) -> None:
