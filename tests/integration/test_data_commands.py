@@ -44,6 +44,15 @@ def test_validate_names_places_and_exits_with_1_on_errors(tmp_path):
     assert "0 of them errors" in ft30("validate", "starter", folder=tmp_path).stdout
 
 
+def test_the_data_are_named_as_in_a_training_too(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\none text here,x\nanother text,y\n")
+    named = ft30("validate", "a.csv", folder=tmp_path).stdout
+    assert ft30("validate", "--dataset", "a.csv", folder=tmp_path).stdout == named
+    assert ft30("validate", "--dataset_name", "a.csv", folder=tmp_path).stdout == named
+    refused = ft30("validate", "a.csv", "--dataset", "b.csv", folder=tmp_path, code=2).stderr
+    assert refused.startswith("Error: SOURCE and --dataset cannot both say what to look at")
+
+
 def test_broken_file_is_two_lines_on_stderr(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"open,1\n')
     result = ft30("validate", "a.csv", folder=tmp_path, code=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from finetune30.cli.config_options import given_keys, reading_options
+from finetune30.cli.named_option import named_option
 
 if TYPE_CHECKING:
     from finetune30.hub.fetching import OnTransfer
@@ -24,12 +25,21 @@ SOURCE_HELP = (
     "'starter', 'starter-zh' or 'version:<digest or tag>'. Without it: the rows that a training with the "
     "configuration would use."
 )
+_DATASET = "finetune30.dataset"
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def source_options(decorated: Decorated) -> Decorated:
     """Add SOURCE and the options that say how to read it; they arrive as `source`, `config_file` and `given_keys`."""
     decorated = reading_options()(decorated)
+    decorated = named_option(
+        "dataset",
+        also=["dataset_name"],
+        metavar="SOURCE",
+        expose_value=False,
+        callback=_keep_dataset,
+        help="SOURCE by the name that it has in a training.",
+    )(decorated)
     decorated = click.option(
         "--config",
         "config_file",
@@ -48,6 +58,10 @@ def read_request(context: click.Context, source: str | None, config_file: Path |
     from finetune30.service.datasets.operations import request_of_config, request_of_source
 
     given = given_keys(context)
+    if (named := context.meta.get(_DATASET)) is not None:
+        if source is not None:
+            raise UsageError("SOURCE and --dataset cannot both say what to look at", "give one of them")
+        source = named
     if source is None:
         return request_of_config(load_config(config_file or default_config_path(Path.cwd()), given).config)
     if config_file is not None:
@@ -55,6 +69,10 @@ def read_request(context: click.Context, source: str | None, config_file: Path |
     problem_type: str | None = given.pop("model.problem_type", None)
     request = request_of_source(source, **{key.removeprefix("data."): value for key, value in given.items()})
     return request if problem_type is None else replace(request, problem_type=problem_type)
+
+
+def _keep_dataset(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    context.meta[_DATASET] = value
 
 
 def print_json(tree: Any) -> None:
