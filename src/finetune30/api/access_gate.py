@@ -44,12 +44,15 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/config/validate"): Role.VIEWER,
     ("POST", "/config/estimate"): Role.VIEWER,
     ("POST", "/datasets/preview"): Role.VIEWER,
+    ("POST", "/datasets/proposal"): Role.VIEWER,
 }
 #: Submitters may delete and edit runs (their own only: the route sees to that) and take tags from versions.
 _DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
 _EDITABLE_BY_SUBMITTERS = re.compile(r"/experiments/[^/]+")
 #: Changes nothing although it is a POST, so it leaves no trail.
-_UNTRAILED = frozenset({"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/questions"})
+_UNTRAILED = frozenset(
+    {"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/proposal", "/datasets/questions"}
+)
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
 _READING_PATHS = UPLOAD_PATHS | {"/datasets"}
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.

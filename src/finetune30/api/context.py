@@ -74,6 +74,10 @@ class Caller:
                 f"use {most} or less, or ask an admin",
             )
 
+    def usual_priority(self, settings: Settings) -> int:
+        """Return the priority of what is submitted without one: 0, or less where the caller may not give 0."""
+        return 0 if self.role is Role.ADMIN else min(0, settings.submitter_max_priority)
+
 
 def limit_threads() -> CapacityLimiter:
     """Set the number of threads of this event loop; return the limiter of the slow ones."""

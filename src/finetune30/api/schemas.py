@@ -249,7 +249,7 @@ class ExperimentDetails(Experiment):
     ledger_lines: list[Tree] = Field(description="Where the physical lines of each text file went.")
     files: list[PublishedFile]
     replay: Tree | None = Field(
-        description="Of a replay: `replay_of`, `identical` (null where the original is gone), and what differs."
+        description="Of a replay: `replay_of`, `identical` (null where the original is gone or damaged), what differs."
     )
     links: Tree
 

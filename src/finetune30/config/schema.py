@@ -50,10 +50,17 @@ DEFAULT_MODEL = "distilbert-base-uncased"
 DEFAULT_DATASET, DEFAULT_DATASET_CONFIG = "glue", "sst2"
 #: The data that are no user's own: of these, few rows are used unless somebody wants more.
 EXAMPLE = f"{DEFAULT_DATASET} {DEFAULT_DATASET_CONFIG}"
+MAX_NAME_CHARACTERS = 80
 #: A folder name may have 255 bytes; the time stamp and a suffix of the run need the rest.
 MAX_NAME_BYTES = 200
 #: More steps than any training takes; a bound keeps numbers in the range of databases and other readers.
 MAX_STEPS = 1_000_000_000
+
+
+def shorten_name(name: str, most_characters: int = MAX_NAME_CHARACTERS, suffix: str = "") -> str:
+    """Return the name of an experiment, cut so that it and the whole suffix fit characters and bytes of a name."""
+    cut = name[: most_characters - len(suffix)].encode()[: MAX_NAME_BYTES - len(suffix.encode())]
+    return cut.decode(errors="ignore") + suffix  # a character that was cut through goes
 
 
 class _Section(BaseModel):
@@ -431,7 +438,7 @@ class ExperimentConfig(_Section):
     experiment_name: Name = Field(
         "default_experiment",
         min_length=1,
-        max_length=80,
+        max_length=MAX_NAME_CHARACTERS,
         pattern=r"^\w[\w .+\-]*$",
         description="Name of the run and its folder.",
         json_schema_extra={

@@ -50,7 +50,7 @@ class OwnFolder:
             f"the {self.kind} folder {self.folder} is not the one of this database, which lies on host {self.host} at "
             f"{self.path}: it {what}",
             f"share that folder with this host and name it in FT30_{self.kind.upper()}_FOLDER; where this is that "
-            f"folder, put back, write {content} into {self.folder / MARK}",
+            f"folder, put back or emptied, write {content} into {self.folder / MARK}",
         )
 
 
@@ -81,7 +81,7 @@ def _own_folder(store: RunStore, kind: Kind, folder: Path) -> OwnFolder:
     known = _load_known(store, kind, folder)
     if known is None:
         mark = _load_mark(folder) or _make_mark(folder)
-        row = {"kind": kind, "id": mark, "host": host_prefix().partition(":")[0], "path": str(folder.resolve())}
+        row = {"kind": kind, "id": mark, "host": _this_host(), "path": str(folder.resolve())}
         try:
             with writing(store.engine) as connection:
                 connection.execute(insert(folders).values(**row))
@@ -89,11 +89,23 @@ def _own_folder(store: RunStore, kind: Kind, folder: Path) -> OwnFolder:
             pass  # another process was faster: its folder counts
         known = _load_known(store, kind, folder)
         assert known is not None  # noqa: S101 - rows of this table are never removed
-    elif kind == "data" and known.path == str(folder.resolve()) and _load_mark(folder) is None:
-        # Versions can be made again, and people remove them; a folder on this very place is the one.
-        _make_mark(folder, known.id)
+    elif kind == "data" and _is_in_its_place(store, known) and _load_mark(folder) is None:
+        _make_mark(folder, known.id)  # versions can be made again, and people remove them
     known.require()
     return known
+
+
+def _is_in_its_place(store: RunStore, known: OwnFolder) -> bool:
+    """Tell whether a folder stands where it was used first; another host may have one of its own at the same path.
+
+    No other host has a database that is a file, and a container that is made anew is the same place by another name.
+    """
+    is_here = known.host == _this_host() or store.engine.dialect.name == "sqlite"
+    return is_here and known.path == str(known.folder.resolve())
+
+
+def _this_host() -> str:
+    return host_prefix().partition(":")[0]
 
 
 def _load_known(store: RunStore, kind: Kind, folder: Path) -> OwnFolder | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,25 @@ def test_least_roles():
     assert needed_role("GET", "/audit") is Role.ADMIN
     assert needed_role("PATCH", "/anything/new") is Role.ADMIN
     assert needed_role("DELETE", "/anything/new") is Role.ADMIN
+
+
+def test_what_only_looks_at_a_request_to_train_is_open_to_viewers_and_leaves_no_trail(start):
+    api = start(api_keys=KEY)
+    viewer = {"X-API-Key": create_key(api.app.state.services.store, "eve", Role.VIEWER)[1]}
+    api.app.state.keys._loaded_at = -1e9
+    described = api.get("/openapi.json", headers=viewer).json()["paths"]
+    asking = [
+        path
+        for path, methods in described.items()
+        if "Request" in json.dumps(methods.get("post", {}).get("requestBody", {}))
+        and "200" in methods["post"]["responses"]  # what makes something answers 201 or 202
+        and (path.startswith("/config") or path.startswith("/datasets"))
+    ]
+    assert {"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/proposal"} <= set(asking)
+    for path in asking:
+        answer = api.post(path, json={"config": {"lora": {"rank": 4}}}, headers=viewer)
+        assert answer.status_code == 422, (path, answer.text)
+    assert api.get("/audit", headers={"X-API-Key": KEY}).json()["entries"] == []
 
 
 def test_submitters_change_their_own_runs_only(start):

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from finetune30.config import ExperimentConfig
 from finetune30.config.fields import SHORT_NAMES
 from finetune30.errors import ServiceUnavailableError
+from finetune30.store.access import Role, create_key
+from support.published import finish_run
 
 UNKNOWN = "0" * 32
 
@@ -205,3 +208,15 @@ def test_run_is_refused_when_the_database_was_taken_away(api):
     assert "removed or replaced" in answer.json()["message"]
     assert api.get("/readyz").status_code == 507
     assert not Path("results/experiments.db").exists()
+
+
+def test_a_replay_takes_the_priority_that_its_submitter_may_give(start):
+    api = start(api_keys="secret", submitter_max_priority=-5)
+    store = api.app.state.services.store
+    original = finish_run(store, ExperimentConfig(), Path("results"))
+    submitter = create_key(store, "anna", Role.SUBMITTER)[1]
+    api.app.state.keys._loaded_at = -1e9
+    for key, priority in ((submitter, -5), ("secret", 0)):
+        answer = api.post(f"/experiments/{original.id}/replay", headers={"X-API-Key": key})
+        assert answer.status_code == 202, answer.text
+        assert store.get(answer.json()["task_id"]).priority == priority

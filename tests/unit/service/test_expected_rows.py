@@ -47,7 +47,15 @@ def test_a_limit_comes_before_what_the_file_has(tmp_path: Path, store: RunStore)
 
 def test_what_nothing_tells_is_not_guessed(tmp_path: Path, store: RunStore) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
-    for name in ("imdb", str(tmp_path), str(tmp_path / "rows.parquet"), str(tmp_path / "none.csv"), "version:none"):
+    unreadable = str(tmp_path / ("a" * 300 + ".csv"))  # a name that no file can have
+    for name in (
+        "imdb",
+        unreadable,
+        str(tmp_path),
+        str(tmp_path / "rows.parquet"),
+        str(tmp_path / "none.csv"),
+        "version:none",
+    ):
         assert expect_rows(DataConfig(dataset_name=name), store, tmp_path) is None
     assert estimate_run(config_of(dataset_name="imdb"), store)["steps"] is None
 
@@ -57,3 +65,41 @@ def test_a_version_knows_its_rows(tmp_path: Path, store: RunStore) -> None:
     prepared = prepare_data(config, problem=choose_problem("auto"), num_labels=2, seed=0, log=lambda _: None)
     digest = record_version(prepared, VersionStore(tmp_path)).digest
     assert expect_rows(DataConfig(dataset_name=f"version:{digest}"), store, tmp_path) == 40
+
+
+def test_a_file_that_cannot_be_opened_tells_nothing(
+    tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,b\n", encoding="utf-8")
+    monkeypatch.setattr(Path, "open", refuse)
+    assert expect_rows(DataConfig(dataset_name=str(path)), store, None) is None
+
+
+def test_a_finished_run_on_a_set_of_the_hub_knows_its_rows(tmp_path: Path, store: RunStore) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    config = config_of(dataset_name="imdb")
+    run = store.create(config, kind="local", results_root=tmp_path / "results")
+    claim = store.claim(run.id, lease_seconds=60)
+    assert claim is not None
+    store.describe(claim, config=config_of(dataset_name="imdb", revision=commit).as_tree())
+    store.succeed(claim, {"train_samples": 25_000}, "0" * 64)
+    assert expect_rows(DataConfig(dataset_name="imdb"), store, None) == 25_000
+    assert expect_rows(DataConfig(dataset_name="imdb", revision=commit), store, None) == 25_000
+    assert expect_rows(DataConfig(dataset_name="imdb", revision="other"), store, None) is None
+    assert expect_rows(DataConfig(dataset_name="imdb", eval_fraction=0.5), store, None) is None
+
+
+def test_a_version_comes_before_runs_on_what_its_tag_meant_before(tmp_path: Path, store: RunStore) -> None:
+    data = DataConfig(dataset_name="starter", train_samples=40, eval_samples=10)
+    prepared = prepare_data(data, problem=choose_problem("auto"), num_labels=2, seed=0, log=lambda _: None)
+    versions = VersionStore(tmp_path)
+    versions.tag("reviews", record_version(prepared, versions).digest)
+    run = store.create(config_of(dataset_name="version:reviews"), kind="local", results_root=tmp_path / "results")
+    claim = store.claim(run.id, lease_seconds=60)
+    assert claim is not None
+    store.succeed(claim, {"train_samples": 7}, "0" * 64)
+    assert expect_rows(DataConfig(dataset_name="version:reviews"), store, tmp_path) == 40

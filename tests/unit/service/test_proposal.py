@@ -59,6 +59,7 @@ def test_numbers_as_labels_want_one_output(tmp_path: Path) -> None:
         ("a.csv.gz", "a"),
         ("v1.2 (final).xlsx", "v1.2 final"),
         ("評" * 90 + ".csv", "評" * 60),
+        ("𠮷" * 90 + ".csv", "𠮷" * 50),
         ("§.csv", "my data"),
     ],
 )

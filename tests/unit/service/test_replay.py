@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from finetune30.config import ExperimentConfig
 from finetune30.service.execution.replay_verdict import (
+    Result,
     _compare_histories,
     _compare_label_orders,
     _compare_records,
     _measured,
+    judge_replay,
 )
+from finetune30.service.submitting.replay import submit_replay
+from finetune30.settings import Settings
+from finetune30.store import RunFolder, open_store
+from support.published import finish_run, publish_result
 
 OLD = {"eval_mse": 0.5, "run_id": "a", "train_runtime": 1.0}
 SINCE = {
@@ -63,3 +73,57 @@ def test_another_order_of_the_labels_is_named_with_its_cause() -> None:
 @pytest.mark.parametrize(("before", "now"), [(["a", "b"], ["a", "b"]), ([], []), (["a", "b"], ["a", "c"])])
 def test_the_same_order_and_other_labels_are_no_other_order(before: list[str], now: list[str]) -> None:
     assert _compare_label_orders(before, now, is_earlier=True) == []
+
+
+def spoil(name: str, content: bytes = b"x") -> Callable[[RunFolder], object]:
+    return lambda folder: (folder.path / name).write_bytes(content)
+
+
+def remove(name: str) -> Callable[[RunFolder], object]:
+    return lambda folder: (folder.path / name).unlink()
+
+
+WEIGHTS = "artifacts/final_model/adapter_model.safetensors"
+DAMAGES = {
+    "metrics.json is missing": remove("metrics.json"),
+    "predictions.parquet is missing": remove("predictions.parquet"),
+    "predictions.parquet has": spoil("predictions.parquet"),
+    f"{WEIGHTS} has": spoil(WEIGHTS),
+    f"{WEIGHTS} is missing": remove(WEIGHTS),
+    "manifest.json is missing or broken": spoil("manifest.json", b"{}"),
+}
+
+
+@pytest.mark.parametrize("fault", ["", *DAMAGES])
+def test_a_damaged_original_leaves_the_repetition_without_a_verdict(tmp_path: Path, fault: str) -> None:
+    store, results = open_store(f"sqlite:///{tmp_path / 'runs.db'}"), tmp_path / "results"
+    run = finish_run(store, ExperimentConfig(), results)
+    repeated = RunFolder(tmp_path / "repeated")
+    publish_result(repeated, 1, ExperimentConfig())
+    if fault:
+        DAMAGES[fault](RunFolder(results / run.folder))
+    report = judge_replay(store, results, run.id, Result.published(repeated))
+    store.close()
+    assert report["identical"] is (None if fault else True)
+    assert fault in report.get("fault", "")
+
+
+class Silent:
+    """A queue that loses every message."""
+
+    def publish(self, run_id: str) -> None:
+        """Send nothing."""
+
+
+def test_a_run_made_by_hand_is_repeated_by_the_services(tmp_path: Path) -> None:
+    settings = Settings(results_folder=tmp_path / "results", submitted_folder=tmp_path / "config")
+    store = open_store(settings.resolved_database_url)
+    made = ExperimentConfig.model_validate(
+        {"experiment_name": "評" * 66, "training": {"output_dir": "../elsewhere/results"}}
+    )
+    run = finish_run(store, made, settings.results_folder)
+    submitted = submit_replay(store, run, settings, publisher=Silent(), priority=-3).run
+    store.close()
+    assert (submitted.name, submitted.priority) == ("評" * 64 + "-replay", -3)  # 199 bytes of 200
+    assert submitted.config["training"]["output_dir"] == "results"
+    assert submitted.config_digest == run.config_digest

@@ -148,6 +148,7 @@ def replay(
         original,
         here.settings,
         publisher=here.publisher,
+        priority=who.usual_priority(here.settings),
         idempotency_key=idempotency_key,
         submitted_by=who.name or None,
     )

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from finetune30.config import ExperimentConfig
-from finetune30.config.schema import MAX_NAME_BYTES, DataConfig
+from finetune30.config.schema import DataConfig, shorten_name
 from finetune30.data.problem import Role, label_names
 from finetune30.data.texts import text_columns
 from finetune30.modeling.readers import find_readers
@@ -81,10 +81,7 @@ def name_of(dataset_name: str) -> str:
     """Return a name for an experiment on a file: that of the file without its endings, as far as names allow it."""
     stem = _ENDINGS.sub("", PurePath(dataset_name).name)
     words = " ".join(_NOT_OF_A_NAME.sub(" ", stem).split())
-    name = words.strip(" .+-")[:_LONGEST_NAME].strip(" .+-")
-    while len(name.encode()) > MAX_NAME_BYTES:
-        name = name[:-1]
-    return name or "my data"
+    return shorten_name(words.strip(" .+-"), _LONGEST_NAME).strip(" .+-") or "my data"
 
 
 def _columns(chosen: Mapping[str, str | None], roles: Sequence[Role], data: DataConfig) -> dict[str, Any]:

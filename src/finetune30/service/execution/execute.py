@@ -79,6 +79,7 @@ def execute(execution: Execution) -> Published:
         work = execution.work or train_and_publish
         try:
             with keeper:
+                execution.group.tell(execution.run, execution.explicit, settings)
                 published = attempt.adopt() or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
             ended = store.succeed(claim, published.metrics, published.manifest_sha256)
@@ -102,9 +103,10 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     """Prepare the data, train, and publish the tested result."""
     config = validate_tree(execution.run.config, source=f"the record of run {execution.run.id[:8]}")
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
-    fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper))
+    before = _stand_ins_of(execution.run)
+    fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper), before.as_dict())
     inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder, fetching)
-    inputs = _remember_stand_ins(inputs, execution.run, keeper)
+    inputs = _remember_stand_ins(inputs, before, keeper)
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")
     experiment = build_experiment(inputs, log.line)
@@ -165,13 +167,17 @@ def _judge_replay(
     log.line(f"replay of {replay_of[:8]}: {verdict[report['identical']]}")
 
 
-def _remember_stand_ins(inputs: Inputs, run: Run, keeper: LeaseKeeper) -> Inputs:
+def _stand_ins_of(run: Run) -> StandIns:
+    """Return what stood in for the attempts before, as the row says."""
+    return StandIns(run.stand_ins["replaced"], run.stand_ins["replaced_settings"])
+
+
+def _remember_stand_ins(inputs: Inputs, before: StandIns, keeper: LeaseKeeper) -> Inputs:
     """Let the row say at once what stands in; an attempt after the first knows it from there only.
 
     The record holds the configuration that could run, in which nothing is left to replace.
     """
-    if not inputs.stand_ins.replaced and run.stand_ins["replaced"]:
-        before = StandIns(run.stand_ins["replaced"], run.stand_ins["replaced_settings"])
+    if not inputs.stand_ins.replaced and before.replaced:
         inputs = replace(inputs, stand_ins=before)
     if known := inputs.stand_ins.as_dict():
         keeper.report(known)

@@ -65,7 +65,6 @@ def carry_out_locally(
         run = records.store.get(run.id)
     folder = records.folder(run)
     console = Console()
-    group.tell(run, explicit, settings)
     with stop_on_signals(console.line, together=not group.is_alone) as stop_reason:
         try:
             published = execute(

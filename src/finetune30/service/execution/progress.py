@@ -23,8 +23,15 @@ class FetchingReport:
     In the row: stage `fetching`, name, done_bytes, total_bytes; every byte that comes is a sign of life.
     """
 
-    def __init__(self, keeper: LeaseKeeper, console: Console | None, stop_reason: Callable[[], str | None]) -> None:
-        self._keeper, self._console, self._stop_reason = keeper, console, stop_reason
+    def __init__(
+        self,
+        keeper: LeaseKeeper,
+        console: Console | None,
+        stop_reason: Callable[[], str | None],
+        always: Mapping[str, Any],
+    ) -> None:
+        """`always` stands in every report: each replaces what the row said of progress before."""
+        self._keeper, self._console, self._stop_reason, self._always = keeper, console, stop_reason, dict(always)
 
     def __call__(self, transfer: Transfer) -> None:
         self._keeper.report(
@@ -33,6 +40,7 @@ class FetchingReport:
                 "name": transfer.name,
                 "done_bytes": transfer.done_bytes,
                 "total_bytes": transfer.total_bytes,
+                **self._always,
             }
         )
         if self._console:

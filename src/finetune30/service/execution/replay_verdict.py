@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune30.errors import NotFoundError, StorageError
-from finetune30.files import load_json, load_json_lines
+from finetune30.files import disk_errors, load_json, load_json_lines
 from finetune30.store import RunFolder, RunStore
 
 #: Parts of keys whose values a clock decides.
@@ -77,10 +77,13 @@ class Result:
 
 
 def judge_replay(store: RunStore, results_root: Path, replay_of: str, repeated: Result) -> dict[str, Any]:
-    """Return the report on a repetition: `identical` is None where the original is not there any more."""
+    """Return the report on a repetition: `identical` is None where the original is gone or not as it was published."""
     try:
-        original = store.get(replay_of)
-        comparison = compare_results(Result.published(RunFolder(results_root / original.folder)), repeated)
+        folder = RunFolder(results_root / store.get(replay_of).folder)
+        with disk_errors(f"cannot read the result of run {replay_of[:8]}"):
+            if faults := folder.verify():
+                raise StorageError(f"the record of run {replay_of[:8]} is not as it was published: {'; '.join(faults)}")
+            comparison = compare_results(Result.published(folder), repeated)
     except (NotFoundError, StorageError) as error:
         return {"replay_of": replay_of, "identical": None, "same_environment": None, "fault": error.message}
     return {"replay_of": replay_of, **comparison.as_dict()}

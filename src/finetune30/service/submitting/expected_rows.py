@@ -15,24 +15,29 @@ _MOST_BYTES = 200_000_000
 _PIECE_BYTES = 1 << 20
 _MOST_RUNS = 50
 #: Keys of data that decide how many rows there are.
-_KEYS = ("dataset_name", "dataset_config", "revision", "train_split", "eval_split", "eval_file", "eval_fraction")
+_KEYS = ("dataset_name", "dataset_config", "train_split", "eval_split", "eval_file", "eval_fraction")
 
 
 def expect_rows(data: DataConfig, store: RunStore, data_folder: Path | None) -> int | None:
     """Return the rows to train on, about, or None where nothing tells.
 
-    A finished run that used all rows of the same data knows; else a stored version, else the lines of a file.
+    A stored version knows; else a finished run that used all rows of the same data, else the lines of a file.
     """
-    return _rows_of_runs(data, store) or _rows_of_version(data, data_folder) or _lines_of_file(data)
+    try:
+        return _rows_of_version(data, data_folder) or _rows_of_runs(data, store) or _lines_of_file(data)
+    except OSError:  # the training will say what is wrong with the file
+        return None
 
 
 def _rows_of_runs(data: DataConfig, store: RunStore) -> int | None:
     if Path(data.dataset_name).exists():
         return None  # a file may have other rows by now
+    # A run records the commit that it found: without a revision a request takes what may be the same, and is close.
+    keys = _KEYS if data.revision is None else (*_KEYS, "revision")
     now = data.model_dump(mode="json")
     for run in store.find(RunFilter(statuses=frozenset({RunStatus.SUCCEEDED}), limit=_MOST_RUNS)):
         then: dict[str, Any] = run.config.get("data") or {}
-        if then.get("train_samples") is None and all(then.get(key) == now[key] for key in _KEYS) and run.metrics:
+        if then.get("train_samples") is None and all(then.get(key) == now[key] for key in keys) and run.metrics:
             return run.metrics.get("train_samples")
     return None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetune30.config import ExperimentConfig
+from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import load_config
+from finetune30.config.schema import shorten_name
 from finetune30.errors import ConflictError, StorageError
 from finetune30.service.submitting.several_processes import command_of, list_other_processes
 from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
@@ -16,7 +17,6 @@ from finetune30.store.folder_marks import require_run_folder
 #: Everything chosen by the record, so nothing falls back to another model or data set.
 CHOSEN_BY_RECORD = frozenset({"model.name", "data.dataset_name"})
 _SUFFIX = "-replay"
-_LONGEST_NAME = 80
 
 
 def submit_replay(
@@ -25,6 +25,7 @@ def submit_replay(
     settings: Settings,
     *,
     publisher: Publisher,
+    priority: int = 0,
     idempotency_key: str | None = None,
     submitted_by: str | None = None,
 ) -> Submission:
@@ -33,12 +34,16 @@ def submit_replay(
     Raises ConflictError for a run that has not succeeded, StorageError when its files are not as published, and what
     `submit` raises.
     """
+    config = load_recorded_config(original, require_run_folder(store, settings.results_folder, original))
+    # Where results lie is decided by the services; a run made by hand may have named this folder in other words.
+    training = config.training.model_copy(update={"output_dir": TrainingConfig().output_dir})
     return submit(
         store,
-        load_recorded_config(original, require_run_folder(store, settings.results_folder, original)),
+        config.model_copy(update={"training": training}),
         settings,
         publisher=publisher,
         explicit=CHOSEN_BY_RECORD,
+        priority=priority,
         idempotency_key=idempotency_key,
         request_sha256=digest_request({"replay_of": original.id}),
         submitted_by=submitted_by,
@@ -69,7 +74,7 @@ def load_recorded_config(run: Run, folder: RunFolder, per_host: Sequence[int] = 
             details={"differences": differences},
         )
     tree = load_config(folder.config).config.as_tree()
-    tree["experiment_name"] = tree["experiment_name"][: _LONGEST_NAME - len(_SUFFIX)] + _SUFFIX
+    tree["experiment_name"] = shorten_name(tree["experiment_name"], suffix=_SUFFIX)
     # Runs that older versions recorded have the model's commit in the manifest only.
     tree["model"]["revision"] = folder.load_manifest()["base"]["revision"]
     return ExperimentConfig.model_validate(tree)

@@ -1,0 +1,64 @@
+"""Attempts that end before they train: the row says so, and keeps what it knew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune30.config import ExperimentConfig
+from finetune30.errors import HubUnavailableError
+from finetune30.hub.fetching import Transfer
+from finetune30.service.execution import execute
+from finetune30.service.execution.group import Group
+from finetune30.service.execution.local import carry_out_locally
+from finetune30.service.runs.open_records import Records, open_records
+from finetune30.settings import load_settings
+from finetune30.store import Run, RunStatus
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    with open_records(load_settings()) as opened:
+        yield opened
+
+
+def create(records: Records) -> Run:
+    return records.store.create(ExperimentConfig(), kind="local", results_root=records.results_root)
+
+
+def test_a_launcher_that_is_gone_ends_the_attempt_in_the_row(records: Records) -> None:
+    class Left(Group):
+        def tell(self, *_: Any) -> None:
+            raise RuntimeError("the store is closed")
+
+    run = create(records)
+    with pytest.raises(RuntimeError, match="the store is closed"):
+        carry_out_locally(records, run, load_settings(), frozenset(), group=Left())
+    ended = records.store.get(run.id)
+    assert ended.status is RunStatus.FAILED
+    assert "the store is closed" in (ended.error or {})["message"]
+
+
+def test_what_stands_in_stays_on_record_while_a_later_attempt_fetches(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create(records)
+    first = records.store.claim(run.id, lease_seconds=60)
+    assert first is not None
+    known = {"replaced": {"glue": "starter"}, "replaced_settings": {"training.num_train_epochs": 3}}
+    records.store.renew(first, 60, known)
+    records.store.cancelled(first)
+
+    def broken_off(config: Any, explicit: Any, log: Any, data_folder: Path, on_transfer: Any) -> None:
+        on_transfer(Transfer("model.safetensors", 1, 2))
+        raise HubUnavailableError("nobody answers", "try again")
+
+    monkeypatch.setattr(execute, "load_inputs", broken_off)
+    with pytest.raises(HubUnavailableError):
+        carry_out_locally(records, records.store.retry(run.id, kind="local"), load_settings(), frozenset())
+    ended = records.store.get(run.id)
+    assert (ended.progress or {})["done_bytes"] == 1
+    assert ended.stand_ins == known
