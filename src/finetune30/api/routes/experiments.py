@@ -29,7 +29,7 @@ from finetune30.api.schemas import (
 from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
-from finetune30.service.models.model_package import build_model_package, package_size
+from finetune30.service.models.model_package import PackageSizes, build_model_package
 from finetune30.service.runs.details import load_run_details
 from finetune30.service.runs.differences import describe_differences
 from finetune30.service.runs.listing import RunQuery, page_as_dict
@@ -152,13 +152,14 @@ def read_quarantine(
 @router.get(
     "/{experiment_id}/artifacts", summary="Published files of a run", response_model=ArtifactList, responses=_OF_ONE
 )
-def list_artifacts(here: Here, experiment_id: ExperimentId) -> Response:
+def list_artifacts(here: Here, experiment_id: ExperimentId, request: Request) -> Response:
     """Names, sizes and sha256 from the manifest; there are none before the run SUCCEEDED."""
     run = here.store.get(experiment_id)
     files = here.records.require_folder(run).load_manifest()["files"]
     links = f"/experiments/{run.id}/artifacts/"
     listed = [{"name": name, **entry, "link": links + name} for name, entry in files.items()]
-    size = package_size(here.records, run)
+    sizes: PackageSizes = request.app.state.package_sizes
+    size = sizes.find(here.records, run)
     return Json({"manifest_sha256": run.manifest_sha256, "artifacts": listed, "package_bytes": size})
 
 
