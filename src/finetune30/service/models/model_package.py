@@ -127,7 +127,9 @@ class PackageSizes:
             key = (run.id, run.manifest_sha256, *_stamps(records.require_folder(run).final_model))
             if key not in self._known:
                 members = build_model_package(records, run).members
-                size = sum(len(m.content) if isinstance(m.content, bytes) else m.content.stat().st_size for m in members)
+                size = sum(
+                    len(m.content) if isinstance(m.content, bytes) else m.content.stat().st_size for m in members
+                )
                 if len(self._known) >= _MOST_SIZES:
                     self._known.clear()
                 self._known[key] = size
