@@ -59,6 +59,7 @@ class MadeVersion(BaseModel):
     digest: str
     rows: dict[str, int] = Field(examples=[{"train": 500, "evaluation": 100}])
     is_new: bool = Field(description="False: these very rows were a version already.")
+    replaced: dict[str, str] = Field(description="What stood in for the default set where nobody answered.")
 
 
 class VersionRows(BaseModel):
