@@ -148,9 +148,12 @@ def test_the_metrics_of_a_run_without_a_score_are_read_once_and_few_at_a_time(
         assert claim is not None
         lab.store.succeed(claim, {"eval_accuracy": None}, "f" * 64)
     read: list[int] = []
-    monkeypatch.setattr(
-        "finetune30.store.reconciliation.score_columns", lambda metrics: read.append(1) or score_columns(metrics)
-    )
+
+    def watched(metrics: dict[str, Any]) -> dict[str, Any]:
+        read.append(1)
+        return score_columns(metrics)
+
+    monkeypatch.setattr("finetune30.store.reconciliation.score_columns", watched)
     for _ in range(4):
         lab.store.reconcile()
         read.append(0)
