@@ -195,9 +195,14 @@ class Gate:
 def allowed_hosts(settings: Settings) -> frozenset[str]:
     """Return the host names, without ports (which a setting may have), by which the API may be called."""
     own = settings.api_host
-    named = [own if ":" not in own else f"[{own}]"] if not is_wildcard(own) else []
-    given = [name.partition(":")[0] if name.count(":") == 1 else name for name in settings.allowed_hosts]
-    return frozenset(name.lower() for name in (*LOOPBACK_NAMES, *named, *given))
+    named = () if is_wildcard(own) else (own,)
+    given = (_host_name(_bracketed(name)) for name in (*LOOPBACK_NAMES, *named, *settings.allowed_hosts))
+    return frozenset(name for name in given if name is not None)
+
+
+def _bracketed(host: str) -> str:
+    """Return a host as a Host header names it: an address of IPv6 in brackets."""
+    return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 
 def is_wildcard(host: str) -> bool:

@@ -41,6 +41,7 @@ from finetune30.jobs.reconciler import Reconciler
 from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.datasets.uploads import remove_abandoned
 from finetune30.service.datasets.version_report import VersionReports
+from finetune30.service.models.model_package import PackageSizes
 from finetune30.service.models.model_process import ModelProcesses
 from finetune30.service.runs.evaluation_frames import EvaluationFrames
 from finetune30.service.submitting.forecast import HubWatch
@@ -130,6 +131,7 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         app.state.models = models = ModelProcesses()
         stack.push_async_callback(run_in_threadpool, models.close)
         app.state.evaluations = EvaluationFrames()
+        app.state.package_sizes = PackageSizes()
         app.state.suspects = searches = SuspectSearches()
         stack.push_async_callback(run_in_threadpool, searches.close)
         await run_in_threadpool(remove_abandoned, settings.data_folder)

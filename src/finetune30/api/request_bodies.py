@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anyio import move_on_after
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope
 
 from finetune30.errors import Finetune30Error, MediaTypeError, TooLargeError, UsageError
@@ -85,6 +89,15 @@ def _counted(receive: Receive, limit: int) -> Receive:
         return message
 
     return count
+
+
+async def receive_file(request: Request, write: Callable[[bytes], None]) -> None:
+    """Hand the body of a request to `write`, piece by piece. Raises UsageError when the caller goes away."""
+    try:
+        async for piece in request.stream():
+            await run_in_threadpool(write, piece)
+    except ClientDisconnect:
+        raise UsageError("the caller went away in the middle of the file", "send it again") from None
 
 
 async def _drain(receive: Receive) -> None:

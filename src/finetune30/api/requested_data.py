@@ -20,9 +20,11 @@ async def ask_about_data(
 
     Raises ConfigError, what the reading raises, and ServiceUnavailableError where no place for it gets free.
     """
-    config = (await run_in_threadpool(load_requested_config, asked, settings)).config
+    loaded = await run_in_threadpool(load_requested_config, asked, settings)
+    # Which keys were given is asked along: nothing stands in for data that somebody named.
+    wanted = {"config": loaded.config.as_tree(), "explicit": sorted(loaded.explicit)}
 
     def ask(readings: Readings) -> dict[str, Any]:
-        return readings.ask(question, config.data.dataset_name, config=config.as_tree(), **more)
+        return readings.ask(question, loaded.config.data.dataset_name, **wanted, **more)
 
     return await read_in_turn(request, ask)

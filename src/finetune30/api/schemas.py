@@ -363,7 +363,7 @@ class Version(BaseModel):
     name: Literal["finetune30"]
     version: str = Field(examples=["0.1.0"])
     python: str = Field(examples=["3.11.7"])
-    schema_revision: str = Field(description="Of the run database.", examples=["r0006_annotations"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0008_fair_queue"])
 
 
 class AuditPage(BaseModel):

@@ -63,7 +63,7 @@ def read_request(context: click.Context, source: str | None, config_file: Path |
             raise UsageError("SOURCE and --dataset cannot both say what to look at", "give one of them")
         source = named
     if source is None:
-        return request_of_config(load_config(config_file or default_config_path(Path.cwd()), given).config)
+        return request_of_config(load_config(config_file or default_config_path(Path.cwd()), given))
     if config_file is not None:
         raise UsageError("SOURCE and --config cannot both say what to look at", "give one of them")
     problem_type: str | None = given.pop("model.problem_type", None)

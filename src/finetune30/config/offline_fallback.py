@@ -60,11 +60,10 @@ def resolve_fallbacks(
     if _is_model_out_of_reach(reach_model, config, explicit):
         replaced[config.model.name] = str(config.model.offline_fallback)
         changes |= {"model.name": config.model.offline_fallback, "model.revision": None}
-        changes |= _tuned(config, explicit, _MODEL_KEYS)
+        changes |= _tuned(config.as_tree(), explicit, _MODEL_KEYS)
     if _is_out_of_reach(reach_data, config, allowed=_data_may_fall_back(config.data, explicit)):
         replaced[config.data.dataset_name] = str(config.data.offline_fallback)
-        changes["data.dataset_name"] = config.data.offline_fallback
-        changes |= _tuned(config, explicit, _DATA_KEYS)
+        changes |= _data_changes(config.data, explicit)
     if not replaced:
         return config, {}
     changes |= {"model.offline_fallback": None, "data.offline_fallback": None}
@@ -75,11 +74,12 @@ def resolve_fallbacks(
     return ExperimentConfig.model_validate(tree), replaced
 
 
-def fall_back_data(data: DataConfig) -> DataConfig | None:
-    """Return the data section that stands in for the default set where nobody answers; None: it may not."""
-    if not _data_may_fall_back(data, frozenset()):
+def fall_back_data(data: DataConfig, explicit: frozenset[str]) -> DataConfig | None:
+    """Return the data section that `resolve_fallbacks` takes where nobody answers; None: nothing may stand in."""
+    if not _data_may_fall_back(data, explicit):
         return None
-    return data.model_copy(update={"dataset_name": data.offline_fallback})
+    changes = {key.removeprefix("data."): value for key, value in _data_changes(data, explicit).items()}
+    return DataConfig.model_validate({**data.model_dump(mode="json"), **changes, "offline_fallback": None})
 
 
 def tuned_settings(config: ExperimentConfig, resolved: ExperimentConfig) -> dict[str, Any]:
@@ -135,6 +135,11 @@ def _data_may_fall_back(data: DataConfig, explicit: frozenset[str]) -> bool:
     return data.offline_fallback is not None and not _data_are_chosen(data, explicit)
 
 
+def _data_changes(data: DataConfig, explicit: frozenset[str]) -> dict[str, Any]:
+    tuned = _tuned({"data": data.model_dump(mode="json")}, explicit, _DATA_KEYS)
+    return {"data.dataset_name": data.offline_fallback, **tuned}
+
+
 def _data_are_chosen(data: DataConfig, explicit: frozenset[str]) -> bool:
     default = DataConfig()
     chosen = (data.dataset_name, data.dataset_config) != (default.dataset_name, default.dataset_config)
@@ -146,9 +151,9 @@ def _data_are_own(data: DataConfig, explicit: frozenset[str]) -> bool:
     return data.dataset_name != STARTER and _data_are_chosen(data, explicit)
 
 
-def _tuned(config: ExperimentConfig, explicit: frozenset[str], keys: tuple[str, ...]) -> dict[str, Any]:
+def _tuned(tree: dict[str, Any], explicit: frozenset[str], keys: tuple[str, ...]) -> dict[str, Any]:
     """Return the starter preset's values for keys that the user left at the schema's default."""
     tuned = flatten_tree(load_preset("starter").config.as_tree())
     default = flatten_tree(ExperimentConfig().as_tree())
-    present = flatten_tree(config.as_tree())
+    present = flatten_tree(tree)
     return {key: tuned[key] for key in keys if key not in explicit and present[key] == default[key]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -29,6 +29,7 @@ class LoadedRows:
     `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), a column for each text role of `problem`,
     label_text (the target as `problem` reads it), reason (null). `declared`: names that the source itself declares for
     its target, in order (`()`: none). `detected`: what the rows were taken for, which no configuration said.
+    `replaced`: the set that was asked for -> the one whose rows these are, where that could not be reached.
     """
 
     rows: pl.DataFrame
@@ -38,6 +39,7 @@ class LoadedRows:
     problem: Problem
     source: dict[str, Any]
     detected: tuple[Detected, ...] = ()
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
     def describe_files(self) -> list[dict[str, Any]]:
         """Return how each file was read: format, rows, encoding, separator, quotes, notes; and where its lines went."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Self
 
-from finetune30.errors import ServiceUnavailableError
+from finetune30.errors import ServiceUnavailableError, first_line
 from finetune30.jobs.addresses import describe_address
 from finetune30.settings import Settings
 
@@ -80,4 +80,4 @@ class QueuePublisher:
 
 
 def _cause(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return first_line(error).rstrip(".")

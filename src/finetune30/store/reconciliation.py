@@ -14,6 +14,9 @@ from finetune30.store.records import MAX_LOST_ATTEMPTS, Change, Run, RunStatus
 from finetune30.store.scores import NO_SCORE, score_columns
 from finetune30.store.tables import runs
 
+#: So many trees of metrics are read at a time to find scores in them.
+MOST_METRICS_READ = 500
+
 
 def find_lost_runs(connection: Connection, now: datetime) -> list[tuple[Run, str]]:
     """Return runs that nobody carries out any more, each with the reason."""
@@ -54,15 +57,18 @@ def move_lost_run(connection: Connection, run: Run, reason: str, now: datetime) 
     return Change(run.id, run.attempt, state, reason)
 
 
-def find_unscored_runs(connection: Connection) -> dict[str, dict[str, Any]]:
+def find_unscored_runs(connection: Connection, scoreless: set[str]) -> dict[str, dict[str, Any]]:
     """Return the score columns of finished runs that have none, although their metrics tell one, by id.
 
-    So an attempt of the release before leaves them that ends after the tables got these columns.
+    So an attempt of the release before leaves them that ends after the tables got these columns. At most
+    MOST_METRICS_READ runs are looked at; those whose metrics tell none join `scoreless`, whose runs are passed over.
     """
-    # By two questions: the first one is answered from an index alone, and nearly always finds nothing.
-    ids = connection.execute(select(runs.c.id).where(_is_unscored())).scalars().all()
+    # By two questions: the first one is answered from an index alone, and nearly always finds nothing new.
+    unscored = connection.execute(select(runs.c.id).where(_is_unscored())).scalars().all()
+    ids = [run_id for run_id in unscored if run_id not in scoreless][:MOST_METRICS_READ]
     found = connection.execute(select(runs.c.id, runs.c.metrics).where(runs.c.id.in_(ids))) if ids else ()
     scored = {row.id: score_columns(row.metrics or {}) for row in found}
+    scoreless.update(run_id for run_id, columns in scored.items() if columns == NO_SCORE)
     return {run_id: columns for run_id, columns in scored.items() if columns != NO_SCORE}
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 
 from finetune30.errors import StorageError
@@ -53,12 +54,19 @@ def remove_unused_folders(results_root: Path, is_taken: Callable[[str], bool], o
 
 def release_run_folder(folder: Path) -> None:
     """Remove a reserved folder that no attempt has opened."""
-    (folder / ORIGIN).unlink(missing_ok=True)
+    for entry in list(folder.iterdir()):
+        if _is_of_reservation(entry.name):
+            entry.unlink(missing_ok=True)
     folder.rmdir()
 
 
 def _is_unused(folder: Path) -> bool:
-    return all(entry.name == ORIGIN for entry in folder.iterdir())
+    return all(_is_of_reservation(entry.name) for entry in folder.iterdir())
+
+
+def _is_of_reservation(name: str) -> bool:
+    """Tell the origin of a run from what its attempts write, also where the writing of it was cut short."""
+    return name == ORIGIN or fnmatch(name, f".{ORIGIN}.*.tmp")
 
 
 def remove_run_folder(results_root: Path, folder: str) -> None:

@@ -81,6 +81,7 @@ class RunStore(AttemptStates):
         super().__init__(engine, clock)
         self._places = fair_queue.Places()
         self._doubts = LeaseDoubts()
+        self._scoreless: set[str] = set()  # finished runs whose metrics were read and tell no score
 
     # --- creating
 
@@ -115,8 +116,6 @@ class RunStore(AttemptStates):
                 now,
                 is_taken=lambda name: queries.is_folder_taken(connection, name),
             )
-        if origin is not None:
-            save_json_atomic(folder / ORIGIN, dict(origin))
         values = {
             **_values_of(config),
             "id": uuid.uuid4().hex,
@@ -136,6 +135,8 @@ class RunStore(AttemptStates):
             **queued_lease(kind, owner, now),
         }
         try:
+            if origin is not None:
+                save_json_atomic(folder / ORIGIN, dict(origin))
             with writing(self.engine) as connection:
                 connection.execute(insert(runs).values(**values))
                 record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
@@ -255,7 +256,7 @@ class RunStore(AttemptStates):
         with reading(self.engine) as connection:
             now = self.now(connection)
             suspects = reconciliation.find_lost_runs(connection, now)
-            unscored = reconciliation.find_unscored_runs(connection)
+            unscored = reconciliation.find_unscored_runs(connection, self._scoreless)
         if self.engine.dialect.name == "sqlite":
             suspects = self._doubts.settle(suspects, patience_seconds)
         for run_id, columns in unscored.items():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from finetune30.errors import Finetune30Error, PeerLostError, ServiceUnavailableError, restore_error
+from finetune30.errors import Finetune30Error, PeerLostError, ServiceUnavailableError, first_line, restore_error
 from finetune30.training.leaving import leave_at_once_at_exit
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Peers:
                 return fault
             time.sleep(LOOK_SECONDS)
         silent = [n for n in self._others() if self._signs[n].text == before[n]] or self._others()
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)
         return self._lost(silent, f"{self._name(silent)} of {self.world_size} broke off the connection: {reason}")
 
     def wait_for(self, call: Callable[[], _T]) -> _T:
@@ -311,7 +311,7 @@ def connect(address: str, port: int, *, opens: bool, prefix: str, seconds: float
         except RuntimeError as error:
             raise ServiceUnavailableError(
                 f"the processes of this training did not meet at {address}:{port} (they wait for {seconds:.0f} s): "
-                f"{str(error).splitlines()[0][:200]}",
+                f"{first_line(error)}",
                 "see that all are started, and that every host reaches that address",
             ) from error
 

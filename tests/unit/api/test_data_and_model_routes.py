@@ -71,6 +71,23 @@ def test_preview_of_the_default_shows_what_would_stand_in(api):
     assert seen["label_names"] == ["negative", "positive"]
 
 
+def test_a_version_of_the_default_says_what_stood_in(api):
+    made = api.post("/datasets", json={}).json()
+    assert made["replaced"] == {"glue": "starter"}
+    named = api.post("/datasets", json={"config": {"data": {"dataset_name": "starter"}}}).json()
+    assert (named["digest"], named["replaced"]) == (made["digest"], {})
+
+
+@pytest.mark.parametrize("path", ["/datasets/preview", "/datasets"])
+def test_nothing_stands_in_for_a_set_that_was_named(api, path):
+    """As in the training; there is no hub here."""
+    named = {"data": {"dataset_name": "glue", "dataset_config": "sst2"}}
+    answer = api.post(path, json={"config": named})
+    assert answer.json()["error"] == "hub_unavailable"
+    assert api.post("/config/estimate", json={"config": named}).json()["out_of_reach"]["error"] == "hub_unavailable"
+    assert api.get("/datasets").json() == {"versions": []}
+
+
 def test_proposal_reads_the_starter_data(api):
     told = api.post("/datasets/proposal", json={"config": {"data": {"dataset_name": "starter"}}}).json()
     assert told["script"] == "Latin"

@@ -179,6 +179,14 @@ def test_configured_host_and_origin_are_answered(start):
     assert "access-control-allow-origin" not in start().get("/version").headers
 
 
+@pytest.mark.parametrize("written", ["[2001:db8::1]:8000", "[2001:db8::1]", "2001:db8::1", "Train.Example:8000"])
+def test_a_configured_host_may_have_a_port_and_be_an_address_of_ipv6(start, written):
+    api = start(allowed_hosts=written)
+    host = "train.example" if "Train" in written else "[2001:db8::1]"
+    for named in (host, f"{host}:8000"):
+        assert api.get("/version", headers={"Host": named}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "kind",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/xml"],

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+
+from finetune30.service.datasets.reading_process import Readings
+from finetune30.service.datasets.uploads import FileUpload, remove_abandoned
+from finetune30.store import RunStore
 
 BINARY = {"Content-Type": "application/octet-stream"}
 CHINESE = "房間又小又髒，服務人員態度很差，完全不推薦大家來住"
@@ -78,3 +85,70 @@ def test_a_run_without_a_model_is_asked_nothing(api: TestClient, submit: Callabl
     params = {"experiment_id": submit(), "name": "new.txt"}
     answer = api.post("/datasets/questions", params=params, content=b"a\n", headers=BINARY)
     assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
+
+
+def test_the_store_is_asked_outside_of_the_event_loop(
+    api: TestClient, run_of_pairs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, inside = RunStore.get, []
+
+    def watched(store: RunStore, run: str) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            inside.append(False)
+        else:
+            inside.append(True)
+        return get(store, run)
+
+    monkeypatch.setattr(RunStore, "get", watched)
+    send(api, run_of_pairs, "new.csv", b"premise,hypothesis\na,b\n")
+    assert inside
+    assert not any(inside)
+
+
+def test_a_file_waits_below_the_data_folder_for_its_reader(
+    api: TestClient, run_of_pairs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, waiting = Readings.ask, []
+
+    def watched(readings: Readings, *args: str, **asked: Any) -> dict[str, Any]:
+        path = Path(asked["path"])
+        waiting.append((path.parent, path.read_bytes(), remove_abandoned(Path("data_store"))))
+        return ask(readings, *args, **asked)
+
+    monkeypatch.setattr(Readings, "ask", watched)
+    send(api, run_of_pairs, "new.csv", b"premise,hypothesis\na,b\n")
+    assert waiting == [(Path("data_store/uploads"), b"premise,hypothesis\na,b\n", 0)]
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed() -> None:
+    left = FileUpload(Path("data_store"), "new.txt", (".txt",)).__enter__()
+    left.write(b"a")
+    left._file.close()  # as the system closes the files of a killed process
+    assert remove_abandoned(Path("data_store")) == 1
+    assert list(Path("data_store/uploads").iterdir()) == []
+
+
+def test_a_file_is_refused_where_it_would_touch_the_reserve(
+    api: TestClient, run_of_pairs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = api.app.state.services  # type: ignore[attr-defined]
+    full = services.settings.model_copy(update={"disk_reserve_bytes": 1 << 50})
+    monkeypatch.setattr(api.app.state, "services", replace(services, settings=full))  # type: ignore[attr-defined]
+    params = {"experiment_id": run_of_pairs, "name": "new.csv"}
+    answer = api.post("/datasets/questions", params=params, content=b"premise,hypothesis\na,b\n", headers=BINARY)
+    assert answer.status_code == 507
+
+
+def test_a_reader_that_cannot_start_is_no_fault_of_the_disk(
+    api: TestClient, run_of_pairs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_processes(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("finetune30.service.datasets.reading_process._start", no_more_processes)
+    params = {"experiment_id": run_of_pairs, "name": "new.csv"}
+    answer = api.post("/datasets/questions", params=params, content=b"premise,hypothesis\na,b\n", headers=BINARY)
+    assert answer.status_code == 500
+    assert "disk" not in answer.text

@@ -230,6 +230,9 @@ def test_a_listing_tells_what_differs_among_its_runs(api: TestClient, submit: Su
     plain = api.get("/experiments").json()
     assert (plain["differing"], plain["metrics"]) == (None, None)
     assert "values" not in plain["experiments"][0]
+    asked = api.get("/experiments?columns=lora.r&columns=no.such").json()
+    assert (asked["differing"], asked["metrics"]) == (None, None)
+    assert [run["values"] for run in asked["experiments"]] == [{"lora.r": 4, "no.such": None}] * 3
     told = api.get("/experiments?differences=true&columns=lora.r&columns=no.such").json()
     assert told["differing"] == ["training.learning_rate"]
     assert set(told["metrics"]) == {"metrics.eval_accuracy", "metrics.eval_loss", "metrics.train_runtime"}

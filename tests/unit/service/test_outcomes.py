@@ -24,6 +24,15 @@ def test_outcomes_of_the_file_are_taken_as_they_are(tmp_path: Path) -> None:
     assert (found.frame["outcome"].to_list(), found.measure, found.mean) == ([False, True], "right", 0.5)
 
 
+def test_an_error_without_a_text_is_told_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(pl, "read_parquet_schema", fail)
+    with pytest.raises(StorageError, match="cannot be read: OSError"):
+        load_outcomes(Path("predictions.parquet"))
+
+
 def test_rows_come_sorted_with_everything_that_belongs_to_them(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     columns = {"row_id": ["c", "a", "b"], "label": [[], ["x"], []], "prediction": [["x"], ["x"], []]}

@@ -57,6 +57,9 @@ def test_numbers_as_labels_want_one_output(tmp_path: Path) -> None:
     [
         ("store/uploads/1a/my reviews.csv", "my reviews"),
         ("a.csv.gz", "a"),
+        ("rows.ndjson", "rows"),
+        ("rows.TAB", "rows"),
+        ("asked.txt.zip", "asked"),
         ("v1.2 (final).xlsx", "v1.2 final"),
         ("評" * 90 + ".csv", "評" * 60),
         ("𠮷" * 90 + ".csv", "𠮷" * 50),

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, update
 
-from finetune30.errors import ConflictError, IdempotencyError, NotFoundError, StaleAttemptError
+from finetune30.errors import ConflictError, IdempotencyError, NotFoundError, StaleAttemptError, StorageError
 from finetune30.store import RunFilter, RunStatus
 from finetune30.store.database import reading, writing
 from finetune30.store.process_identity import identity_of
+from finetune30.store.scores import score_columns
 from finetune30.store.tables import run_events, runs
 from support.run_store_lab import Lab
 
@@ -51,10 +52,22 @@ def test_empty_folders_of_no_run_are_removed_once_they_are_old(lab):
     for folder in folders:
         folder.mkdir()
     (full / "notes.txt").touch()
+    (lost / "origin.json").touch()
+    (again / ".origin.json.4711.tmp").touch()  # of a process that was killed while it wrote
     for folder in (waiting, lost, again, full, mine):
         os.utime(folder, (1, 1))
     assert sorted(lab.store.remove_unused_folders(lab.results)) == [lost.name, again.name]
     assert all(folder.is_dir() for folder in (waiting, full, mine, new))
+
+
+def test_a_run_whose_origin_cannot_be_written_leaves_no_folder(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StorageError("cannot write origin.json: No space left on device", "check free space")
+
+    monkeypatch.setattr("finetune30.store.run_store.save_json_atomic", fail)
+    with pytest.raises(StorageError, match="No space left"):
+        lab.create("trial", origin={"replay_of": "a" * 32})
+    assert list(lab.results.glob("trial*")) == []
 
 
 def test_create_returns_the_first_run_for_the_same_idempotency_key(lab):
@@ -124,6 +137,27 @@ def test_an_attempt_of_the_release_before_gets_its_score_afterwards(
         assert (run.score, run.score_name, run.score_greater_is_better, run.score_format) == score
         assert [run.id for run in lab.store.find(RunFilter(sort_by="score"))] == [claim.run_id]
     assert lab.store.count(RunFilter(min_score=0.1)) == (score[0] is not None)
+
+
+def test_the_metrics_of_a_run_without_a_score_are_read_once_and_few_at_a_time(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune30.store.reconciliation.MOST_METRICS_READ", 2)
+    for number in range(3):
+        claim = lab.store.claim(lab.create(f"trial {number}").id, owner=OWNER, lease_seconds=60)
+        assert claim is not None
+        lab.store.succeed(claim, {"eval_accuracy": None}, "f" * 64)
+    read: list[int] = []
+
+    def watched(metrics: dict[str, Any]) -> dict[str, Any]:
+        read.append(1)
+        return score_columns(metrics)
+
+    monkeypatch.setattr("finetune30.store.reconciliation.score_columns", watched)
+    for _ in range(4):
+        lab.store.reconcile()
+        read.append(0)
+    assert read == [1, 1, 0, 1, 0, 0, 0]
 
 
 def test_runs_without_a_score_are_found_in_an_index_alone(lab: Lab) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
@@ -58,6 +59,7 @@ class MadeVersion(BaseModel):
     digest: str
     rows: dict[str, int] = Field(examples=[{"train": 500, "evaluation": 100}])
     is_new: bool = Field(description="False: these very rows were a version already.")
+    replaced: dict[str, str] = Field(description="What stood in for the default set where nobody answered.")
 
 
 class VersionRows(BaseModel):
@@ -123,7 +125,7 @@ async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
 )
 async def create_version(here: Here, body: NewVersion, request: Request) -> Response:
     """Store all rows of what a request would train on as a version; the same rows are always the same version."""
-    require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes)
+    await run_in_threadpool(require_disk_reserve, here.settings.data_folder, here.settings.disk_reserve_bytes)
     asked = body.model_dump(exclude_unset=True, exclude={"note"})
     made = await ask_about_data("version", asked, here.settings, request, note=body.note)
     request.state.target = made["digest"]

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, read_in_turn
+from finetune30.api.request_bodies import receive_file
 from finetune30.api.schemas import Moment, Tree, errors
 from finetune30.config.text_encodings import require_encoding
 from finetune30.errors import UsageError
@@ -20,7 +20,7 @@ from finetune30.service.datasets.operations import versions_of
 from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.datasets.uploads import FileUpload, ReadFile
 from finetune30.service.datasets.versions import diff_trees, list_versions, show_version
-from finetune30.service.submitting.limits import require_disk_reserve
+from finetune30.service.submitting.limits import require_room_for_upload
 
 #: What a listing takes over from the tree of a version.
 _SUMMARY = (
@@ -155,15 +155,13 @@ async def send_file(
     sheet: Annotated[str | None, Query(max_length=500, description="What data.sheet will say.")] = None,
 ) -> Response:
     """Send a data file of any kind that is read, as it is (no form); refused when it cannot be read as rows."""
-    require_disk_reserve(here.settings.data_folder, here.settings.disk_reserve_bytes + here.settings.max_upload_bytes)
-    try:
-        known = known_encoding(encoding)
-        with FileUpload(here.settings.data_folder, name) as upload:
-            async for piece in request.stream():
-                await run_in_threadpool(upload.write, piece)
-            kept = await read_in_turn(request, lambda readings: upload.keep(_reader(readings, known, sheet)))
-    except ClientDisconnect:
-        raise UsageError("the caller went away in the middle of the file", "send it again") from None
+    from finetune30.data.sources.files import READERS
+
+    await run_in_threadpool(require_room_for_upload, here.settings)
+    known = known_encoding(encoding)
+    with FileUpload(here.settings.data_folder, name, tuple(READERS)) as upload:
+        await receive_file(request, upload.write)
+        kept = await read_in_turn(request, lambda readings: upload.keep(_reader(readings, known, sheet)))
     request.state.target = kept.dataset_name
     return Json(kept.as_dict(), status_code=201)
 

@@ -29,9 +29,9 @@ from finetune30.api.schemas import (
 from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
-from finetune30.service.models.model_package import build_model_package, package_size
+from finetune30.service.models.model_package import PackageSizes, build_model_package
 from finetune30.service.runs.details import load_run_details
-from finetune30.service.runs.differences import describe_differences
+from finetune30.service.runs.differences import configured_values, describe_differences
 from finetune30.service.runs.listing import RunQuery, page_as_dict
 from finetune30.service.runs.logs import load_log_piece
 from finetune30.store import Run
@@ -66,16 +66,19 @@ class ListQuery(RunQuery):
 @router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
 def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Response:
     """Runs by name, status, score, runtime, dates, tags, model and dataset version, page by page; no archived ones."""
-    is_asked = query.differences or bool(query.columns)
-    wanted = replace(query.as_filter(), with_metrics=query.differences, with_config=is_asked)
+    with_config = query.differences or bool(query.columns)
+    wanted = replace(query.as_filter(), with_metrics=query.differences, with_config=with_config)
     found = here.store.find_page(wanted)
     page = page_as_dict(found)
     rows = [{key: value for key, value in run.items() if key != "metrics"} for run in page["runs"]]
     told: dict[str, Any] = {"differing": None, "metrics": None}
-    if is_asked:
-        differences, values = describe_differences(found.runs, query.columns)
+    values: list[dict[str, Any]] | None = None
+    if query.differences:
+        told, values = describe_differences(found.runs, query.columns)
+    elif query.columns:
+        values = configured_values(found.runs, query.columns)
+    if values is not None:
         rows = [{**row, "values": own} for row, own in zip(rows, values, strict=True)]
-        told = differences if query.differences else told
     total = here.store.count(wanted) if query.with_total else None
     return Json({"experiments": rows, "next_cursor": page["next_cursor"], "total": total, **told})
 
@@ -152,13 +155,14 @@ def read_quarantine(
 @router.get(
     "/{experiment_id}/artifacts", summary="Published files of a run", response_model=ArtifactList, responses=_OF_ONE
 )
-def list_artifacts(here: Here, experiment_id: ExperimentId) -> Response:
+def list_artifacts(here: Here, experiment_id: ExperimentId, request: Request) -> Response:
     """Names, sizes and sha256 from the manifest; there are none before the run SUCCEEDED."""
     run = here.store.get(experiment_id)
     files = here.records.require_folder(run).load_manifest()["files"]
     links = f"/experiments/{run.id}/artifacts/"
     listed = [{"name": name, **entry, "link": links + name} for name, entry in files.items()]
-    size = package_size(here.records, run)
+    sizes: PackageSizes = request.app.state.package_sizes
+    size = sizes.find(here.records, run)
     return Json({"manifest_sha256": run.manifest_sha256, "artifacts": listed, "package_bytes": size})
 
 

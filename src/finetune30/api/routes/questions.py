@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, read_in_turn
+from finetune30.api.request_bodies import receive_file
 from finetune30.api.routes.datasets import known_encoding
 from finetune30.api.schemas import RUN_ID, Tree, errors
 from finetune30.data.questions import PLAIN_TEXT
-from finetune30.errors import UsageError
-from finetune30.files import disk_errors
 from finetune30.service.datasets.reading_process import Readings
-from finetune30.service.datasets.uploads import require_file_name
+from finetune30.service.datasets.uploads import FileUpload
+from finetune30.service.submitting.limits import require_room_for_upload
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -68,8 +65,8 @@ async def read_questions(
     """The file as it is (no form), a table or one text a line; nothing of it is kept."""
     from finetune30.data.sources.files import READERS
 
-    require_file_name(name, (*READERS, *PLAIN_TEXT))
-    here.store.get(experiment_id)
+    await run_in_threadpool(here.store.get, experiment_id)
+    await run_in_threadpool(require_room_for_upload, here.settings)
     asked = {
         "run": experiment_id,
         "encoding": known_encoding(encoding),
@@ -77,16 +74,10 @@ async def read_questions(
         "named": {"text_column": text_column, "text_pair_column": text_pair_column},
         "limit": limit,
     }
-    with disk_errors("cannot take the file"), tempfile.TemporaryDirectory(prefix="ft30-") as folder:
-        path = Path(folder) / f"asked{Path(name).suffix}"
-        try:
-            with path.open("wb") as file:
-                async for piece in request.stream():
-                    await run_in_threadpool(file.write, piece)
-        except ClientDisconnect:
-            raise UsageError("the caller went away in the middle of the file", "send it again") from None
+    with FileUpload(here.settings.data_folder, name, (*READERS, *PLAIN_TEXT)) as upload:
+        await receive_file(request, upload.write)
 
         def read(readings: Readings) -> Response:
-            return Json(readings.ask("questions", name, path=str(path), **asked))
+            return Json(readings.ask("questions", name, path=str(upload.whole()), **asked))
 
         return await read_in_turn(request, read)

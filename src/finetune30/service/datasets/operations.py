@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from finetune30.config.loading import load_config
+from finetune30.config.loading import LoadedConfig, load_config
 from finetune30.config.offline_fallback import fall_back_data
-from finetune30.config.schema import DataConfig, ExperimentConfig, ModelConfig
+from finetune30.config.schema import DataConfig, ModelConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.hub.reach import unreachable_reason
 from finetune30.problems.of_rows import problem_of_rows
@@ -35,7 +35,8 @@ class DatasetRequest:
     """Which rows to look at: the data section of a configuration, sampled as a training would (`sampled`) or whole.
 
     `num_labels` and `problem_type` are those of the model where a configuration names one; `models` are those whose
-    tokenizer may count tokens, the first that can be had.
+    tokenizer may count tokens, the first that can be had. `explicit` holds the dotted keys that were given: nothing
+    stands in for a set that was named.
     """
 
     data: DataConfig
@@ -44,10 +45,20 @@ class DatasetRequest:
     problem_type: str = "auto"
     models: tuple[ModelConfig, ...] = ()
     seed: int = 42
+    explicit: frozenset[str] = frozenset()
 
 
-def request_of_config(config: ExperimentConfig) -> DatasetRequest:
+class StoredVersion(NamedTuple):
+    """A version that holds the rows of a request, whether it is new, and what stood in for what (empty: nothing)."""
+
+    manifest: Manifest
+    is_new: bool
+    replaced: dict[str, str]
+
+
+def request_of_config(loaded: LoadedConfig) -> DatasetRequest:
     """Return the request that looks at the rows a training with this configuration would use."""
+    config = loaded.config
     model = config.model
     return DatasetRequest(
         config.data,
@@ -56,6 +67,7 @@ def request_of_config(config: ExperimentConfig) -> DatasetRequest:
         problem_type=model.problem_type,
         models=(model, *([ModelConfig(name=model.offline_fallback)] if model.offline_fallback else [])),
         seed=config.training.seed,
+        explicit=loaded.explicit,
     )
 
 
@@ -65,8 +77,8 @@ def request_of_source(source: str, **data: Any) -> DatasetRequest:
     `data` are further keys of the data section. Raises ConfigError.
     """
     chosen = {"dataset_name": source, "dataset_config": None, "train_samples": None, "eval_samples": None, **data}
-    config = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).config
-    return DatasetRequest(config.data)
+    loaded = load_config(None, {f"data.{key}": value for key, value in chosen.items()})
+    return DatasetRequest(loaded.config.data, explicit=loaded.explicit)
 
 
 @contextmanager
@@ -106,12 +118,12 @@ def load_dataset_rows(
     try:
         return load(request.data)
     except HubUnavailableError:
-        instead = fall_back_data(request.data)
+        instead = fall_back_data(request.data, request.explicit)
         if instead is None:
             raise
         name = request.data.dataset_name
         log(f"WARNING: {unreachable_reason()}: using '{instead.dataset_name}' instead of '{name}'")
-        return load(instead)
+        return replace(load(instead), replaced={name: instead.dataset_name})
 
 
 def clean(
@@ -140,8 +152,8 @@ def create_version(
     note: str = "",
     parent: str | None = None,
     on_transfer: OnTransfer | None = None,
-) -> tuple[Manifest, bool]:
-    """Store all rows of a request (after a recipe) as a version; return its manifest and whether it is new."""
+) -> StoredVersion:
+    """Store all rows of a request (after a recipe) as a version."""
     from finetune30.data.versions.schema import schema_of_roles
     from finetune30.service.datasets.relabel import count_targets
 
@@ -151,7 +163,7 @@ def create_version(
     problem, schema = loaded.problem, schema_of_roles(loaded.problem.columns)
     targets = problem.plan(_targets_of(splits, problem), None, loaded.declared)
     with open_versions(settings) as versions:
-        return versions.create(
+        manifest, is_new = versions.create(
             splits,
             targets=targets,
             schema=schema,
@@ -162,6 +174,7 @@ def create_version(
             parent=parent or next((f["version"] for f in loaded.source["files"] if "version" in f), None),
             note=note,
         )
+    return StoredVersion(manifest, is_new, dict(loaded.replaced))
 
 
 def load_recipe(path: Path | None) -> list[dict[str, Any]]:

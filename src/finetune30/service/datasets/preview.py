@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.config.loading import LoadedConfig
 from finetune30.config.offline_fallback import resolve_fallbacks
 from finetune30.data.problem import label_names
 from finetune30.problems.of_rows import problem_of_rows
@@ -21,7 +22,7 @@ SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 2000
 
 
-def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]:
+def preview_data(loaded: LoadedConfig, settings: Settings) -> dict[str, Any]:
     """Return what a training with this configuration would see: first rows, columns, labels, findings, ledger.
 
     The gate only reports here, so that what it would refuse can be looked at. Of a hub set no more is fetched than the
@@ -32,7 +33,8 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     from finetune30.data.versions.schema import schema_of_roles
     from finetune30.data.versions.storage import SPLITS
 
-    prepared, replaced = _prepare(config, settings)
+    config = loaded.config
+    prepared, replaced = _prepare(loaded, settings)
     roles = prepared.problem.columns
     evaluation = prepared.report.get("evaluation") or {}
     return {
@@ -53,7 +55,7 @@ def preview_data(config: ExperimentConfig, settings: Settings) -> dict[str, Any]
     }
 
 
-def _prepare(config: ExperimentConfig, settings: Settings) -> tuple[PreparedData, dict[str, str]]:
+def _prepare(loaded: LoadedConfig, settings: Settings) -> tuple[PreparedData, dict[str, str]]:
     """Return the rows that a training would get, past the gate, and what stands in for what."""
     from finetune30.data.prepare import prepare_data
 
@@ -72,7 +74,7 @@ def _prepare(config: ExperimentConfig, settings: Settings) -> tuple[PreparedData
         )
         found.append(prepared)
 
-    resolved, replaced = resolve_fallbacks(config, frozenset(), lambda _: None, reach)
+    resolved, replaced = resolve_fallbacks(loaded.config, loaded.explicit, lambda _: None, reach)
     if not found:
         reach(resolved)
     return found[-1], replaced

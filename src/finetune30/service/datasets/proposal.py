@@ -22,7 +22,6 @@ LOOKED_AT = 200
 NAMED = 20
 _LONGEST_NAME = 60
 _NOT_OF_A_NAME = re.compile(r"[^\w .+-]+")
-_ENDINGS = re.compile(r"(\.(csv|tsv|json|jsonl|parquet|xlsx|ods|gz|zip|txt))+$", re.IGNORECASE)
 
 
 def propose_settings(config: ExperimentConfig, settings: Settings) -> dict[str, Any]:
@@ -79,8 +78,12 @@ def propose_settings(config: ExperimentConfig, settings: Settings) -> dict[str, 
 
 def name_of(dataset_name: str) -> str:
     """Return a name for an experiment on a file: that of the file without its endings, as far as names allow it."""
-    stem = _ENDINGS.sub("", PurePath(dataset_name).name)
-    words = " ".join(_NOT_OF_A_NAME.sub(" ", stem).split())
+    from finetune30.data.sources.files import READERS
+
+    path = PurePath(PurePath(dataset_name).name)
+    while path.suffix.lower() in (*READERS, ".txt"):
+        path = path.with_suffix("")
+    words = " ".join(_NOT_OF_A_NAME.sub(" ", path.name).split())
     return shorten_name(words.strip(" .+-"), _LONGEST_NAME).strip(" .+-") or "my data"
 
 

@@ -7,12 +7,12 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from finetune30.config.loading import validate_tree
+from finetune30.config.loading import LoadedConfig, validate_tree
 from finetune30.errors import DataError, Finetune30Error
 from finetune30.settings import Settings, load_settings
 
@@ -76,14 +76,14 @@ def read_upload(
     return {"columns": tables[0].columns, "rows": sum(table.frame.height for table in tables)}
 
 
-def read_preview(settings: Settings, _name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `preview_data` shows of a configuration's data."""
+def read_preview(settings: Settings, _name: str, config: Mapping[str, Any], explicit: Sequence[str]) -> dict[str, Any]:
+    """Return what `preview_data` shows of a configuration's data; `explicit` names the dotted keys that were given."""
     from finetune30.service.datasets.preview import preview_data
 
-    return preview_data(validate_tree(dict(config)), settings)
+    return preview_data(LoadedConfig(validate_tree(dict(config)), frozenset(explicit)), settings)
 
 
-def read_proposal(settings: Settings, _name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def read_proposal(settings: Settings, _name: str, config: Mapping[str, Any], **_explicit: Any) -> dict[str, Any]:
     """Return what a configuration's data are and the settings that they want (see `propose_settings`)."""
     from finetune30.service.datasets.proposal import propose_settings
 
@@ -97,16 +97,19 @@ def read_report(settings: Settings, _name: str, digest: str) -> dict[str, Any]:
     return report_version(digest, settings)
 
 
-def read_version(settings: Settings, _name: str, config: Mapping[str, Any], note: str) -> dict[str, Any]:
-    """Store all rows of a configuration's data as a version; return digest, rows and `is_new`."""
+def read_version(
+    settings: Settings, _name: str, config: Mapping[str, Any], explicit: Sequence[str], note: str
+) -> dict[str, Any]:
+    """Store all rows of a configuration's data as a version; return digest, rows, `is_new` and `replaced`."""
     from finetune30.service.datasets.fetch_limit import limit_fetching
     from finetune30.service.datasets.operations import DatasetRequest, create_version
 
     asked = validate_tree(dict(config))
-    whole = DatasetRequest(asked.data, problem_type=asked.model.problem_type)
+    whole = DatasetRequest(asked.data, problem_type=asked.model.problem_type, explicit=frozenset(explicit))
     limit = limit_fetching(settings.max_fetch_bytes)
-    manifest, is_new = create_version(whole, settings, lambda _: None, note=note, on_transfer=limit)
-    return {"digest": manifest.digest, "rows": manifest.rows, "is_new": is_new}
+    stored = create_version(whole, settings, lambda _: None, note=note, on_transfer=limit)
+    facts = {"digest": stored.manifest.digest, "rows": stored.manifest.rows}
+    return {**facts, "is_new": stored.is_new, "replaced": stored.replaced}
 
 
 def read_questions(

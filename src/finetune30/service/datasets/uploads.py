@@ -44,12 +44,11 @@ class StoredFile:
 class FileUpload:
     """Takes the pieces of one file; a context manager that leaves nothing behind unless `keep` was called."""
 
-    def __init__(self, data_folder: Path, name: str) -> None:
-        from finetune30.data.sources.files import READERS
-
-        require_file_name(name, tuple(READERS))
+    def __init__(self, data_folder: Path, name: str, endings: Sequence[str]) -> None:
+        """Raises UsageError unless `name` is that of a file with one of these endings."""
+        require_file_name(name, endings)
         self._folder, self._name = data_folder / _FOLDER, name
-        self._temporary = self._folder / f".{uuid.uuid4().hex}.tmp"
+        self._temporary = self._folder / f".{uuid.uuid4().hex}{Path(name).suffix}"
         self._digest, self._size = hashlib.sha256(), 0
 
     def __enter__(self) -> Self:
@@ -70,6 +69,12 @@ class FileUpload:
         self._digest.update(piece)
         self._size += len(piece)
 
+    def whole(self) -> Path:
+        """Return the file with all that was written, which goes away with this upload. Raises StorageError."""
+        with disk_errors("cannot take the file"):
+            self._file.flush()
+        return self._temporary
+
     def keep(self, read: ReadFile) -> StoredFile:
         """Read the file as data and keep it; the same content and name are kept once.
 
@@ -77,22 +82,16 @@ class FileUpload:
         """
         if self._size == 0:
             raise DataError(f"{self._name} is empty", "send a file with rows")
+        reading = self.whole()
         with disk_errors("cannot keep the file"):
-            self._file.flush()
             os.fsync(self._file.fileno())
         digest = self._digest.hexdigest()
         final = self._folder / digest[:16] / self._name
-        reading = self._temporary.with_suffix(Path(self._name).suffix)
+        columns, rows = read(reading, self._name)
         with disk_errors("cannot keep the file"):
-            self._temporary.rename(reading)
-        try:
-            columns, rows = read(reading, self._name)
-            with disk_errors("cannot keep the file"):
-                final.parent.mkdir(exist_ok=True)
-                reading.replace(final)
-                sync_folder(final.parent)
-        finally:
-            reading.unlink(missing_ok=True)
+            final.parent.mkdir(exist_ok=True)
+            reading.replace(final)
+            sync_folder(final.parent)
         return StoredFile(final.as_posix(), self._size, digest, columns, rows)
 
 

@@ -45,8 +45,8 @@ def make_version(
     if tag is not None:
         require_tag_name(tag)
     steps = load_recipe(recipe) if recipe or clean else []
-    manifest, is_new = create_version(request, settings, log, recipe=steps, note=note, on_transfer=on_transfer)
-    return {**manifest.as_dict(), "is_new": is_new}
+    stored = create_version(request, settings, log, recipe=steps, note=note, on_transfer=on_transfer)
+    return {**stored.manifest.as_dict(), "is_new": stored.is_new}
 
 
 def tag_version(settings: Settings, tag: str, name: str | None, *, move: bool = False) -> str | None:

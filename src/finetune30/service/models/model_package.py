@@ -30,6 +30,8 @@ from finetune30.settings import Settings
 from finetune30.store import Run
 
 _BLOCK_BYTES = 1 << 20
+#: So many sizes are kept before they are told anew.
+_MOST_SIZES = 10_000
 _BASE = "base"
 _CARD = "README.md"
 _ADAPTER_CONFIG = "adapter_config.json"
@@ -113,13 +115,27 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     return ModelPackage(folder=run.folder, finished_at=run.finished_at or run.created_at, members=tuple(members))
 
 
-def package_size(records: Records, run: Run) -> int | None:
-    """Return the bytes of what the .zip would hold; None where it cannot be made."""
-    try:
-        members = build_model_package(records, run).members
-    except Finetune30Error:
-        return None
-    return sum(len(m.content) if isinstance(m.content, bytes) else m.content.stat().st_size for m in members)
+class PackageSizes:
+    """How large the .zip of a model is; told once, since building it reads the whole model. Safe in threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def find(self, records: Records, run: Run) -> int | None:
+        """Return the bytes of what the .zip would hold; None where it cannot be made."""
+        try:
+            key = (run.id, run.manifest_sha256, *_stamps(records.require_folder(run).final_model))
+            if key not in self._known:
+                members = build_model_package(records, run).members
+                size = sum(
+                    len(m.content) if isinstance(m.content, bytes) else m.content.stat().st_size for m in members
+                )
+                if len(self._known) >= _MOST_SIZES:
+                    self._known.clear()
+                self._known[key] = size
+            return self._known[key]
+        except (Finetune30Error, OSError):
+            return None
 
 
 def export_package(
@@ -147,6 +163,13 @@ def export_package(
             finally:
                 passing.unlink(missing_ok=True)
     return path
+
+
+def _stamps(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield what changes with the files of a model. Raises OSError."""
+    for path in sorted(folder.rglob("*")):
+        found = path.stat()
+        yield path.name, found.st_size, found.st_mtime_ns
 
 
 def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, str]) -> Iterator[Member]:

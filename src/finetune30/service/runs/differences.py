@@ -41,10 +41,14 @@ def describe_differences(
     ranks = {key: rank for rank, key in enumerate(SUMMARY_KEYS)}
     ordered = sorted(differing, key=lambda key: ranks.get(key, len(ranks)))
     told = {"differing": ordered, "metrics": [METRICS + name for name in metrics]}
-    wanted = [key for key in dict.fromkeys(asked) if key not in differing and not key.startswith(METRICS)]
-    values = []
-    for place, run in enumerate(runs):
-        flat = flatten_tree(run.config) if wanted else {}
-        own = {key: differing[key][place] for key in ordered} | {key: flat.get(key) for key in wanted}
-        values.append(own | {METRICS + name: found[place] for name, found in metrics.items()})
+    values = [
+        own | {METRICS + name: found[place] for name, found in metrics.items()}
+        for place, own in enumerate(configured_values(runs, [*ordered, *asked]))
+    ]
     return told, values
+
+
+def configured_values(runs: Sequence[Run], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the values of dotted keys of the configuration, for each run."""
+    wanted = [key for key in dict.fromkeys(keys) if not key.startswith(METRICS)]
+    return [{key: flat.get(key) for key in wanted} for flat in (flatten_tree(run.config) for run in runs)]

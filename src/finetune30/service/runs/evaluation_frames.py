@@ -18,7 +18,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune30.errors import ConflictError, Finetune30Error, StorageError
+from finetune30.errors import ConflictError, Finetune30Error, StorageError, first_line
 from finetune30.files import sha256_of
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run, RunStatus
@@ -116,8 +116,7 @@ def _load_predictions(records: Records, run: Run) -> pl.DataFrame:
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        problem = str(error).splitlines()[0]
-        raise StorageError(f"the predictions of run {name} cannot be read: {problem}", _DAMAGED) from error
+        raise StorageError(f"the predictions of run {name} cannot be read: {first_line(error)}", _DAMAGED) from error
 
 
 def _with_judgement(frame: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from finetune30.errors import StorageError
+from finetune30.errors import StorageError, first_line
 
 #: What an outcome is: a row that is right, or a loss of the row (less is better), named where the row tells which.
 Measure = Literal["right", "squared_error", "absolute_error", "loss"]
@@ -51,7 +51,7 @@ def load_outcomes(path: Path) -> Outcomes:
         kept = pl.read_parquet_schema(path)
         frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise StorageError(f"cannot be read: {str(error).splitlines()[0]}", "see: ft30 runs verify {run}") from error
+        raise StorageError(f"cannot be read: {first_line(error)}", "see: ft30 runs verify {run}") from error
     frame = type_empty_lists(frame).sort("row_id")
     outcome = _check(frame["outcome"] if "outcome" in kept else derive_outcome(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))

@@ -95,7 +95,7 @@ def _measure(frame: pl.DataFrame) -> Measure | None:
     import polars as pl
 
     if "outcome" not in frame.columns:
-        return "squared_error" if "residual" in frame.columns else None
+        return None
     return "right" if frame.schema["outcome"] == pl.Boolean else name_loss(frame)
 
 
@@ -153,7 +153,7 @@ def _judge(part: pl.DataFrame, measure: Measure | None) -> tuple[float | None, .
         ends: tuple[float | None, ...] = wilson_interval(right, part.height) if part.height else (None, None)
         share = right / part.height if part.height else None
         return (share, *ends, *_mean(part, "confidence"))
-    losses = part["outcome"] if "outcome" in part.columns else part["residual"].pow(2)
+    losses = part["outcome"]
     low, high = mean_interval(losses.cast(pl.Float64).to_numpy())
     known = math.isfinite(low)
     mean = float(losses.mean()) if part.height else None  # type: ignore[arg-type]

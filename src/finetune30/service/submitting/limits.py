@@ -29,6 +29,11 @@ def require_room(store: RunStore, settings: Settings, submitted_by: str, idempot
         )
 
 
+def require_room_for_upload(settings: Settings) -> None:
+    """Raise StorageError when the largest file that is taken would leave less free space than the reserve."""
+    require_disk_reserve(settings.data_folder, settings.disk_reserve_bytes + settings.max_upload_bytes)
+
+
 def require_disk_reserve(folder: Path, reserve_bytes: int) -> None:
     """Raise StorageError when the disk of a folder, which need not exist yet, has less free space than the reserve."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
