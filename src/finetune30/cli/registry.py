@@ -31,7 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "compare": Entry("finetune30.cli.compare:command", "Runs", "Say whether runs differ by more than chance."),
     "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
     "cancel": Entry("finetune30.cli.run_changes:cancel", "Train", "Stop runs that wait or train."),
-    "retry": Entry("finetune30.cli.tasks:retry", "Train", "Queue a failed or cancelled run again."),
+    "retry": Entry("finetune30.cli.retry:command", "Train", "Queue a failed or cancelled run again."),
     "up": Entry("finetune30.cli.up:command", "Services", "Run Redis, worker, API and page in one terminal."),
     "status": Entry("finetune30.cli.status:command", "Services", "Say what is up, what waits and what runs."),
     "services": Entry("finetune30.cli.services:command", "Services", "Bring up Redis."),

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from finetune30.cli.run_options import output_dir_option
+from finetune30.cli.run_options import output_dir_option, settings_for
 
 _MOST_LINES = 10
 
@@ -28,11 +28,8 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     1 when they differ although versions, device and threads are the same.
     """
     from finetune30.service.execution.replay import replay_locally
-    from finetune30.settings import load_settings
 
-    settings = load_settings()
-    if output_dir is not None:
-        settings = settings.model_copy(update={"results_folder": output_dir})
+    settings = settings_for(output_dir)
     replay = replay_locally(run, settings)
     if replay is None:  # another process of a launcher reports
         return

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from finetune30.cli.named_option import named_option
-from finetune30.cli.run_options import output_dir_option
+from finetune30.cli.run_options import output_dir_option, settings_for
 
 
 @click.command("resume", epilog="Example: ft30 resume latest")
@@ -53,11 +53,8 @@ def command(
     changes = _collect_changes(epochs, max_steps, assignments)
     from finetune30.cli.results import print_results
     from finetune30.service.execution.resume import resume_locally
-    from finetune30.settings import load_settings
 
-    settings = load_settings()
-    if output_dir is not None:
-        settings = settings.model_copy(update={"results_folder": output_dir})
+    settings = settings_for(output_dir)
     finished = resume_locally(run, settings, changes, warm_start=warm_start)
     if finished is None:  # another process of a launcher reports
         return

@@ -13,6 +13,7 @@ from finetune30.cli.named_option import named_option
 
 if TYPE_CHECKING:
     from finetune30.service.runs.open_records import Records
+    from finetune30.settings import Settings
 
 RUN_HELP = "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'."
 
@@ -22,6 +23,14 @@ output_dir_option = named_option(
     type=click.Path(path_type=Path),
     help="Folder of the runs, where it is not the one of the settings.",
 )
+
+
+def settings_for(output_dir: Path | None) -> Settings:
+    """Return the settings, with `output_dir` as the folder of the runs where one was given."""
+    from finetune30.settings import load_settings
+
+    settings = load_settings()
+    return settings if output_dir is None else settings.model_copy(update={"results_folder": output_dir})
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 
 from finetune30.cli.config_options import config_options, load_from_flags
 from finetune30.cli.named_option import named_option
-from finetune30.cli.terminal_text import tell_notes
+from finetune30.cli.terminal_text import describe_place, tell_notes
 
 
 @click.command("submit", epilog="Example: ft30 submit --experiment_name test_async --epochs 1")
@@ -59,7 +59,6 @@ def command(
     if as_json:
         click.echo(json.dumps(describe_task(done.run, done.queue_position), indent=2, ensure_ascii=False))
         return
-    place = f"number {done.queue_position} in the queue" if done.queue_position else "taken by a worker already"
     click.echo(f"task_id: {done.run.id}")
-    click.echo(f"{done.run.folder}: {place}")
+    click.echo(f"{done.run.folder}: {describe_place(done.queue_position)}")
     click.echo(f"follow it:  ft30 runs logs {done.run.id[:8]} --follow")

@@ -34,6 +34,11 @@ def tell_notes(notes: Iterable[str]) -> None:
         tell(f"note: {text}")
 
 
+def describe_place(position: int | None) -> str:
+    """Return where a run that was queued stands: its place, counted from 1, None once a worker has claimed it."""
+    return f"number {position} in the queue" if position else "taken by a worker already"
+
+
 def silence(stream: TextIO) -> None:
     """Lead a stream that nobody reads any more to nowhere, so that neither work nor the interpreter's exit fails."""
     nothing = os.open(os.devnull, os.O_WRONLY)

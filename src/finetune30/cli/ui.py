@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from finetune30.cli.addresses import own_address, shown_address
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import tell
 
@@ -53,11 +54,9 @@ def command(host: str | None, port: int | None, api_url: str | None) -> None:
                 f"port {port} on {host} cannot be used: {error.strerror}",
                 "stop what listens there, or choose another: ft30 ui --port 8502",
             ) from error
-    # Everywhere stands for this machine as far as the page itself is concerned.
-    api_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104
-    address = api_url or f"http://{api_host}:{settings.api_port}"
+    address = api_url or own_address(settings.api_host, settings.api_port)
     arguments = build_command(host, port, address, settings.allowed_origins)
-    tell(f"page: http://{'localhost' if host == '127.0.0.1' else host}:{port}")
+    tell(f"page: {shown_address(host, port)}")
     os.execv(arguments[0], arguments)  # noqa: S606  # Ctrl-C and signals reach the page itself
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetune30.cli.addresses import own_address, shown_address
 from finetune30.cli.terminal_text import tell
 from finetune30.cli.welcome import Welcome
 
@@ -48,7 +49,7 @@ def command(workers: int, open_page: bool) -> None:
     *others, last = addresses
     page = last.split()[-1] if "http" in last else None
     lines = [*others, f"Results {settings.results_folder}", "Ctrl-C stops everything", last]
-    welcome = Welcome(lines, [f"{_own_address(settings.api_host, settings.api_port)}/healthz"], page, tell)
+    welcome = Welcome(lines, [f"{own_address(settings.api_host, settings.api_port)}/healthz"], page, tell)
     ServiceGroup(services, tell).run(lambda: welcome.begin(open_page=open_page))
     welcome.end()
     tell("all stopped")
@@ -89,11 +90,5 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
                 f"port {port} for the {name} is taken", f"stop what uses it, or set FT30_{name.upper()}_PORT"
             )
         services.append(Service(name, ft30_command(name, *_QUIETLY.get(name, ()))))
-        addresses.append(f"{'API' if name == 'api' else 'Page':<7} {_own_address(host, port)}")
+        addresses.append(f"{'API' if name == 'api' else 'Page':<7} {shown_address(host, port)}")
     return services, addresses
-
-
-def _own_address(host: str, port: int) -> str:
-    """Return the address at which this machine calls a service that listens on `host`."""
-    here = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104 - compared
-    return f"http://{f'[{here}]' if ':' in here else here}:{port}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 import webbrowser
@@ -41,12 +42,11 @@ class Welcome:
             self._thread.join(_ANSWER_SECONDS + 1)
 
     def _wait(self) -> None:
-        left, waited = list(self._asked), 0.0
-        while left and waited < _LONGEST_SECONDS:
+        left, latest = list(self._asked), time.monotonic() + _LONGEST_SECONDS
+        while left and time.monotonic() < latest:
             left = [address for address in left if not _answers(address)]
             if left and self._ended.wait(_LOOK_SECONDS):
                 return
-            waited += _LOOK_SECONDS
         if self._ended.is_set():
             return
         self._tell(framed(self._lines))

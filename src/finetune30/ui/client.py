@@ -36,6 +36,10 @@ class ApiError(Exception):
         self.status, self.code, self.message, self.remedy = status, code, message, remedy
         self.details = dict(details or {})
 
+    def as_dict(self) -> Json:
+        """Return what a person is told of it: error, message, remedy."""
+        return {"error": self.code, "message": self.message, "remedy": self.remedy}
+
     @property
     def is_missing_route(self) -> bool:
         """Whether an API of another version does not know the question at all."""
@@ -78,10 +82,6 @@ class ApiClient:
     def load_health(self) -> Json:
         """Return how services, workers and the API's machine are."""
         return self._json("GET", "/status")
-
-    def load_version(self) -> Json:
-        """Return the API's version."""
-        return self._json("GET", "/version")
 
     # -- configuration
 

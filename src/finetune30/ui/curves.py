@@ -29,7 +29,6 @@ TALL, HEIGHT, CONTROLS = 420, 250, 60
 MOST_POINTS = 1200
 #: What the loss of an evaluation is called in its record, and that of the training.
 EVALUATION_LOSS, TRAINING_LOSS = "eval_loss", "loss"
-_TRAIN, _EVALUATION = "train", "evaluation"
 #: Curves of the training besides its loss.
 _FURTHER = ("learning_rate", "grad_norm")
 #: What jumps from record to record.
@@ -58,7 +57,7 @@ def show_curves(records: Sequence[Json], *, key: str, axis: str = "step", best_s
     _warn(records, losses)
     best = next((record for record in evaluated if best_step and record.get("step") == best_step), None)
     if len(losses) > 1:
-        lines = {_TRAIN: (records, TRAINING_LOSS), _EVALUATION: (records, EVALUATION_LOSS)}
+        lines = {t("curves.train"): (records, TRAINING_LOSS), t("curves.evaluation"): (records, EVALUATION_LOSS)}
         _plot(lines, t("curves.loss"), axis, key=f"{key}-loss", best=best, tall=True)
     counts = {name: len(values_of(evaluated, name)) for name in measured(evaluated)}
     often = [name for name, count in counts.items() if count > 1 and name != EVALUATION_LOSS]
@@ -67,7 +66,7 @@ def show_curves(records: Sequence[Json], *, key: str, axis: str = "step", best_s
         for place, name in zip(st.columns(2), often[start : start + 2], strict=False):
             with place:
                 title, marked = t_or(f"metric.{name}", display.raw(name)), None if name in _FURTHER else best
-                kind = _TRAIN if name in _FURTHER else _EVALUATION
+                kind = t("curves.train" if name in _FURTHER else "curves.evaluation")
                 _plot({kind: (records, name)}, title, axis, key=f"{key}-{name}", best=marked)
     _show_once({name: values_of(evaluated, name)[0] for name, count in counts.items() if count == 1})
     st.caption(t("curves.hint"))
@@ -140,7 +139,7 @@ def _tabulate(name: str, records: Sequence[Json], value: str, axis: str, most: i
         for point, smoothed in zip(points, calm, strict=True):
             point[f"s{number}"] = smoothed
     is_marked = len(points) <= _FEW_POINTS
-    return pd.DataFrame(thin(points, most)).assign(line=_name_line(name), role="line", is_marked=is_marked)
+    return pd.DataFrame(thin(points, most)).assign(line=name, role="line", is_marked=is_marked)
 
 
 def _mark_best(best: Json, axis: str, records: Sequence[Json]) -> pd.DataFrame:
@@ -218,7 +217,7 @@ def _across(axis: str) -> Json:
 
 
 def _color(names: Sequence[str], *, legend: bool) -> Json:
-    domain = [_name_line(name) for name in names]
+    domain = list(names)
     below = {"orient": "bottom", "padding": 0, "offset": 4, "symbolOpacity": 1} if legend and len(domain) > 1 else None
     scale = {"domain": domain, "range": list(charts.palette()[: len(domain)])}
     return {"field": "line", "type": "nominal", "title": None, "scale": scale, "legend": below}
@@ -238,7 +237,3 @@ def _controls(value: str) -> list[Json]:
 
 def _scaled(value: str) -> str:
     return f"logarithmic ? ({value} > 0 ? log({value}) / LN10 : null) : {value}"
-
-
-def _name_line(name: str) -> str:
-    return t_or(f"curves.{name}", display.raw(name, 60))

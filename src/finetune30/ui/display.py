@@ -93,15 +93,23 @@ def moment(value: Any) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
+def find_zone(name: str | None) -> ZoneInfo:
+    """Return a time zone by its name; UTC for none, and for one that nothing here knows."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
 def local_time(value: Any, zone: str | None) -> str:
     """Return an ISO 8601 moment in a time zone such as Asia/Taipei."""
     at = moment(value)
-    return at.astimezone(_zone(zone)).strftime("%Y-%m-%d %H:%M:%S") if at else NOTHING
+    return at.astimezone(find_zone(zone)).strftime("%Y-%m-%d %H:%M:%S") if at else NOTHING
 
 
 def clock_in(seconds: float, zone: str | None, now: datetime | None = None) -> str:
     """Return what a clock in a time zone says in so many seconds, with the date where that is another day."""
-    here = (now or datetime.now(UTC)).astimezone(_zone(zone))
+    here = (now or datetime.now(UTC)).astimezone(find_zone(zone))
     then = here + timedelta(seconds=seconds)
     return then.strftime("%H:%M" if then.date() == here.date() else "%Y-%m-%d %H:%M")
 
@@ -134,10 +142,3 @@ def _is_harmless(character: str) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
-
-
-def _zone(name: str | None) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")

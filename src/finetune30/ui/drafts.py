@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -18,7 +19,7 @@ from finetune30.ui.fields import put_value
 Json = dict[str, Any]
 
 PRESET, SET, SOURCE = "preset", "set", "source"
-#: Characters beyond which programs between here and a friend cut addresses.
+#: Characters, as an address writes them, beyond which programs between here and a friend cut it.
 LONGEST = 6000
 
 
@@ -52,7 +53,7 @@ def take() -> None:
 def write(draft: Draft) -> bool:
     """Put a draft into the address; False where it is too long for one."""
     entries = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in _leaves(draft.changed)]
-    fits = sum(map(len, entries)) <= LONGEST
+    fits = sum(len(quote(entry)) for entry in entries) <= LONGEST
     wanted = (draft.preset, entries if fits else [], draft.source or "")
     _known().add(_state_of(*wanted))
     if _present() == wanted:

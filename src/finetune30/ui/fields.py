@@ -40,7 +40,6 @@ class Field:
     default: Any
     minimum: float | None
     maximum: float | None
-    max_length: int | None
     description: str
     allowed: str
 
@@ -145,7 +144,6 @@ def _build_field(root: Mapping[str, Any], node: Mapping[str, Any], key: str) -> 
         default=node.get("default"),
         minimum=low,
         maximum=high,
-        max_length=facts.get("maxLength"),
         description=str(node.get("description", "")),
         allowed=str(node.get("allowed", facts.get("allowed", ""))),
     )

@@ -26,8 +26,8 @@ MODEL_OF_DEFAULT_MODULES = "distilbert-base-uncased"
 DECIDED_BY_SERVICES = ("training.output_dir",)
 #: Left empty, these mean all rows.
 COUNTS_OF_ROWS = ("data.train_samples", "data.eval_samples")
-#: What the session holds about the data of a draft (`views/data_choice`, `uploading`, `preview`); another has its own.
-OF_ONE_DRAFT = ("preview", "source_wanted", "upload_refused", "submit_now", "came_along")
+#: What the session holds about the data of a draft (`views/data_choice`, `uploading`, `reading`, `preview`).
+OF_ONE_DRAFT = ("preview", "source_wanted", "upload_refused", "submit_now", "came_along", "reading")
 #: The largest number that Streamlit shows in a field; every field ends far below.
 LARGEST_NUMBER = 1.797e308
 
@@ -73,7 +73,8 @@ def build_request() -> Json:
     changed = difference(load_draft() or {}, st.session_state.draft_base)
     for key in DECIDED_BY_SERVICES:
         section, _, name = key.partition(".")
-        changed.get(section, {}).pop(name, None)
+        if isinstance(inner := changed.get(section), dict):  # an address may hold anything in its place
+            inner.pop(name, None)
     return {"preset": st.session_state.draft_preset, "config": changed}
 
 

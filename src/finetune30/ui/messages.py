@@ -7,7 +7,7 @@ stays English beneath a heading for its code.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from string import Formatter
 
@@ -41,6 +41,7 @@ def load_templates() -> dict[str, str]:
     return templates
 
 
+@lru_cache(maxsize=4096)  # every drawing of a page asks for the same ones, each of a thousand patterns
 def _translate_line(line: str) -> str | None:
     for pattern, template in _patterns():
         found = pattern.fullmatch(line)

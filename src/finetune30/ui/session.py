@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -18,6 +19,7 @@ API_OPTION = "--api-url"
 KEY_OPTION = "--require-key"
 
 T = TypeVar("T")
+Arguments = ParamSpec("Arguments")
 
 
 def language() -> str:
@@ -83,7 +85,7 @@ def show_error(error: ApiError) -> None:
     if error.is_missing_route:
         st.caption(t("error.missing_route"))
         return
-    st.error(explain({"error": error.code, "message": error.message, "remedy": error.remedy}), icon=":material/error:")
+    st.error(explain(error.as_dict()), icon=":material/error:")
 
 
 def explain(error: Mapping[str, Any]) -> str:
@@ -129,3 +131,19 @@ def lost(error: ApiUnreachableError) -> None:
     """Remember that the API is away; the banner watches for its return."""
     st.session_state.api_lost = True
     st.session_state.api_lost_reason = str(error)
+
+
+def bears_loss(draw: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Return what draws a fragment in a form that an API which goes away does not break; the banner says so.
+
+    Streamlit itself shows what a fragment raises, as an error that says nothing, so nobody above could.
+    """
+
+    @functools.wraps(draw)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            draw(*args, **kwargs)
+        except ApiUnreachableError as error:
+            lost(error)
+
+    return run

@@ -61,9 +61,16 @@ def find_refusal(host: str | None, origin: str | None) -> str | None:
         return "this host name is not the page's; call it by the name that ft30 ui printed"
     if origin is None or origin in (st.get_option("server.corsAllowedOrigins") or ()):
         return None
-    if urlsplit(origin).netloc == host:
+    if host is not None and _host_of(origin) == host:
         return None
     return "another web page may not use this one; name its origin in FT30_ALLOWED_ORIGINS if it should"
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _name_of(host: str) -> str:

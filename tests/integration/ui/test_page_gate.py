@@ -83,6 +83,7 @@ def test_the_page_may_not_be_shown_in_a_frame_of_another(port):
         ("https://localhost.evil.example", 403),
         ("http://evil.example", 403),
         ("null", 403),
+        ("http://[", 403),
     ],
 )
 def test_a_socket_opens_for_the_page_itself_and_origins_that_are_named(port, origin, expected):

@@ -8,9 +8,10 @@ import yaml
 from finetune30.api.application import build_app
 from finetune30.config.reference import build_json_schema
 from finetune30.settings import Settings
-from finetune30.ui.client import ApiClient, ApiError
+from finetune30.ui.client import ApiClient, ApiError, ApiUnreachableError
 from finetune30.ui.fields import load_fields
 from finetune30.ui.form import section_key
+from finetune30.ui.views import first_steps
 from support.api_thread import serve
 
 pytestmark = [
@@ -177,6 +178,33 @@ def test_an_api_that_is_away_is_said_without_a_fault(visit):
     page = visit("http://127.0.0.1:9", lang="en")
     assert any("does not answer" in error.value for error in page.error)
     assert any("comes back by itself" in info.value for info in page.info)
+
+
+def test_an_api_that_goes_away_while_a_run_is_followed_is_said_by_the_banner(api, visit, monkeypatch):
+    task_id = api.submit({"preset": "starter", "experiment_name": "followed"}, "followed")["task_id"]
+    ended = api.load_task(task_id) | {"status": "SUCCEEDED"}
+    monkeypatch.setattr(ApiClient, "load_task", lambda self, _: ended)
+
+    def away(self, _):
+        raise ApiUnreachableError("Connection refused")
+
+    monkeypatch.setattr(ApiClient, "load_experiment", away)
+    page = visit(view="follow", task=task_id, lang="en")
+    assert not page.exception
+    assert page.session_state["api_lost"]
+
+
+def test_an_installation_whose_runs_are_all_archived_is_not_new(api, monkeypatch):
+    asked = {}
+
+    def find(self, **filters):
+        asked.update(filters)
+        return [], None
+
+    monkeypatch.setattr(ApiClient, "find_experiments", find)
+    monkeypatch.setattr(first_steps, "client", lambda: api)
+    assert first_steps._is_empty()
+    assert asked["archived"] == "all"
 
 
 def test_unknown_answers_of_the_api_are_refusals(api):

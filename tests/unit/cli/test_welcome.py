@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Iterator
 
@@ -73,3 +74,22 @@ def test_a_terminal_without_a_screen_has_nobody_to_look(monkeypatch: pytest.Monk
     assert not welcome.has_somebody()
     monkeypatch.setenv("DISPLAY", ":0")
     assert welcome.has_somebody()
+
+
+def test_time_is_up_also_where_answers_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(welcome, "_LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(welcome, "_LOOK_SECONDS", 0.001)
+    looks: list[str] = []
+
+    def look(address: str) -> bool:
+        looks.append(address)
+        time.sleep(0.15)
+        return False
+
+    monkeypatch.setattr(welcome, "_answers", look)
+    begun = Welcome(["Page"], ["http://127.0.0.1:9/healthz"], None, told.append)
+    begun.begin(open_page=True)
+    wait_until(lambda: bool(told), 20, "it is told")
+    begun.end()
+    assert len(looks) <= 2

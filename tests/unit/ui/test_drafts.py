@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from finetune30.ui import drafts
+from finetune30.ui import drafts, form
 from finetune30.ui.drafts import Draft
+from finetune30.ui.fields import merged
 
 
 class Params(dict[str, Any]):
@@ -59,6 +62,11 @@ def test_a_draft_too_long_for_an_address_is_told(visit: Visit) -> None:
     assert visit.query_params == {"preset": "starter"}
 
 
+def test_characters_are_counted_as_an_address_writes_them(visit: Visit) -> None:
+    assert drafts.write(Draft("starter", {"experiment_name": "評" * (drafts.LONGEST // 9 - 10)}))
+    assert not drafts.write(Draft("starter", {"experiment_name": "評" * (drafts.LONGEST // 9)}))
+
+
 @pytest.mark.parametrize(
     ("entries", "changed"),
     [
@@ -80,3 +88,17 @@ def test_any_address_is_a_draft_that_the_api_can_judge(
 def test_without_a_preset_there_is_no_draft(visit: Visit) -> None:
     visit.query_params = Params(set=["lora.r=4"])
     assert drafts.read_new() is None
+
+
+@pytest.mark.parametrize("written", ["5", "null", "[]", '"words"'])
+def test_what_stands_in_the_place_of_a_section_is_sent_for_the_api_to_judge(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    visit.query_params = Params(preset="default", set=[f"training={written}"])
+    read = drafts.read_new()
+    assert read is not None
+    base = {"training": {"seed": 1}}
+    state = SimpleNamespace(draft_preset="default", draft_base=base)
+    monkeypatch.setattr(form, "st", SimpleNamespace(session_state=state))
+    monkeypatch.setattr(form, "load_draft", lambda: merged(base, read.changed))
+    assert form.build_request() == {"preset": "default", "config": {"training": json.loads(written)}}

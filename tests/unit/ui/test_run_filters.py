@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+
 from finetune30.api.routes.experiments import ListQuery
+from finetune30.ui.states import STATUSES
 from finetune30.ui.translations import has_text
 from finetune30.ui.views import run_filters
 
@@ -17,9 +23,22 @@ def test_every_word_of_the_listing_has_a_widget_or_is_left_out() -> None:
 
 def test_states_and_orders_are_those_of_the_api() -> None:
     schema = ListQuery.model_json_schema()["properties"]
-    assert list(run_filters.STATUSES) == schema["status"]["items"]["enum"]
+    assert list(STATUSES) == schema["status"]["items"]["enum"]
     orders = set(schema["sort_by"]["enum"])
     assert set(run_filters.SORTS) == orders
     assert list(run_filters.ARCHIVED) == schema["archived"]["enum"]
     for language in ("en", "zh"):
         assert all(has_text(language, f"sort.{order}") for order in run_filters.SORTS)
+
+
+@pytest.mark.parametrize(
+    ("zone", "begins"),
+    [
+        ("Asia/Taipei", "2026-01-01T16:00:00+00:00"),
+        ("Nowhere/At-all", "2026-01-02T00:00:00+00:00"),
+        (None, "2026-01-02T00:00:00+00:00"),
+    ],
+)
+def test_a_day_begins_where_the_visitor_is(monkeypatch: pytest.MonkeyPatch, zone: str | None, begins: str) -> None:
+    monkeypatch.setattr(run_filters, "st", SimpleNamespace(context=SimpleNamespace(timezone=zone)))
+    assert run_filters._moment(date(2026, 1, 2)) == begins

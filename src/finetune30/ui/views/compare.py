@@ -20,6 +20,8 @@ Json = dict[str, Any]
 
 FEWEST, MOST = 2, 8
 OFFERED = 200
+#: Of a name; longer ones are cut before they are told apart.
+NAME_CHARACTERS = 50
 CURVES = ("loss", "learning_rate", "eval_loss", "eval_accuracy")
 
 
@@ -76,14 +78,10 @@ def _describe(run: Json | None, run_id: str) -> str:
 
 
 def _name_runs(runs: list[Json]) -> list[str]:
-    """Names for columns and lines; the id is added to those that several of the runs have."""
-    often = Counter(run.get("name") for run in runs)
-    return [
-        display.raw(
-            f"{run.get('name', '')} · {run['id'][:6]}" if often[run.get("name")] > 1 else run.get("name", ""), 60
-        )
-        for run in runs
-    ]
+    """Names for columns and lines; the id is added to those that look alike once they are cut."""
+    short = [display.raw(run.get("name", ""), NAME_CHARACTERS) for run in runs]
+    often = Counter(short)
+    return [f"{name} · {run['id'][:6]}" if often[name] > 1 else name for name, run in zip(short, runs, strict=True)]
 
 
 def _show_metrics(metrics: Json, best: Mapping[str, list[bool]], names: list[str]) -> None:

@@ -13,13 +13,14 @@ from finetune30.ui.client import ApiClient, ApiUnreachableError
 from finetune30.ui.confirmation import is_asking
 from finetune30.ui.health import warn_without_worker
 from finetune30.ui.scores import score_in_sentence, score_title, shares_among
-from finetune30.ui.session import ask, client, lost, t
+from finetune30.ui.session import ask, bears_loss, client, lost, t
+from finetune30.ui.states import LIVE, STATUSES
 from finetune30.ui.views import run_address
 from finetune30.ui.views.run_actions import show_actions
-from finetune30.ui.views.run_filters import SORTS, STATUSES, choose_filters
+from finetune30.ui.views.run_filters import SORTS, choose_filters
 from finetune30.ui.views.run_plots import show_plots
 from finetune30.ui.views.run_statistics import load_statistics, show_best
-from finetune30.ui.views.run_table import DEFAULT, LIVE, asked_keys, choose_columns, show_table
+from finetune30.ui.views.run_table import DEFAULT, asked_keys, choose_columns, show_table
 
 Json = dict[str, Any]
 
@@ -80,7 +81,7 @@ def show() -> None:
     is_live = any(run["status"] in LIVE for run in runs)
     best_ids = frozenset(str(run["run_id"]) for run in best)
     refresh = LIVE_SECONDS if is_live and not is_asking() else None
-    st.fragment(_show_table, run_every=refresh)(filters, places[-1][1], best_ids, words)
+    st.fragment(bears_loss(_show_table), run_every=refresh)(filters, places[-1][1], best_ids, words)
     _show_paging(places, page.get("next_cursor"))
     _say_archived(filters, int(stats.get("archived") or 0))
     left, right = st.columns(2)

@@ -50,8 +50,8 @@ def pass_by() -> None:
 
 
 def _is_empty() -> bool:
-    """Tell whether there is no run at all; once there is one, it is not asked again."""
-    found = ask(lambda: client().find_experiments(limit=1))
+    """Tell whether there is no run at all, archived ones too; once there is one, it is not asked again."""
+    found = ask(lambda: client().find_experiments(limit=1, archived="all"))
     if found is None or found[0]:
         pass_by()
         return False

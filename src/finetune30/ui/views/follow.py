@@ -15,16 +15,15 @@ from finetune30.ui.history import measured
 from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import metric_value, rows_per_second
 from finetune30.ui.run_header import show_error_card, show_log, show_moment, show_state, show_times
-from finetune30.ui.session import ask, client, in_own_words, lost, t, t_or
+from finetune30.ui.session import ask, bears_loss, client, in_own_words, lost, t, t_or
 from finetune30.ui.stand_ins import show_stand_ins
+from finetune30.ui.states import FINAL, LIVE
 from finetune30.ui.views import last_runs, try_model
 
 Json = dict[str, Any]
 
 REFRESH_SECONDS = 2
 LOG_LINES = 200
-CURRENT = ("RUNNING", "QUEUED")
-FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 RETRYABLE = ("FAILED", "CANCELLED")
 #: Why a run waits, beside that no worker is there.
 WAITS = ("running_limit", "places_busy", "starting")
@@ -44,7 +43,7 @@ def show() -> None:
         return
     _show_submitted(task_id, str(task["task"]["experiment_name"]))
     settled = task["task"]["status"] in FINAL
-    st.fragment(_show_live, run_every=None if settled or is_asking() else REFRESH_SECONDS)(task_id)
+    st.fragment(bears_loss(_show_live), run_every=None if settled or is_asking() else REFRESH_SECONDS)(task_id)
 
 
 def _show_submitted(task_id: str, name: str) -> None:
@@ -168,7 +167,7 @@ def _show_fetching(progress: Json) -> None:
 def _show_actions(task: Json) -> None:
     task_id = str(task["task_id"])
     with st.container(horizontal=True, vertical_alignment="center"):
-        if task["status"] in CURRENT:
+        if task["status"] in LIVE:
             stopping = bool(task.get("cancel_requested"))
             label = t("follow.cancelling") if stopping else t("follow.cancel")
             confirmed_button(

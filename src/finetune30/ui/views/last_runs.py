@@ -15,8 +15,9 @@ from finetune30.ui.session import ask, client, lost, t, t_or
 
 Json = dict[str, Any]
 
-CURRENT = ("RUNNING", "QUEUED")
 SHOWN = 10
+#: Runs that go on or wait, to choose among.
+OFFERED = 50
 #: In the address: the list is wanted, not the run that goes on.
 LIST = "list"
 
@@ -25,8 +26,8 @@ def choose_task() -> str:
     """Return the task of the address, one typed or chosen, else the newest that runs; "" where there is none."""
     address = st.query_params.get("task", "")
     current = _load_current()
-    if not address and st.query_params.get(LIST) is None:
-        address = _newest(current)
+    if not address and st.query_params.get(LIST) is None and current:
+        address = str(current[0]["id"])
     if "task_input" not in st.session_state or st.session_state.get("task_address") != address:
         st.session_state.task_input = st.session_state.task_address = address
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -95,15 +96,6 @@ def _follow(run_id: str) -> None:
     st.query_params["task"] = run_id
 
 
-def _newest(current: list[Json]) -> str:
-    """Return the newest run that runs, else the newest that waits."""
-    for status in CURRENT:
-        for run in current:
-            if run["status"] == status:
-                return str(run["id"])
-    return ""
-
-
 def _choose_other(others: list[Json]) -> None:
     names = {run["id"]: _describe(run) for run in others}
 
@@ -125,13 +117,21 @@ def _choose_other(others: list[Json]) -> None:
 
 
 def _load_current() -> list[Json]:
-    """Current runs, the newest first; none while the API is away, so that what is shown below stays."""
+    """Current runs, those that run before those that wait, each the newest first.
+
+    None while the API is away, so that what is shown below stays.
+    """
+    found: dict[str, list[Json]] = {}
     try:
-        found = ask(lambda: client().find_experiments(status=list(CURRENT), limit=50))
+        for status in ("QUEUED", "RUNNING"):  # in this order, so that a run that begins meanwhile is in one of them
+            answer = ask(lambda status=status: client().find_experiments(status=[status], limit=OFFERED))  # type: ignore[misc]
+            if answer is None:
+                return []
+            found[status] = answer[0]
     except ApiUnreachableError as error:
         lost(error)
         return []
-    return found[0] if found else []
+    return list({run["id"]: run for run in (*found["RUNNING"], *found["QUEUED"])}.values())[:OFFERED]
 
 
 def _describe(run: Json) -> str:

@@ -105,9 +105,7 @@ def show() -> None:
     known = st.session_state.preview
     with st.container(border=True):
         if known["error"] is not None:
-            error = known["error"]
-            said = explain({"error": error.code, "message": error.message, "remedy": error.remedy})
-            st.error(said, icon=":material/error:")
+            st.error(explain(known["error"].as_dict()), icon=":material/error:")
             _show_columns_of_upload()
             return
         _show_rows(known["answer"])

@@ -25,6 +25,7 @@ from finetune30.ui.metrics import metric_value
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
 from finetune30.ui.session import ask, client, t, t_or
 from finetune30.ui.stand_ins import show_stand_ins
+from finetune30.ui.states import FINAL
 from finetune30.ui.views import why
 from finetune30.ui.views.run_marks import show_marks
 
@@ -34,7 +35,6 @@ PARTS = ("results", "errors", "curves", "config", "data", "files", "log")
 LOG_LINES = 1000
 #: Files up to this size are fetched when the person asks for them.
 LARGEST_DOWNLOAD_BYTES = 500_000_000
-FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 PLAIN_NUMBER = (int, float)
 
 

@@ -11,8 +11,9 @@ from finetune30.ui import display
 from finetune30.ui.client import ApiError, ApiUnreachableError
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.session import client, explain, lost, refuse, t
+from finetune30.ui.states import LIVE
 from finetune30.ui.views.run_marks import LONGEST_TAG, choose_tags
-from finetune30.ui.views.run_table import LIVE, let_go, state_label
+from finetune30.ui.views.run_table import let_go, state_label
 
 Json = dict[str, Any]
 

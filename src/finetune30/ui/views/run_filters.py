@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from finetune30.ui import display
 from finetune30.ui.metrics import is_share
 from finetune30.ui.scores import score_in_sentence, score_title
 from finetune30.ui.session import t
+from finetune30.ui.states import STATUSES
 
 Json = dict[str, Any]
 #: Words of the listing without a widget: the table pages by itself, and the score's bounds are those of the accuracy.
 LEFT_OUT = frozenset({"min_accuracy", "limit", "cursor", "with_total", "columns", "differences"})
 
-STATUSES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
 SORTS = ("created_at", "name", "train_runtime", "score", "eval_accuracy")
 STARRED = ("true", "false")
 ARCHIVED = ("no", "only", "all")
@@ -175,8 +175,7 @@ def _moment(day: Any) -> str | None:
     """The first moment of a local day, for the API."""
     if not isinstance(day, date):
         return None
-    zone = ZoneInfo(st.context.timezone) if st.context.timezone else UTC
-    return datetime.combine(day, time(), zone).astimezone(UTC).isoformat()
+    return datetime.combine(day, time(), display.find_zone(st.context.timezone)).astimezone(UTC).isoformat()
 
 
 #: Every word that the person may choose, by the widget that asks for it.

@@ -88,7 +88,7 @@ def _save(run: Json, wanted: Json) -> None:
         st.session_state.run_edit_fault = t("confirm.away")
         st.rerun(scope="fragment")
     except ApiError as error:
-        fault = explain({"error": error.code, "message": error.message, "remedy": error.remedy})
+        fault = explain(error.as_dict())
         st.session_state.run_edit_fault = t("marks.conflict") if error.status == 409 else fault
         st.rerun(scope="fragment")
     st.session_state.pop(_EDITING, None)

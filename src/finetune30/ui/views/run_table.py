@@ -18,11 +18,11 @@ from finetune30.ui.metrics import is_share
 from finetune30.ui.scores import score_title, score_value, shares_among
 from finetune30.ui.session import local_time, t, t_or
 from finetune30.ui.stand_ins import in_short, mark_data, mark_model
+from finetune30.ui.states import LIVE
 from finetune30.ui.translations import load_catalogue
 
 Json = dict[str, Any]
 
-LIVE = ("QUEUED", "RUNNING")
 METRICS = "metrics."
 #: What of a run can stand in a column beside its configuration and metrics, in the order in which it does.
 FACTS = (

@@ -7,10 +7,9 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.client import ApiUnreachableError
 from finetune30.ui.rows import columns_of, text_of
 from finetune30.ui.scores import score_value
-from finetune30.ui.session import ask, client, explain, in_own_words, lost, t
+from finetune30.ui.session import ask, bears_loss, client, explain, in_own_words, t
 from finetune30.ui.views import relabelling
 
 Json = dict[str, Any]
@@ -31,7 +30,7 @@ def show(version: Json) -> None:
     if found is None:
         return
     if found["state"] == "searching":
-        st.fragment(_watch, run_every=REFRESH_SECONDS)(run_id)
+        st.fragment(bears_loss(_watch), run_every=REFRESH_SECONDS)(run_id)
     elif found["state"] == "ready":
         _show_found(version, run_id, found)
     else:
@@ -81,14 +80,10 @@ def _search(run_id: str, *, without: int | str | None = "") -> None:
 
 def _watch(run_id: str) -> None:
     """Wait for the search; the page is run anew when it has ended."""
-    try:
-        found = ask(lambda: client().load_suspects(run_id, limit=1))
-    except ApiUnreachableError as error:
-        lost(error)
-        found = None
+    st.info(t("suspects.searching"), icon=":material/hourglass_top:")
+    found = ask(lambda: client().load_suspects(run_id, limit=1))
     if found is not None and found["state"] != "searching":
         st.rerun()
-    st.info(t("suspects.searching"), icon=":material/hourglass_top:")
 
 
 def _show_found(version: Json, run_id: str, found: Json) -> None:

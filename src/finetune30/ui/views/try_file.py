@@ -36,6 +36,8 @@ def show(chosen: Sequence[str], runs: dict[str, Json]) -> None:
     for note in dict.fromkeys(note for one in read.values() for note in one["notes"]):
         st.info(display.plain(in_own_words(note), 500))
     _choose_columns(chosen, file, first)
+    for run_id in (run_id for run_id, one in read.items() if one["read"] != first["read"]):
+        st.info(t("try.batch_reads", run=display.plain(describe(runs[run_id])), columns=_listed(read[run_id]["read"])))
     count = len(first["questions"])
     if first["rows"] > count:
         st.warning(t("try.batch_cut", most=f"{count:,}", rows=f"{first['rows']:,}"))
@@ -96,6 +98,10 @@ def _read(chosen: Sequence[str], file: Any, reading: Json) -> dict[str, Json] | 
     return read
 
 
+def _listed(read: Json) -> str:
+    return display.plain(t("form.comma").join(str(column) for column in read.values() if column is not None), 400)
+
+
 def _choose_columns(chosen: Sequence[str], file: Any, read: Json) -> None:
     """Show which columns the texts are read from, and offer others."""
     columns = [str(name) for name in read["columns"]]
@@ -118,11 +124,14 @@ def _choose_columns(chosen: Sequence[str], file: Any, read: Json) -> None:
 
 
 def _predict(runs: dict[str, Json], read: dict[str, Json]) -> bytes | None:
-    """Return questions, answers of every run and the other columns of the file as CSV."""
-    questions = next(iter(read.values()))["questions"]
-    names, tables = ["row_id", "text"], [[q["row_id"] for q in questions], [q["text"] for q in questions]]
-    if any(q["text_pair"] is not None for q in questions):
-        names, tables = [*names, "text_pair"], [*tables, [q["text_pair"] for q in questions]]
+    """Return questions, answers of every run and the other columns of the file as CSV.
+
+    A run that reads other columns than the first has texts of its own there.
+    """
+    first = next(iter(read.values()))
+    questions = first["questions"]
+    columns = {"row_id": [q["row_id"] for q in questions], **_texts(questions)}
+    names, tables = [*columns], [*columns.values()]
     for run_id, one in read.items():
         bar = st.progress(0.0, display.plain(describe(runs[run_id])))
         answers = ask(lambda run_id=run_id, one=one, bar=bar: _collect(run_id, one["questions"], bar))  # type: ignore[misc]
@@ -130,12 +139,23 @@ def _predict(runs: dict[str, Json], read: dict[str, Json]) -> bytes | None:
         if answers is None:
             return None
         name = f"{runs[run_id]['name']} {run_id[:8]}"
-        names += [f"{name} prediction", f"{name} probability"]
-        tables += [[_answer_cell(answer) for answer in answers], [_share_cell(answer) for answer in answers]]
+        own = _texts(one["questions"]) if one["read"] != first["read"] else {}
+        names += [*(f"{name} {text}" for text in own), f"{name} prediction", f"{name} probability"]
+        tables += [
+            *own.values(),
+            [_answer_cell(answer) for answer in answers],
+            [_share_cell(answer) for answer in answers],
+        ]
     for column in dict.fromkeys(name for q in questions for name in q["columns"]):
         names.append(f"file_{column}" if column in names else column)
         tables.append([q["columns"].get(column) for q in questions])
     return display.save_csv(names, zip(*tables, strict=True))
+
+
+def _texts(questions: Sequence[Json]) -> dict[str, list[Any]]:
+    """Return the texts of questions as columns; second texts where there are any."""
+    second = any(q["text_pair"] is not None for q in questions)
+    return {name: [q[name] for q in questions] for name in ("text", "text_pair") if name == "text" or second}
 
 
 def _collect(run_id: str, questions: Sequence[Json], bar: Any) -> list[Json]:

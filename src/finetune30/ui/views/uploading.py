@@ -72,8 +72,7 @@ def _send(file: Any, reading: Json) -> Json | None:
         with st.spinner(t("uploading.reading", name=display.plain(file.name))):
             stored = client().upload(file.name, file.getvalue(), reading)
     except ApiError as error:
-        said = {"error": error.code, "message": error.message, "remedy": error.remedy}
-        st.session_state.upload_refused = {"name": file.name, "error": said, "reading": reading}
+        st.session_state.upload_refused = {"name": file.name, "error": error.as_dict(), "reading": reading}
         st.session_state.upload_taken = file.file_id
         if error.status == 401:
             refuse(error)

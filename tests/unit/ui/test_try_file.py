@@ -1,0 +1,32 @@
+"""Answers to a whole file as CSV."""
+
+from __future__ import annotations
+
+import csv
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from finetune30.ui.views import try_file
+
+Json = dict[str, Any]
+
+
+def _read(column: str, text: str) -> Json:
+    question = {"row_id": "1", "text": text, "text_pair": None, "columns": {"kept": "k"}}
+    return {"read": {"text": column}, "questions": [question]}
+
+
+@pytest.mark.parametrize("other", ["title", "body"])
+def test_a_run_that_reads_other_columns_has_its_own_texts(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    monkeypatch.setattr(try_file, "st", SimpleNamespace(progress=lambda *_: SimpleNamespace(empty=lambda: None)))
+    monkeypatch.setattr(try_file, "_collect", lambda run_id, questions, bar: [{"label": q["text"]} for q in questions])
+    monkeypatch.setattr(try_file, "describe", lambda run: run["name"])
+    read = {"a" * 32: _read("title", "of title"), "b" * 32: _read(other, f"of {other}")}
+    content = try_file._predict({"a" * 32: {"name": "one"}, "b" * 32: {"name": "two"}}, read)
+    assert content is not None
+    row = next(csv.DictReader(content.decode("utf-8-sig").splitlines()))
+    assert (row["text"], row["one aaaaaaaa prediction"], row["kept"]) == ("of title", "of title", "k")
+    assert row["two bbbbbbbb prediction"] == f"of {other}"
+    assert row.get("two bbbbbbbb text") == (None if other == "title" else "of body")
