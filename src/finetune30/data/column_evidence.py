@@ -55,8 +55,8 @@ def _because(
         return f"data.{_key(role, config)} names it"
     if table.format == VERSION and column == role.name:
         return "the stored version calls it so"
-    if role.kind == "text" and any(_are_chosen(pair, columns) for pair in PAIR_NAMES):
-        first, second = (columns.chosen[name] for name in ("text", "text_pair"))
+    first, second = (columns.chosen.get(name) for name in ("text", "text_pair"))
+    if role.kind == "text" and first is not None and second is not None and _are_a_pair(first, second):
         return f"{first!r} and {second!r} are usual names of a pair; data.text_column alone reads one of them"
     if column.lower() in role.names:
         others = [name for name in role.names if name != column.lower() and _has(table, name, columns)]
@@ -79,8 +79,8 @@ def _has(table: SourceTable, name: str, columns: Columns) -> bool:
     return any(column.lower() == name for column in table.columns if column not in columns.chosen.values())
 
 
-def _are_chosen(pair: tuple[str, str], columns: Columns) -> bool:
-    return {plain_name(name) for name in columns.chosen.values() if name is not None} >= {*pair}
+def _are_a_pair(first: str, second: str) -> bool:
+    return any({plain_name(first), plain_name(second)} == {*pair} for pair in PAIR_NAMES)
 
 
 def _listed(names: Sequence[str]) -> str:

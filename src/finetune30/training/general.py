@@ -81,8 +81,8 @@ class GeneralEngine:
         parameters = list(self._trainable.values())
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        self._scaler.unscale_(self._optimizer)
         _sum_over_processes(parameters)
+        self._scaler.unscale_(self._optimizer)  # behind the sum: an overflow in one process is one in all
         limit = self._max_grad_norm if self._max_grad_norm > 0 else float("inf")
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         if self._scaler.is_enabled():

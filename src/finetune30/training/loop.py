@@ -96,9 +96,8 @@ class _Loop:
         self.progress = Progress(**{**checkpoint.progress, "total_steps": planned.total_steps})
         self.evaluator.best_state = checkpoint.best or None
         self.last_checkpoint_step = checkpoint.step
-        self.engine.load_rng_state(
-            checkpoint.streams_of(self.rank)
-        )  # last: nothing may draw between this and the next step
+        # Last: nothing may draw between this and the next step.
+        self.engine.load_rng_state(checkpoint.streams_of(self.rank))
 
     def _run_epoch(self) -> None:
         progress = self.progress

@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from finetune30.errors import Finetune30Error, PeerLostError, ServiceUnavailableError, first_line, restore_error
+from finetune30.errors import (
+    CancelledError,
+    Finetune30Error,
+    PeerLostError,
+    ServiceUnavailableError,
+    first_line,
+    restore_error,
+)
 from finetune30.training.leaving import leave_at_once_at_exit
 
 if TYPE_CHECKING:
@@ -358,4 +365,6 @@ def _nothing() -> None:
 def _shape_of(error: BaseException) -> dict[str, Any]:
     if isinstance(error, Finetune30Error):
         return error.as_dict()
+    if isinstance(error, KeyboardInterrupt):
+        return CancelledError("interrupted").as_dict()
     return Finetune30Error(f"{type(error).__name__}: {error}", "see what it printed").as_dict()

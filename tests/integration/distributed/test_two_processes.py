@@ -68,6 +68,18 @@ def test_a_lost_process_ends_the_attempt_by_name_and_two_go_on_bit_for_bit(whole
     assert begun.returncode == 0, begun.stderr
 
 
+def test_a_result_that_is_there_already_is_taken_over_and_nobody_waits_for_a_training(whole: Whole) -> None:
+    gang, uninterrupted = whole
+    killed, _ = gang.run(
+        "train", "--config", "config.yaml", results="adopted", only=({"FT30_FAILPOINT": "publish.before_row:1"}, {})
+    )
+    assert killed.returncode == -9, killed.stderr
+    first, second = gang.run("resume", "latest", results="adopted")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert (gang.row("adopted")["status"], second.stdout, second.stderr) == ("SUCCEEDED", "", "")
+    assert fingerprint(gang.lab.run_folder("adopted")) == uninterrupted
+
+
 def test_signals_end_all_in_agreement_with_a_checkpoint(whole: Whole) -> None:
     gang, uninterrupted = whole
     slowly = "training.after_step:1+:wait1"

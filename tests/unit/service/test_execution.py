@@ -31,7 +31,7 @@ def create(records: Records) -> Run:
 
 def test_a_launcher_that_is_gone_ends_the_attempt_in_the_row(records: Records) -> None:
     class Left(Group):
-        def tell(self, *_: Any) -> None:
+        def tell(self, *_: Any, **__: Any) -> None:
             raise RuntimeError("the store is closed")
 
     run = create(records)

@@ -7,6 +7,7 @@ import torch
 from finetune30.config import TrainingConfig
 from finetune30.data.batching import collate
 from finetune30.modeling.devices import Placement
+from finetune30.training import general
 from finetune30.training.checkpoints import Checkpoints
 from finetune30.training.general import GeneralEngine
 from support.present import present
@@ -175,6 +176,20 @@ def build_scaled(build_engine, **training):
     engine = build_engine(training=training)
     engine._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
     return engine
+
+
+def test_an_overflow_in_one_process_is_one_in_all(build_engine, monkeypatch):
+    engine = build_scaled(build_engine)
+    before = {name: tensor.clone() for name, tensor in engine.adapter_state().items()}
+
+    def sum_with_one_that_overflowed(parameters):
+        parameters[0].grad.view(-1)[0] = float("inf")
+
+    monkeypatch.setattr(general, "_sum_over_processes", sum_with_one_that_overflowed)
+    engine.accumulate(batch_of(encoded_split(8), range(8)), 1 / 8)
+    engine.step(0.01)
+    assert states_equal(engine.adapter_state(), before)
+    assert engine._scaler.get_scale() == 512.0
 
 
 def test_loss_scale_of_fp16_goes_on_from_a_checkpoint(build_engine, tmp_path):

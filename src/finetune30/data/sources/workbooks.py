@@ -70,7 +70,8 @@ def _spread_merged(rows: list[tuple[int, list[str | None]]], merged: Sequence[Ra
     """
     by_number, count = dict(rows), 0
     for (first, column), (last, _) in merged:
-        text = by_number[first + 1][column] if first + 1 in by_number else None
+        cells = by_number.get(first + 1, [])
+        text = cells[column] if column < len(cells) else None  # a range may lie beyond what is used
         for number in range(first + 2, last + 2):
             if text is not None and number in by_number and by_number[number][column] is None:
                 by_number[number][column] = text

@@ -79,8 +79,9 @@ def execute(execution: Execution) -> Published:
         work = execution.work or train_and_publish
         try:
             with keeper:
-                execution.group.tell(execution.run, execution.explicit, settings)
-                published = attempt.adopt() or work(execution, attempt, keeper, log)
+                adopted = attempt.adopt()
+                execution.group.tell(execution.run, execution.explicit, settings, trains=adopted is None)
+                published = adopted or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
             ended = store.succeed(claim, published.metrics, published.manifest_sha256)
             failpoints.reach("finish.after_row")

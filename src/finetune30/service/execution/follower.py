@@ -40,6 +40,8 @@ def follow_training(peers: Peers) -> None:
             check()
 
         order = peers.hear(check)
+        if not order["trains"]:
+            return
         config = validate_tree(order["config"], source=f"the record of run {order['run'][:8]}")
         inputs = load_inputs(config, frozenset(order["explicit"]), _ignore, Path(order["data_folder"]), watch)
         environment = describe_environment(inputs)

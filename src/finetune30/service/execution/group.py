@@ -36,8 +36,11 @@ class Group:
         """The number of processes on each host."""
         return [1] if self._peers is None else self._peers.per_host
 
-    def tell(self, run: Run, explicit: frozenset[str], settings: Settings) -> None:
-        """Let the others follow in the training of a run: its configuration is that of its row."""
+    def tell(self, run: Run, explicit: frozenset[str], settings: Settings, *, trains: bool) -> None:
+        """Let the others follow in the training of a run: its configuration is that of its row.
+
+        Where its result is there already nothing `trains`, and they are done.
+        """
         if self._peers is not None:
             self._peers.tell(
                 {
@@ -45,6 +48,7 @@ class Group:
                     "config": run.config,
                     "explicit": sorted(explicit),
                     "data_folder": str(settings.data_folder),
+                    "trains": trains,
                 }
             )
 

@@ -163,6 +163,16 @@ def test_rows_and_cells_of_an_open_document_may_stand_for_several_and_have_comme
     assert load_file(path).frame.select("id", "label").rows() == [("007", "007"), ("007", "007"), ("8", "y")]
 
 
+def test_merged_cells_beside_what_is_used_hold_nothing(tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.xlsx", tmp_path / "a.xlsx"
+    write_xlsx(plain, {"S": [["text", "label"], ["a", "x"], ["b", "y"]]})
+    merged = '</sheetData><mergeCells count="1"><mergeCell ref="E2:F3"/></mergeCells>'
+    with zipfile.ZipFile(plain) as before, zipfile.ZipFile(path, "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name).decode().replace("</sheetData>", merged))
+    assert load_file(path).frame.select("text", "label").rows() == [("a", "x"), ("b", "y")]
+
+
 def test_formats_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     write_xlsx(path, {"S": [["text", "label"], ["a", 1]]})
