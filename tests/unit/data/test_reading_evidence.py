@@ -53,7 +53,7 @@ def test_columns_of_usual_names_say_so_and_what_they_come_before(tmp_path: Path)
 
 def test_a_pair_of_usual_names_is_one_of_texts_only(tmp_path: Path) -> None:
     found = told(load(save(tmp_path / "a.csv", ["question", "answer"]), label_column="answer"))
-    assert found["the text is the column 'question'"][0] == "it is the only column left"
+    assert found["the text is the column 'question'"][0] == "its name is one that such columns usually have"
 
 
 def test_columns_that_are_told_by_elimination_say_so(tmp_path: Path) -> None:
