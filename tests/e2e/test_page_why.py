@@ -37,7 +37,12 @@ WRONG_EVERY = 7
 #: The first chart is not what it was.
 DRAWN_ANEW = "was => document.querySelector('[data-testid=stVegaLiteChart] svg').innerHTML !== was"
 #: Cells of a matrix, and what a screen reader says of them: "bad → good: 3".
-CELLS, SAID = '[aria-roledescription="rect mark"]', "marks => marks.map(mark => mark.getAttribute('aria-label'))"
+CELLS = '[aria-roledescription="rect mark"]'
+#: What so many cells say, once all are there; looked at in one go, as a chart that is drawn anew has none meanwhile.
+SAID = """([cells, count]) => {
+  const marks = [...document.querySelectorAll(cells)];
+  return marks.length === count && marks.map(mark => mark.getAttribute('aria-label'));
+}"""
 MANY = [f"topic {number:02}" for number in range(18)]
 
 
@@ -128,8 +133,8 @@ def test_a_pressed_cell_lists_its_rows_and_a_label_is_put_right(
     page.get_by_text(t("why.press")).wait_for()
     assert counted(page, language) == count_rows(stack, runs[0], outcome=False)
 
-    expect(page.locator(CELLS)).to_have_count(4, timeout=120_000)
-    counts = {mark: int(mark.rpartition(": ")[2]) for mark in page.locator(CELLS).evaluate_all(SAID)}
+    said = page.wait_for_function(SAID, arg=[CELLS, 4], timeout=120_000).json_value()
+    counts = {mark: int(mark.rpartition(": ")[2]) for mark in said}
     pressed = max(counts, key=counts.__getitem__)
     label, prediction = pressed.rpartition(": ")[0].split(" → ")
     page.locator(f'{CELLS}[aria-label="{pressed}"]').click(position={"x": 8, "y": 8})
@@ -215,7 +220,7 @@ def test_many_labels_have_a_matrix_that_can_be_read_and_five_answers(
     page.get_by_text(t("matrix.most_confused", shown=15, count=18)).first.wait_for()
     matrix = page.locator("[data-testid=stVegaLiteChart]").first
     assert matrix.bounding_box()["height"] < 700
-    assert page.locator(CELLS).count() == 15 * 15
+    expect(page.locator(CELLS)).to_have_count(15 * 15, timeout=60_000)
     page.get_by_test_id("stMain").get_by_text(t("matrix.everything", count=18)).click()
     expect(page.locator(CELLS)).to_have_count(18 * 18, timeout=60_000)
     assert matrix.bounding_box()["height"] < 700
