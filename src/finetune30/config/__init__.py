@@ -9,8 +9,8 @@ from finetune30.config.schema import (
     LoraConfig,
     ModelConfig,
     TrainingConfig,
-    ValidationRules,
 )
+from finetune30.config.validation import ValidationRules
 
 __all__ = [
     "STARTER",

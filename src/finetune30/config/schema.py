@@ -2,45 +2,34 @@
 
 Every field has bounds and a description: the web form, `ft30 config schema` and the docs are made from them. Every
 text says what it names (`Holds`): what requests may name is decided by that.
-Names are those of PEFT and transformers; units stand in the names.
+Names are those of PEFT and transformers; units stand in the names. What the fields are made of stands in
+`field_types`, the sections about rows that are set aside in `validation`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from finetune30.config.field_types import (
+    ENCODINGS,
+    REVISIONS,
+    Column,
+    Device,
+    Encoding,
+    FilePath,
+    Name,
+    ProblemType,
+    Revision,
+    Section,
+    without_old_key,
+)
 from finetune30.config.holds import Holds
-from finetune30.config.problem_types import AUTO, name_problem_types, require_problem_type
-from finetune30.config.text_encodings import TEXT_ENCODINGS, require_encoding
+from finetune30.config.problem_types import AUTO, name_problem_types
+from finetune30.config.validation import GateConfig, ValidationRules
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Name = Annotated[str, Holds.NAME]
-FilePath = Annotated[str, Holds.PATH]
-ProblemType = Annotated[str, Holds.NAME, AfterValidator(require_problem_type)]
-Device = Annotated[str, Holds.NAME, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
-#: The hub's client makes a path of a revision, so it must not lead anywhere else.
-Revision = Annotated[
-    str,
-    Holds.REVISION,
-    Field(
-        max_length=200,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*(/[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*)*$",
-    ),
-]
-Column = Annotated[str, Holds.COLUMN, Field(min_length=1, max_length=500)]
-Encoding = Annotated[
-    str,
-    Holds.NAME,
-    Field(min_length=1, max_length=50),
-    AfterValidator(require_encoding),
-    WithJsonSchema({"type": "string", "enum": list(TEXT_ENCODINGS)}),
-]
-
-ENCODINGS = "an encoding that Python knows, such as utf-8, big5, gb18030, cp1252 or utf-16; or null"
-REVISIONS = "a branch, tag or commit of the hub: letters, digits, underscores, with . - / between them; or null"
-
 #: Names that stand for what the package itself carries or installs.
 STARTER = "starter"
 STARTER_ZH = "starter-zh"
@@ -63,18 +52,7 @@ def shorten_name(name: str, most_characters: int = MAX_NAME_CHARACTERS, suffix: 
     return cut.decode(errors="ignore") + suffix  # a character that was cut through goes
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-
-def _without_old_key(tree: Any, key: str, *values: Any) -> Any:
-    """Return a section without a key of earlier versions that decides nothing, where it holds one of the values."""
-    if not isinstance(tree, dict) or key not in tree or tree[key] not in values:
-        return tree
-    return {name: value for name, value in tree.items() if name != key}
-
-
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The base model."""
 
     name: Annotated[str, Holds.MODEL] = Field(
@@ -106,7 +84,7 @@ class ModelConfig(_Section):
     )
 
 
-class LoraConfig(_Section):
+class LoraConfig(Section):
     """The adapter, with PEFT's names (Hu et al. 2021, LoRA)."""
 
     r: int = Field(8, ge=1, le=1024, description="Rank of the update matrices.")
@@ -133,7 +111,7 @@ class LoraConfig(_Section):
     @model_validator(mode="before")
     @classmethod
     def _drop_task_type(cls, tree: Any) -> Any:
-        return _without_old_key(tree, "task_type", "SEQ_CLS")
+        return without_old_key(tree, "task_type", "SEQ_CLS")
 
     @model_validator(mode="after")
     def _orthogonal_halves_the_rank(self) -> LoraConfig:
@@ -142,106 +120,7 @@ class LoraConfig(_Section):
         return self
 
 
-class ValidationRules(_Section):
-    """Row rules that run on every training."""
-
-    min_text_length: int | None = Field(
-        None,
-        ge=0,
-        le=1_000_000,
-        description="Shortest text kept, in characters; null: no limit, short ones are reported.",
-    )
-    max_text_length: int | None = Field(
-        None,
-        ge=1,
-        le=10_000_000,
-        description="Longest text kept, in characters; null: no limit, long ones are counted.",
-    )
-    allow_empty: bool = Field(False, description="Keep rows whose text is empty or blank.")
-    remove_html: bool = Field(True, description="Strip HTML tags and unescape entities before the checks.")
-
-    @model_validator(mode="after")
-    def _lengths_in_order(self) -> ValidationRules:
-        low, high = self.min_text_length, self.max_text_length
-        if low is not None and high is not None and low > high:
-            raise ValueError(f"min_text_length {low} is above max_text_length {high}")
-        return self
-
-
-RuleName = Literal[
-    "missing_label",
-    "unknown_label",
-    "empty_text",
-    "too_short",
-    "too_long",
-    "truncated",
-    "html",
-    "control_characters",
-    "mojibake",
-    "replacement_character",
-    "repeated_header",
-    "columns_swapped",
-    "exact_duplicate",
-    "near_duplicate",
-    "contradictory_label",
-    "leakage",
-    "near_leakage",
-    "small_class",
-    "constant_text",
-    "label_in_text",
-    "script_mix",
-]
-Severity = Literal["error", "warn", "fix", "off"]
-FixableRule = Literal["html", "control_characters", "mojibake"]
-
-
-class GateConfig(_Section):
-    """What happens to faulty rows before a training may start."""
-
-    mode: Literal["quarantine", "strict", "report"] = Field(
-        "quarantine",
-        description="quarantine: set faulty rows aside; strict: stop at the first; report: only say so.",
-    )
-    max_faulty_share: float = Field(
-        0.01, ge=0.0, le=1.0, description="Share of faulty rows above which the run stops (per split)."
-    )
-    max_contradictory_share: float = Field(
-        0.01, ge=0.0, le=1.0, description="Share of training rows with contradictory labels above which the run stops."
-    )
-    max_leaking_share: float = Field(
-        0.01,
-        ge=0.0,
-        le=1.0,
-        description="Share of training rows found in the evaluation rows above which the run stops.",
-    )
-    near_duplicates: bool = Field(True, description="Search near duplicates too (MinHash), not only exact ones.")
-    min_class_rows: int = Field(5, ge=1, le=1_000_000, description="Training rows below which a class counts as small.")
-    error_rules: list[RuleName] = Field([], description="Rules whose rows are set aside, beside those that always are.")
-    warn_rules: list[RuleName] = Field([], description="Rules that only report.")
-    fix_rules: list[FixableRule] = Field([], description="Rules whose rows are mended on the way in.")
-    off_rules: list[RuleName] = Field([], description="Rules that are not looked for at all.")
-
-    @property
-    def severities(self) -> dict[str, Severity]:
-        """Severity of every rule that is named; the others keep their own."""
-        lists: dict[Severity, list[Any]] = {
-            "error": self.error_rules,
-            "warn": self.warn_rules,
-            "fix": self.fix_rules,
-            "off": self.off_rules,
-        }
-        return {rule: severity for severity, rules in lists.items() for rule in rules}
-
-    @model_validator(mode="after")
-    def _one_severity_a_rule(self) -> GateConfig:
-        named = [*self.error_rules, *self.warn_rules, *self.fix_rules, *self.off_rules]
-        twice = sorted({str(rule) for rule in named if named.count(rule) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} stands in two of error_rules, warn_rules, fix_rules, off_rules")
-        return self
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where rows come from and how many are used."""
 
     dataset_name: Annotated[str, Holds.DATASET] = Field(
@@ -345,7 +224,7 @@ class DataConfig(_Section):
         return {"train_samples": None, "eval_samples": None, **tree}
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The training loop."""
 
     output_dir: Annotated[str, Holds.RESULTS] = Field(
@@ -432,7 +311,7 @@ class TrainingConfig(_Section):
         return self
 
 
-class ExperimentConfig(_Section):
+class ExperimentConfig(Section):
     """One experiment, complete: running it again repeats the run."""
 
     experiment_name: Name = Field(
@@ -464,7 +343,7 @@ class ExperimentConfig(_Section):
     def _drop_system(cls, tree: Any) -> Any:
         old = tree.get("system") if isinstance(tree, dict) else None
         if old is None or (isinstance(old, dict) and old.keys() <= {"save_config", "log_file"}):
-            return _without_old_key(tree, "system", old)
+            return without_old_key(tree, "system", old)
         return tree
 
     @model_validator(mode="before")

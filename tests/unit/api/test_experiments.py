@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from finetune30.api.schemas import BestRun
+from finetune30.api.run_schemas import BestRun
 from finetune30.store.tables import runs
 from finetune30.ui.messages import translate_message
 

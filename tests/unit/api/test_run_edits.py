@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from finetune30.api.routes.run_edits import BulkAnswer
-from finetune30.api.schemas import Experiment
+from finetune30.api.run_schemas import Experiment
 from finetune30.store.access import Role, create_key, load_audit
 
 Submit = Callable[..., str]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
-from finetune30.api.schemas import ConfigAnswer, PresetList, TrainRequest, errors
+from finetune30.api.schemas import ConfigAnswer, TrainRequest, errors
 from finetune30.config.loading import LoadedConfig, dump_config, load_config
 from finetune30.config.presets import default_config_path, list_presets, load_preset
 from finetune30.config.reference import build_json_schema
@@ -33,6 +33,20 @@ class ValidationAnswer(ConfigAnswer):
 
     notes: list[str] = Field(description="What the person should hear about.")
     explicit: list[str] = Field(description="The dotted keys that the request gave.")
+
+
+class PresetSummary(BaseModel):
+    """A shipped configuration."""
+
+    name: str = Field(examples=["starter"])
+    summary: str
+    command: str = Field(description="How to run it from a shell.")
+
+
+class PresetList(BaseModel):
+    """The shipped configurations."""
+
+    presets: list[PresetSummary]
 
 
 class PresetAnswer(ConfigAnswer):

@@ -14,18 +14,16 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.downloads import Download
-from finetune30.api.schemas import (
-    RUN_ID,
+from finetune30.api.run_schemas import (
     ArtifactList,
-    ConfigAnswer,
     ExperimentDetails,
     ExperimentPage,
     History,
     LogPiece,
     QuarantinePage,
     Stats,
-    errors,
 )
+from finetune30.api.schemas import RUN_ID, ConfigAnswer, errors
 from finetune30.config.loading import dump_config, validate_tree
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines

@@ -12,7 +12,8 @@ from finetune30.api.access_gate import PROCESSING
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.routes.experiments import FullId, load_by_id
-from finetune30.api.schemas import RUN_ID, Error, Experiment, Status, errors
+from finetune30.api.run_schemas import Experiment
+from finetune30.api.schemas import RUN_ID, Error, Status, errors
 from finetune30.service.runs.editing import MOST_AT_ONCE, Action, Edit, Marks, Outcome, apply_to_each
 from finetune30.store import Run
 from finetune30.store.access import complete_audit, record_audit

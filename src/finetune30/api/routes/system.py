@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -13,12 +14,49 @@ import finetune30
 from finetune30.api.answers import Json
 from finetune30.api.context import Here
 from finetune30.api.health import HealthWatch, Readiness, ServiceHealth
-from finetune30.api.schemas import AuditPage, Health, Version, errors
+from finetune30.api.schemas import RUN_ID, Tree, errors
 from finetune30.api.telemetry import Telemetry
 from finetune30.store.access import load_audit
 from finetune30.store.database import known_revisions
 
 router = APIRouter(tags=["system"])
+
+
+class Health(BaseModel):
+    """The API is there."""
+
+    status: Literal["ok"]
+
+
+class Version(BaseModel):
+    """What runs here."""
+
+    name: Literal["finetune30"]
+    version: str = Field(examples=["0.1.0"])
+    python: str = Field(examples=["3.11.7"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0008_fair_queue"])
+
+
+class AuditPage(BaseModel):
+    """Changes that were asked for, the newest first; `outcome` is the HTTP status, 102 until it is known."""
+
+    entries: list[Tree] = Field(
+        examples=[
+            [
+                {
+                    "number": 7,
+                    "at": "2026-01-31T12:00:00+00:00",
+                    "actor": "anna",
+                    "role": "submitter",
+                    "action": "POST /train",
+                    "target": RUN_ID,
+                    "outcome": 202,
+                    "client": "127.0.0.1",
+                }
+            ]
+        ]
+    )
+    next_before: int | None = Field(description="Give it as `before` for older ones.")
 
 
 @router.get("/healthz", summary="Is it alive", response_model=Health, responses=errors())

@@ -12,7 +12,8 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, Who
 from finetune30.api.event_stream import EventStream
 from finetune30.api.routes.experiments import ExperimentId, load_by_id
-from finetune30.api.schemas import RUN_ID, Accepted, Task, TrainRequest, errors
+from finetune30.api.schemas import RUN_ID, TrainRequest, errors
+from finetune30.api.task_schemas import Accepted, Task
 from finetune30.service.submitting.limits import require_room
 from finetune30.service.submitting.replay import submit_replay
 from finetune30.service.submitting.requests import load_requested_config

@@ -26,7 +26,9 @@ _NO_DIGITS = re.compile(r'"[^"]*"|\\.|_.|\[[^\]]*\]')
 _SHOWS_ZEROS = re.compile(r"(?<![.0+\-])00")
 _COLUMN = re.compile(r"[A-Z]{1,3}")
 #: Whole numbers above lose digits where they are stored.
-EXACT = 2**53
+_EXACT = 2**53
+#: What parts of a workbook raise that cannot be read.
+UNREADABLE = (expat.ExpatError, zipfile.BadZipFile, OSError, KeyError, ValueError)
 
 Element = Callable[[str, Mapping[str, str]], None]
 
@@ -60,9 +62,20 @@ def apply_number_formats(path: Path, sheet: str, rows: Sequence[list[Any]]) -> t
             if codes:
                 with archive.open(_part_of(archive, sheet)) as handle:
                     _parse(handle, _Cells(rows, codes, counts).start)
-    except (expat.ExpatError, zipfile.BadZipFile, OSError, KeyError, ValueError) as error:
-        return [], (f"the number formats of the workbook cannot be read ({first_line(error)}): numbers are as stored",)
+    except UNREADABLE as error:
+        return [], (describe_unread(error),)
     return [Shown(column, code, count, bool(_PLAIN.fullmatch(code))) for (column, code), count in counts.items()], ()
+
+
+def is_whole(value: Any) -> bool:
+    """Say whether a cell holds a whole number that was stored to its last digit."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and value == value // 1 and abs(value) < _EXACT
+
+
+def describe_unread(error: BaseException) -> str:
+    """Return the note for formats that cannot be read."""
+    return f"the number formats of the workbook cannot be read ({first_line(error)}): numbers are as stored"
 
 
 class _Cells:
@@ -87,7 +100,7 @@ class _Cells:
             return
         row = self._rows[self._row]
         value = row[self._column]
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or abs(value) >= EXACT:
+        if not is_whole(value):
             return
         self._counts[self._column, code] += 1
         if plain := _PLAIN.fullmatch(code):

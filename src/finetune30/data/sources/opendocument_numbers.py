@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from finetune30.data.sources.number_formats import EXACT, Shown
-from finetune30.errors import first_line
+from finetune30.data.sources.number_formats import UNREADABLE, Shown, describe_unread, is_whole
 
 _PADDED = re.compile(r"-?0\d+")
 #: A zero before another digit that is neither behind a digit nor a decimal: 000-42, not 10.07.
@@ -38,8 +37,8 @@ def apply_shown_numbers(path: Path, sheet: str, rows: Sequence[list[Any]]) -> tu
     try:
         with zipfile.ZipFile(path) as archive, archive.open("content.xml") as handle:
             parser.ParseFile(handle)
-    except (expat.ExpatError, zipfile.BadZipFile, OSError, KeyError, ValueError) as error:
-        return [], (f"the number formats of the workbook cannot be read ({first_line(error)}): numbers are as stored",)
+    except UNREADABLE as error:
+        return [], (describe_unread(error),)
     return [Shown(column, code, count, applied) for (column, code, applied), count in cells.counts.items()], ()
 
 
@@ -96,9 +95,7 @@ class _Cells:
         for row in self._rows[self._row : self._row + self._row_times]:
             for column in range(self._column, min(self._column + self._cell_times, len(row))):
                 value = row[column]
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    continue
-                if value != value // 1 or abs(value) >= EXACT or (is_padded and int(text) != value):
+                if not is_whole(value) or (is_padded and int(text) != value):
                     continue
                 self.counts[column, code, is_padded] += 1
                 if is_padded:

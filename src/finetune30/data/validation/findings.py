@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from finetune30.config.schema import Severity
+from finetune30.config.validation import Severity
 
 #: Longest piece of a value that a finding shows.
 SHOWN_CHARACTERS = 60

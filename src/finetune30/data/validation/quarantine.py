@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from finetune30.config.schema import GateConfig
+from finetune30.config.validation import GateConfig
 from finetune30.data.texts import text_columns
 from finetune30.data.validation.findings import RULE_SETTINGS
 from finetune30.data.validation.row_rules import NO_TOKENS

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from finetune30.config.schema import ValidationRules
+from finetune30.config.validation import ValidationRules
 from finetune30.data.cleaning import contains_html, fix_mojibake, maybe_mojibake
 from finetune30.data.encoding import CountTokens
 from finetune30.data.texts import filled_texts, texts_and_pairs

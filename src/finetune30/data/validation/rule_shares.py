@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from finetune30.config.schema import ValidationRules
+from finetune30.config.validation import ValidationRules
 from finetune30.data.validation.findings import RULE_SETTINGS, FindingList
 from finetune30.data.validation.row_rules import breaking_lengths, length_limits
 
