@@ -91,14 +91,13 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
         folder = require_intact_model(records, run)
         asked = texts_of(records, run)
     from finetune30.modeling.devices import choose_placement
-    from finetune30.modeling.predictor import Predictor
     from finetune30.modeling.saved_targets import load_targets
 
     described = load_targets(folder)
     problem = load_trainable(described["problem_type"], described["targets"])
     placement = choose_placement(device, "auto")
     placement = choose_placement("cpu", "fp32") if placement.device == "cpu" else placement
-    return LoadedModel(Predictor(folder, placement, problem.load_saved), problem, asked)
+    return LoadedModel(problem.open_saved(folder, placement), problem, asked)
 
 
 def answer_questions(model: LoadedModel, questions: list[Question], batch_size: int = 32) -> list[Answered]:
