@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tiny_chat import TEMPLATES, build_tiny_tokenizer
+from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 from finetune30.data.encoding import IGNORED
 from finetune30.modeling.base import BaseSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.tiny_chat import TEMPLATES, build_tiny_tokenizer
+from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 from finetune30.errors import ModelError
 from finetune30.modeling.base import BaseSource
