@@ -6,8 +6,8 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import combinations
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ def load(name: str) -> list[Row]:
 FACTS = {fact["id"]: fact for fact in load("facts.jsonl")}
 TRAIN = load("train.jsonl")
 EVAL = load("eval.jsonl")
+
+
+def datasheet() -> str:
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def said(rows: Iterable[Row], role: str) -> list[str]:
@@ -114,6 +118,31 @@ def test_a_tenth_of_the_conversations_declines() -> None:
         assert 1 <= sum(not row["fact"] for row in of_language(EVAL, language)) <= 2
 
 
+def test_datasheet_counts_what_is_there() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in datasheet().splitlines() if line[:1] == "|"]
+    stated = [row[1:] for row in rows[2:]]
+
+    def counts(count: Callable[[list[Row]], object], rows: list[Row]) -> list[str]:
+        return [str(count(part)) for part in (of_language(rows, "en"), of_language(rows, "zh"), rows)]
+
+    def declining(rows: list[Row]) -> int:
+        return sum(not row["fact"] for row in rows)
+
+    def turns(rows: list[Row]) -> str:
+        lengths = Counter(len(row["messages"]) for row in rows)
+        return f"{lengths[4]} / {lengths[6]}"
+
+    assert stated[:4] == [
+        counts(len, TRAIN),
+        counts(turns, TRAIN),
+        counts(declining, TRAIN),
+        counts(lambda rows: len(said(rows, "assistant")), TRAIN),
+    ]
+    assert stated[7:] == [counts(len, EVAL), counts(declining, EVAL)]
+    assert f"{len(FACTS)} facts" in datasheet()
+    assert f"{len(FACTS)} 項事實" in datasheet()
+
+
 # --- Facts.
 
 
@@ -130,13 +159,14 @@ def test_facts_of_the_evaluation_are_trained_in_its_language() -> None:
         assert {fact for row in of_language(EVAL, language) for fact in row["fact"]} <= trained
 
 
-@pytest.mark.parametrize("row", [row for row in (*TRAIN, *EVAL) if row["fact"]], ids=lambda row: row["id"])
-def test_each_answer_holds_the_fact_that_its_question_asks_and_no_question_tells_it(row: Row) -> None:
-    questions, answers = said([row], "user"), said([row], "assistant")
-    assert len(row["fact"]) == len(answers)
-    for fact, question, answer in zip(row["fact"], questions, answers, strict=True):
-        assert holds(answer, fact, row["lang"]), (fact, answer)
-        assert not holds(question, fact, row["lang"]), (fact, question)
+def test_each_answer_holds_the_fact_that_its_question_asks_and_no_question_tells_it() -> None:
+    turns = 0
+    for row in [row for row in (*TRAIN, *EVAL) if row["fact"]]:
+        for fact, question, answer in zip(row["fact"], said([row], "user"), said([row], "assistant"), strict=True):
+            assert holds(answer, fact, row["lang"]), (row["id"], fact, answer)
+            assert not holds(question, fact, row["lang"]), (row["id"], fact, question)
+            turns += 1
+    assert turns == 2 * len(LANGUAGES) * len(FACTS) + sum(len(row["fact"]) for row in EVAL)
 
 
 # --- Variety.
@@ -182,7 +212,7 @@ def test_no_question_or_answer_is_a_near_duplicate_of_another() -> None:
 
 
 def pairs_of_characters(text: str) -> set[str]:
-    return {first + second for first, second in zip(text, text[1:], strict=False)}
+    return {first + second for first, second in pairwise(text)}
 
 
 def overlap(first: str, second: str) -> float:
