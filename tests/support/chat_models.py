@@ -95,7 +95,7 @@ def build_tiny_chat(folder: Path, template: str | None = CHATML, *, tied: bool =
         num_attention_heads=4,
         num_key_value_heads=2,
         tie_word_embeddings=tied,
-        max_position_embeddings=512,
+        max_position_embeddings=2048,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=2,

@@ -62,7 +62,8 @@ class GeneralEngine:
         self._model = _place(model, placement, autocasts=self._autocasts)
         if config.gradient_checkpointing:
             # Without reentrance: a frozen input needs no gradient of its own for LoRA above it to get one.
-            self._model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            base: Any = self._model.get_base_model()
+            base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
         self.total_parameters = sum(p.numel() for p in self._model.parameters())
