@@ -29,15 +29,24 @@ _HELP = "/system TEXT: what the model is told first   /reset: forget the convers
     help="0: always the likeliest token; above: drawn.",
 )
 @named_option(
-    "top_p", type=click.FloatRange(0.0, 1.0, min_open=True), default=1.0, show_default=True,
+    "top_p",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=1.0,
+    show_default=True,
     help="Draw from the likeliest tokens that have this share together.",
 )
 @named_option(
-    "top_k", type=click.IntRange(0, 1_000_000), default=0, show_default=True,
+    "top_k",
+    type=click.IntRange(0, 1_000_000),
+    default=0,
+    show_default=True,
     help="Draw from so many likeliest tokens; 0: from all.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
     help="The same seed and conversation give the same answer.",
 )
 @click.option("--device", metavar="NAME", help="Where to compute: auto, cpu, mps or cuda; left out: detected.")

@@ -190,7 +190,7 @@ class DataConfig(Section):
         128,
         ge=4,
         le=131_072,
-        description="Longest input in tokens; longer ones are truncated. Left out, it is 1024 for causal_lm."
+        description="Longest input in tokens; longer ones are truncated. Left out, it is 1024 for causal_lm.",
     )
     allow_unknown_tokens: bool = Field(
         False,

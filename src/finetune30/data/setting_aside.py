@@ -24,6 +24,7 @@ def set_rows_aside(
 
     `fixes` is what to do, for all of them or by row.
     """
+
     def fix_of(row_id: str) -> str:
         return fixes if isinstance(fixes, str) else fixes[row_id]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ModelError, first_line
 from finetune30.modeling.classifier import dropouts_to_replace
@@ -22,6 +22,7 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    model: Any
     with quiet_transformers():
         try:
             model, info = AutoModelForCausalLM.from_pretrained(

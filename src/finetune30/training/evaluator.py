@@ -84,10 +84,10 @@ class Evaluator:
         self._tell_doubts(evaluation, progress, ended=True)
         return evaluation
 
-    def conclude(self) -> Conclusion:
+    def conclude(self, train: EncodedSplit) -> Conclusion:
         """Return what the problem finds once, with the weights that the engine holds at the end."""
         with preserved_streams():
-            return self._problem.conclude(self._engine, self._split, self._batch_size)
+            return self._problem.conclude(self._engine, train, self._split, self._batch_size)
 
     def _tell_doubts(self, evaluation: Evaluation, progress: Progress, *, ended: bool = False) -> None:
         """Record a doubt once when it begins to hold, and when it holds no more.

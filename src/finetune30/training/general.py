@@ -8,7 +8,7 @@ where float32 weights are trained in the midst of the base (biases, modules save
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,7 +219,8 @@ class GeneralEngine:
         if batch.token_type_ids is not None:
             inputs["token_type_ids"] = batch.token_type_ids
         tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-        return self._outputs(self._model, pad_before(tensors) if self._pads_before else tensors, targets)
+        model: Any = self._model  # a PeftModel takes what its base takes
+        return self._outputs(model, pad_before(tensors) if self._pads_before else tensors, targets)
 
     def _autocast(self) -> Any:
         if not self._autocasts:

@@ -295,7 +295,7 @@ class _Loop:
             "random_streams": digest_streams(gather_streams(self.engine)),
         }
         evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
-        concluded = self.evaluator.conclude()
+        concluded = self.evaluator.conclude(self.train_split)
         trained = {"train_loss": progress.loss_sum / max(1, progress.global_step)}
         return TrainingResult(
             {**evaluation.metrics, **concluded.metrics, **trained},

@@ -20,8 +20,8 @@ _TEXT = "a b"
 def find_failure(engine: Engine, encoder: TextEncoder, max_length: int, *, asks_tokens: bool) -> str | None:
     """Let an engine answer one short text; return the first line of what went wrong, None when nothing did.
 
-    `asks_tokens`: targets are one a token. Weights of two precisions cannot be multiplied, and not every operation exists in every precision. Want of memory
-    is no such failure and is raised.
+    `asks_tokens`: targets are one a token. Weights of two precisions cannot be multiplied, and not every operation
+    exists in every precision. Want of memory is no such failure and is raised.
     """
     (ids,) = encoder.encode([_TEXT], None, max_length).ids
     tokens = np.asarray([ids], dtype=np.int64)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from finetune30.data.problem import Card, Score, Targets
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
-    from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
 
 
@@ -78,6 +77,23 @@ class Answer:
     tree: dict[str, Any]
     cells: dict[str, Any]
     line: str
+
+
+class SavedModel(Protocol):
+    """A saved model, loaded afresh. What it is asked beyond this, its problem's `answer` knows."""
+
+    def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
+        """Return the positions of texts (or pairs) that say nothing to the model."""
+        ...
+
+    def collect(
+        self,
+        read: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]],
+        texts: list[str],
+        pairs: list[str] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return what `read` makes of outputs and attention masks, float32 (n, k), in the order of the texts."""
+        ...
 
 
 class Trainable(Protocol):
@@ -143,7 +159,7 @@ class Trainable(Protocol):
         """Load a saved adapter on its base with plain PEFT; `options` go to its `from_pretrained`."""
         ...
 
-    def open_saved(self, folder: Path, placement: Placement) -> Predictor:
+    def open_saved(self, folder: Path, placement: Placement) -> SavedModel:
         """Load a saved model, ready to be asked."""
         ...
 
@@ -159,7 +175,7 @@ class Trainable(Protocol):
         """Evaluate every row; with several processes each takes its share and all get the whole."""
         ...
 
-    def conclude(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
         """Return what is found once, with the weights that are published: nothing more, unless a problem asks more."""
         ...
 
@@ -170,6 +186,6 @@ class Trainable(Protocol):
         """
         ...
 
-    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
-        """Answer texts (or pairs) with a saved model, in their order."""
+    def answer(self, model: Any, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        """Answer texts (or pairs) with a saved model, one that `open_saved` gave, in their order."""
         ...

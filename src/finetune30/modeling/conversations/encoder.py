@@ -110,8 +110,9 @@ class ConversationEncoder:
     def end_token_id(self) -> int | None:
         """The token that ends an answer: the template's mark, else the tokenizer's end."""
         if self.template is not None and self.template.end_mark:
-            return int(self.tokenizer.convert_tokens_to_ids(self.template.end_mark))
-        return None if self.tokenizer.eos_token_id is None else int(self.tokenizer.eos_token_id)
+            return self._id_of(self.template.end_mark)
+        end: Any = self.tokenizer.eos_token_id
+        return None if end is None else int(end)
 
     def encode_rows(self, rows: Sequence[str], row_ids: Sequence[str], max_length: int) -> EncodedSplit:
         """Encode rows of the canonical form (JSON texts); rows that cannot be used have a reason in `aside`."""
@@ -166,10 +167,14 @@ class ConversationEncoder:
         whole = Span(0, len(prompt))
         return self._tokenize(Rendering(prompt, (), (whole,), is_bare=True)).ids
 
+    def _id_of(self, mark: str) -> int:
+        number: Any = self.tokenizer.convert_tokens_to_ids(mark)
+        return int(number)
+
     def _fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
         rendering = render_row(row, self.template, self.train_on)
         whole = self._tokenize(rendering)
-        said = {"dropped_characters": rendering.dropped, "unlike_asked": rendering.unlike_asked}
+        said: dict[str, Any] = {"dropped_characters": rendering.dropped, "unlike_asked": rendering.unlike_asked}
         before = _count(whole.kinds)
         if len(whole.ids) > max_length:
             if self.overlong == "drop":
@@ -261,7 +266,7 @@ class ConversationEncoder:
         pieces.append((start, len(text), None))
         for begin, stop, mark in pieces:
             if mark is not None:
-                ids.append(int(self.tokenizer.convert_tokens_to_ids(mark)))
+                ids.append(self._id_of(mark))
                 places.append((begin, stop))
             elif begin < stop:
                 encoded = self._textual.encode(text[begin:stop], add_special_tokens=False)

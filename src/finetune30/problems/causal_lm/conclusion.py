@@ -6,6 +6,7 @@ The rows are those of the evaluation; an answer is asked with the very tokens th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,89 +15,118 @@ from finetune30.data.encoding import IGNORED
 from finetune30.errors import ModelError
 from finetune30.modeling.conversations.chat_model import end_tokens, generate_in_batches
 from finetune30.modeling.conversations.generation import Generated, Sampling
+from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERATIONS
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
 from finetune30.training.engine import LendsModel
 from finetune30.training.problem import Conclusion
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from finetune30.data.encoding import EncodedSplit
     from finetune30.problems.causal_lm.training import LanguageModel
     from finetune30.training.engine import Engine
 
-#: The table of asked answers, as it is published.
-GENERATIONS = "generations"
-_BASE = "base_"
+_EXAMPLES_KEPT = 3
 
 
-def conclude(problem: LanguageModel, engine: Engine, split: EncodedSplit, batch_size: int) -> Conclusion:
-    """Return metrics `base_eval_…`, `eval_exact_match`, `eval_chrf` and the base's, and the answers themselves."""
+@dataclass(frozen=True)
+class Question:
+    """The last answer that a row asks for: the tokens before it and its own, with the mark that ends it."""
+
+    row_id: str
+    prompt: list[int]
+    reference: list[int]
+
+
+def conclude(
+    problem: LanguageModel, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int
+) -> Conclusion:
+    """Return the base model's evaluation (`base_…`), how like the wanted ones answers are, and the answers themselves.
+
+    `train_memorised` is the share of as many training rows whose answer is given word for word.
+    """
     if not isinstance(engine, LendsModel):
         raise ModelError("this training path holds no language model", "set training.engine to general")
     chat = problem.targets["chat"]
-    rows, prompts, wanted = choose_questions(split, chat["eval_generations"])
-    tokenizer = problem.encoder.tokenizer
+    asked = choose_questions(evaluation, chat["eval_generations"])
+    learnt = choose_questions(train, chat["eval_generations"])
     sampling = Sampling(max_new_tokens=chat["max_new_tokens"])
-    pad = engine.pad_token_id
-    found: dict[str, list[Generated]] = {}
-    with engine.lend() as model:
+    with engine.lend() as lent:
+        model: Any = lent
         ends = end_tokens(model.get_base_model(), problem.encoder.end_token_id)
-        found["tuned"] = generate_in_batches(model, prompts, ends, sampling, pad, batch_size)
+
+        def answer(questions: Sequence[Question]) -> list[Generated]:
+            prompts = [question.prompt for question in questions]
+            return generate_in_batches(model, prompts, ends, sampling, engine.pad_token_id, batch_size)
+
+        tuned, recited = answer(asked), answer(learnt)
         with model.disable_adapter():
-            found["base"] = generate_in_batches(model, prompts, ends, sampling, pad, batch_size)
-            base = problem.evaluate(engine, split, batch_size).metrics
-    metrics: dict[str, Any] = {f"{_BASE}{name}": value for name, value in base.items()}
-    references = [_read(tokenizer, ids, ends) for ids in wanted]
-    texts = {who: [_read(tokenizer, g.ids, ends) for g in generated] for who, generated in found.items()}
-    if rows:
-        metrics |= _measure("", texts["tuned"], references) | _measure(_BASE, texts["base"], references)
-        metrics["eval_answers_ended"] = sum(g.reason == "stop" for g in found["tuned"]) / len(rows)
-    table = [
-        {
-            "row_id": split.row_ids[row],
-            "question": _read(tokenizer, prompts[i], frozenset(), keeps_marks=True),
-            "reference": references[i],
-            "answer": texts["tuned"][i],
-            "finish_reason": found["tuned"][i].reason,
-            "base_answer": texts["base"][i],
-            "base_finish_reason": found["base"][i].reason,
-            "is_exact": is_same_text(texts["tuned"][i], references[i]),
-            "chrf": chrf([texts["tuned"][i]], [references[i]]),
-        }
-        for i, row in enumerate(rows)
-    ]
-    return Conclusion(metrics, {GENERATIONS: table})
+            before = answer(asked)
+            metrics: dict[str, Any] = {
+                f"{BASE}{name}": value
+                for name, value in problem.evaluate(engine, evaluation, batch_size).metrics.items()
+            }
+    reader = _Reader(problem.encoder.tokenizer, ends)
+    if asked:
+        metrics |= _measure(reader, asked, tuned)
+        metrics |= {f"{BASE}{name}": value for name, value in _measure(reader, asked, before).items()}
+        metrics["train_memorised"] = _measure(reader, learnt, recited)["eval_exact_match"]
+    table = [_row(reader, *found) for found in zip(asked, tuned, before, strict=True)]
+    kept = {EXAMPLES: table[:_EXAMPLES_KEPT]} if table else {}
+    return Conclusion({**metrics, **kept}, {GENERATIONS: table} if table else {})
 
 
-def choose_questions(split: EncodedSplit, count: int) -> tuple[list[int], list[list[int]], list[list[int]]]:
-    """Return the first `count` rows that ask for an answer, what stands before their last one, and that answer."""
-    rows, prompts, answers = [], [], []
-    for row in range(len(split)):
-        if len(rows) == count:
-            break
+def choose_questions(split: EncodedSplit, count: int) -> list[Question]:
+    """Return the last question of each of the first `count` rows."""
+    found = []
+    for row in range(min(count, len(split))):
         start, stop = int(split.offsets[row]), int(split.offsets[row + 1])
         asked = np.flatnonzero(split.targets[start:stop] != IGNORED)
         breaks = np.flatnonzero(np.diff(asked) > 1)
         first = int(asked[breaks[-1] + 1] if len(breaks) else asked[0]) + 1
         last = int(asked[-1]) + 1
-        tokens = split.tokens[start:stop]
-        rows.append(row)
-        prompts.append([int(token) for token in tokens[:first]])
-        answers.append([int(token) for token in tokens[first : last + 1]])
-    return rows, prompts, answers
+        tokens = split.tokens[start:stop].tolist()
+        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1]))
+    return found
 
 
-def _measure(prefix: str, answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    same = sum(is_same_text(answer, wanted) for answer, wanted in zip(answers, references, strict=True))
+@dataclass(frozen=True)
+class _Reader:
+    tokenizer: Any
+    ends: frozenset[int]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return an answer as text, without the marks that end it."""
+        return self._decode([token for token in ids if token not in self.ends], skips=True).strip()
+
+    def prompt(self, ids: Sequence[int]) -> str:
+        """Return what is asked with, marks and all."""
+        return self._decode(ids, skips=False)
+
+    def _decode(self, ids: Sequence[int], *, skips: bool) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=skips, clean_up_tokenization_spaces=False))
+
+
+def _measure(reader: _Reader, questions: Sequence[Question], answers: Sequence[Generated]) -> dict[str, float]:
+    given = [reader.text(answer.ids) for answer in answers]
+    wanted = [reader.text(question.reference) for question in questions]
+    same = sum(is_same_text(answer, reference) for answer, reference in zip(given, wanted, strict=True))
     return {
-        f"{prefix}eval_exact_match": same / len(answers),
-        f"{prefix}eval_chrf": chrf(answers, references),
+        "eval_exact_match": same / len(questions),
+        "eval_chrf": chrf(given, wanted),
+        "eval_answers_ended": sum(answer.reason == "stop" for answer in answers) / len(questions),
     }
 
 
-def _read(tokenizer: Any, ids: Sequence[int], ends: frozenset[int], *, keeps_marks: bool = False) -> str:
-    kept = [token for token in ids if token not in ends]
-    return str(
-        tokenizer.decode(kept, skip_special_tokens=not keeps_marks, clean_up_tokenization_spaces=False)
-    ).strip()
+def _row(reader: _Reader, question: Question, tuned: Generated, before: Generated) -> dict[str, Any]:
+    reference, answer, base_answer = reader.text(question.reference), reader.text(tuned.ids), reader.text(before.ids)
+    return {
+        "row_id": question.row_id,
+        "question": reader.prompt(question.prompt),
+        "reference": reference,
+        "answer": answer,
+        "finish_reason": tuned.reason,
+        "base_answer": base_answer,
+        "base_finish_reason": before.reason,
+        "is_exact": is_same_text(answer, reference),
+        "chrf": chrf([answer], [reference]),
+    }

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from finetune30.blocks import Block, Figure, Words
+from finetune30.blocks import Block
 from finetune30.data.problem import Problem, Rank, Role, Settled, TargetRules, Targets
 from finetune30.problems.causal_lm.score import NAME, SCORE
+from finetune30.problems.causal_lm.view import view_language_model
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
@@ -63,7 +64,7 @@ class CausalLm:
         )
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
-        return [Figure(Words("loss", "損失"), metrics["eval_loss"], "number", rows=metrics["eval_samples"])]
+        return view_language_model(metrics)
 
 
 PROBLEMS: dict[str, Problem] = {NAME: CausalLm()}

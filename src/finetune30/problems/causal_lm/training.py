@@ -111,7 +111,8 @@ class LanguageModel:
         """Return loss and whether the likeliest token was right for each token, (B, L, 2); 0 where none is asked."""
         from finetune30.problems.causal_lm.token_loss import find_head, hidden_states, token_losses
 
-        base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+        wrapped: Any = model
+        base: Any = wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
         if self._head is None:
             self._head = find_head(base)
         head = self._head.of(base)
@@ -156,21 +157,23 @@ class LanguageModel:
         unsound = [name for name, row in zip(split.row_ids, kept, strict=True) if not np.isfinite(row).all()]
         return Evaluation(_measure(kept), len(split), kept, unsound)
 
-    def conclude(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
         """Return what the base model scores without the adapter, and greedy answers to some rows of both."""
         from finetune30.problems.causal_lm.conclusion import conclude
 
-        return conclude(self, engine, split, batch_size)
+        return conclude(self, engine, train, evaluation, batch_size)
 
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the loss of each row: it hangs on the logits of all supervised tokens."""
-        return outputs[..., 0].sum(axis=1, keepdims=True) / np.maximum(1, (outputs[..., 0] != 0).sum(axis=1)[:, None])
+        asked = np.maximum(1, (outputs[..., 0] != 0).sum(axis=1, keepdims=True))
+        losses: NDArray[np.float32] = (outputs[..., 0].sum(axis=1, keepdims=True) / asked).astype(np.float32)
+        return losses
 
-    def answer(self, predictor: Any, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+    def answer(self, model: ChatModel, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer questions, each on its own, greedily."""
         from finetune30.problems.causal_lm.answers import answer_texts
 
-        return answer_texts(predictor, texts, self.targets[CHAT]["max_new_tokens"], batch_size)
+        return answer_texts(model, texts, self.targets[CHAT]["max_new_tokens"], batch_size)
 
 
 def _sums_of_rows(outputs: NDArray[np.float32], batch: Batch) -> NDArray[np.float32]:

@@ -51,8 +51,9 @@ class TextHead(ABC):
         """Return itself: a head is asked the same of any base."""
         return self
 
-    def build_encoder(self, source: BaseSource, known_tokens: int) -> None:
+    def build_encoder(self, source: BaseSource, known_tokens: int) -> Any | None:
         """Return None: texts are read as they are."""
+        return None
 
     def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
         """Return itself with the labels in the order of the head that a checkpoint has for the same labels.
@@ -155,7 +156,7 @@ class TextHead(ABC):
         doubts = () if unsound else tuple(self.doubts(outputs, split.targets))
         return Evaluation({"eval_loss": float(losses.double().mean()), **metrics}, len(split), outputs, unsound, doubts)
 
-    def conclude(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
         """Return nothing more: the evaluation says all."""
         return Conclusion()
 
@@ -163,9 +164,9 @@ class TextHead(ABC):
         """Return the logits themselves."""
         return outputs
 
-    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+    def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer texts (or pairs)."""
-        return self.answers(predictor.answer_logits(texts, pairs, batch_size))
+        return self.answers(model.answer_logits(texts, pairs, batch_size))
 
     def doubts(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> list[Doubt]:
         """Return reasons to think that nothing was learnt, none unless a problem knows some.

@@ -63,7 +63,6 @@ def check_supervised(ledger: dict[str, dict[str, int]], progress: Progress) -> N
     least = progress.epoch * used
     most = least + (used if progress.step_in_epoch else 0)
     if not least <= progress.weight <= most:
-        message = (
-            f"steps were divided by {progress.weight:,.0f} supervised tokens in {progress.epochs_done:g} epochs of {used:,}"
-        )
+        took = f"{progress.weight:,.0f} supervised tokens in {progress.epochs_done:g} epochs of {used:,}"
+        message = f"steps were divided by {took}"
         raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")

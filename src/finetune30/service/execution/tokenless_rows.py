@@ -59,9 +59,7 @@ def _without_unusable(
     log: Callable[[str], None],
 ) -> tuple[PreparedData, dict[str, EncodedSplit]]:
     """Leave out the rows that could not be encoded as they are; those that the configuration chose are no faults."""
-    found = {
-        name: {split.row_ids[i]: reason for i, reason in split.aside.items()} for name, split in splits.items()
-    }
+    found = {name: {split.row_ids[i]: reason for i, reason in split.aside.items()} for name, split in splits.items()}
     rules = dict.fromkeys(reason.rule for reasons in found.values() for reason in reasons.values())
     if not rules:
         return data, splits

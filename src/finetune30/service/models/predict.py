@@ -16,8 +16,7 @@ from finetune30.settings import Settings
 from finetune30.values import is_text
 
 if TYPE_CHECKING:
-    from finetune30.modeling.predictor import Predictor
-    from finetune30.training.problem import Answer, Trainable
+    from finetune30.training.problem import Answer, SavedModel, Trainable
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Answered:
 class LoadedModel:
     """A finished run's model, what it learnt, and what its texts are."""
 
-    predictor: Predictor
+    predictor: SavedModel
     problem: Trainable
     asked: Asked
 

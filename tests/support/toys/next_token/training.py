@@ -101,15 +101,15 @@ class NextTokenModel:
         metrics = {"eval_loss": mean, "eval_perplexity": math.exp(mean), "eval_token_accuracy": right / asked}
         return Evaluation(metrics, len(split))
 
-    def conclude(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
         return Conclusion()
 
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         last = attention_mask.sum(axis=1) - 1
         return outputs[np.arange(len(outputs)), last]
 
-    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
-        return [self._continue(predictor, ids) for ids in predictor.encode(texts).ids]
+    def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        return [self._continue(model, ids) for ids in model.encode(texts).ids]
 
     def _continue(self, predictor: Predictor, ids: list[int]) -> Answer:
         import torch

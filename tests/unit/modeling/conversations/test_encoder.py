@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 from finetune30.data.encoding import IGNORED
 from finetune30.modeling.base import BaseSource
 from finetune30.modeling.conversations.encoder import TOKEN_KINDS, ConversationEncoder
 from finetune30.modeling.conversations.template import open_template
+from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 SUPERVISED, CONTEXT, TEMPLATE, _ = range(len(TOKEN_KINDS))
 
 
 def encoder(name="chatml", **options):
     tokenizer = build_tiny_tokenizer(TEMPLATES[name])
-    template = open_template(tokenizer, BaseSource("tiny", "tiny", None, None), None)
+    template = open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)
     settings = {"train_on": "assistant", "overlong": "keep_answer", "known_tokens": len(tokenizer), **options}
     return ConversationEncoder(tokenizer, template, **settings)
 

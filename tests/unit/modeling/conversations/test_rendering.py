@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 from finetune30.errors import ModelError
 from finetune30.modeling.base import BaseSource
 from finetune30.modeling.conversations.rendering import render_row
 from finetune30.modeling.conversations.template import TemplateRefusalError, open_template
+from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 TOKENIZER = build_tiny_tokenizer(None)
 
 
 def opened(name, tmp_path_factory=None):
     tokenizer = build_tiny_tokenizer(TEMPLATES[name])
-    return open_template(tokenizer, BaseSource("tiny", "tiny", None, None), None)
+    return open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)
 
 
 def conversation(*turns, **more):
@@ -73,9 +75,7 @@ def test_an_answer_that_would_be_asked_behind_another_text_carries_no_loss_and_i
 
 
 def test_what_the_template_leaves_out_is_counted():
-    row = conversation(
-        ("user", "a"), ("assistant", "<think>long thoughts</think>b"), ("user", "c"), ("assistant", "d")
-    )
+    row = conversation(("user", "a"), ("assistant", "<think>long thoughts</think>b"), ("user", "c"), ("assistant", "d"))
     assert render_row(row, opened("thinking"), "assistant").dropped == len("<think>long thoughts</think>b")
 
 
@@ -103,8 +103,8 @@ def test_prompts_and_texts_are_taken_as_they_stand():
 def test_conversations_need_a_template():
     with pytest.raises(ModelError, match="no chat template"):
         render_row(TWO_TURNS, None, "assistant")
-    assert open_template(TOKENIZER, BaseSource("tiny", "tiny", None, None), None) is None
-    chatml = open_template(TOKENIZER, BaseSource("tiny", "tiny", None, None), "chatml")
+    assert open_template(TOKENIZER, BaseSource("tiny", "tiny", Path(), None), None) is None
+    chatml = open_template(TOKENIZER, BaseSource("tiny", "tiny", Path(), None), "chatml")
     assert supervised(TWO_TURNS, chatml) == ["hello<|im_end|>", "see you<|im_end|>"]
 
 
@@ -123,7 +123,9 @@ CONTENTS = st.text(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(CONTENTS, CONTENTS), min_size=1, max_size=4), st.sampled_from(["chatml", "injecting", "deaf"]))
+@given(
+    st.lists(st.tuples(CONTENTS, CONTENTS), min_size=1, max_size=4), st.sampled_from(["chatml", "injecting", "deaf"])
+)
 def test_the_characters_of_answers_are_just_those_that_carry_loss(turns, name):
     row = conversation(*(pair for question, answer in turns for pair in (("user", question), ("assistant", answer))))
     assert supervised(row, opened(name)) == [f"{answer}<|im_end|>" for _, answer in turns]

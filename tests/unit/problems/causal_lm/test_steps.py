@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.chat_models import build_tiny_chat
 
 from finetune30.config.loading import validate_tree
 from finetune30.data.batching import collate, step_batches
@@ -15,6 +15,7 @@ from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import choose_placement
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.paths import build_encoder, build_engine
+from support.chat_models import build_tiny_chat
 
 ROWS = 12
 
@@ -34,7 +35,7 @@ def built(base, **training):
     )
     source = find_base(config.model)
     problem = load_trainable("causal_lm", {}).with_base(source, config, lambda _: None)
-    encoder = build_encoder("general", source, config.data.max_length, problem)
+    encoder: Any = build_encoder("general", source, config.data.max_length, problem)
     generator = np.random.default_rng(0)
     words = [" ".join(["where", "is", "the", "shop"][i % 4] for i in range(n)) for n in generator.integers(1, 80, ROWS)]
     rows = [

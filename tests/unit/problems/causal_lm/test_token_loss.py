@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.chat_models import build_tiny_chat
 from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
@@ -13,6 +12,7 @@ from finetune30.data.encoding import IGNORED
 from finetune30.errors import ModelError
 from finetune30.problems.causal_lm import token_loss
 from finetune30.problems.causal_lm.token_loss import LogitsHead, find_head, hidden_states, token_losses
+from support.chat_models import build_tiny_chat
 
 
 def head_of(*, bias=False, cap=None, factor=1.0, trains=False, dtype=torch.float32):
