@@ -47,9 +47,9 @@ class StarterChat:
     """The starter chat model in transformers' layout: its folder (absolute), and what it is and was made from."""
 
     path: Path
-    title: str = TITLE
-    gguf_sha256: str = GGUF_SHA256
-    weights_sha256: str = WEIGHTS_SHA256
+    title: str
+    gguf_sha256: str
+    weights_sha256: str
 
     def made_from(self) -> dict[str, str]:
         """Return what a run records about its base model."""
@@ -64,7 +64,7 @@ def is_installed() -> bool:
 def find_starter_chat_model(data_folder: Path) -> StarterChat | None:
     """Return the model where it was converted and is whole; None where it would have to be converted."""
     folder = (data_folder / _FOLDER).resolve()
-    return StarterChat(folder) if _is_whole(folder) else None
+    return _known(folder) if _is_whole(folder) else None
 
 
 def ensure_starter_chat_model(data_folder: Path, log: Log) -> StarterChat:
@@ -82,7 +82,11 @@ def ensure_starter_chat_model(data_folder: Path, log: Log) -> StarterChat:
         log(f"model: {TITLE}: converting it, once (a minute, 540 MB)")
         folder = (data_folder / _FOLDER).resolve()
         _publish(folder, lambda unfinished: _convert(gguf, unfinished))
-        return StarterChat(folder)
+        return _known(folder)
+
+
+def _known(folder: Path) -> StarterChat:
+    return StarterChat(folder, TITLE, GGUF_SHA256, WEIGHTS_SHA256)
 
 
 def _publish(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -169,7 +173,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 def _is_whole(folder: Path) -> bool:
     """Tell whether a folder holds what this version converts, unchanged.
 
-    Small files are read; weights only where they were changed after origin.json was written, or elsewhere copied so.
+    Small files are read; weights only where they are not older than origin.json, as after a change or in a copy.
     """
     try:
         origin: Any = load_json(folder / ORIGIN)
@@ -192,7 +196,7 @@ def _is_unchanged(file: Path, known: dict[str, Any], written: int) -> bool:
     found = file.stat()
     if found.st_size != known["bytes"]:
         return False
-    if file.name == WEIGHTS and found.st_mtime_ns <= written:
+    if file.name == WEIGHTS and found.st_mtime_ns < written:
         return True
     return sha256_of(file) == str(known["sha256"])
 
