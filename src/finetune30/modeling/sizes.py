@@ -22,9 +22,7 @@ _LAYER = re.compile(r"\.(\d+)\.")
 _HEADER_LIMIT = 100_000_000
 
 
-def count_parameters(
-    model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None
-) -> tuple[int, int] | None:
+def count_parameters(model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None) -> tuple[int, int] | None:
     """Return (all, trainable) parameters; None where the base is not on this machine or its family is unknown here.
 
     `data_folder` is where the starter chat model was converted, if it was.

@@ -20,7 +20,7 @@ from finetune30.modeling.starter_chat.conversion import GGUF_FILE, PACKAGE, WEIG
 
 if TYPE_CHECKING:
     from gguf import ReaderTensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 MODEL = ModelConfig(name="starter-chat")
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -87,7 +87,7 @@ def test_its_parameters_are_counted_once_it_is_converted(
     assert count_parameters(MODEL, lora, tmp_path) is None
     found = count_parameters(MODEL, lora, starter_chat_data)
     assert found is not None
-    body = sum(weight.numel() for weight in model.model.parameters())
+    body = sum(weight.numel() for weight in model.base_model.parameters())
     assert body == 134_515_008
     adapter = 30 * 8 * ((576 + 576) + (576 + 192))  # queries and values of every layer
     assert found == (body + adapter + 2 * 576, adapter + 2 * 576)
@@ -139,7 +139,7 @@ def _spell_q8_0(tensor: ReaderTensor) -> np.ndarray:
 
 
 def test_it_knows_the_capital_of_france_and_where_to_stop(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     prompt = tokenizer.apply_chat_template(QUESTION, tokenize=False, add_generation_prompt=True)
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> TinyChat:
 
 
 @pytest.fixture
-def tiny(package: TinyChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TinyChat]:
+def tiny(package: TinyChat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyChat:
     """The tiny model in place of the true one."""
     from gguf import GGUFReader
 

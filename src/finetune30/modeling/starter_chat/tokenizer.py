@@ -18,7 +18,8 @@ def describe_tokenizer(fields: Mapping[str, Any], longest: int) -> dict[str, byt
     tokens: list[str] = fields[f"{_KEYS}tokens"]
 
     def token(name: str) -> str:
-        return tokens[fields[f"{_KEYS}{name}_token_id"]]
+        number: int = fields[f"{_KEYS}{name}_token_id"]
+        return tokens[number]
 
     kinds: list[int] = fields[f"{_KEYS}token_type"]
     special = {number: tokens[number] for number, kind in enumerate(kinds) if kind == _CONTROL}
