@@ -20,7 +20,7 @@ from finetune30.modeling.starter_chat.conversion import GGUF_FILE, PACKAGE, WEIG
 
 if TYPE_CHECKING:
     from gguf import ReaderTensor
-    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MODEL = ModelConfig(name="starter-chat")
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -138,12 +138,9 @@ def _spell_q8_0(tensor: ReaderTensor) -> np.ndarray:
     return (blocks[:, 2:].copy().view(np.int8).astype(np.float32) * scale).reshape(tensor.shape[::-1])
 
 
-def test_it_knows_the_capital_of_france_and_where_to_stop(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase
-) -> None:
+def test_it_knows_the_capital_of_france_and_where_to_stop(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     prompt = tokenizer.apply_chat_template(QUESTION, tokenize=False, add_generation_prompt=True)
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids
-    assert model.generation_config is not None
     assert model.generation_config.eos_token_id == 2
     answer = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False)
     assert tokenizer.decode(answer[0, ids.shape[1] :]) == "The capital of France is Paris.<|im_end|>"
