@@ -109,9 +109,8 @@ def test_columns_are_the_labels_in_the_order_of_a_given_head(tmp_path):
     tree = build_config(base).as_tree()
     tree["training"] |= {"learning_rate": 1e-12, "precision": "fp32"}  # so that the answers are those of the head
     config = ExperimentConfig.model_validate(tree)
-    found, targets = train_out_of_fold(
-        config, rows, store_rows(tmp_path / "data", rows), 2, lambda line: None, tmp_path
-    )
+    stored = store_rows(tmp_path / "data", rows)
+    found, targets = train_out_of_fold(config, rows, stored, 2, lambda line: None, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForSequenceClassification.from_pretrained(base).eval()
     with torch.inference_mode():
