@@ -12,7 +12,6 @@ A folder that is not what its origin.json says is made anew. One that is needs t
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -204,6 +203,8 @@ def _is_unchanged(file: Path, known: dict[str, Any], written: int) -> bool:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Hold the lock of all conversions; a process that dies lets go of it."""
+    import fcntl
+
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
