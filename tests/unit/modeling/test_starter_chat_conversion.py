@@ -116,14 +116,18 @@ def test_a_process_that_is_killed_leaves_the_whole_model_or_none(tiny: TinyChat,
     assert entries(tmp_path) == WHOLE
 
 
-def test_a_process_that_is_killed_while_it_replaces_a_damaged_model_leaves_none(tiny: TinyChat, tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", POINTS[-2:])
+def test_a_process_that_is_killed_while_it_replaces_a_damaged_model_leaves_nothing_of_that(
+    tiny: TinyChat, tmp_path: Path, point: str
+) -> None:
     folder, _ = convert(tmp_path)
     (folder / "config.json").unlink()
-    killed = start(tiny, tmp_path, FT30_FAILPOINT="starter_chat.before_rename:1")
+    killed = start(tiny, tmp_path, FT30_FAILPOINT=f"{point}:1")
     killed.communicate(timeout=600)
     assert killed.returncode == -signal.SIGKILL
-    assert find_starter_chat_model(tmp_path) is None
-    assert convert(tmp_path) == (folder, 1)
+    is_whole = find_starter_chat_model(tmp_path) is not None
+    assert is_whole == (point == POINTS[-1])
+    assert convert(tmp_path) == (folder, 0 if is_whole else 1)
     assert entries(tmp_path) == WHOLE
 
 

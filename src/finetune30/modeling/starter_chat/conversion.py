@@ -89,22 +89,20 @@ def _known(folder: Path) -> StarterChat:
 
 
 def _publish(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write a folder and put it into place, instead of what stood there. The lock must be held."""
-    unfinished, damaged = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "damaged"))
-    for leftover in (unfinished, damaged):
-        shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed; mkdir and rename meet what stays
+    """Let `fill` write a folder and put it into place, instead of a damaged one. The lock must be held."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed; mkdir meets what stays
     try:
         unfinished.mkdir()
         fill(unfinished)
         if folder.exists():
-            folder.rename(damaged)
+            shutil.rmtree(folder)
         failpoints.reach("starter_chat.before_rename")
         unfinished.rename(folder)
         sync_folder(folder.parent)
         failpoints.reach("starter_chat.after_rename")
     finally:
-        for leftover in (unfinished, damaged):
-            shutil.rmtree(leftover, ignore_errors=True)  # the next conversion tries again
+        shutil.rmtree(unfinished, ignore_errors=True)  # gone by its new name, or the next conversion tries again
 
 
 def _find_gguf() -> Path | None:
