@@ -17,12 +17,13 @@ FT30 := $(PYTHON_M) finetune30
 # What a word needs is brought by itself: each of these sets contains the ones before it. Not words of their own.
 RUNNING := .running
 SERVICES := .services
+CHAT := .chat
 DEV := .dev
 
 .DEFAULT_GOAL := help
-.PHONY: $(WORDS) $(RUNNING) $(SERVICES) $(DEV)
+.PHONY: $(WORDS) $(RUNNING) $(SERVICES) $(CHAT) $(DEV)
 
-$(RUNNING) $(SERVICES) $(DEV):
+$(RUNNING) $(SERVICES) $(CHAT) $(DEV):
 	@sh scripts/install_environment.sh "$(ENVIRONMENT)" $(@:.%=%)
 
 ##@ Start here
@@ -75,6 +76,9 @@ data-versions: $(RUNNING) ## Store the default data set as a version and list al
 
 install: ## Create .venv and install all that running and services need (every word installs its part by itself)
 	@sh scripts/install_environment.sh "$(ENVIRONMENT)" services again
+
+install-chat: ## What running needs and the starter chat model, SmolLM2-135M-Instruct dequantised from Q4_1 (93 MB)
+	@sh scripts/install_environment.sh "$(ENVIRONMENT)" chat again
 
 install-dev: ## The same with what checks and tests need
 	@sh scripts/install_environment.sh "$(ENVIRONMENT)" dev again

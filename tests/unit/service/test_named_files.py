@@ -60,6 +60,7 @@ def test_no_key_names_files_outside_of_the_allowed_folders(settings: Settings, k
     "tree",
     [
         {"model": {"name": "starter"}, "data": {"dataset_name": "starter-zh"}},
+        {"model": {"name": "starter-chat"}},
         {"model": {"name": "org/model"}, "data": {"dataset_name": "version:reviews-v1"}},
         {"data": {"dataset_name": "data/rows.csv", "eval_file": "data/rows.csv"}},
         {"training": {"start_adapter": "data"}, "lora": {"target_modules": ["layer.0.q_lin"]}},

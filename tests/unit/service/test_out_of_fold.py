@@ -77,7 +77,7 @@ def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_p
 
     monkeypatch.setattr(loop, "train", watch)
     config = build_config(build_tiny_model(tmp_path / "model"))
-    logits, _ = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 3, lambda line: None)
+    logits, _ = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 3, lambda line: None, tmp_path)
 
     assert logits.shape == (24, 2)
     text_of = dict(rows.select("origin", "text").iter_rows())
@@ -96,7 +96,7 @@ def test_more_folds_than_texts_are_refused(tmp_path):
     rows = build_rows(8)
     config = build_config("starter")
     with pytest.raises(ConflictError, match="4 different texts cannot fill 5 folds"):
-        train_out_of_fold(config, rows, store_rows(tmp_path, rows), 5, lambda line: None)
+        train_out_of_fold(config, rows, store_rows(tmp_path, rows), 5, lambda line: None, tmp_path)
 
 
 def test_columns_are_the_labels_in_the_order_of_a_given_head(tmp_path):
@@ -109,7 +109,8 @@ def test_columns_are_the_labels_in_the_order_of_a_given_head(tmp_path):
     tree = build_config(base).as_tree()
     tree["training"] |= {"learning_rate": 1e-12, "precision": "fp32"}  # so that the answers are those of the head
     config = ExperimentConfig.model_validate(tree)
-    found, targets = train_out_of_fold(config, rows, store_rows(tmp_path / "data", rows), 2, lambda line: None)
+    stored = store_rows(tmp_path / "data", rows)
+    found, targets = train_out_of_fold(config, rows, stored, 2, lambda line: None, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(base)
     plain = AutoModelForSequenceClassification.from_pretrained(base).eval()
     with torch.inference_mode():

@@ -45,7 +45,7 @@ def analyze_data(
     from finetune30.data.analysis.drift import compare_rows
     from finetune30.data.analysis.statistics import analyze_rows
 
-    count_tokens = find_token_counter(_models(request, model), log, on_transfer)
+    count_tokens = find_token_counter(_models(request, model), log, settings.data_folder, on_transfer)
     loaded = load_dataset_rows(request, settings, log, on_transfer)
     rows = _chosen(loaded.rows, request)
     name = str(loaded.source["name"])
@@ -79,7 +79,7 @@ def check_data(
     """
     from finetune30.data.validation.quarantine import encode_quarantine
 
-    counter = find_token_counter(_models(request, model), log, on_transfer)
+    counter = find_token_counter(_models(request, model), log, settings.data_folder, on_transfer)
     if counter is None:
         log(
             "data: which rows are cut (truncated) or give the model nothing to read (no_tokens) is seen in the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune30.config.schema import ModelConfig
@@ -19,7 +20,10 @@ _NO_LIMIT = 1 << 30
 
 
 def find_token_counter(
-    models: Sequence[ModelConfig], log: Callable[[str], None], on_transfer: OnTransfer | None = None
+    models: Sequence[ModelConfig],
+    log: Callable[[str], None],
+    data_folder: Path,
+    on_transfer: OnTransfer | None = None,
 ) -> CountTokens | None:
     """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one.
 
@@ -31,7 +35,7 @@ def find_token_counter(
     encoder: FileTokenizer | None = None
     for model in models:
         try:
-            source = find_tokenizer(model, log, on_transfer)
+            source = find_tokenizer(model, log, on_transfer, data_folder=data_folder)
             encoder = load_text_encoder(source, uses_token_types=False)
         except Finetune30Error as error:
             log(f"data: no tokens under '{model.name}': {error.message}")

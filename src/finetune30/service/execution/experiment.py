@@ -120,7 +120,7 @@ def load_inputs(
     prepared: dict[str, PreparedData] = {}
 
     def reach_model(wanted: ExperimentConfig) -> None:
-        sources[wanted.model.name] = find_base(wanted.model, log, on_transfer)
+        sources[wanted.model.name] = find_base(wanted.model, log, on_transfer, data_folder=data_folder)
 
     def reach_data(wanted: ExperimentConfig) -> None:
         prepared[wanted.data.dataset_name] = prepare_data(
@@ -191,7 +191,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     engine = build_engine(path, config, inputs.source, problem, inputs.placement, log)
     share = 100 * engine.trainable_parameters / engine.total_parameters
     log(
-        f"model: {inputs.source.name}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
+        f"model: {inputs.source.described}, {engine.total_parameters:,} parameters, {engine.trainable_parameters:,} "
         f"trainable ({share:.2f} %)"
     )
     log(f"training path: {engine.name}, {engine.operations} ({reason})")

@@ -82,6 +82,7 @@ def stage_result(
             "revision": inputs.source.revision,
             "sha256": inputs.source.weights_digest(),
             "left_out_head": list(experiment.left_out_head),
+            **({"made_from": dict(inputs.source.made_from)} if inputs.source.made_from else {}),
         },
         "data": {"name": inputs.data.source["name"], **(inputs.data.source["hub"] or {})},
         "environment": environment,
@@ -164,7 +165,7 @@ def _save_model(
         reading_of(inputs),
     )
     facts = {
-        "base": inputs.source.reference if inputs.source.revision else inputs.source.name,
+        "base": inputs.source.reference if inputs.source.revision else inputs.source.described,
         "revision": inputs.source.revision,
         "hub_data": inputs.data.source["hub"],
         "version": __version__,

@@ -44,7 +44,7 @@ def estimate_run(config: ExperimentConfig, store: RunStore, data_folder: Path | 
     speed = _median(as_fast, "train_samples_per_second")
     known = config.data.train_samples or expect_rows(config.data, store, data_folder)
     rows = _rows_to_train(config, known)
-    counted = None if alike else count_parameters(config.model, config.lora)
+    counted = None if alike else count_parameters(config.model, config.lora, data_folder)
     trainable = counted[1] if counted else _first(alike, "trainable_parameters")
     total = counted[0] if counted else _first(alike, "total_parameters")
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
-from finetune30.config.schema import STARTER, VERSION_PREFIX
+from finetune30.config.schema import OWN_MODELS, VERSION_PREFIX
 from finetune30.data.starter import is_starter
 from finetune30.errors import HubAnswerError, HubUnavailableError
 from finetune30.hub.cache import find_reference, snapshot_folder
@@ -66,7 +66,7 @@ def forecast_run(config: ExperimentConfig, explicit: frozenset[str], hub: HubWat
 
     def reach_model(wanted: ExperimentConfig) -> None:
         model = wanted.model
-        if model.name == STARTER or Path(model.name).exists() or _has_weights(model.name, model.revision):
+        if model.name in OWN_MODELS or Path(model.name).exists() or _has_weights(model.name, model.revision):
             return
         if not hub.is_there():
             raise unavailable("model", model.name)

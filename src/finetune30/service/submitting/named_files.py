@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from finetune30.config.holds import HeldText, Holds, held_texts
 from finetune30.config.loading import Fault
-from finetune30.config.schema import STARTER, VERSION_PREFIX, TrainingConfig
+from finetune30.config.schema import OWN_MODELS, VERSION_PREFIX, TrainingConfig
 from finetune30.data.starter import is_starter
 from finetune30.hub.names import is_repository_name
 from finetune30.settings import Settings
@@ -71,7 +71,7 @@ def _problem(held: HeldText, allowed: Sequence[Path]) -> str | None:
 
 
 def _is_model_name(text: str) -> bool:
-    return text == STARTER or (is_repository_name(text) and not Path(text).exists())
+    return text in OWN_MODELS or (is_repository_name(text) and not Path(text).exists())
 
 
 def _is_dataset_name(text: str) -> bool:

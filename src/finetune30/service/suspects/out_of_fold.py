@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,13 @@ _NO_CHOICE = {"eval_strategy": "no", "early_stopping_patience": None, "load_best
 
 
 def train_out_of_fold(
-    config: ExperimentConfig, rows: pl.DataFrame, manifest: Manifest, folds: int, log: Log, device: str | None = None
+    config: ExperimentConfig,
+    rows: pl.DataFrame,
+    manifest: Manifest,
+    folds: int,
+    log: Log,
+    data_folder: Path,
+    device: str | None = None,
 ) -> tuple[NDArray[np.float32], Targets]:
     """Train `folds` models, each without the rows it then answers; return outputs float32 (n, k) in row order,
     and the targets whose outputs they are.
@@ -48,7 +55,7 @@ def train_out_of_fold(
     keys = text_keys(rows)
     if (texts := keys.n_unique()) < folds:
         raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
-    source = find_base(config.model)
+    source = find_base(config.model, log, data_folder=data_folder)
     problem = load_problem(manifest.problem_type)
     trainable = load_trainable(problem.name, manifest.targets).follow_head(source, log)
     frame = problem.encode_targets(rows, trainable.targets)

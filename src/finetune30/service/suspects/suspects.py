@@ -94,7 +94,7 @@ def find_suspects(
         from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
         config = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
-        outputs, targets = train_out_of_fold(config, rows, manifest, folds, log, device)
+        outputs, targets = train_out_of_fold(config, rows, manifest, folds, log, settings.data_folder, device)
         judge = f"{folds} models, each trained without the rows it judges"
     ranked, method = problem.rank(rows, outputs, targets)
     return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)
