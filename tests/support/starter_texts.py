@@ -54,7 +54,4 @@ _HAN = r"[\u4e00-\u9fff]"
 
 def has_full_width_marks(text: str) -> bool:
     """Say whether no half-width mark touches a Han character and a blank parts it from every letter and digit."""
-    touching = (
-        r"[\u4e00-\u9fff][,.!?:;()]|[,!?;()][\u4e00-\u9fff]|[\u4e00-\u9fff][0-9A-Za-z]|[0-9A-Za-z][\u4e00-\u9fff]"
-    )
-    return re.search(touching, text) is None
+    return re.search(rf"{_HAN}[,.!?:;()0-9A-Za-z]|[,!?;()0-9A-Za-z]{_HAN}", text) is None
