@@ -1,0 +1,1 @@
+"""Language models: supervised fine-tuning on conversations, prompts with completions, and plain texts."""
