@@ -10,6 +10,9 @@ import click
 _REASONS = {
     "no_worker": "for a worker",
     "running_limit": "for other runs of their submitters to end",
+    "too_few_places": "for a worker with more places",
+    "gathering": "until places enough are free together",
+    "places_kept": "behind one of those",
     "places_busy": "for a place",
     "starting": "about to begin",
 }

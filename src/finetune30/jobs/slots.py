@@ -1,6 +1,7 @@
-"""Places where a worker trains: one training a GPU or Apple GPU, a chosen number on the CPU.
+"""Places where a worker trains: one for each GPU or Apple GPU, a chosen number on the CPU.
 
-A GPU's place is held through a lock on a file of this machine, which the attempt's process inherits: two workers on one
+A training takes a place for each of its processes, all of them or none, so that no two trainings wait for each other. A
+GPU's place is held through a lock on a file of this machine, which the attempt's process inherits: two workers on one
 machine never train on one GPU at the same time, and a place is free again only when the process is really gone.
 """
 
@@ -13,29 +14,27 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_POLL_SECONDS = 0.5
 _NVIDIA_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place: its device ("cpu", "mps", "cuda:0"), its lock's file handle if it has one, its number of threads."""
+    """The places of one training: their devices ("cpu", "mps", "cuda:0"), the file handles of their locks, and the
+    number of threads of each of its processes (None: not limited)."""
 
-    device: str
-    lock: int | None = None
-
+    devices: tuple[str, ...]
+    locks: tuple[int, ...] = ()
     threads: int | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an attempt in this place sees of the machine: its GPU, or its share of the processors."""
-        if self.device.startswith("cuda:"):
-            return {"CUDA_VISIBLE_DEVICES": self.device.partition(":")[2]}
+        """What an attempt in these places sees of the machine: its GPUs, or its share of the processors."""
+        if self.devices[0].startswith("cuda:"):
+            return {"CUDA_VISIBLE_DEVICES": ",".join(device.partition(":")[2] for device in self.devices)}
         return {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
 
 
@@ -48,32 +47,38 @@ class DeviceSlots:
     busy: list[str] = field(default_factory=list)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    @contextmanager
-    def take(self, give_up: threading.Event, *, wait: bool = True) -> Iterator[Slot | None]:
-        """Hold a free place for the block; None when there is none (without `wait`) or `give_up` was set."""
-        slot = self._try()
-        while slot is None and wait and not give_up.wait(_POLL_SECONDS):
-            slot = self._try()
-        try:
-            yield slot
-        finally:
-            if slot is not None:
-                with self._guard:
-                    self.busy.remove(slot.device)
-                if slot.lock is not None:
-                    os.close(slot.lock)
+    @property
+    def free(self) -> int:
+        """How many places this worker does not use."""
+        return len(self.devices) - len(self.busy)
 
-    def _try(self) -> Slot | None:
+    def take(self, count: int = 1) -> Slot | None:
+        """Take so many free places, all or none; None when there are not as many. Whoever takes gives back."""
         with self._guard:
             free = list(self.devices)
             for device in self.busy:
                 free.remove(device)
-            for device in dict.fromkeys(free):
+            taken: list[str] = []
+            locks: list[int] = []
+            for device in free:
+                if len(taken) == count:
+                    break
                 lock = None if device == "cpu" else self._lock(device)
                 if device == "cpu" or lock is not None:
-                    self.busy.append(device)
-                    return Slot(device, lock, self._threads())
-        return None
+                    taken.append(device)
+                    locks += [] if lock is None else [lock]
+            if len(taken) < count:
+                _close(locks)
+                return None
+            self.busy += taken
+            return Slot(tuple(taken), tuple(locks), self._threads())
+
+    def give_back(self, slot: Slot) -> None:
+        """Free the places that were taken."""
+        with self._guard:
+            for device in slot.devices:
+                self.busy.remove(device)
+            _close(slot.locks)
 
     def _threads(self) -> int | None:
         """Two trainings that both want every processor are many times slower than two that share them."""
@@ -90,6 +95,11 @@ class DeviceSlots:
             os.close(handle)
             return None
         return handle
+
+
+def _close(handles: Iterable[int]) -> None:
+    for handle in handles:
+        os.close(handle)
 
 
 def default_lock_folder() -> Path:
