@@ -73,7 +73,7 @@ def start_together(arguments: Sequence[str], count: int) -> int:
         except (RendezvousError, OSError) as error:
             raise ServiceUnavailableError(
                 f"the {count} processes of this training could not be started: {first_line(error)}",
-                "try again; if it stays, train with training.processes 1, or start them by hand: docs/distributed.md",
+                "try again, or start them by hand as docs/distributed.md shows",
             ) from error
         finally:
             logging.disable(logging.NOTSET)
