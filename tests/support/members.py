@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 import psutil
 
@@ -28,11 +29,11 @@ def find_members(starter: int) -> dict[int, int]:
 def wait_until_gone(pids: Iterable[int]) -> None:
     """Wait until none of these processes lives."""
     for pid in pids:
-        wait_until(lambda pid=pid: not _lives(pid), 10, f"process {pid} is gone")
+        wait_until(partial(_is_gone, pid), 10, f"process {pid} is gone")
 
 
-def _lives(pid: int) -> bool:
+def _is_gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return True

@@ -24,15 +24,5 @@ def downgrade() -> None:
 
 
 def _index(*more: str) -> None:
-    priority = sa.text("priority DESC")
-    columns: list[str | sa.TextClause] = [
-        "status",
-        "kind",
-        "submitted_by",
-        priority,
-        "queued_at",
-        "id",
-        "cancel_requested",
-        *more,
-    ]
-    op.create_index("ix_runs_waiting", "runs", columns)
+    turn: list[str | sa.TextClause] = ["status", "kind", "submitted_by", sa.text("priority DESC"), "queued_at", "id"]
+    op.create_index("ix_runs_waiting", "runs", [*turn, "cancel_requested", *more])
