@@ -16,8 +16,10 @@ import click
 def command(context: click.Context, parent: int, end: Path, arguments: tuple[str, ...]) -> None:
     """Carry the ARGUMENTS of `ft30` out as a child of process PARENT; the first one writes its exit code to END."""
     from finetune30.jobs.parent_watch import die_with_parent
+    from finetune30.jobs.slots import hold_places
 
     die_with_parent(parent)
+    hold_places(os.environ)
     from finetune30.cli.main import run_command
     from finetune30.files import save_bytes_atomic
 

@@ -2,7 +2,9 @@
 
 A training takes a place for each of its processes, all of them or none, so that no two trainings wait for each other. A
 GPU's place is held through a lock on a file of this machine, which the attempt's process inherits: two workers on one
-machine never train on one GPU at the same time, and a place is free again only when the process is really gone.
+machine never train on one GPU at the same time, and a place is free again only when the process is really gone. The
+processes that an attempt starts inherit nothing: they hold a second file of each place, at which whoever takes it
+looks.
 """
 
 from __future__ import annotations
@@ -14,28 +16,32 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _NVIDIA_SECONDS = 20.0
+#: Names the files that the processes of an attempt hold as long as they live.
+_HELD_VARIABLE = "FT30_HELD_PLACES"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The places of one training: their devices ("cpu", "mps", "cuda:0"), the file handles of their locks, and the
-    number of threads of each of its processes (None: not limited)."""
+    """The places of one training: their devices ("cpu", "mps", "cuda:0"), the file handles of their locks, the number
+    of threads of each of its processes (None: not limited), and the files that those hold."""
 
     devices: tuple[str, ...]
     locks: tuple[int, ...] = ()
     threads: int | None = None
+    held: tuple[Path, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
         """What an attempt in these places sees of the machine: its GPUs, or its share of the processors."""
+        held = {_HELD_VARIABLE: os.pathsep.join(map(str, self.held))} if self.held else {}
         if self.devices[0].startswith("cuda:"):
-            return {"CUDA_VISIBLE_DEVICES": ",".join(device.partition(":")[2] for device in self.devices)}
-        return {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
+            return {"CUDA_VISIBLE_DEVICES": ",".join(device.partition(":")[2] for device in self.devices), **held}
+        return held if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
 
 
 @dataclass
@@ -71,7 +77,8 @@ class DeviceSlots:
                 _close(locks)
                 return None
             self.busy += taken
-            return Slot(tuple(taken), tuple(locks), self._threads())
+            held = tuple(self._path(device, "held") for device in taken if device != "cpu")
+            return Slot(tuple(taken), tuple(locks), self._threads(), held)
 
     def give_back(self, slot: Slot) -> None:
         """Free the places that were taken."""
@@ -88,13 +95,38 @@ class DeviceSlots:
 
     def _lock(self, device: str) -> int | None:
         self.lock_folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.lock_folder / f"{device.replace(':', '-')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        handle = _try_lock(self._path(device, "lock"))
+        if handle is None:
+            return None
+        unheld = _try_lock(self._path(device, "held"))
+        if unheld is None:  # a process of an attempt whose first one is gone
             os.close(handle)
             return None
+        os.close(unheld)
         return handle
+
+    def _path(self, device: str, kind: str) -> Path:
+        return self.lock_folder / f"{device.replace(':', '-')}.{kind}"
+
+
+def hold_places(environment: Mapping[str, str]) -> None:
+    """Hold the places of the attempt that this process is one of, until it is gone."""
+    for path in filter(None, environment.get(_HELD_VARIABLE, "").split(os.pathsep)):
+        fcntl.flock(_open(Path(path)), fcntl.LOCK_SH)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = _open(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _close(handles: Iterable[int]) -> None:

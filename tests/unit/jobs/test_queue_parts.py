@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_lost_run_keeps_its_place_in_the_queue(tmp_path):
 def test_gpu_is_held_by_one_worker_only_and_cpu_places_are_counted(tmp_path):
     one, two = (DeviceSlots(("cuda:0",), tmp_path) for _ in range(2))
     held = present(one.take())
-    assert held.environment == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert held.environment == {"CUDA_VISIBLE_DEVICES": "0", "FT30_HELD_PLACES": str(tmp_path / "cuda-0.held")}
     assert two.take() is None
     one.give_back(held)
     two.give_back(present(two.take()))
@@ -100,7 +101,7 @@ def test_places_of_one_training_are_taken_all_or_none(tmp_path, monkeypatch):
     gpus = ("cuda:0", "cuda:1", "cuda:2")
     one, two = (DeviceSlots(gpus, tmp_path) for _ in range(2))
     held = present(one.take(2))
-    assert held.environment == {"CUDA_VISIBLE_DEVICES": "0,1"}
+    assert held.environment["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert (two.take(2), two.busy, one.take(2), one.free) == (None, [], None, 1)
     other = present(two.take(1))  # nothing kept the third one
     assert other.devices == ("cuda:2",)
@@ -111,6 +112,26 @@ def test_places_of_one_training_are_taken_all_or_none(tmp_path, monkeypatch):
     cpu = DeviceSlots(("cpu",) * 4, tmp_path)
     assert (present(cpu.take(3)).environment, cpu.take(2), cpu.free) == ({"OMP_NUM_THREADS": "2"}, None, 1)
     assert cpu.take(5) is None
+
+
+def test_a_place_is_not_free_while_a_process_of_its_attempt_lives(tmp_path):
+    slots = DeviceSlots(("cuda:0",), tmp_path)
+    slot = present(slots.take())
+    script = "import os; from finetune30.jobs.slots import hold_places; hold_places(os.environ); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, **slot.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as member:
+        assert member.stdout is not None
+        member.stdout.readline()
+        slots.give_back(slot)  # as when the first process of the attempt is killed
+        assert slots.take() is None
+        member.kill()
+        member.wait()
+        assert slots.take() is not None
 
 
 def test_devices_are_found_without_torch(monkeypatch):
