@@ -33,7 +33,7 @@ Bench = tuple[Services, Path, dict[str, Any]]
 @pytest.fixture
 def bench(make_gang: Callable[..., Gang], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Services in a lab, its configuration for two processes, and the fingerprint of torchrun's run of it."""
-    gang = make_gang()
+    gang = make_gang({"training.num_train_epochs": 10, "training.early_stopping_patience": None})  # 20 steps
     first, second = gang.run("train", "--config", "config.yaml", results="by_hand", OMP_NUM_THREADS="1")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     config = gang.lab.folder / "two.yaml"
@@ -54,17 +54,18 @@ def fingerprint_of(services: Services, run_id: str) -> dict[str, Any]:
     return fingerprint(services.settings.results_folder / services.store.get(run_id).folder)
 
 
-def wait_for_step(services: Services, run_id: str, step: int) -> int:
-    """Wait for a step of the running attempt, and return the id of the process that the worker started for it."""
+def wait_for_checkpoint(services: Services, run_id: str) -> tuple[int, dict[int, int]]:
+    """Wait for a checkpoint of the running attempt, and return the processes: that which started the others, those."""
     folder = services.settings.results_folder / services.store.get(run_id).folder / "attempts"
 
     def look() -> bool:
         run = services.store.get(run_id)
-        saved = list((folder / str(run.attempt)).glob(f"checkpoints/checkpoint-{step}"))
-        return run.status is RunStatus.RUNNING and bool(saved)
+        saved = (folder / str(run.attempt)).glob("checkpoints/checkpoint-*")
+        return run.status is RunStatus.RUNNING and any(saved)
 
-    wait_until(look, 120, f"checkpoint {step}")
-    return present(next((pid for pid in services.attempt_processes() if len(find_members(pid)) == 2), None))
+    wait_until(look, 120, "a checkpoint")
+    starter = present(next((pid for pid in services.attempt_processes() if find_members(pid)), None))
+    return starter, wait_for_members(starter, 2)
 
 
 def kinds_of(services: Services, run_id: str) -> list[str]:
@@ -93,33 +94,29 @@ def test_it_is_cancelled_killed_and_handed_back_as_one_and_goes_on_bit_for_bit(b
     services, config, by_hand = bench
     services.start_worker(concurrency=2, drill=None, **SLOWLY)
     run_id = submit_two(services, config)
-    agent = wait_for_step(services, run_id, 1)
-    members = wait_for_members(agent, 2)
+    starter, members = wait_for_checkpoint(services, run_id)
     services.store.request_cancel(run_id)
     services.wait_for(run_id, CANCELLED, seconds=120)
-    wait_until_gone([agent, *members.values()])
+    wait_until_gone([starter, *members.values()])
 
     retry_task(services.store, run_id, publisher=services.publisher)
-    agent = wait_for_step(services, run_id, 2)
-    members = wait_for_members(agent, 2)
+    starter, members = wait_for_checkpoint(services, run_id)
     os.kill(members[1], signal.SIGKILL)
     wait_until(lambda: services.store.get(run_id).failures == 1, 120, "the attempt is lost")
     assert present(services.store.get(run_id).error)["error"] == "peer_lost"
-    wait_until_gone([agent, *members.values()])
+    wait_until_gone([starter, *members.values()])
 
-    agent = wait_for_step(services, run_id, 3)
-    members = wait_for_members(agent, 2)
-    os.kill(agent, signal.SIGKILL)
+    starter, members = wait_for_checkpoint(services, run_id)
+    os.kill(starter, signal.SIGKILL)
     wait_until(lambda: services.store.get(run_id).failures == 2, 120, "the attempt is lost")
     error = present(services.store.get(run_id).error)
     assert (error["error"], "SIGKILL" in error["message"]) == ("process_crashed", True)
     wait_until_gone(members.values())
 
-    agent = wait_for_step(services, run_id, 4)
-    members = wait_for_members(agent, 2)
+    starter, members = wait_for_checkpoint(services, run_id)
     assert services.stop_worker(seconds=60) == 0
     assert services.store.get(run_id).status is QUEUED
-    wait_until_gone([agent, *members.values()])
+    wait_until_gone([starter, *members.values()])
     services.start_worker("two", concurrency=2, drill=None)
     services.wait_for(run_id, SUCCEEDED, seconds=300)
     lost = ["claimed", "lost"]
@@ -134,12 +131,12 @@ def test_where_the_first_process_is_killed_the_attempt_is_lost_by_that_signal(be
     services, config, by_hand = bench
     services.start_worker(concurrency=2, drill=None, **SLOWLY)
     run_id = submit_two(services, config)
-    members = wait_for_members(wait_for_step(services, run_id, 1), 2)
+    _, members = wait_for_checkpoint(services, run_id)
     os.kill(members[0], signal.SIGKILL)
     wait_until(lambda: services.store.get(run_id).failures == 1, 120, "the attempt is lost")
     error = present(services.store.get(run_id).error)
     assert (error["error"], "was ended by SIGKILL" in error["message"]) == ("process_crashed", True)
-    wait_for_step(services, run_id, 3)
+    wait_for_checkpoint(services, run_id)
     services.kill_worker()  # the starter and both processes die with it
     services.start_worker("two", concurrency=2, drill=None)
     services.wait_for(run_id, SUCCEEDED, seconds=300)
