@@ -184,8 +184,8 @@ class Services:
 
     # --- runs
 
-    def submit(self, name: str = "drill", steps: int = 3, **options: Any) -> Submission:
-        tree = {"experiment_name": name, "training": {"max_steps": steps}}
+    def submit(self, name: str = "drill", steps: int = 3, processes: int = 1, **options: Any) -> Submission:
+        tree = {"experiment_name": name, "training": {"max_steps": steps, "processes": processes}}
         config = ExperimentConfig.model_validate(tree)
         return submit(self.store, config, self.settings, publisher=self.publisher, **options)
 

@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 class WorkerHealth(BaseModel):
     """A worker that was heard of lately."""
 
-    slots: list[str] = Field(description="Where it trains, one run each.", examples=[["cpu"]])
-    busy: int = Field(description="Runs that it carries out.", examples=[1])
+    slots: list[str] = Field(description="Its places: where it trains, one process each.", examples=[["cpu"]])
+    busy: int = Field(description="Places that its runs take.", examples=[1])
     seen_at: Moment
 
 
@@ -171,7 +171,7 @@ def _runs_and_workers(store: RunStore) -> dict[str, Any]:
     except StorageError:
         return {"database": "down", "queued": None, "running": None, "workers": None}
     workers = [
-        {"slots": worker["slots"], "busy": len(worker["runs"]), "seen_at": worker["seen_at"]}
+        {"slots": worker["slots"], "busy": worker["busy"], "seen_at": worker["seen_at"]}
         for worker in overview["workers"]
     ]
     running = overview["runs"]["RUNNING"]

@@ -46,12 +46,14 @@ class TaskError(BaseModel):
 class Waiting(BaseModel):
     """Why a run has not begun, and the figures that the message names."""
 
-    code: Literal["no_worker", "running_limit", "places_busy", "starting"]
+    code: Literal["no_worker", "running_limit", "too_few_places", "gathering", "places_kept", "places_busy", "starting"]
     message: str
     ahead: int = Field(description="Runs that are taken before it, as things are.", examples=[3])
-    busy: int = Field(description="Runs that are running.")
-    places: int = Field(description="Runs that the workers can carry out at a time.")
-    running: int = Field(description="Of those that are running, the submitter's.")
+    busy: int = Field(description="Places that running runs take.")
+    places: int = Field(description="Places of all workers.")
+    needed: int = Field(description="Places of one worker that the run takes, as many as it has processes.")
+    largest: int = Field(description="Places of the worker that has the most.")
+    running: int = Field(description="Runs of the submitter that are running.")
     allowed: int | None = Field(description="How many the submitter may have running; null: no limit.")
     owner: str
 

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without Unicode shows escapes instead of failing
             stream.reconfigure(errors="backslashreplace")
-    code = _run(arguments)
+    code = run_command(arguments)
     try:
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
@@ -100,9 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def run_command(arguments: Sequence[str] | None) -> int:
+    """Run one command and return its exit code; whatever ended it has been said. The context's `obj` is `arguments`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = app.main(args=arguments, prog_name="ft30", standalone_mode=False)
+        result = app.main(args=given, prog_name="ft30", standalone_mode=False, obj=tuple(given))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code

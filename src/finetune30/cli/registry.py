@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "services": Entry("finetune30.cli.services:command", "Services", "Bring up Redis."),
     "worker": Entry("finetune30.cli.worker:command", "Services", "Carry queued runs out."),
     "attempt": Entry("finetune30.cli.attempt:command", "Services", "Carry out one claimed run.", hidden=True),
+    "member": Entry("finetune30.cli.member:command", "Services", "Train together with others.", hidden=True),
     "read": Entry("finetune30.cli.read:command", "Services", "Read data for the API.", hidden=True),
     "answer": Entry("finetune30.cli.answer:command", "Services", "Hold a model for the API.", hidden=True),
     "data": Entry("finetune30.cli.data:command", "Data", "Analyse, validate, clean and version data."),

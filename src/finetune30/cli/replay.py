@@ -27,9 +27,12 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     Compared are every weight, the optimizer, the random streams, the whole history, metrics and predictions. Exit code
     1 when they differ although versions, device and threads are the same.
     """
-    from finetune30.service.execution.replay import replay_locally
+    from finetune30.service.execution.replay import count_to_replay, replay_locally
+    from finetune30.service.execution.starting import count_to_start, start_together
 
     settings = settings_for(output_dir)
+    if count := count_to_start(lambda: count_to_replay(run, settings)):
+        context.exit(start_together(context.obj, count))
     replay = replay_locally(run, settings)
     if replay is None:  # another process of a launcher reports
         return

@@ -34,7 +34,9 @@ from finetune30.cli.run_options import output_dir_option, settings_for
     help="Change a key, for example --set training.learning_rate=0.0001; needs --warm-start.",
 )
 @output_dir_option
+@click.pass_context
 def command(
+    context: click.Context,
     run: str,
     epochs: str | None,
     max_steps: str | None,
@@ -52,9 +54,12 @@ def command(
     """
     changes = _collect_changes(epochs, max_steps, assignments)
     from finetune30.cli.results import print_results
-    from finetune30.service.execution.resume import resume_locally
+    from finetune30.service.execution.resume import count_to_resume, resume_locally
+    from finetune30.service.execution.starting import count_to_start, start_together
 
     settings = settings_for(output_dir)
+    if count := count_to_start(lambda: count_to_resume(run, settings, changes, warm_start=warm_start)):
+        context.exit(start_together(context.obj, count))
     finished = resume_locally(run, settings, changes, warm_start=warm_start)
     if finished is None:  # another process of a launcher reports
         return

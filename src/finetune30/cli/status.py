@@ -10,6 +10,9 @@ import click
 _REASONS = {
     "no_worker": "for a worker",
     "running_limit": "for other runs of their submitters to end",
+    "too_few_places": "for a worker with more places",
+    "gathering": "until places enough are free together",
+    "places_kept": "behind one of those",
     "places_busy": "for a place",
     "starting": "about to begin",
 }
@@ -60,11 +63,13 @@ def _print_overview(overview: dict[str, Any]) -> None:
         click.echo("worker  none (start one with: make start-worker)")
     for worker in overview["workers"]:
         held = ", ".join(map(_describe_run, worker["runs"])) or "idle"
-        click.echo(f"worker  {worker['node']} [{', '.join(worker['slots'])}]: {held}")
+        places = f"{', '.join(worker['slots'])}; {worker['busy']} of {len(worker['slots'])} busy"
+        click.echo(f"worker  {worker['node']} [{places}]: {held}")
     for run in overview["other_running"]:
         click.echo(f"other   {_describe_run(run)} ({run['kind']})")
 
 
 def _describe_run(run: dict[str, Any]) -> str:
     percent = "" if run["percent"] is None else f" {run['percent']:.0f} %"
-    return f"{run['id'][:8]} {run['name']}{percent}"
+    places = f" on {run['places']} places" if run["places"] > 1 else ""
+    return f"{run['id'][:8]} {run['name']}{percent}{places}"

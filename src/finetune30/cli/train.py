@@ -1,4 +1,4 @@
-"""`ft30 train`: load the configuration, train in this process, print where the results are."""
+"""`ft30 train`: load the configuration, train in this process or in several, print where the results are."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ def command(context: click.Context, config_file: Path | None, preset: str | None
         return
     from finetune30.cli.results import print_results
     from finetune30.service.execution.local import train_locally
+    from finetune30.service.execution.starting import count_to_start, start_together
     from finetune30.settings import load_settings
 
+    if count := count_to_start(lambda: loaded.config.training.processes):
+        context.exit(start_together(context.obj, count))
     finished = train_locally(loaded, load_settings())
     if finished is not None:
         print_results(finished.run_id, finished.name, finished.folder, finished.metrics)

@@ -272,6 +272,13 @@ class TrainingConfig(Section):
         description="Where to train; null or auto: detected.",
         json_schema_extra={"allowed": "auto, cpu, mps, cuda, cuda:N (N counts from 0) or null"},
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Processes of one host that train together, each on a place of its own; an optimizer step has as "
+        "many times the rows.",
+    )
     engine: Literal["auto", "general", "packed"] = Field(
         "auto", description="Training path; auto: the packed encoder where the model allows, else the general one."
     )

@@ -21,7 +21,10 @@ _KERNEL_EVENTS = Path("/proc/vmstat")
 
 
 class AttemptProcess:
-    """One `ft30 attempt`; leaving the context kills whatever is left of its group."""
+    """One `ft30 attempt`; leaving the context kills whatever is left of its group.
+
+    Of a training in several processes this is the one that starts them; they end with it, killed or not.
+    """
 
     def __init__(self, claim: Claim, slot: Slot) -> None:
         self._claim, self._slot = claim, slot
@@ -41,7 +44,7 @@ class AttemptProcess:
             stderr=subprocess.STDOUT,
             env={**os.environ, **self._slot.environment},
             start_new_session=True,
-            pass_fds=() if self._slot.lock is None else (self._slot.lock,),
+            pass_fds=self._slot.locks,
         )
         return self
 

@@ -1,7 +1,10 @@
-"""Places where a worker trains: one training a GPU or Apple GPU, a chosen number on the CPU.
+"""Places where a worker trains: one for each GPU or Apple GPU, a chosen number on the CPU.
 
-A GPU's place is held through a lock on a file of this machine, which the attempt's process inherits: two workers on one
-machine never train on one GPU at the same time, and a place is free again only when the process is really gone.
+A training takes a place for each of its processes, all of them or none, so that no two trainings wait for each other. A
+GPU's place is held through a lock on a file of this machine, which the attempt's process inherits: two workers on one
+machine never train on one GPU at the same time, and a place is free again only when the process is really gone. The
+processes that an attempt starts inherit nothing: they hold a second file of each place, at which whoever takes it
+looks.
 """
 
 from __future__ import annotations
@@ -13,30 +16,32 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_POLL_SECONDS = 0.5
 _NVIDIA_SECONDS = 20.0
+#: Names the files that the processes of an attempt hold as long as they live.
+_HELD_VARIABLE = "FT30_HELD_PLACES"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place: its device ("cpu", "mps", "cuda:0"), its lock's file handle if it has one, its number of threads."""
+    """The places of one training: their devices ("cpu", "mps", "cuda:0"), the file handles of their locks, the number
+    of threads of each of its processes (None: not limited), and the files that those hold."""
 
-    device: str
-    lock: int | None = None
-
+    devices: tuple[str, ...]
+    locks: tuple[int, ...] = ()
     threads: int | None = None
+    held: tuple[Path, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an attempt in this place sees of the machine: its GPU, or its share of the processors."""
-        if self.device.startswith("cuda:"):
-            return {"CUDA_VISIBLE_DEVICES": self.device.partition(":")[2]}
-        return {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
+        """What an attempt in these places sees of the machine: its GPUs, or its share of the processors."""
+        held = {_HELD_VARIABLE: os.pathsep.join(map(str, self.held))} if self.held else {}
+        if self.devices[0].startswith("cuda:"):
+            return {"CUDA_VISIBLE_DEVICES": ",".join(device.partition(":")[2] for device in self.devices), **held}
+        return held if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
 
 
 @dataclass
@@ -48,32 +53,39 @@ class DeviceSlots:
     busy: list[str] = field(default_factory=list)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    @contextmanager
-    def take(self, give_up: threading.Event, *, wait: bool = True) -> Iterator[Slot | None]:
-        """Hold a free place for the block; None when there is none (without `wait`) or `give_up` was set."""
-        slot = self._try()
-        while slot is None and wait and not give_up.wait(_POLL_SECONDS):
-            slot = self._try()
-        try:
-            yield slot
-        finally:
-            if slot is not None:
-                with self._guard:
-                    self.busy.remove(slot.device)
-                if slot.lock is not None:
-                    os.close(slot.lock)
+    @property
+    def free(self) -> int:
+        """How many places this worker does not use."""
+        return len(self.devices) - len(self.busy)
 
-    def _try(self) -> Slot | None:
+    def take(self, count: int = 1) -> Slot | None:
+        """Take so many free places, all or none; None when there are not as many. Whoever takes gives back."""
         with self._guard:
             free = list(self.devices)
             for device in self.busy:
                 free.remove(device)
-            for device in dict.fromkeys(free):
+            taken: list[str] = []
+            locks: list[int] = []
+            for device in free:
+                if len(taken) == count:
+                    break
                 lock = None if device == "cpu" else self._lock(device)
                 if device == "cpu" or lock is not None:
-                    self.busy.append(device)
-                    return Slot(device, lock, self._threads())
-        return None
+                    taken.append(device)
+                    locks += [] if lock is None else [lock]
+            if len(taken) < count:
+                _close(locks)
+                return None
+            self.busy += taken
+            held = tuple(self._path(device, "held") for device in taken if device != "cpu")
+            return Slot(tuple(taken), tuple(locks), self._threads(), held)
+
+    def give_back(self, slot: Slot) -> None:
+        """Free the places that were taken."""
+        with self._guard:
+            for device in slot.devices:
+                self.busy.remove(device)
+            _close(slot.locks)
 
     def _threads(self) -> int | None:
         """Two trainings that both want every processor are many times slower than two that share them."""
@@ -83,13 +95,43 @@ class DeviceSlots:
 
     def _lock(self, device: str) -> int | None:
         self.lock_folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.lock_folder / f"{device.replace(':', '-')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        handle = _try_lock(self._path(device, "lock"))
+        if handle is None:
+            return None
+        unheld = _try_lock(self._path(device, "held"))
+        if unheld is None:  # a process of an attempt whose first one is gone
             os.close(handle)
             return None
+        os.close(unheld)
         return handle
+
+    def _path(self, device: str, kind: str) -> Path:
+        return self.lock_folder / f"{device.replace(':', '-')}.{kind}"
+
+
+def hold_places(environment: Mapping[str, str]) -> None:
+    """Hold the places of the attempt that this process is one of, until it is gone."""
+    for path in filter(None, environment.get(_HELD_VARIABLE, "").split(os.pathsep)):
+        fcntl.flock(_open(Path(path)), fcntl.LOCK_SH)
+
+
+def _try_lock(path: Path) -> int | None:
+    handle = _open(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _close(handles: Iterable[int]) -> None:
+    for handle in handles:
+        os.close(handle)
 
 
 def default_lock_folder() -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from finetune30 import failpoints
 from finetune30.errors import AttemptError, Finetune30Error, NoProgressError, StaleAttemptError, StorageError
 from finetune30.jobs.attempt_process import AttemptProcess
-from finetune30.jobs.slots import Slot
+from finetune30.jobs.slots import DeviceSlots, Slot
 from finetune30.settings import Settings
 from finetune30.store import Claim, Lease, LeaseKeeper, RunFolder, RunStore
 
@@ -26,17 +26,30 @@ _LEAVE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-def claim_next(store: RunStore, owner: str, lease_seconds: float, most_running: int | None = None) -> Claim | None:
-    """Claim the next waiting run that nobody else takes; None when none may be taken. Raises StorageError.
+def claim_next(
+    store: RunStore, owner: str, lease_seconds: float, slots: DeviceSlots, most_running: int | None = None
+) -> tuple[Claim, Slot] | None:
+    """Claim the next waiting run that nobody else takes, with its places, which the caller gives back.
 
-    `most_running`: see `RunStore.queue`.
+    None when none may be taken, or when the next one of those for which there are places at all has to wait for some:
+    what is free is kept for it then, so that smaller runs behind it do not keep it waiting without end. Raises
+    StorageError. `most_running`: see `RunStore.queue`.
     """
-    while waiting := store.queue(10, most_running=most_running):
+    while waiting := store.queue(10, most_running=most_running, most_places=len(slots.devices)):
         for run in waiting:
-            failpoints.reach("claim.before_row")
-            if claim := store.claim(run.id, owner=owner, lease_seconds=lease_seconds, most_running=most_running):
+            slot = slots.take(run.places)
+            if slot is None:
+                return None
+            try:
+                failpoints.reach("claim.before_row")
+                claim = store.claim(run.id, owner=owner, lease_seconds=lease_seconds, most_running=most_running)
+            except BaseException:
+                slots.give_back(slot)
+                raise
+            if claim is not None:
                 failpoints.reach("claim.after_row")
-                return claim
+                return claim, slot
+            slots.give_back(slot)
     return None
 
 
@@ -56,7 +69,8 @@ def supervise(
         store, claim, lease_seconds=settings.lease_seconds, heartbeat_seconds=settings.heartbeat_seconds
     )
     with AttemptProcess(claim, slot) as process, keeper:
-        _log.info("run %s attempt %d: process %d on %s", claim.run_id, claim.attempt, process.pid, slot.device)
+        devices = ", ".join(slot.devices)
+        _log.info("run %s attempt %d: process %d on %s", claim.run_id, claim.attempt, process.pid, devices)
         hung = _Watch(store, claim, settings, process, keeper, stopping).wait_for_end()
         failpoints.reach("supervisor.after_end")
         process.kill()

@@ -2,7 +2,8 @@
 
 Every message gives one turn, and a turn takes the first waiting run, whatever run the message names: priorities hold
 exactly, and no message is worth anything in itself. A worker with a free place that finds runs waiting takes a turn
-without a message too, so it goes on working while Redis is away.
+without a message too, so it goes on working while Redis is away. Turns choose one after another; one that finds too few
+free places for the next run ends, and the end of any other run gives new ones.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import Any
 from finetune30.errors import Finetune30Error
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
-from finetune30.jobs.slots import DeviceSlots
+from finetune30.jobs.slots import DeviceSlots, Slot
 from finetune30.jobs.supervisor import claim_next, supervise
 from finetune30.settings import Settings
-from finetune30.store import RunStore
+from finetune30.store import Claim, RunStore
 from finetune30.store.folder_marks import own_folders
 from finetune30.store.process_identity import own_identity
 from finetune30.store.workers import remove_worker, report_worker
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+#: How often a turn that waits for a place looks for one: another worker of this machine may hold its GPU.
+_POLL_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -41,8 +44,11 @@ class Worker:
         self._store, self._settings, self._node, self._slots = store, settings, node, slots
         self._owner = own_identity()
         self._publisher = QueuePublisher(settings)
-        self._reconciler = Reconciler(store, self._publisher, settings, before=self._report, after=self._fill_free_slot)
+        self._reconciler = Reconciler(
+            store, self._publisher, settings, before=self._report, after=self._fill_free_places
+        )
         self._own_turns: list[threading.Thread] = []
+        self._choosing = threading.Lock()
 
     def start(self) -> None:
         """Begin to look after runs."""
@@ -67,36 +73,45 @@ class Worker:
 
     def _take_turn(self, *, wait: bool) -> None:
         """Carry out the next waiting run, if there is one and a place for it."""
-        claim = None
-        with self._slots.take(self.stopping, wait=wait) as slot:
-            if slot is None or self.stopping.is_set():
-                return
-            try:
-                for folder in self._folders:  # a disk may have gone since; runs then wait for a worker that has it
-                    folder.require()
-                claim = claim_next(
-                    self._store, self._owner, self._settings.lease_seconds, self._settings.max_running_runs
-                )
-                if claim is not None:
-                    supervise(self._store, claim, self._settings, slot, self.stopping)
-            except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
-                _log.warning("turn ended early: %s", error.message)
-        if claim is not None:
+        while wait and self._slots.free == 0 and not self.stopping.wait(_POLL_SECONDS):
+            continue
+        taken = None
+        try:
+            taken = self._choose()
+            if taken is not None:
+                supervise(self._store, taken[0], self._settings, taken[1], self.stopping)
+        except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
+            _log.warning("turn ended early: %s", error.message)
+        finally:
+            if taken is not None:
+                self._slots.give_back(taken[1])
+        if taken is not None:
             self._reconciler.wake()  # more may wait, also what the limit of this run's submitter held
+
+    def _choose(self) -> tuple[Claim, Slot] | None:
+        """Claim a run with its places; one turn after another, so that none takes the places of another's choice."""
+        with self._choosing:
+            if self.stopping.is_set():
+                return None
+            for folder in self._folders:  # a disk may have gone since; runs then wait for a worker that has it
+                folder.require()
+            settings = self._settings
+            return claim_next(self._store, self._owner, settings.lease_seconds, self._slots, settings.max_running_runs)
 
     def _report(self) -> None:
         report_worker(self._store, self._owner, self._node, self._slots.devices)
 
-    def _fill_free_slot(self) -> None:
-        """Begin a turn of our own when runs wait although a place is free."""
+    def _fill_free_places(self) -> None:
+        """Begin turns of our own for the runs that wait although places are free."""
         self._own_turns = [turn for turn in self._own_turns if turn.is_alive()]
-        if self.stopping.is_set() or len(self._slots.busy) >= len(self._slots.devices):
+        free = self._slots.free
+        if self.stopping.is_set() or free == 0:
             return
-        if not self._store.queue(1, most_running=self._settings.max_running_runs):
-            return
-        turn = threading.Thread(target=self._take_turn, kwargs={"wait": False}, name="turn-without-message")
-        self._own_turns.append(turn)
-        turn.start()
+        most_running, most_places = self._settings.max_running_runs, len(self._slots.devices)
+        for _ in self._store.queue(free, most_running=most_running, most_places=most_places):
+            turn = threading.Thread(target=self._take_turn, kwargs={"wait": False}, name="turn-without-message")
+            self._own_turns.append(turn)
+            turn.start()
 
 
 def run_worker(

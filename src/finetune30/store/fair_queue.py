@@ -1,9 +1,12 @@
 """In which order waiting runs are taken, so that nobody waits while somebody else has more than their share.
 
-Higher priority first. Within a priority a place goes to the submitter with the fewest runs running; among equals to the
-one who was served longest ago, then to the run that waits longest. A submitter with as many runs running as one may
-have (`most_running`) gets none until one of them has ended. Nothing of this is remembered: every look derives it from
-the rows, so no process has to be alive for it, and a run that is handed back loses nothing.
+Higher priority first. Within a priority the next turn is that of the submitter whose running runs take the fewest
+places; among equals of the one who was served longest ago, then of the run that waits longest. A submitter with as many
+runs running as one may have (`most_running`) gets none until one of them has ended. Nothing of this is remembered:
+every look derives it from the rows, so no process has to be alive for it, and a run that is handed back loses nothing.
+
+How many places a run needs does not change whose turn it is. One that needs several is taken by a worker that has as
+many in all, once so many are free; until then that worker takes nothing that stands behind it.
 """
 
 from __future__ import annotations
@@ -25,21 +28,25 @@ _NO_LIMIT = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class Place:
-    """Where a waiting run stands: `number` 1 is next; `is_held` while its submitter has as many running as allowed."""
+    """Where a waiting run stands: `number` 1 is next; `is_held` while its submitter has as many running as allowed.
+
+    `needed` is the number of places that it takes.
+    """
 
     number: int
     is_held: bool
+    needed: int
 
 
 def order_waiting(most_running: int | None) -> Subquery:
-    """Return every waiting run as `id`, `submitted_by`, `place` (1 is next), `is_held` (the submitter is at the limit).
+    """Return every waiting run as `id`, `places`, `place` (1 is next), `is_held` (its submitter is at the limit).
 
     Held runs come last: none of them is taken before something else has changed.
     """
     mine = runs.alias("mine")
     submitters = select(runs.c.submitted_by).where(*_WAITS).distinct().subquery("submitters")
     running = (
-        select(mine.c.submitted_by, func.count().label("running"))
+        select(mine.c.submitted_by, func.count().label("running"), func.sum(mine.c.places).label("busy"))
         .where(mine.c.status == RunStatus.RUNNING, mine.c.kind == "queued")
         .group_by(mine.c.submitted_by)
         .subquery("running")
@@ -53,22 +60,25 @@ def order_waiting(most_running: int | None) -> Subquery:
         select(
             submitters.c.submitted_by,
             func.coalesce(running.c.running, 0).label("running"),
+            func.coalesce(running.c.busy, 0).label("busy"),
             served.label("served"),
         )
         .join(running, running.c.submitted_by == submitters.c.submitted_by, isouter=True)
         .cte("owners")
     )
-    own_turn = func.row_number().over(
-        partition_by=runs.c.submitted_by, order_by=(runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
-    )
-    share = (own_turn + owners.c.running).label("share")
+    own_order = (runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
+    own_turn = func.row_number().over(partition_by=runs.c.submitted_by, order_by=own_order)
+    before = func.sum(runs.c.places).over(partition_by=runs.c.submitted_by, order_by=own_order, rows=(None, -1))
+    number = (own_turn + owners.c.running).label("number")
+    share = (func.coalesce(before, 0) + owners.c.busy).label("share")  # what the submitter has when its turn comes
+    own = (runs.c.id, runs.c.places, runs.c.priority, runs.c.queued_at)
     waiting = (
-        select(runs.c.id, runs.c.submitted_by, runs.c.priority, runs.c.queued_at, share, owners.c.served)
+        select(*own, number, share, owners.c.served)
         .join(owners, owners.c.submitted_by == runs.c.submitted_by, isouter=True)  # so SQLite begins with these rows
         .where(*_WAITS)
         .subquery("waiting")
     )
-    is_held = case((waiting.c.share > (most_running or _NO_LIMIT), 1), else_=0)
+    is_held = case((waiting.c.number > (most_running or _NO_LIMIT), 1), else_=0)
     order = (
         is_held,
         waiting.c.priority.desc(),
@@ -79,13 +89,18 @@ def order_waiting(most_running: int | None) -> Subquery:
         waiting.c.id,
     )
     place = func.row_number().over(order_by=order).label("place")
-    return select(waiting.c.id, waiting.c.submitted_by, place, is_held.label("is_held")).subquery("queue")
+    return select(waiting.c.id, waiting.c.places, place, is_held.label("is_held")).subquery("queue")
 
 
-def select_next(limit: int, most_running: int | None) -> Select[Any]:
-    """Select the rows of the runs that are taken next, in order, without those that are held."""
+def select_next(limit: int, most_running: int | None, most_places: int | None = None) -> Select[Any]:
+    """Select the rows of the runs that are taken next, in order, without those that are held.
+
+    With `most_places` without those that need more places, too.
+    """
     queue = order_waiting(most_running)
     taken = select(runs).join(queue, queue.c.id == runs.c.id).where(queue.c.is_held == 0)
+    if most_places is not None:
+        taken = taken.where(queue.c.places <= most_places)
     return taken.order_by(queue.c.place).limit(limit)
 
 
@@ -102,7 +117,7 @@ class Places:
         self._known: tuple[tuple[int, int | None], float, dict[str, Place]] | None = None
 
     def load(self, connection: Connection, most_running: int | None) -> dict[str, Place]:
-        """Return id -> place of every waiting run."""
+        """Return id -> place of every waiting run, in order."""
         asked = (load_last_event_number(connection), most_running)
         with self._lock:
             known = self._known
@@ -110,20 +125,24 @@ class Places:
                 return known[2]
         queue = order_waiting(most_running)
         found = {
-            row.id: Place(int(row.place), bool(row.is_held))
-            for row in connection.execute(select(queue.c.id, queue.c.place, queue.c.is_held))
+            row.id: Place(int(row.place), bool(row.is_held), int(row.places))
+            for row in connection.execute(select(queue).order_by(queue.c.place))
         }
         with self._lock:
             self._known = (asked, time.monotonic(), found)
         return found
 
 
-def count_running(connection: Connection, submitted_by: str | None = None) -> int:
-    """Return how many queued runs are running, of one submitter or of all."""
-    running = select(func.count()).select_from(runs).where(runs.c.status == RunStatus.RUNNING, runs.c.kind == "queued")
-    if submitted_by is not None:
-        running = running.where(runs.c.submitted_by == submitted_by)
+def count_running(connection: Connection, submitted_by: str) -> int:
+    """Return how many queued runs of a submitter are running."""
+    running = select(func.count()).select_from(runs).where(*_RUNS, runs.c.submitted_by == submitted_by)
     return connection.execute(running).scalar_one()
+
+
+def load_busy_places(connection: Connection) -> dict[str, int]:
+    """Return owner -> how many places its running queued runs take."""
+    busy = select(runs.c.lease_owner, func.sum(runs.c.places)).where(*_RUNS).group_by(runs.c.lease_owner)
+    return {owner or "": int(places) for owner, places in connection.execute(busy)}
 
 
 def has_room(connection: Connection, run_id: str, most_running: int) -> bool:
@@ -139,4 +158,5 @@ def has_room(connection: Connection, run_id: str, most_running: int) -> bool:
     return count_running(connection, submitted_by) < most_running
 
 
+_RUNS = (runs.c.status == RunStatus.RUNNING, runs.c.kind == "queued")
 _WAITS = (runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued", ~runs.c.cancel_requested)

@@ -84,6 +84,7 @@ class Run:
     starred: bool
     archived: bool
     edits: int
+    places: int
 
     @property
     def stand_ins(self) -> dict[str, Any]:

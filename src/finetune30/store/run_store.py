@@ -194,6 +194,7 @@ class RunStore(AttemptStates):
             values = {
                 "status": RunStatus.QUEUED,
                 "kind": kind or run.kind,
+                "places": (run.config.get("training") or {}).get("processes", 1),  # another launcher may have led it
                 "failures": 0,
                 "cancel_requested": False,
                 "queued_at": now,
@@ -316,13 +317,15 @@ class RunStore(AttemptStates):
         with reading(self.engine) as connection:
             return queries.load_events(connection, run_id, after, limit)
 
-    def queue(self, limit: int = 100, *, most_running: int | None = None) -> list[Run]:
+    def queue(self, limit: int = 100, *, most_running: int | None = None, most_places: int | None = None) -> list[Run]:
         """Return the runs that are taken next, in order (see `fair_queue`).
 
-        `most_running` is the number of runs that one submitter may have running at a time; None: no limit.
+        `most_running` is the number of runs that one submitter may have running at a time, `most_places` how many
+        places whoever asks has in all; None: no limit.
         """
+        query = fair_queue.select_next(limit, most_running, most_places)
         with reading(self.engine) as connection:
-            return [queries.run_of(row) for row in connection.execute(fair_queue.select_next(limit, most_running))]
+            return [queries.run_of(row) for row in connection.execute(query)]
 
     def unpublished(self, limit: int, since: datetime) -> list[Run]:
         """Return waiting runs whose last message was sent before that moment, or never."""
@@ -338,10 +341,15 @@ class RunStore(AttemptStates):
         """Return where a waiting run stands; None when it does not wait."""
         return self.queue_places(most_running).get(run_id)
 
-    def count_running(self, submitted_by: str | None = None) -> int:
-        """Return how many queued runs are running, of one submitter or of all."""
+    def count_running(self, submitted_by: str) -> int:
+        """Return how many queued runs of a submitter are running."""
         with reading(self.engine) as connection:
             return fair_queue.count_running(connection, submitted_by)
+
+    def busy_places(self) -> Mapping[str, int]:
+        """Return owner -> how many places its running queued runs take."""
+        with reading(self.engine) as connection:
+            return fair_queue.load_busy_places(connection)
 
     def queue_position(self, run_id: str, most_running: int | None = None) -> int | None:
         """Return the place in the queue, 1 is next; None when the run does not wait."""
@@ -375,6 +383,7 @@ def _values_of(config: ExperimentConfig) -> dict[str, Any]:
         "config_digest": config_digest(config),
         "model_name": config.model.name,
         "dataset_name": config.data.dataset_name,
+        "places": config.training.processes,
     }
 
 

@@ -118,6 +118,7 @@ runs = Table(
     Column(
         "edits", Integer, nullable=False, server_default="0"
     ),  # changes by people so far: who edits says which they saw
+    Column("places", Integer, nullable=False, server_default="1"),  # of one worker, taken all or none
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
 )
@@ -157,6 +158,7 @@ Index(
     runs.c.queued_at,
     runs.c.id,
     runs.c.cancel_requested,
+    runs.c.places,
 )
 
 run_events = Table(

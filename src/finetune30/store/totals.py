@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from finetune30.store.database import reading
-from finetune30.store.fair_queue import count_running
+from finetune30.store.fair_queue import load_busy_places
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import run_events, runs
@@ -19,7 +19,7 @@ from finetune30.store.workers import load_workers
 class RunTotals:
     """Counts over all runs and events; `oldest_wait` and `total_runtime` (of `timed_runs` runs) in seconds.
 
-    `places` are those of the workers heard of, `busy` the queued runs that are running; `shortest_lease` is how many
+    `places` are those of the workers heard of, `busy` those that running queued runs take; `shortest_lease` is how many
     seconds the lease that ends first is still good for (negative: it ran out, and the run will be lost at the next
     look; None: nothing is running).
     """
@@ -46,7 +46,7 @@ def load_run_totals(store: RunStore) -> RunTotals:
             row[0]: row[1] for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
         }
         length, oldest = connection.execute(select(func.count(), func.min(runs.c.queued_at)).where(*waits)).one()
-        busy = count_running(connection)
+        busy = sum(load_busy_places(connection).values())
         lease = connection.execute(
             select(func.min(runs.c.lease_until)).where(runs.c.status == RunStatus.RUNNING)
         ).scalar_one()

@@ -20,6 +20,8 @@ from support.patience import patient
 pytestmark = pytest.mark.integration
 
 STEPS = 6  # 23 rows by 2 x 3 x 2 processes are 2 steps an epoch
+#: A launcher's group of one, in which a command starts no others.
+ALONE = {"RANK": "0", "WORLD_SIZE": "1"}
 Whole = tuple[Gang, dict[str, Any]]
 
 
@@ -29,12 +31,14 @@ def test_they_train_one_run_that_two_repeat_and_one_does_not(whole: Whole) -> No
     assert before["metrics"]["total_steps"] == STEPS
     processes = {"world_size": 2, "per_host": [2], "backend": "gloo"}
     assert before["metrics"]["environment"]["processes"] == processes
-    assert "torchrun --nproc-per-node 2 -m finetune30 train --config" in (folder / "config.yaml").read_text()
+    written = (folder / "config.yaml").read_text()
+    assert "  ft30 train --config" in written
+    assert "  processes: 2" in written  # so that command starts as many
 
-    alone = gang.lab.ft30("replay", "latest", results="whole")
+    alone = gang.lab.ft30("replay", "latest", results="whole", **ALONE)
     assert alone.returncode == 1
     assert "processes.world_size: 2 -> 1" in alone.stderr
-    assert f"torchrun --nproc-per-node 2 -m finetune30 replay {gang.row('whole')['id'][:8]}" in alone.stderr
+    assert f"ft30 replay {gang.row('whole')['id'][:8]}" in alone.stderr
     replayed, followed = gang.run("replay", "latest", "--json", results="whole")
     report = json.loads(replayed.stdout)
     assert (replayed.returncode, followed.returncode, followed.stdout) == (0, 0, "")
@@ -52,9 +56,9 @@ def test_a_lost_process_ends_the_attempt_by_name_and_two_go_on_bit_for_bit(whole
     assert re.search(r"process 1 \(process \d+ on \S+\) of 2 ", row["error"]["message"])
     assert gang.checkpoints("lost")[-1] == 2
 
-    alone = gang.lab.ft30("resume", "latest", results="lost")
+    alone = gang.lab.ft30("resume", "latest", results="lost", **ALONE)
     assert (alone.returncode, gang.row("lost")) == (1, row)  # refused before anything is touched
-    command = f"torchrun --nproc-per-node 2 -m finetune30 resume {row['id'][:8]}"
+    command = f"ft30 resume {row['id'][:8]}"
     assert all(text in alone.stderr for text in ("world_size: 2 -> 1", "per_host: [2] -> [1]", command))
 
     # Process 0 is killed this time: the other one ends by itself, and the next command finds the run lost.
@@ -64,7 +68,8 @@ def test_a_lost_process_ends_the_attempt_by_name_and_two_go_on_bit_for_bit(whole
     first, second = gang.run("resume", "latest", results="lost")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert fingerprint(gang.lab.run_folder("lost")) == uninterrupted
-    begun = gang.lab.ft30("resume", row["id"][:8], "--warm-start", results="lost")  # what one process may do
+    one = ("--set", "training.processes=1")
+    begun = gang.lab.ft30("resume", row["id"][:8], "--warm-start", *one, results="lost")  # what one process may do
     assert begun.returncode == 0, begun.stderr
 
 
@@ -92,7 +97,7 @@ def test_signals_end_all_in_agreement_with_a_checkpoint(whole: Whole) -> None:
     assert (first.returncode, second.returncode, second.stderr) == (130, 130, "")
     assert (row["status"], row["error"]["error"]) == ("FAILED", "handed_back")
     assert f"stopped after step {kept[-1]} of {STEPS}" in row["error"]["message"]
-    assert f"torchrun --nproc-per-node 2 -m finetune30 resume {row['id'][:8]}" in row["error"]["remedy"]
+    assert f"ft30 resume {row['id'][:8]}" in row["error"]["remedy"]
 
     gang.start("resume", "latest", results="stopped", FT30_FAILPOINT=slowly)
     gang.wait_for_step(kept[-1] + 1, "stopped")

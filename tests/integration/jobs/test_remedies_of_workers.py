@@ -160,8 +160,8 @@ def _run_out_of_memory(services: Services, run_id: str, counted: Path, number: i
 
     killing = threading.Thread(target=kill)
     killing.start()
-    with DeviceSlots(("cpu",), counted.parent).take(threading.Event()) as slot:
-        supervise(services.store, claim, services.settings, present(slot), threading.Event())
+    slot = present(DeviceSlots(("cpu",), counted.parent).take())
+    supervise(services.store, claim, services.settings, slot, threading.Event())
     killing.join(60)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -62,3 +63,35 @@ def test_the_limit_that_is_named_holds_runs_and_a_higher_one_lets_them_go(tmp_pa
         services.wait_for_all(300)
         (_, end), (begin, _) = sorted(times(services, run_id) for run_id in ids)
         assert begin < end, "they ran beside each other"
+
+
+def test_a_run_that_no_worker_has_places_for_waits_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with running_services(tmp_path) as services:
+        services.start_worker(drill=0.05)
+        services.wait_for_worker()
+        large, small = services.submit(processes=2).run.id, services.submit().run.id
+        services.wait_for(small, SUCCEEDED, seconds=300)
+        waiting = present(load_task(services.store, large)["waiting"])
+        assert (waiting["code"], waiting["needed"], waiting["largest"]) == ("too_few_places", 2, 1)
+        line = present(re.search(r"on CPUs: (ft30 worker .*?)\)", str(waiting["message"])))[1].split()
+        environment = services.environment(**drill_variables(0.05))
+        command = [sys.executable, "-m", "finetune30", *line[1:], "--name", "two"]
+        services.workers["two"] = subprocess.Popen(command, env=environment, cwd=tmp_path)  # ends with the services
+        services.wait_for(large, SUCCEEDED, seconds=300)
+
+
+def test_free_places_are_kept_for_a_run_that_needs_several(tmp_path: Path) -> None:
+    """Smaller runs behind a large one begin after it, although there was a free place for one of them before."""
+    with running_services(tmp_path) as services:
+        long, short = services.submit(steps=60, submitted_by="ann").run.id, services.submit(submitted_by="ann").run.id
+        services.start_worker(concurrency=2, drill=0.2)
+        services.wait_for(short, RunStatus.RUNNING, SUCCEEDED, seconds=300)
+        large = services.submit(processes=2, submitted_by="bob").run.id
+        behind = services.submit(submitted_by="ann").run.id
+        services.wait_for(short, SUCCEEDED, seconds=300)
+        codes = [present(load_task(services.store, run_id)["waiting"])["code"] for run_id in (large, behind)]
+        assert codes == ["gathering", "places_kept"]
+        services.wait_for_all(300)
+        begin, end = times(services, large)
+        assert begin >= times(services, long)[1]
+        assert times(services, behind)[0] >= end

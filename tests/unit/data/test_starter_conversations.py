@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations, pairwise
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import combinations
 
 import polars as pl
 import pytest
 
-import finetune30.data
 from finetune30.data.sources import characters
 from finetune30.data.validation.near_duplicates import find_near_duplicates, normalize
+from finetune30.problems.causal_lm.expected import holds
+from support.starter_texts import STARTER, Row, has_full_width_marks, is_traditional, load, of_language, overlap, said
 
-FOLDER = Path(finetune30.data.__file__).parent / "starter" / "conversations"
 LANGUAGES = ("en", "zh")
 
-Row = dict[str, Any]
-
-
-def load(name: str) -> list[Row]:
-    return [json.loads(line) for line in (FOLDER / name).read_text(encoding="utf-8").splitlines()]
-
-
-FACTS = {fact["id"]: fact for fact in load("facts.jsonl")}
-TRAIN = load("train.jsonl")
-EVAL = load("eval.jsonl")
+FACTS = {fact["id"]: fact for fact in load("conversations/facts.jsonl")}
+TRAIN = load("conversations/train.jsonl")
+EVAL = load("conversations/eval.jsonl")
 
 
 def datasheet() -> str:
-    return (FOLDER / "README.md").read_text(encoding="utf-8")
-
-
-def said(rows: Iterable[Row], role: str) -> list[str]:
-    return [message["content"] for row in rows for message in row["messages"] if message["role"] == role]
-
-
-def of_language(rows: Iterable[Row], language: str) -> list[Row]:
-    return [row for row in rows if row["lang"] == language]
+    return (STARTER / "conversations" / "README.md").read_text(encoding="utf-8")
 
 
 # --- Whether a text holds a fact: the rule that the datasheet states.
 
 
-def plain(text: str) -> str:
-    """Return a text without differences of width and letter case; blanks beside Han characters mean nothing."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"(?<=[\u4e00-\u9fff])\s+|\s+(?=[\u4e00-\u9fff])", "", text)
-
-
-def holds(text: str, fact: str, language: str) -> bool:
-    """Say whether one of a fact's keys stands in a text, as whole words and whole numbers."""
-    keys = "|".join(re.escape(plain(key)) for key in FACTS[fact]["answer"][language])
-    return re.search(rf"(?<![0-9a-z])(?<![0-9][.,:])(?:{keys})(?![0-9a-z])(?![.,:][0-9])", plain(text)) is not None
+def holds_fact(text: str, fact: str, language: str) -> bool:
+    return holds(text, FACTS[fact]["answer"][language])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +47,7 @@ def holds(text: str, fact: str, language: str) -> bool:
     ],
 )
 def test_a_fact_is_held_by_whole_words_and_numbers_only(text: str, fact: str, language: str, expected: bool) -> None:
-    assert holds(text, fact, language) is expected
+    assert holds_fact(text, fact, language) is expected
 
 
 # --- Counts and form.
@@ -103,12 +76,12 @@ def test_rows_have_ids_of_their_own_known_facts_and_alternating_turns() -> None:
 
 
 def test_facts_are_distinct_and_hold_their_own_keys() -> None:
-    assert len(FACTS) == len(load("facts.jsonl"))
+    assert len(FACTS) == len(load("conversations/facts.jsonl"))
     for language in LANGUAGES:
         assert len({fact[language] for fact in FACTS.values()}) == len(FACTS)
         for name, fact in FACTS.items():
             assert list(fact) == ["id", "en", "zh", "answer"], name
-            assert holds(fact[language], name, language), name
+            assert holds_fact(fact[language], name, language), name
 
 
 def test_a_tenth_of_the_conversations_declines() -> None:
@@ -163,8 +136,8 @@ def test_each_answer_holds_the_fact_that_its_question_asks_and_no_question_tells
     turns = 0
     for row in [row for row in (*TRAIN, *EVAL) if row["fact"]]:
         for fact, question, answer in zip(row["fact"], said([row], "user"), said([row], "assistant"), strict=True):
-            assert holds(answer, fact, row["lang"]), (row["id"], fact, answer)
-            assert not holds(question, fact, row["lang"]), (row["id"], fact, question)
+            assert holds_fact(answer, fact, row["lang"]), (row["id"], fact, answer)
+            assert not holds_fact(question, fact, row["lang"]), (row["id"], fact, question)
             turns += 1
     assert turns == 2 * len(LANGUAGES) * len(FACTS) + sum(len(row["fact"]) for row in EVAL)
 
@@ -211,15 +184,6 @@ def test_no_question_or_answer_is_a_near_duplicate_of_another() -> None:
         assert find_near_duplicates(pl.Series(texts)).rows() == []
 
 
-def pairs_of_characters(text: str) -> set[str]:
-    return {first + second for first, second in pairwise(text)}
-
-
-def overlap(first: str, second: str) -> float:
-    one, other = (pairs_of_characters(re.sub(r"\W", "", plain(text))) for text in (first, second))
-    return len(one & other) / len(one | other)
-
-
 def test_questions_of_the_evaluation_are_not_those_of_the_training() -> None:
     for language in LANGUAGES:
         trained = said(of_language(TRAIN, language), "user")
@@ -230,18 +194,6 @@ def test_questions_of_the_evaluation_are_not_those_of_the_training() -> None:
 
 
 # --- Languages.
-
-#: Simplified forms that Big5 has all the same, as rare characters of their own.
-SIMPLIFIED_IN_BIG5 = set("万与么价体儿几听坏并据机气确种荐优党宁岭怀怜惊扰极柜洁圣复夸异痒筑网胜腊触赶踊适")
-
-
-def is_traditional(text: str) -> bool:
-    """Say whether a text holds no character that only simplified Chinese writes."""
-    try:
-        text.encode("big5")
-    except UnicodeEncodeError:
-        return False
-    return SIMPLIFIED_IN_BIG5.isdisjoint(text)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +209,7 @@ def test_chinese_is_traditional_with_full_width_marks() -> None:
     texts += [text for fact in FACTS.values() for text in (fact["zh"], *fact["answer"]["zh"])]
     for text in texts:
         assert is_traditional(text), text
-        assert not re.search(r"[\u4e00-\u9fff][,.!?:;()]|[,!?;()][\u4e00-\u9fff]", text), text
-        assert not re.search(r"[\u4e00-\u9fff][0-9A-Za-z]|[0-9A-Za-z][\u4e00-\u9fff]", text), text
+        assert has_full_width_marks(text), text
     assert characters.is_traditional_chinese("".join(texts))
     assert all(text[-1] in "。！？" for row in rows for text in said([row], "user") + said([row], "assistant"))
 

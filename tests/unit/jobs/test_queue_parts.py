@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import socket
 import subprocess
-import threading
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from finetune30.settings import Settings
 from finetune30.store import open_store
 from finetune30.store.records import utc_now
 from support.patience import patient
+from support.present import present
 
 
 class Messages:
@@ -79,20 +81,57 @@ def test_lost_run_keeps_its_place_in_the_queue(tmp_path):
 
 
 def test_gpu_is_held_by_one_worker_only_and_cpu_places_are_counted(tmp_path):
-    give_up = threading.Event()
     one, two = (DeviceSlots(("cuda:0",), tmp_path) for _ in range(2))
-    with one.take(give_up) as held:
-        assert held is not None
-        assert held.environment == {"CUDA_VISIBLE_DEVICES": "0"}
-        with two.take(give_up, wait=False) as other:
-            assert other is None
-    with two.take(give_up, wait=False) as other:
-        assert other is not None
+    held = present(one.take())
+    assert held.environment == {"CUDA_VISIBLE_DEVICES": "0", "FT30_HELD_PLACES": str(tmp_path / "cuda-0.held")}
+    assert two.take() is None
+    one.give_back(held)
+    two.give_back(present(two.take()))
     cpu = DeviceSlots(("cpu", "cpu"), tmp_path)
-    with cpu.take(give_up, wait=False) as a, cpu.take(give_up, wait=False) as b, cpu.take(give_up, wait=False) as c:
-        assert (a is None, b is None, c is None) == (False, False, True)
-        assert cpu.busy == ["cpu", "cpu"]
-    assert cpu.busy == []
+    a, b = present(cpu.take()), present(cpu.take())
+    assert cpu.take() is None
+    assert (cpu.busy, cpu.free) == (["cpu", "cpu"], 0)
+    cpu.give_back(a)
+    cpu.give_back(b)
+    assert (cpu.busy, cpu.free) == ([], 2)
+
+
+def test_places_of_one_training_are_taken_all_or_none(tmp_path, monkeypatch):
+    """Two workers of one machine that both want two of its GPUs: one gets both, the other holds none meanwhile."""
+    gpus = ("cuda:0", "cuda:1", "cuda:2")
+    one, two = (DeviceSlots(gpus, tmp_path) for _ in range(2))
+    held = present(one.take(2))
+    assert held.environment["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert (two.take(2), two.busy, one.take(2), one.free) == (None, [], None, 1)
+    other = present(two.take(1))  # nothing kept the third one
+    assert other.devices == ("cuda:2",)
+    one.give_back(held)
+    assert present(two.take(2)).devices == ("cuda:0", "cuda:1")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    cpu = DeviceSlots(("cpu",) * 4, tmp_path)
+    assert (present(cpu.take(3)).environment, cpu.take(2), cpu.free) == ({"OMP_NUM_THREADS": "2"}, None, 1)
+    assert cpu.take(5) is None
+
+
+def test_a_place_is_not_free_while_a_process_of_its_attempt_lives(tmp_path):
+    slots = DeviceSlots(("cuda:0",), tmp_path)
+    slot = present(slots.take())
+    script = "import os; from finetune30.jobs.slots import hold_places; hold_places(os.environ); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, **slot.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as member:
+        assert member.stdout is not None
+        member.stdout.readline()
+        slots.give_back(slot)  # as when the first process of the attempt is killed
+        assert slots.take() is None
+        member.kill()
+        member.wait()
+        assert slots.take() is not None
 
 
 def test_devices_are_found_without_torch(monkeypatch):

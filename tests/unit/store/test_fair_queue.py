@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from finetune30.jobs.slots import DeviceSlots
 from finetune30.jobs.supervisor import claim_next
 from finetune30.store import Claim, Run, RunStatus
 from support.run_store_lab import Lab
@@ -25,7 +26,8 @@ def waiting_of(lab: Lab) -> list[Run]:
 
 def take(lab: Lab, most_running: int | None) -> Claim | None:
     lab.clock.advance(1)
-    return claim_next(lab.store, "host:boot:1:1", 10_000, most_running)
+    taken = claim_next(lab.store, "host:boot:1:1", 10_000, DeviceSlots(("cpu",), lab.results), most_running)
+    return taken and taken[0]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

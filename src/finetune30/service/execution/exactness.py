@@ -21,6 +21,8 @@ _NAMES = frozenset({"experiment_name", "training.output_dir"})
 _SOURCES = frozenset({"model.revision", "data.revision"})
 #: Keys of earlier versions that decided nothing.
 _DROPPED = frozenset({"lora.task_type", "system.save_config", "system.log_file"})
+#: Keys whose effect is compared by itself (`processes`); records of earlier versions lack them.
+_COMPARED_APART = frozenset({"training.processes"})
 #: Keys that plan the number of steps.
 PLAN_KEYS = frozenset({"training.num_train_epochs", "training.max_steps"})
 _GIT_SECONDS = 5.0
@@ -53,7 +55,7 @@ def judge_of_plans(config: TrainingConfig) -> Judge:
     from finetune30.training.schedule import count_total_steps, keeps_rates
 
     def judge(key: str, progress: Mapping[str, Any]) -> str | None:
-        if key.removeprefix("config.") in _SOURCES | _DROPPED:
+        if key.removeprefix("config.") in _SOURCES | _DROPPED | _COMPARED_APART:
             return None
         if key.removeprefix("config.") not in PLAN_KEYS:
             return ""

@@ -81,7 +81,8 @@ def execute(execution: Execution) -> Published:
         try:
             with keeper:
                 adopted = attempt.adopt()
-                execution.group.tell(execution.run, execution.explicit, settings, trains=adopted is None)
+                trains = adopted is None and work is train_and_publish
+                execution.group.tell(execution.run, execution.explicit, settings, trains=trains)
                 published = adopted or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
             ended = store.succeed(claim, published.metrics, published.manifest_sha256)
@@ -261,7 +262,7 @@ def _name_the_next_command(error: BaseException, execution: Execution) -> None:
     """Put the command that goes on with the run into the remedy; whoever raised the error knows of no runs."""
     if isinstance(error, Finetune30Error) and error.next_step == "resume":
         run, group = execution.run, execution.group
-        command = f"ft30 resume {run.id[:8]}" if group.is_alone else group.command("resume", run.id[:8])
+        command = group.command("resume", run.id[:8])
         error.remedy = f"{error.remedy}; then: {command}" if error.remedy else f"go on with: {command}"
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from finetune30.errors import Finetune30Error
+from finetune30.config import ExperimentConfig
+from finetune30.errors import Finetune30Error, UsageError
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.service.execution.follower import follow_training
 from finetune30.service.execution.launch import Launch, read_launch, refuse_restart, require_address
@@ -36,6 +37,21 @@ class Group:
         """The number of processes on each host."""
         return [1] if self._peers is None else self._peers.per_host
 
+    def agree(self, config: ExperimentConfig, *, is_given: bool) -> ExperimentConfig:
+        """Return the configuration with as many processes as there are.
+
+        Raises UsageError where it names another number: one that `is_given`, or one that nobody has started.
+        """
+        size, wanted = sum(self.per_host), config.training.processes
+        if wanted == size:
+            return config
+        if is_given or self.is_alone:
+            raise UsageError(
+                f"training.processes is {wanted}, but {size} processes were started",
+                f"start {wanted}, or leave training.processes out: then those that a launcher started count",
+            )
+        return config.model_copy(update={"training": config.training.model_copy(update={"processes": size})})
+
     def tell(self, run: Run, explicit: frozenset[str], settings: Settings, *, trains: bool) -> None:
         """Let the others follow in the training of a run: its configuration is that of its row.
 
@@ -54,7 +70,7 @@ class Group:
 
     def command(self, *words: str) -> str:
         """Return the command with which a person goes on, as it can be typed."""
-        return " ".join(["ft30", *words]) if self.is_alone else launched_command(self.per_host, *words)
+        return launched_command(self.per_host, *words)
 
 
 def train_together(settings: Settings, lead: Callable[[Group], Any], *, begins_anew: bool = True) -> Any | None:

@@ -78,6 +78,14 @@ def read_launch(environment: Mapping[str, str]) -> Launch | None:
     )
 
 
+def was_launched(environment: Mapping[str, str]) -> bool:
+    """Tell whether a launcher started this process as one of a group, be it of one.
+
+    WORLD_SIZE=1 alone says that this process is on its own. Raises as `read_launch`.
+    """
+    return read_launch(environment) is not None or _WORDS[0][1] in environment
+
+
 def require_address(launch: Launch) -> None:
     """Raise ServiceUnavailableError where the address at which the processes meet does not resolve on this host."""
     try:

@@ -33,13 +33,15 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun | Non
 
     The first Ctrl-C (or SIGTERM, or the end of the terminal) stops at the next step and keeps a checkpoint, a second
     one stops at once; both end as CANCELLED. Under a launcher SIGTERM hands the run back: it FAILED as `handed_back`.
-    Raises the Finetune30Error that ended the run.
+    Raises UsageError where `training.processes` is not the number of processes that were started (`starting`), and the
+    Finetune30Error that ended the run.
     """
 
     def lead(group: Group) -> FinishedRun:
+        config = group.agree(loaded.config, is_given="training.processes" in loaded.explicit)
         with open_records(settings, configured_output_dir(loaded)) as records:
             run = records.store.create(
-                loaded.config, kind="local", results_root=records.results_root, explicit=loaded.explicit
+                config, kind="local", results_root=records.results_root, explicit=loaded.explicit
             )
             return carry_out_locally(records, run, settings, loaded.explicit, group=group)
 
@@ -71,8 +73,7 @@ def carry_out_locally(
                 Execution(records.store, claim, run, folder, settings, explicit, console, stop_reason, group=group),
             )
         except KeyboardInterrupt:
-            command = f"ft30 resume {run.id[:8]}" if group.is_alone else group.command("resume", run.id[:8])
-            raise CancelledError("interrupted", f"go on with: {command}") from None
+            raise CancelledError("interrupted", f"go on with: {group.command('resume', run.id[:8])}") from None
     return FinishedRun(run.id, run.name, folder.path, published.metrics)
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 
 from finetune30.errors import StaleAttemptError
 from finetune30.service.execution.execute import Execution, StopReason, Work, execute, train_and_publish
+from finetune30.service.execution.group import Group, train_together
 from finetune30.settings import Settings
 from finetune30.store import Claim, RunFolder, open_store
 
@@ -19,12 +20,31 @@ from finetune30.store import Claim, RunFolder, open_store
 DRILL_VARIABLE = "FT30_DRILL"
 
 
-def carry_out_attempt(claim: Claim, settings: Settings) -> None:
+def count_of_attempt(claim: Claim, settings: Settings) -> int:
+    """Return how many processes carry the claimed run out: one on each of its places."""
+    store = open_store(settings.resolved_database_url)
+    try:
+        return store.get(claim.run_id).places
+    finally:
+        store.close()
+
+
+def carry_out_attempt(claim: Claim, settings: Settings, *, together: bool = False) -> None:
     """Carry the claimed run out and record how it ended. SIGTERM makes it checkpoint and hand the run back.
+
+    `together`: as one of the processes of this attempt, of which the first one does all that and the others follow.
+    Whatever else the environment says of launchers is that of whoever started the worker.
 
     Raises StaleAttemptError when another attempt holds the run by now, and the Finetune30Error that ended the run.
     """
     faulthandler.enable()
+    if together:
+        train_together(settings, lambda group: _lead(claim, settings, group))
+    else:
+        _lead(claim, settings, Group())
+
+
+def _lead(claim: Claim, settings: Settings, group: Group) -> None:
     store = open_store(settings.resolved_database_url)
     try:
         if not store.lease(claim).held:
@@ -33,7 +53,10 @@ def carry_out_attempt(claim: Claim, settings: Settings) -> None:
         folder = RunFolder(settings.results_folder / run.folder)
         explicit = frozenset(run.explicit_keys or ())
         with _released_on_sigterm() as stop_reason:
-            execute(Execution(store, claim, run, folder, settings, explicit, None, stop_reason, _choose_work()))
+            tools = Execution(
+                store, claim, run, folder, settings, explicit, None, stop_reason, _choose_work(), group=group
+            )
+            execute(tools)
     finally:
         store.close()
 

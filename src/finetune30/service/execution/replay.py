@@ -9,7 +9,7 @@ from finetune30.files import load_json
 from finetune30.service.execution.group import Group, train_together
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
 from finetune30.service.runs.open_records import open_records, require_records
-from finetune30.service.submitting.replay import CHOSEN_BY_RECORD, load_recorded_config
+from finetune30.service.submitting.replay import CHOSEN_BY_RECORD, count_recorded, load_recorded_config
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder
 
@@ -32,6 +32,13 @@ def replay_locally(reference: str, settings: Settings) -> Replay | None:
     ends a training.
     """
     return train_together(settings, lambda group: _lead(reference, settings, group))
+
+
+def count_to_replay(reference: str, settings: Settings) -> int:
+    """Return how many processes of this host repeat a run; 1 where several hosts have to, which the replay says."""
+    require_records(settings)
+    with open_records(settings) as records:
+        return count_recorded(records.require_folder(records.store.get(reference)))
 
 
 def _lead(reference: str, settings: Settings, group: Group) -> Replay:

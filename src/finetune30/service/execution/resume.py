@@ -17,7 +17,7 @@ from finetune30.service.execution.group import Group, train_together
 from finetune30.service.execution.local import FinishedRun, carry_out_locally
 from finetune30.service.execution.warm_start import find_start_weights
 from finetune30.service.runs.open_records import open_records, require_records
-from finetune30.service.submitting.several_processes import command_of, list_other_processes
+from finetune30.service.submitting.several_processes import command_of, count_on_one_host, list_other_processes
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus
 
@@ -52,6 +52,7 @@ def _lead(
         folder = records.require_folder(run)
         if warm_start:
             config = _plan_warm_start(run, folder, changes)
+            config = group.agree(config, is_given="training.processes" in changes)
             begun = records.store.create(
                 config,
                 kind="local",
@@ -62,16 +63,50 @@ def _lead(
             return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START, group=group)
         changed = _plan_resume(run, folder, changes)
         _require_as_many(run, folder, group)
+        changed = _agreed(run, changed, group)
         run = records.store.retry(run.id, kind="local")
         return carry_out_locally(records, run, settings, frozenset(run.explicit_keys or ()), changed, group=group)
 
 
+def count_to_resume(reference: str, settings: Settings, changes: Mapping[str, Any], *, warm_start: bool = False) -> int:
+    """Return how many processes of this host go on with a run: as many as wrote its newest checkpoint.
+
+    1 where several hosts have to, which `resume_locally` then says. Without a checkpoint, and for a new run from the
+    weights, the configuration says it. Raises what `resume_locally` raises for a run that is not there.
+    """
+    require_records(settings)
+    with open_records(settings) as records:
+        run = records.store.get(reference)
+        saved = _find_latest(records.require_folder(run))
+        if saved is not None and not warm_start:
+            return count_on_one_host(_processes_of(saved))
+        recorded = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
+        return (_changed(recorded, changes) if warm_start else recorded).training.processes
+
+
+def _processes_of(checkpoint: Path) -> dict[str, Any] | None:
+    processes: dict[str, Any] | None = load_json(checkpoint / "state.json")["identity"].get("processes")
+    return processes
+
+
+def _agreed(run: Run, changed: ExperimentConfig | None, group: Group) -> ExperimentConfig | None:
+    """Return the configuration to go on with as one of so many processes; None where it stays as recorded."""
+    recorded = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
+    agreed = group.agree(changed or recorded, is_given=False)
+    return None if agreed == recorded else agreed
+
+
 def _require_as_many(run: Run, folder: RunFolder, group: Group) -> None:
-    """Raise CheckpointError where the newest checkpoint is that of another number of processes."""
+    """Raise CheckpointError where the newest checkpoint is that of another number of processes.
+
+    Without a checkpoint the record decides, where it is of a version that says how many there were.
+    """
     latest = _find_latest(folder)
-    if latest is None:
-        return
-    saved = load_json(latest / "state.json")["identity"].get("processes")
+    if latest is not None:
+        saved = _processes_of(latest)
+    else:
+        count = run.config["training"].get("processes", sum(group.per_host))
+        saved = {"per_host": group.per_host if count == sum(group.per_host) else [count]}
     if differences := list_other_processes(saved, group.per_host):
         raise CheckpointError(
             f"run {run.id[:8]} cannot go on exactly with other processes: {'; '.join(differences)}",

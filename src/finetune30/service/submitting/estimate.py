@@ -20,10 +20,12 @@ MOST_RUNS = 200
 #: A trained parameter and its gradient, and AdamW's two moments of it, in float32.
 _TRAINED_BYTES = 16
 
+#: Section, key, and what a run had whose record is older than the key.
 _LOAD_KEYS = (
-    ("training", "per_device_train_batch_size"),
-    ("training", "gradient_accumulation_steps"),
-    ("data", "max_length"),
+    ("training", "per_device_train_batch_size", None),
+    ("training", "gradient_accumulation_steps", None),
+    ("training", "processes", 1),
+    ("data", "max_length", None),
 )
 
 
@@ -71,8 +73,7 @@ def _count_steps(config: ExperimentConfig, known: int | None) -> int | None:
     training = config.training
     if known is None:
         return training.max_steps
-    a_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    steps = math.ceil(known / a_step) * training.num_train_epochs
+    steps = math.ceil(known / _rows_of_step(config)) * training.num_train_epochs
     return min(steps, training.max_steps or steps)
 
 
@@ -81,8 +82,13 @@ def _rows_to_train(config: ExperimentConfig, known: int | None) -> int | None:
     training = config.training
     if steps is None:
         return None
-    rows = steps * training.per_device_train_batch_size * training.gradient_accumulation_steps
+    rows = steps * _rows_of_step(config)
     return rows if known is None else min(rows, known * training.num_train_epochs)
+
+
+def _rows_of_step(config: ExperimentConfig) -> int:
+    training = config.training
+    return training.per_device_train_batch_size * training.gradient_accumulation_steps * training.processes
 
 
 def _same_adapter(run: Run, config: ExperimentConfig) -> bool:
@@ -94,7 +100,9 @@ def _same_adapter(run: Run, config: ExperimentConfig) -> bool:
 def _same_load(run: Run, config: ExperimentConfig) -> bool:
     now, then = config.as_tree(), run.config
     same_data = is_starter(config.data.dataset_name) == is_starter(str((then.get("data") or {}).get("dataset_name")))
-    return same_data and all((then.get(section) or {}).get(key) == now[section][key] for section, key in _LOAD_KEYS)
+    return same_data and all(
+        (then.get(section) or {}).get(key, before) == now[section][key] for section, key, before in _LOAD_KEYS
+    )
 
 
 def _first(runs: Sequence[Run], key: str) -> Any:

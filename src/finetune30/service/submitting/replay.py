@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.config.loading import load_config
 from finetune30.config.schema import shorten_name
-from finetune30.errors import ConflictError, StorageError
-from finetune30.service.submitting.several_processes import command_of, list_other_processes
+from finetune30.errors import ConflictError, NotFoundError, StorageError
+from finetune30.service.submitting.several_processes import command_of, count_on_one_host, list_other_processes
 from finetune30.service.submitting.submission import Publisher, Submission, digest_request, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunFolder, RunStatus, RunStore
@@ -34,7 +34,8 @@ def submit_replay(
     Raises ConflictError for a run that has not succeeded, StorageError when its files are not as published, and what
     `submit` raises.
     """
-    config = load_recorded_config(original, require_run_folder(store, settings.results_folder, original))
+    folder = require_run_folder(store, settings.results_folder, original)
+    config = load_recorded_config(original, folder, [count_recorded(folder)])
     # Where results lie is decided by the services; a run made by hand may have named this folder in other words.
     training = config.training.model_copy(update={"output_dir": TrainingConfig().output_dir})
     return submit(
@@ -49,6 +50,14 @@ def submit_replay(
         submitted_by=submitted_by,
         origin={"replay_of": original.id},
     )
+
+
+def count_recorded(folder: RunFolder) -> int:
+    """Return how many processes of one host repeat a published run; 1 where several hosts have to, or it is none."""
+    try:
+        return count_on_one_host(folder.load_manifest()["environment"].get("processes"))
+    except (NotFoundError, StorageError):
+        return 1  # what is wrong with it is said when its record is loaded
 
 
 def load_recorded_config(run: Run, folder: RunFolder, per_host: Sequence[int] = (1,)) -> ExperimentConfig:
@@ -75,6 +84,7 @@ def load_recorded_config(run: Run, folder: RunFolder, per_host: Sequence[int] = 
         )
     tree = load_config(folder.config).config.as_tree()
     tree["experiment_name"] = shorten_name(tree["experiment_name"], suffix=_SUFFIX)
-    # Runs that older versions recorded have the model's commit in the manifest only.
+    # Runs that older versions recorded have the model's commit and the processes in the manifest only.
+    tree["training"]["processes"] = sum(per_host)
     tree["model"]["revision"] = folder.load_manifest()["base"]["revision"]
     return ExperimentConfig.model_validate(tree)

@@ -7,15 +7,22 @@ from typing import Any
 
 
 def launched_command(per_host: list[int], *words: str) -> str:
-    """Return the command that starts so many processes with these words of `ft30`.
+    """Return the command that starts so many processes with these words of `ft30`, as it can be typed.
 
-    As it can be typed on one host; of several, each has its own N and all have the ADDRESS of the first one.
+    On one host that is `ft30` itself, which starts as many as the record says. Of several hosts each has its own N and
+    all have the ADDRESS of the first one.
     """
-    program = ["finetune30", *words]
-    several = ["--nnodes", str(len(per_host)), "--node-rank", "N", "--master-addr", "ADDRESS"]
-    hosts = several if len(per_host) > 1 else []
+    if len(per_host) == 1:
+        return " ".join(["ft30", *words])
+    hosts = ["--nnodes", str(len(per_host)), "--node-rank", "N", "--master-addr", "ADDRESS"]
     # Of hosts with other numbers the first one's; the list of what differs shows all.
-    return " ".join(["torchrun", *hosts, "--nproc-per-node", str(per_host[0]), "-m", *program])
+    return " ".join(["torchrun", *hosts, "--nproc-per-node", str(per_host[0]), "-m", "finetune30", *words])
+
+
+def count_on_one_host(processes: Mapping[str, Any] | None) -> int:
+    """Return how many processes one host starts to do again what a record tells; 1 where several hosts have to."""
+    per_host = processes["per_host"] if processes else [1]
+    return int(per_host[0]) if len(per_host) == 1 else 1
 
 
 def command_of(processes: Mapping[str, Any] | None, *words: str) -> str:

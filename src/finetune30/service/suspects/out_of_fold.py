@@ -84,9 +84,11 @@ def train_out_of_fold(
 
 
 def _config_of_a_fold(config: ExperimentConfig, device: str | None) -> ExperimentConfig:
-    tree = config.as_tree()
+    tree, training = config.as_tree(), config.training
+    # Folds are trained in this process alone, with as many rows a step.
+    several = {"processes": 1, "gradient_accumulation_steps": training.gradient_accumulation_steps * training.processes}
     # Weights of an earlier run may have been trained on the very rows that a fold holds out.
-    tree["training"] |= {**_NO_CHOICE, "start_adapter": None, "device": device or config.training.device}
+    tree["training"] |= {**_NO_CHOICE, **several, "start_adapter": None, "device": device or training.device}
     return ExperimentConfig.model_validate(tree)
 
 

@@ -26,7 +26,7 @@ REFRESH_SECONDS = 2
 LOG_LINES = 200
 RETRYABLE = ("FAILED", "CANCELLED")
 #: Why a run waits, beside that no worker is there.
-WAITS = ("running_limit", "places_busy", "starting")
+WAITS = ("running_limit", "too_few_places", "gathering", "places_kept", "places_busy", "starting")
 
 
 def show() -> None:

@@ -1,0 +1,29 @@
+"""`ft30 member`: one of the processes of a training that another command started. Not for people."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command("member", hidden=True, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("parent", type=click.IntRange(1))
+@click.argument("end", type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.pass_context
+def command(context: click.Context, parent: int, end: Path, arguments: tuple[str, ...]) -> None:
+    """Carry the ARGUMENTS of `ft30` out as a child of process PARENT; the first one writes its exit code to END."""
+    from finetune30.jobs.parent_watch import die_with_parent
+    from finetune30.jobs.slots import hold_places
+
+    die_with_parent(parent)
+    hold_places(os.environ)
+    from finetune30.cli.main import run_command
+    from finetune30.files import save_bytes_atomic
+
+    code = run_command(arguments)
+    if os.environ.get("RANK") == "0":
+        save_bytes_atomic(end, str(code).encode())
+    context.exit(code)
