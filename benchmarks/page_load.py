@@ -42,9 +42,14 @@ Action = Callable[["Visit"], float]
 class Visit:
     """A window on the page of one version, at rest between two presses."""
 
-    def __init__(self, page: Any, address: str, run_id: str) -> None:
+    def __init__(self, page: Any, address: str, api: str, run_id: str) -> None:
         """`run_id` is that of a finished run."""
-        self.page, self.address, self.run_id = page, address, run_id
+        self.page, self.address, self.api, self.run_id = page, address, api, run_id
+
+    def require_services(self) -> None:
+        """Raise unless page and API answer: without one, a press would show what was seen last, quickly."""
+        for address in (self.api + "/readyz", self.address + "/_stcore/health"):
+            httpx.get(address, timeout=60).raise_for_status()
 
     def open(self, path: str, *, title: str) -> None:
         """Open an address anew."""
@@ -208,6 +213,7 @@ def measure(visits: Sequence[Visit], rounds: int, chosen: Sequence[str]) -> Iter
         taken: list[list[float]] = [[] for _ in visits]
         for _ in range(rounds):
             for visit, times in zip(visits, taken, strict=True):
+                visit.require_services()
                 if place is not None:
                     visit.open(place[0], title=place[1])
                 times.append(act(visit))
@@ -228,7 +234,7 @@ def serving(folder: Path, sources: Path, browser: Any) -> Iterator[Visit]:
         runs = httpx.get(f"{api}/experiments", params={"name": "first"}).json()["experiments"]
         page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US").new_page()
         page.set_default_timeout(60_000)
-        yield Visit(page, address, str(runs[0]["id"]))
+        yield Visit(page, address, api, str(runs[0]["id"]))
 
 
 def main() -> None:
