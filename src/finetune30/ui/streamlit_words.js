@@ -1,4 +1,5 @@
 // Puts the page's words into the places of Streamlit's own that no style reaches: names of buttons, tips, menus of tables.
+// No angle bracket stands before a letter here: Streamlit would take the script for one that hides something.
 // Handed in: pairs of patterns and words; [] where Streamlit's own language is spoken, which puts its words back.
 ((pairs) => {
   const NAMED = "button[aria-label], [role=button][aria-label], [role=menuitem][aria-label], input[aria-label]";
@@ -12,12 +13,12 @@
     before.watch.disconnect();
     for (const [put, own] of before.done) put(own);
   }
-  const patterns = pairs.map(([own, ours]) => [new RegExp("^" + own + "(?<rest>: .*)?$", "s"), ours]);
+  const patterns = pairs.map(([own, ours]) => [new RegExp("^" + own + "(: .*)?$", "s"), ours]);
   const done = new Map();  // what puts a text in place -> what stood there
   const find = (text) => {
     for (const [pattern, ours] of patterns) {
       const found = pattern.exec(text);
-      if (found) return ours.replace("{}", found[1] ?? "") + (found.groups.rest ?? "");
+      if (found) return ours.replace("{}", found[1] ?? "") + (found.at(-1) ?? "");
     }
     return null;
   };

@@ -42,7 +42,7 @@ def test_script_has_the_words_of_a_language_and_none_of_streamlits_own() -> None
     (found,) = [re.fullmatch(pattern, "200MB per file") for pattern in pairs if re.fullmatch(pattern, "200MB per file")]
     assert (found[1], pairs[found.re.pattern]) == ("200MB", "每個檔案最多 {}")
     assert build_script(own, own).endswith("([])")
-    assert "</script" not in build_script(own, lambda name: "</script>")
+    assert re.search(r"<[/\w!]", build_script(own, lambda name: "</script>")) is None  # Streamlit would leave it all out
 
 
 def test_streamlit_still_writes_these_words() -> None:
