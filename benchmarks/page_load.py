@@ -29,6 +29,8 @@ from benchmarks.page_lab import AT_REST, running_browser, running_page, time_pre
 
 #: Names of the runs that are trained, with their rank: they differ in a setting, so that there is something to compare.
 RUNS = {"first": 8, "second": 4, "third": 16}
+#: Long enough for curves and errors, and no longer.
+_SHORT = ("--training.num_train_epochs", "2", "--data.train_samples", "200", "--data.eval_samples", "100")
 _ROW, _MARK = 33, 16  # pixels: the height of a table's row, the middle of the column with marks
 _TITLE = "document.querySelector('h1')?.innerText"
 _HEADINGS = "[...document.querySelectorAll('h2, h3')].map(heading => heading.innerText)"
@@ -229,7 +231,7 @@ def serving(folder: Path, sources: Path, browser: Any) -> Iterator[Visit]:
     """Train with the sources of a version, serve its page, and open a window on it."""
     variables = {"PYTHONPATH": str(sources / "src")}
     for name, rank in RUNS.items():
-        given = ["--experiment_name", name, "--lora.r", str(rank), "--training.num_train_epochs", "2"]
+        given = ["--experiment_name", name, "--lora.r", str(rank), *_SHORT]
         command = [sys.executable, "-m", "finetune30", "train", "--preset", "starter", *given]
         environment = {**os.environ, **variables, "FT30_RESULTS_FOLDER": "results", "FT30_DISK_RESERVE_BYTES": "0"}
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)

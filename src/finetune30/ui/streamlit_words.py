@@ -26,6 +26,8 @@ WORDS = (
     "streamlit_word.per_file",
     "streamlit_word.columns",
     "streamlit_word.csv",
+    "streamlit_word.chart_png",
+    "streamlit_word.chart_copy",
     "streamlit_word.search",
     "streamlit_word.fullscreen",
     "streamlit_word.close_fullscreen",
@@ -48,6 +50,14 @@ WORDS = (
     "streamlit_word.copy",
     "streamlit_word.svg",
     "streamlit_word.png",
+    "streamlit_word.home",
+    "streamlit_word.collapse_side",
+    "streamlit_word.expand_side",
+    "streamlit_word.help_for",
+    "streamlit_word.help",
+    "streamlit_word.open",
+    "streamlit_word.choose_date",
+    "streamlit_word.remove",
 )
 _SCRIPT = Path(__file__).parent / "streamlit_words.js"
 
