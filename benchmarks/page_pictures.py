@@ -150,6 +150,7 @@ def take_all(address: str, names: dict[str, str], folder: Path, docs: Path | Non
             with _window(browser, language, "light", 1280, VIEWS[view].height or 1000) as page:
                 _open(page, address, VIEWS[view], names)
                 page.screenshot(path=f"{docs}/{name}.png")
+                shrink(Path(f"{docs}/{name}.png"))
         for view, language, scheme, width in itertools.product(chosen, LANGUAGES, SCHEMES, WIDTHS):
             with _window(browser, language, scheme, width, 900) as page:
                 _open(page, address, VIEWS[view], names)
@@ -157,6 +158,15 @@ def take_all(address: str, names: dict[str, str], folder: Path, docs: Path | Non
                 page.set_viewport_size({"width": width, "height": min(6000, max(900, height + 80))})
                 _rest(page)
                 page.screenshot(path=folder / f"{view}-{language}-{scheme}-{width}.png")
+
+
+def shrink(picture: Path) -> None:
+    """Write a picture in 160 colours, less than half of the bytes: it stays in the repository for ever."""
+    from PIL import Image
+
+    with Image.open(picture) as seen:
+        few = seen.convert("RGB").quantize(160, dither=Image.Dither.NONE)
+    few.save(picture, optimize=True)
 
 
 @contextmanager
