@@ -39,8 +39,10 @@ def test_script_has_the_words_of_a_language_and_none_of_streamlits_own() -> None
     script = build_script(own, chinese)
     pairs = dict(json.loads(script[script.rindex("([[") + 1 : -1]))
     assert len(pairs) == len(WORDS)
-    (found,) = [re.fullmatch(pattern, "200MB per file") for pattern in pairs if re.fullmatch(pattern, "200MB per file")]
-    assert (found[1], pairs[found.re.pattern]) == ("200MB", "每個檔案最多 {}")
+    (limit,) = [
+        (found[1], ours) for own_words, ours in pairs.items() if (found := re.fullmatch(own_words, "200MB per file"))
+    ]
+    assert limit == ("200MB", "每個檔案最多 {}")
     assert build_script(own, own).endswith("([])")
     assert (
         re.search(r"<[/\w!]", build_script(own, lambda name: "</script>")) is None
