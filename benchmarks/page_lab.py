@@ -1,4 +1,4 @@
-"""The page in a real browser, for benchmarks: its services, Chromium, and when a press shows its effect."""
+"""The page in a real browser, for benchmarks and pictures: services, Chromium, and when a press shows its effect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ _WATCH = """(met) => {
   requestAnimationFrame(look);
 }"""
 _SLOWEST_MILLISECONDS = 60_000
+_SLOWEST_START_SECONDS = 300
+_LINES_SHOWN = 20
 
 
 def free_port() -> int:
@@ -40,26 +42,63 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class ServiceEndedError(RuntimeError):
+    """A service that is measured ended by itself, or never answered; says what it wrote last."""
+
+
+@contextmanager
+def running(folder: Path, words: Sequence[str], answering: Sequence[str], **variables: str) -> Iterator[None]:
+    """Run `ft30 WORDS` in a folder, from when all addresses in `answering` answer.
+
+    Raises ServiceEndedError when it ends before it is told to, whatever else went wrong because of that.
+    """
+    path = folder / f"{words[0]}.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "finetune30", *words],
+            cwd=folder,
+            env={**os.environ, **variables},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        for address in answering:
+            _wait_for(address, process)
+        yield
+    finally:
+        code = process.poll()
+        process.terminate()
+        process.wait(timeout=120)
+        if code is not None:
+            raise ServiceEndedError(_describe_end(words[0], f"ended by itself with code {code}", path))
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + _SLOWEST_START_SECONDS
+    while process.poll() is None:
+        try:
+            httpx.get(address).raise_for_status()
+        except httpx.HTTPError as error:
+            if time.monotonic() > until:
+                raise ServiceEndedError(f"{address} does not answer: {error}") from error
+            time.sleep(0.3)
+        else:
+            return
+    raise ServiceEndedError(f"{address} never answered")
+
+
+def _describe_end(name: str, what: str, log: Path) -> str:
+    last = log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
+    return "\n".join([f"ft30 {name} {what}; it wrote last:", *last])
+
+
 @contextmanager
 def running_service(folder: Path, name: str, path: str, *options: str, **variables: str) -> Iterator[str]:
     """Start `ft30 NAME` in a folder, on a free port, and give its address once `path` of it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "finetune30", name, "--port", str(port), *options]
-    with (folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, stdout=log, stderr=log)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            for _ in range(400):
-                time.sleep(0.3)
-                try:
-                    httpx.get(address + path).raise_for_status()
-                except httpx.HTTPError:
-                    continue
-                break
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    address = f"http://127.0.0.1:{port}"
+    with running(folder, [name, "--port", str(port), *options], [address + path], **variables):
+        yield address
 
 
 def running_page(folder: Path, api: str, **variables: str) -> Any:

@@ -28,6 +28,10 @@ MOST_TABS = 15
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 OPEN_ALL = "document.querySelectorAll('details:not([open]) > summary').forEach(summary => summary.click())"
 
+#: Nothing fades in or moves any more: what is drawn anew is paler for a moment, and would be read so.
+SETTLED = """!document.querySelector('[data-stale=true]') && document.getAnimations().every(
+    one => one.playState !== 'running' || one.effect?.getComputedTiming().endTime === Infinity)"""
+
 
 @pytest.fixture(scope="module")
 def runs(idle_stack) -> list[str]:
@@ -101,6 +105,7 @@ def find_faults(page) -> list[str]:
     page.evaluate(OPEN_ALL)
     page.wait_for_timeout(300)  # what unfolds moves
     page.locator(AT_REST).wait_for()
+    page.wait_for_function(SETTLED)
     violations = axe.Axe().run(page, options=OPTIONS).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from finetune30.errors import AccessError, ServiceUnavailableError
 from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.runs.open_records import Records
+from finetune30.service.submitting.submission import PRIORITIES
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
 from finetune30.store.access import Role
@@ -67,16 +68,20 @@ class Caller:
 
     def require_priority(self, priority: int, settings: Settings) -> None:
         """Raise AccessError for a priority above that which the caller's role may give."""
-        most = settings.submitter_max_priority
-        if self.role is not Role.ADMIN and priority > most:
+        most = self.highest_priority(settings)
+        if priority > most:
             raise AccessError(
                 f"priority {priority} is for keys with the role admin; {self.label!r} may give -100 to {most}",
                 f"use {most} or less, or ask an admin",
             )
 
+    def highest_priority(self, settings: Settings) -> int:
+        """Return the highest priority that the caller's role may give a run."""
+        return max(PRIORITIES) if self.role is Role.ADMIN else settings.submitter_max_priority
+
     def usual_priority(self, settings: Settings) -> int:
         """Return the priority of what is submitted without one: 0, or less where the caller may not give 0."""
-        return 0 if self.role is Role.ADMIN else min(0, settings.submitter_max_priority)
+        return min(0, self.highest_priority(settings))
 
 
 def limit_threads() -> CapacityLimiter:

@@ -25,6 +25,7 @@ _FIXED = (
     "--server.maxUploadSize=200",
     "--server.showEmailPrompt=false",
     "--runner.fastReruns=false",  # one script of a session at a time: docs/decisions/presses-on-the-page.md
+    "--runner.postScriptGC=false",  # Python clears up by itself; all of it after each drawing holds up what was drawn
 )
 PAGE = Path(__file__).parents[1] / "ui"
 

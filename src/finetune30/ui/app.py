@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -15,8 +16,8 @@ from finetune30.ui.confirmation import ASKED
 from finetune30.ui.health import show_health
 from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import t
-from finetune30.ui.streamlit_words import build_style
-from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES
+from finetune30.ui.streamlit_words import build_script, build_style
+from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES, translate
 from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
 
 WATCH_SECONDS = 2
@@ -25,33 +26,7 @@ SEEN_SECONDS = 1.5
 ICON = Path(__file__).parent / "icon.png"
 LOGO = Path(__file__).parent / "logo.png"
 
-#: What Streamlit leaves out for people who use the keyboard: a ring where only the shade of the ground changed, and no
-#: stops at links of a folded side bar, which nobody sees; a way past the form that is seen when it has the focus. Words
-#: on their ground have a contrast of 4.5 and more in both schemes: captions, code, what is chosen. What is pressed
-#: measures 24 pixels. Buttons that destroy are red, the side bar's figures small. The bar with Submit stays at the
-#: lower edge of the window, on the ground of `theme.toml`, below what has the focus.
-STYLE = """<style>
-a:focus-visible, label:has([role=switch]:focus-visible) { outline: 2px solid currentColor !important; }
-[data-testid=stSidebar][data-collapsed=true] { visibility: hidden; }
-[class*=st-key-danger-] button { background: #b3261e !important; border-color: #b3261e !important; color: #fff; }
-[class*=st-key-danger-] button:hover { filter: brightness(1.12); }
-[data-testid=stSidebar] [data-testid=stExpander] :is(p, li) { font-size: 0.85rem; }
-[data-testid=stCaptionContainer] { color: inherit; opacity: 0.8; }
-[data-testid=stCaptionContainer] code { color: inherit; }
-[data-testid=stCode] .token { color: inherit !important; }
-[data-testid=stCode] .token:is(.string, .number, .boolean) { color: light-dark(#0b6b2c, #7ddba0) !important; }
-[data-testid=stCode] .token:is(.function, .key, .keyword) { color: light-dark(#1f5570, #8cc5df) !important; }
-button[data-selected=true] p { color: light-dark(#1f5570, #cfe3ec); }
-:is([data-testid=stMultiSelect], [data-testid=stSelectbox]) button { min-width: 24px; min-height: 24px; }
-[data-testid=stElementContainer]:has(.skip-link, .skip-target) { position: absolute; z-index: 1; }
-.skip-link:not(:focus) { position: absolute; clip-path: inset(50%); }
-.skip-link:focus { background: light-dark(#fdfdfc, #151b1f); padding: 0.4rem 0.8rem; }
-[data-testid=stMainBlockContainer] { padding-bottom: 3rem; }
-[data-testid=stLayoutWrapper]:has(> .st-key-submit-bar) { position: sticky; bottom: 0; z-index: 90; }
-[data-testid=stMain]:has(.st-key-submit-bar) { scroll-padding-bottom: 6rem; }
-.st-key-submit-bar { max-height: 40vh; overflow: auto; padding: 0.75rem 0.25rem;
-  background: light-dark(#fdfdfc, #151b1f); border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
-</style>"""
+STYLE = Path(__file__).parent / "page.css"
 
 #: Name in the address -> what shows it and its icon, in the order of the navigation.
 PAGES = {
@@ -144,10 +119,12 @@ def _take_language() -> None:
 def _tell_language() -> None:
     """Say in which language the document is: for the voice of a screen reader, and the shapes of Chinese characters.
 
-    Streamlit calls every page English; only a script can change that. Nothing in it comes from anywhere else.
+    Streamlit calls every page English, and its own words are; only a script can change that. Nothing in it comes from
+    anywhere else.
     """
     tag = LANGUAGE_TAGS[session.language()]
-    st.html(f"<script>document.documentElement.lang = '{tag}'</script>", unsafe_allow_javascript=True)
+    words = build_script(partial(translate, "en"), t)
+    st.html(f"<script>document.documentElement.lang = '{tag}'; {words}</script>", unsafe_allow_javascript=True)
 
 
 def _enter_key() -> None:

@@ -109,6 +109,10 @@ class ApiClient:
         """Return what a request to train will take: steps, parameters, memory, seconds; null where unknown."""
         return self._json("POST", "/config/estimate", json=body)
 
+    def load_caller(self) -> Json:
+        """Return who asks: `name`, `role`, `highest_priority`."""
+        return self._json("GET", "/me")
+
     # -- tasks
 
     def submit(self, body: Json, idempotency_key: str) -> Json:

@@ -198,11 +198,18 @@ def _describe(title: str, names: Sequence[str], value: str, axis: str, height: i
             },
             {
                 **best,
-                "mark": {"type": "text", "align": "left", "dx": 5, "fontSize": 11, **_free_end(value), **ink},
+                "mark": {"type": "text", **_INWARDS, "fontSize": 11, **_free_end(value), **ink},
                 "encoding": {"x": across, "text": words},
             },
         ],
     }
+
+
+#: Words stand on that side of their place on which there is more room, so that none is cut off at the edge.
+_INWARDS = {
+    "align": {"expr": "scale('x', datum.x) > width / 2 ? 'right' : 'left'"},
+    "dx": {"expr": "scale('x', datum.x) > width / 2 ? -5 : 5"},
+}
 
 
 def _free_end(value: str) -> Json:

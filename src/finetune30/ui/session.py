@@ -72,6 +72,7 @@ def use_key(key: str | None) -> None:
     """Speak to the API with this key from now on; it is forgotten when the page is closed."""
     if (held := st.session_state.pop("client", None)) is not None:
         held.close()
+    st.session_state.pop("highest_priority", None)
     st.session_state.api_key = key or None
 
 

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 import finetune30
 from finetune30.api.answers import Json
-from finetune30.api.context import Here
+from finetune30.api.context import Here, Who
 from finetune30.api.health import HealthWatch, Readiness, ServiceHealth
 from finetune30.api.schemas import RUN_ID, Tree, errors
 from finetune30.api.telemetry import Telemetry
-from finetune30.store.access import load_audit
+from finetune30.store.access import Role, load_audit
 from finetune30.store.database import known_revisions
 
 router = APIRouter(tags=["system"])
@@ -35,6 +35,14 @@ class Version(BaseModel):
     version: str = Field(examples=["0.1.0"])
     python: str = Field(examples=["3.11.7"])
     schema_revision: str = Field(description="Of the run database.", examples=["r0009_places"])
+
+
+class Me(BaseModel):
+    """Who asks, and what a form need not offer because it would be refused."""
+
+    name: str = Field(description="Of the key; empty where no keys are in use.", examples=["anna"])
+    role: Role
+    highest_priority: int = Field(description="That this caller may give a run.", examples=[10])
 
 
 class AuditPage(BaseModel):
@@ -78,6 +86,12 @@ def read_status(here: Here, request: Request) -> Response:
     """Redis, database, workers, queue; processors, memory, disk and GPUs of the API's machine. No more than 2 s old."""
     watch: HealthWatch = request.app.state.health
     return Json(watch.read(here.store, here.settings))
+
+
+@router.get("/me", summary="Who I am", response_model=Me, responses=errors())
+async def read_caller(here: Here, who: Who) -> Response:
+    """Name and role of the key that asks, and the highest priority that it may give."""
+    return Json({"name": who.name, "role": who.role, "highest_priority": who.highest_priority(here.settings)})
 
 
 @router.get("/version", summary="What runs here", response_model=Version, responses=errors())

@@ -137,7 +137,7 @@ def _show_table(filters: Json, cursor: str | None, best: frozenset[str], words: 
         warn_without_worker()
     with st.container(horizontal=True, vertical_alignment="center"):
         columns = choose_columns(page)
-        st.caption(t("experiments.select_hint"))
+        st.caption(t("experiments.select_hint"), help=t("experiments.select_help"), width="content")
     selected = st.session_state.get("experiments_selected") or []
     marked, opened = show_table(runs, columns, best, selected)
     if opened is not None:

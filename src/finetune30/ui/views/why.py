@@ -106,7 +106,7 @@ def _show_rows(run: Json, slices: Json) -> None:
 def _choose(run: Json, slices: Json) -> tuple[Json, str, tuple[str | None, bool]]:
     """Return the filter, the text and the order that a person has chosen."""
     run_id, wanted = str(run["id"]), {}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="filters-of-rows"):
         if slices["measure"] == "right":
             key = f"why-shown-{run_id}"
             st.session_state.setdefault(key, SHOWN[0])  # not as default: a press on a chart sets it too

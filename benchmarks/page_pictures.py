@@ -1,6 +1,6 @@
 """Take pictures of every view of the page, in both languages and schemes, on a wide screen and a telephone.
 
-    python scripts/take_pictures.py FOLDER [--docs docs/images] [--address http://localhost:8501]
+    python -m benchmarks.page_pictures FOLDER [--docs docs/images] [--address http://localhost:8501]
 
 Starts `ft30 up` in a folder of its own, trains some small runs and takes the pictures while one goes on; with
 `--address` it takes those of an installation that runs already (its API on `--api`). Needs Playwright and a Chromium.
@@ -11,12 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,15 +20,14 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from benchmarks.page_lab import AT_REST, free_port, running, running_browser
+
 Json = dict[str, Any]
 
 LANGUAGES = {"en": "en-US", "zh": "zh-TW"}
 SCHEMES = ("light", "dark")
 WIDTHS = (1440, 390)
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
-#: The page while no script of it is running.
-AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 
 class View(NamedTuple):
@@ -79,7 +72,7 @@ DOCUMENTS = {
 
 def main() -> None:
     """Serve, fill, take."""
-    parser = argparse.ArgumentParser(prog="scripts/take_pictures.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page_pictures", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pictures go")
     parser.add_argument("--docs", type=Path, metavar="FOLDER", help="take those of the documents too, into this folder")
     parser.add_argument("--address", help="a page that is served already")
@@ -99,18 +92,11 @@ def main() -> None:
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, str]]:
     """Run `ft30 up` in a folder, on free ports; give the addresses of page and API."""
-    ui, api, redis = _free_port(), _free_port(), _free_port()
+    ui, api, redis = free_port(), free_port(), free_port()
     variables = {"FT30_UI_PORT": str(ui), "FT30_API_PORT": str(api), "FT30_REDIS_URL": f"redis://127.0.0.1:{redis}/0"}
-    command = [sys.executable, "-m", "finetune30", "up", "--no-open"]
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **variables}, stdout=log, stderr=log)
-    try:
-        for address in (f"http://127.0.0.1:{api}/readyz", f"http://127.0.0.1:{ui}/_stcore/health"):
-            _wait_for(address)
-        yield f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{api}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=120)
+    page, service = f"http://127.0.0.1:{ui}", f"http://127.0.0.1:{api}"
+    with running(folder, ["up", "--no-open"], [f"{service}/readyz", f"{page}/_stcore/health"], **variables):
+        yield page, service
 
 
 def fill(api: str) -> None:
@@ -125,7 +111,8 @@ def fill(api: str) -> None:
         while httpx.get(f"{api}/task/{run_id}").json()["status"] not in FINAL:
             time.sleep(1)
     best = name_runs(api)["best"]
-    httpx.patch(f"{api}/experiments/{best}", json={"starred": True, "tags": ["baseline"], "edits": 0})
+    marks = {"starred": True, "tags": ["baseline"], "edits": 0}
+    httpx.patch(f"{api}/experiments/{best}", json=marks).raise_for_status()
     httpx.post(f"{api}/experiments/{best}/suspects", json={"folds": None}).raise_for_status()
     while httpx.get(f"{api}/experiments/{best}/suspects").json()["state"] not in ("ready", "failed"):
         time.sleep(1)
@@ -158,15 +145,12 @@ def name_runs(api: str) -> dict[str, str]:
 
 def take_all(address: str, names: dict[str, str], folder: Path, docs: Path | None, chosen: Sequence[str]) -> None:
     """Take the pictures: those of the documents first, while a run goes on."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tool:
-        found = next((path for path in map(shutil.which, NAMES) if path), tool.chromium.executable_path)
-        browser = tool.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox", "--disable-gpu"])
+    with running_browser() as browser:
         for name, (view, language) in DOCUMENTS.items() if docs else ():
             with _window(browser, language, "light", 1280, VIEWS[view].height or 1000) as page:
                 _open(page, address, VIEWS[view], names)
                 page.screenshot(path=f"{docs}/{name}.png")
+                shrink(Path(f"{docs}/{name}.png"))
         for view, language, scheme, width in itertools.product(chosen, LANGUAGES, SCHEMES, WIDTHS):
             with _window(browser, language, scheme, width, 900) as page:
                 _open(page, address, VIEWS[view], names)
@@ -174,7 +158,15 @@ def take_all(address: str, names: dict[str, str], folder: Path, docs: Path | Non
                 page.set_viewport_size({"width": width, "height": min(6000, max(900, height + 80))})
                 _rest(page)
                 page.screenshot(path=folder / f"{view}-{language}-{scheme}-{width}.png")
-        browser.close()
+
+
+def shrink(picture: Path) -> None:
+    """Write a picture in 160 colours, less than half of the bytes: it stays in the repository for ever."""
+    from PIL import Image
+
+    with Image.open(picture) as seen:
+        few = seen.convert("RGB").quantize(160, dither=Image.Dither.NONE)
+    few.save(picture, optimize=True)
 
 
 @contextmanager
@@ -206,23 +198,6 @@ def _rest(page: Any) -> None:
     for _ in range(3):
         page.wait_for_timeout(700)
         page.wait_for_selector(AT_REST)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(address: str) -> None:
-    for _ in range(600):
-        try:
-            httpx.get(address).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.5)
-        else:
-            return
-    raise SystemExit(f"{address} does not answer")
 
 
 if __name__ == "__main__":
