@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 #: The problem is told from the targets.
 AUTO = "auto"
 #: Problems of the product, as `finetune30.problems` holds them.
-OWN_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+OWN_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression", "causal_lm")
 ENTRY_POINTS = "finetune30.problems"
 
 

@@ -1,0 +1,1 @@
+"""Language models that go on with a text: a conversation, a prompt, or the text itself."""
