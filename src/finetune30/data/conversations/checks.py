@@ -54,8 +54,8 @@ def _check_order(messages: tuple[Message, ...]) -> None:
         if message.role == SYSTEM and before is not None:
             fix = f"turn {turn} ({SYSTEM}): it stands behind other turns; there is one at most, in front"
             raise ConversationFault("role_order", fix=fix)
-        if message.role in (USER, ASSISTANT) and (fix := _out_of_turn(turn, message, before)):
-            raise ConversationFault("role_order", fix=fix)
+        if message.role in (USER, ASSISTANT) and (wrong := _out_of_turn(turn, message, before)):
+            raise ConversationFault("role_order", fix=wrong)
         if message.role == TOOL and not (before is not None and (before.role == TOOL or before.tool_calls is not None)):
             fix = f"turn {turn} ({TOOL}): it answers no call; put the call in front, or remove the turn"
             raise ConversationFault(CALLS, fix=fix)

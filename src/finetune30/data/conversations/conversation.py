@@ -17,7 +17,10 @@ _FURTHER = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. `tool_calls` is JSON text, a list of calls, as the row has it: no other row's keys are among its own."""
+    """One turn.
+
+    `tool_calls` is JSON text, a list of calls, as the row has it: no other row's keys are among its own.
+    """
 
     role: str
     content: str

@@ -55,8 +55,9 @@ class Found:
 class RowReader:
     """Reads rows; `formats` are those that may occur.
 
-    `named`: the columns of question and answer, or of text or messages, that somebody chose (`()`: none). `drops_nulls`:
-    the table gave every object the keys of all others, as Arrow does. `unread` collects keys of messages.
+    `named`: the columns of question and answer, or of text or messages, that somebody chose (`()`: none).
+    `drops_nulls`: the table gave every object the keys of all others, as Arrow does.
+    `unread` collects keys of messages.
     """
 
     formats: Sequence[str] = tuple(COLUMNS)

@@ -79,7 +79,9 @@ class FindingList:
     """
 
     def __init__(self, severities: Mapping[str, str], texts: Sequence[str]) -> None:
-        self._severities: dict[str, str] = {**DEFAULT_SEVERITIES, **severities}
+        self._severities: dict[str, str] = {str(rule): level for rule, level in DEFAULT_SEVERITIES.items()} | {
+            **severities
+        }
         self.texts, self.main = tuple(texts), texts[0]
         self._parts: list[pl.DataFrame] = []
         self._errors: list[pl.DataFrame] = []

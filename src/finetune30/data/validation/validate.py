@@ -94,7 +94,7 @@ def broken_rules(rows: pl.DataFrame, loaded: LoadedRows, config: DataConfig, rul
     unknown = [rule for rule in rules if rule not in DEFAULT_SEVERITIES]
     if unknown:
         raise ConfigError(f"there is no rule {', '.join(unknown)}", f"use one of {', '.join(DEFAULT_SEVERITIES)}")
-    severities = {rule: "error" if rule in rules else "off" for rule in DEFAULT_SEVERITIES}
+    severities: dict[str, str] = {rule: "error" if rule in rules else "off" for rule in DEFAULT_SEVERITIES}
     found = _start(severities, loaded)
     marked = _check_rows(rows, found, loaded, config, None, None)
     return rows["reason"].is_null() & marked["reason"].is_not_null()

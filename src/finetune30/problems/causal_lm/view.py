@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetune30.blocks import Block, Figure, Words
+from finetune30.blocks import Block, Figure, Format, Words
 from finetune30.values import is_number
 
 
@@ -16,7 +16,7 @@ def view_causal_lm(metrics: Mapping[str, Any]) -> list[Block]:
     """
     found = metrics.get("eval_samples")
     rows = found if isinstance(found, int) else None
-    shown = (
+    shown: tuple[tuple[str, Words, Format, int | None], ...] = (
         ("eval_loss", Words("Evaluation loss", "評估損失"), "number", rows),
         ("eval_perplexity", Words("Perplexity", "困惑度"), "number", None),
         ("eval_token_accuracy", Words("Token accuracy", "詞元準確率"), "percent", None),
