@@ -26,6 +26,8 @@ _AUTO = "auto"
 #: Tables whose cells came out of Arrow, which gives every object the keys of all others.
 _OF_ARROW = ("parquet", "hub")
 _LOOKED_AT = 200
+#: Columns of a table that has a message a row.
+_SINGLE = {"role", "content"}
 
 
 def arrange_conversations(tables: Sequence[SourceTable], config: DataConfig, problem: ProblemChoice) -> Arranged:
@@ -47,7 +49,7 @@ def arrange_conversations(tables: Sequence[SourceTable], config: DataConfig, pro
     for table in tables:
         reader = RowReader(formats, named, table.format in _OF_ARROW, unread)
         cells, faulty, found = _read_table(table, reader)
-        if not found:
+        if not found or _holds_messages(table, formats, named):
             raise _no_conversation(table, wanted)
         counts.update(found)
         read |= {column for (_, columns) in found for column in columns}
@@ -66,6 +68,11 @@ def find_conversations(table: SourceTable) -> str | None:
         if len(cells) and sum(map(_holds_turns, cells)) * 2 > len(cells):
             return name
     return None
+
+
+def _holds_messages(table: SourceTable, formats: Sequence[str], named: Sequence[str]) -> bool:
+    """Say whether every row is a message of some conversation, which nobody asked to read as a text."""
+    return len(formats) > 1 and not named and {*table.columns} >= _SINGLE and find_conversations(table) is None
 
 
 def _holds_turns(cell: str) -> bool:
@@ -128,7 +135,7 @@ def _describe(counts: Counter[tuple[str, tuple[str, ...]]], unread: set[str], *,
 
 def _no_conversation(table: SourceTable, wanted: str) -> DataFileError:
     listed = ", ".join(map(repr, table.columns[:20]))
-    if {"role", "content"} <= {*table.columns}:
+    if {*table.columns} >= _SINGLE:
         found = f"every row is a single message; the columns are {listed}"
         return DataFileError(
             table.name, 1, 0, found, "write a conversation a row: a list of messages in a column 'messages'"

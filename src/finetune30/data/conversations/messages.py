@@ -49,7 +49,8 @@ def read_tools(value: Any) -> str | None:
 
 
 def _is_message(item: Any) -> bool:
-    return isinstance(item, Mapping) and any(key in item for key in ROLE_KEYS) and not {*item} <= {*ROLE_KEYS}
+    said = (*CONTENT_KEYS, "tool_calls", "function_call")
+    return isinstance(item, Mapping) and all(any(key in item for key in keys) for keys in (ROLE_KEYS, said))
 
 
 def _read_message(item: Any, turn: int, unread: set[str]) -> Message:
