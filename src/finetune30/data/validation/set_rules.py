@@ -54,10 +54,11 @@ def check_repeats(
     keyed = keyed.with_columns(pl.col("_key").rank("dense").alias("_group")).drop("_key")
     repeated = keyed.filter(pl.col("_group").is_duplicated())
     if repeated.height:
-        _leaks(repeated, found, "text" if wholes is None else "question")
         if wholes is None:
+            _leaks(repeated, found, "the same text is evaluation row {}; remove it here")
             _contradictions(repeated, found, "contradictory_label", "same text, different labels ({}); decide on one")
         else:
+            _leaks(repeated, found, "the same question is evaluation row {}; remove it here")
             words = "same question, different answers ({}); decide on one"
             _contradictions(repeated, found, "contradictory_answer", words)
         _copies(repeated, found)
@@ -108,12 +109,12 @@ def check_scripts(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     return found.mark(rows)
 
 
-def _leaks(repeated: pl.DataFrame, found: FindingList, what: str) -> None:
-    """Training rows whose text stands in the evaluation rows."""
+def _leaks(repeated: pl.DataFrame, found: FindingList, words: str) -> None:
+    """Training rows whose text stands in the evaluation rows; `words` say so, with the id of one of them."""
     evaluation = repeated.filter(pl.col("split") == "evaluation").unique("_group", keep="first", maintain_order=True)
     train = repeated.filter(pl.col("split") == "train")
     hits = train.join(evaluation.select("_group", pl.col("row_id").alias("_other")), on="_group", maintain_order="left")
-    found.add("leakage", hits, pl.format(f"the same {what} is evaluation row {{}}; remove it here", "_other"))
+    found.add("leakage", hits, pl.format(words, "_other"))
 
 
 def _contradictions(repeated: pl.DataFrame, found: FindingList, rule: str, words: str) -> None:
