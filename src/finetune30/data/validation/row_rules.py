@@ -154,7 +154,8 @@ def check_tokens(
 ) -> pl.DataFrame:
     """Mark rows that have more tokens than `max_length` under the run's tokenizer, or that give it nothing to read.
 
-    With `allow_empty` only those say nothing that have no token at all, as in a training.
+    Of conversations what is said is counted, without what a chat template puts around it. With `allow_empty` only those
+    say nothing that have no token at all, as in a training.
     """
     kept = rows.filter(pl.col("reason").is_null())
     counts = count_tokens(*texts_and_pairs(kept))
