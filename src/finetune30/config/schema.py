@@ -30,6 +30,7 @@ from finetune30.config.problem_types import AUTO, CAUSAL_LM, name_problem_types
 from finetune30.config.validation import GateConfig, ValidationRules
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ConversationFormat = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "text"]
 #: Names that stand for what the package itself carries or installs.
 STARTER = "starter"
 STARTER_ZH = "starter-zh"
@@ -177,6 +178,9 @@ class DataConfig(Section):
     )
     label_separator: Annotated[str, Holds.TEXT] | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
+    )
+    conversation_format: ConversationFormat = Field(
+        "auto", description="How conversations stand in rows (causal_lm); auto: told row by row and reported."
     )
     train_samples: int | None = Field(
         500,

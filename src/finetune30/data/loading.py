@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -14,7 +14,7 @@ from finetune30.data.columns import Columns, detect_columns, require_column
 from finetune30.data.evidence import declared_names, differing_classes, structured_texts, swallowed_lines
 from finetune30.data.label_columns import with_label_columns, without_label_columns
 from finetune30.data.ledger import list_lines
-from finetune30.data.problem import Detected, Problem, ProblemChoice, Role
+from finetune30.data.problem import Arranged, Arranges, Detected, Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
 from finetune30.hub.fetching import OnTransfer
@@ -29,7 +29,8 @@ class LoadedRows:
     `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), a column for each text role of `problem`,
     label_text (the target as `problem` reads it), reason (null). `declared`: names that the source itself declares for
     its target, in order (`()`: none). `detected`: what the rows were taken for, which no configuration said.
-    `replaced`: the set that was asked for -> the one whose rows these are, where that could not be reached.
+    `replaced`: the set that was asked for -> the one whose rows these are, where that could not be reached. `faults`:
+    rows that could not be read, row_id, rule and fix (None: there are none of that kind).
     """
 
     rows: pl.DataFrame
@@ -40,6 +41,7 @@ class LoadedRows:
     source: dict[str, Any]
     detected: tuple[Detected, ...] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
+    faults: pl.DataFrame | None = None
 
     def describe_files(self) -> list[dict[str, Any]]:
         """Return how each file was read: format, rows, encoding, separator, quotes, notes; and where its lines went."""
@@ -71,10 +73,13 @@ def load_rows(
     Raises DataError, DataFileError or a HubError.
     """
     sources = load_sources(config, log, load_version, on_transfer)
+    arranged = _arrange(problem, with_unique_names(sources.tables), config)
+    problem, count = arranged.problem, len(sources.train)
+    sources = replace(sources, train=[*arranged.tables[:count]], evaluation=[*arranged.tables[count:]])
     sources, named = with_label_columns(sources, config, named_columns(config, problem))
     columns = detect_columns(without_label_columns(sources.train[0], config), problem.columns, named)
     log(f"data: {config.dataset_name}: {columns.describe()}")
-    tables = with_unique_names(sources.tables)
+    tables = sources.tables
     for table in tables:
         for note in table.notes:
             log(f"data: {table.name}: {note}")
@@ -84,8 +89,9 @@ def load_rows(
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
     declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
     detected = (
+        *arranged.detected,
         *settled.detected,
-        *explain_columns(without_label_columns(sources.train[0], config), columns, problem.columns, named, config),
+        *explain_columns(_unread(sources.train[0], config, arranged), columns, problem.columns, named, config),
         *differing_classes(tables, columns),
         *structured_texts(rows, columns),
         *swallowed_lines(tables),
@@ -96,7 +102,17 @@ def load_rows(
         log(f"data: {found.describe()}")
     source = _describe_source(config, sources, tables, columns)
     rows = rows.with_columns(settled.targets)
-    return LoadedRows(rows, tables, columns, declared, settled.problem, source, detected)
+    return LoadedRows(rows, tables, columns, declared, settled.problem, source, detected, faults=arranged.faults)
+
+
+def _arrange(problem: ProblemChoice, tables: list[SourceTable], config: DataConfig) -> Arranged:
+    return problem.arrange(tables, config) if isinstance(problem, Arranges) else Arranged(tables, problem)
+
+
+def _unread(table: SourceTable, config: DataConfig, arranged: Arranged) -> SourceTable:
+    """Return the table without the columns that are classes or that others were made of."""
+    rest = without_label_columns(table, config)
+    return replace(rest, frame=rest.frame.drop(arranged.read - {arranged.column}))
 
 
 def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str | None]:

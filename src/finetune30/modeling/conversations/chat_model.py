@@ -68,7 +68,7 @@ class ChatModel:
         """Return what `read` makes of outputs and attention masks, float32 (n, k); texts are rows as data has them."""
         import torch
 
-        split = self.encoder.encode_rows(texts, [str(i) for i in range(len(texts))], self._max_length)
+        split = self.encoder.encode_rows(texts, self._max_length)
         found: NDArray[np.float32] | None = None
         for rows in evaluation_order(split.lengths, batch_size):
             batch = collate(split, rows, self._pad)

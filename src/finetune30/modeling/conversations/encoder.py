@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -114,8 +114,11 @@ class ConversationEncoder:
         end: Any = self.tokenizer.eos_token_id
         return None if end is None else int(end)
 
-    def encode_rows(self, rows: Sequence[str], row_ids: Sequence[str], max_length: int) -> EncodedSplit:
-        """Encode rows of the canonical form (JSON texts); rows that cannot be used have a reason in `aside`."""
+    def encode_rows(self, rows: Iterable[str], max_length: int) -> EncodedSplit:
+        """Encode rows of the canonical form (JSON texts), called by their positions.
+
+        Rows that cannot be used have a reason in `aside`.
+        """
         fitted = [self.fit(json.loads(row), max_length) for row in rows]
         require_known_tokens(
             [row.tokens.ids for row in fitted], self._known_tokens, self.tokenizer.convert_ids_to_tokens
@@ -126,7 +129,7 @@ class ConversationEncoder:
         tokens = np.fromiter((token for row in fitted for token in row.tokens.ids), dtype=np.int32)
         kinds = np.concatenate([row.tokens.kinds for row in fitted]) if fitted else np.zeros(0, dtype=np.int8)
         return EncodedSplit(
-            row_ids=list(row_ids),
+            row_ids=[str(position) for position in range(len(fitted))],
             tokens=tokens,
             offsets=offsets,
             type_ids=None,

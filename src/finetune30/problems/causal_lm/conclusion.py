@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetune30.data.encoding import IGNORED
-from finetune30.errors import ModelError
 from finetune30.modeling.conversations.chat_model import end_tokens, generate_in_batches
 from finetune30.modeling.conversations.generation import Generated, Sampling
 from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERATIONS
@@ -44,8 +43,7 @@ def conclude(
 
     `train_memorised` is the share of as many training rows whose answer is given word for word.
     """
-    if not isinstance(engine, LendsModel):
-        raise ModelError("this training path holds no language model", "set training.engine to general")
+    assert isinstance(engine, LendsModel)  # noqa: S101 - the packed path trains heads of classifiers only
     chat = problem.targets["chat"]
     asked = choose_questions(evaluation, chat["eval_generations"])
     learnt = choose_questions(train, chat["eval_generations"])

@@ -1,4 +1,4 @@
-"""The name of the problem and the figure that its runs are ranked by."""
+"""What both halves of the problem call it, without polars or torch."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_every_token_is_of_one_kind():
 
 def test_targets_are_the_following_tokens_and_end_with_the_end_mark():
     made = encoder()
-    split = made.encode_rows([json.dumps(row("where", "here")), json.dumps(row("a", "b"))], ["1", "2"], 64)
+    split = made.encode_rows([json.dumps(row("where", "here")), json.dumps(row("a", "b"))], 64)
     for i, answer in enumerate(("here<|im_end|>", "b<|im_end|>")):
         start, stop = split.offsets[i], split.offsets[i + 1]
         targets = split.targets[start:stop]
@@ -109,10 +109,10 @@ def test_a_single_exchange_loses_its_context_from_the_left_and_never_its_answer(
 
 def test_rows_that_the_template_refuses_are_set_aside_with_its_words():
     made = encoder("strict")
-    split = made.encode_rows([json.dumps(row("a", "b")), json.dumps(row("a", "b", "c"))], ["1", "2"], 64)
+    split = made.encode_rows([json.dumps(row("a", "b")), json.dumps(row("a", "b", "c"))], 64)
     assert not split.aside
     refused = {"messages": [{"role": "assistant", "content": "a"}]}
-    split = made.encode_rows([json.dumps(refused), json.dumps(row("a", "b"))], ["1", "2"], 64)
+    split = made.encode_rows([json.dumps(refused), json.dumps(row("a", "b"))], 64)
     assert list(split.aside) == [0]
     assert "roles must alternate" in split.aside[0].fix
 

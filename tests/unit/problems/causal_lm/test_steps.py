@@ -42,7 +42,7 @@ def built(base, **training):
         json.dumps({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": text}]})
         for text in words
     ]
-    split = encoder.encode_rows(rows, [str(i) for i in range(ROWS)], config.data.max_length)
+    split = encoder.encode_rows(rows, config.data.max_length)
     engine = build_engine("general", config, source, problem, choose_placement("cpu", "fp32"))
     return engine, problem, split
 
