@@ -34,8 +34,7 @@ class ToldFromTargets:
         """Return the tables as they are, unless they hold conversations.
 
         `data.conversation_format` says so, or they do plainly, where neither texts nor labels are named: a column called
-        `messages` or `conversations` whose cells are lists of messages. A table that has a column of labels beside it
-        is about these.
+        `messages` or `conversations` whose cells are lists of messages. A table with a column of labels is about these.
         """
         from finetune30.data.conversations.arranging import find_conversations
         from finetune30.problems.causal_lm.data import CAUSAL_LM

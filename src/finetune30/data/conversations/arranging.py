@@ -123,9 +123,15 @@ def _fault_frame(table: SourceTable, faulty: Sequence[tuple[int, ConversationFau
 
 def _describe(counts: Counter[tuple[str, tuple[str, ...]]], unread: set[str], *, is_told: bool) -> tuple[Detected, ...]:
     found = []
-    for (told, columns), count in counts.most_common():
+    # Some rows have columns beside the main ones that others lack.
+    totals: Counter[str] = Counter()
+    columns_of: dict[str, dict[str, None]] = {}
+    for (told, columns), count in counts.items():
+        totals[told] += count
+        columns_of.setdefault(told, {}).update(dict.fromkeys(columns) if count else {})
+    for told, count in totals.most_common():
         if is_told and count:
-            listed = ", ".join(map(repr, columns))
+            listed = ", ".join(map(repr, columns_of[told]))
             found.append(Detected(f"rows read as {told}: {count:,}", f"they have something in {listed}", _KEY))
     if unread:
         listed = ", ".join(repr(key[:40]) for key in sorted(unread)[:10])
