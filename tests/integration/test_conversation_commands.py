@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from finetune30.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-GOOD = [
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"default": None}}}}}
+GOOD: list[dict[str, Any]] = [
     {
         "messages": [
             {"role": "user", "content": f"問題 {n}：台北在哪裡？"},
@@ -28,9 +30,12 @@ GOOD = [
         "conversations": [{"from": "user", "value": "Is it so?"}, {"from": "bing", "value": "It is so."}],
         "system": "Be kind.",
     },
-    {"instruction": "Translate into French.", "input": "dog", "output": "chien, or le chien"},
+    {
+        "messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello to you."}],
+        "tools": [TOOL],
+    },
 ]
-BROKEN = [
+BROKEN: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "Hm?"}, {"role": "wizard", "content": "Abracadabra."}]},
     {"messages": '[{"role": "user", '},
     {"messages": [{"role": "user", "content": "And?"}, {"role": "assistant", "content": ""}]},

@@ -33,8 +33,8 @@ class ToldFromTargets:
     def arrange(self, tables: Sequence[SourceTable], config: DataConfig) -> Arranged:
         """Return the tables as they are, unless they hold conversations.
 
-        `data.conversation_format` says so, or they do plainly, where neither texts nor labels are named: a column called
-        `messages` or `conversations` whose cells are lists of messages. A table with a column of labels is about these.
+        `data.conversation_format` says so, or they do plainly, where neither texts nor labels are named: a column
+        called `messages` or `conversations` whose cells are lists of messages. A table with labels is about these.
         """
         from finetune30.data.conversations.arranging import find_conversations
         from finetune30.problems.causal_lm.data import CAUSAL_LM
