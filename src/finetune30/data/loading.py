@@ -76,7 +76,7 @@ def load_rows(
     """
     sources = load_sources(config, log, load_version, on_transfer)
     arranged = _arrange(problem, with_unique_names(sources.tables), config)
-    problem, count = arranged.problem, len(sources.train)
+    chosen, problem, count = problem, arranged.problem, len(sources.train)
     sources = replace(sources, train=[*arranged.tables[:count]], evaluation=[*arranged.tables[count:]])
     sources, named = with_label_columns(sources, config, named_columns(config, problem))
     columns = detect_columns(without_label_columns(sources.train[0], config), problem.columns, named)
@@ -98,7 +98,7 @@ def load_rows(
         *structured_texts(rows, columns),
         *swallowed_lines(tables),
     )
-    if settled.problem is problem:
+    if settled.problem is chosen:
         log(f"data: the problem is {settled.problem.name}")
     for found in detected:
         log(f"data: {found.describe()}")
