@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from finetune30.config.problem_types import AUTO
 from finetune30.config.schema import DataConfig
 from finetune30.data.column_evidence import explain_columns
 from finetune30.data.columns import Columns, detect_columns, require_column
@@ -17,6 +18,7 @@ from finetune30.data.ledger import list_lines
 from finetune30.data.problem import Arranged, Arranges, Detected, Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
+from finetune30.errors import DataError
 from finetune30.hub.fetching import OnTransfer
 
 LoadVersion = Callable[[str], Mapping[str, list[SourceTable]]]
@@ -74,7 +76,7 @@ def load_rows(
     """
     sources = load_sources(config, log, load_version, on_transfer)
     arranged = _arrange(problem, with_unique_names(sources.tables), config)
-    problem, count = arranged.problem, len(sources.train)
+    chosen, problem, count = problem, arranged.problem, len(sources.train)
     sources = replace(sources, train=[*arranged.tables[:count]], evaluation=[*arranged.tables[count:]])
     sources, named = with_label_columns(sources, config, named_columns(config, problem))
     columns = detect_columns(without_label_columns(sources.train[0], config), problem.columns, named)
@@ -96,7 +98,7 @@ def load_rows(
         *structured_texts(rows, columns),
         *swallowed_lines(tables),
     )
-    if settled.problem is problem:
+    if settled.problem is chosen:
         log(f"data: the problem is {settled.problem.name}")
     for found in detected:
         log(f"data: {found.describe()}")
@@ -106,7 +108,13 @@ def load_rows(
 
 
 def _arrange(problem: ProblemChoice, tables: list[SourceTable], config: DataConfig) -> Arranged:
-    return problem.arrange(tables, config) if isinstance(problem, Arranges) else Arranged(tables, problem)
+    arranged = problem.arrange(tables, config) if isinstance(problem, Arranges) else Arranged(tables, problem)
+    if config.conversation_format != AUTO and arranged.column is None:
+        raise DataError(
+            f"data.conversation_format is {config.conversation_format}, but the problem reads no conversations",
+            "leave data.conversation_format out, or set model.problem_type to causal_lm",
+        )
+    return arranged
 
 
 def _unread(table: SourceTable, config: DataConfig, arranged: Arranged) -> SourceTable:

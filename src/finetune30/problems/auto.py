@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from finetune30.config.problem_types import AUTO
 from finetune30.data.problem import Arranged, Detected
 from finetune30.problems.shared.columns import LABEL, TEXT_AND_LABEL
 
@@ -30,10 +31,10 @@ class ToldFromTargets:
     columns: tuple[Role, ...] = TEXT_AND_LABEL
 
     def arrange(self, tables: Sequence[SourceTable], config: DataConfig) -> Arranged:
-        """Return the tables as they are, unless they plainly hold conversations and neither texts nor labels are named.
+        """Return the tables as they are, unless they hold conversations.
 
-        That is told from a column called `messages` or `conversations` whose cells are lists of messages. A table that
-        has a column of labels beside it is about these.
+        `data.conversation_format` says so, or they do plainly, where neither texts nor labels are named: a column
+        called `messages` or `conversations` whose cells are lists of messages. A table with labels is about these.
         """
         from finetune30.data.conversations.arranging import find_conversations
         from finetune30.problems.causal_lm.data import CAUSAL_LM
@@ -41,9 +42,12 @@ class ToldFromTargets:
         named = (config.text_column, config.text_pair_column, config.label_column, config.label_columns)
         labels = {name.lower() for name in tables[0].columns} & {*LABEL.names}
         column = None if any(named) or labels else find_conversations(tables[0])
-        if column is None:
+        because = f"the column {column!r} holds lists of messages"
+        if config.conversation_format != AUTO:
+            because = "data.conversation_format is set"
+        elif column is None:
             return Arranged(tables, self)
-        found = Detected(f"the problem is {CAUSAL_LM.name}", f"the column {column!r} holds lists of messages", _KEY)
+        found = Detected(f"the problem is {CAUSAL_LM.name}", because, _KEY)
         arranged = CAUSAL_LM.arrange(tables, config)
         return replace(arranged, detected=(found, *arranged.detected))
 

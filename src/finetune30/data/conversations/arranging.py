@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from finetune30.config.problem_types import AUTO
 from finetune30.config.schema import DataConfig
 from finetune30.data.columns import require_column
 from finetune30.data.conversations.conversation import dump, write_json
@@ -22,7 +23,6 @@ from finetune30.data.texts import CONVERSATION
 from finetune30.errors import DataFileError
 
 _KEY = "data.conversation_format"
-_AUTO = "auto"
 #: Tables whose cells came out of Arrow, which gives every object the keys of all others.
 _OF_ARROW = ("parquet", "hub")
 _LOOKED_AT = 200
@@ -37,7 +37,7 @@ def arrange_conversations(tables: Sequence[SourceTable], config: DataConfig, pro
     a column that does not exist and a table without any conversation.
     """
     wanted = config.conversation_format
-    formats = tuple(COLUMNS) if wanted == _AUTO else (wanted,)
+    formats = tuple(COLUMNS) if wanted == AUTO else (wanted,)
     named = tuple(name for name in (config.text_column, config.text_pair_column) if name is not None)
     for index, table in enumerate(tables):
         for key, name in (("text_column", config.text_column), ("text_pair_column", config.text_pair_column)):
@@ -55,7 +55,7 @@ def arrange_conversations(tables: Sequence[SourceTable], config: DataConfig, pro
         read |= {column for (_, columns) in found for column in columns}
         arranged.append(replace(table, frame=table.frame.with_columns(pl.Series(CONVERSATION, cells, dtype=pl.String))))
         faults.append(_fault_frame(table, faulty))
-    detected = _describe(counts, unread, is_told=wanted == _AUTO and not named)
+    detected = _describe(counts, unread, is_told=wanted == AUTO and not named)
     return Arranged(tuple(arranged), problem, detected, pl.concat(faults), frozenset(read), CONVERSATION)
 
 
@@ -123,9 +123,15 @@ def _fault_frame(table: SourceTable, faulty: Sequence[tuple[int, ConversationFau
 
 def _describe(counts: Counter[tuple[str, tuple[str, ...]]], unread: set[str], *, is_told: bool) -> tuple[Detected, ...]:
     found = []
-    for (told, columns), count in counts.most_common():
+    # Some rows have columns beside the main ones that others lack.
+    totals: Counter[str] = Counter()
+    columns_of: dict[str, dict[str, None]] = {}
+    for (told, columns), count in counts.items():
+        totals[told] += count
+        columns_of.setdefault(told, {}).update(dict.fromkeys(columns) if count else {})
+    for told, count in totals.most_common():
         if is_told and count:
-            listed = ", ".join(map(repr, columns))
+            listed = ", ".join(map(repr, columns_of[told]))
             found.append(Detected(f"rows read as {told}: {count:,}", f"they have something in {listed}", _KEY))
     if unread:
         listed = ", ".join(repr(key[:40]) for key in sorted(unread)[:10])
@@ -142,7 +148,7 @@ def _no_conversation(table: SourceTable, wanted: str) -> DataFileError:
         )
     found = f"no column holds a conversation or a text; the columns are {listed}"
     remedy = "set data.text_column to the column of the questions and data.text_pair_column to that of the answers"
-    if wanted != _AUTO:
+    if wanted != AUTO:
         found = f"no row has the columns of data.conversation_format {wanted}; the columns are {listed}"
-        remedy = f"set data.conversation_format to {_AUTO}, or rename the columns"
+        remedy = f"set data.conversation_format to {AUTO}, or rename the columns"
     return DataFileError(table.name, 1, 0, found, remedy)

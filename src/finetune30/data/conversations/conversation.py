@@ -138,6 +138,15 @@ def load(text: str) -> Conversation:
     return Conversation(tuple(_load_message(message) for message in tree["messages"]), tools)
 
 
+def find_canonical(text: str) -> Conversation | None:
+    """Return the conversation that a text in canonical form is, None where it is in any other form."""
+    try:
+        found = load(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if dump(found) == text else None
+
+
 def write_json(value: Any) -> str:
     """Return JSON as rows hold it: without spaces, in the characters of its texts, keys in their order."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune30.data.conversations.conversation import ASSISTANT, SYSTEM, USER, Conversation, Message
+from finetune30.data.conversations.conversation import (
+    ASSISTANT,
+    SYSTEM,
+    USER,
+    Conversation,
+    Message,
+    find_canonical,
+)
 from finetune30.data.conversations.faults import ConversationFault
 from finetune30.data.conversations.messages import BROKEN, is_turns, read_messages, read_tools
 
@@ -120,6 +127,8 @@ class RowReader:
         return Found(kind, self.named, tuple(beside))
 
     def _of_messages(self, text: str, column: str, beside: Mapping[str, str]) -> tuple[str, Conversation]:
+        if (stored := find_canonical(text)) is not None:  # its nulls are its own, whatever file it was kept in
+            return stored.kind, stored
         value = self._parse(text, column)
         if isinstance(value, dict):
             return self._of_object(value, column)

@@ -14,7 +14,7 @@ from finetune30.data.prepare import prepare_data, version_rows_of
 from finetune30.data.validation.validate import validate_rows
 from finetune30.data.versions.schema import schema_of_roles
 from finetune30.data.versions.storage import digest_version
-from finetune30.errors import DataFileError
+from finetune30.errors import DataError, DataFileError
 from finetune30.problems import choose_problem
 
 ASKED = [("What is 2+2?", "It is four."), ("台北在哪裡？", "台北在台灣的北部。"), ("Name a fruit.", "An apple, say.")]
@@ -223,3 +223,16 @@ def test_a_training_gets_the_good_rows_and_rows_of_one_question_stay_together(tm
     asked = [{load(cell).contents[0] for cell in part["conversation"]} for part in (data.train, data.evaluation)]
     assert asked[1]
     assert not asked[0] & asked[1]
+
+
+def test_a_format_of_conversations_is_refused_where_none_are_read(tmp_path):
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"text": a, "label": n % 2} for n, (a, _) in enumerate(ASKED * 4)])
+    with pytest.raises(DataError, match="the problem reads no conversations") as caught:
+        read(path, "single_label_classification", conversation_format="text")
+    assert caught.value.remedy == "leave data.conversation_format out, or set model.problem_type to causal_lm"
+    assert read(path, "single_label_classification")[0].problem.name == "single_label_classification"
+    loaded, _ = read(path, "causal_lm", conversation_format="text")
+    assert load(loaded.rows["conversation"][1]).text == ASKED[1][0]
+    told, _ = read(path, "auto", conversation_format="text")
+    assert told.problem.name == "causal_lm"
+    assert any(entry.because == "data.conversation_format is set" for entry in told.detected)

@@ -3,6 +3,7 @@
 import json
 from typing import get_args
 
+import polars as pl
 import pytest
 
 from finetune30.config.schema import DataConfig
@@ -11,6 +12,7 @@ from finetune30.data.analysis.statistics import analyze_rows
 from finetune30.data.cleaning import CONVERSATION_RECIPE, clean_rows
 from finetune30.data.conversations.checks import find_fault, find_mark
 from finetune30.data.conversations.conversation import Conversation, Message, dump, load
+from finetune30.data.encoding import TokenCounts
 from finetune30.data.loading import load_rows
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES
 from finetune30.data.validation.validate import validate_rows
@@ -175,3 +177,27 @@ def test_analysis_counts_turns_roles_scripts_and_tools(tmp_path):
 
 def test_every_rule_that_a_configuration_may_name_has_a_severity():
     assert set(get_args(RuleName)) == set(DEFAULT_SEVERITIES)
+
+
+def test_tokens_are_counted_of_what_is_said(tmp_path):
+    rows = [talk(f"user: one two {count}", f"assistant: {'word ' * count}end") for count in (2, 30)]
+    loaded, config = load_texts(tmp_path, rows, max_length=20)
+
+    def count_tokens(texts, pairs):
+        assert pairs is None
+        return TokenCounts([len(text.split()) for text in texts])
+
+    findings = validate_rows(loaded, config, count_tokens=count_tokens).findings
+    assert [row[:2] for row in findings.select("rule", "place", "fix").iter_rows()] == [
+        ("truncated", "train.jsonl:2:18")
+    ]
+    assert findings["fix"][0].startswith("34 tokens, cut at data.max_length (20)")
+
+
+def test_a_stored_conversation_keeps_the_nulls_of_its_tools_in_every_file(tmp_path):
+    tools = '[{"name":"f","parameters":{"a":{"default":null}}}]'
+    cell = dump(talk("user: a question", "assistant: an answer", tools=tools))
+    pl.DataFrame({"conversation": [cell]}).write_parquet(tmp_path / "train.parquet")
+    config = DataConfig(dataset_name=str(tmp_path / "train.parquet"))
+    loaded = load_rows(config, lambda _: None, problem=choose_problem("causal_lm"))
+    assert loaded.rows["conversation"].to_list() == [cell]
