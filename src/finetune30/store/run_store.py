@@ -23,7 +23,7 @@ from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
 from finetune30.store import fair_queue, pages, queries, reconciliation, statistics
 from finetune30.store.attempt_states import AttemptStates, queued_lease
-from finetune30.store.database import build_engine, migrate, reading, writing
+from finetune30.store.database import build_engine, reading, writing
 from finetune30.store.events import record_event
 from finetune30.store.lease_doubts import LeaseDoubts
 from finetune30.store.published_files import ORIGIN
@@ -44,6 +44,7 @@ from finetune30.store.results_folder import (
     remove_unused_folders,
     reserve_run_folder,
 )
+from finetune30.store.schema import migrate
 from finetune30.store.tables import runs, tombstones
 
 #: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
