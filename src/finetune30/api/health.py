@@ -32,6 +32,8 @@ class WorkerHealth(BaseModel):
     slots: list[str] = Field(description="Where it trains, one run each.", examples=[["cpu"]])
     busy: int = Field(description="Runs that it carries out.", examples=[1])
     seen_at: Moment
+    version: str | None = Field(description="Of its package; null from before 0.3.", examples=["0.2.0"])
+    draining: bool = Field(description="It takes nothing new and ends with its runs.")
 
 
 class ProcessorsHealth(BaseModel):
@@ -171,7 +173,7 @@ def _runs_and_workers(store: RunStore) -> dict[str, Any]:
     except StorageError:
         return {"database": "down", "queued": None, "running": None, "workers": None}
     workers = [
-        {"slots": worker["slots"], "busy": len(worker["runs"]), "seen_at": worker["seen_at"]}
+        {key: worker[key] for key in ("slots", "seen_at", "version", "draining")} | {"busy": len(worker["runs"])}
         for worker in overview["workers"]
     ]
     running = overview["runs"]["RUNNING"]

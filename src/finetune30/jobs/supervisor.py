@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from finetune30 import failpoints
@@ -16,7 +17,7 @@ from finetune30.errors import AttemptError, Finetune30Error, NoProgressError, St
 from finetune30.jobs.attempt_process import AttemptProcess
 from finetune30.jobs.slots import Slot
 from finetune30.settings import Settings
-from finetune30.store import Claim, Lease, LeaseKeeper, RunFolder, RunStore
+from finetune30.store import Claim, Lease, LeaseKeeper, Run, RunFolder, RunStore
 
 _POLL_SECONDS = 0.2
 _PROGRESS_POLL_SECONDS = 5.0
@@ -26,13 +27,23 @@ _LEAVE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-def claim_next(store: RunStore, owner: str, lease_seconds: float, most_running: int | None = None) -> Claim | None:
+def claim_next(
+    store: RunStore,
+    owner: str,
+    lease_seconds: float,
+    most_running: int | None = None,
+    refuses: Callable[[Run], object] = lambda run: None,
+) -> Claim | None:
     """Claim the next waiting run that nobody else takes; None when none may be taken. Raises StorageError.
 
-    `most_running`: see `RunStore.queue`.
+    `most_running`: see `RunStore.queue`. A run that `refuses` gives anything for is passed over.
     """
-    while waiting := store.queue(10, most_running=most_running):
+    passed: set[str] = set()
+    while waiting := store.queue(10, most_running=most_running, after=len(passed)):
         for run in waiting:
+            if refuses(run):
+                passed.add(run.id)
+                continue
             failpoints.reach("claim.before_row")
             if claim := store.claim(run.id, owner=owner, lease_seconds=lease_seconds, most_running=most_running):
                 failpoints.reach("claim.after_row")

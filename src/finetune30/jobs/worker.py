@@ -3,6 +3,9 @@
 Every message gives one turn, and a turn takes the first waiting run, whatever run the message names: priorities hold
 exactly, and no message is worth anything in itself. A worker with a free place that finds runs waiting takes a turn
 without a message too, so it goes on working while Redis is away.
+
+A draining worker takes nothing new and ends once its attempts have; they are not disturbed. One that is stopped lets
+them hand their runs back.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import re
 import threading
 from typing import Any
 
+import finetune30
 from finetune30.errors import Finetune30Error
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
+from finetune30.jobs.refusals import Refusals
 from finetune30.jobs.slots import DeviceSlots
 from finetune30.jobs.supervisor import claim_next, supervise
 from finetune30.settings import Settings
@@ -34,12 +39,15 @@ class Worker:
     """
 
     def __init__(self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots) -> None:
-        self.stopping = threading.Event()
+        self.stopping = threading.Event()  # attempts hand their runs back
+        self.leaving = threading.Event()  # nothing new is taken
         self._folders, notes = own_folders(store, settings.results_folder, settings.data_folder)
         for note in notes:
             _log.warning("%s", note)
         self._store, self._settings, self._node, self._slots = store, settings, node, slots
         self._owner = own_identity()
+        self._refusals = Refusals()
+        self._other_versions: set[str] = set()  # of senders of messages, each told once
         self._publisher = QueuePublisher(settings)
         self._reconciler = Reconciler(store, self._publisher, settings, before=self._report, after=self._fill_free_slot)
         self._own_turns: list[threading.Thread] = []
@@ -48,18 +56,37 @@ class Worker:
         """Begin to look after runs."""
         self._reconciler.start()
 
-    def stop(self) -> None:
-        """Let every attempt hand its run back, and wait for that."""
+    def drain(self) -> None:
+        """Take nothing new from now on, and say so to whoever looks."""
+        _log.info("draining: nothing new is taken; this worker ends with its attempts")
+        self.leaving.set()
+        self._reconciler.wake()
+
+    def hand_back(self) -> None:
+        """Let every attempt hand its run back, and take nothing new."""
+        self.leaving.set()
         self.stopping.set()
-        self._reconciler.stop()
+
+    def wait_for_own_turns(self) -> None:
+        """Wait until the turns that no message gave have ended."""
         for turn in self._own_turns:
             turn.join()
+
+    def stop(self) -> None:
+        """Let every attempt hand its run back, and wait for that."""
+        self.hand_back()
+        self._reconciler.stop()
+        self.wait_for_own_turns()
         remove_worker(self._store, self._owner)
         self._publisher.close()
 
-    def take_message(self, arguments: tuple[Any, ...]) -> None:
-        """Take one turn for a message; a message that names no run only wakes the reconciler."""
-        if len(arguments) != 1 or not isinstance(arguments[0], str) or not _RUN_ID.fullmatch(arguments[0]):
+    def take_message(self, arguments: tuple[Any, ...], version: object = None) -> None:
+        """Take one turn for a message; a message that names no run only wakes the reconciler.
+
+        What a later version adds after the run id is left alone. `version` is that of the sender.
+        """
+        self._note_version(version)
+        if not arguments or not isinstance(arguments[0], str) or not _RUN_ID.fullmatch(arguments[0]):
             _log.warning("a message without a run id came: looking for lost runs")
             self._reconciler.wake()
             return
@@ -68,15 +95,14 @@ class Worker:
     def _take_turn(self, *, wait: bool) -> None:
         """Carry out the next waiting run, if there is one and a place for it."""
         claim = None
-        with self._slots.take(self.stopping, wait=wait) as slot:
-            if slot is None or self.stopping.is_set():
+        with self._slots.take(self.leaving, wait=wait) as slot:
+            if slot is None or self.leaving.is_set():
                 return
             try:
                 for folder in self._folders:  # a disk may have gone since; runs then wait for a worker that has it
                     folder.require()
-                claim = claim_next(
-                    self._store, self._owner, self._settings.lease_seconds, self._settings.max_running_runs
-                )
+                lease, most_running = self._settings.lease_seconds, self._settings.max_running_runs
+                claim = claim_next(self._store, self._owner, lease, most_running, self._refusals.explain)
                 if claim is not None:
                     supervise(self._store, claim, self._settings, slot, self.stopping)
             except Finetune30Error as error:  # the row is as it was, or its lease runs out: a reconciler goes on
@@ -84,13 +110,27 @@ class Worker:
         if claim is not None:
             self._reconciler.wake()  # more may wait, also what the limit of this run's submitter held
 
+    def _note_version(self, version: object) -> None:
+        """Tell once that messages come from another version, which is no fault: both read them."""
+        if isinstance(version, str) and version != finetune30.__version__ and version not in self._other_versions:
+            self._other_versions = {*list(self._other_versions)[:9], version}  # forged ones fill no memory
+            _log.info("messages come from version %.40r too; this worker is %s", version, finetune30.__version__)
+
     def _report(self) -> None:
-        report_worker(self._store, self._owner, self._node, self._slots.devices)
+        refused = self._refusals.of_waiting(lambda: self._store.queue_places(self._settings.max_running_runs))
+        report_worker(
+            self._store,
+            self._owner,
+            self._node,
+            self._slots.devices,
+            draining=self.leaving.is_set(),
+            refused=refused,
+        )
 
     def _fill_free_slot(self) -> None:
         """Begin a turn of our own when runs wait although a place is free."""
         self._own_turns = [turn for turn in self._own_turns if turn.is_alive()]
-        if self.stopping.is_set() or len(self._slots.busy) >= len(self._slots.devices):
+        if self.leaving.is_set() or len(self._slots.busy) >= len(self._slots.devices):
             return
         if not self._store.queue(1, most_running=self._settings.max_running_runs):
             return
@@ -107,11 +147,16 @@ def run_worker(
     *,
     log_level: str = "INFO",
 ) -> int:
-    """Listen and work until SIGTERM or SIGINT; then hand running work back. Returns the exit code."""
+    """Listen and work until told to end. Returns the exit code.
+
+    SIGTERM and SIGINT let attempts hand their runs back; SIGUSR2 lets them end (a SIGTERM after it does not).
+    """
+    import signal
     import warnings
 
     from celery.exceptions import SecurityWarning
     from celery.signals import worker_shutting_down
+    from celery.worker import state
 
     from finetune30.jobs.broker_log import BrokerLog
     from finetune30.jobs.celery_app import build_worker_app
@@ -122,8 +167,13 @@ def run_worker(
     BrokerLog(settings).install()
 
     def hand_back(**_: Any) -> None:
-        worker.stopping.set()
+        worker.hand_back()
 
+    def drain(*_: object) -> None:
+        threading.Thread(target=worker.drain, name="drain").start()  # a handler that waits for a lock waits for ever
+        state.should_stop = 0  # what a warm shutdown of Celery sets, without its signal, which hands runs back
+
+    signal.signal(signal.SIGUSR2, drain)
     worker_shutting_down.connect(hand_back, weak=False)
     listener = app.Worker(
         hostname=node,
@@ -138,7 +188,9 @@ def run_worker(
     worker.start()
     try:
         listener.start()
+        if not worker.stopping.is_set():  # it drains
+            worker.wait_for_own_turns()
     finally:
-        asked = worker.stopping.is_set()
+        asked = worker.leaving.is_set()
         worker.stop()
     return 0 if asked else int(listener.exitcode or 0)  # Celery calls a stop by Ctrl-C a failure

@@ -82,11 +82,11 @@ def order_waiting(most_running: int | None) -> Subquery:
     return select(waiting.c.id, waiting.c.submitted_by, place, is_held.label("is_held")).subquery("queue")
 
 
-def select_next(limit: int, most_running: int | None) -> Select[Any]:
-    """Select the rows of the runs that are taken next, in order, without those that are held."""
+def select_next(limit: int, most_running: int | None, after: int = 0) -> Select[Any]:
+    """Select the rows of the runs that are taken next, in order, without those that are held and the first `after`."""
     queue = order_waiting(most_running)
     taken = select(runs).join(queue, queue.c.id == runs.c.id).where(queue.c.is_held == 0)
-    return taken.order_by(queue.c.place).limit(limit)
+    return taken.order_by(queue.c.place).limit(limit).offset(after)
 
 
 class Places:
@@ -118,11 +118,13 @@ class Places:
         return found
 
 
-def count_running(connection: Connection, submitted_by: str | None = None) -> int:
-    """Return how many queued runs are running, of one submitter or of all."""
+def count_running(connection: Connection, submitted_by: str | None = None, *, owner: str | None = None) -> int:
+    """Return how many queued runs are running, of one submitter, of one worker (`owner`) or of all."""
     running = select(func.count()).select_from(runs).where(runs.c.status == RunStatus.RUNNING, runs.c.kind == "queued")
     if submitted_by is not None:
         running = running.where(runs.c.submitted_by == submitted_by)
+    if owner is not None:
+        running = running.where(runs.c.lease_owner == owner)
     return connection.execute(running).scalar_one()
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.config.loading import config_digest
+from finetune30.config.recording import record_tree
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
@@ -317,13 +318,14 @@ class RunStore(AttemptStates):
         with reading(self.engine) as connection:
             return queries.load_events(connection, run_id, after, limit)
 
-    def queue(self, limit: int = 100, *, most_running: int | None = None) -> list[Run]:
-        """Return the runs that are taken next, in order (see `fair_queue`).
+    def queue(self, limit: int = 100, *, most_running: int | None = None, after: int = 0) -> list[Run]:
+        """Return the runs that are taken next, in order (see `fair_queue`), without the first `after` of them.
 
         `most_running` is the number of runs that one submitter may have running at a time; None: no limit.
         """
+        taken = fair_queue.select_next(limit, most_running, after)
         with reading(self.engine) as connection:
-            return [queries.run_of(row) for row in connection.execute(fair_queue.select_next(limit, most_running))]
+            return [queries.run_of(row) for row in connection.execute(taken)]
 
     def unpublished(self, limit: int, since: datetime) -> list[Run]:
         """Return waiting runs whose last message was sent before that moment, or never."""
@@ -372,7 +374,7 @@ def _values_of(config: ExperimentConfig) -> dict[str, Any]:
     return {
         "name": config.experiment_name,
         "name_key": queries.name_key(config.experiment_name),
-        "config": config.as_tree(),
+        "config": record_tree(config),
         "config_digest": config_digest(config),
         "model_name": config.model.name,
         "dataset_name": config.data.dataset_name,

@@ -15,8 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
-from sqlalchemy import text as sql
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+)
 
 import finetune30
 from finetune30.errors import StorageError
@@ -47,7 +57,7 @@ def migrate(engine: Engine) -> None:
             return
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(sql("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         if missing := find_missing(connection):
             apply(connection, "upgrade", missing)
             _record(connection, missing)
