@@ -63,7 +63,11 @@ def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> Ru
     Raises UsageError for an URL of another kind, StorageError when the database is out of reach.
     """
     engine = build_engine(database_url)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return RunStore(engine, clock)
 
 

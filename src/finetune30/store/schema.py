@@ -26,9 +26,11 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 
 import finetune30
+from finetune30 import failpoints
 from finetune30.errors import StorageError
 from finetune30.store.database import reading, writing
 from finetune30.store.records import utc_now
@@ -61,6 +63,7 @@ def migrate(engine: Engine) -> None:
         if missing := find_missing(connection):
             apply(connection, "upgrade", missing)
             _record(connection, missing)
+            failpoints.reach("schema.before_commit")
 
 
 def known_revisions() -> list[str]:
