@@ -1,4 +1,4 @@
-"""Other versions of the package, for tests that run them beside this one: copies with something added, an old commit."""
+"""Other versions of the package, to run beside this one in tests: copies with something added, an older commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import finetune30
 
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(finetune30.__file__).parents[1]
-#: Came with the marks of migrations: the commit before is the newest one that knows no revision but those that it ships.
+#: Came with the marks of migrations: the commit before is the newest one that accepts only revisions that it ships.
 _FIRST_MARKED = "src/finetune30/store/migrations/versions/r0009_versions.py"
 
 _MIGRATION = '''"""A later revision."""
@@ -59,7 +59,7 @@ class OtherVersion:
         added = _git("log", "--diff-filter=A", "--format=%H", "-1", "--", _FIRST_MARKED).decode().split()
         if not added:
             pytest.skip(
-                "the history does not hold the commit that marked the migrations (no clone, or one of files only)"
+                "no older commit: the history does not hold the one that marked migrations"
             )
         archive = _git("archive", "--format=tar", f"{added[0]}^", "src/finetune30", "tests/support")
         with tarfile.open(fileobj=BytesIO(archive)) as tar:
