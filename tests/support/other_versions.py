@@ -48,8 +48,9 @@ class OtherVersion:
     def copied(cls, folder: Path, version: str) -> OtherVersion:
         """Copy this package to a folder and give it that version."""
         left_out = shutil.ignore_patterns("__pycache__", "*.kernels")
-        shutil.copytree(SOURCES / "finetune30", folder / "finetune30", ignore=left_out)
-        copy = cls(folder)
+        shutil.copytree(SOURCES / "finetune30", folder / "src/finetune30", ignore=left_out)
+        shutil.copytree(ROOT / "config", folder / "config")
+        copy = cls(folder / "src")
         copy.edit("__init__.py", f'"{finetune30.__version__}"', f'"{version}"')
         return copy
 
@@ -58,10 +59,8 @@ class OtherVersion:
         """Take the commit before migrations were marked out of the history; skips the test where there is none."""
         added = _git("log", "--diff-filter=A", "--format=%H", "-1", "--", _FIRST_MARKED).decode().split()
         if not added:
-            pytest.skip(
-                "no older commit: the history does not hold the one that marked migrations"
-            )
-        archive = _git("archive", "--format=tar", f"{added[0]}^", "src/finetune30", "tests/support")
+            pytest.skip("no older commit: the history does not hold the one that marked migrations")
+        archive = _git("archive", "--format=tar", f"{added[0]}^", "src/finetune30", "config", "tests/support")
         with tarfile.open(fileobj=BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
         versions = folder / "src/finetune30/store/migrations/versions"
