@@ -87,7 +87,7 @@ def test_a_worker_of_an_older_commit_and_one_of_this_share_the_work(services: Se
     migrate(services.store.engine)
     services.start_api()
     services.wait_for_api()
-    body = {"training": {"max_steps": 3}}
+    body = {"config": {"training": {"max_steps": 3}}}
     ids = [before, long]
     for number in range(30):
         answer = httpx.post(f"{services.api_address}/train", json=body | {"experiment_name": f"new{number}"})
@@ -112,7 +112,7 @@ def test_a_worker_of_an_older_commit_and_one_of_this_share_the_work(services: Se
         assert {run["id"] for run in listed["runs"]} == set(ids)
         for name in ("new", "old"):
             run_id = next(run for run in ids if claims[run] == [services.workers[name].pid])
-            shown = command(services, version, "runs", "show", run_id)
+            shown = command(services, version, "runs", "show", run_id)["run"]
             assert (shown["status"], shown["metrics"]["eval_accuracy"], shown["score"]) == ("SUCCEEDED", 1.0, 1.0)
 
 
@@ -151,12 +151,16 @@ def test_a_run_with_a_key_of_a_later_version_waits_for_a_worker_that_knows_it(
     assert [(services.store.get(run_id).status, services.store.get(run_id).attempt) for run_id in ahead] == [
         (QUEUED, 0)
     ] * 2
-    httpx.delete(f"{services.api_address}/task/{ahead[1]}").raise_for_status()
+    line = re.search(r"cancel it: ft30 (cancel \w+)$", waiting["message"])
+    assert line, waiting["message"]
+    settings = {key: value for key, value in services.environment().items() if key.startswith("FT30_")}
+    ended = THIS.run(*line[1].split(), cwd=services.folder, **settings)
+    assert ended.returncode == 0, ended.stderr
 
     services.start_worker("later", version=later)
-    services.wait_for(ahead[0], SUCCEEDED, seconds=120)
-    assert pids_of_claims(services, ahead[0]) == [services.workers["later"].pid]
-    assert services.store.get(ahead[1]).status is RunStatus.CANCELLED
+    services.wait_for(ahead[1], SUCCEEDED, seconds=120)
+    assert pids_of_claims(services, ahead[1]) == [services.workers["later"].pid]
+    assert services.store.get(ahead[0]).status is RunStatus.CANCELLED
     assert (services.folder / "worker-one.log").read_text().count(f"run {ahead[0]} is left to a worker") == 1
 
 
@@ -169,7 +173,7 @@ def test_a_later_key_with_its_default_keeps_no_worker_from_a_run(services: Servi
     services.start_worker()
     plain, used = submit(services, later, "plain"), submit(services, later, "used", "--set", "training.later_key=2")
     services.wait_for(plain, SUCCEEDED, seconds=120)
-    shown = command(services, later, "runs", "show", plain)
+    shown = command(services, later, "runs", "show", plain)["run"]
     assert (shown["status"], "later_key" in shown["config"]["training"]) == ("SUCCEEDED", False)
     wait_until(lambda: any(used in w.refused for w in load_workers(services.store)), 60, "the other is refused")
     services.start_worker("later", version=later)
