@@ -32,7 +32,9 @@ class WorkerHealth(BaseModel):
     slots: list[str] = Field(description="Where it trains, one run each.", examples=[["cpu"]])
     busy: int = Field(description="Runs that it carries out.", examples=[1])
     seen_at: Moment
-    version: str | None = Field(description="Of its package; null from before 0.3.", examples=["0.2.0"])
+    version: str | None = Field(
+        description="Of its package; null: up to 0.2.0, which does not tell.", examples=["0.3.0"]
+    )
     draining: bool = Field(description="It takes nothing new and ends with its runs.")
 
 

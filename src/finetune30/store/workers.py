@@ -24,8 +24,8 @@ SILENCE_SECONDS = 90.0
 class Worker:
     """A worker process: `slots` are the places where it trains ("cpu", "cuda:0", "mps"), one run each.
 
-    `version` is that of its package, None for one from before 0.3. A `draining` one takes nothing new and ends with its
-    attempts. `refused` are the waiting runs that its version cannot carry out: id -> why.
+    `version` is that of its package, None for one up to 0.2.0, which does not tell. A `draining` one takes nothing new
+    and ends with its attempts. `refused` are the waiting runs that its version cannot carry out: id -> why.
     """
 
     owner: str
