@@ -73,5 +73,5 @@ def test_only_so_many_reasons_are_kept(lab: Lab) -> None:
 
 
 def test_a_reason_is_not_endless(lab: Lab) -> None:
-    run = lab.store.get(record(lab, "ahead", **{f"key_{number}": 1 for number in range(100)}))
+    run = lab.store.get(record(lab, "ahead", "training", **{f"key_{number}": 1 for number in range(100)}))
     assert len(str(Refusals().explain(run))) == 300
