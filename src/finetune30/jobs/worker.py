@@ -169,8 +169,11 @@ def run_worker(
     def hand_back(**_: Any) -> None:
         worker.hand_back()
 
+    drains: list[threading.Thread] = []
+
     def drain(*_: object) -> None:
-        threading.Thread(target=worker.drain, name="drain").start()  # a handler that waits for a lock waits for ever
+        drains.append(threading.Thread(target=worker.drain, name="drain"))
+        drains[-1].start()  # a handler that waits for a lock waits for ever
         state.should_stop = 0  # what a warm shutdown of Celery sets, without its signal, which hands runs back
 
     signal.signal(signal.SIGUSR2, drain)
@@ -188,7 +191,9 @@ def run_worker(
     worker.start()
     try:
         listener.start()
-        if not worker.stopping.is_set():  # it drains
+        for thread in drains:
+            thread.join()
+        if drains and not worker.stopping.is_set():
             worker.wait_for_own_turns()
     finally:
         asked = worker.leaving.is_set()
