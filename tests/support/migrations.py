@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Engine, inspect
+from typing import Literal
 
-from finetune30.store.database import MIGRATIONS, writing
+from sqlalchemy import Engine, inspect, text
+
+from finetune30.store import schema
+from finetune30.store.database import writing
 
 
-def step_to(engine: Engine, step: str, revision: str) -> None:
-    """Take the step `upgrade` or `downgrade` to a revision."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
+def step_to(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str) -> None:
+    """Take the steps to a revision, and leave the database as a release that ended with it does.
+
+    Up to `schema.LAST_WITHOUT_MARKS` such a release noted the last revision and nothing else.
+    """
+    known = schema.known_revisions()
+    wanted = known[: known.index(revision) + 1]
     with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        getattr(command, step)(config, revision)
+        lacking = schema.find_missing(connection)
+        present = [name for name in known if name not in lacking]
+        if step == "upgrade":
+            schema.apply(connection, step, [name for name in wanted if name in lacking])
+        else:
+            schema.apply(connection, step, [name for name in reversed(present) if name not in wanted])
+            if inspect(connection).has_table("schema_revisions"):
+                for name in set(present) - set(wanted):
+                    connection.execute(text("DELETE FROM schema_revisions WHERE revision = :name"), {"name": name})
+        schema.set_level(connection, min(revision, schema.LAST_WITHOUT_MARKS))
 
 
 def schema_of(engine: Engine) -> tuple[set[str], set[str]]:

@@ -23,6 +23,7 @@ from finetune30.service.submitting.submission import Submission, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore, open_store
 from support.drill import drill_variables
+from support.other_versions import OtherVersion
 from support.patience import patient, wait_until
 
 #: Short enough for tests, in the same proportions as the defaults.
@@ -138,12 +139,15 @@ class Services:
         *options: str,
         drill: float | None = 0.05,
         concurrency: int = 1,
+        version: OtherVersion | None = None,
         prefix: Sequence[str] = (),
         **environment: Any,
     ) -> subprocess.Popen[bytes]:
         command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
         command += [str(concurrency), *options]
         drilled = {} if drill is None else drill_variables(drill)
+        if version is not None:
+            drilled |= version.environment()
         with (self.folder / f"worker-{name}.log").open("ab") as log:
             worker = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self.environment(**drilled, **environment), cwd=self.folder

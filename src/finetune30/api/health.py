@@ -32,6 +32,10 @@ class WorkerHealth(BaseModel):
     slots: list[str] = Field(description="Its places: where it trains, one process each.", examples=[["cpu"]])
     busy: int = Field(description="Places that its runs take.", examples=[1])
     seen_at: Moment
+    version: str | None = Field(
+        description="Of its package; null: up to 0.2.0, which does not tell.", examples=["0.3.0"]
+    )
+    draining: bool = Field(description="It takes nothing new and ends with its runs.")
 
 
 class ProcessorsHealth(BaseModel):
@@ -171,7 +175,7 @@ def _runs_and_workers(store: RunStore) -> dict[str, Any]:
     except StorageError:
         return {"database": "down", "queued": None, "running": None, "workers": None}
     workers = [
-        {"slots": worker["slots"], "busy": worker["busy"], "seen_at": worker["seen_at"]}
+        {key: worker[key] for key in ("slots", "busy", "seen_at", "version", "draining")}
         for worker in overview["workers"]
     ]
     running = overview["runs"]["RUNNING"]

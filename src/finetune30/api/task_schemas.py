@@ -46,7 +46,16 @@ class TaskError(BaseModel):
 class Waiting(BaseModel):
     """Why a run has not begun, and the figures that the message names."""
 
-    code: Literal["no_worker", "running_limit", "too_few_places", "gathering", "places_kept", "places_busy", "starting"]
+    code: Literal[
+        "no_worker",
+        "other_version",
+        "running_limit",
+        "too_few_places",
+        "gathering",
+        "places_kept",
+        "places_busy",
+        "starting",
+    ]
     message: str
     ahead: int = Field(description="Runs that are taken before it, as things are.", examples=[3])
     busy: int = Field(description="Places that running runs take.")
@@ -56,6 +65,7 @@ class Waiting(BaseModel):
     running: int = Field(description="Runs of the submitter that are running.")
     allowed: int | None = Field(description="How many the submitter may have running; null: no limit.")
     owner: str
+    fault: str | None = Field(description="What the workers do not know of its configuration; else null.")
 
 
 class Task(BaseModel):

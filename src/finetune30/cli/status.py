@@ -6,9 +6,12 @@ from typing import Any
 
 import click
 
+import finetune30
+
 #: Why runs wait (see `explain_wait`).
 _REASONS = {
     "no_worker": "for a worker",
+    "other_version": "for a worker of another version",
     "running_limit": "for other runs of their submitters to end",
     "too_few_places": "for a worker with more places",
     "gathering": "until places enough are free together",
@@ -63,8 +66,10 @@ def _print_overview(overview: dict[str, Any]) -> None:
         click.echo("worker  none (start one with: make start-worker)")
     for worker in overview["workers"]:
         held = ", ".join(map(_describe_run, worker["runs"])) or "idle"
+        state = " draining" if worker["draining"] else ""
+        version = "" if worker["version"] in (None, finetune30.__version__) else f" (finetune30 {worker['version']})"
         places = f"{', '.join(worker['slots'])}; {worker['busy']} of {len(worker['slots'])} busy"
-        click.echo(f"worker  {worker['node']} [{places}]: {held}")
+        click.echo(f"worker  {worker['node']} [{places}]{version}{state}: {held}")
     for run in overview["other_running"]:
         click.echo(f"other   {_describe_run(run)} ({run['kind']})")
 

@@ -20,7 +20,8 @@ def command(context: click.Context, name: str | None, concurrency: int | None) -
     """Carry queued runs out, each in a process of its own.
 
     One training at a time on every GPU, or on the Apple GPU; N on the CPU. Ctrl-C or SIGTERM lets running attempts
-    write a checkpoint and hands their runs back.
+    write a checkpoint and hands their runs back. SIGUSR2 drains: nothing new is taken, and the worker ends with its
+    attempts.
     """
     import logging
     import socket

@@ -134,15 +134,17 @@ def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
 def dump_config(config: ExperimentConfig, header: str = "") -> str:
     """Write a configuration as YAML in field order; `header` becomes comment lines at the top."""
     comment = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
-    body = yaml.dump(
-        config.as_tree(),
-        Dumper=_ConfigDumper,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=False,
-        width=4096,
-    )
-    return comment + body
+    return comment + _dump_tree(config.as_tree())
+
+
+def dump_recorded(tree: Mapping[str, Any]) -> str:
+    """Write the configuration of a recorded run as YAML; one that another version recorded, and this one cannot read,
+    as it stands in the record.
+    """
+    try:
+        return dump_config(validate_tree(dict(tree)))
+    except ConfigError:
+        return _dump_tree(tree)
 
 
 def config_digest(config: ExperimentConfig) -> str:
@@ -165,6 +167,18 @@ def config_error(faults: list[Fault]) -> ConfigError:
     lines = [str(fault) for fault in faults]
     message = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} faults in the configuration", *lines])
     return ConfigError(message, REMEDY_KEYS, details=details)
+
+
+def _dump_tree(tree: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(
+        dict(tree),
+        Dumper=_ConfigDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=4096,
+    )
+    return text
 
 
 class _ConfigDumper(yaml.SafeDumper):

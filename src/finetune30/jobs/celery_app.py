@@ -37,8 +37,11 @@ def build_publishing_app(settings: Settings) -> Celery:
     return app
 
 
-def build_worker_app(settings: Settings, take_turn: Callable[[tuple[Any, ...]], None]) -> Celery:
-    """Return the application of a worker; every message calls `take_turn` with the message's arguments."""
+def build_worker_app(settings: Settings, take_turn: Callable[[tuple[Any, ...], object], None]) -> Celery:
+    """Return the application of a worker; every message calls `take_turn` with its arguments and its sender's version.
+
+    Whatever else a version after this one puts into a message is ignored.
+    """
     app = _build_app(settings, WORKER_ANSWER_SECONDS)
     app.conf.update(
         broker_connection_retry=True,
@@ -53,8 +56,8 @@ def build_worker_app(settings: Settings, take_turn: Callable[[tuple[Any, ...]], 
         worker_redirect_stdouts=False,
     )
 
-    def run(*arguments: Any, **_: Any) -> None:
-        take_turn(arguments)
+    def run(*arguments: Any, **named: Any) -> None:
+        take_turn(arguments, named.get("version"))
 
     app.task(name=TASK, ignore_result=True)(run)
     setup_logging.connect(_leave_logging_alone, weak=False)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Self
 
+import finetune30
 from finetune30.errors import ServiceUnavailableError, first_line
 from finetune30.jobs.addresses import describe_address
 from finetune30.settings import Settings
@@ -63,7 +64,8 @@ class QueuePublisher:
     def _send(self, run_id: str) -> None:
         from finetune30.jobs.celery_app import TASK
 
-        self._load_app().send_task(TASK, args=(run_id,), ignore_result=True, retry=False)
+        named = {"version": finetune30.__version__}  # for people: no version depends on it
+        self._load_app().send_task(TASK, args=(run_id,), kwargs=named, ignore_result=True, retry=False)
 
     def _count(self) -> int:
         from finetune30.jobs.celery_app import QUEUE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from finetune30 import failpoints
@@ -16,7 +17,7 @@ from finetune30.errors import AttemptError, Finetune30Error, NoProgressError, St
 from finetune30.jobs.attempt_process import AttemptProcess
 from finetune30.jobs.slots import DeviceSlots, Slot
 from finetune30.settings import Settings
-from finetune30.store import Claim, Lease, LeaseKeeper, RunFolder, RunStore
+from finetune30.store import Claim, Lease, LeaseKeeper, Run, RunFolder, RunStore
 
 _POLL_SECONDS = 0.2
 _PROGRESS_POLL_SECONDS = 5.0
@@ -27,16 +28,26 @@ _log = logging.getLogger(__name__)
 
 
 def claim_next(
-    store: RunStore, owner: str, lease_seconds: float, slots: DeviceSlots, most_running: int | None = None
+    store: RunStore,
+    owner: str,
+    lease_seconds: float,
+    slots: DeviceSlots,
+    most_running: int | None = None,
+    refuses: Callable[[Run], object] = lambda run: None,
 ) -> tuple[Claim, Slot] | None:
     """Claim the next waiting run that nobody else takes, with its places, which the caller gives back.
 
     None when none may be taken, or when the next one of those for which there are places at all has to wait for some:
     what is free is kept for it then, so that smaller runs behind it do not keep it waiting without end. Raises
-    StorageError. `most_running`: see `RunStore.queue`.
+    StorageError. `most_running`: see `RunStore.queue`. A run that `refuses` gives anything for is passed over.
     """
-    while waiting := store.queue(10, most_running=most_running, most_places=len(slots.devices)):
+    passed: set[str] = set()
+    most_places = len(slots.devices)
+    while waiting := store.queue(10, most_running=most_running, most_places=most_places, after=len(passed)):
         for run in waiting:
+            if refuses(run):
+                passed.add(run.id)
+                continue
             slot = slots.take(run.places)
             if slot is None:
                 return None

@@ -4,6 +4,9 @@ Every message gives one turn, and a turn takes the first waiting run, whatever r
 exactly, and no message is worth anything in itself. A worker with a free place that finds runs waiting takes a turn
 without a message too, so it goes on working while Redis is away. Turns choose one after another; one that finds too few
 free places for the next run ends, and the end of any other run gives new ones.
+
+A draining worker takes nothing new and ends once its attempts have; they are not disturbed. One that is stopped lets
+them hand their runs back.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import re
 import threading
 from typing import Any
 
+import finetune30
 from finetune30.errors import Finetune30Error
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.jobs.reconciler import Reconciler
+from finetune30.jobs.refusals import Refusals
 from finetune30.jobs.slots import DeviceSlots, Slot
 from finetune30.jobs.supervisor import claim_next, supervise
 from finetune30.settings import Settings
@@ -37,12 +42,15 @@ class Worker:
     """
 
     def __init__(self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots) -> None:
-        self.stopping = threading.Event()
+        self.stopping = threading.Event()  # attempts hand their runs back
+        self.leaving = threading.Event()  # nothing new is taken
         self._folders, notes = own_folders(store, settings.results_folder, settings.data_folder)
         for note in notes:
             _log.warning("%s", note)
         self._store, self._settings, self._node, self._slots = store, settings, node, slots
         self._owner = own_identity()
+        self._refusals = Refusals()
+        self._other_versions: set[str] = set()  # of senders of messages, each told once
         self._publisher = QueuePublisher(settings)
         self._reconciler = Reconciler(
             store, self._publisher, settings, before=self._report, after=self._fill_free_places
@@ -54,18 +62,37 @@ class Worker:
         """Begin to look after runs."""
         self._reconciler.start()
 
-    def stop(self) -> None:
-        """Let every attempt hand its run back, and wait for that."""
+    def drain(self) -> None:
+        """Take nothing new from now on, and say so to whoever looks."""
+        _log.info("draining: nothing new is taken; this worker ends with its attempts")
+        self.leaving.set()
+        self._reconciler.wake()
+
+    def hand_back(self) -> None:
+        """Let every attempt hand its run back, and take nothing new."""
+        self.leaving.set()
         self.stopping.set()
-        self._reconciler.stop()
+
+    def wait_for_own_turns(self) -> None:
+        """Wait until the turns that no message gave have ended."""
         for turn in self._own_turns:
             turn.join()
+
+    def stop(self) -> None:
+        """Let every attempt hand its run back, and wait for that."""
+        self.hand_back()
+        self._reconciler.stop()
+        self.wait_for_own_turns()
         remove_worker(self._store, self._owner)
         self._publisher.close()
 
-    def take_message(self, arguments: tuple[Any, ...]) -> None:
-        """Take one turn for a message; a message that names no run only wakes the reconciler."""
-        if len(arguments) != 1 or not isinstance(arguments[0], str) or not _RUN_ID.fullmatch(arguments[0]):
+    def take_message(self, arguments: tuple[Any, ...], version: object = None) -> None:
+        """Take one turn for a message; a message that names no run only wakes the reconciler.
+
+        What a later version adds after the run id is left alone. `version` is that of the sender.
+        """
+        self._note_version(version)
+        if not arguments or not isinstance(arguments[0], str) or not _RUN_ID.fullmatch(arguments[0]):
             _log.warning("a message without a run id came: looking for lost runs")
             self._reconciler.wake()
             return
@@ -73,7 +100,7 @@ class Worker:
 
     def _take_turn(self, *, wait: bool) -> None:
         """Carry out the next waiting run, if there is one and a place for it."""
-        while wait and self._slots.free == 0 and not self.stopping.wait(_POLL_SECONDS):
+        while wait and self._slots.free == 0 and not self.leaving.wait(_POLL_SECONDS):
             continue
         taken = None
         try:
@@ -91,21 +118,42 @@ class Worker:
     def _choose(self) -> tuple[Claim, Slot] | None:
         """Claim a run with its places; one turn after another, so that none takes the places of another's choice."""
         with self._choosing:
-            if self.stopping.is_set():
+            if self.leaving.is_set():
                 return None
             for folder in self._folders:  # a disk may have gone since; runs then wait for a worker that has it
                 folder.require()
             settings = self._settings
-            return claim_next(self._store, self._owner, settings.lease_seconds, self._slots, settings.max_running_runs)
+            return claim_next(
+                self._store,
+                self._owner,
+                settings.lease_seconds,
+                self._slots,
+                settings.max_running_runs,
+                self._refusals.explain,
+            )
+
+    def _note_version(self, version: object) -> None:
+        """Tell once that messages come from another version, which is no fault: both read them."""
+        if isinstance(version, str) and version != finetune30.__version__ and version not in self._other_versions:
+            self._other_versions = {*list(self._other_versions)[:9], version}  # forged ones fill no memory
+            _log.info("messages come from version %.40r too; this worker is %s", version, finetune30.__version__)
 
     def _report(self) -> None:
-        report_worker(self._store, self._owner, self._node, self._slots.devices)
+        refused = self._refusals.of_waiting(lambda: self._store.queue_places(self._settings.max_running_runs))
+        report_worker(
+            self._store,
+            self._owner,
+            self._node,
+            self._slots.devices,
+            draining=self.leaving.is_set(),
+            refused=refused,
+        )
 
     def _fill_free_places(self) -> None:
         """Begin turns of our own for the runs that wait although places are free."""
         self._own_turns = [turn for turn in self._own_turns if turn.is_alive()]
         free = self._slots.free
-        if self.stopping.is_set() or free == 0:
+        if self.leaving.is_set() or free == 0:
             return
         most_running, most_places = self._settings.max_running_runs, len(self._slots.devices)
         for _ in self._store.queue(free, most_running=most_running, most_places=most_places):
@@ -122,11 +170,16 @@ def run_worker(
     *,
     log_level: str = "INFO",
 ) -> int:
-    """Listen and work until SIGTERM or SIGINT; then hand running work back. Returns the exit code."""
+    """Listen and work until told to end. Returns the exit code.
+
+    SIGTERM and SIGINT let attempts hand their runs back; SIGUSR2 lets them end (a SIGTERM after it does not).
+    """
+    import signal
     import warnings
 
     from celery.exceptions import SecurityWarning
     from celery.signals import worker_shutting_down
+    from celery.worker import state
 
     from finetune30.jobs.broker_log import BrokerLog
     from finetune30.jobs.celery_app import build_worker_app
@@ -137,8 +190,16 @@ def run_worker(
     BrokerLog(settings).install()
 
     def hand_back(**_: Any) -> None:
-        worker.stopping.set()
+        worker.hand_back()
 
+    drains: list[threading.Thread] = []
+
+    def drain(*_: object) -> None:
+        drains.append(threading.Thread(target=worker.drain, name="drain"))
+        drains[-1].start()  # a handler that waits for a lock waits for ever
+        state.should_stop = 0  # what a warm shutdown of Celery sets, without its signal, which hands runs back
+
+    signal.signal(signal.SIGUSR2, drain)
     worker_shutting_down.connect(hand_back, weak=False)
     listener = app.Worker(
         hostname=node,
@@ -153,7 +214,11 @@ def run_worker(
     worker.start()
     try:
         listener.start()
+        for thread in drains:
+            thread.join()
+        if drains and not worker.stopping.is_set():
+            worker.wait_for_own_turns()
     finally:
-        asked = worker.stopping.is_set()
+        asked = worker.leaving.is_set()
         worker.stop()
     return 0 if asked else int(listener.exitcode or 0)  # Celery calls a stop by Ctrl-C a failure

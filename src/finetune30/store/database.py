@@ -1,4 +1,4 @@
-"""Engines, transactions and migrations for SQLite and PostgreSQL.
+"""Engines and transactions for SQLite and PostgreSQL.
 
 SQLite runs with WAL, synchronous FULL and a 10 s busy timeout; a write takes its lock at BEGIN (BEGIN IMMEDIATE), so
 two writers queue up instead of failing half way. The threads of one process take turns at it, because SQLite lets
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -25,7 +25,6 @@ from finetune30.store.json_columns import dump_json_column
 
 BUSY_TIMEOUT_SECONDS = 10.0
 IDLE_TRANSACTION_SECONDS = 60
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: Enough that a search through all names of 100,000 runs reads its index from memory.
 _SQLITE_CACHE_KIB = 32_768
@@ -37,7 +36,6 @@ _RELAXED = "finetune30_relaxed"  # of a SQLite connection whose last write did n
 _sqlite_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 #: Which file each engine opened first, as the system tells files apart (device, number).
 _sqlite_files: WeakKeyDictionary[Engine, tuple[int, int]] = WeakKeyDictionary()
-_MIGRATION_LOCK = 0x46543330  # "FT30": the advisory lock that serialises migrations on PostgreSQL
 
 
 def build_engine(database_url: str) -> Engine:
@@ -89,33 +87,6 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         if not durable and engine.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL synchronous_commit = off"))
         yield connection
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest revision; any number of processes may do so at the same time.
-
-    Raises StorageError when the database was made by a newer version of the package.
-    """
-    known = known_revisions()
-    with reading(engine) as connection:
-        present = _load_revision(connection)
-    if present == known[-1]:
-        return
-    with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        present = _load_revision(connection)
-        if present is not None and present not in known:
-            raise StorageError(
-                f"the database has schema {present}, this version of finetune30 knows up to {known[-1]}",
-                "update finetune30, or point FT30_DATABASE_URL at another database",
-            )
-        _upgrade(connection)
-
-
-def known_revisions() -> list[str]:
-    """Return the revisions that the package ships, oldest first; a migration file is named by its revision."""
-    return sorted(path.stem for path in (MIGRATIONS / "versions").glob("r[0-9]*.py"))
 
 
 def _parse_url(database_url: str) -> URL:
@@ -283,20 +254,3 @@ def _storage_error(engine: Engine, error: SQLAlchemyError) -> StorageError:
     else:
         remedy = "check the disk; the file can be examined with: sqlite3 FILE 'PRAGMA integrity_check'"
     return StorageError(f"database {place}: {cause}", remedy)
-
-
-def _load_revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-
-
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

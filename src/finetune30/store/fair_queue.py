@@ -92,8 +92,8 @@ def order_waiting(most_running: int | None) -> Subquery:
     return select(waiting.c.id, waiting.c.places, place, is_held.label("is_held")).subquery("queue")
 
 
-def select_next(limit: int, most_running: int | None, most_places: int | None = None) -> Select[Any]:
-    """Select the rows of the runs that are taken next, in order, without those that are held.
+def select_next(limit: int, most_running: int | None, most_places: int | None = None, after: int = 0) -> Select[Any]:
+    """Select the rows of the runs that are taken next, in order, without those that are held and the first `after`.
 
     With `most_places` without those that need more places, too.
     """
@@ -101,7 +101,7 @@ def select_next(limit: int, most_running: int | None, most_places: int | None = 
     taken = select(runs).join(queue, queue.c.id == runs.c.id).where(queue.c.is_held == 0)
     if most_places is not None:
         taken = taken.where(queue.c.places <= most_places)
-    return taken.order_by(queue.c.place).limit(limit)
+    return taken.order_by(queue.c.place).limit(limit).offset(after)
 
 
 class Places:

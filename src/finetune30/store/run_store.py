@@ -18,12 +18,13 @@ from sqlalchemy import Connection, Engine, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.config.loading import config_digest
+from finetune30.config.recording import record_tree
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
 from finetune30.store import fair_queue, pages, queries, reconciliation, statistics
 from finetune30.store.attempt_states import AttemptStates, queued_lease
-from finetune30.store.database import build_engine, migrate, reading, writing
+from finetune30.store.database import build_engine, reading, writing
 from finetune30.store.events import record_event
 from finetune30.store.lease_doubts import LeaseDoubts
 from finetune30.store.published_files import ORIGIN
@@ -44,6 +45,7 @@ from finetune30.store.results_folder import (
     remove_unused_folders,
     reserve_run_folder,
 )
+from finetune30.store.schema import migrate
 from finetune30.store.tables import runs, tombstones
 
 #: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
@@ -61,7 +63,11 @@ def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> Ru
     Raises UsageError for an URL of another kind, StorageError when the database is out of reach.
     """
     engine = build_engine(database_url)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return RunStore(engine, clock)
 
 
@@ -317,13 +323,15 @@ class RunStore(AttemptStates):
         with reading(self.engine) as connection:
             return queries.load_events(connection, run_id, after, limit)
 
-    def queue(self, limit: int = 100, *, most_running: int | None = None, most_places: int | None = None) -> list[Run]:
-        """Return the runs that are taken next, in order (see `fair_queue`).
+    def queue(
+        self, limit: int = 100, *, most_running: int | None = None, most_places: int | None = None, after: int = 0
+    ) -> list[Run]:
+        """Return the runs that are taken next, in order (see `fair_queue`), without the first `after` of them.
 
         `most_running` is the number of runs that one submitter may have running at a time, `most_places` how many
         places whoever asks has in all; None: no limit.
         """
-        query = fair_queue.select_next(limit, most_running, most_places)
+        query = fair_queue.select_next(limit, most_running, most_places, after)
         with reading(self.engine) as connection:
             return [queries.run_of(row) for row in connection.execute(query)]
 
@@ -379,7 +387,7 @@ def _values_of(config: ExperimentConfig) -> dict[str, Any]:
     return {
         "name": config.experiment_name,
         "name_key": queries.name_key(config.experiment_name),
-        "config": config.as_tree(),
+        "config": record_tree(config),
         "config_digest": config_digest(config),
         "model_name": config.model.name,
         "dataset_name": config.data.dataset_name,

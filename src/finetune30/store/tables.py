@@ -194,6 +194,19 @@ workers = Table(
     Column("slots", JsonTree, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    Column("version", String(40)),  # of its package; null from before r0009
+    Column("draining", Boolean, nullable=False, server_default=false()),  # takes nothing new, ends with its attempts
+    Column("refused", JsonTree),  # run id -> why its version cannot carry the run out
+)
+
+#: The revisions that were applied; a package accepts those that it does not know while they are additive.
+schema_revisions = Table(
+    "schema_revisions",
+    metadata,
+    Column("revision", String(100), primary_key=True),
+    Column("additive", Boolean, nullable=False),
+    Column("package_version", String(40)),  # that applied it; null, as the time, from before r0009
+    Column("applied_at", UtcDateTime),
 )
 
 #: Which results and data folder (`kind`) belong to this database, by the id in their mark; where each was used first.

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from finetune30.store.database import reading
-from finetune30.store.fair_queue import load_busy_places
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import run_events, runs
-from finetune30.store.workers import load_workers
+from finetune30.store.workers import count_places, load_workers
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ def load_run_totals(store: RunStore) -> RunTotals:
             row[0]: row[1] for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
         }
         length, oldest = connection.execute(select(func.count(), func.min(runs.c.queued_at)).where(*waits)).one()
-        busy = sum(load_busy_places(connection).values())
         lease = connection.execute(
             select(func.min(runs.c.lease_until)).where(runs.c.status == RunStatus.RUNNING)
         ).scalar_one()
@@ -61,6 +59,6 @@ def load_run_totals(store: RunStore) -> RunTotals:
         }
     wait = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
     by_status = dict.fromkeys((status.value for status in RunStatus), 0) | counted
-    places = sum(len(worker.slots) for worker in workers)
+    places, busy = count_places(store, workers)
     left = (lease - now).total_seconds() if lease else None
     return RunTotals(by_status, length, wait, len(workers), places, busy, left, timed, total or 0.0, events)

@@ -37,8 +37,8 @@ def load_health() -> Json | None:
 
 def warn_without_worker() -> None:
     """Say that what waits will not begin, where no worker is running."""
-    health = load_health()
-    if health is not None and health.get("workers") == []:
+    workers = (load_health() or {}).get("workers")
+    if workers is not None and all(worker.get("draining") for worker in workers):
         st.warning(t("health.no_worker_waits", command=START_WORKER), icon=":material/engineering:")
 
 
@@ -66,10 +66,14 @@ def _show_services(health: Json) -> None:
     elif not workers:
         _line(False, t("health.workers"), t("health.no_worker", command=START_WORKER))
     else:
-        slots = ", ".join(slot for worker in workers for slot in worker["slots"])
+        draining = [worker for worker in workers if worker.get("draining")]
+        taking = [worker for worker in workers if worker not in draining]
+        slots = ", ".join(slot for worker in taking for slot in worker["slots"]) or display.NOTHING
         busy = sum(int(worker["busy"]) for worker in workers)
-        places = sum(len(worker["slots"]) for worker in workers)
+        places = sum(len(worker["slots"]) for worker in taking) + sum(int(worker["busy"]) for worker in draining)
         said = t("health.workers_of", busy=busy, places=places, slots=display.plain(slots, 60))
+        if draining:
+            said += t("health.draining", count=len(draining))
         _line(True, t("health.workers"), said)
     if health.get("queued"):
         _line(True if workers else None, t("health.queue"), t("health.queued", count=health["queued"]))

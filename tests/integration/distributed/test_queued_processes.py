@@ -26,7 +26,7 @@ from support.services import Services, running_services
 pytestmark = pytest.mark.integration
 
 SUCCEEDED, CANCELLED, QUEUED = RunStatus.SUCCEEDED, RunStatus.CANCELLED, RunStatus.QUEUED
-SLOWLY = {"FT30_FAILPOINT": "training.after_step:1+:wait1"}
+SLOWLY: dict[str, Any] = {"FT30_FAILPOINT": "training.after_step:1+:wait1"}
 Bench = tuple[Services, Path, dict[str, Any]]
 
 

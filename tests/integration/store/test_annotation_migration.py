@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 
 from finetune30.store import RunFilter, open_store
 from finetune30.store.annotations import RunEdit, edit_run
-from finetune30.store.database import build_engine, migrate, writing
+from finetune30.store.database import build_engine, writing
+from finetune30.store.schema import migrate
 from support.migrations import schema_of, step_to
 
 pytestmark = pytest.mark.integration

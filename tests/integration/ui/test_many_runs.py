@@ -14,6 +14,9 @@ from finetune30.config.loading import validate_tree
 from finetune30.settings import Settings
 from finetune30.store import RunFilter, RunStore
 from finetune30.store.annotations import RunEdit, edit_run
+from finetune30.store.workers import report_worker
+from finetune30.ui.display import NOTHING
+from finetune30.ui.messages import translate_message
 from finetune30.ui.translations import translate
 from finetune30.ui.views.run_table import BEST, STAR, state_label
 from support.api_thread import serve
@@ -155,6 +158,34 @@ def test_where_a_run_waits_without_a_worker_the_page_says_how_to_start_one(
     assert [list(cell) for cell in table(page)[translate(language, "column.status")]] == [
         [f"◷ {translate(language, 'status.QUEUED')}"]
     ]
+
+
+@LANGUAGES
+def test_a_worker_that_drains_is_shown_and_begins_nothing(
+    service: Any, visit: Callable[..., Page], language: str
+) -> None:
+    run_id = add(service, "waiting", None)
+    report_worker(service.store, "elsewhere:boot:1:1", "there", ("cpu",), draining=True)
+    page = visit(service.url, "follow", lang=language, task=run_id)
+    said = translate(language, "health.no_worker_waits", command="make start-worker")
+    assert said in [warning.value for warning in page.warning]
+    side = " ".join(block.value for block in page.sidebar.markdown)
+    assert translate(language, "health.draining", count=1) in side
+    assert translate(language, "health.workers_of", busy=0, places=0, slots=NOTHING) in side
+
+
+@LANGUAGES
+def test_a_run_that_no_worker_knows_says_what_is_not_known(
+    service: Any, visit: Callable[..., Page], language: str
+) -> None:
+    run_id = add(service, "ahead", None)
+    fault = "training.later: unknown key"
+    report_worker(service.store, "elsewhere:boot:1:1", "there", ("cpu",), refused={run_id: fault})
+    page = visit(service.url, "follow", lang=language, task=run_id)
+    shown = " ".join(caption.value for caption in page.caption).replace("\\", "")
+    in_own_words = translate_message(language, fault) or fault
+    assert (in_own_words == fault) is (language == "en")
+    assert translate(language, "follow.waits.other_version", fault=in_own_words) in shown
 
 
 def test_the_place_in_the_queue_is_sent(service: Any, visit: Callable[..., Page]) -> None:

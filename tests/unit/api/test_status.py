@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+import finetune30
 from finetune30.api import health
 from finetune30.api.health import ServiceHealth
 from finetune30.errors import ServiceUnavailableError, StorageError
@@ -51,6 +52,7 @@ def test_it_tells_of_workers_queue_and_machine(start: Start, redis: dict[str, An
     assert (told["redis"], told["database"], told["queued"], told["running"]) == ("up", "up", 1, 1)
     (worker,) = told["workers"]
     assert (worker["slots"], worker["busy"]) == (["cpu", "cuda:0"], 1)
+    assert (worker["version"], worker["draining"]) == (finetune30.__version__, False)
     assert told["machine"]["memory"]["total_bytes"] > 0
     ServiceHealth.model_validate(told)
 

@@ -158,7 +158,7 @@ def test_publishing_gives_up_in_time_when_redis_is_silent():
 
 
 def test_worker_accepts_json_only_acknowledges_early_and_obeys_no_remote_commands():
-    app = build_worker_app(Settings(), lambda _: None)
+    app = build_worker_app(Settings(), lambda arguments, version: None)
     conf = app.conf
     assert (conf.accept_content, conf.task_serializer) == (["json"], "json")
     assert (conf.task_acks_late, conf.worker_prefetch_multiplier, conf.task_ignore_result) == (False, 1, True)

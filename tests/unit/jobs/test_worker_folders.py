@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import finetune30
 from finetune30.api.server import serve
 from finetune30.config import ExperimentConfig
 from finetune30.errors import StorageError
@@ -63,3 +64,19 @@ def test_worker_whose_folder_went_away_takes_no_run(
         worker.take_message((run.id,))
     assert (store.get(run.id).status, store.get(run.id).attempt) == (RunStatus.QUEUED, 0)
     assert "it has no mark" in caplog.text
+
+
+def test_a_message_of_a_later_version_gives_a_turn_and_its_version_is_told_once(
+    store: RunStore, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = build(store, settings, tmp_path)
+    run = store.create(ExperimentConfig(), kind="queued", results_root=settings.results_folder)
+    (settings.results_folder / MARK).unlink()  # so that a turn ends where it begins
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            worker.take_message((run.id, {"later": 1}), "9.1.0")
+        worker.take_message((run.id,), finetune30.__version__)
+        worker.take_message((run.id,))
+    assert caplog.text.count("it has no mark") == 4
+    assert caplog.text.count("messages come from version '9.1.0' too") == 1
+    assert "without a run id" not in caplog.text

@@ -24,7 +24,7 @@ from finetune30.api.run_schemas import (
     Stats,
 )
 from finetune30.api.schemas import RUN_ID, ConfigAnswer, errors
-from finetune30.config.loading import dump_config, validate_tree
+from finetune30.config.loading import dump_recorded
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
 from finetune30.service.models.model_package import PackageSizes, build_model_package
@@ -125,7 +125,7 @@ def read_logs(
 def read_config(here: Here, experiment_id: ExperimentId) -> Response:
     """The tree, and the YAML that repeats the run."""
     run = here.store.get(experiment_id)
-    return Json({"config": run.config, "yaml": dump_config(validate_tree(run.config, source=run.folder))})
+    return Json({"config": run.config, "yaml": dump_recorded(run.config)})
 
 
 @router.get("/{experiment_id}/report", summary="Data report of a run", response_model=dict[str, Any], responses=_OF_ONE)

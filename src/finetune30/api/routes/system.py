@@ -17,7 +17,7 @@ from finetune30.api.health import HealthWatch, Readiness, ServiceHealth
 from finetune30.api.schemas import RUN_ID, Tree, errors
 from finetune30.api.telemetry import Telemetry
 from finetune30.store.access import Role, load_audit
-from finetune30.store.database import known_revisions
+from finetune30.store.schema import known_revisions
 
 router = APIRouter(tags=["system"])
 
@@ -34,7 +34,7 @@ class Version(BaseModel):
     name: Literal["finetune30"]
     version: str = Field(examples=["0.1.0"])
     python: str = Field(examples=["3.11.7"])
-    schema_revision: str = Field(description="Of the run database.", examples=["r0009_places"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0010_places"])
 
 
 class Me(BaseModel):

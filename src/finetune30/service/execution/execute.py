@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30 import failpoints
 from finetune30.config.loading import config_digest, dump_config, validate_tree
+from finetune30.config.recording import record_tree
 from finetune30.errors import CancelledError, Finetune30Error, HandedBackError, StaleAttemptError, StorageError
 from finetune30.files import disk_errors, load_json, save_json_atomic
 from finetune30.service.execution.doubts import explain_doubts
@@ -336,6 +337,6 @@ def _described(inputs: Inputs) -> dict[str, Any]:
         "dataset_digest": inputs.data.digest,
         "model_name": inputs.config.model.name,
         "dataset_name": inputs.config.data.dataset_name,
-        "config": inputs.config.as_tree(),
+        "config": record_tree(inputs.config),
         "config_digest": config_digest(inputs.config),
     }

@@ -26,7 +26,7 @@ REFRESH_SECONDS = 2
 LOG_LINES = 200
 RETRYABLE = ("FAILED", "CANCELLED")
 #: Why a run waits, beside that no worker is there.
-WAITS = ("running_limit", "too_few_places", "gathering", "places_kept", "places_busy", "starting")
+WAITS = ("other_version", "running_limit", "too_few_places", "gathering", "places_kept", "places_busy", "starting")
 
 
 def show() -> None:
@@ -140,7 +140,8 @@ def _show_progress(task: Json) -> None:
         warn_without_worker()
         st.progress(0.0, t("follow.waiting", position=task.get("queue_position") or "?"))
         if (waiting := task.get("waiting")) and waiting["code"] in WAITS:
-            st.caption(t(f"follow.waits.{waiting['code']}", **waiting))
+            fault = display.plain(in_own_words(waiting.get("fault") or ""), 300)
+            st.caption(t(f"follow.waits.{waiting['code']}", **waiting | {"fault": fault}))
         return
     if status in RETRYABLE and not progress.get("step"):
         return  # it ended before its first step

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 revision = "r0001_runs"
 down_revision = None
+additive = False
 
 _LISTED = ("created_at", "id", "status", "eval_accuracy", "train_runtime", "name_key")
 

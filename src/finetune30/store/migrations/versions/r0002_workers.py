@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 revision = "r0002_workers"
 down_revision = "r0001_runs"
+additive = True
 
 
 def upgrade() -> None:

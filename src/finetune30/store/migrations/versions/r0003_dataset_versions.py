@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "r0003_dataset_versions"
 down_revision = "r0002_workers"
+additive = True
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "r0004_access"
 down_revision = "r0003_dataset_versions"
+additive = True
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "r0005_score"
 down_revision = "r0004_access"
+additive = True
 
 _OLD = ("status", "eval_accuracy", "train_runtime", "name_key")
 _NEW = (*_OLD, "score")

@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "r0006_annotations"
 down_revision = "r0005_score"
+additive = True
 
 _OLD = ("status", "eval_accuracy", "train_runtime", "name_key", "score")
 _NEW = (*_OLD, "archived", "starred", "tags")

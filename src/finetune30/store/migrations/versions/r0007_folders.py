@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "r0007_folders"
 down_revision = "r0006_annotations"
+additive = True
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "r0008_fair_queue"
 down_revision = "r0007_folders"
+additive = True
 
 
 def upgrade() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0009_places"
-down_revision = "r0008_fair_queue"
+revision = "r0010_places"
+down_revision = "r0009_versions"
+additive = True
 
 
 def upgrade() -> None:

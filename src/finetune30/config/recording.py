@@ -1,0 +1,29 @@
+"""A configuration as the row of a run holds it, so that workers of the release before carry the run out too.
+
+A package refuses keys that it does not know. A key that came with this release is therefore left out of the record
+while it has its default, which does what was done before there was the key; only a run that uses it waits for a worker
+that knows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune30.config.schema import ExperimentConfig
+
+#: Dotted keys that the release before does not know; emptied when the next one is begun.
+NEW_KEYS: frozenset[str] = frozenset({"training.processes"})
+
+
+def record_tree(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the tree for the record: plain dicts, lists and scalars, without the new keys that have their default."""
+    tree = config.as_tree()
+    default = ExperimentConfig().as_tree() if NEW_KEYS else {}
+    for key in NEW_KEYS:
+        *sections, leaf = key.split(".")
+        part, plain = tree, default
+        for section in sections:
+            part, plain = part[section], plain[section]
+        if part[leaf] == plain[leaf]:
+            del part[leaf]
+    return tree
