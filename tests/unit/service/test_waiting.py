@@ -14,7 +14,11 @@ from finetune30.store.workers import report_worker
 from support.run_store_lab import Lab
 
 #: No run waits for anything.
-WAITS = dict.fromkeys(("no_worker", "other_version", "running_limit", "places_busy", "starting"), 0)
+WAITS = dict.fromkeys(
+    ("no_worker", "other_version", "running_limit", "too_few_places", "gathering", "places_kept", "places_busy")
+    + ("starting",),
+    0,
+)
 
 
 @pytest.fixture
