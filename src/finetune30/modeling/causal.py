@@ -22,10 +22,10 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    model: Any
+    loaded: Any
     with quiet_transformers():
         try:
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded = AutoModelForCausalLM.from_pretrained(
                 source.folder,
                 **dropouts_to_replace(source),
                 dtype="float32",
@@ -43,6 +43,7 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
                 f"the model '{source.name}' needs a package that is not installed: {first_line(error)}",
                 "install that package, or choose another model",
             ) from error
+    model, info = loaded
     if lost := sorted(info["missing_keys"]):
         raise ModelError(
             f"the weights of '{source.name}' are not those of a language model: {len(lost)} are missing, such as "

@@ -149,7 +149,7 @@ class _FrozenHead(torch.autograd.Function):
         return losses, right
 
     @staticmethod
-    def backward(ctx: Any, losses: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, losses: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         """Return the gradient of the hidden states, (N, H)."""
         (gradient,) = ctx.saved_tensors
         return (gradient * losses[:, None].to(gradient.dtype)).to(ctx.dtype), None, None, None

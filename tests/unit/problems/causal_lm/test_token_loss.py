@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -71,6 +73,7 @@ def test_rows_without_a_supervised_token_cost_nothing_and_give_no_nan():
         found = token_losses(head, hidden, torch.full((2, 4), IGNORED))
         found[..., 0].sum().backward()
         assert found.abs().sum() == 0
+        assert hidden.grad is not None
         assert hidden.grad.abs().sum() == 0
 
 
@@ -83,7 +86,7 @@ def test_the_logits_of_a_model_are_made_as_it_makes_them(tmp_path):
 
 
 def test_caps_and_factors_of_families_are_known():
-    small = {"vocab_size": 60, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    small: dict[str, Any] = {"vocab_size": 60, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     small |= {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
     gemma = Gemma2ForCausalLM(Gemma2Config(**small, final_logit_softcapping=5.0))
     assert find_head(gemma).cap == 5.0
