@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.config import ModelConfig
-from finetune30.errors import SelfTestError
+from finetune30.errors import ModelError, SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
 
@@ -44,8 +44,28 @@ def load_saved(
     with quiet_transformers(), hub_left_alone():
         model = load(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    _require_all_loaded(folder, model)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer
+
+
+def _require_all_loaded(folder: Path, model: PreTrainedModel) -> None:
+    """Refuse an adapter of which the base took up less, or more, than the file holds: PEFT only warns of that.
+
+    An adapter whose names do not fit answers like the base model, and nobody notices.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        held = set(file.keys())
+    taken = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if wrong := sorted(held ^ taken):
+        raise ModelError(
+            f"the adapter in '{folder}' does not fit its base model: {len(wrong)} weights are in one of them only, such "
+            f"as {wrong[0]}",
+            "take the files from a backup, or train again with the run's config.yaml",
+        )
 
 
 def load_base_config(folder: Path) -> PretrainedConfig:

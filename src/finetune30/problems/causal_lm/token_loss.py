@@ -100,7 +100,8 @@ def token_losses(head: LogitsHead, hidden: Tensor, targets: Tensor) -> Tensor:
     asked = targets != IGNORED
     states, wanted = hidden[asked], targets[asked]
     if head.is_plain:
-        losses, right = _FrozenHead.apply(states, head.linear.weight, wanted, head.factor)
+        frozen: Any = _FrozenHead
+        losses, right = frozen.apply(states, head.linear.weight, wanted, head.factor)
     else:
         losses, right = _through_head(head, states, wanted)
     found = torch.zeros((*targets.shape, 2), dtype=torch.float32, device=hidden.device)

@@ -33,7 +33,7 @@ def view_language_model(metrics: Mapping[str, Any]) -> list[Block]:
     for key, title, form in _FIGURES:
         if not is_number(metrics.get(key)):
             continue
-        before = metrics.get(f"{BASE}{key}")
+        before: Any = metrics.get(f"{BASE}{key}")
         drawn.append(
             Figure(
                 title,
