@@ -80,7 +80,8 @@ class TalkLab:
         return self.ft30("train", "--config", path.name, results=results, **environment)
 
     def run_folder(self, results: str) -> Path:
-        (found,) = [path for path in (self.folder / results).iterdir() if path.is_dir()]
+        """Return the folder of the run that was trained there; replays have an origin."""
+        (found,) = [path for path in (self.folder / results).glob("*/") if not (path / "origin.json").is_file()]
         return found
 
     def metrics(self, results: str) -> dict[str, Any]:
@@ -221,10 +222,8 @@ def test_a_classifier_holds_no_conversation_and_is_asked_as_is_said(
 ) -> None:
     write_reviews(lab.folder / "reviews.csv", 24)
     base = str(tiny_model("distilbert"))
-    trained = lab.ft30(
-        *("train", "--dataset", "reviews.csv", "--model", base, "--max_steps", "1", "--device", "cpu"),
-        results="classes",
-    )
+    options = ("--dataset", "reviews.csv", "--model", base, "--max_steps", "1", "--data.max_length", "60")
+    trained = lab.ft30("train", *options, "--device", "cpu", results="classes")
     assert trained.returncode == 0, trained.stderr
     refused = lab.chat("hello\n", results="classes")
     assert refused.returncode == 2
@@ -232,15 +231,23 @@ def test_a_classifier_holds_no_conversation_and_is_asked_as_is_said(
     assert lab.ft30("predict", "latest", "hello", results="classes").returncode == 0
 
 
-def test_rows_without_room_for_an_answer_are_named_and_fit_into_a_longer_row(lab: TalkLab) -> None:
-    write_conversations(lab.folder / "long.jsonl", 6, tail=" and" * 30)
-    changes = {"data.dataset_name": "long.jsonl", "data.max_length": 6, "training.max_steps": 1}
+def test_rows_without_room_for_an_answer_are_named_and_fit_into_longer_ones(lab: TalkLab) -> None:
+    changes = {"data.max_length": 6, "data.gate": {"max_faulty_share": 1.0}, "training.max_steps": 1}
     none = lab.train("none-left", changes)
     assert none.returncode == 1
-    assert "no train row is left" in none.stderr or "are of no use, 'no_answer_left'" in none.stderr
-    for name, more in (("longer", {"data.max_length": 200}), ("dropped", {"chat.overlong": "keep_answer"})):
-        ended = lab.train(name, {**changes, "data.max_length": 200, **more})
-        assert ended.returncode == 0, ended.stderr
+    assert "no token of an answer is left within data.max_length (6)" in none.stderr
+    assert "raise data.max_length, or choose another chat.overlong or chat.template" in none.stderr
+    assert lab.train("longer", {**changes, "data.max_length": 60}).returncode == 0
+
+
+def test_rows_that_are_too_long_are_dropped_where_that_is_chosen_and_kept_otherwise(lab: TalkLab) -> None:
+    changes = {"data.max_length": 40, "training.max_steps": 1}
+    assert lab.train("dropped", {**changes, "chat.overlong": "drop"}).returncode == 0
+    log = (lab.run_folder("dropped") / "logs.txt").read_text(encoding="utf-8")
+    assert "above data.max_length (40); chat.overlong is drop" in log
+    used = lab.metrics("dropped")["train_samples"]
+    assert lab.train("kept", {**changes, "chat.overlong": "keep_answer"}).returncode == 0
+    assert used < lab.metrics("kept")["train_samples"] == 20
 
 
 def test_a_model_without_a_template_takes_one_by_name(lab: TalkLab, tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def _require_all_loaded(folder: Path, model: PreTrainedModel) -> None:
     taken = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if wrong := sorted(held ^ taken):
         raise ModelError(
-            f"the adapter in '{folder}' does not fit its base model: {len(wrong)} weights are in one of them only, such "
-            f"as {wrong[0]}",
+            f"the adapter in '{folder}' does not fit its base model: {len(wrong)} weights are in one of them only, "
+            f"such as {wrong[0]}",
             "take the files from a backup, or train again with the run's config.yaml",
         )
 
