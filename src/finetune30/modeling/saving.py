@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,8 @@ def load_saved(
     from finetune30.modeling.quiet import quiet_transformers
 
     _require_base(folder)
-    with quiet_transformers(), hub_left_alone():
+    with quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # below it is an error
         model = load(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     _require_all_loaded(folder, model)
