@@ -15,6 +15,8 @@ from finetune30.cli.terminal_text import show_controls
 if TYPE_CHECKING:
     from finetune30.data.validation.validate import Validation
 
+#: The column of rows that holds conversations, as JSON.
+CONVERSATION = "conversation"
 _LABELS_SHOWN = 20
 _BAR_WIDTH = 30
 _TEXT_SHOWN = 70
@@ -28,6 +30,8 @@ def print_analysis(analysis: dict[str, Any]) -> None:
         console.print(f"\n[bold]{_safe(analysis['dataset_name'])}[/bold] {split}: {tree['total_samples']:,} rows")
         if tree["label_counts"]:
             _print_labels(console, tree)
+        if tree.get("conversations"):
+            _print_conversations(console, tree["conversations"])
         _print_lengths(console, tree["lengths"])
         words, copies = tree["vocabulary"], tree["duplicates"]
         console.print(
@@ -128,7 +132,10 @@ def print_version(tree: dict[str, Any]) -> None:
     for split, rows in tree["first_rows"].items():
         for row in rows:
             targets, texts = (_values(row, tree["schema"], role) for role in ("target", "text"))
-            console.print(_safe(f"{split}  {targets}  {texts}"), soft_wrap=True)
+            lines = _turns(row.get(CONVERSATION))
+            console.print(_safe(f"{split}  {targets}  {'' if lines else texts}".rstrip()), soft_wrap=True)
+            for line in lines:
+                console.print(_safe(f"  {_cut(line)}"), soft_wrap=True)
 
 
 def print_diff(tree: dict[str, Any]) -> None:
@@ -206,11 +213,44 @@ def _print_drift(console: Console, drift: dict[str, Any]) -> None:
 
 def _values(row: dict[str, Any], columns: list[dict[str, Any]], role: str) -> str:
     """Return what a row has in the columns of a role, in one line."""
-    found = [row[column["name"]] for column in columns if column["role"] == role]
+    found = [
+        " / ".join(_turns(row[name])) or row[name] if name == CONVERSATION else row[name]
+        for name in (column["name"] for column in columns if column["role"] == role)
+    ]
     there = [value for value in found if value not in (None, "")]
     return " | ".join(
         _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for value in there
     )
+
+
+def _turns(cell: Any) -> list[str]:
+    """Return a line a turn of a cell in canonical form, none where it is no conversation."""
+    from finetune30.data.conversations.conversation import load
+
+    try:
+        return load(cell).lines() if isinstance(cell, str) else []
+    except (ValueError, RecursionError):
+        return []
+
+
+def _print_conversations(console: Console, tree: dict[str, Any]) -> None:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in tree["kinds"].items())
+    turns = ", ".join(f"{count:,} of {turns}" for turns, count in tree["turns"].items())
+    scripts = ", ".join(f"{count:,} {script}" for script, count in tree["scripts"].items())
+    console.print(f"conversations: {kinds}; rows by turns: {turns}; answers by script: {scripts}", soft_wrap=True)
+    for role, counts in tree["roles"].items():
+        console.print(f"  {role:<10} {counts['turns']:>8,} turns {counts['characters']:>12,} characters")
+    tools = tree["tools"]
+    if tools["rows"]:
+        declared = ", ".join(f"{name} ({count:,})" for name, count in tools["declared"].items())
+        console.print(
+            _safe(f"  tools in {tools['rows']:,} rows, called in {tools['turns_with_calls']:,} turns: {declared}"),
+            soft_wrap=True,
+        )
+    for lines in tree["examples"]:
+        console.print("")
+        for line in lines:
+            console.print(_safe(f"  {_cut(line)}"), soft_wrap=True)
 
 
 def _change(before: str, after: str) -> str:

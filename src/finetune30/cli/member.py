@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command("member", hidden=True, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.command("member", hidden=True, context_settings={"allow_interspersed_args": False})
 @click.argument("parent", type=click.IntRange(1))
 @click.argument("end", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True)

@@ -24,6 +24,7 @@ GROUPS = ("Train", "Runs", "Data", "Services", "Setup")
 COMMANDS: dict[str, Entry] = {
     "train": Entry("finetune30.cli.train:command", "Train", "Train a model and record the run."),
     "predict": Entry("finetune30.cli.predict:command", "Train", "Ask a finished run's model."),
+    "chat": Entry("finetune30.cli.chat:command", "Train", "Talk with a finished run's language model."),
     "export": Entry("finetune30.cli.export:command", "Train", "Take a finished run's model to another machine."),
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "replay": Entry("finetune30.cli.replay:command", "Train", "Repeat a finished run and compare it bit for bit."),

@@ -38,6 +38,7 @@ REMEDY_KEYS = "see every key and its bounds: ft30 config schema --markdown"
 #: where they do not fit, an error that names the right ones is better than a guess.
 COMPANION_KEYS: dict[str, tuple[str, ...]] = {
     "model.name": ("model.revision", "model.offline_fallback", "lora.target_modules"),
+    "model.problem_type": ("lora.target_modules", "data.max_length"),
     "data.dataset_name": (
         "data.dataset_config",
         "data.revision",
@@ -51,6 +52,7 @@ _EXAMPLE = ExperimentConfig()
 #: A companion that was chosen, not left at the default, is kept.
 _KEPT_WHEN_CHOSEN = {
     "lora.target_modules": _EXAMPLE.lora.target_modules,
+    "data.max_length": _EXAMPLE.data.max_length,
     "data.train_samples": _EXAMPLE.data.train_samples,
     "data.eval_samples": _EXAMPLE.data.eval_samples,
 }

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 #: The problem is told from the targets.
 AUTO = "auto"
 #: Problems of the product, as `finetune30.problems` holds them.
-OWN_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+CAUSAL_LM = "causal_lm"
+OWN_PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression", CAUSAL_LM)
 ENTRY_POINTS = "finetune30.problems"
 
 

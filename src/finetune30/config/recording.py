@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune30.config.schema import ExperimentConfig
+from finetune30.config.schema import ChatConfig, ExperimentConfig
 
 #: Dotted keys that the release before does not know; emptied when the next one is begun.
-NEW_KEYS: frozenset[str] = frozenset({"training.processes"})
+NEW_KEYS: frozenset[str] = frozenset(
+    {
+        "training.processes",
+        "training.gradient_checkpointing",
+        "data.conversation_format",
+        *(f"chat.{key}" for key in ChatConfig.model_fields),
+    }
+)
 
 
 def record_tree(config: ExperimentConfig) -> dict[str, Any]:
@@ -26,4 +33,5 @@ def record_tree(config: ExperimentConfig) -> dict[str, Any]:
             part, plain = part[section], plain[section]
         if part[leaf] == plain[leaf]:
             del part[leaf]
-    return tree
+    new_sections = {key.partition(".")[0] for key in NEW_KEYS}
+    return {name: part for name, part in tree.items() if part != {} or name not in new_sections}

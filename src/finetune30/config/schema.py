@@ -26,10 +26,11 @@ from finetune30.config.field_types import (
     without_old_key,
 )
 from finetune30.config.holds import Holds
-from finetune30.config.problem_types import AUTO, name_problem_types
+from finetune30.config.problem_types import AUTO, CAUSAL_LM, name_problem_types
 from finetune30.config.validation import GateConfig, ValidationRules
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ConversationFormat = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "text"]
 #: Names that stand for what the package itself carries or installs.
 STARTER = "starter"
 STARTER_ZH = "starter-zh"
@@ -38,6 +39,8 @@ STARTER_CHAT = "starter-chat"
 OWN_MODELS = (STARTER, STARTER_CHAT)
 VERSION_PREFIX = "version:"
 
+#: Tokens of a conversation, where nobody says how many.
+CONVERSATION_LENGTH = 1024
 DEFAULT_MODEL = "distilbert-base-uncased"
 DEFAULT_DATASET, DEFAULT_DATASET_CONFIG = "glue", "sst2"
 #: The data that are no user's own: of these, few rows are used unless somebody wants more.
@@ -96,7 +99,7 @@ class LoraConfig(Section):
     target_modules: Annotated[list[Name], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
         ["q_lin", "v_lin"],
         description="Names of the modules that get LoRA; auto: attention query and value; all-linear: every linear "
-        f"layer. Left out, it is auto for any model but {DEFAULT_MODEL}.",
+        f"layer. Left out, it is auto for any model but {DEFAULT_MODEL}, and all-linear for causal_lm.",
     )
     lora_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout probability before the A matrix.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
@@ -176,6 +179,9 @@ class DataConfig(Section):
     label_separator: Annotated[str, Holds.TEXT] | None = Field(
         None, min_length=1, max_length=5, description="Separator of several labels in one cell (multi-label data)."
     )
+    conversation_format: ConversationFormat = Field(
+        "auto", description="How conversations stand in rows (causal_lm); auto: told row by row and reported."
+    )
     train_samples: int | None = Field(
         500,
         ge=2,
@@ -188,7 +194,12 @@ class DataConfig(Section):
         le=100_000_000,
         description=f"Rows to evaluate on; null: all. Left out, it is null for any data but {EXAMPLE}.",
     )
-    max_length: int = Field(128, ge=4, le=131_072, description="Longest input in tokens; longer ones are truncated.")
+    max_length: int = Field(
+        128,
+        ge=4,
+        le=131_072,
+        description="Longest input in tokens; longer ones are truncated. Left out, it is 1024 for causal_lm.",
+    )
     allow_unknown_tokens: bool = Field(
         False,
         description="Train also where the tokenizer has no token for more than 30 % of the texts' tokens.",
@@ -285,6 +296,10 @@ class TrainingConfig(Section):
         description="Packed path: use the operations that were compiled at installation, where there are any; "
         "false: PyTorch's, which are slower and round differently.",
     )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Keep only the input of every layer and compute the rest again going back: less memory, more time.",
+    )
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )
@@ -322,6 +337,28 @@ class TrainingConfig(Section):
         return self
 
 
+class ChatConfig(Section):
+    """How language models learn from conversations (model.problem_type causal_lm)."""
+
+    template: FilePath | None = Field(
+        None,
+        max_length=1000,
+        description="Chat template: null for the model's own, 'chatml' for models without one, or a Jinja file.",
+    )
+    train_on: Literal["assistant", "last", "all"] = Field(
+        "assistant", description="What carries loss: all answers of the assistant, the last one, or every message."
+    )
+    overlong: Literal["drop", "keep_answer", "cut"] = Field(
+        "keep_answer",
+        description="Rows above data.max_length: drop: set aside; keep_answer: the context is cut from its oldest "
+        "turns; cut: the end is cut off.",
+    )
+    eval_generations: int = Field(
+        20, ge=0, le=100_000, description="Evaluation rows that are answered at the end, with and without the adapter."
+    )
+    max_new_tokens: int = Field(128, ge=1, le=131_072, description="Longest answer that is generated, in tokens.")
+
+
 class ExperimentConfig(Section):
     """One experiment, complete: running it again repeats the run."""
 
@@ -340,6 +377,7 @@ class ExperimentConfig(Section):
     lora: LoraConfig = Field(LoraConfig(), description="The adapter.")
     data: DataConfig = Field(DataConfig(), description="The rows.")
     training: TrainingConfig = Field(TrainingConfig(), description="The training loop.")
+    chat: ChatConfig = Field(ChatConfig(), description="Conversations, where a language model learns from them.")
 
     @field_validator("experiment_name")
     @classmethod
@@ -363,9 +401,22 @@ class ExperimentConfig(Section):
         if not isinstance(tree, dict):
             return tree
         model, lora = tree.get("model"), tree.get("lora", {})
-        name = model.get("name", DEFAULT_MODEL) if isinstance(model, dict) else getattr(model, "name", DEFAULT_MODEL)
-        if name != DEFAULT_MODEL and isinstance(lora, dict) and "target_modules" not in lora:
-            return {**tree, "lora": {**lora, "target_modules": "auto"}}
+        name, problem = (
+            model.get(key, default) if isinstance(model, dict) else getattr(model, key, default)
+            for key, default in (("name", DEFAULT_MODEL), ("problem_type", AUTO))
+        )
+        if isinstance(lora, dict) and "target_modules" not in lora and (problem == CAUSAL_LM or name != DEFAULT_MODEL):
+            return {**tree, "lora": {**lora, "target_modules": "all-linear" if problem == CAUSAL_LM else "auto"}}
+        return tree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _conversations_are_longer(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or not isinstance(tree.get("model"), dict):
+            return tree
+        data = tree.get("data", {})
+        if tree["model"].get("problem_type") == CAUSAL_LM and isinstance(data, dict) and "max_length" not in data:
+            return {**tree, "data": {**data, "max_length": CONVERSATION_LENGTH}}
         return tree
 
     def as_tree(self) -> dict[str, Any]:

@@ -57,6 +57,13 @@ RuleName = Literal[
     "constant_text",
     "label_in_text",
     "script_mix",
+    "broken_conversation",
+    "unknown_role",
+    "role_order",
+    "empty_answer",
+    "broken_tool_call",
+    "special_token",
+    "contradictory_answer",
 ]
 Severity = Literal["error", "warn", "fix", "off"]
 FixableRule = Literal["html", "control_characters", "mojibake"]

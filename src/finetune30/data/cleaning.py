@@ -10,8 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from finetune30.data.conversations.conversation import dump
+from finetune30.data.conversations.views import read_conversations
 from finetune30.data.html_text import contains_html, strip_html
-from finetune30.data.texts import filled_texts, text_columns
+from finetune30.data.texts import CONVERSATION, filled_texts, text_columns
+from finetune30.data.validation.findings import WHOLE_ROW
 from finetune30.errors import ConfigError
 
 __all__ = ["DEFAULT_RECIPE", "CleaningResult", "clean_rows", "contains_html", "fix_mojibake", "maybe_mojibake"]
@@ -89,6 +92,18 @@ DEFAULT_RECIPE: tuple[dict[str, Any], ...] = (
     {"step": "drop_by_rule", "rules": ["missing_label", "empty_text", "repeated_header"]},
 )
 
+#: The same for conversations: code and markup are often what they are about, and their lines and spaces count.
+CONVERSATION_RECIPE: tuple[dict[str, Any], ...] = (
+    *({"step": step} for step in ("mojibake", "unicode_nfc", "control_characters", "dedupe")),
+    {"step": "drop_by_rule", "rules": [*WHOLE_ROW, "empty_text"]},
+)
+
+
+def default_recipe(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return what is done to rows that no other recipe is given for."""
+    recipe = CONVERSATION_RECIPE if CONVERSATION in text_columns(rows) else DEFAULT_RECIPE
+    return [dict(step) for step in recipe]
+
 
 def check_recipe(recipe: Sequence[Mapping[str, Any]]) -> None:
     """Raise ConfigError for a step or parameter that does not exist."""
@@ -118,7 +133,8 @@ def clean_rows(
     changed_ids: dict[str, dict[str, pl.Series]] = {}
     steps = [str(entry["step"]) for entry in recipe if entry["step"] in TEXT_STEPS]
     for cell in filled_texts(rows):
-        rows = _clean_cell(rows, cell, steps, changed_ids)
+        clean = _clean_conversations if cell == CONVERSATION else _clean_cell
+        rows = clean(rows, cell, steps, changed_ids)
     dropped: dict[str, int] = {}
     for entry in recipe:
         if entry["step"] in TEXT_STEPS:
@@ -161,6 +177,25 @@ def _clean_cell(
             break
         positions = sorted(changed_positions)
     return rows.with_columns(texts.alias(cell))
+
+
+def _clean_conversations(
+    rows: pl.DataFrame, cell: str, steps: Sequence[str], changed_ids: dict[str, dict[str, pl.Series]]
+) -> pl.DataFrame:
+    """Clean what is said in each conversation, never its JSON; a row that is none stays as it is."""
+    found = read_conversations(rows[cell])
+    places = [(row, len(conversation.contents)) for row, conversation in enumerate(found) if conversation is not None]
+    texts = [text for conversation in found if conversation is not None for text in conversation.contents]
+    ids = rows["row_id"].gather([row for row, count in places for _ in range(count)])
+    flat = pl.DataFrame({"row_id": ids, cell: pl.Series(texts, dtype=pl.String)})
+    clean = _clean_cell(flat, cell, steps, changed_ids)[cell].to_list()
+    cells, start = rows[cell].to_list(), 0
+    for row, count in places:
+        conversation = found[row]
+        if conversation is not None and clean[start : start + count] != texts[start : start + count]:
+            cells[row] = dump(conversation.with_contents(clean[start : start + count]))
+        start += count
+    return rows.with_columns(pl.Series(cell, cells, dtype=pl.String))
 
 
 def _repeated(rows: pl.DataFrame) -> pl.Series:

@@ -8,6 +8,7 @@ from finetune30.config.schema import DataConfig
 from finetune30.data.columns import PAIR_NAMES, ROLE_WORDS, Columns, is_index, plain_name, unread_texts
 from finetune30.data.problem import Detected, Role
 from finetune30.data.sources.table import VERSION, SourceTable
+from finetune30.data.texts import CONVERSATION
 
 _MOST_NAMES = 10
 #: Columns of a table that holds a text and its target, and nothing else.
@@ -28,7 +29,8 @@ def explain_columns(
             f"data.{_key(role, config)}" if role.key in DataConfig.model_fields else None,
         )
         for role in roles
-        if (column := columns.chosen[role.name]) is not None
+        # How conversations were told is said where they were read.
+        if (column := columns.chosen[role.name]) is not None and role.name != CONVERSATION
     ]
     read = {*columns.chosen.values(), *(config.label_columns or ())}
     roles_of_text = [role for role in roles if role.kind == "text"]

@@ -57,6 +57,15 @@ class TextEncoder(Protocol):
 
 
 @dataclass(frozen=True)
+class Aside:
+    """Why an encoded row is not used: the rule, what to do, and whether the configuration chose it (no fault then)."""
+
+    rule: str
+    fix: str
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True)
 class EncodedSplit:
     """One split, ready for batching.
 
@@ -64,7 +73,9 @@ class EncodedSplit:
     (n,). Targets are one a row, (n,) or (n, k) of what the problem asks, or one a token: int32 like tokens, IGNORED
     where nothing is asked. `unknown_tokens`: how many of the tokens stand for text that the tokenizer has no token for.
     `tokenless`: positions of the rows of which a text gives no token of its own, with the number of all their tokens.
-    `marked_texts`: texts that hold a special token which the tokenizer cannot read as text.
+    `marked_texts`: texts that hold a special token which the tokenizer cannot read as text. `aside`: positions of rows
+    that cannot be used as they are encoded, with the reason. `token_counts`: what the tokens of each row are, by name,
+    int64 (n,) each; empty where no token is more than another.
     """
 
     row_ids: list[str]
@@ -77,6 +88,8 @@ class EncodedSplit:
     unknown_tokens: int = 0
     tokenless: Mapping[int, int] = field(default_factory=dict)
     marked_texts: int = 0
+    aside: Mapping[int, Aside] = field(default_factory=dict)
+    token_counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_ids)

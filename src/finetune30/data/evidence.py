@@ -11,7 +11,7 @@ from finetune30.data.columns import Columns
 from finetune30.data.problem import Detected
 from finetune30.data.sources.physical_lines import IN_CELL
 from finetune30.data.sources.table import SourceTable
-from finetune30.data.texts import text_columns
+from finetune30.data.texts import CONVERSATION, text_columns
 
 #: Numbers of lines that are shown.
 _SHOWN_LINES = 5
@@ -72,6 +72,8 @@ def structured_texts(rows: pl.DataFrame, columns: Columns) -> tuple[Detected, ..
     """Return a word for each column of texts that holds objects or lists, whose JSON is then the text."""
     found = []
     for name in text_columns(rows):
+        if name == CONVERSATION:
+            continue
         texts = rows[name].drop_nulls()
         maybe = texts.filter(texts.str.contains(r"^\s*(\{[\s\S]*\}|\[[\s\S]*\])\s*$"))
         count = sum(map(_is_structured, maybe))

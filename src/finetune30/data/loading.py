@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
+from finetune30.config.problem_types import AUTO
 from finetune30.config.schema import DataConfig
 from finetune30.data.column_evidence import explain_columns
 from finetune30.data.columns import Columns, detect_columns, require_column
 from finetune30.data.evidence import declared_names, differing_classes, structured_texts, swallowed_lines
 from finetune30.data.label_columns import with_label_columns, without_label_columns
 from finetune30.data.ledger import list_lines
-from finetune30.data.problem import Detected, Problem, ProblemChoice, Role
+from finetune30.data.problem import Arranged, Arranges, Detected, Problem, ProblemChoice, Role
 from finetune30.data.sources.resolve import LoadedSources, load_sources, with_unique_names
 from finetune30.data.sources.table import SourceTable
+from finetune30.errors import DataError
 from finetune30.hub.fetching import OnTransfer
 
 LoadVersion = Callable[[str], Mapping[str, list[SourceTable]]]
@@ -29,7 +31,8 @@ class LoadedRows:
     `rows`: row_id (unique), file, origin and split (`train` or `evaluation`), a column for each text role of `problem`,
     label_text (the target as `problem` reads it), reason (null). `declared`: names that the source itself declares for
     its target, in order (`()`: none). `detected`: what the rows were taken for, which no configuration said.
-    `replaced`: the set that was asked for -> the one whose rows these are, where that could not be reached.
+    `replaced`: the set that was asked for -> the one whose rows these are, where that could not be reached. `faults`:
+    rows that could not be read, row_id, rule and fix (None: there are none of that kind).
     """
 
     rows: pl.DataFrame
@@ -40,6 +43,7 @@ class LoadedRows:
     source: dict[str, Any]
     detected: tuple[Detected, ...] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
+    faults: pl.DataFrame | None = None
 
     def describe_files(self) -> list[dict[str, Any]]:
         """Return how each file was read: format, rows, encoding, separator, quotes, notes; and where its lines went."""
@@ -71,10 +75,13 @@ def load_rows(
     Raises DataError, DataFileError or a HubError.
     """
     sources = load_sources(config, log, load_version, on_transfer)
+    arranged = _arrange(problem, with_unique_names(sources.tables), config)
+    chosen, problem, count = problem, arranged.problem, len(sources.train)
+    sources = replace(sources, train=[*arranged.tables[:count]], evaluation=[*arranged.tables[count:]])
     sources, named = with_label_columns(sources, config, named_columns(config, problem))
     columns = detect_columns(without_label_columns(sources.train[0], config), problem.columns, named)
     log(f"data: {config.dataset_name}: {columns.describe()}")
-    tables = with_unique_names(sources.tables)
+    tables = sources.tables
     for table in tables:
         for note in table.notes:
             log(f"data: {table.name}: {note}")
@@ -84,19 +91,36 @@ def load_rows(
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
     declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
     detected = (
+        *arranged.detected,
         *settled.detected,
-        *explain_columns(without_label_columns(sources.train[0], config), columns, problem.columns, named, config),
+        *explain_columns(_unread(sources.train[0], config, arranged), columns, problem.columns, named, config),
         *differing_classes(tables, columns),
         *structured_texts(rows, columns),
         *swallowed_lines(tables),
     )
-    if settled.problem is problem:
+    if settled.problem is chosen:
         log(f"data: the problem is {settled.problem.name}")
     for found in detected:
         log(f"data: {found.describe()}")
     source = _describe_source(config, sources, tables, columns)
     rows = rows.with_columns(settled.targets)
-    return LoadedRows(rows, tables, columns, declared, settled.problem, source, detected)
+    return LoadedRows(rows, tables, columns, declared, settled.problem, source, detected, faults=arranged.faults)
+
+
+def _arrange(problem: ProblemChoice, tables: list[SourceTable], config: DataConfig) -> Arranged:
+    arranged = problem.arrange(tables, config) if isinstance(problem, Arranges) else Arranged(tables, problem)
+    if config.conversation_format != AUTO and arranged.column is None:
+        raise DataError(
+            f"data.conversation_format is {config.conversation_format}, but the problem reads no conversations",
+            "leave data.conversation_format out, or set model.problem_type to causal_lm",
+        )
+    return arranged
+
+
+def _unread(table: SourceTable, config: DataConfig, arranged: Arranged) -> SourceTable:
+    """Return the table without the columns that are classes or that others were made of."""
+    rest = without_label_columns(table, config)
+    return replace(rest, frame=rest.frame.drop(arranged.read - {arranged.column}))
 
 
 def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str | None]:

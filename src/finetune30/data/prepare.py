@@ -12,6 +12,7 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.analysis.statistics import balance
+from finetune30.data.conversations.views import with_questions
 from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Problem, ProblemChoice, Targets
@@ -136,7 +137,7 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
         _require_rows(rows, int(kept.sum()), "train", least=2)
         pool = rows.filter(kept)
         strata = problem.strata(pool["label"])
-        over = split_off(text_keys(pool), strata, config.eval_fraction, seed)
+        over = split_off(text_keys(with_questions(pool)), strata, config.eval_fraction, seed)
         split[position[kept][over]] = "evaluation"
     reason = rows["reason"].to_numpy().astype(object)
     for name, wanted in (("train", config.train_samples), ("evaluation", config.eval_samples)):

@@ -7,9 +7,9 @@ the model, is `finetune30.training.problem`. Neither torch nor polars is importe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from finetune30.errors import ConfigError
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune30.blocks import Block
+    from finetune30.config.schema import DataConfig
     from finetune30.data.encoding import EncodedSplit, TextEncoder
+    from finetune30.data.sources.table import SourceTable
 
 #: What the rows ask of the model, as JSON: label names, a tag set, a template and its digest. Stored with versions,
 #: runs and models.
@@ -167,6 +169,38 @@ class ProblemChoice(Protocol):
 
         `separator` is `data.label_separator`, `outputs` is `model.num_labels` (None where no model is meant). Raises
         DataError for cells whose form cannot be told.
+        """
+        ...
+
+
+#: Columns of `Arranged.faults`, all of them texts.
+FAULTS = ("row_id", "rule", "fix")
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Tables whose columns are those that `problem` looks for.
+
+    `column`: the one that was made, at its end or in the place of one of that name (None: none was), of the columns in
+    `read`. `detected`: what the rows were taken for. `faults`: a frame of `FAULTS`, rows that could not be read.
+    """
+
+    tables: Sequence[SourceTable]
+    problem: ProblemChoice
+    detected: tuple[Detected, ...] = ()
+    faults: pl.DataFrame | None = None
+    read: frozenset[str] = frozenset()
+    column: str | None = None
+
+
+@runtime_checkable
+class Arranges(Protocol):
+    """What a problem or a choice has besides, where rows come in other columns than those that it looks for."""
+
+    def arrange(self, tables: Sequence[SourceTable], config: DataConfig) -> Arranged:
+        """Return the tables, training first, as they are read, and the problem or choice that reads them.
+
+        A row that cannot be read is a fault of that row. Raises DataError for tables that hold nothing to be read.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,17 @@ from finetune30.data.versions.schema import schema_of_roles
 from finetune30.data.versions.storage import SPLITS, digest_version
 
 
-def set_rows_aside(data: PreparedData, row_ids: Mapping[str, Collection[str]], reason: str, fix: str) -> PreparedData:
-    """Return the data without the rows named by split, which every record says under `reason`; `fix` is what to do."""
+def set_rows_aside(
+    data: PreparedData, row_ids: Mapping[str, Collection[str]], reason: str, fixes: str | Mapping[str, str]
+) -> PreparedData:
+    """Return the data without the rows named by split, which every record says under `reason`.
+
+    `fixes` is what to do, for all of them or by row.
+    """
+
+    def fix_of(row_id: str) -> str:
+        return fixes if isinstance(fixes, str) else fixes[row_id]
+
     used = {"train": data.train, "evaluation": data.evaluation}
     out = {split: pl.col("row_id").is_in(list(row_ids.get(split, ()))) for split in SPLITS}
     aside = {split: used[split].filter(out[split]) for split in SPLITS}
@@ -26,7 +35,7 @@ def set_rows_aside(data: PreparedData, row_ids: Mapping[str, Collection[str]], r
     ledger = _move_in_ledger(data.ledger, aside, reason)
     version_rows = {split: version_rows_of(used[split], data.problem) for split in SPLITS}
     files = {entry["file"] for entry in ledger["files"]}
-    findings = [found for split in SPLITS for found in _findings(aside[split], split, reason, fix, files)]
+    findings = [found for split in SPLITS for found in _findings(aside[split], split, reason, fix_of, files)]
     counts = [
         {"rule": reason, "severity": "error", "split": split, "count": rows.height}
         for split, rows in aside.items()
@@ -46,7 +55,7 @@ def set_rows_aside(data: PreparedData, row_ids: Mapping[str, Collection[str]], r
         digest=digest_version(data.targets, version_rows, schema_of_roles(data.problem.columns)),
         ledger=ledger,
         report=report,
-        quarantine=_with_quarantined(data.quarantine, aside, reason, fix),
+        quarantine=_with_quarantined(data.quarantine, aside, reason, fix_of),
         version_rows=version_rows,
     )
 
@@ -71,19 +80,21 @@ def _move_in_ledger(ledger: Mapping[str, Any], aside: Mapping[str, pl.DataFrame]
     return moved
 
 
-def _findings(rows: pl.DataFrame, split: str, rule: str, fix: str, files: Collection[str]) -> list[dict[str, Any]]:
+def _findings(
+    rows: pl.DataFrame, split: str, rule: str, fix_of: Callable[[str], str], files: Collection[str]
+) -> list[dict[str, Any]]:
     main = text_columns(rows)[0]
     values = rows.select(shorten(pl.col(main))).to_series()
     found = []
     for row_id, value in zip(rows["row_id"], values, strict=True):
         file, line, column = place_of(row_id, files)
         said = {"row_id": row_id, "split": split, "rule": rule, "severity": "error", "cell": main, "value": value}
-        found.append({**said, "fix": fix, "file": file, "line": line, "column": column, "place": row_id})
+        found.append({**said, "fix": fix_of(row_id), "file": file, "line": line, "column": column, "place": row_id})
     return found
 
 
 def _with_quarantined(
-    quarantine: pl.DataFrame, aside: Mapping[str, pl.DataFrame], reason: str, fix: str
+    quarantine: pl.DataFrame, aside: Mapping[str, pl.DataFrame], reason: str, fix_of: Callable[[str], str]
 ) -> pl.DataFrame:
     parts = [
         rows.select(
@@ -91,7 +102,7 @@ def _with_quarantined(
             pl.lit(split).alias("split"),
             pl.lit(reason).alias("reason"),
             pl.col("row_id").alias("place"),
-            pl.lit(fix).alias("fix"),
+            pl.Series("fix", [fix_of(row_id) for row_id in rows["row_id"]], dtype=pl.String),
             *text_columns(rows),
             pl.col("label_text").alias("label"),
         )

@@ -3,6 +3,9 @@
 Prepared rows have a column for each text role of their problem, in the order of the roles, beside those that the data
 room keeps about every row. So the texts are all columns that are not the data room's own; no text role may have such a
 name (`finetune30.data.problem.Role`). The first text is the main one.
+
+A text that is called `conversation` holds conversations in canonical form (`finetune30.data.conversations`): rules and
+counts look at what was said in it, not at its JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from finetune30.data.problem import ROW_COLUMNS
 
 if TYPE_CHECKING:
     import polars as pl
+
+#: The text that holds conversations.
+CONVERSATION = "conversation"
 
 
 def text_columns(rows: pl.DataFrame) -> list[str]:

@@ -137,8 +137,9 @@ def _candidate_names(model: PreTrainedModel, saved: list[str]) -> list[str]:
     from transformers.pytorch_utils import Conv1D
 
     names: dict[str, None] = {}
+    output = model.get_output_embeddings()  # of a language model: as PEFT's all-linear, LoRA leaves it alone
     for path, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and not is_within(path, saved):
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not output and not is_within(path, saved):
             names[path.rsplit(".", 1)[-1]] = None
     return list(names)
 

@@ -53,6 +53,22 @@ def outline_classifier(config: PretrainedConfig, dtype: torch.dtype | None = Non
     return model
 
 
+def outline_backbone(config: PretrainedConfig) -> PreTrainedModel:
+    """Build a model of this configuration without head and weights, to be asked. Raises ModelError."""
+    import torch
+    from transformers import AutoModel
+
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            model: PreTrainedModel = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    except (ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+        raise ModelError(
+            f"model type '{config.model_type}' cannot be built: {first_line(error)}",
+            "choose a model that transformers supports",
+        ) from error
+    return model
+
+
 def head_modules(model: PreTrainedModel) -> list[str]:
     """Return the names of all modules with weights that stand beside the backbone, in order: what makes the head."""
     backbone = model.base_model_prefix
@@ -154,10 +170,12 @@ def choose_padding(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig)
     return None
 
 
-def parameters_kept_whole(config: PretrainedConfig, dtype: torch.dtype) -> set[str]:
-    """Return the parameters that stay float32 in a classifier that is loaded in `dtype`, by name."""
+def parameters_kept_whole(model: PreTrainedModel, dtype: torch.dtype) -> set[str]:
+    """Return the parameters that stay float32 in a model of this class that is loaded in `dtype`, by name."""
     import torch
 
     if dtype == torch.float32:
         return set()
-    return {name for name, weight in outline_classifier(config, dtype).named_parameters() if weight.dtype != dtype}
+    with quiet_transformers(), torch.device("meta"):
+        outline = type(model)._from_config(model.config, dtype=dtype)
+    return {name for name, weight in outline.named_parameters() if weight.dtype != dtype}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.config import ModelConfig
-from finetune30.errors import SelfTestError
+from finetune30.errors import ModelError, SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
 
@@ -41,11 +42,32 @@ def load_saved(
     from finetune30.modeling.quiet import quiet_transformers
 
     _require_base(folder)
-    with quiet_transformers(), hub_left_alone():
+    with quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # below it is an error
         model = load(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    _require_all_loaded(folder, model)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer
+
+
+def _require_all_loaded(folder: Path, model: PreTrainedModel) -> None:
+    """Refuse an adapter of which the base took up less, or more, than the file holds: PEFT only warns of that.
+
+    An adapter whose names do not fit answers like the base model, and nobody notices.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        held = set(file.keys())
+    taken = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if wrong := sorted(held ^ taken):
+        raise ModelError(
+            f"the adapter in '{folder}' does not fit its base model: {len(wrong)} weights are in one of them only, "
+            f"such as {wrong[0]}",
+            "take the files from a backup, or train again with the run's config.yaml",
+        )
 
 
 def load_base_config(folder: Path) -> PretrainedConfig:

@@ -24,6 +24,7 @@ PROBLEMS: dict[str, str] = {
     "single_label_classification": f"{_HERE}.classification",
     "multi_label_classification": f"{_HERE}.classification",
     "regression": f"{_HERE}.regression",
+    "causal_lm": f"{_HERE}.causal_lm",
 }
 
 

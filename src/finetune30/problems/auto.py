@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetune30.data.problem import Detected
-from finetune30.problems.shared.columns import TEXT_AND_LABEL
+from finetune30.config.problem_types import AUTO
+from finetune30.data.problem import Arranged, Detected
+from finetune30.problems.shared.columns import LABEL, TEXT_AND_LABEL
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.config.schema import DataConfig
     from finetune30.data.problem import Problem, Role, Settled
+    from finetune30.data.sources.table import SourceTable
     from finetune30.problems.shared.lists import ListCells
 
 #: Whole numbers of more values than this are quantities unless the configuration says otherwise.
@@ -25,6 +29,27 @@ class ToldFromTargets:
     """One class, several, or a quantity: see `settle`."""
 
     columns: tuple[Role, ...] = TEXT_AND_LABEL
+
+    def arrange(self, tables: Sequence[SourceTable], config: DataConfig) -> Arranged:
+        """Return the tables as they are, unless they hold conversations.
+
+        `data.conversation_format` says so, or they do plainly, where neither texts nor labels are named: a column
+        called `messages` or `conversations` whose cells are lists of messages. A table with labels is about these.
+        """
+        from finetune30.data.conversations.arranging import find_conversations
+        from finetune30.problems.causal_lm.data import CAUSAL_LM
+
+        named = (config.text_column, config.text_pair_column, config.label_column, config.label_columns)
+        labels = {name.lower() for name in tables[0].columns} & {*LABEL.names}
+        column = None if any(named) or labels else find_conversations(tables[0])
+        because = f"the column {column!r} holds lists of messages"
+        if config.conversation_format != AUTO:
+            because = "data.conversation_format is set"
+        elif column is None:
+            return Arranged(tables, self)
+        found = Detected(f"the problem is {CAUSAL_LM.name}", because, _KEY)
+        arranged = CAUSAL_LM.arrange(tables, config)
+        return replace(arranged, detected=(found, *arranged.detected))
 
     def settle(self, targets: pl.Series, separator: str | None, outputs: int | None) -> Settled:
         """Tell the problem, and say by what.

@@ -7,8 +7,9 @@ They start from the same weights and save the same adapter.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from finetune30.errors import CheckpointError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+    from peft import PeftModel
 
     from finetune30.data.batching import Batch
     from finetune30.data.encoding import EncodedSplit
@@ -86,6 +88,15 @@ class Engine(Protocol):
 
     def save_adapter(self, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors as PEFT does."""
+        ...
+
+
+@runtime_checkable
+class LendsModel(Protocol):
+    """An engine over a model of transformers, which can be asked by whoever knows more about it than a batch."""
+
+    def lend(self) -> AbstractContextManager[PeftModel]:
+        """Lend the model, without dropout, gradients and training's random streams."""
         ...
 
 

@@ -17,16 +17,24 @@ from finetune30.training.engine import Engine
 from finetune30.training.memory import describe_out_of_memory, return_freed_memory
 
 _T = TypeVar("_T")
+#: Outputs of a batch to what is kept of each row: float32 (B, k).
+Keep = Callable[[NDArray[np.float32], Batch], NDArray[np.float32]]
 #: What is measured of a batch's outputs: float64 (k,), summed over all batches.
 Measure = Callable[[NDArray[np.float32], Batch], NDArray[np.float64]]
 
 
-def predict_outputs(engine: Engine, split: EncodedSplit, batch_size: int) -> NDArray[np.float32]:
-    """Return outputs in the split's own row order, float32 (n, outputs of a row); longest rows run first."""
+def predict_outputs(
+    engine: Engine, split: EncodedSplit, batch_size: int, keep: Keep | None = None
+) -> NDArray[np.float32]:
+    """Return outputs in the split's own row order, float32 (n, outputs of a row); longest rows run first.
+
+    `keep` makes of a batch's outputs what is kept of them, (B, k).
+    """
 
     def predict() -> NDArray[np.float32] | None:
         found: NDArray[np.float32] | None = None
-        for batch, outputs, is_mine in _answered(engine, split, batch_size):
+        for batch, given, is_mine in _answered(engine, split, batch_size):
+            outputs = given if keep is None else keep(given, batch)
             if found is None:
                 found = np.zeros((len(split), outputs.shape[1]), dtype=np.float32)
             if is_mine:

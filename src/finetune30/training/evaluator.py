@@ -16,7 +16,7 @@ from finetune30.data.problem import is_better_greater
 from finetune30.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training.engine import Engine
 from finetune30.training.memory import describe_out_of_memory, free_memory
-from finetune30.training.problem import Evaluation, Trainable
+from finetune30.training.problem import Conclusion, Evaluation, Trainable
 from finetune30.training.progress import Progress
 from finetune30.training.streams import preserved_streams
 
@@ -83,6 +83,11 @@ class Evaluator:
         evaluation = self._require_finite(self._last, progress, kept_checkpoint)
         self._tell_doubts(evaluation, progress, ended=True)
         return evaluation
+
+    def conclude(self, train: EncodedSplit) -> Conclusion:
+        """Return what the problem finds once, with the weights that the engine holds at the end."""
+        with preserved_streams():
+            return self._problem.conclude(self._engine, train, self._split, self._batch_size)
 
     def _tell_doubts(self, evaluation: Evaluation, progress: Progress, *, ended: bool = False) -> None:
         """Record a doubt once when it begins to hold, and when it holds no more.

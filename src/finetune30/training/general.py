@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_wh
 from finetune30.modeling.tokenizing import pad_before
 from finetune30.training import processes
 from finetune30.training.engine import require_fitting
-from finetune30.training.problem import Loss
+from finetune30.training.problem import Loss, Outputs
+from finetune30.training.streams import preserved_streams
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -43,15 +44,26 @@ class GeneralEngine:
     operations = "PyTorch's operators"
 
     def __init__(
-        self, model: PeftModel, config: TrainingConfig, placement: Placement, *, loss: Loss, pad_token_id: int
+        self,
+        model: PeftModel,
+        config: TrainingConfig,
+        placement: Placement,
+        *,
+        outputs: Outputs,
+        loss: Loss,
+        pad_token_id: int,
     ) -> None:
         self.device, self.precision = placement.device, placement.precision
-        self._loss, self.pad_token_id = loss, pad_token_id
+        self._outputs, self._loss, self.pad_token_id = outputs, loss, pad_token_id
         self._max_grad_norm = config.max_grad_norm
         self._autocasts = placement.precision != "fp32" and (
             placement.device.startswith("cuda") or _trains_the_backbone(model)
         )
         self._model = _place(model, placement, autocasts=self._autocasts)
+        if config.gradient_checkpointing:
+            # Without reentrance: a frozen input needs no gradient of its own for LoRA above it to get one.
+            base: Any = self._model.get_base_model()
+            base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
         self.total_parameters = sum(p.numel() for p in self._model.parameters())
@@ -68,9 +80,9 @@ class GeneralEngine:
     def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
         """Add the gradient of `scale` times the summed loss; return that sum unscaled, 0-d float32."""
         self._model.train()
-        with self._autocast():
-            outputs = self._forward(batch)
         targets = torch.from_numpy(batch.targets).to(self.device)
+        with self._autocast():
+            outputs = self._forward(batch, targets)
         total = self._loss(outputs.float(), targets)
         scaled: torch.Tensor = self._scaler.scale(total * scale)
         scaled.backward()
@@ -119,6 +131,13 @@ class GeneralEngine:
                 found[rows] = outputs
         assert found is not None  # noqa: S101 - a batch has rows
         return found
+
+    @contextmanager
+    def lend(self) -> Iterator[PeftModel]:
+        """Lend the model to whoever asks it something of its own: without dropout, gradients and random streams."""
+        self._model.eval()
+        with torch.inference_mode(), self._autocast(), preserved_streams():
+            yield self._model
 
     def adapter_state(self) -> dict[str, torch.Tensor]:
         """Return adapter and head under PEFT's names, copied to the CPU."""
@@ -190,17 +209,18 @@ class GeneralEngine:
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is written by modeling.saving
 
     def _answer(self, batch: Batch) -> NDArray[np.float32]:
+        targets = torch.from_numpy(batch.targets).to(self.device)
         with torch.inference_mode(), self._autocast():
-            result: NDArray[np.float32] = self._forward(batch).float().cpu().numpy()
+            result: NDArray[np.float32] = self._forward(batch, targets).float().cpu().numpy()
         return result
 
-    def _forward(self, batch: Batch) -> torch.Tensor:
+    def _forward(self, batch: Batch, targets: torch.Tensor) -> torch.Tensor:
         inputs: dict[str, NDArray[np.int64]] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if batch.token_type_ids is not None:
             inputs["token_type_ids"] = batch.token_type_ids
         tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-        result: torch.Tensor = self._model(**(pad_before(tensors) if self._pads_before else tensors)).logits
-        return result
+        model: Any = self._model  # a PeftModel takes what its base takes
+        return self._outputs(model, pad_before(tensors) if self._pads_before else tensors, targets)
 
     def _autocast(self) -> Any:
         if not self._autocasts:
@@ -223,7 +243,7 @@ def _trains_the_backbone(model: PeftModel) -> bool:
 def _place(model: PeftModel, placement: Placement, *, autocasts: bool) -> PeftModel:
     on_cuda = placement.device.startswith("cuda")
     base: Any = model.get_base_model()
-    kept = parameters_kept_whole(base.config, placement.dtype)
+    kept = parameters_kept_whole(base, placement.dtype)
     for name, parameter in base.named_parameters():
         # Autocast takes care of matrix products; off CUDA norms must be of one precision in themselves.
         is_whole = parameter.requires_grad or (autocasts and not on_cuda and parameter.dim() < 2)

@@ -122,7 +122,8 @@ class _Loop:
         progress = self.progress
         rate = learning_rate_at(progress.global_step, progress.total_steps, self.config)
         mine = rows[self.rank :: self.world]
-        loss = self._accumulate_within_memory(mine, self.problem.weight(self.train_split, rows))
+        weight = self.problem.weight(self.train_split, rows)
+        loss = self._accumulate_within_memory(mine, weight)
         if not math.isfinite(loss):
             raise self._non_finite(f"the loss is {loss}", rows)
         norm = float(self.engine.step(rate))
@@ -132,6 +133,7 @@ class _Loop:
         progress.step_in_epoch += 1
         progress.samples += len(rows)
         progress.tokens += int(self.train_split.lengths[rows].sum())
+        progress.weight += weight
         progress.loss_sum += loss
         progress.window_loss_sum += loss
         progress.window_steps += 1
@@ -293,8 +295,17 @@ class _Loop:
             "random_streams": digest_streams(gather_streams(self.engine)),
         }
         evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
-        metrics = {**evaluation.metrics, "train_loss": progress.loss_sum / max(1, progress.global_step)}
-        return TrainingResult(metrics, evaluation.rows, evaluation.outputs, progress, digests, evaluation.doubts)
+        concluded = self.evaluator.conclude(self.train_split)
+        trained = {"train_loss": progress.loss_sum / max(1, progress.global_step)}
+        return TrainingResult(
+            {**evaluation.metrics, **concluded.metrics, **trained},
+            evaluation.rows,
+            evaluation.outputs,
+            progress,
+            digests,
+            evaluation.doubts,
+            concluded.tables,
+        )
 
     def _record(self, kind: str, **values: Any) -> None:
         self.progress.records += 1

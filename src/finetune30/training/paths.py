@@ -91,7 +91,8 @@ def build_general_engine(
 
     tokenizer = load_tokenizer(source)
     engine = _build_general_engine(config, source, problem, placement, int(tokenizer.pad_token_id))
-    failure = find_failure(engine, TokenizerEncoder(tokenizer, uses_token_types=False), config.data.max_length)
+    encoder = TokenizerEncoder(tokenizer, uses_token_types=False)
+    failure = find_failure(engine, encoder, config.data.max_length, asks_tokens=problem.head_outputs is None)
     if failure is None:
         return engine
     if placement.precision == "fp32":
@@ -122,17 +123,19 @@ def _build_general_engine(
         task_type=problem.peft_task_type,
         trains_head=problem.trains_head,
     )
-    return GeneralEngine(adapter, config.training, placement, loss=problem.loss, pad_token_id=pad_token_id)
+    return GeneralEngine(
+        adapter, config.training, placement, outputs=problem.outputs, loss=problem.loss, pad_token_id=pad_token_id
+    )
 
 
-def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder:
-    """Build the encoder and check that the model can read `max_length` tokens.
+def build_encoder(path: str, source: BaseSource, max_length: int, problem: Trainable | None = None) -> TextEncoder:
+    """Build the encoder, the problem's own where it has one, and check that the model can read `max_length` tokens.
 
     On the packed path configuration and tokenizer are read without transformers, which saves seconds at the start;
     else the model is asked. Raises DataError when the model is too short. The encoder raises ModelError for a token
     that the model has no embedding for.
     """
-    facts = _ask_file(source) if path == "packed" else _ask_model(source)
+    facts = _ask_file(source) if path == "packed" else _ask_model(source, problem)
     if facts.positions is not None and max_length > facts.positions:
         raise DataError(
             f"data.max_length {max_length} is above the {facts.positions} positions of '{source.name}'",
@@ -144,6 +147,9 @@ def build_encoder(path: str, source: BaseSource, max_length: int) -> TextEncoder
         encoder = load_text_encoder(source, uses_token_types=facts.reads_token_types, known_tokens=facts.known_tokens)
         if encoder is not None:
             return encoder
+    own: TextEncoder | None = None if problem is None else problem.build_encoder(source, facts.known_tokens)
+    if own is not None:
+        return own
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.tokenizing import TokenizerEncoder
 
@@ -171,11 +177,13 @@ def _ask_file(source: BaseSource) -> _InputFacts:
     return _InputFacts(shape.usable_positions, shape.type_count > 1, shape.vocabulary_size)
 
 
-def _ask_model(source: BaseSource) -> _InputFacts:
+def _ask_model(source: BaseSource, problem: Trainable | None) -> _InputFacts:
     import_heavy("transformers.modeling_utils", "peft")
     from finetune30.modeling import model_facts
 
-    outline = model_facts.outline_classifier(model_facts.load_config(source.folder, source.name))
+    config = model_facts.load_config(source.folder, source.name)
+    has_head = problem is None or problem.head_outputs is not None
+    outline = model_facts.outline_classifier(config) if has_head else model_facts.outline_backbone(config)
     return _InputFacts(
         model_facts.count_positions(outline),
         model_facts.reads_token_types(outline.config),

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 _TEXT = "a b"
 
 
-def find_failure(engine: Engine, encoder: TextEncoder, max_length: int) -> str | None:
+def find_failure(engine: Engine, encoder: TextEncoder, max_length: int, *, asks_tokens: bool) -> str | None:
     """Let an engine answer one short text; return the first line of what went wrong, None when nothing did.
 
-    Weights of two precisions cannot be multiplied, and not every operation exists in every precision. Want of memory
-    is no such failure and is raised.
+    `asks_tokens`: targets are one a token. Weights of two precisions cannot be multiplied, and not every operation
+    exists in every precision. Want of memory is no such failure and is raised.
     """
     (ids,) = encoder.encode([_TEXT], None, max_length).ids
     tokens = np.asarray([ids], dtype=np.int64)
-    labels, lengths = np.zeros(1, dtype=np.int64), np.asarray([len(ids)], dtype=np.int64)
+    labels = tokens if asks_tokens else np.zeros(1, dtype=np.int64)
+    lengths = np.asarray([len(ids)], dtype=np.int64)
     batch = Batch(np.zeros(1, dtype=np.int64), tokens, np.ones_like(tokens), None, labels, lengths)
     try:
         engine.outputs(batch)

@@ -6,8 +6,9 @@ they run on a machine that has nothing but torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from finetune30.blocks import Words
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from finetune30.config import ExperimentConfig
     from finetune30.data.encoding import EncodedSplit
     from finetune30.data.problem import Card, Score, Targets
     from finetune30.modeling.base import BaseSource
-    from finetune30.modeling.predictor import Predictor
+    from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
 
 
+#: Model, inputs and targets of a batch to what the model gives for it, see `Trainable.outputs`.
+Outputs = Callable[["PreTrainedModel", Mapping[str, "Tensor"], "Tensor"], "Tensor"]
 #: Outputs and targets of a batch to the loss summed over what `weight` counts, 0-d.
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
@@ -55,6 +59,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Conclusion:
+    """What is found once at the end of a training: more metrics, and tables that are published beside them, by name."""
+
+    metrics: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Answer:
     """A model's answer to one question.
 
@@ -67,6 +79,23 @@ class Answer:
     line: str
 
 
+class SavedModel(Protocol):
+    """A saved model, loaded afresh. What it is asked beyond this, its problem's `answer` knows."""
+
+    def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
+        """Return the positions of texts (or pairs) that say nothing to the model."""
+        ...
+
+    def collect(
+        self,
+        read: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]],
+        texts: list[str],
+        pairs: list[str] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return what `read` makes of outputs and attention masks, float32 (n, k), in the order of the texts."""
+        ...
+
+
 class Trainable(Protocol):
     """What a model learns, as far as the model is concerned, for one set of targets."""
 
@@ -76,6 +105,20 @@ class Trainable(Protocol):
     peft_task_type: str
     #: Whether what lies outside the backbone is trained and saved whole, as a classifier's head is.
     trains_head: bool
+
+    def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
+        """Return itself with what base model and configuration decide about its targets (a chat template, say).
+
+        Raises ModelError where the base cannot be asked so.
+        """
+        ...
+
+    def build_encoder(self, source: BaseSource, known_tokens: int) -> Any | None:
+        """Return what makes tokens of its rows, handed to `Problem.encode`; None: the texts' own encoder will do.
+
+        `known_tokens`: how many tokens the model has embeddings for.
+        """
+        ...
 
     def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
         """Return itself with targets in the order of the head that a checkpoint has for the same ones.
@@ -101,12 +144,23 @@ class Trainable(Protocol):
         """Load the base model with the head that the targets need; return it and the names of new weights."""
         ...
 
+    def outputs(self, model: PreTrainedModel, inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+        """Return what a model gives for a batch, rows first; `inputs` are named as the model's own, all (B, L).
+
+        With gradients, where these are wanted. `targets` as in the batch.
+        """
+        ...
+
     def card(self) -> Card:
         """Return what the saved model's card says about it."""
         ...
 
     def load_saved(self, folder: str, **options: Any) -> PreTrainedModel:
         """Load a saved adapter on its base with plain PEFT; `options` go to its `from_pretrained`."""
+        ...
+
+    def open_saved(self, folder: Path, placement: Placement) -> SavedModel:
+        """Load a saved model, ready to be asked."""
         ...
 
     def weight(self, split: EncodedSplit, rows: NDArray[np.int64]) -> float:
@@ -121,6 +175,10 @@ class Trainable(Protocol):
         """Evaluate every row; with several processes each takes its share and all get the whole."""
         ...
 
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
+        """Return what is found once, with the weights that are published: nothing more, unless a problem asks more."""
+        ...
+
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return (B, k) numbers of a batch's outputs by which a saved model is compared with the trained one.
 
@@ -128,6 +186,6 @@ class Trainable(Protocol):
         """
         ...
 
-    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
-        """Answer texts (or pairs) with a saved model, in their order."""
+    def answer(self, model: Any, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        """Answer texts (or pairs) with a saved model, one that `open_saved` gave, in their order."""
         ...

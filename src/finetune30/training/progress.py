@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +40,8 @@ class Progress:
     step_in_epoch: int = 0
     samples: int = 0
     tokens: int = 0
+    #: What the losses of all steps were divided by (rows, or supervised tokens), summed.
+    weight: float = 0.0
     loss_sum: float = 0.0
     window_loss_sum: float = 0.0
     window_steps: int = 0
@@ -73,7 +75,7 @@ class TrainingResult:
 
     Everything counts from the very start: what earlier attempts did up to the checkpoint is part of it. `digests` are
     sha256 of what the training ended with: adapter, optimizer and random streams after the last step. `doubts` are the
-    problem's about the final evaluation.
+    problem's about the final evaluation, `tables` what it publishes beside the metrics, by name.
     """
 
     metrics: dict[str, Any]
@@ -82,6 +84,7 @@ class TrainingResult:
     progress: Progress
     digests: dict[str, str]
     doubts: tuple[Doubt, ...] = ()
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 class QuietHooks:

@@ -13,6 +13,7 @@ import pytest
 from support.exactness import fingerprint
 from support.gang import Gang
 from support.members import wait_for_members, wait_until_gone
+from support.patience import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +25,13 @@ SLOWLY = "training.after_step:1+:wait1"
 def begin_slowly(gang: Gang, results: str, *command: str, step: int = 1) -> tuple[int, dict[int, int]]:
     """Start a command, wait for a step, and return the process ids of the one that starts the others, and of those."""
     environment = {"FT30_RESULTS_FOLDER": results, "FT30_FAILPOINT": SLOWLY}
+
+    def count_attempts() -> int:
+        return len(list(gang.lab.folder.glob(f"{results}/*/attempts/*/history.jsonl")))
+
+    before = count_attempts()
     pid = gang.servers[0].start(*command, cwd=gang.lab.folder, **environment)
+    wait_until(lambda: count_attempts() > before, 120, "an attempt of this command's own")
     gang.wait_for_step(step, results)
     return pid, wait_for_members(pid, 2)
 

@@ -97,7 +97,7 @@ def test_schema_is_json_schema_of_every_key():
     result = CliRunner().invoke(app, ["config", "schema"])
     schema = json.loads(result.stdout)
     assert schema["$schema"].endswith("2020-12/schema")
-    assert set(schema["properties"]) == {"experiment_name", "model", "lora", "data", "training"}
+    assert set(schema["properties"]) == {"experiment_name", "model", "lora", "data", "training", "chat"}
 
 
 def test_unknown_preset_is_a_usage_error_like_an_unknown_file():

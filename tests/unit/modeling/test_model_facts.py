@@ -80,11 +80,10 @@ def test_known_tokens_are_the_rows_of_the_embeddings(tiny_model: Callable[..., P
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_that_loading_keeps_in_float32_are_foretold(tiny_model: Callable[..., Path], family: str) -> None:
-    config = load_config(tiny_model(family), "test")
     loaded = AutoModelForSequenceClassification.from_pretrained(tiny_model(family), dtype=torch.bfloat16)
     whole = {name for name, weight in loaded.named_parameters() if weight.dtype == torch.float32}
-    assert parameters_kept_whole(config, torch.bfloat16) == whole
-    assert parameters_kept_whole(config, torch.float32) == set()
+    assert parameters_kept_whole(loaded, torch.bfloat16) == whole
+    assert parameters_kept_whole(loaded, torch.float32) == set()
 
 
 def test_model_without_a_classifier_is_refused(tmp_path: Path) -> None:

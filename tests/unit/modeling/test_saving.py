@@ -34,6 +34,7 @@ def saved(request, tiny_model, tmp_path):
         adapter,
         TrainingConfig(),
         choose_placement("cpu", "fp32"),
+        outputs=PROBLEM.outputs,
         loss=PROBLEM.loss,
         pad_token_id=0,
     )

@@ -101,7 +101,12 @@ def test_quantised_weights_are_never_cast(build_engine, dtype):
     stored = torch.tensor([1.0, 2.0, 4.0]).to(dtype)
     engine._model.get_base_model().register_parameter("packed", torch.nn.Parameter(stored, requires_grad=False))
     placed = GeneralEngine(
-        engine._model, TrainingConfig(), Placement("cpu", "bf16", "test"), loss=engine._loss, pad_token_id=0
+        engine._model,
+        TrainingConfig(),
+        Placement("cpu", "bf16", "test"),
+        outputs=engine._outputs,
+        loss=engine._loss,
+        pad_token_id=0,
     )
     found = dict(placed._model.get_base_model().named_parameters())["packed"]
     assert found.dtype == dtype

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from finetune30.data.analysis.statistics import count_words
+from finetune30.data.conversations.views import with_contents
 from finetune30.data.problem import Problem
 from finetune30.data.texts import text_columns
 
@@ -30,7 +31,7 @@ def compare_rows(reference: pl.DataFrame, other: pl.DataFrame, problem: Problem)
         labels = _compare_values(*(_numbers(rows["label_text"]) for rows in (reference, other)))
     else:
         labels = compare_counts(*(problem.count(rows["label_text"]) for rows in (reference, other)))
-    texts = [rows[text_columns(rows)[0]] for rows in (reference, other)]
+    texts = [with_contents(rows)[text_columns(rows)[0]] for rows in (reference, other)]
     lengths = _compare_values(*(column.str.len_chars().to_numpy() for column in texts))
     return {
         "rows": [reference.height, other.height],

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from finetune30.data.analysis.conversations import describe_conversations
+from finetune30.data.conversations.views import has_conversations, with_contents
 from finetune30.data.encoding import CountTokens
 from finetune30.data.problem import Problem
 from finetune30.data.texts import text_columns, texts_and_pairs
@@ -94,6 +96,7 @@ def count_words(texts: pl.Series) -> tuple[np.ndarray, pl.DataFrame]:
 
 
 def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountTokens | None) -> dict[str, Any]:
+    conversations, rows = rows, with_contents(rows)
     texts = rows[text_columns(rows)[0]].fill_null("")
     words, vocabulary = count_words(texts)
     lengths: dict[str, Any] = {
@@ -116,6 +119,7 @@ def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountToke
         "vocabulary": _describe_vocabulary(vocabulary),
         "duplicates": _count_duplicates(rows),
         "examples": _pick_examples(rows, problem),
+        "conversations": describe_conversations(conversations) if has_conversations(conversations) else None,
     }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from finetune30.data.conversations.messages import is_turns
 from finetune30.data.sources.archives import load_gzip, load_zip
 from finetune30.data.sources.delimited import load_delimited
 from finetune30.data.sources.encodings import wide_encoding
@@ -101,8 +103,19 @@ def _check_signature(path: Path, shown: str, head: bytes) -> None:
     text = head.decode(wide or "utf-8", errors="replace").removeprefix("\ufeff").lstrip()
     if suffix in (".csv", ".tsv", ".tab") and text[:2] in ('{"', "[{"):
         raise DataFileError(shown, 1, 1, f"this is JSON named {suffix}", "rename it to end in .json or .jsonl")
-    if suffix in (".jsonl", ".ndjson") and text[:1] == "[" and text[1:].lstrip()[:1] in ("{", ""):
+    is_array = text[:1] == "[" and text[1:].lstrip()[:1] in ("{", "")
+    if suffix in (".jsonl", ".ndjson") and is_array and not _holds_turns(path, wide or "utf-8"):
         raise DataFileError(shown, 1, 1, "this is one JSON array, not one object a line", "rename it to end in .json")
+
+
+def _holds_turns(path: Path, codec: str) -> bool:
+    """Say whether the first line is a conversation, a list of messages."""
+    with path.open(encoding=codec, errors="replace") as handle:
+        line = next((line for line in handle if not line.isspace()), "")
+    try:
+        return is_turns(json.loads(line.removeprefix("\ufeff")))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _unknown_ending(path: Path, shown: str) -> DataError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from finetune30.data.conversations.messages import is_turns
 from finetune30.errors import DataFileError
 
 Record = dict[str, Any]
@@ -113,9 +114,11 @@ def without_halves(text: str) -> str:
 
 
 def expect_object(value: Any, name: str, line: int, column: int) -> Record:
-    """Return a value that is an object. Raises DataFileError."""
+    """Return a value that is an object, or a list of messages as one under `messages`. Raises DataFileError."""
     if isinstance(value, dict):
         return value
+    if is_turns(value):
+        return {"messages": value}
     shown = without_halves(str(cell_text(value))[:60])
     found = f"expected an object of the columns by their names, found {shown}"
     raise DataFileError(name, line, column, found, "write every record as an object with the columns as keys")

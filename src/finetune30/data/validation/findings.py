@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from finetune30.config.validation import Severity
+from finetune30.config.validation import RuleName, Severity
 
 #: Longest piece of a value that a finding shows.
 SHOWN_CHARACTERS = 60
@@ -24,7 +24,7 @@ SCHEMA = {
 
 #: Severity of every rule unless the configuration says otherwise.
 #: error: the row is set aside by the gate; warn: reported; fix: mended on the way in; off: not looked for.
-DEFAULT_SEVERITIES: dict[str, Severity] = {
+DEFAULT_SEVERITIES: dict[RuleName, Severity] = {
     "missing_label": "error",
     "unknown_label": "error",
     "empty_text": "error",
@@ -46,8 +46,23 @@ DEFAULT_SEVERITIES: dict[str, Severity] = {
     "constant_text": "warn",
     "label_in_text": "warn",
     "script_mix": "warn",
+    "broken_conversation": "error",
+    "unknown_role": "error",
+    "role_order": "error",
+    "empty_answer": "error",
+    "broken_tool_call": "error",
+    "special_token": "warn",
+    "contradictory_answer": "warn",
 }
 
+#: Rules about the whole of a conversation: a row under one of them says nothing that others could judge.
+WHOLE_ROW: tuple[RuleName, ...] = (
+    "broken_conversation",
+    "unknown_role",
+    "role_order",
+    "empty_answer",
+    "broken_tool_call",
+)
 
 #: Keys of the configuration that decide what a rule drops.
 RULE_SETTINGS = {
@@ -64,7 +79,9 @@ class FindingList:
     """
 
     def __init__(self, severities: Mapping[str, str], texts: Sequence[str]) -> None:
-        self._severities: dict[str, str] = {**DEFAULT_SEVERITIES, **severities}
+        self._severities: dict[str, str] = {str(rule): level for rule, level in DEFAULT_SEVERITIES.items()} | {
+            **severities
+        }
         self.texts, self.main = tuple(texts), texts[0]
         self._parts: list[pl.DataFrame] = []
         self._errors: list[pl.DataFrame] = []

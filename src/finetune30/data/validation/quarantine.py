@@ -10,7 +10,7 @@ import polars as pl
 
 from finetune30.config.validation import GateConfig
 from finetune30.data.texts import text_columns
-from finetune30.data.validation.findings import RULE_SETTINGS
+from finetune30.data.validation.findings import RULE_SETTINGS, WHOLE_ROW
 from finetune30.data.validation.row_rules import NO_TOKENS
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
@@ -18,6 +18,7 @@ from finetune30.errors import DataError, DataFileError
 #: Rules that are counted alone, and against which limit; all other errors together are faults of single rows.
 _OWN_LIMITS = {
     "contradictory_label": "max_contradictory_share",
+    "contradictory_answer": "max_contradictory_share",
     "leakage": "max_leaking_share",
     "near_leakage": "max_leaking_share",
     # A training meets these when it encodes the rows that the other rules left.
@@ -33,11 +34,12 @@ _ALWAYS_DROPPED = (
     "too_long",
     "repeated_header",
     "columns_swapped",
+    *WHOLE_ROW,
     NO_TOKENS,
 )
 _LIMIT_WORDS = {
     "max_faulty_share": "faulty",
-    "max_contradictory_share": "training rows with contradictory labels",
+    "max_contradictory_share": "training rows with contradictory labels or answers",
     "max_leaking_share": "training rows that stand in the evaluation rows",
     NO_TOKENS: "tokenless",
 }

@@ -10,7 +10,7 @@ from finetune30.config.validation import ValidationRules
 from finetune30.data.cleaning import contains_html, fix_mojibake, maybe_mojibake
 from finetune30.data.encoding import CountTokens
 from finetune30.data.texts import filled_texts, texts_and_pairs
-from finetune30.data.validation.findings import FindingList
+from finetune30.data.validation.findings import WHOLE_ROW, FindingList
 
 #: Lengths by which texts are judged where no limit is set: then they are reported, and no row is dropped.
 USUAL_SHORTEST, USUAL_LONGEST = 5, 500
@@ -61,8 +61,9 @@ def check_texts(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) 
     A row has at most one finding of each rule, at the first text that breaks it. Optional texts may be short. Where no
     limit is set, the usual lengths are reported.
     """
-    # A repeated header or a swapped row is one fault, not two.
-    rest = rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(["repeated_header", "columns_swapped"]))
+    # A repeated header, a swapped row or a broken conversation is one fault, not two.
+    whole = ["repeated_header", "columns_swapped", "empty_text", *WHOLE_ROW]
+    rest = rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(whole))
     if not rules.allow_empty:
         empty = {cell: length == 0 for cell, length in text_lengths(rows).items()}
         fix = "fill in the text, or set data.validation_rules.allow_empty to true"
@@ -123,8 +124,11 @@ def check_characters(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     return found.mark(rows)
 
 
-def check_contents(rows: pl.DataFrame, found: FindingList, *, is_quantity: bool) -> pl.DataFrame:
-    """Mark texts that repeat one word or character, or that give their own label away; optional ones may."""
+def check_contents(rows: pl.DataFrame, found: FindingList, *, has_names: bool) -> pl.DataFrame:
+    """Mark texts that repeat one word or character; with `has_names`, those that give their own label away too.
+
+    Optional ones may.
+    """
     kept = rows.filter(pl.col("reason").is_null())
     for cell in found.texts:
         text = pl.col(cell).str.strip_chars().str.to_lowercase()
@@ -135,7 +139,7 @@ def check_contents(rows: pl.DataFrame, found: FindingList, *, is_quantity: bool)
             candidates = pl.concat([part.filter(words.first() == words.last()) for part in slices] or [rows.clear()])
             constant = pl.Series([_says_nothing(value) for value in candidates[cell]], dtype=pl.Boolean)
             found.add("constant_text", candidates.filter(constant), "the text says nothing; remove the row", cell=cell)
-        if found.wanted("label_in_text") and not is_quantity:
+        if found.wanted("label_in_text") and has_names:
             pattern = r"(?i)(?:\b(?:label|class|category|sentiment|target|intent)\s*[:=]\s*|__label__)[\"'\[]*"
             maybe = kept.filter(pl.col(cell).str.contains(pattern))
             own = pl.col("label_text").str.to_lowercase()
@@ -150,7 +154,8 @@ def check_tokens(
 ) -> pl.DataFrame:
     """Mark rows that have more tokens than `max_length` under the run's tokenizer, or that give it nothing to read.
 
-    With `allow_empty` only those say nothing that have no token at all, as in a training.
+    Of conversations what is said is counted, without what a chat template puts around it. With `allow_empty` only those
+    say nothing that have no token at all, as in a training.
     """
     kept = rows.filter(pl.col("reason").is_null())
     counts = count_tokens(*texts_and_pairs(kept))

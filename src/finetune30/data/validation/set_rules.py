@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from finetune30.data.texts import filled_texts, text_columns
-from finetune30.data.validation.findings import FindingList
+from finetune30.data.validation.findings import FindingList, shorten
 from finetune30.data.validation.near_duplicates import find_near_duplicates
 
 #: A text that makes up more than this share of a split (and at least as many rows) counts as constant.
@@ -38,19 +38,29 @@ def text_keys(rows: pl.DataFrame) -> pl.Series:
     return rows.select(pl.concat_str(texts, separator="\0").alias("_key")).to_series()
 
 
-def check_repeats(rows: pl.DataFrame, found: FindingList, *, near: bool) -> pl.DataFrame:
+def check_repeats(
+    rows: pl.DataFrame, found: FindingList, *, near: bool, wholes: pl.Series | None = None
+) -> pl.DataFrame:
     """Mark repeated texts: contradictory labels, copies within a split, and training rows that are evaluation rows.
 
-    Only rows without a `reason` take part. A contradiction among evaluation rows is a warning: setting evaluation
+    With `wholes` the texts are questions and the labels their answers; `wholes` are both, of which near duplicates are
+    told. Only rows without a `reason` take part. A contradiction among evaluation rows is a warning: setting evaluation
     rows aside would change the measure.
     """
     keyed = rows.select("row_id", "split", *text_columns(rows), "label_text", "reason").with_columns(text_keys(rows))
+    if wholes is not None:
+        keyed = keyed.with_columns(wholes.alias("_whole"))
     keyed = keyed.filter(pl.col("reason").is_null() & (pl.col("_key") != ""))
     keyed = keyed.with_columns(pl.col("_key").rank("dense").alias("_group")).drop("_key")
     repeated = keyed.filter(pl.col("_group").is_duplicated())
     if repeated.height:
-        _leaks(repeated, found)
-        _contradictions(repeated, found)
+        if wholes is None:
+            _leaks(repeated, found, "the same text is evaluation row {}; remove it here")
+            _contradictions(repeated, found, "contradictory_label", "same text, different labels ({}); decide on one")
+        else:
+            _leaks(repeated, found, "the same question is evaluation row {}; remove it here")
+            words = "same question, different answers ({}); decide on one"
+            _contradictions(repeated, found, "contradictory_answer", words)
         _copies(repeated, found)
     rows = found.mark(rows)
     if near and (found.wanted("near_duplicate") or found.wanted("near_leakage")):
@@ -99,17 +109,17 @@ def check_scripts(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
     return found.mark(rows)
 
 
-def _leaks(repeated: pl.DataFrame, found: FindingList) -> None:
-    """Training rows whose text stands in the evaluation rows."""
+def _leaks(repeated: pl.DataFrame, found: FindingList, words: str) -> None:
+    """Training rows whose text stands in the evaluation rows; `words` say so, with the id of one of them."""
     evaluation = repeated.filter(pl.col("split") == "evaluation").unique("_group", keep="first", maintain_order=True)
     train = repeated.filter(pl.col("split") == "train")
     hits = train.join(evaluation.select("_group", pl.col("row_id").alias("_other")), on="_group", maintain_order="left")
-    found.add("leakage", hits, pl.format("the same text is evaluation row {}; remove it here", "_other"))
+    found.add("leakage", hits, pl.format(words, "_other"))
 
 
-def _contradictions(repeated: pl.DataFrame, found: FindingList) -> None:
-    """Rows of one split that have the same text and different labels."""
-    if not found.wanted("contradictory_label"):
+def _contradictions(repeated: pl.DataFrame, found: FindingList, rule: str, words: str) -> None:
+    """Rows of one split that have the same text and different labels; `words` say so, with the list of them."""
+    if not found.wanted(rule):
         return
     over = ["split", "_group"]
     several = repeated.with_columns(pl.col("label_text").n_unique().over(over).alias("_labels")).filter(
@@ -118,12 +128,12 @@ def _contradictions(repeated: pl.DataFrame, found: FindingList) -> None:
     if not several.height:
         return
     listed = several.group_by(over, maintain_order=True).agg(
-        pl.format("{} says {}", "row_id", "label_text").head(3).str.join(", ").alias("_listed")
+        pl.format("{} says {}", "row_id", shorten(pl.col("label_text"))).head(3).str.join(", ").alias("_listed")
     )
     hits = several.join(listed, on=over, how="left", maintain_order="left")
-    fix = pl.format("same text, different labels ({}); decide on one", "_listed")
-    found.add("contradictory_label", hits.filter(pl.col("split") == "train"), fix)
-    found.add("contradictory_label", hits.filter(pl.col("split") == "evaluation"), fix, severity="warn")
+    fix = pl.format(words, "_listed")
+    found.add(rule, hits.filter(pl.col("split") == "train"), fix)
+    found.add(rule, hits.filter(pl.col("split") == "evaluation"), fix, severity="warn")
 
 
 def _copies(repeated: pl.DataFrame, found: FindingList) -> None:
@@ -138,7 +148,8 @@ def _copies(repeated: pl.DataFrame, found: FindingList) -> None:
 def _near(keyed: pl.DataFrame, found: FindingList) -> None:
     """Rows that nearly repeat an earlier row of their split, and training rows that nearly are evaluation rows."""
     distinct = keyed.unique(["_group"], keep="first", maintain_order=True)
-    whole = distinct.select(pl.concat_str(found.texts, separator=" ").alias("_whole")).to_series()
+    texts = ["_whole"] if "_whole" in distinct.columns else found.texts
+    whole = distinct.select(pl.concat_str(texts, separator=" ").alias("_whole")).to_series()
     pairs = find_near_duplicates(whole)
     if not pairs.height:
         return

@@ -10,8 +10,10 @@ import polars as pl
 
 from finetune30.config.schema import DataConfig
 from finetune30.data.cleaning import clean_rows
+from finetune30.data.conversations.views import has_conversations, with_answers, with_contents, with_questions
 from finetune30.data.encoding import CountTokens
 from finetune30.data.loading import LoadedRows
+from finetune30.data.validation.conversation_rules import check_conversations
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES, FindingList, count_findings
 from finetune30.data.validation.places import locate_findings
 from finetune30.data.validation.row_rules import (
@@ -80,7 +82,7 @@ def validate_rows(
     found = _start(severities, loaded)
     rows, recipe = _apply_fixes(rows.with_columns(pl.col(*found.texts).fill_null("")), found)
     rows = _check_rows(rows, found, loaded, config, expected_labels, count_tokens)
-    shares = measure_rules(rows, found, config.validation_rules)
+    shares = measure_rules(with_contents(rows), found, config.validation_rules)
     return Validation(rows, locate_findings(found.frame(), loaded.tables, loaded.columns), recipe, shares)
 
 
@@ -92,7 +94,7 @@ def broken_rules(rows: pl.DataFrame, loaded: LoadedRows, config: DataConfig, rul
     unknown = [rule for rule in rules if rule not in DEFAULT_SEVERITIES]
     if unknown:
         raise ConfigError(f"there is no rule {', '.join(unknown)}", f"use one of {', '.join(DEFAULT_SEVERITIES)}")
-    severities = {rule: "error" if rule in rules else "off" for rule in DEFAULT_SEVERITIES}
+    severities: dict[str, str] = {rule: "error" if rule in rules else "off" for rule in DEFAULT_SEVERITIES}
     found = _start(severities, loaded)
     marked = _check_rows(rows, found, loaded, config, None, None)
     return rows["reason"].is_null() & marked["reason"].is_not_null()
@@ -123,22 +125,36 @@ def _check_rows(
     count_tokens: CountTokens | None,
 ) -> pl.DataFrame:
     columns, rules = loaded.columns, loaded.problem.rules
+    conversations = has_conversations(rows)
+    if conversations:
+        allow_empty = config.validation_rules.allow_empty
+        rows = check_conversations(rows, found, loaded.faults, allow_empty=allow_empty)
+    said = with_contents(rows)
     if columns.target_column is not None:
-        rows = check_labels(rows, found, str(columns.chosen[found.main]), columns.target_column)
+        said = check_labels(said, found, str(columns.chosen[found.main]), columns.target_column)
     if rules.classes:
-        rows = check_unknown_labels(rows, found, expected_labels)
-    rows = check_texts(rows, found, config.validation_rules)
-    rows = check_characters(rows, found)
-    rows = check_contents(rows, found, is_quantity=rules.quantity)
-    rows = check_repeats(rows, found, near=config.gate.near_duplicates)
-    rows = check_constants(rows, found)
-    rows = check_scripts(rows, found)
+        said = check_unknown_labels(said, found, expected_labels)
+    said = check_texts(said, found, config.validation_rules)
+    said = check_characters(said, found)
+    said = check_contents(said, found, has_names=columns.target_column is not None and not rules.quantity)
+    near = config.gate.near_duplicates
+    if conversations:
+        asked = check_repeats(with_questions(_marked_as(said, rows)), found, near=near, wholes=said[found.main])
+        answered = check_scripts(check_constants(with_answers(_marked_as(asked, rows)), found), found)
+        said = _marked_as(answered, said)
+    else:
+        said = check_scripts(check_constants(check_repeats(said, found, near=near), found), found)
     if rules.classes:
-        rows = check_classes(rows, found, config.gate.min_class_rows)
+        said = check_classes(said, found, config.gate.min_class_rows)
     if count_tokens is not None:
         allow_empty = config.validation_rules.allow_empty
-        rows = check_tokens(rows, found, count_tokens, config.max_length, allow_empty=allow_empty)
-    return rows
+        said = check_tokens(said, found, count_tokens, config.max_length, allow_empty=allow_empty)
+    return _marked_as(said, rows)
+
+
+def _marked_as(marked: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the reasons that the same rows have in another view."""
+    return rows.with_columns(marked["reason"])
 
 
 def _apply_fixes(rows: pl.DataFrame, found: FindingList) -> tuple[pl.DataFrame, tuple[dict[str, Any], ...]]:
@@ -148,7 +164,7 @@ def _apply_fixes(rows: pl.DataFrame, found: FindingList) -> tuple[pl.DataFrame, 
         return rows, recipe
     result = clean_rows(rows, recipe)
     for rule, step in _FIX_STEPS.items():
-        rest = rows
+        rest = with_contents(rows)
         for cell, ids in result.changed_ids.get(step, {}).items():  # a row is found once, at its first such text
             hit = pl.col("row_id").is_in(ids.implode())
             found.add(rule, rest.filter(hit), _FIX_WORDS[rule], cell=cell)

@@ -6,7 +6,8 @@ A step is divided by its rows. The outputs of all evaluation rows are kept: a fe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +16,17 @@ from numpy.typing import NDArray
 from finetune30.data.problem import Card, label_names
 from finetune30.modeling.families import head_labels, order_by_head
 from finetune30.modeling.names import PEFT_TASK_TYPE
-from finetune30.training.problem import Answer, Doubt, Evaluation, Trainable
+from finetune30.training.problem import Answer, Conclusion, Doubt, Evaluation, Trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from finetune30.config import ExperimentConfig
     from finetune30.data.encoding import EncodedSplit
     from finetune30.data.problem import Score, Targets
     from finetune30.modeling.base import BaseSource
+    from finetune30.modeling.devices import Placement
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
 
@@ -43,6 +46,14 @@ class TextHead(ABC):
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
         self.label_names = label_names(targets)
+
+    def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
+        """Return itself: a head is asked the same of any base."""
+        return self
+
+    def build_encoder(self, source: BaseSource, known_tokens: int) -> Any | None:
+        """Return None: texts are read as they are."""
+        return None
 
     def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
         """Return itself with the labels in the order of the head that a checkpoint has for the same labels.
@@ -90,6 +101,11 @@ class TextHead(ABC):
             pad_token_id=pad_token_id,
         )
 
+    def outputs(self, model: PreTrainedModel, inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+        """Return the logits, (B, head_outputs)."""
+        logits: Tensor = model(**inputs).logits
+        return logits
+
     def card(self) -> Card:
         """Return what the saved model's card says about it."""
         names = self.label_names
@@ -113,6 +129,12 @@ class TextHead(ABC):
         )
         return model
 
+    def open_saved(self, folder: Path, placement: Placement) -> Predictor:
+        """Load a saved model, ready to be asked texts."""
+        from finetune30.modeling.predictor import Predictor
+
+        return Predictor(folder, placement, self.load_saved)
+
     def weight(self, split: EncodedSplit, rows: NDArray[np.int64]) -> float:
         """Return the number of rows."""
         return float(len(rows))
@@ -134,13 +156,17 @@ class TextHead(ABC):
         doubts = () if unsound else tuple(self.doubts(outputs, split.targets))
         return Evaluation({"eval_loss": float(losses.double().mean()), **metrics}, len(split), outputs, unsound, doubts)
 
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
+        """Return nothing more: the evaluation says all."""
+        return Conclusion()
+
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the logits themselves."""
         return outputs
 
-    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+    def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer texts (or pairs)."""
-        return self.answers(predictor.answer_logits(texts, pairs, batch_size))
+        return self.answers(model.answer_logits(texts, pairs, batch_size))
 
     def doubts(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> list[Doubt]:
         """Return reasons to think that nothing was learnt, none unless a problem knows some.

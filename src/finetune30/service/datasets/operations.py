@@ -130,17 +130,22 @@ def clean(
     request: DatasetRequest,
     settings: Settings,
     log: Log,
-    recipe: Sequence[Mapping[str, Any]],
+    recipe: Sequence[Mapping[str, Any]] | None,
     on_transfer: OnTransfer | None = None,
 ) -> tuple[LoadedRows, dict[str, Any], dict[str, pl.DataFrame]]:
-    """Run a cleaning recipe; return what was loaded, what each step did, and the rows by split as stored."""
-    from finetune30.data.cleaning import clean_rows
+    """Run a cleaning recipe (None: the default one of such rows).
+
+    Returns what was loaded, what each step did with the `recipe`, and the rows by split as stored.
+    """
+    from finetune30.data.cleaning import clean_rows, default_recipe
     from finetune30.data.validation.validate import broken_rules
 
     loaded = load_dataset_rows(request, settings, log, on_transfer)
-    result = clean_rows(loaded.rows, recipe, lambda rows, rules: broken_rules(rows, loaded, request.data, rules))
+    steps = default_recipe(loaded.rows) if recipe is None else [dict(step) for step in recipe]
+    result = clean_rows(loaded.rows, steps, lambda rows, rules: broken_rules(rows, loaded, request.data, rules))
     kept = result.rows.filter(result.rows["reason"].is_null())
-    return loaded, {"changed": result.changed, "dropped": result.dropped}, _by_split(kept, loaded.problem)
+    done = {"recipe": steps, "changed": result.changed, "dropped": result.dropped}
+    return loaded, done, _by_split(kept, loaded.problem)
 
 
 def create_version(
@@ -148,16 +153,16 @@ def create_version(
     settings: Settings,
     log: Log,
     *,
-    recipe: Sequence[Mapping[str, Any]] = (),
+    recipe: Sequence[Mapping[str, Any]] | None = (),
     note: str = "",
     parent: str | None = None,
     on_transfer: OnTransfer | None = None,
 ) -> StoredVersion:
-    """Store all rows of a request (after a recipe) as a version."""
+    """Store all rows of a request, after a recipe (None: the default one), as a version."""
     from finetune30.data.versions.schema import schema_of_roles
     from finetune30.service.datasets.relabel import count_targets
 
-    loaded, _, splits = clean(request, settings, log, recipe, on_transfer)
+    loaded, done, splits = clean(request, settings, log, recipe, on_transfer)
     if not splits:
         raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
     problem, schema = loaded.problem, schema_of_roles(loaded.problem.columns)
@@ -169,7 +174,7 @@ def create_version(
             schema=schema,
             problem_type=problem.name,
             source=loaded.source,
-            recipe=[dict(step) for step in recipe],
+            recipe=done["recipe"],
             statistics=count_targets(splits, schema, problem.name),
             parent=parent or next((f["version"] for f in loaded.source["files"] if "version" in f), None),
             note=note,
@@ -177,14 +182,14 @@ def create_version(
     return StoredVersion(manifest, is_new, dict(loaded.replaced))
 
 
-def load_recipe(path: Path | None) -> list[dict[str, Any]]:
-    """Read a recipe: a YAML or JSON list of steps; without a file, the default one. Raises ConfigError."""
+def load_recipe(path: Path | None) -> list[dict[str, Any]] | None:
+    """Read a recipe: a YAML or JSON list of steps; None without a file. Raises ConfigError."""
     import yaml
 
-    from finetune30.data.cleaning import DEFAULT_RECIPE, check_recipe
+    from finetune30.data.cleaning import check_recipe
 
     if path is None:
-        return [dict(step) for step in DEFAULT_RECIPE]
+        return None
     try:
         steps = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -90,8 +90,17 @@ def load_version_rows(versions: VersionStore, name: str, split: str, offset: int
 
 def _first_rows(frame: pl.DataFrame, split: str) -> list[dict[str, Any]]:
     rows = frame.head(SHOWN_ROWS).to_dicts()
-    return [{"split": split, **{key: _cut(value) for key, value in row.items() if value is not None}} for row in rows]
+    return [
+        {"split": split, **{key: _cut(value, key) for key, value in row.items() if value is not None}} for row in rows
+    ]
 
 
-def _cut(value: Any) -> Any:
+def _cut(value: Any, column: str) -> Any:
+    """Return the beginning of a text; of a conversation those of all that is said, so that it stays one."""
+    from finetune30.data.conversations.conversation import dump
+    from finetune30.data.conversations.views import read_conversations
+    from finetune30.data.texts import CONVERSATION
+
+    if column == CONVERSATION and (found := read_conversations([value])[0]) is not None:
+        return dump(found.with_contents([text[:SHOWN_CHARACTERS] for text in found.contents]))
     return value[:SHOWN_CHARACTERS] if isinstance(value, str) else value

@@ -31,6 +31,7 @@ def propose_settings(config: ExperimentConfig, settings: Settings) -> dict[str, 
     (of most texts; "" for none), `notes` (how the file was read), `models`: base models on this machine, those that
     read the texts first. Raises DataError, HubError, TooLargeError.
     """
+    from finetune30.data.conversations.views import with_contents
     from finetune30.data.loading import load_rows
     from finetune30.data.validation.set_rules import name_scripts
     from finetune30.data.versions.storage import VersionStore
@@ -46,7 +47,7 @@ def propose_settings(config: ExperimentConfig, settings: Settings) -> dict[str, 
     rows = loaded.rows.filter(loaded.rows["split"] == "train")
     targets = loaded.problem.plan(rows["label_text"].drop_nulls(), None, loaded.declared)
     names = list(label_names(targets))
-    texts = rows[text_columns(rows)[0]].drop_nulls()
+    texts = with_contents(rows)[text_columns(rows)[0]].drop_nulls()
     looked_at = texts.gather_every(max(1, len(texts) // LOOKED_AT)).head(LOOKED_AT)
     scripts = name_scripts(looked_at).replace("", None).drop_nulls()
     return {

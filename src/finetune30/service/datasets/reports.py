@@ -117,7 +117,6 @@ def clean_data(
     paths = save_splits(splits, folder, format_name, schema, overwrite=overwrite)
     return {
         "dataset_name": loaded.source["name"],
-        "recipe": steps,
         **counts,
         "rows_before": loaded.rows.height,
         "rows_after": sum(rows.height for rows in splits.values()),

@@ -44,7 +44,7 @@ def make_version(
 
     if tag is not None:
         require_tag_name(tag)
-    steps = load_recipe(recipe) if recipe or clean else []
+    steps = load_recipe(recipe) if recipe or clean else ()
     stored = create_version(request, settings, log, recipe=steps, note=note, on_transfer=on_transfer)
     return {**stored.manifest.as_dict(), "is_new": stored.is_new}
 

@@ -34,6 +34,7 @@ from finetune30.service.execution.publication import stage_result
 from finetune30.service.execution.replay_verdict import Result, judge_replay
 from finetune30.service.execution.row_ledger import check_consumption, record_data
 from finetune30.service.execution.run_log import Console, RunLog
+from finetune30.service.execution.token_ledger import check_supervised
 from finetune30.service.execution.warm_start import load_start_adapter
 from finetune30.settings import Settings
 from finetune30.store.lease import LeaseKeeper
@@ -139,6 +140,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
         if execution.console:
             execution.console.close()
     check_consumption(experiment.inputs.data, result.progress, result.evaluated_rows)
+    check_supervised(experiment.token_ledger, result.progress)
     failpoints.reach("result.before_staging")
     doubts = [*experiment.doubts, *explain_doubts(result.doubts, attempt.history, inputs.config.training)]
     for doubt in doubts:

@@ -15,6 +15,7 @@ from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.execution.row_ledger import describe_limits, settle_ledger
+from finetune30.service.execution.token_ledger import build_token_ledger, describe_token_ledger
 from finetune30.service.execution.tokenless_rows import encode_what_says_something
 from finetune30.service.execution.unknown_tokens import judge_unknown_tokens
 from finetune30.service.execution.warm_start import load_start_targets
@@ -76,6 +77,8 @@ class Experiment:
     evaluation_split: EncodedSplit
     #: What makes the result doubtful before anything is learnt.
     doubts: list[Doubt] = field(default_factory=list)
+    #: Tokens by split and kind, where the problem tells kinds apart.
+    token_ledger: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def complete(self, environment: Mapping[str, Any]) -> dict[str, Any]:
         """Return an environment (see `describe_environment`) with what the engine decided."""
@@ -159,9 +162,10 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config, data = inputs.config, inputs.data
-    problem = _in_order(load_trainable(data.problem.name, data.targets), inputs, log)
+    problem = load_trainable(data.problem.name, data.targets).with_base(inputs.source, config, log)
+    problem = _in_order(problem, inputs, log)
     path, reason = choose_path(config, inputs.source, problem, inputs.placement)
-    encoder = build_encoder(path, inputs.source, config.data.max_length)
+    encoder = build_encoder(path, inputs.source, config.data.max_length, problem)
 
     def encode(prepared: PreparedData) -> dict[str, EncodedSplit]:
         return {
@@ -178,6 +182,9 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"{config.data.max_length} tokens), {len(evaluation_split)} evaluation rows "
         f"({int(evaluation_split.truncated.sum())} truncated)"
     )
+    token_ledger = build_token_ledger(splits)
+    for line in describe_token_ledger(token_ledger):
+        log(f"ledger: {line}")
     problem = problem.with_baseline_of(train_split)
     allowed = config.data.allow_unknown_tokens
     data, doubts = judge_unknown_tokens(data, splits, inputs.source.name, allowed=allowed, log=log)
@@ -193,7 +200,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
     placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
-    experiment = Experiment(inputs, problem, engine, train_split, evaluation_split, doubts)
+    experiment = Experiment(inputs, problem, engine, train_split, evaluation_split, doubts, token_ledger)
     if labels := experiment.left_out_head:
         shown = ", ".join(labels[:_LABELS_SHOWN]) + (", …" if len(labels) > _LABELS_SHOWN else "")
         log(

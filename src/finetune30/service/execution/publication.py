@@ -62,6 +62,10 @@ def stage_result(
     data = experiment.inputs.data
     kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, experiment.problem.targets)
     kept.write_parquet(outbox / "predictions.parquet")
+    for name, rows in result.tables.items():
+        failpoints.reach(failpoints.DISK_WRITE)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (outbox / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     failpoints.reach(failpoints.DISK_WRITE)
     (outbox / "metrics.json").write_text(
         json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
@@ -108,6 +112,7 @@ def _collect_metrics(
         "train_samples_per_second": progress.samples / seconds,
         "train_steps_per_second": progress.global_step / seconds,
         "train_tokens_per_second": progress.tokens / seconds,
+        **({"supervised_tokens": int(progress.weight)} if experiment.token_ledger else {}),
         "peak_memory_bytes": peak_memory_bytes(inputs.placement.device),
         "trainable_parameters": experiment.engine.trainable_parameters,
         "total_parameters": experiment.engine.total_parameters,
@@ -121,6 +126,7 @@ def _collect_metrics(
         "replaced": inputs.stand_ins.replaced,
         "replaced_settings": inputs.stand_ins.settings,
         "ledger": inputs.data.ledger,
+        **({"token_ledger": experiment.token_ledger} if experiment.token_ledger else {}),
         "evaluation_set_aside": describe_set_aside(inputs.data.ledger, inputs.data.problem.score, result.metrics),
         "truncated": {
             "train": int(experiment.train_split.truncated.sum()),
@@ -200,7 +206,6 @@ def _self_test(folder: Path, experiment: Experiment) -> float:
     """Ask the trained and the saved model about the first evaluation rows; return the largest difference."""
     from finetune30.data.batching import collate
     from finetune30.data.texts import texts_and_pairs
-    from finetune30.modeling.predictor import Predictor
     from finetune30.modeling.saving import validate_saved_outputs
 
     engine, problem, split = experiment.engine, experiment.problem, experiment.evaluation_split
@@ -208,7 +213,7 @@ def _self_test(folder: Path, experiment: Experiment) -> float:
     trained = problem.probe(engine.outputs(asked), asked.attention_mask)
     texts, pairs = texts_and_pairs(experiment.inputs.data.evaluation)
     first = slice(_SELF_TEST_ROWS)
-    predictor = Predictor(folder, experiment.inputs.placement, problem.load_saved)
+    predictor = problem.open_saved(folder, experiment.inputs.placement)
 
     def answer() -> NDArray[np.float32]:
         return predictor.collect(problem.probe, texts[first], pairs and pairs[first])

@@ -16,8 +16,7 @@ from finetune30.settings import Settings
 from finetune30.values import is_text
 
 if TYPE_CHECKING:
-    from finetune30.modeling.predictor import Predictor
-    from finetune30.training.problem import Answer, Trainable
+    from finetune30.training.problem import Answer, SavedModel, Trainable
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Answered:
 class LoadedModel:
     """A finished run's model, what it learnt, and what its texts are."""
 
-    predictor: Predictor
+    predictor: SavedModel
     problem: Trainable
     asked: Asked
 
@@ -91,14 +90,13 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
         folder = require_intact_model(records, run)
         asked = texts_of(records, run)
     from finetune30.modeling.devices import choose_placement
-    from finetune30.modeling.predictor import Predictor
     from finetune30.modeling.saved_targets import load_targets
 
     described = load_targets(folder)
     problem = load_trainable(described["problem_type"], described["targets"])
     placement = choose_placement(device, "auto")
     placement = choose_placement("cpu", "fp32") if placement.device == "cpu" else placement
-    return LoadedModel(Predictor(folder, placement, problem.load_saved), problem, asked)
+    return LoadedModel(problem.open_saved(folder, placement), problem, asked)
 
 
 def answer_questions(model: LoadedModel, questions: list[Question], batch_size: int = 32) -> list[Answered]:

@@ -113,7 +113,8 @@ def _ask_own_model(
 
     model = load_model(settings, None, run.id, device)
     log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
-    return model.predictor.answer_logits(*texts_and_pairs(rows.select(texts))), model.problem.targets
+    outputs = model.predictor.collect(lambda logits, _: logits, *texts_and_pairs(rows.select(texts)))
+    return outputs, model.problem.targets
 
 
 def export_suspects(found: Suspects, path: Path, *, everything: bool = False) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from finetune30.data.batching import Batch
 from finetune30.data.encoding import IGNORED, EncodedSplit
 from finetune30.data.problem import Card, Targets
-from finetune30.training.problem import Answer, Evaluation, Trainable
+from finetune30.training.problem import Answer, Conclusion, Evaluation, Trainable
 from support.toys import NEXT_TOKEN
 from support.toys.next_token import SCORE
 
 if TYPE_CHECKING:
+    from finetune30.config import ExperimentConfig
     from finetune30.modeling.base import BaseSource
+    from finetune30.modeling.devices import Placement
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
 
@@ -36,6 +39,12 @@ class NextTokenModel:
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
 
+    def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
+        return self
+
+    def build_encoder(self, source: BaseSource, known_tokens: int) -> None:
+        return None
+
     def follow_head(self, source: BaseSource, log: Callable[[str], None]) -> Trainable:
         return self
 
@@ -50,6 +59,9 @@ class NextTokenModel:
 
         return AutoModelForCausalLM.from_pretrained(source.folder, dtype="float32", use_safetensors=True), []
 
+    def outputs(self, model: Any, inputs: Mapping[str, Any], targets: Any) -> Any:
+        return model(**inputs).logits
+
     def card(self) -> Card:
         return Card(
             "going on with a text", "a text", "text-generation", "AutoPeftModelForCausalLM", saved="nothing else"
@@ -59,6 +71,11 @@ class NextTokenModel:
         from peft import AutoPeftModelForCausalLM
 
         return AutoPeftModelForCausalLM.from_pretrained(folder, **options)
+
+    def open_saved(self, folder: Path, placement: Placement) -> Predictor:
+        from finetune30.modeling.predictor import Predictor
+
+        return Predictor(folder, placement, self.load_saved)
 
     def weight(self, split: EncodedSplit, rows: NDArray[np.int64]) -> float:
         return float(sum((split.targets[split.offsets[r] : split.offsets[r + 1]] != IGNORED).sum() for r in rows))
@@ -84,12 +101,15 @@ class NextTokenModel:
         metrics = {"eval_loss": mean, "eval_perplexity": math.exp(mean), "eval_token_accuracy": right / asked}
         return Evaluation(metrics, len(split))
 
+    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
+        return Conclusion()
+
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         last = attention_mask.sum(axis=1) - 1
         return outputs[np.arange(len(outputs)), last]
 
-    def answer(self, predictor: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
-        return [self._continue(predictor, ids) for ids in predictor.encode(texts).ids]
+    def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        return [self._continue(model, ids) for ids in model.encode(texts).ids]
 
     def _continue(self, predictor: Predictor, ids: list[int]) -> Answer:
         import torch

@@ -1,0 +1,156 @@
+"""A saved language model, loaded once: it answers conversations, goes on with texts, and says what rows cost it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune30.data.batching import collate, evaluation_order
+from finetune30.data.texts import is_blank
+from finetune30.errors import DataError
+from finetune30.modeling.conversations.encoder import restore_encoder
+from finetune30.modeling.conversations.generation import EndReason, Generated, Sampling, generate, stream
+from finetune30.modeling.conversations.template import TemplateRefusalError
+from finetune30.modeling.model_facts import count_tokens_configured
+from finetune30.modeling.saved_targets import load_targets
+from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from finetune30.modeling.devices import Placement
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class ChatModel:
+    """A saved adapter on its base, with the tokenizer and the chat template that it was trained with.
+
+    `outputs` is the problem's own way to ask the model for losses (`Trainable.outputs`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        placement: Placement,
+        load: LoadSaved,
+        outputs: Callable[[PreTrainedModel, Mapping[str, Tensor], Tensor], Tensor],
+    ) -> None:
+        described = load_targets(folder)
+        self._max_length: int = described["max_length"]
+        self._outputs, self.device = outputs, placement.device
+        dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
+        loaded, self.tokenizer = load_saved(folder, load, dtype)
+        model: Any = loaded
+        self.model: Any = model.to(self.device)
+        self._pad = int(self.tokenizer.pad_token_id)
+        self.encoder = restore_encoder(
+            self.tokenizer, described["targets"]["chat"], count_tokens_configured(load_base_config(folder))
+        )
+        self.stops = end_tokens(self.model, self.encoder.end_token_id)
+
+    def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
+        """Return the positions of texts that say nothing: nothing in them can be seen."""
+        return [i for i, text in enumerate(texts) if is_blank(text)]
+
+    def collect(
+        self,
+        read: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]],
+        texts: list[str],
+        pairs: list[str] | None = None,
+        batch_size: int = 8,
+    ) -> NDArray[np.float32]:
+        """Return what `read` makes of outputs and attention masks, float32 (n, k); texts are rows as data has them."""
+        import torch
+
+        split = self.encoder.encode_rows(texts, self._max_length)
+        found: NDArray[np.float32] | None = None
+        for rows in evaluation_order(split.lengths, batch_size):
+            batch = collate(split, rows, self._pad)
+            inputs = {
+                name: torch.from_numpy(array).to(self.device)
+                for name, array in (("input_ids", batch.input_ids), ("attention_mask", batch.attention_mask))
+            }
+            with torch.inference_mode():
+                given = self._outputs(self.model, inputs, torch.from_numpy(batch.targets).to(self.device))
+            kept = read(given.float().cpu().numpy(), batch.attention_mask)
+            if found is None:
+                found = np.zeros((len(texts), kept.shape[1]), dtype=np.float32)
+            found[rows] = kept
+        return np.zeros((0, 0), dtype=np.float32) if found is None else found
+
+    def answer(self, conversations: Sequence[Messages], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
+        """Answer conversations, in their order. Raises DataError where the template does not take one."""
+        prompts = [self._ask(messages) for messages in conversations]
+        return self._generate(prompts, sampling, batch_size)
+
+    def go_on(self, texts: Sequence[str], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
+        """Go on with texts as they stand, in their order."""
+        return self._generate([self.encoder.ask_text(text) for text in texts], sampling, batch_size)
+
+    def stream(self, messages: Messages, sampling: Sampling) -> Iterator[str | EndReason]:
+        """Yield an answer piece by piece, whole characters only, and at its end `stop`, `length` or `positions`.
+
+        The reason is the last thing yielded. Raises DataError where the template does not take the conversation.
+        """
+        ids: list[int] = []
+        told = ""
+        reason: EndReason = "length"
+        for said in stream(self.model, [self._ask(messages)], self.stops, sampling, self._pad):
+            (token,) = said
+            if isinstance(token, str):
+                reason = token
+                break
+            ids.append(int(token or 0))
+            text = self.read(ids)
+            if not text.endswith("\ufffd"):  # the rest of the character is still to come
+                yield text[len(told) :]
+                told = text
+        if len(text := self.read(ids)) > len(told):
+            yield text[len(told) :]
+        yield reason
+
+    def read(self, ids: Sequence[int]) -> str:
+        """Return token ids as text, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def _ask(self, messages: Messages) -> list[int]:
+        try:
+            return self.encoder.ask(messages)
+        except TemplateRefusalError as error:
+            raise DataError(
+                f"the model's chat template does not take this conversation: {error}",
+                "let user and assistant take turns, the user last",
+            ) from error
+
+    def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, batch_size: int) -> list[Generated]:
+        return generate_in_batches(self.model, prompts, self.stops, sampling, self._pad, batch_size)
+
+
+def generate_in_batches(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    stops: frozenset[int],
+    sampling: Sampling,
+    pad: int,
+    batch_size: int,
+) -> list[Generated]:
+    """Go on with prompts, those of like length together, in their order."""
+    lengths = np.asarray([len(prompt) for prompt in prompts], dtype=np.int64)
+    found: dict[int, Generated] = {}
+    for rows in evaluation_order(lengths, batch_size):
+        answers = generate(model, [prompts[row] for row in rows], stops, sampling, pad)
+        found |= dict(zip(rows.tolist(), answers, strict=True))
+    return [found[row] for row in range(len(prompts))]
+
+
+def end_tokens(model: PreTrainedModel, own: int | None) -> frozenset[int]:
+    """Return the tokens that end an answer: the template's mark, and those that the model's configuration names."""
+    named: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = named if isinstance(named, list) else [named]
+    return frozenset(int(token) for token in (own, *several) if token is not None)

@@ -1,0 +1,354 @@
+"""Rows of conversations as token ids, what each token is, and what is cut where a row is too long.
+
+A rendering is tokenised once, without tokens of the tokenizer's own frame: the template has written all that belongs
+there. Which tokens carry loss is told from the characters that they stand for.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune30.data.encoding import IGNORED, Aside, EncodedSplit
+from finetune30.errors import ModelError
+from finetune30.modeling.conversations.rendering import ASSISTANT, Rendering, TrainOn, render_row
+from finetune30.modeling.conversations.template import (
+    ChatTemplate,
+    TemplateRefusalError,
+    no_template,
+    restore_template,
+    special_marks,
+    split_at,
+)
+from finetune30.modeling.special_tokens import read_marks_as_text
+from finetune30.modeling.tokenizing import require_known_tokens
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+#: What becomes of a row with more tokens than `data.max_length`.
+Overlong = Literal["drop", "keep_answer", "cut"]
+#: Names of the token ledger, in the order in which it is shown.
+TOKEN_KINDS = ("supervised", "context", "template", "truncated")
+
+#: Rules under which rows are set aside here.
+OVERLONG = "overlong"
+NO_ANSWER_LEFT = "no_answer_left"
+TEMPLATE_REFUSES = "template_refuses"
+_PROBES = ("a", " a b", "Answer: yes", "你好，世界", "1 234", "\n\n- x\n")
+
+
+@dataclass(frozen=True)
+class TokenizedRow:
+    """A row as tokens. `ids` int; `kinds`: index into TOKEN_KINDS for each; both of equal length.
+
+    `text` and `places` (start, stop of each token's characters in it) are for showing it.
+    """
+
+    ids: list[int]
+    kinds: NDArray[np.int8]
+    text: str
+    places: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class FittedRow:
+    """A row as it is trained: tokens within `max_length`, and how many tokens were cut by kind.
+
+    `aside` is the reason why it is not used at all.
+    """
+
+    tokens: TokenizedRow
+    cut: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TOKEN_KINDS), dtype=np.int64))
+    aside: Aside | None = None
+    dropped_characters: int = 0
+    unlike_asked: int = 0
+
+
+class ConversationEncoder:
+    """Makes token ids of rows of the canonical form, for training, evaluation, answers and serving alike.
+
+    `template` is None for models without one, which can be asked prompts and plain texts only. `known_tokens`: how many
+    tokens the model has embeddings for.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: ChatTemplate | None,
+        *,
+        train_on: TrainOn,
+        overlong: Overlong,
+        known_tokens: int | None,
+    ) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise ModelError(
+                "this tokenizer has no tokenizer.json, so nothing tells which characters its tokens stand for",
+                "choose a model with a fast tokenizer",
+            )
+        self.tokenizer, self.template = tokenizer, template
+        self.train_on, self.overlong = train_on, overlong
+        self._known_tokens = known_tokens
+        self._backend: Tokenizer = copy.deepcopy(backend)
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._textual: Tokenizer = copy.deepcopy(self._backend)
+        self._stubborn = read_marks_as_text(self._textual)
+        self._marks = special_marks(tokenizer)
+        self._pieces_are_safe = self._probe_pieces()
+        self._opening = self._find_opening()
+
+    @property
+    def end_token_id(self) -> int | None:
+        """The token that ends an answer: the template's mark, else the tokenizer's end."""
+        if self.template is not None and self.template.end_mark:
+            return self._id_of(self.template.end_mark)
+        end: Any = self.tokenizer.eos_token_id
+        return None if end is None else int(end)
+
+    def encode_rows(self, rows: Iterable[str], max_length: int) -> EncodedSplit:
+        """Encode rows of the canonical form (JSON texts), called by their positions.
+
+        Rows that cannot be used have a reason in `aside`.
+        """
+        fitted = [self.fit(json.loads(row), max_length) for row in rows]
+        require_known_tokens(
+            [row.tokens.ids for row in fitted], self._known_tokens, self.tokenizer.convert_ids_to_tokens
+        )
+        lengths = np.asarray([len(row.tokens.ids) for row in fitted], dtype=np.int64)
+        offsets = np.zeros(len(fitted) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        tokens = np.fromiter((token for row in fitted for token in row.tokens.ids), dtype=np.int32)
+        kinds = np.concatenate([row.tokens.kinds for row in fitted]) if fitted else np.zeros(0, dtype=np.int8)
+        return EncodedSplit(
+            row_ids=[str(position) for position in range(len(fitted))],
+            tokens=tokens,
+            offsets=offsets,
+            type_ids=None,
+            targets=_next_tokens(tokens, kinds, offsets),
+            truncated=np.asarray([bool(row.cut.sum()) for row in fitted], dtype=np.bool_),
+            targets_per_token=True,
+            aside={i: row.aside for i, row in enumerate(fitted) if row.aside is not None},
+            token_counts=_count_kinds(fitted),
+        )
+
+    def fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
+        """Encode one row within `max_length` tokens."""
+        try:
+            return self._fit(row, max_length)
+        except TemplateRefusalError as error:
+            empty = TokenizedRow([], np.zeros(0, dtype=np.int8), "", [])
+            fix = f"the chat template does not take this conversation: {error}"
+            return FittedRow(empty, aside=Aside(TEMPLATE_REFUSES, fix))
+
+    def tokenize(self, row: Mapping[str, Any]) -> TokenizedRow:
+        """Encode one row whole. Raises TemplateRefusalError."""
+        return self._tokenize(render_row(row, self.template, self.train_on))
+
+    def ask(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
+        """Return the tokens with which an answer to these messages is asked. Raises TemplateRefusalError."""
+        if self.template is None:
+            raise no_template()
+        from finetune30.modeling.conversations.rendering import place_contents
+
+        text = self.template.render(messages, tools, asks=True)
+        contents = place_contents(messages, tools, self.template, text, asks=True)
+        return self._tokenize(Rendering(text, (), tuple(span for span in contents if span is not None))).ids
+
+    def ask_text(self, prompt: str) -> list[int]:
+        """Return the tokens of a prompt that is gone on with as it stands."""
+        from finetune30.modeling.conversations.rendering import Span
+
+        whole = Span(0, len(prompt))
+        return self._tokenize(Rendering(prompt, (), (whole,), is_bare=True)).ids
+
+    def _id_of(self, mark: str) -> int:
+        number: Any = self.tokenizer.convert_tokens_to_ids(mark)
+        return int(number)
+
+    def _fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
+        rendering = render_row(row, self.template, self.train_on)
+        whole = self._tokenize(rendering)
+        said: dict[str, Any] = {"dropped_characters": rendering.dropped, "unlike_asked": rendering.unlike_asked}
+        before = _count(whole.kinds)
+        if len(whole.ids) > max_length:
+            if self.overlong == "drop":
+                fix = f"{len(whole.ids)} tokens, above data.max_length ({max_length}); chat.overlong is drop"
+                return FittedRow(whole, aside=Aside(OVERLONG, fix, is_chosen=True), **said)
+            short = _first(whole, max_length) if self.overlong == "cut" else self._shorten(row, whole, max_length)
+        else:
+            short = whole
+        cut = before - _count(short.kinds)
+        if not (short.kinds == TOKEN_KINDS.index("supervised")).any():
+            fix = f"no token of an answer is left within data.max_length ({max_length})"
+            if len(whole.ids) <= max_length:
+                fix = "no token of this row carries loss"
+            return FittedRow(short, cut, Aside(NO_ANSWER_LEFT, fix), **said)
+        return FittedRow(short, cut, **said)
+
+    def _shorten(self, row: Mapping[str, Any], whole: TokenizedRow, max_length: int) -> TokenizedRow:
+        """Drop the oldest turns until the row fits; where one exchange is too long, cut its context from the left.
+
+        An answer that does not fit is not cut: nothing of it is kept.
+        """
+        shorter: dict[str, Any] | None = dict(row)
+        while shorter is not None:
+            shorter = _without_oldest(shorter)
+            if shorter is None:
+                break
+            whole = self.tokenize(shorter)
+            if len(whole.ids) <= max_length:
+                return whole
+        supervised = np.flatnonzero(whole.kinds == TOKEN_KINDS.index("supervised"))
+        first = len(whole.ids) - max_length
+        if len(supervised) and supervised[0] > first:
+            return _slice(whole, first, len(whole.ids))
+        return _slice(whole, 0, 0)
+
+    def _tokenize(self, rendering: Rendering) -> TokenizedRow:
+        ids, places = self._encode(rendering)
+        if rendering.is_bare:
+            ids, places = [*self._opening, *ids], [(0, 0)] * len(self._opening) + places
+        starts = np.asarray([start for start, _ in places], dtype=np.int64)
+        stops = np.asarray([stop for _, stop in places], dtype=np.int64)
+        kinds = np.full(len(ids), TOKEN_KINDS.index("template"), dtype=np.int8)
+        for span in rendering.contents:
+            kinds[(starts < span.stop) & (stops > span.start)] = TOKEN_KINDS.index("context")
+        for span in rendering.supervised:
+            kinds[(starts < span.stop) & (stops > span.start)] = TOKEN_KINDS.index("supervised")
+        text = rendering.text
+        end = self.tokenizer.eos_token_id if rendering.wants_end else None
+        if end is not None:
+            ids, places = [*ids, int(end)], [*places, (len(text), len(text))]
+            kinds = np.append(kinds, np.int8(TOKEN_KINDS.index("supervised")))
+        if len(kinds) and kinds[0] == TOKEN_KINDS.index("supervised"):
+            kinds[0] = TOKEN_KINDS.index("context")  # nothing stands before it that could predict it
+        return TokenizedRow(ids, kinds, text, places)
+
+    def _encode(self, rendering: Rendering) -> tuple[list[int], list[tuple[int, int]]]:
+        text = rendering.text
+        contents = [text[span.start : span.stop] for span in rendering.contents]
+        if not any(mark in content for content in contents for mark in self._marks):
+            encoded = self._backend.encode(text, add_special_tokens=False)
+            return list(encoded.ids), list(encoded.offsets)
+        return self._encode_in_pieces(rendering)
+
+    def _encode_in_pieces(self, rendering: Rendering) -> tuple[list[int], list[tuple[int, int]]]:
+        """Encode a text whose contents hold special tokens: those are text there, and marks in what is the template's.
+
+        Raises TemplateRefusalError where this tokenizer cannot do so.
+        """
+        text = rendering.text
+        inside = np.zeros(len(text) + 1, dtype=np.bool_)
+        for span in rendering.contents:
+            inside[span.start : span.stop] = True
+        held = [mark for mark in self._stubborn if any(mark in text[s.start : s.stop] for s in rendering.contents)]
+        if held or not self._pieces_are_safe:
+            raise TemplateRefusalError(
+                f"a message holds a special token of the tokenizer ({(held or self._marks)[0]}), which it cannot read "
+                "as text"
+            )
+        ids: list[int] = []
+        places: list[tuple[int, int]] = []
+        start = place = 0
+        pieces: list[tuple[int, int, str | None]] = []
+        for part in split_at(text, self._marks):
+            stop = place + len(part)
+            if part in self._marks and not inside[place:stop].any():
+                pieces += [(start, place, None), (place, stop, part)]
+                start = stop
+            place = stop
+        pieces.append((start, len(text), None))
+        for begin, stop, mark in pieces:
+            if mark is not None:
+                ids.append(self._id_of(mark))
+                places.append((begin, stop))
+            elif begin < stop:
+                encoded = self._textual.encode(text[begin:stop], add_special_tokens=False)
+                ids += encoded.ids
+                places += [(begin + first, begin + last) for first, last in encoded.offsets]
+        return ids, places
+
+    def _find_opening(self) -> list[int]:
+        """Return the tokens that the tokenizer puts before a text by itself, as a bare text has to begin."""
+        framed, bare = (self._backend.encode("a", add_special_tokens=adds).ids for adds in (True, False))
+        place = next((i for i in range(len(framed)) if framed[i : i + len(bare)] == bare), 0)
+        return list(framed[:place])
+
+    def _probe_pieces(self) -> bool:
+        """Tell whether text between special tokens is encoded as it is alone."""
+        mark = next(iter(self._marks), None)
+        if mark is None:
+            return True
+        number = self._backend.token_to_id(mark)
+        whole = self._backend.encode(mark.join(["", *_PROBES]), add_special_tokens=False).ids
+        parts = [[number, *self._textual.encode(probe, add_special_tokens=False).ids] for probe in _PROBES]
+        return bool(whole == [token for part in parts for token in part])
+
+
+def _next_tokens(tokens: NDArray[np.int32], kinds: NDArray[np.int8], offsets: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return for each place the token that follows it where that one carries loss, else IGNORED."""
+    following = np.full(len(tokens), IGNORED, dtype=np.int32)
+    if len(tokens):
+        asked = kinds[1:] == TOKEN_KINDS.index("supervised")
+        following[:-1][asked] = tokens[1:][asked]
+        ends = offsets[1:][np.diff(offsets) > 0]
+        following[ends - 1] = IGNORED
+    return following
+
+
+def _count(kinds: NDArray[np.int8]) -> NDArray[np.int64]:
+    return np.bincount(kinds, minlength=len(TOKEN_KINDS)).astype(np.int64)
+
+
+def _count_kinds(rows: Sequence[FittedRow]) -> dict[str, NDArray[np.int64]]:
+    """Return tokens by kind, int64 (n,) each: those that are left, and those that were cut, whatever they were."""
+    counts = np.asarray([_count(row.tokens.kinds) for row in rows], dtype=np.int64).reshape(-1, len(TOKEN_KINDS))
+    counts[:, TOKEN_KINDS.index("truncated")] = [int(row.cut.sum()) for row in rows]
+    found = {name: counts[:, column] for column, name in enumerate(TOKEN_KINDS)}
+    found["dropped_characters"] = np.asarray([row.dropped_characters for row in rows], dtype=np.int64)
+    found["unlike_asked"] = np.asarray([row.unlike_asked for row in rows], dtype=np.int64)
+    return found
+
+
+def _slice(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
+    return TokenizedRow(row.ids[start:stop], row.kinds[start:stop], row.text, row.places[start:stop])
+
+
+def _first(row: TokenizedRow, count: int) -> TokenizedRow:
+    return _slice(row, 0, count)
+
+
+def _without_oldest(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a conversation without its oldest exchange, a system message stays; None where one exchange is left."""
+    messages = row.get("messages")
+    if not messages:
+        return None
+    head = [messages[0]] if messages[0]["role"] == "system" else []
+    rest = messages[len(head) :]
+    later = next((i for i, message in enumerate(rest) if i and message["role"] == "user"), None)
+    if later is None or not any(message["role"] == ASSISTANT for message in rest[later:]):
+        return None
+    return {**row, "messages": [*head, *rest[later:]]}
+
+
+def restore_encoder(
+    tokenizer: PreTrainedTokenizerBase, described: Mapping[str, Any], known_tokens: int | None
+) -> ConversationEncoder:
+    """Return the encoder that a model's targets describe: its template, what is trained on, and what is cut."""
+    template = described["template"]
+    return ConversationEncoder(
+        tokenizer,
+        None if template is None else restore_template(tokenizer, template),
+        train_on=described["train_on"],
+        overlong=described["overlong"],
+        known_tokens=known_tokens,
+    )

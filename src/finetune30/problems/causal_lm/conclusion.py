@@ -1,0 +1,130 @@
+"""What is found once at the end: the base model's own figures, and greedy answers with and without the adapter.
+
+The rows are those of the evaluation; an answer is asked with the very tokens that stand before it in its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from finetune30.data.encoding import IGNORED
+from finetune30.modeling.conversations.chat_model import end_tokens, generate_in_batches
+from finetune30.modeling.conversations.generation import Generated, Sampling
+from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERATIONS
+from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
+from finetune30.training.engine import LendsModel
+from finetune30.training.problem import Conclusion
+
+if TYPE_CHECKING:
+    from finetune30.data.encoding import EncodedSplit
+    from finetune30.problems.causal_lm.training import LanguageModel
+    from finetune30.training.engine import Engine
+
+_EXAMPLES_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    """The last answer that a row asks for: the tokens before it and its own, with the mark that ends it."""
+
+    row_id: str
+    prompt: list[int]
+    reference: list[int]
+
+
+def conclude(
+    problem: LanguageModel, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int
+) -> Conclusion:
+    """Return the base model's evaluation (`base_…`), how like the wanted ones answers are, and the answers themselves.
+
+    `train_memorised` is the share of as many training rows whose answer is given word for word.
+    """
+    assert isinstance(engine, LendsModel)  # noqa: S101 - the packed path trains heads of classifiers only
+    chat = problem.targets["chat"]
+    asked = choose_questions(evaluation, chat["eval_generations"])
+    learnt = choose_questions(train, chat["eval_generations"])
+    sampling = Sampling(max_new_tokens=chat["max_new_tokens"])
+    with engine.lend() as lent:
+        model: Any = lent
+        ends = end_tokens(model.get_base_model(), problem.encoder.end_token_id)
+
+        def answer(questions: Sequence[Question]) -> list[Generated]:
+            prompts = [question.prompt for question in questions]
+            return generate_in_batches(model, prompts, ends, sampling, engine.pad_token_id, batch_size)
+
+        tuned, recited = answer(asked), answer(learnt)
+        with model.disable_adapter():
+            before = answer(asked)
+            metrics: dict[str, Any] = {
+                f"{BASE}{name}": value
+                for name, value in problem.evaluate(engine, evaluation, batch_size).metrics.items()
+            }
+    reader = _Reader(problem.encoder.tokenizer, ends)
+    if asked:
+        metrics |= _measure(reader, asked, tuned)
+        metrics |= {f"{BASE}{name}": value for name, value in _measure(reader, asked, before).items()}
+        metrics["train_memorised"] = _measure(reader, learnt, recited)["eval_exact_match"]
+    table = [_row(reader, *found) for found in zip(asked, tuned, before, strict=True)]
+    kept = {EXAMPLES: table[:_EXAMPLES_KEPT]} if table else {}
+    return Conclusion({**metrics, **kept}, {GENERATIONS: table} if table else {})
+
+
+def choose_questions(split: EncodedSplit, count: int) -> list[Question]:
+    """Return the last question of each of the first `count` rows."""
+    found = []
+    for row in range(min(count, len(split))):
+        start, stop = int(split.offsets[row]), int(split.offsets[row + 1])
+        asked = np.flatnonzero(split.targets[start:stop] != IGNORED)
+        breaks = np.flatnonzero(np.diff(asked) > 1)
+        first = int(asked[breaks[-1] + 1] if len(breaks) else asked[0]) + 1
+        last = int(asked[-1]) + 1
+        tokens = split.tokens[start:stop].tolist()
+        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1]))
+    return found
+
+
+@dataclass(frozen=True)
+class _Reader:
+    tokenizer: Any
+    ends: frozenset[int]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return an answer as text, without the marks that end it."""
+        return self._decode([token for token in ids if token not in self.ends], skips=True).strip()
+
+    def prompt(self, ids: Sequence[int]) -> str:
+        """Return what is asked with, marks and all."""
+        return self._decode(ids, skips=False)
+
+    def _decode(self, ids: Sequence[int], *, skips: bool) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=skips, clean_up_tokenization_spaces=False))
+
+
+def _measure(reader: _Reader, questions: Sequence[Question], answers: Sequence[Generated]) -> dict[str, float]:
+    given = [reader.text(answer.ids) for answer in answers]
+    wanted = [reader.text(question.reference) for question in questions]
+    same = sum(is_same_text(answer, reference) for answer, reference in zip(given, wanted, strict=True))
+    return {
+        "eval_exact_match": same / len(questions),
+        "eval_chrf": chrf(given, wanted),
+        "eval_answers_ended": sum(answer.reason == "stop" for answer in answers) / len(questions),
+    }
+
+
+def _row(reader: _Reader, question: Question, tuned: Generated, before: Generated) -> dict[str, Any]:
+    reference, answer, base_answer = reader.text(question.reference), reader.text(tuned.ids), reader.text(before.ids)
+    return {
+        "row_id": question.row_id,
+        "question": reader.prompt(question.prompt),
+        "reference": reference,
+        "answer": answer,
+        "finish_reason": tuned.reason,
+        "base_answer": base_answer,
+        "base_finish_reason": before.reason,
+        "is_exact": is_same_text(answer, reference),
+        "chrf": chrf([answer], [reference]),
+    }

@@ -1,0 +1,10 @@
+"""What the figures and tables are called that are found once, at the end of a training."""
+
+from __future__ import annotations
+
+#: Before a figure's name: the same of the base model, without the adapter.
+BASE = "base_"
+#: The table of asked answers, as it is published, and the few of them that the metrics hold.
+GENERATIONS, EXAMPLES = "generations", "examples"
+#: Loss on the general conversations that the package carries.
+GENERAL = "general_loss"

@@ -1,0 +1,266 @@
+"""Language models through the commands: trained on conversations, killed, resumed, replayed, asked, talked with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.chat_models import build_tiny_chat
+from support.exactness import fingerprint
+from support.fork_server import Ended, ForkServer
+from support.rows import write_reviews
+
+pytestmark = pytest.mark.integration
+
+QUESTIONS = ("When do you open?", "Where is the shop?", "你們賣茶嗎？", "Do you mend bicycles?", "Who are you?")
+ANSWERS = ("We open at nine.", "It is in Mill Street.", "有，我們賣茶。", "Yes, we mend bicycles.", "I am Tilly.")
+#: Dropout, accumulation that does not divide the rows, evaluation within epochs, checkpoints more often than epochs.
+CONFIG = {
+    "experiment_name": "talk",
+    "model": {"name": "base", "problem_type": "causal_lm"},
+    "lora": {"r": 2, "lora_dropout": 0.1},
+    "data": {"dataset_name": "train.jsonl", "eval_file": "eval.jsonl", "max_length": 64},
+    "training": {
+        "device": "cpu",
+        "precision": "fp32",
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 3,
+        "num_train_epochs": 2,
+        "learning_rate": 0.01,
+        "eval_strategy": "steps",
+        "eval_steps": 3,
+        "logging_steps": 2,
+        "save_steps": 2,
+    },
+    "chat": {"eval_generations": 3, "max_new_tokens": 12},
+}
+
+
+class TalkLab:
+    """A folder with a tiny chat model, conversations and a configuration."""
+
+    def __init__(self, server: ForkServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        build_tiny_chat(folder / "base")
+        write_conversations(folder / "train.jsonl", 20)
+        write_conversations(folder / "eval.jsonl", 5, first=100)
+
+    def ft30(self, *arguments: str, results: str = "results", **environment: str) -> Ended:
+        return self.server.run(*arguments, cwd=self.folder, FT30_RESULTS_FOLDER=results, **environment)
+
+    def chat(self, text: str, *options: str, results: str = "results") -> subprocess.CompletedProcess[str]:
+        """Talk with the newest run's model; `text` is what somebody types."""
+        return subprocess.run(
+            [sys.executable, "-m", "finetune30", "chat", "latest", "--device", "cpu", *options],
+            cwd=self.folder,
+            env={**os.environ, "FT30_RESULTS_FOLDER": results},
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def train(self, results: str, changes: dict[str, Any] | None = None, **environment: str) -> Ended:
+        tree: dict[str, Any] = json.loads(json.dumps(CONFIG))
+        for key, value in (changes or {}).items():
+            section, name = key.split(".")
+            tree[section][name] = value
+        path = self.folder / f"{results}.yaml"
+        path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+        return self.ft30("train", "--config", path.name, results=results, **environment)
+
+    def run_folder(self, results: str) -> Path:
+        """Return the folder of the run that was trained there; replays have an origin."""
+        (found,) = [path for path in (self.folder / results).glob("*/") if not (path / "origin.json").is_file()]
+        return found
+
+    def metrics(self, results: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.run_folder(results) / "metrics.json").read_text(encoding="utf-8"))
+        return found
+
+
+def write_conversations(path: Path, count: int, first: int = 0, tail: str = "") -> None:
+    lines = []
+    for number in range(first, first + count):
+        turns = [QUESTIONS[number % 5] + f" {number}{tail}", ANSWERS[number % 5]]
+        if number % 4 == 3:
+            turns += ["Thank you.", f"You are welcome, number {number}."]
+        messages = [
+            {"role": ("user", "assistant")[place % 2], "content": content} for place, content in enumerate(turns)
+        ]
+        lines.append(json.dumps({"messages": messages}, ensure_ascii=False))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TalkLab]:
+    with ForkServer(tmp_path_factory.mktemp("talk-server")) as server:
+        found = TalkLab(server, tmp_path_factory.mktemp("talk"))
+        ended = found.train("results")
+        assert ended.returncode == 0, ended.stderr
+        yield found
+
+
+def test_tokens_add_up_and_are_what_steps_were_divided_by(lab: TalkLab) -> None:
+    metrics = lab.metrics("results")
+    train = metrics["token_ledger"]["train"]
+    assert train["used"] == train["supervised"] + train["context"] + train["template"]
+    assert metrics["supervised_tokens"] == 2 * train["supervised"]
+    assert metrics["eval_supervised_tokens"] == metrics["token_ledger"]["evaluation"]["supervised"]
+    assert metrics["score_name"] == "eval_loss"
+    assert metrics["eval_loss"] < metrics["base_eval_loss"]
+
+
+def test_answers_stand_beside_those_of_the_base_model(lab: TalkLab) -> None:
+    rows = [json.loads(line) for line in (lab.run_folder("results") / "generations.jsonl").read_text().splitlines()]
+    assert [row["reference"] for row in rows] == [ANSWERS[0], ANSWERS[1], ANSWERS[2]]
+    assert all(row["question"].endswith("<|im_start|>assistant\n") for row in rows)
+    assert all({"answer", "base_answer", "finish_reason"} <= row.keys() for row in rows)
+    shown = lab.ft30("runs", "show", "latest")
+    assert "the base model" in shown.stdout
+    assert "Where the tokens went" in shown.stdout
+
+
+#: Each kind of point, at its hardest place of a run of eight steps.
+POINTS = ["training.after_step:5", "evaluation.batch:2", "checkpoint.before_rename:2", "result.after_adapter:1"]
+POINTS += ["publish.after_each_move:3", "publish.before_row:1"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_resumes_to_the_same_bytes(lab: TalkLab, point: str) -> None:
+    results = point.replace(":", "-")
+    ended = lab.train(results, FT30_FAILPOINT=point)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    ended = lab.ft30("resume", "latest", results=results)
+    assert ended.returncode == 0, ended.stderr
+    assert fingerprint(lab.run_folder(results)) == fingerprint(lab.run_folder("results"))
+    kept = [(lab.run_folder(name) / "generations.jsonl").read_bytes() for name in (results, "results")]
+    assert kept[0] == kept[1]
+
+
+def test_a_replay_finds_the_same_run(lab: TalkLab) -> None:
+    ended = lab.ft30("replay", "latest")
+    assert ended.returncode == 0, ended.stderr
+    assert "identical" in ended.stdout
+
+
+def test_plain_peft_loads_the_model_and_its_template(lab: TalkLab) -> None:
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    folder = lab.run_folder("results") / "artifacts/final_model"
+    model = AutoPeftModelForCausalLM.from_pretrained(str(folder))
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "When do you open? 100"}], add_generation_prompt=True, return_tensors="pt"
+    )
+    answer = model.generate(**asked, max_new_tokens=12, do_sample=False)
+    rows = [json.loads(line) for line in (lab.run_folder("results") / "generations.jsonl").read_text().splitlines()]
+    said = tokenizer.decode(answer[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+    assert said.strip() == rows[0]["answer"]
+
+
+def test_an_adapter_with_a_name_that_does_not_fit_is_refused(lab: TalkLab, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from finetune30.errors import ModelError
+    from finetune30.modeling.saving import load_saved
+    from finetune30.problems.trainables import load_trainable
+
+    folder = tmp_path / "model"
+    shutil.copytree(lab.run_folder("results") / "artifacts/final_model", folder)
+    state = load_file(folder / "adapter_model.safetensors")
+    first = next(iter(state))
+    state[first.replace("layers.0", "layers.7")] = state.pop(first)
+    save_file(state, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="does not fit its base model"):
+        load_saved(folder, load_trainable("causal_lm", {}).load_saved)
+
+
+def test_a_question_is_answered_and_a_conversation_remembers(lab: TalkLab) -> None:
+    once = lab.ft30("predict", "latest", "When do you open? 100", "--json")
+    answer = json.loads(once.stdout)
+    assert answer["finish_reason"] in ("stop", "length")
+    script = (
+        "When do you open? 100\n/reset\nWhen do you open? 100\n/system Be brief.\nWho?\n/what\n/quit\nnever asked\n"
+    )
+    talk = lab.chat(script, "--max_new_tokens", "12")
+    assert talk.returncode == 0, talk.stderr
+    first, second, *_ = talk.stdout.splitlines()
+    assert first == second == answer["answer"]
+    assert "never asked" not in talk.stdout + talk.stderr
+    assert "told first: Be brief." in talk.stderr
+    assert "'/what' is none of the words" in talk.stderr
+
+
+def test_an_answer_that_was_cut_is_longer_with_more_new_tokens(lab: TalkLab) -> None:
+    short, longer = (lab.chat("Where is the shop? 101\n", "--max_new_tokens", most) for most in ("2", "6"))
+    assert "cut at --max_new_tokens" in short.stderr
+    assert len(longer.stdout) > len(short.stdout)
+
+
+def test_a_drawn_answer_is_the_same_for_the_same_seed(lab: TalkLab) -> None:
+    drawn = ("--temperature", "1.5", "--max_new_tokens", "12")
+    first, again, other = (lab.chat("Who are you? 104\n", *drawn, "--seed", seed).stdout for seed in ("1", "1", "2"))
+    assert first == again != other
+
+
+def test_a_classifier_holds_no_conversation_and_is_asked_as_is_said(
+    lab: TalkLab, tiny_model: Callable[..., Path]
+) -> None:
+    write_reviews(lab.folder / "reviews.csv", 24)
+    base = str(tiny_model("distilbert"))
+    options = ("--dataset", "reviews.csv", "--model", base, "--max_steps", "1", "--data.max_length", "60")
+    trained = lab.ft30("train", *options, "--device", "cpu", results="classes")
+    assert trained.returncode == 0, trained.stderr
+    refused = lab.chat("hello\n", results="classes")
+    assert refused.returncode == 2
+    assert "ask it with: ft30 predict latest TEXT" in refused.stderr
+    assert lab.ft30("predict", "latest", "hello", results="classes").returncode == 0
+
+
+def test_rows_without_room_for_an_answer_are_named_and_fit_into_longer_ones(lab: TalkLab) -> None:
+    changes = {"data.max_length": 6, "data.gate": {"max_faulty_share": 1.0}, "training.max_steps": 1}
+    none = lab.train("none-left", changes)
+    assert none.returncode == 1
+    assert "no token of an answer is left within data.max_length (6)" in none.stderr
+    assert "raise data.max_length, or choose another chat.overlong or chat.template" in none.stderr
+    assert lab.train("longer", {**changes, "data.max_length": 60}).returncode == 0
+
+
+def test_rows_that_are_too_long_are_dropped_where_that_is_chosen_and_kept_otherwise(lab: TalkLab) -> None:
+    changes = {"data.max_length": 40, "training.max_steps": 1}
+    assert lab.train("dropped", {**changes, "chat.overlong": "drop"}).returncode == 0
+    log = (lab.run_folder("dropped") / "logs.txt").read_text(encoding="utf-8")
+    assert "above data.max_length (40); chat.overlong is drop" in log
+    used = lab.metrics("dropped")["train_samples"]
+    assert lab.train("kept", {**changes, "chat.overlong": "keep_answer"}).returncode == 0
+    assert used < lab.metrics("kept")["train_samples"] == 20
+
+
+def test_a_model_without_a_template_takes_one_by_name(lab: TalkLab, tmp_path: Path) -> None:
+    build_tiny_chat(lab.folder / "bare", template=None)
+    refused = lab.train("bare-refused", {"model.name": "bare", "training.max_steps": 1})
+    assert refused.returncode == 1
+    assert "set chat.template to chatml" in refused.stderr
+    named = lab.train("bare-named", {"model.name": "bare", "training.max_steps": 1, "chat.template": "chatml"})
+    assert named.returncode == 0, named.stderr
+
+
+def test_a_model_that_is_no_language_model_is_refused(lab: TalkLab, tiny_model: Callable[..., Path]) -> None:
+    changes = {"model.name": str(tiny_model("bert")), "training.max_steps": 1, "chat.template": "chatml"}
+    refused = lab.train("no-language-model", changes)
+    assert refused.returncode == 1
+    assert "language model" in refused.stderr

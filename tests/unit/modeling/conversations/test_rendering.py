@@ -1,0 +1,131 @@
+"""What carries loss in a rendered conversation, under chat templates of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetune30.errors import ModelError
+from finetune30.modeling.base import BaseSource
+from finetune30.modeling.conversations.rendering import render_row
+from finetune30.modeling.conversations.template import TemplateRefusalError, open_template
+from support.chat_models import TEMPLATES, build_tiny_tokenizer
+
+TOKENIZER = build_tiny_tokenizer(None)
+
+
+def opened(name, tmp_path_factory=None):
+    tokenizer = build_tiny_tokenizer(TEMPLATES[name])
+    return open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)
+
+
+def conversation(*turns, **more):
+    return {"messages": [{"role": role, "content": content} for role, content in turns], **more}
+
+
+def supervised(row, template, train_on="assistant"):
+    rendering = render_row(row, template, train_on)
+    return [rendering.text[span.start : span.stop] for span in rendering.supervised]
+
+
+TWO_TURNS = conversation(("user", "hi"), ("assistant", "hello"), ("user", "bye"), ("assistant", "see you"))
+
+
+@pytest.mark.parametrize("name", ["chatml", "injecting", "strict", "deaf"])
+def test_answers_with_their_end_marks_carry_loss_and_nothing_else(name):
+    assert supervised(TWO_TURNS, opened(name)) == ["hello<|im_end|>", "see you<|im_end|>"]
+
+
+def test_the_last_answer_or_every_message_may_be_asked_for():
+    template = opened("chatml")
+    assert supervised(TWO_TURNS, template, "last") == ["see you<|im_end|>"]
+    assert supervised(TWO_TURNS, template, "all") == ["hi", "hello<|im_end|>", "bye", "see you<|im_end|>"]
+
+
+def test_a_system_message_is_folded_where_the_template_has_no_place_for_it():
+    row = conversation(("system", "Be brief"), ("user", "hi"), ("assistant", "yo"))
+    for name in ("strict", "deaf"):
+        template = opened(name)
+        assert template.folds_system
+        assert "Be brief\n\nhi" in render_row(row, template, "assistant").text
+        assert supervised(row, template) == ["yo<|im_end|>"]
+    assert not opened("chatml").folds_system
+
+
+def test_a_template_that_raises_names_its_reason():
+    with pytest.raises(TemplateRefusalError, match="roles must alternate"):
+        render_row(conversation(("user", "a"), ("user", "b"), ("assistant", "c")), opened("strict"), "assistant")
+
+
+def test_thoughts_that_the_template_puts_in_by_itself_carry_no_loss():
+    template = opened("thinking")
+    assert template.options == {"enable_thinking": False}
+    row = conversation(("user", "hi"), ("assistant", "yo"))
+    assert "<think>\n\n</think>\n\nyo" in render_row(row, template, "assistant").text
+    assert supervised(row, template) == ["yo<|im_end|>"]
+
+
+def test_an_answer_that_would_be_asked_behind_another_text_carries_no_loss_and_is_counted():
+    rendering = render_row(TWO_TURNS, opened("thinking"), "assistant")
+    assert [rendering.text[span.start : span.stop] for span in rendering.supervised] == ["see you<|im_end|>"]
+    assert rendering.unlike_asked == 1
+
+
+def test_what_the_template_leaves_out_is_counted():
+    row = conversation(("user", "a"), ("assistant", "<think>long thoughts</think>b"), ("user", "c"), ("assistant", "d"))
+    assert render_row(row, opened("thinking"), "assistant").dropped == len("<think>long thoughts</think>b")
+
+
+def test_an_answer_without_an_end_mark_ends_with_the_end_token():
+    rendering = render_row(conversation(("user", "hi"), ("assistant", "yo")), opened("endless"), "assistant")
+    assert rendering.wants_end
+    assert [rendering.text[span.start : span.stop] for span in rendering.supervised] == ["yo"]
+
+
+def test_contents_that_look_like_the_template_are_found_where_they_stand():
+    row = conversation(("user", "user"), ("assistant", "assistant\n"), ("user", "<|im_end|>"), ("assistant", "user"))
+    assert supervised(row, opened("chatml")) == ["assistant\n<|im_end|>", "user<|im_end|>"]
+    rendering = render_row(row, opened("chatml"), "assistant")
+    held = [rendering.text[span.start : span.stop] for span in rendering.contents]
+    assert held == [message["content"] for message in row["messages"]]
+
+
+def test_prompts_and_texts_are_taken_as_they_stand():
+    rendering = render_row({"prompt": "Answer: ", "completion": "yes"}, None, "assistant")
+    assert (rendering.text, rendering.wants_end) == ("Answer: yes", True)
+    assert [(span.start, span.stop) for span in rendering.supervised] == [(8, 11)]
+    assert render_row({"text": "a b"}, None, "assistant").supervised[0].stop == 3
+
+
+def test_conversations_need_a_template():
+    with pytest.raises(ModelError, match="no chat template"):
+        render_row(TWO_TURNS, None, "assistant")
+    assert open_template(TOKENIZER, BaseSource("tiny", "tiny", Path(), None), None) is None
+    chatml = open_template(TOKENIZER, BaseSource("tiny", "tiny", Path(), None), "chatml")
+    assert supervised(TWO_TURNS, chatml) == ["hello<|im_end|>", "see you<|im_end|>"]
+
+
+def test_a_template_that_cannot_be_used_is_refused(tmp_path):
+    source = BaseSource("tiny", "tiny", tmp_path, None)
+    (tmp_path / "broken.jinja").write_text("{% for %}")
+    with pytest.raises(ModelError, match="cannot render a question"):
+        open_template(TOKENIZER, source, str(tmp_path / "broken.jinja"))
+    with pytest.raises(ModelError, match="cannot be read"):
+        open_template(TOKENIZER, source, str(tmp_path / "absent.jinja"))
+
+
+CONTENTS = st.text(
+    st.sampled_from("ab \n<|im_end|>你\U0001f600").map(str) | st.characters(codec="utf-8"), min_size=1, max_size=30
+).filter(lambda text: text.strip())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(CONTENTS, CONTENTS), min_size=1, max_size=4), st.sampled_from(["chatml", "injecting", "deaf"])
+)
+def test_the_characters_of_answers_are_just_those_that_carry_loss(turns, name):
+    row = conversation(*(pair for question, answer in turns for pair in (("user", question), ("assistant", answer))))
+    assert supervised(row, opened(name)) == [f"{answer}<|im_end|>" for _, answer in turns]
