@@ -159,8 +159,8 @@ def test_plain_peft_loads_the_model_and_its_template(lab: TalkLab) -> None:
     from transformers import AutoTokenizer
 
     folder = lab.run_folder("results") / "artifacts/final_model"
-    model = AutoPeftModelForCausalLM.from_pretrained(str(folder))
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(folder))
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
     asked = tokenizer.apply_chat_template(
         [{"role": "user", "content": "When do you open? 100"}], add_generation_prompt=True, return_tensors="pt"
     )
