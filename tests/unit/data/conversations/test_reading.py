@@ -252,3 +252,10 @@ def test_what_is_expected_must_be_texts(tmp_path):
     loaded, config = read(write_jsonl(tmp_path / "rows.jsonl", rows))
     marked = validate_rows(loaded, config).rows["reason"].to_list()
     assert marked == ["broken_conversation", "broken_conversation", None]
+
+
+def test_files_may_have_further_columns_that_others_lack(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [{"messages": turns(f"When, {i}?", "At nine.")} for i in range(3)])
+    write_jsonl(tmp_path / "eval.jsonl", [{"messages": turns("When?", "At nine."), "expected": ["nine"]}])
+    loaded, _ = read(tmp_path)
+    assert [load(row).expected for row in loaded.rows["conversation"]] == [(), (), (), ("nine",)]
