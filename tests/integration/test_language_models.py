@@ -98,7 +98,8 @@ def write_conversations(path: Path, count: int, first: int = 0, tail: str = "") 
         messages = [
             {"role": ("user", "assistant")[place % 2], "content": content} for place, content in enumerate(turns)
         ]
-        lines.append(json.dumps({"messages": messages}, ensure_ascii=False))
+        expected = {"expected": ["nine", "9"]} if number % 5 == 0 else {}
+        lines.append(json.dumps({"messages": messages, **expected}, ensure_ascii=False))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -126,6 +127,11 @@ def test_answers_stand_beside_those_of_the_base_model(lab: TalkLab) -> None:
     assert [row["reference"] for row in rows] == [ANSWERS[0], ANSWERS[1], ANSWERS[2]]
     assert all(row["question"].endswith("<|im_start|>assistant\n") for row in rows)
     assert all({"answer", "base_answer", "finish_reason"} <= row.keys() for row in rows)
+    assert [row["expected"] for row in rows] == [["nine", "9"], [], []]
+    assert [row["holds_expected"] is None for row in rows] == [False, True, True]
+    metrics = lab.metrics("results")
+    assert metrics["eval_expected_share"] == float(rows[0]["holds_expected"])
+    assert metrics["base_eval_expected_share"] == float(rows[0]["base_holds_expected"])
     shown = lab.ft30("runs", "show", "latest")
     assert "the base model" in shown.stdout
     assert "Where the tokens went" in shown.stdout

@@ -68,9 +68,9 @@ class Gang:
         return {"id": run_id, "status": status, "error": json.loads(error) if error else None, "attempt": attempt}
 
     def checkpoints(self, results: str) -> list[int]:
-        """Return the steps of which the newest run has checkpoints."""
-        found = self.lab.run_folder(results).glob("attempts/*/checkpoints/checkpoint-*")
-        return sorted(int(path.name.removeprefix("checkpoint-")) for path in found)
+        """Return the steps of which the newest run has whole checkpoints."""
+        names = [path.name for path in self.lab.run_folder(results).glob("attempts/*/checkpoints/checkpoint-*")]
+        return sorted(int(step) for name in names if (step := name.removeprefix("checkpoint-")).isdigit())
 
     def _steps(self, results: str) -> int:
         folder = self.lab.folder / results

@@ -134,7 +134,8 @@ class DataConfig(Section):
         DEFAULT_DATASET,
         min_length=1,
         max_length=1000,
-        description="Hub set, local file or folder, 'starter', 'starter-zh' or 'version:<digest or tag>'.",
+        description="Hub set, local file or folder, 'starter', 'starter-zh', 'starter-chat' (conversations) or "
+        "'version:<digest or tag>'.",
     )
     dataset_config: Name | None = Field(
         DEFAULT_DATASET_CONFIG,

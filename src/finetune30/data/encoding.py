@@ -75,7 +75,8 @@ class EncodedSplit:
     `tokenless`: positions of the rows of which a text gives no token of its own, with the number of all their tokens.
     `marked_texts`: texts that hold a special token which the tokenizer cannot read as text. `aside`: positions of rows
     that cannot be used as they are encoded, with the reason. `token_counts`: what the tokens of each row are, by name,
-    int64 (n,) each; empty where no token is more than another.
+    int64 (n,) each; empty where no token is more than another. `expected`: texts of which a row's answer has to hold
+    one, by position, where the row says so.
     """
 
     row_ids: list[str]
@@ -90,6 +91,7 @@ class EncodedSplit:
     marked_texts: int = 0
     aside: Mapping[int, Aside] = field(default_factory=dict)
     token_counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    expected: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_ids)

@@ -120,7 +120,9 @@ def _arrange(problem: ProblemChoice, tables: list[SourceTable], config: DataConf
 def _unread(table: SourceTable, config: DataConfig, arranged: Arranged) -> SourceTable:
     """Return the table without the columns that are classes or that others were made of."""
     rest = without_label_columns(table, config)
-    return replace(rest, frame=rest.frame.drop(arranged.read - {arranged.column}))
+    return replace(
+        rest, frame=rest.frame.drop(arranged.read - {arranged.column}, strict=False)
+    )  # some only in other files
 
 
 def named_columns(config: DataConfig, problem: ProblemChoice) -> dict[str, str | None]:

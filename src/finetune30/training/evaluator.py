@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +20,7 @@ from finetune30.training.problem import Conclusion, Evaluation, Trainable
 from finetune30.training.progress import Progress
 from finetune30.training.streams import preserved_streams
 
+_T = TypeVar("_T")
 _ROWS_NAMED_IN_ERRORS = 20
 #: Evaluations in a row after which a doubt is told.
 _EVALUATIONS_IN_DOUBT = 2
@@ -87,7 +88,9 @@ class Evaluator:
     def conclude(self, train: EncodedSplit) -> Conclusion:
         """Return what the problem finds once, with the weights that the engine holds at the end."""
         with preserved_streams():
-            return self._problem.conclude(self._engine, train, self._split, self._batch_size)
+            return self._within_memory(
+                lambda batch_size: self._problem.conclude(self._engine, train, self._split, batch_size)
+            )
 
     def _tell_doubts(self, evaluation: Evaluation, progress: Progress, *, ended: bool = False) -> None:
         """Record a doubt once when it begins to hold, and when it holds no more.
@@ -133,10 +136,13 @@ class Evaluator:
         return (gain if self._greater_is_better else -gain) > self._config.early_stopping_threshold
 
     def _evaluate_within_memory(self) -> Evaluation:
-        """Evaluate all rows; when memory runs out, with half the batch."""
+        return self._within_memory(lambda batch_size: self._problem.evaluate(self._engine, self._split, batch_size))
+
+    def _within_memory(self, ask: Callable[[int], _T]) -> _T:
+        """Ask about all rows in batches of a size; when memory runs out, of half of it."""
         while True:
             try:
-                return self._problem.evaluate(self._engine, self._split, self._batch_size)
+                return ask(self._batch_size)
             except (RuntimeError, MemoryError) as error:
                 problem = describe_out_of_memory(error)
                 if problem is None:

@@ -50,7 +50,7 @@ def test_a_draining_worker_ends_with_its_run_and_takes_no_other(services: Servic
         [sys.executable, "-m", "finetune30", "status"],
         env=services.environment(), cwd=services.folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "worker  one [cpu] draining: " in status.stdout, status.stdout + status.stderr
+    assert "worker  one [cpu; 1 of 1 busy] draining: " in status.stdout, status.stdout + status.stderr
     services.wait_for_api()
     told = httpx.get(f"{services.api_address}/status").json()
     assert [worker["draining"] for worker in told["workers"]] == [True]

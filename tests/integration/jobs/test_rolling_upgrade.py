@@ -10,11 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from finetune30.config.fields import field_schemas
 from finetune30.config.recording import NEW_KEYS
 from finetune30.store import RunStatus
+from finetune30.store.database import reading
 from finetune30.store.schema import LAST_WITHOUT_MARKS, migrate
+from finetune30.store.tables import runs
 from finetune30.store.workers import load_workers
 from support.event_checker import check
 from support.migrations import step_to
@@ -71,6 +74,14 @@ def submit(services: Services, version: OtherVersion, name: str, *more: str) -> 
     return found[0]
 
 
+def wait_for_status(services: Services, run_id: str, status: RunStatus) -> None:
+    def look() -> bool:
+        with reading(services.store.engine) as connection:
+            return connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar_one() == status
+
+    wait_until(look, 120, f"run {run_id[:8]} is {status}")
+
+
 def pids_of_claims(services: Services, run_id: str) -> list[int]:
     claims = [event for event in services.store.events(run_id) if event.kind == "claimed"]
     return [int(str(claim.owner).split(":")[2]) for claim in claims]
@@ -80,10 +91,11 @@ def test_a_worker_of_an_older_commit_and_one_of_this_share_the_work(services: Se
     step_to(services.store.engine, "downgrade", LAST_WITHOUT_MARKS)  # as the older release left its database
     before = submit(services, old, "before")
     services.start_worker("old", version=old)
-    services.wait_for(before, SUCCEEDED)
+    wait_for_status(services, before, SUCCEEDED)
 
-    long = services.submit("long", steps=200).run.id  # goes on while the database is brought to the new revision
-    services.wait_for(long, RunStatus.RUNNING)
+    # Goes on while the database is brought to the new revision; before it, only the older release reads whole rows.
+    long = submit(services, old, "long", "--max_steps", "200")
+    wait_for_status(services, long, RunStatus.RUNNING)
     migrate(services.store.engine)
     services.start_api()
     services.wait_for_api()

@@ -10,7 +10,9 @@ from itertools import combinations
 import polars as pl
 import pytest
 
+from finetune30.config import STARTER_CHAT
 from finetune30.data.sources import characters
+from finetune30.data.starter import load_starter
 from finetune30.data.validation.near_duplicates import find_near_duplicates, normalize
 from finetune30.problems.causal_lm.expected import holds
 from support.starter_texts import STARTER, Row, has_full_width_marks, is_traditional, load, of_language, overlap, said
@@ -65,7 +67,7 @@ def test_rows_have_ids_of_their_own_known_facts_and_alternating_turns() -> None:
     rows = [*TRAIN, *EVAL]
     assert len({row["id"] for row in rows}) == len(rows)
     for row in rows:
-        assert list(row) == ["id", "lang", "fact", "messages"], row["id"]
+        assert list(row)[:4] == ["id", "lang", "fact", "messages"], row["id"]
         roles = [message["role"] for message in row["messages"]]
         assert roles == ["user", "assistant"] * (len(roles) // 2), row["id"]
         assert all(set(message) == {"role", "content"} for message in row["messages"])
@@ -130,6 +132,19 @@ def test_facts_of_the_evaluation_are_trained_in_its_language() -> None:
     for language in LANGUAGES:
         trained = {fact for row in of_language(TRAIN, language) for fact in row["fact"]}
         assert {fact for row in of_language(EVAL, language) for fact in row["fact"]} <= trained
+
+
+def test_the_evaluation_expects_what_its_facts_say() -> None:
+    for row in EVAL:
+        assert row.get("expected") == (FACTS[row["fact"][0]]["answer"][row["lang"]] if row["fact"] else None)
+
+
+def test_they_are_a_data_set_by_name() -> None:
+    tables = load_starter(STARTER_CHAT)
+    assert {split: [table.frame.height for table in found] for split, found in tables.items()} == {
+        "train": [len(TRAIN)],
+        "validation": [len(EVAL)],
+    }
 
 
 def test_each_answer_holds_the_fact_that_its_question_asks_and_no_question_tells_it() -> None:

@@ -11,6 +11,8 @@ Kind = Literal["messages", "prompt_completion", "text"]
 
 SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 ROLES = (SYSTEM, USER, ASSISTANT, TOOL)
+#: The key, and the column, of what an answer has to hold.
+EXPECTED = "expected"
 #: Keys of a message beside role and content, in the order in which they are written.
 _FURTHER = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 
@@ -48,7 +50,8 @@ class Conversation:
     """What a row asks and answers, in one of three ways.
 
     `messages` with `tools` (JSON text, a list of declarations; None: none); `prompt` and `completion`, joined as they
-    stand, without a chat template; or `text`, of which every token is asked.
+    stand, without a chat template; or `text`, of which every token is asked. `expected` are texts of which the last
+    answer has to hold one, however it is worded; a model never sees them.
     """
 
     messages: tuple[Message, ...] = ()
@@ -56,6 +59,7 @@ class Conversation:
     prompt: str | None = None
     completion: str | None = None
     text: str | None = None
+    expected: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -111,13 +115,17 @@ class Conversation:
 
 def dump(conversation: Conversation) -> str:
     """Return the canonical JSON text: the same conversation is always the same text."""
+    tree: dict[str, Any]
     if conversation.kind == "text":
-        return write_json({"text": conversation.text})
-    if conversation.kind == "prompt_completion":
-        return write_json({"prompt": conversation.prompt, "completion": conversation.completion})
-    tree: dict[str, Any] = {"messages": [message.as_tree() for message in conversation.messages]}
+        tree = {"text": conversation.text}
+    elif conversation.kind == "prompt_completion":
+        tree = {"prompt": conversation.prompt, "completion": conversation.completion}
+    else:
+        tree = {"messages": [message.as_tree() for message in conversation.messages]}
     if conversation.tools is not None:
         tree["tools"] = json.loads(conversation.tools)
+    if conversation.expected:
+        tree[EXPECTED] = list(conversation.expected)
     return write_json(tree)
 
 
@@ -126,16 +134,17 @@ def load(text: str) -> Conversation:
     tree = json.loads(text)
     if not isinstance(tree, dict):
         raise ValueError("no object")
+    expected = _load_expected(tree.pop(EXPECTED)) if EXPECTED in tree else ()
     if tree.keys() == {"text"}:
-        return Conversation(text=_text(tree["text"]))
+        return Conversation(text=_text(tree["text"]), expected=expected)
     if tree.keys() == {"prompt", "completion"}:
-        return Conversation(prompt=_text(tree["prompt"]), completion=_text(tree["completion"]))
+        return Conversation(prompt=_text(tree["prompt"]), completion=_text(tree["completion"]), expected=expected)
     if not {"messages"} <= tree.keys() <= {"messages", "tools"} or not isinstance(tree["messages"], list):
         raise ValueError("no messages")
     if not tree["messages"]:
         raise ValueError("no message")
     tools = write_json(tree["tools"]) if "tools" in tree else None
-    return Conversation(tuple(_load_message(message) for message in tree["messages"]), tools)
+    return Conversation(tuple(_load_message(message) for message in tree["messages"]), tools, expected=expected)
 
 
 def find_canonical(text: str) -> Conversation | None:
@@ -150,6 +159,12 @@ def find_canonical(text: str) -> Conversation | None:
 def write_json(value: Any) -> str:
     """Return JSON as rows hold it: without spaces, in the characters of its texts, keys in their order."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _load_expected(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("no list of texts")
+    return tuple(_text(text) for text in value)
 
 
 def _load_message(tree: Any) -> Message:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finetune30.data.conversations.conversation import (
     ASSISTANT,
+    EXPECTED,
     SYSTEM,
     USER,
     Conversation,
@@ -36,11 +37,11 @@ COLUMNS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 #: Columns that stand beside them.
 _BESIDE = {
-    "messages": (*TOOLS, *SYSTEMS),
-    "sharegpt": (*TOOLS, *SYSTEMS),
-    "alpaca": ("input", *HISTORY, *SYSTEMS),
-    "prompt_completion": TOOLS,
-    "question_answer": (*_CONTEXTS, *SYSTEMS),
+    "messages": (*TOOLS, *SYSTEMS, EXPECTED),
+    "sharegpt": (*TOOLS, *SYSTEMS, EXPECTED),
+    "alpaca": ("input", *HISTORY, *SYSTEMS, EXPECTED),
+    "prompt_completion": (*TOOLS, EXPECTED),
+    "question_answer": (*_CONTEXTS, *SYSTEMS, EXPECTED),
 }
 
 
@@ -99,6 +100,13 @@ class RowReader:
 
     def read(self, cells: Mapping[str, str | None], found: Found) -> tuple[str, Conversation]:
         """Return the format, told more closely, and the conversation. Raises ConversationFault."""
+        told, conversation = self._read(cells, found)
+        column = next((name for name in found.beside if plain(name) == EXPECTED), None)
+        if column is None:
+            return told, conversation
+        return told, replace(conversation, expected=_expected(cells[column] or "", column))
+
+    def _read(self, cells: Mapping[str, str | None], found: Found) -> tuple[str, Conversation]:
         first = cells[found.main[0]] or ""
         beside = {plain(name): cells[name] or "" for name in found.beside}
         if found.format in ("messages", "sharegpt"):
@@ -226,6 +234,19 @@ def _turns_of(text: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if is_turns(value) else None
+
+
+def _expected(text: str, column: str) -> tuple[str, ...]:
+    """Return the texts of a cell: a JSON list of them, or the cell itself."""
+    if not text.lstrip().startswith("["):
+        return (text.strip(),)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(key, str) and key.strip() for key in found):
+        raise ConversationFault(BROKEN, fix=f"{column!r} is no list of texts; write [text, …], or one text")
+    return tuple(found)
 
 
 def _system(beside: Mapping[str, str], messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -119,7 +119,8 @@ class ConversationEncoder:
 
         Rows that cannot be used have a reason in `aside`.
         """
-        fitted = [self.fit(json.loads(row), max_length) for row in rows]
+        trees: list[dict[str, Any]] = [json.loads(row) for row in rows]
+        fitted = [self.fit(tree, max_length) for tree in trees]
         require_known_tokens(
             [row.tokens.ids for row in fitted], self._known_tokens, self.tokenizer.convert_ids_to_tokens
         )
@@ -138,6 +139,7 @@ class ConversationEncoder:
             targets_per_token=True,
             aside={i: row.aside for i, row in enumerate(fitted) if row.aside is not None},
             token_counts=_count_kinds(fitted),
+            expected={i: tuple(tree["expected"]) for i, tree in enumerate(trees) if "expected" in tree},
         )
 
     def fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:

@@ -6,6 +6,7 @@ other random stream moves.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,19 +67,19 @@ def stream(
     ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     generator = torch.Generator(device="cpu").manual_seed(sampling.seed)
-    limit = _positions(model)
+    limit, taken = _positions(model), _arguments(model)
     ended = [False] * len(prompts)
     cache: Any = None
     with torch.inference_mode():
         for step in range(sampling.max_new_tokens):
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            further = {"position_ids": positions, "logits_to_keep": 1}
             answer = model(
                 input_ids=ids,
                 attention_mask=mask,
-                position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
-                logits_to_keep=1,
+                **{name: value for name, value in further.items() if name in taken},
             )
             cache = answer.past_key_values
             chosen = _choose(answer.logits[:, -1].float(), sampling, generator)
@@ -108,6 +109,13 @@ def _choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator
     ordered[(shares.cumsum(dim=-1) - shares) >= sampling.top_p] = float("-inf")
     drawn = torch.multinomial(ordered.softmax(dim=-1), 1, generator=generator)
     return order.gather(1, drawn).squeeze(1)
+
+
+def _arguments(model: PreTrainedModel) -> frozenset[str]:
+    """Return what the forward pass of a model takes; some families tell places by their distance alone."""
+    wrapped: Any = model
+    base = wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
+    return frozenset(inspect.signature(base.forward).parameters)
 
 
 def _positions(model: PreTrainedModel) -> int | None:

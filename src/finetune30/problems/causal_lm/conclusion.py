@@ -15,6 +15,7 @@ from finetune30.data.encoding import IGNORED
 from finetune30.modeling.conversations.chat_model import end_tokens, generate_in_batches
 from finetune30.modeling.conversations.generation import Generated, Sampling
 from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERATIONS
+from finetune30.problems.causal_lm.expected import holds
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
 from finetune30.training.engine import LendsModel
 from finetune30.training.problem import Conclusion
@@ -34,6 +35,7 @@ class Question:
     row_id: str
     prompt: list[int]
     reference: list[int]
+    expected: tuple[str, ...] = ()
 
 
 def conclude(
@@ -83,7 +85,8 @@ def choose_questions(split: EncodedSplit, count: int) -> list[Question]:
         first = int(asked[breaks[-1] + 1] if len(breaks) else asked[0]) + 1
         last = int(asked[-1]) + 1
         tokens = split.tokens[start:stop].tolist()
-        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1]))
+        expected = split.expected.get(row, ())
+        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1], expected))
     return found
 
 
@@ -108,7 +111,10 @@ def _measure(reader: _Reader, questions: Sequence[Question], answers: Sequence[G
     given = [reader.text(answer.ids) for answer in answers]
     wanted = [reader.text(question.reference) for question in questions]
     same = sum(is_same_text(answer, reference) for answer, reference in zip(given, wanted, strict=True))
-    return {
+    told = [
+        holds(text, question.expected) for text, question in zip(given, questions, strict=True) if question.expected
+    ]
+    return ({"eval_expected_share": sum(told) / len(told)} if told else {}) | {
         "eval_exact_match": same / len(questions),
         "eval_chrf": chrf(given, wanted),
         "eval_answers_ended": sum(answer.reason == "stop" for answer in answers) / len(questions),
@@ -127,4 +133,7 @@ def _row(reader: _Reader, question: Question, tuned: Generated, before: Generate
         "base_finish_reason": before.reason,
         "is_exact": is_same_text(answer, reference),
         "chrf": chrf([answer], [reference]),
+        "expected": list(question.expected),
+        "holds_expected": holds(answer, question.expected) if question.expected else None,
+        "base_holds_expected": holds(base_answer, question.expected) if question.expected else None,
     }

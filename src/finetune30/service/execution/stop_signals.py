@@ -36,7 +36,8 @@ def stop_on_signals(tell: Callable[[str], None], *, together: bool = False) -> I
         yield lambda: asked[0][0] if asked else None
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # A launcher ends all that is left when one process has: this one ends by itself, with its own exit code.
+            signal.signal(number, signal.SIG_IGN if together and number == signal.SIGTERM else handler)
 
 
 def _stop_signals() -> list[signal.Signals]:

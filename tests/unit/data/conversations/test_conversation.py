@@ -21,14 +21,16 @@ MESSAGES = st.builds(
     tool_call_id=st.none() | TEXTS,
     reasoning_content=st.none() | TEXTS,
 )
+EXPECTED = st.lists(TEXTS, max_size=2).map(tuple)
 CONVERSATIONS = (
     st.builds(
         Conversation,
         st.lists(MESSAGES, min_size=1, max_size=4).map(tuple),
         st.none() | st.lists(TREES, min_size=1, max_size=2).map(write_json),
+        expected=EXPECTED,
     )
-    | st.builds(Conversation, prompt=TEXTS, completion=TEXTS)
-    | st.builds(Conversation, text=TEXTS)
+    | st.builds(Conversation, prompt=TEXTS, completion=TEXTS, expected=EXPECTED)
+    | st.builds(Conversation, text=TEXTS, expected=EXPECTED)
 )
 
 

@@ -236,3 +236,26 @@ def test_a_format_of_conversations_is_refused_where_none_are_read(tmp_path):
     told, _ = read(path, "auto", conversation_format="text")
     assert told.problem.name == "causal_lm"
     assert any(entry.because == "data.conversation_format is set" for entry in told.detected)
+
+
+@pytest.mark.parametrize("cell", [["nine", "9:30"], '["nine", "9:30"]', "nine"])
+def test_what_an_answer_has_to_hold_stands_beside_it_and_is_read_in_every_form(tmp_path, cell):
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"messages": turns("When?", "At nine."), "expected": cell}])
+    loaded, _ = read(path)
+    (row,) = loaded.rows["conversation"]
+    assert load(row).expected == (("nine",) if cell == "nine" else ("nine", "9:30"))
+    assert "nine" not in "".join(load(row).contents[:1])
+
+
+def test_what_is_expected_must_be_texts(tmp_path):
+    rows = [{"messages": turns("When?", "At nine."), "expected": cell} for cell in ([], [1], ["nine"])]
+    loaded, config = read(write_jsonl(tmp_path / "rows.jsonl", rows))
+    marked = validate_rows(loaded, config).rows["reason"].to_list()
+    assert marked == ["broken_conversation", "broken_conversation", None]
+
+
+def test_files_may_have_further_columns_that_others_lack(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [{"messages": turns(f"When, {i}?", "At nine.")} for i in range(3)])
+    write_jsonl(tmp_path / "eval.jsonl", [{"messages": turns("When?", "At nine."), "expected": ["nine"]}])
+    loaded, _ = read(tmp_path)
+    assert [load(row).expected for row in loaded.rows["conversation"]] == [(), (), (), ("nine",)]
