@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune30.config.schema import ChatConfig, ExperimentConfig
+from finetune30.config.chat import ChatConfig
+from finetune30.config.schema import ExperimentConfig
 
 #: Dotted keys that the release before does not know; emptied when the next one is begun.
 NEW_KEYS: frozenset[str] = frozenset(

@@ -3,7 +3,7 @@
 Every field has bounds and a description: the web form, `ft30 config schema` and the docs are made from them. Every
 text says what it names (`Holds`): what requests may name is decided by that.
 Names are those of PEFT and transformers; units stand in the names. What the fields are made of stands in
-`field_types`, the sections about rows that are set aside in `validation`.
+`field_types`, the sections about rows that are set aside in `validation`, that about conversations in `chat`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from finetune30.config.chat import ChatConfig
 from finetune30.config.field_types import (
     ENCODINGS,
     REVISIONS,
@@ -336,28 +337,6 @@ class TrainingConfig(Section):
         if self.load_best_model_at_end and self.eval_strategy == "no":
             raise ValueError("load_best_model_at_end needs evaluations: set eval_strategy to 'epoch' or 'steps'")
         return self
-
-
-class ChatConfig(Section):
-    """How language models learn from conversations (model.problem_type causal_lm)."""
-
-    template: FilePath | None = Field(
-        None,
-        max_length=1000,
-        description="Chat template: null for the model's own, 'chatml' for models without one, or a Jinja file.",
-    )
-    train_on: Literal["assistant", "last", "all"] = Field(
-        "assistant", description="What carries loss: all answers of the assistant, the last one, or every message."
-    )
-    overlong: Literal["drop", "keep_answer", "cut"] = Field(
-        "keep_answer",
-        description="Rows above data.max_length: drop: set aside; keep_answer: the context is cut from its oldest "
-        "turns; cut: the end is cut off.",
-    )
-    eval_generations: int = Field(
-        20, ge=0, le=100_000, description="Evaluation rows that are answered at the end, with and without the adapter."
-    )
-    max_new_tokens: int = Field(128, ge=1, le=131_072, description="Longest answer that is generated, in tokens.")
 
 
 class ExperimentConfig(Section):

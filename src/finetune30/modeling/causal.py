@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ModelError, first_line
-from finetune30.modeling.classifier import dropouts_to_replace
+from finetune30.modeling.classifier import dropouts_to_replace, needs_package
 from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
                 "choose a causal language model, which AutoModelForCausalLM supports",
             ) from error
         except ImportError as error:
-            raise ModelError(
-                f"the model '{source.name}' needs a package that is not installed: {first_line(error)}",
-                "install that package, or choose another model",
-            ) from error
+            raise needs_package(source.name, error) from error
     model, info = loaded
     if lost := sorted(info["missing_keys"]):
         raise ModelError(

@@ -54,14 +54,19 @@ def load_classifier(
                 "choose a model that AutoModelForSequenceClassification supports",
             ) from error
         except ImportError as error:
-            raise ModelError(
-                f"the model '{source.name}' needs a package that is not installed: {first_line(error)}",
-                "install that package, or choose another model",
-            ) from error
+            raise needs_package(source.name, error) from error
     _require_backbone(model, info, source.name)
     model.config.pad_token_id = pad_token_id
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}
     return model, sorted(new)
+
+
+def needs_package(name: str, error: ImportError) -> ModelError:
+    """Return the error for a model that transformers loads only with another package."""
+    return ModelError(
+        f"the model '{name}' needs a package that is not installed: {first_line(error)}",
+        "install that package, or choose another model",
+    )
 
 
 def dropouts_to_replace(source: BaseSource) -> dict[str, float]:
