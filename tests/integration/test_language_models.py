@@ -154,6 +154,36 @@ def test_a_killed_run_resumes_to_the_same_bytes(lab: TalkLab, point: str) -> Non
     assert kept[0] == kept[1]
 
 
+def test_packed_rows_are_trained_as_padded_ones_and_resume_to_the_same_bytes(lab: TalkLab) -> None:
+    """Without dropout, which draws other numbers for other shapes, the two differ by rounding alone."""
+    changes: dict[str, Any] = {"lora.lora_dropout": 0.0}
+    for packing in ("off", "on"):
+        ended = lab.train(f"packing-{packing}", {**changes, "training.packing": packing})
+        assert ended.returncode == 0, ended.stderr
+    losses = [lab.metrics(f"packing-{packing}")["eval_loss"] for packing in ("off", "on")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert fingerprint(lab.run_folder("packing-off")) != fingerprint(lab.run_folder("packing-on"))
+    changes = {"training.packing": "on"}
+    assert lab.train("packed", changes).returncode == 0
+    ended = lab.train("packed-killed", changes, FT30_FAILPOINT="training.after_step:5")
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert lab.ft30("resume", "latest", results="packed-killed").returncode == 0
+    assert fingerprint(lab.run_folder("packed-killed")) == fingerprint(lab.run_folder("packed"))
+    replayed = lab.ft30("replay", "latest", results="packed")
+    assert "identical" in replayed.stdout, replayed.stderr
+
+
+def test_a_model_that_mixes_packed_rows_is_trained_on_padded_ones(lab: TalkLab) -> None:
+    build_tiny_chat(lab.folder / "mixing", family="opt")
+    changes = {"model.name": "mixing", "training.max_steps": 1}
+    refused = lab.train("mixing-on", {**changes, "training.packing": "on"})
+    assert refused.returncode == 1
+    assert "training.packing is on, but rows in one sequence read each other" in refused.stderr
+    assert "set training.packing to auto or off" in refused.stderr
+    for packing in ("auto", "off"):
+        assert lab.train(f"mixing-{packing}", {**changes, "training.packing": packing}).returncode == 0
+
+
 def test_a_replay_finds_the_same_run(lab: TalkLab) -> None:
     ended = lab.ft30("replay", "latest")
     assert ended.returncode == 0, ended.stderr

@@ -79,26 +79,49 @@ def build_tiny_tokenizer(template: str | None = CHATML) -> Any:
     return made
 
 
-def build_tiny_chat(folder: Path, template: str | None = CHATML, *, tied: bool = True) -> Path:
-    """Write a tiny Llama with tokenizer and template to a folder, and return it."""
+def build_tiny_chat(folder: Path, template: str | None = CHATML, *, tied: bool = True, family: str = "llama") -> Path:
+    """Write a tiny model of a family of decoders with tokenizer and template to a folder, and return it."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     tokenizer = build_tiny_tokenizer(template)
     tokenizer.save_pretrained(str(folder))
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=tied,
-        max_position_embeddings=2048,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-    )
-    LlamaForCausalLM(config).save_pretrained(str(folder))
+    config = tiny_config(family, len(tokenizer), tie_word_embeddings=tied)
+    AutoModelForCausalLM.from_config(config).save_pretrained(str(folder))
     return folder
+
+
+def tiny_config(family: str, vocab_size: int, **changes: Any) -> Any:
+    """Return the configuration of a tiny decoder: two layers of width 32, windows of 8 where a family has windows."""
+    from transformers import CONFIG_MAPPING
+
+    made: Any = CONFIG_MAPPING[family]
+    marks = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    wanted = {**_SHAPES, **_OTHER_SHAPES.get(family, {}), **changes}
+    shape = {name: value for name, value in wanted.items() if value is not None}
+    return made(vocab_size=vocab_size, **shape, **marks)
+
+
+_SHAPES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+}
+#: What families have or call otherwise; None leaves a name out.
+_OTHER_SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {"num_key_value_heads": None, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    "mistral": {"sliding_window": 8},
+    "qwen3": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "sliding_window": 8},
+    "gemma3_text": {"head_dim": 8, "sliding_window": 8},
+    "gpt_neox": {"num_key_value_heads": None},
+    "opt": {"num_key_value_heads": None, "intermediate_size": None, "ffn_dim": 64, "word_embed_proj_dim": 32},
+    "bloom": {"num_key_value_heads": None, "intermediate_size": None, "max_position_embeddings": None},
+    "falcon": {"num_key_value_heads": None, "intermediate_size": None},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "mixtral": {"num_local_experts": 4},
+}

@@ -17,6 +17,7 @@ NEW_KEYS: frozenset[str] = frozenset(
     {
         "training.processes",
         "training.gradient_checkpointing",
+        "training.packing",
         "data.conversation_format",
         *(f"chat.{key}" for key in ChatConfig.model_fields),
     }

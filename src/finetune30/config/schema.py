@@ -302,6 +302,11 @@ class TrainingConfig(Section):
         False,
         description="Keep only the input of every layer and compute the rest again going back: less memory, more time.",
     )
+    packing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Rows of a pass behind each other instead of padded, where the model is seen to keep them apart; "
+        "auto: on a GPU.",
+    )
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )

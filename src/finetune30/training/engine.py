@@ -35,6 +35,7 @@ class Engine(Protocol):
     pad_token_id: int
     trainable_parameters: int
     total_parameters: int
+    packs: bool  # whether it lays rows behind each other that it could pad
 
     def remember(self, split: EncodedSplit) -> int:
         """Keep what training never changes about a split's rows, where that saves work; return the bytes it takes."""

@@ -24,11 +24,13 @@ from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_wh
 from finetune30.modeling.tokenizing import pad_before
 from finetune30.training import processes
 from finetune30.training.engine import require_fitting
+from finetune30.training.packing import PackedBatch, pack
 from finetune30.training.problem import Loss, Outputs
 from finetune30.training.streams import preserved_streams
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
     from finetune30.data.encoding import EncodedSplit
 
@@ -69,6 +71,8 @@ class GeneralEngine:
         self.total_parameters = sum(p.numel() for p in self._model.parameters())
         self._pads_before = pools_the_last_place(model)
         self._reads_padding = mixes_neighbours(model)
+        #: Whether the rows of a pass lie behind each other while training (see `training.packing`).
+        self.packs = False
         self._uses_cuda = self.device.startswith("cuda")
         self._optimizer = _build_optimizer(self._trainable, config)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
@@ -80,9 +84,12 @@ class GeneralEngine:
     def accumulate(self, batch: Batch, scale: float) -> torch.Tensor:
         """Add the gradient of `scale` times the summed loss; return that sum unscaled, 0-d float32."""
         self._model.train()
-        targets = torch.from_numpy(batch.targets).to(self.device)
         with self._autocast():
-            outputs = self._forward(batch, targets)
+            if self.packs:
+                outputs, targets = self._forward_packed(pack(batch, self.pad_token_id))
+            else:
+                targets = torch.from_numpy(batch.targets).to(self.device)
+                outputs = self._forward(batch, targets)
         total = self._loss(outputs.float(), targets)
         scaled: torch.Tensor = self._scaler.scale(total * scale)
         scaled.backward()
@@ -130,6 +137,20 @@ class GeneralEngine:
             else:
                 found[rows] = outputs
         assert found is not None  # noqa: S101 - a batch has rows
+        return found
+
+    def packed_outputs(self, packed: PackedBatch) -> NDArray[np.float32]:
+        """Return what the model gives for packed rows without dropout, float32 (S, W, k)."""
+        self._model.eval()
+        with torch.inference_mode(), self._autocast():
+            result: NDArray[np.float32] = self._forward_packed(packed)[0].float().cpu().numpy()
+        return result
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model of transformers that carries the adapter."""
+        base: Any = self._model.get_base_model()
+        found: PreTrainedModel = base
         return found
 
     @contextmanager
@@ -221,6 +242,14 @@ class GeneralEngine:
         tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
         model: Any = self._model  # a PeftModel takes what its base takes
         return self._outputs(model, pad_before(tensors) if self._pads_before else tensors, targets)
+
+    def _forward_packed(self, packed: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return outputs (S, W, k) and targets (S, W) of packed rows. Without a mask rows are told by positions."""
+        arrays = {"input_ids": packed.input_ids, "position_ids": packed.position_ids}
+        inputs = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        targets = torch.from_numpy(packed.targets).to(self.device)
+        model: Any = self._model
+        return self._outputs(model, inputs, targets), targets
 
     def _autocast(self) -> Any:
         if not self._autocasts:

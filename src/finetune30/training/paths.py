@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetune30.config import ExperimentConfig
-from finetune30.data.encoding import TextEncoder
+from finetune30.data.encoding import EncodedSplit, TextEncoder
 from finetune30.errors import DataError, ModelError
 from finetune30.modeling.heavy_imports import import_heavy
 
@@ -74,6 +74,22 @@ def build_engine(
             config, source, loss=problem.loss, outputs=problem.head_outputs, precision=placement.precision
         )
     return build_general_engine(config, source, problem, placement, log)
+
+
+def settle_packing(engine: Engine, split: EncodedSplit, config: ExperimentConfig, log: Log = _say_nothing) -> None:
+    """Let the general engine lay rows behind each other where that is wanted and the model keeps them apart.
+
+    Raises ModelError where it is asked for and cannot be.
+    """
+    if engine.name != "general":
+        return  # the packed path has no padding anyway
+    from finetune30.training.general import GeneralEngine
+    from finetune30.training.packing import choose_packing
+
+    assert isinstance(engine, GeneralEngine)  # noqa: S101 - its name says so
+    engine.packs, reason = choose_packing(engine, split, config.training.packing)
+    if split.targets_per_token:
+        log(f"packing: {'on' if engine.packs else 'off'} ({reason})")
 
 
 def build_general_engine(

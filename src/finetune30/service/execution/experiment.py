@@ -84,7 +84,9 @@ class Experiment:
         """Return an environment (see `describe_environment`) with what the engine decided."""
         from finetune30.training.paths import describe_path
 
-        return {**environment, "precision": self.inputs.placement.precision, **describe_path(self.engine.name)}
+        packing = {"packing": "on"} if self.engine.packs else {}
+        decided = {"precision": self.inputs.placement.precision, **describe_path(self.engine.name), **packing}
+        return {**environment, **decided}
 
     @property
     def left_out_head(self) -> tuple[str, ...]:
@@ -159,7 +161,7 @@ def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) ->
 
 def build_experiment(inputs: Inputs, log: Log) -> Experiment:
     """Load model and tokenizer, encode the rows, and choose the training path."""
-    from finetune30.training.paths import build_encoder, build_engine, choose_path
+    from finetune30.training.paths import build_encoder, build_engine, choose_path, settle_packing
 
     config, data = inputs.config, inputs.data
     problem = load_trainable(data.problem.name, data.targets).with_base(inputs.source, config, log)
@@ -195,6 +197,7 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         f"trainable ({share:.2f} %)"
     )
     log(f"training path: {engine.name}, {engine.operations} ({reason})")
+    settle_packing(engine, train_split, config, log)
     if config.training.cache_frozen_layers and (kept := engine.remember(train_split)):
         kept += engine.remember(evaluation_split)
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")

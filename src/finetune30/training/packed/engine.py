@@ -111,6 +111,7 @@ class PackedEngine:
         self.precision, self.pad_token_id = precision, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
+        self.packs = False  # it has no padding that could be saved
 
     @torch.no_grad()
     def accumulate(self, batch: Batch, scale: float) -> Tensor:
