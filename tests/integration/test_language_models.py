@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from finetune30.problems.causal_lm.general import FILE
 from support.chat_models import build_tiny_chat
 from support.exactness import fingerprint
 from support.fork_server import Ended, ForkServer
@@ -41,7 +42,7 @@ CONFIG = {
         "logging_steps": 2,
         "save_steps": 2,
     },
-    "chat": {"eval_generations": 3, "max_new_tokens": 12},
+    "chat": {"eval_generations": 3, "max_new_tokens": 12, "general_rows": 4},
 }
 
 
@@ -120,6 +121,35 @@ def test_tokens_add_up_and_are_what_steps_were_divided_by(lab: TalkLab) -> None:
     assert metrics["eval_supervised_tokens"] == metrics["token_ledger"]["evaluation"]["supervised"]
     assert metrics["score_name"] == "eval_loss"
     assert metrics["eval_loss"] < metrics["base_eval_loss"]
+
+
+def test_what_is_forgotten_is_measured_on_conversations_of_another_kind(lab: TalkLab) -> None:
+    import torch
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    folder = lab.run_folder("results") / "artifacts/final_model"
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(folder))
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
+    rows = [json.loads(line)["messages"] for line in FILE.read_text(encoding="utf-8").splitlines()]
+    loss = {"general_loss": 0.0, "base_general_loss": 0.0}
+    supervised = 0
+    for messages in (rows[0], rows[16], rows[31], rows[47]):  # evenly taken
+        assert [message["role"] for message in messages] == ["user", "assistant"]
+        asked = tokenizer.apply_chat_template(messages[:1], add_generation_prompt=True, return_dict=False)
+        answer = tokenizer(messages[1]["content"] + "<|im_end|>", add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([asked + answer])
+        labels = torch.where(torch.arange(ids.shape[1]) < len(asked), -100, ids)
+        supervised += len(answer)
+        with torch.no_grad():
+            loss["general_loss"] += float(model(input_ids=ids, labels=labels).loss) * len(answer)
+            with model.disable_adapter():
+                loss["base_general_loss"] += float(model(input_ids=ids, labels=labels).loss) * len(answer)
+    metrics = lab.metrics("results")
+    assert metrics["general_rows"] == 4
+    for name, total in loss.items():
+        assert metrics[name] == pytest.approx(total / supervised, rel=1e-4)
+    assert metrics["general_loss"] != metrics["base_general_loss"]
 
 
 def test_answers_stand_beside_those_of_the_base_model(lab: TalkLab) -> None:

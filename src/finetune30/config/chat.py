@@ -29,3 +29,6 @@ class ChatConfig(Section):
         20, ge=0, le=100_000, description="Evaluation rows that are answered at the end, with and without the adapter."
     )
     max_new_tokens: int = Field(128, ge=1, le=131_072, description="Longest answer that is generated, in tokens.")
+    general_rows: int = Field(
+        48, ge=0, le=48, description="General conversations whose loss is measured with and without the adapter."
+    )

@@ -5,7 +5,7 @@ The rows are those of the evaluation; an answer is asked with the very tokens th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from finetune30.data.encoding import IGNORED
 from finetune30.modeling.conversations.chat_model import end_tokens, generate_in_batches
 from finetune30.modeling.conversations.generation import Generated, Sampling
-from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERATIONS
+from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERAL, GENERAL_ROWS, GENERATIONS
 from finetune30.problems.causal_lm.expected import holds
+from finetune30.problems.causal_lm.general import encode_general
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
 from finetune30.training.engine import LendsModel
 from finetune30.training.problem import Conclusion
@@ -49,6 +50,7 @@ def conclude(
     chat = problem.targets["chat"]
     asked = choose_questions(evaluation, chat["eval_generations"])
     learnt = choose_questions(train, chat["eval_generations"])
+    general = encode_general(problem.encoder, chat.get("general_rows", 0))
     sampling = Sampling(max_new_tokens=chat["max_new_tokens"])
     with engine.lend() as lent:
         model: Any = lent
@@ -58,21 +60,27 @@ def conclude(
             prompts = [question.prompt for question in questions]
             return generate_in_batches(model, prompts, ends, sampling, engine.pad_token_id, batch_size)
 
-        tuned, recited = answer(asked), answer(learnt)
+        def measure(split: EncodedSplit | None) -> dict[str, Any]:
+            return {} if split is None else problem.evaluate(engine, split, batch_size).metrics
+
+        tuned, recited, kept = answer(asked), answer(learnt), measure(general)
         with model.disable_adapter():
-            before = answer(asked)
-            metrics: dict[str, Any] = {
-                f"{BASE}{name}": value
-                for name, value in problem.evaluate(engine, evaluation, batch_size).metrics.items()
-            }
+            before, known = answer(asked), measure(general)
+            metrics = _of_base(measure(evaluation))
+    if general is not None:
+        metrics |= {GENERAL: kept["eval_loss"], f"{BASE}{GENERAL}": known["eval_loss"], GENERAL_ROWS: len(general)}
     reader = _Reader(problem.encoder.tokenizer, ends)
     if asked:
-        metrics |= _measure(reader, asked, tuned)
-        metrics |= {f"{BASE}{name}": value for name, value in _measure(reader, asked, before).items()}
+        metrics |= _measure(reader, asked, tuned) | _of_base(_measure(reader, asked, before))
         metrics["train_memorised"] = _measure(reader, learnt, recited)["eval_exact_match"]
     table = [_row(reader, *found) for found in zip(asked, tuned, before, strict=True)]
-    kept = {EXAMPLES: table[:_EXAMPLES_KEPT]} if table else {}
-    return Conclusion({**metrics, **kept}, {GENERATIONS: table} if table else {})
+    examples = {EXAMPLES: table[:_EXAMPLES_KEPT]} if table else {}
+    return Conclusion({**metrics, **examples}, {GENERATIONS: table} if table else {})
+
+
+def _of_base(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures under the names that they have as the base model's."""
+    return {f"{BASE}{name}": value for name, value in metrics.items()}
 
 
 def choose_questions(split: EncodedSplit, count: int) -> list[Question]:

@@ -6,5 +6,5 @@ from __future__ import annotations
 BASE = "base_"
 #: The table of asked answers, as it is published, and the few of them that the metrics hold.
 GENERATIONS, EXAMPLES = "generations", "examples"
-#: Loss on the general conversations that the package carries.
-GENERAL = "general_loss"
+#: Loss a supervised token of the general conversations that the package carries, and how many of them.
+GENERAL, GENERAL_ROWS = "general_loss", "general_rows"

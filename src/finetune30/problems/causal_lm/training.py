@@ -66,6 +66,7 @@ class LanguageModel:
             "overlong": chat.overlong,
             "eval_generations": chat.eval_generations,
             "max_new_tokens": chat.max_new_tokens,
+            "general_rows": chat.general_rows,
         }
         return LanguageModel({**self.targets, CHAT: decided})
 
