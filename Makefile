@@ -119,7 +119,7 @@ coverage: $(DEV) ## Run all tests and say how much of each room they reach, in c
 chaos: $(DEV) ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
 
-chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (7 minutes with ARGS='-n 2')
+chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (20 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 
 fuzz-readers: $(DEV) ## 100,000 damaged data files through the readers, 500 of them through the command (ARGS="--files 1000")

@@ -12,6 +12,7 @@ from finetune30.config.loading import load_config
 from finetune30.service.datasets.preview import preview_data
 from finetune30.service.datasets.proposal import propose_settings
 from finetune30.settings import Settings
+from support.chat_models import build_tiny_chat
 
 pytestmark = pytest.mark.integration
 
@@ -96,3 +97,63 @@ def test_preview_and_proposal_show_conversations(folder):
     proposed = propose_settings(loaded.config, settings)
     assert (proposed["problem_type"], proposed["labels"], proposed["script"]) == ("causal_lm", [], "Han")
     assert not {key for key in proposed["settings"] if key.endswith("_column")}
+
+
+def test_a_row_is_shown_as_it_is_trained_on(folder: Path) -> None:
+    build_tiny_chat(folder / "base")
+    asked = ("tokens", "rows.jsonl", "--model", "base", "--data.gate.max_faulty_share", "1")
+    said = ft30(*asked, "--row", "7", folder=folder).splitlines()
+    assert said[0].startswith("rows.jsonl:7 (train) under base: ") or said[0].startswith("rows.jsonl:7 (evaluation)")
+    kinds = [line.split()[0] for line in said[1:]]
+    assert kinds == ["template", "context", "template", "supervised", "template"]
+    texts = [line.split(maxsplit=2)[2] for line in said[1:]]
+    assert texts == [
+        "<|im_start|>user\\n",
+        "What is 2+2?",
+        "<|im_end|>\\n<|im_start|>assistant\\n",
+        "It is four.<|im_end|>",
+        "\\n",
+    ]
+    tree = json.loads(ft30(*asked, "--row", "rows.jsonl:7", "--json", folder=folder))
+    assert tree["counts"]["supervised"] == len(tree["pieces"][3]["ids"])
+    assert sum(tree["counts"].values()) == sum(len(piece["ids"]) for piece in tree["pieces"])
+    longer = sum(tree["counts"].values())
+    for overlong in ("cut", "keep_answer"):
+        short = ("--data.max_length", str(longer - 4), "--chat.overlong", overlong, "--json")
+        cut = json.loads(ft30(*asked, "--row", "7", *short, folder=folder))
+        assert cut["counts"]["truncated"] == 4
+        assert [len(piece["ids"]) for piece in cut["pieces"] if piece["kind"] == "truncated"] == [4]
+        place = {"cut": -1, "keep_answer": 0}[overlong]
+        assert cut["pieces"][place]["kind"] == "truncated"
+        assert "".join(piece["text"] for piece in cut["pieces"]) == "".join(piece["text"] for piece in tree["pieces"])
+
+
+def test_a_row_that_is_set_aside_or_not_there_is_said(folder: Path) -> None:
+    build_tiny_chat(folder / "base")
+    asked = ("tokens", "rows.jsonl", "--model", "base", "--data.gate.max_faulty_share", "1", "--row")
+    for row, found in (("10", "rows.jsonl:10 is set aside as 'unknown_role'"), ("99", "stands at rows.jsonl:99")):
+        command = [sys.executable, "-m", "finetune30", "data", *asked, row]
+        refused = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        assert refused.returncode == 1
+        assert found in refused.stderr
+        named = refused.stderr.rpartition("for example ")[2].split(",")[0].strip()
+        assert ft30(*asked, named, folder=folder).startswith(f"{named} (train)")
+
+
+def test_whose_tokens_and_of_what_rows_is_said_and_done(folder: Path) -> None:
+    build_tiny_chat(folder / "base")
+
+    def refused(*arguments: str) -> str:
+        command = [sys.executable, "-m", "finetune30", "data", "tokens", *arguments]
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        assert ended.returncode != 0
+        return ended.stderr
+
+    assert "tokens are those of starter-chat; of another model: add --model NAME" in refused("nowhere.jsonl")
+    assert "starter-chat" not in refused("nowhere.jsonl", "--model", "base")
+    said = refused("--preset", "starter", "--model", "base")
+    assert "these rows are read for 'single_label_classification'" in said
+    assert "if they hold such, add --problem_type causal_lm" in said
+    assert "supervised" in ft30(
+        "tokens", "--preset", "starter", "--model", "base", "--problem_type", "causal_lm", folder=folder
+    )

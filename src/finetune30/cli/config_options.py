@@ -131,7 +131,7 @@ def _collect(key: str) -> Callable[[click.Context, click.Parameter, str | None],
 def _collect_several(key: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], None]:
     def callback(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
         if texts:
-            _put(context, key, list(texts))
+            give_key(context, key, list(texts))
 
     return callback
 
@@ -145,10 +145,11 @@ def _collect_assignments(context: click.Context, parameter: click.Parameter, tex
 
 
 def _remember(context: click.Context, key: str, text: str) -> None:
-    _put(context, key, load_override(key, text))
+    give_key(context, key, load_override(key, text))
 
 
-def _put(context: click.Context, key: str, value: Any) -> None:
+def give_key(context: click.Context, key: str, value: Any) -> None:
+    """Take a key's value as if a flag had given it. Raises UsageError where a flag gave another."""
     overrides: dict[str, Any] = context.meta.setdefault(_STATE, {})
     if key in overrides and overrides[key] != value:
         raise UsageError(f"{key} is given twice, as {overrides[key]!r} and as {value!r}", "give it once")

@@ -15,6 +15,7 @@ from finetune30.cli.data_source import (
     read_request,
     source_options,
 )
+from finetune30.cli.data_tokens import tokens
 from finetune30.cli.data_versions import versions
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import note
@@ -227,4 +228,5 @@ def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> N
         click.echo(f"train on it: ft30 train --dataset version:{tag or result['digest'][:12]}")
 
 
+command.add_command(tokens)
 command.add_command(versions)
