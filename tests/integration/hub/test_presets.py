@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from finetune30.config.presets import list_presets, load_preset
-from finetune30.config.schema import STARTER, STARTER_ZH
+from finetune30.config.schema import STARTER, STARTER_CHAT, STARTER_ZH
 from support.stand_in_hub import Repository, StandInHub
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ ROWS_FROM_THE_HUB = {"banking77_minilm": "banking77", "sst2_sentence_minilm": "S
 NEEDS_THE_HUB = sorted(
     preset.name
     for preset in list_presets()
-    if load_preset(preset.name).config.model.name != STARTER
+    if load_preset(preset.name).config.model.name not in (STARTER, STARTER_CHAT)
     or load_preset(preset.name).config.data.dataset_name not in (STARTER, STARTER_ZH, f"data/{preset.name}")
 )
 

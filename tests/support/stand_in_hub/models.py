@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from support.chat_models import CHATML, INJECTING, STRICT, THINKING, build_tiny_chat
 from support.stand_in_hub.repositories import Repository
 from support.stand_in_hub.sentences import ENGLISH_WORDS
 from support.tiny_models import WORDS
@@ -39,6 +40,10 @@ def build_models() -> list[Repository]:
         Repository("models", "stand-in/pickled-weights", _only_pickled(bert)),
         Repository("models", "stand-in/remote-code", _build_remote_code(bert)),
         Repository("models", "stand-in/chat-model", _build_chat_model()),
+        Repository("models", "HuggingFaceTB/SmolLM2-360M-Instruct", _build_decoder("llama", INJECTING)),
+        Repository("models", "Qwen/Qwen3-0.6B", _build_decoder("qwen3", THINKING)),
+        Repository("models", "meta-llama/Llama-3.2-1B-Instruct", _build_decoder("llama", CHATML)),
+        Repository("models", "google/gemma-3-270m-it", _build_decoder("gemma3_text", STRICT)),
         Repository("models", "stand-in/nested-folders", _nest(bert)),
         Repository("models", "stand-in/no-tokenizer", {n: bert[n] for n in ("config.json", "model.safetensors")}),
         Repository("models", "stand-in/private-model", _lean(bert), private=True),
@@ -121,6 +126,14 @@ def _build_chat_model() -> Files:
         "chat_template.jinja": template,
     }
     return files | _papers("chat-model", "text-generation", "en")
+
+
+def _build_decoder(family: str, template: str) -> Files:
+    """A chat model with a template as its family's: one that injects, thinks, or knows no system message."""
+    with tempfile.TemporaryDirectory() as folder:
+        build_tiny_chat(Path(folder), template, family=family)
+        files: Files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return files | _papers(family, "text-generation", "en")
 
 
 def _build_remote_code(bert: Files) -> Files:
