@@ -53,6 +53,7 @@ _EDITABLE_BY_SUBMITTERS = re.compile(r"/experiments/[^/]+")
 _UNTRAILED = frozenset(
     {"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/proposal", "/datasets/questions"}
 )
+_ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)")
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
 _READING_PATHS = UPLOAD_PATHS | {"/datasets"}
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.
@@ -242,7 +243,7 @@ def _require_role(scope: Scope, caller: Caller) -> None:
 def _only_asks(scope: Scope) -> bool:
     """Tell whether a request changes nothing, by its method or as a POST that only asks."""
     path: str = scope["path"]
-    asking_post = path in _UNTRAILED or (path.startswith("/experiments/") and path.endswith("/predict"))
+    asking_post = path in _UNTRAILED or _ASKS_A_MODEL.fullmatch(path) is not None
     return scope["method"] in ("GET", "HEAD", "OPTIONS") or asking_post
 
 

@@ -13,12 +13,14 @@ from starlette.concurrency import run_in_threadpool
 
 import finetune30
 from finetune30.api.access_gate import Gate
+from finetune30.api.answer_stream import AnswerStream
 from finetune30.api.answers import add_error_handlers
 from finetune30.api.context import READINGS_AT_A_TIME, Services, limit_threads
 from finetune30.api.event_stream import EventStream
 from finetune30.api.health import HealthWatch, Readiness
 from finetune30.api.keys import KeyRing
 from finetune30.api.routes import (
+    chat,
     comparison,
     configuration,
     dataset_details,
@@ -71,6 +73,7 @@ ROUTES = (
     run_edits,
     evaluation_rows,
     predictions,
+    chat,
     questions,
     suspects,
     datasets,
@@ -130,6 +133,7 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         app.state.keys = KeyRing(settings, store)
         app.state.models = models = ModelProcesses()
         stack.push_async_callback(run_in_threadpool, models.close)
+        app.state.answers = AnswerStream(models, app.state.slow_threads)
         app.state.evaluations = EvaluationFrames()
         app.state.package_sizes = PackageSizes()
         app.state.suspects = searches = SuspectSearches()

@@ -97,6 +97,9 @@ class ExperimentDetails(Experiment):
     replay: Tree | None = Field(
         description="Of a replay: `replay_of`, `identical` (null where the original is gone or damaged), what differs."
     )
+    answers_conversations: bool = Field(
+        description="Whether its model can be talked with: POST /experiments/{id}/chat."
+    )
     links: Tree
 
 

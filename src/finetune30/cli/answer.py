@@ -1,40 +1,81 @@
-"""`ft30 answer`: the process that holds a model for the API. Not for people, who use `ft30 predict`."""
+"""`ft30 answer`: the process that holds a model for the API. Not for people, who use `ft30 predict` and `ft30 chat`."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from finetune30.service.models.open_answers import OpenAnswers
+    from finetune30.service.models.predict import LoadedModel
 
 
 @click.command("answer", hidden=True)
 @click.argument("run")
 def command(run: str) -> None:
-    """Answer every JSON line of standard input (texts and text_pairs, or suspects) with one on standard output."""
+    """Answer every JSON line of standard input with one on standard output.
+
+    A line has texts and text_pairs, or suspects, or a conversation: chat begins an answer, step asks for its next
+    token, leave gives it up.
+    """
     import json
     import sys
 
-    from finetune30.data.questions import Question, require_sides
     from finetune30.errors import Finetune30Error
-    from finetune30.service.models.predict import answer_questions, load_model
-    from finetune30.settings import load_settings
 
-    model = None
+    held = _Held(run)
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            if "suspects" in asked:
-                print(json.dumps(_search_suspects(run, asked["suspects"]["folds"])), flush=True)  # noqa: T201
-                continue
-            pairs = asked["text_pairs"] or [None] * len(asked["texts"])
-            model = model or load_model(load_settings(), None, run)
-            questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
-            require_sides(
-                model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out"
-            )
-            answers = [answer.as_dict() for answer in answer_questions(model, questions)]
-            shape = {"answers": answers}
+            shape = _search_suspects(run, asked["suspects"]["folds"]) if "suspects" in asked else held.answer(asked)
         except Finetune30Error as error:
             shape = error.as_dict()
         print(json.dumps(shape), flush=True)  # noqa: T201
+
+
+class _Held:
+    """The model of a run, loaded by the first question."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._model: LoadedModel | None = None
+        self._answers: OpenAnswers | None = None
+
+    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one line."""
+        if "chat" in asked:
+            return self._open_answers().begin(asked["chat"])
+        if "step" in asked:
+            return self._open_answers().step(asked["step"])
+        if "leave" in asked:
+            return self._open_answers().leave(asked["leave"])
+        return self._predict(asked)
+
+    def _load(self) -> LoadedModel:
+        from finetune30.service.models.predict import load_model
+        from finetune30.settings import load_settings
+
+        if self._model is None:
+            self._model = load_model(load_settings(), None, self._run)
+        return self._model
+
+    def _open_answers(self) -> OpenAnswers:
+        from finetune30.service.models.open_answers import OpenAnswers
+
+        if self._answers is None:
+            self._answers = OpenAnswers(self._load(), self._run)
+        return self._answers
+
+    def _predict(self, asked: dict[str, Any]) -> dict[str, Any]:
+        from finetune30.data.questions import Question, require_sides
+        from finetune30.service.models.predict import answer_questions
+
+        pairs = asked["text_pairs"] or [None] * len(asked["texts"])
+        model = self._load()
+        questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
+        require_sides(model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out")
+        return {"answers": [answer.as_dict() for answer in answer_questions(model, questions)]}
 
 
 def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,15 @@ from finetune30.data.batching import collate, evaluation_order
 from finetune30.data.texts import is_blank
 from finetune30.errors import DataError
 from finetune30.modeling.conversations.encoder import restore_encoder
-from finetune30.modeling.conversations.generation import EndReason, Generated, Sampling, generate, stream
+from finetune30.modeling.conversations.generation import (
+    Ended,
+    EndReason,
+    Generated,
+    Sampling,
+    count_positions,
+    generate,
+    stream,
+)
 from finetune30.modeling.conversations.template import TemplateRefusalError
 from finetune30.modeling.model_facts import count_tokens_configured
 from finetune30.modeling.saved_targets import load_targets
@@ -86,40 +95,54 @@ class ChatModel:
 
     def answer(self, conversations: Sequence[Messages], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
         """Answer conversations, in their order. Raises DataError where the template does not take one."""
-        prompts = [self._ask(messages) for messages in conversations]
+        prompts = [self.ask(messages) for messages in conversations]
         return self._generate(prompts, sampling, batch_size)
 
     def go_on(self, texts: Sequence[str], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
         """Go on with texts as they stand, in their order."""
         return self._generate([self.encoder.ask_text(text) for text in texts], sampling, batch_size)
 
-    def stream(self, messages: Messages, sampling: Sampling) -> Iterator[str | EndReason]:
-        """Yield an answer piece by piece, whole characters only, and at its end `stop`, `length` or `positions`.
+    def stream(self, prompt: Sequence[int], sampling: Sampling, *, base: bool = False) -> Iterator[str | Ended]:
+        """Yield the answer to what `ask` gave: a text for every token, and how it ended as the last thing.
 
-        The reason is the last thing yielded. Raises DataError where the template does not take the conversation.
+        A text is "" where the rest of a character is still to come. `base`: without the adapter. Between two tokens
+        the model is free for others.
         """
         ids: list[int] = []
         told = ""
         reason: EndReason = "length"
-        for said in stream(self.model, [self._ask(messages)], self.stops, sampling, self._pad):
+        tokens = stream(self.model, [prompt], self.stops, sampling, self._pad)
+        while True:
+            with self.model.disable_adapter() if base else nullcontext():
+                said = next(tokens, None)
+            if said is None:
+                break
             (token,) = said
             if isinstance(token, str):
                 reason = token
                 break
             ids.append(int(token or 0))
             text = self.read(ids)
-            if not text.endswith("\ufffd"):  # the rest of the character is still to come
-                yield text[len(told) :]
-                told = text
+            if text.endswith("\ufffd"):
+                yield ""
+                continue
+            yield text[len(told) :]
+            told = text
         if len(text := self.read(ids)) > len(told):
             yield text[len(told) :]
-        yield reason
+        yield Ended(reason, len(ids))
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens the model reads at most, None where nothing says so."""
+        return count_positions(self.model)
 
     def read(self, ids: Sequence[int]) -> str:
         """Return token ids as text, special tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def _ask(self, messages: Messages) -> list[int]:
+    def ask(self, messages: Messages) -> list[int]:
+        """Return the tokens that ask for an answer. Raises DataError where the template does not take the messages."""
         try:
             return self.encoder.ask(messages)
         except TemplateRefusalError as error:

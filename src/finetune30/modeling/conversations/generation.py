@@ -41,6 +41,14 @@ class Generated:
     reason: EndReason
 
 
+@dataclass(frozen=True)
+class Ended:
+    """Why an answer that was told piece by piece ended, and how many tokens it has without the one that ended it."""
+
+    reason: EndReason
+    tokens: int
+
+
 def generate(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling, pad: int
 ) -> list[Generated]:
@@ -67,11 +75,11 @@ def stream(
     ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     generator = torch.Generator(device="cpu").manual_seed(sampling.seed)
-    limit, taken = _positions(model), _arguments(model)
+    limit, taken = count_positions(model), _arguments(model)
     ended = [False] * len(prompts)
     cache: Any = None
-    with torch.inference_mode():
-        for step in range(sampling.max_new_tokens):
+    for step in range(sampling.max_new_tokens):
+        with torch.inference_mode():  # never across a yield: whoever reads may compute something else meanwhile
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             further = {"position_ids": positions, "logits_to_keep": 1}
             answer = model(
@@ -83,16 +91,16 @@ def stream(
             )
             cache = answer.past_key_values
             chosen = _choose(answer.logits[:, -1].float(), sampling, generator)
-            said: list[int | EndReason | None] = []
-            for row, token in enumerate(chosen.tolist()):
-                full = limit is not None and len(prompts[row]) + step >= limit
-                said.append(None if ended[row] else "positions" if full else "stop" if token in stops else token)
-                ended[row] = ended[row] or full or token in stops
-            yield said
-            if all(ended):
-                return
-            ids = chosen[:, None].to(device)
-            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        said: list[int | EndReason | None] = []
+        for row, token in enumerate(chosen.tolist()):
+            full = limit is not None and len(prompts[row]) + step >= limit
+            said.append(None if ended[row] else "positions" if full else "stop" if token in stops else token)
+            ended[row] = ended[row] or full or token in stops
+        yield said
+        if all(ended):
+            return
+        ids = chosen[:, None].to(device)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
 
 
 def _choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
@@ -118,6 +126,7 @@ def _arguments(model: PreTrainedModel) -> frozenset[str]:
     return frozenset(inspect.signature(base.forward).parameters)
 
 
-def _positions(model: PreTrainedModel) -> int | None:
+def count_positions(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a model reads at most, None where its configuration names no limit."""
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else None

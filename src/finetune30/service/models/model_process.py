@@ -1,7 +1,8 @@
 """Processes that hold a finished model and answer questions, so that whoever asks stays free of torch.
 
 A process is started by the first question to its run, answers one JSON line for one JSON line, and is let go after a
-while without questions, or when more runs are asked than may be held.
+while without questions, or when more runs are asked than may be held. An answer to a conversation is asked for token by
+token, so that several come at a time, and one that nobody waits for any more takes no further turn.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from finetune30.errors import ServiceUnavailableError, restore_error
 from finetune30.service.runs.details import require_model
@@ -24,7 +25,12 @@ from finetune30.store import Run
 MOST_MODELS = 2
 IDLE_SECONDS = 120.0
 ANSWER_SECONDS = 170.0
+#: An answer for which nobody asks so long does not keep the process of its model any longer.
+FORGOTTEN_SECONDS = 60.0
 _LOOK_SECONDS = 5.0
+_TURN_SECONDS = 0.1
+
+Answer = TypeVar("Answer")
 
 
 class ModelProcesses:
@@ -39,17 +45,23 @@ class ModelProcesses:
 
     def ask(self, run: Run, texts: Sequence[str], text_pairs: Sequence[str] | None) -> list[dict[str, Any]]:
         """Return one answer a text. Raises ConflictError (no model), ServiceUnavailableError, what it raised there."""
-        require_model(run, "GET /experiments?status=SUCCEEDED")
         question = {"texts": list(texts), "text_pairs": None if text_pairs is None else list(text_pairs)}
+        answers: list[dict[str, Any]] = read_answer(self._use(run, lambda held: held.ask(question)))["answers"]
+        return answers
+
+    def begin_answer(self, run: Run, question: Mapping[str, Any]) -> AnswerInWork:
+        """Begin to answer a conversation (see `OpenAnswers.begin`). Raises what `ask` raises."""
+        return self._use(run, lambda held: AnswerInWork(held, question))
+
+    def _use(self, run: Run, use: Callable[[ModelProcess], Answer]) -> Answer:
+        require_model(run, "GET /experiments?status=SUCCEEDED")
         held = self._hold(run.id)
         try:
-            answer = held.ask(question)
+            return use(held)
         except ServiceUnavailableError:
             if self._let_go(run.id, held) or self._stopping.is_set():
                 raise
-            answer = self._hold(run.id).ask(question)  # another run's question had it let go before its turn came
-        answers: list[dict[str, Any]] = read_answer(answer)["answers"]
-        return answers
+            return use(self._hold(run.id))  # another run's question had it let go before its turn came
 
     def close(self) -> None:
         """End all processes."""
@@ -104,6 +116,7 @@ class ModelProcess:
         )
         self._turn = threading.Lock()
         self._last = time.monotonic()
+        self._in_work: set[AnswerInWork] = set()
 
     @property
     def is_alive(self) -> bool:
@@ -117,7 +130,19 @@ class ModelProcess:
     @property
     def idle_for(self) -> float:
         """Seconds since the last answer; none while it works."""
-        return 0.0 if self._turn.locked() else time.monotonic() - self._last
+        return 0.0 if self._turn.locked() or self._is_waited_for else time.monotonic() - self._last
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return any(answer.is_waited_for for answer in self._in_work.copy())
+
+    def add(self, answer: AnswerInWork) -> None:
+        """Stay for an answer until it is removed, or forgotten."""
+        self._in_work.add(answer)
+
+    def remove(self, answer: AnswerInWork) -> None:
+        """No longer stay for an answer."""
+        self._in_work.discard(answer)
 
     def ask(self, question: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Return the answer to a question; `read_answer` tells errors apart. Raises ServiceUnavailableError."""
@@ -140,7 +165,9 @@ class ModelProcess:
         return answer
 
     def stop_after_answer(self) -> None:
-        """End the process once it has answered what it was asked."""
+        """End the process once it has answered what it was asked, conversations to their end."""
+        while self._is_waited_for and self.is_alive:
+            time.sleep(_TURN_SECONDS)
         with self._turn:
             self.stop()
 
@@ -165,6 +192,58 @@ class ModelProcess:
             if not selector.select(seconds):
                 raise _gone(f"the model did not answer within {seconds:.0f} s")
         return stream.readline()
+
+
+class AnswerInWork:
+    """An answer to a conversation, a token at a time; others that ask the same process get their turns in between."""
+
+    def __init__(self, process: ModelProcess, question: Mapping[str, Any]) -> None:
+        """Begin it. `prompt_tokens`: the tokens that ask for it."""
+        self._process = process
+        self._is_asking, self._last = True, time.monotonic()
+        process.add(self)
+        try:
+            begun = self._ask({"chat": dict(question)})
+        except BaseException:
+            process.remove(self)
+            raise
+        self._number: int = begun["answer"]
+        self.prompt_tokens: int = begun["prompt_tokens"]
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody asked for more of it a short while ago."""
+        return self._is_asking or time.monotonic() - self._last < FORGOTTEN_SECONDS
+
+    def step(self) -> dict[str, Any]:
+        """Return the next `text` ("" before a character is whole), or `finish_reason` and `tokens` at its end.
+
+        Raises ServiceUnavailableError.
+        """
+        try:
+            found = self._ask({"step": self._number})
+        except ServiceUnavailableError:
+            self._process.remove(self)
+            self._process.stop()  # a line that comes late would be taken for the answer to the next question
+            raise
+        if "finish_reason" in found:
+            self._process.remove(self)
+        return found
+
+    def leave(self) -> None:
+        """Take no further turn; also after its end, or that of its process."""
+        self._process.remove(self)
+        with contextlib.suppress(ServiceUnavailableError, ValueError):  # ended, or its pipes closed under it
+            self._process.ask({"leave": self._number})
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        self._is_asking = True
+        try:
+            return read_answer(self._process.ask(question))
+        except ValueError as error:
+            raise _gone("the model's process was ended") from error
+        finally:
+            self._is_asking, self._last = False, time.monotonic()
 
 
 def read_answer(answer: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def load_run_files(folder: RunFolder) -> list[dict[str, Any]]:
 def load_run_details(records: Records, run: Run) -> dict[str, Any]:
     """Return everything about a run: its row, result as blocks, configuration in short, totals of its ledger, files.
 
-    `replay` is, of a replay, how it compares with the run that it repeats.
+    `replay` is, of a replay, how it compares with the run that it repeats; `answers_conversations`: whether its model
+    can be talked with.
     """
     folder = records.folder(run)
     report = load_json(folder.data_report) or {}
@@ -57,6 +58,7 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
         "ledger_lines": (report.get("ledger") or {}).get("lines") or [],
         "files": load_run_files(folder),
         "replay": load_json(folder.replay),
+        "answers_conversations": _can_be_talked_with(records, run),
     }
 
 
@@ -88,6 +90,34 @@ def require_model(run: Run, next_command: str = "ft30 runs list --status SUCCEED
         raise ConflictError(
             f"run {run.id[:8]} '{run.name}' is {run.status} and has no finished model",
             f"choose a SUCCEEDED one: {next_command}",
+        )
+    return run
+
+
+def answers_conversations(records: Records, run: Run) -> bool:
+    """Tell whether a run has a model that answers conversations, as its files say. Raises StorageError."""
+    from finetune30.modeling.conversations.described import holds_conversations
+    from finetune30.modeling.saved_targets import LABELS_FILE
+
+    if run.status is not RunStatus.SUCCEEDED:
+        return False
+    return holds_conversations(load_json(records.folder(run).final_model / LABELS_FILE))
+
+
+def _can_be_talked_with(records: Records, run: Run) -> bool:
+    try:
+        return answers_conversations(records, run)
+    except StorageError:  # whoever talks with it is told what is damaged; the rest of the run can be shown
+        return False
+
+
+def require_conversations(records: Records, run: Run) -> Run:
+    """Return a run whose model answers conversations, as its published files say. Raises ConflictError."""
+    require_model(run, "GET /experiments?status=SUCCEEDED")
+    if not answers_conversations(records, run):
+        raise ConflictError(
+            f"the model of run {run.id[:8]} '{run.name}' holds no conversations",
+            "ask it with POST /experiments/{id}/predict",
         )
     return run
 
