@@ -1,6 +1,6 @@
 """Answers of language models to conversations: whole, or as server-sent events while they come.
 
-Every token is asked for on its own, by a thread of the slow ones: a few threads serve all answers, and whoever leaves is
+Every token is asked for on its own, by a thread of the slow ones: few threads serve all answers, and whoever leaves is
 given up with the token in work.
 """
 
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from finetune30.api.answers import Json
 from finetune30.api.event_stream import write_event
 from finetune30.api.shares import Shares
-from finetune30.errors import Finetune30Error
+from finetune30.errors import Finetune30Error, QuotaError
 from finetune30.service.models.model_process import AnswerInWork, ModelProcesses
 from finetune30.store import Run
 
@@ -32,7 +32,7 @@ class AnswerStream:
 
     def __init__(self, models: ModelProcesses, threads: CapacityLimiter) -> None:
         self._models, self._threads = models, threads
-        self._shares = Shares(MOST_ANSWERS, "answers", "wait until one of them ended")
+        self._shares = Shares(MOST_ANSWERS, _refuse)
 
     async def answer(
         self, request: Request, load: Callable[[], Run], question: Mapping[str, Any], caller: str, *, streams: bool
@@ -53,6 +53,10 @@ class AnswerStream:
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await to_thread.run_sync(work, limiter=self._threads)
+
+
+def _refuse(own: int) -> QuotaError:
+    return QuotaError(f"{own} answers of this caller are in work", "wait until one of them ended")
 
 
 class _Spoken:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from finetune30.api.shares import Shares
-from finetune30.errors import Finetune30Error
+from finetune30.errors import Finetune30Error, QuotaError
 from finetune30.service.submitting.status import load_task
 from finetune30.store import RunStore
 
@@ -28,7 +28,7 @@ class EventStream:
 
     def __init__(self, most_running: int | None = None) -> None:
         self._most_running = most_running
-        self._shares = Shares(MOST_STREAMS, "event streams", "close some, or ask GET /task/{id} instead")
+        self._shares = Shares(MOST_STREAMS, _refuse)
         self._stopping = False
 
     def stop(self) -> None:
@@ -70,6 +70,10 @@ class EventStream:
             yield write_event("error", error.as_dict())
         finally:
             self._shares.free(caller)
+
+
+def _refuse(own: int) -> QuotaError:
+    return QuotaError(f"{own} event streams of this caller are open", "close some, or ask GET /task/{id} instead")
 
 
 def write_event(kind: str, tree: dict[str, Any], number: int | None = None) -> str:

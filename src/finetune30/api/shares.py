@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from finetune30.errors import QuotaError
 
@@ -10,16 +11,16 @@ from finetune30.errors import QuotaError
 class Shares:
     """So many places at a time; a caller may have half of those that others leave. For one event loop."""
 
-    def __init__(self, most: int, what: str, remedy: str) -> None:
-        """`what` is taken, in the plural, and `remedy` what to do for want of a place."""
-        self._most, self._what, self._remedy = most, what, remedy
+    def __init__(self, most: int, refuse: Callable[[int], QuotaError]) -> None:
+        """`refuse` says that a caller has so many places, and what to do for want of one more."""
+        self._most, self._refuse = most, refuse
         self._taken: Counter[str] = Counter()
 
     def require(self, caller: str) -> None:
         """Raise QuotaError when a caller has its share."""
         own = self._taken[caller]
         if 2 * own >= self._most - (self._taken.total() - own):
-            raise QuotaError(f"{own} {self._what} of this caller are open", self._remedy)
+            raise self._refuse(own)
 
     def take(self, caller: str) -> None:
         """Take a place, to be given back with `free`."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from finetune30.errors import NotFoundError, ServiceUnavailableError
+from finetune30.service.models import model_process
 from finetune30.service.models.model_process import ModelProcesses, read_answer
 from finetune30.store import RunStatus
 from support.patience import wait_until
@@ -17,7 +18,11 @@ from support.patience import wait_until
 ANSWERER = """#!{python}
 import json, os, pathlib, sys, time
 for line in sys.stdin:
-    texts = json.loads(line)["texts"]
+    asked = json.loads(line)
+    if "texts" not in asked:
+        print(json.dumps({{"answer": 1, "prompt_tokens": 3, "text": "on"}}), flush=True)
+        continue
+    texts = asked["texts"]
     if texts == ["end"]:
         sys.exit(1)
     pathlib.Path("asked").touch()
@@ -75,6 +80,33 @@ def test_process_that_ends_by_itself_is_said_and_replaced(open_models):
     with pytest.raises(ServiceUnavailableError, match="ended"):
         ask(models, "a", "end")
     assert ask(models, "a", "two") != ended
+
+
+def begin(models, run_id):
+    return models.begin_answer(SimpleNamespace(id=run_id, status=RunStatus.SUCCEEDED), {"messages": []})
+
+
+def test_an_answer_in_work_keeps_its_process_and_others_ask_it_in_between(open_models):
+    models = open_models(most=1, idle_seconds=0.05)
+    answer = begin(models, "a")
+    with ThreadPoolExecutor(1) as visitor:
+        waiting = visitor.submit(ask, models, "b", "fine")  # two are more than may be held
+        assert [answer.step() for _ in range(3)] == [{"answer": 1, "prompt_tokens": 3, "text": "on"}] * 3
+        assert not waiting.done()
+        answer.leave()
+        assert waiting.result(240)
+    with pytest.raises(ServiceUnavailableError):
+        answer.step()
+
+
+def test_a_forgotten_answer_keeps_no_process(open_models, monkeypatch):
+    monkeypatch.setattr(model_process, "FORGOTTEN_SECONDS", 0.0)
+    models = open_models(most=1)
+    answer = begin(models, "a")
+    assert ask(models, "b", "fine")
+    with pytest.raises(ServiceUnavailableError):
+        answer.step()
+    answer.leave()
 
 
 def test_error_of_a_process_is_the_same_error_here():
