@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+
+from finetune30.ui.answer_events import read_events
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 30.0
@@ -243,6 +245,24 @@ class ApiClient:
             }
             path = f"/experiments/{_part(run_id)}/predict"
             yield from self._json("POST", path, json=body, timeout=SLOW_READ_SECONDS)["answers"]
+
+    def stream_answer(self, run_id: str, question: Json) -> Generator[Json]:
+        """Yield the pieces (`text`) of an answer to a conversation, and at last the whole `answer`.
+
+        Who closes the generator ends the answer.
+        """
+        path, body = f"/experiments/{_part(run_id)}/chat", {**question, "stream": True}
+        try:
+            with self._http.stream("POST", path, json=body, timeout=SLOW_READ_SECONDS) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer)
+                for kind, data in read_events(answer.iter_lines()):
+                    if kind == "error":
+                        raise ApiError(answer.status_code, data["error"], data["message"], data["remedy"])
+                    yield data
+        except httpx.TransportError as error:
+            raise ApiUnreachableError(str(error) or type(error).__name__) from error
 
     def read_questions(self, run_id: str, filename: str, content: bytes, reading: Json | None = None) -> Json:
         """Return the rows of a file as questions to a run's model, and how they were read.

@@ -24,8 +24,8 @@ def plain(text: Any, limit: int = LONGEST_TEXT) -> str:
 
 
 def plain_lines(text: Any, limit: int = LONGEST_TEXT) -> str:
-    """Return text of several lines for places where Streamlit reads Markdown, with its lines kept."""
-    return "  \n".join(plain(line, limit) for line in str(text)[:limit].splitlines())
+    """Return text of several lines for places where Streamlit reads Markdown, with lines and indentation kept."""
+    return "  \n".join(_keep_indentation(plain(line, limit)) for line in str(text)[:limit].splitlines())
 
 
 def raw(text: Any, limit: int = LONGEST_TEXT) -> str:
@@ -128,6 +128,12 @@ def save_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     for row in rows:
         writer.writerow([_without_formula(cell) for cell in row])
     return b"\xef\xbb\xbf" + buffer.getvalue().encode()
+
+
+def _keep_indentation(line: str) -> str:
+    """Return a line whose first blanks do not break: four blanks make code of a line, in which escapes would show."""
+    bare = line.lstrip()
+    return line[: len(line) - len(bare)].replace("\t", "    ").replace(" ", "\N{NO-BREAK SPACE}") + bare
 
 
 def _without_formula(cell: Any) -> Any:

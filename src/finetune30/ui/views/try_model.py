@@ -11,7 +11,7 @@ from finetune30.ui import display
 from finetune30.ui.client import ApiError
 from finetune30.ui.session import ask, client, t
 from finetune30.ui.stand_ins import in_short
-from finetune30.ui.views import try_file
+from finetune30.ui.views import chat, try_file
 
 Json = dict[str, Any]
 
@@ -39,6 +39,18 @@ def show() -> None:
     for run_id in chosen:
         if short := in_short(runs[run_id]):
             st.warning(display.plain(f"{runs[run_id]['name']}: {short}", 400), icon=":material/swap_horiz:")
+    talks = {_answers_conversations(run_id) for run_id in chosen}
+    if talks == {True}:
+        chat.show({run_id: try_file.describe(runs[run_id]) for run_id in chosen})
+    else:
+        if True in talks:
+            st.info(t("try.talks_and_texts"), icon=":material/info:")
+        _show_texts(chosen, runs)
+    try_file.show(chosen, {run_id: runs[run_id] for run_id in chosen})
+
+
+def _show_texts(chosen: list[str], runs: dict[str, Json]) -> None:
+    """Show a place to ask single texts, or pairs, with the answers of the chosen runs."""
     kinds = {_reads_pairs(run_id) for run_id in chosen}
     if {True, False} <= kinds:
         st.warning(t("try.pairs_and_singles"), icon=":material/warning:")
@@ -57,12 +69,16 @@ def show() -> None:
             }
     answers = st.session_state.get("try_answers") or {}
     _show_answers({run_id: answers[run_id] for run_id in chosen if run_id in answers}, runs)
-    try_file.show(chosen, {run_id: runs[run_id] for run_id in chosen})
 
 
 def show_question(run: Json) -> None:
-    """Show a place to ask the model of one run a text (or a pair of texts), with its answer."""
+    """Show a place to ask the model of one run a text (or a pair of texts), or the way to where it is talked with."""
     run_id = str(run["id"])
+    if run.get("answers_conversations"):
+        st.page_link(
+            st.session_state.pages["try"], label=t("chat.here"), icon=":material/chat:", query_params={"run": run_id}
+        )
+        return
     with st.container(border=True):
         st.header(t("try.here"), anchor=False)
         with st.form(f"ask-{run_id}", border=False):
@@ -102,6 +118,17 @@ def _reads_pairs(run_id: str) -> bool | None:
     return known[run_id]
 
 
+def _answers_conversations(run_id: str) -> bool:
+    """Tell whether a run's model can be talked with; asked once a run."""
+    known: dict[str, bool] = st.session_state.setdefault("try_talks", {})
+    if run_id not in known:
+        try:
+            known[run_id] = bool(client().load_experiment(run_id).get("answers_conversations"))
+        except ApiError:
+            return False
+    return known[run_id]
+
+
 def _choose_runs(runs: dict[str, Json]) -> list[str]:
     address = st.query_params.get("run", "")
     if "try_runs" not in st.session_state:
@@ -131,6 +158,9 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
 def _show_parts(answer: Json, key: str) -> None:
     if try_file.NO_ANSWER in answer:
         st.info(t("try.no_tokens"), icon=":material/help:")
+    if "finish_reason" in answer:
+        chat.show_reply(answer)
+        return
     for value in try_file.parts_of(answer):
         _show_value(value, key)
 
