@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from support.fork_server import ForkServer
 from support.kinds import KINDS, KindsLab
+from support.services import Services
+from support.talk_lab import TalkLab
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,16 @@ def kinds_lab(
     for kind in KINDS.values():
         lab.train(kind, kind.name)
     return lab
+
+
+@pytest.fixture(scope="session")
+def talk_api(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """An API over two language models, the newer one of which learnt less."""
+    lab = TalkLab(fork_server, tmp_path_factory.mktemp("talk-api"))
+    for epochs in (2, 1):
+        ended = lab.train("results", {"training.num_train_epochs": epochs})
+        assert ended.returncode == 0, ended.stderr
+    with contextlib.closing(Services(lab.folder)) as services:
+        services.start_api()
+        services.wait_for_api()
+        yield services

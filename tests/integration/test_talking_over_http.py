@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from support.fork_server import ForkServer
 from support.services import Services
-from support.talk_lab import TalkLab
 
 pytestmark = pytest.mark.integration
 
@@ -43,16 +39,9 @@ class Talk:
         return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in events]
 
 
-@pytest.fixture(scope="module")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
-    with ForkServer(tmp_path_factory.mktemp("talk-server")) as server:
-        lab = TalkLab(server, tmp_path_factory.mktemp("talk"))
-        ended = lab.train("results", {"training.num_train_epochs": 1, "chat.eval_generations": 0})
-    assert ended.returncode == 0, ended.stderr
-    with contextlib.closing(Services(lab.folder)) as services:
-        services.start_api()
-        services.wait_for_api()
-        yield Talk(services.api_address)
+@pytest.fixture
+def talk(talk_api: Services) -> Talk:
+    return Talk(talk_api.api_address)
 
 
 def test_the_pieces_are_the_answer_and_the_last_event_holds_it_whole(talk: Talk) -> None:

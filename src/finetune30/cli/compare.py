@@ -13,6 +13,8 @@ from finetune30.cli.terminal_text import show_controls
 
 #: Labels named for a pair; --json has more.
 _SHOWN_LABELS = 5
+#: Rows shown with their answers, and characters of a text; --json has more.
+_SHOWN_ANSWERS, _SHOWN_CHARACTERS = 5, 300
 _MEASURED = ("eval_", "train_runtime")
 
 
@@ -27,6 +29,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> No
 
     Runs that were evaluated on the same rows are compared row by row: right or wrong by McNemar's exact test, losses
     (such as the squared errors of a regression) by a permutation test. A run on other rows is named with the reason.
+    Of language models the answers that differ are shown one above the other, and how many are as they should be.
     """
     from finetune30.service.datasets.operations import versions_of
     from finetune30.service.runs.comparison import compare_runs
@@ -40,7 +43,7 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> No
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    for line in describe(found):
+    for line in [*describe(found), *describe_answers(found)]:
         click.echo(show_controls(line))
     from finetune30.cli.run_tables import print_beside
 
@@ -60,8 +63,32 @@ def describe(found: dict[str, Any]) -> list[str]:
             lines.append(_describe_labels(pair))
     if pairs:
         lines += [f"not compared: '{left['name']}': {left['reason']}" for left in found["left_out"]]
-        lines.append(f"{found['flipped_total']} rows with other predictions")
+        if found["flipped_total"] or not found["answers"]["pairs"]:
+            lines.append(f"{found['flipped_total']} rows with other predictions")
     return lines
+
+
+def describe_answers(found: dict[str, Any]) -> list[str]:
+    """Return what language models answered: how the pairs compare, and the first rows that they answered otherwise."""
+    answers = found["answers"]
+    lines = [pair["message"] for pair in answers["pairs"]]
+    lines += [f"not compared: the answers of '{left['name']}': {left['reason']}" for left in answers["left_out"]]
+    rows = answers["rows"][:_SHOWN_ANSWERS]
+    if not rows:
+        return lines
+    lines.append(f"{answers['total']} rows are answered otherwise; {len(rows)} of them:")
+    names = [f"{run['name']} {run['id'][:8]}" for run in found["runs"]]
+    for row in rows:
+        lines.append(f"  {row['row_id']}  {_one_line(row['question'])}")
+        told = {"wanted": row["reference"], **dict(zip(names, row["answers"], strict=True))}
+        lines += [f"    {name}: {_one_line(text)}" for name, text in told.items() if text is not None]
+    return lines
+
+
+def _one_line(text: str) -> str:
+    """Return a text on one line; of a long one its end, where the last question of a conversation stands."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_CHARACTERS else "…" + line[1 - _SHOWN_CHARACTERS :]
 
 
 def _describe_labels(pair: dict[str, Any]) -> str:

@@ -47,7 +47,8 @@ class Pair(BaseModel):
     distinguishable: bool
     message: str
     measure: str = Field(
-        description="What came of a row: `right` (or wrong), or a loss: `squared_error`, `absolute_error`, `loss`."
+        description="What came of a row: `right` (or wrong), or a loss: `squared_error`, `absolute_error`, `loss`. Of "
+        "answers: `exact` (word for word the wanted one), `expected` (it holds what is expected)."
     )
     rows: int
     first_mean: float = Field(description="Share of right rows, or mean loss.")
@@ -96,6 +97,27 @@ class FlippedRow(BaseModel):
     outcomes: list[bool | float | None] = Field(description="Whether each is right, or its loss.")
 
 
+class AnsweredRow(BaseModel):
+    """An evaluation row that runs answered otherwise; null for runs that were not asked it."""
+
+    row_id: str
+    question: str = Field(description="What was asked, as the template writes it.")
+    reference: str = Field(description="The wanted answer.")
+    expected: list[str] = Field(description="Texts of which an answer has to hold one; usually empty.")
+    answers: list[str | None]
+    exact: list[bool | None] = Field(description="Whether each is word for word the wanted one.")
+    holds_expected: list[bool | None]
+
+
+class ComparedAnswers(BaseModel):
+    """What language models answered at the end of their training; empty for other runs."""
+
+    pairs: list[Pair] = Field(description="McNemar's test on the rows that both answered, for `exact` and `expected`.")
+    rows: list[AnsweredRow] = Field(description="At most 200 whose answers differ.")
+    total: int
+    left_out: list[RunLeftOut] = Field(description="Runs whose answers cannot be read, and why.")
+
+
 class Comparison(BaseModel):
     """Values in lists are in the order of the runs."""
 
@@ -114,6 +136,7 @@ class Comparison(BaseModel):
     left_out: list[RunLeftOut] = Field(description="Runs without a partner, and why.")
     flipped: list[FlippedRow] = Field(description="At most 200; losses: those furthest apart first.")
     flipped_total: int
+    answers: ComparedAnswers
 
 
 @router.get("/compare", summary="Compare runs", response_model=Comparison, responses=errors(404, 409, 422))

@@ -89,6 +89,8 @@ def _obstacle(first: Answered, second: Answered, names: Names) -> str | None:
             f"{other}, {common} in both); evaluate all on the same rows"
         )
     if not before.has_labels_of(after):
+        if not before.has_predictions and not after.has_predictions:
+            return f"run {one} and run {other} ask for other tokens of the same rows: their losses are of other things"
         return f"the labels of the evaluation rows differ between run {one} and run {other}"
     if before.measure != after.measure:
         return f"the rows of run {one} and run {other} are judged in other ways ({before.measure}, {after.measure})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.data.problem import is_better_greater
 from finetune30.errors import NotFoundError, StorageError, UsageError
 from finetune30.files import load_json_lines
+from finetune30.service.runs.answers import compare_answers
 from finetune30.service.runs.comparable import Group, group_runs
 from finetune30.service.runs.differences import differing_keys, metric_table
 from finetune30.service.runs.flipped_rows import list_flipped
@@ -38,7 +39,8 @@ def compare_runs(records: Records, references: Sequence[str], versions: VersionS
     if len({run.id for run in runs}) < len(runs):
         raise UsageError("one run is named twice", "name different runs")
     groups, left_out = group_runs(records, runs)
-    flipped, flipped_total = list_flipped(groups, len(runs), versions)
+    told = [group for group in groups if group[0].outcomes.has_predictions]
+    flipped, flipped_total = list_flipped(told, len(runs), versions)
     return {
         "runs": [_describe(run) for run in runs],
         "config_difference": differing_keys(runs),
@@ -49,6 +51,7 @@ def compare_runs(records: Records, references: Sequence[str], versions: VersionS
         **judge(groups, left_out),
         "flipped": flipped,
         "flipped_total": flipped_total,
+        "answers": compare_answers(records, runs),
     }
 
 

@@ -45,7 +45,7 @@ def _differing(group: Group) -> pl.DataFrame:
     frame = pl.DataFrame(columns)
     numbers = range(1, len(group))
     differing = frame.filter(pl.any_horizontal(pl.col(f"p{number}").ne_missing(pl.col("p0")) for number in numbers))
-    if group[0].outcomes.measure == "right":
+    if not group[0].outcomes.is_loss:
         return differing
     losses = [pl.col(f"o{number}") for number in range(len(group))]
     return differing.sort(pl.max_horizontal(losses) - pl.min_horizontal(losses), descending=True, maintain_order=True)

@@ -42,7 +42,7 @@ def judge(groups: Sequence[Group], left_out: Sequence[LeftOut]) -> Tree:
 
     Holm's adjustment is over every pair, and that of labels over every label of every pair: all are looked at together.
     """
-    pairs = _judge_pairs(groups)
+    pairs = judge_pairs(groups)
     if pairs:
         verdict = pairs[0] if len(pairs) == 1 else _summarize(pairs)
     else:
@@ -55,7 +55,8 @@ def judge(groups: Sequence[Group], left_out: Sequence[LeftOut]) -> Tree:
     }
 
 
-def _judge_pairs(groups: Sequence[Group]) -> list[Tree]:
+def judge_pairs(groups: Sequence[Group]) -> list[Tree]:
+    """Return every pair of every group, all of them adjusted together."""
     pairs = [pair for group in groups for pair in _test(group)]
     pairs.sort(key=lambda pair: (pair.first.place, pair.second.place))
     names = name_apart([answered.run for group in groups for answered in group])
@@ -73,7 +74,7 @@ def _test(group: Group) -> list[_Pair]:
     frames = [answered.outcomes.frame for answered in group]
     tests: dict[tuple[int, int], PairedTest] | dict[tuple[int, int], PairedLosses]
     labels: dict[tuple[int, int], dict[str, PairedTest]] = {}
-    if group[0].outcomes.measure == "right":
+    if not group[0].outcomes.is_loss:
         right = [frame["outcome"].to_list() for frame in frames]
         tests = {(a, b): compare_paired(right[a], right[b]) for a, b in combinations(range(len(group)), 2)}
         predictions = [frame["prediction"] for frame in frames]

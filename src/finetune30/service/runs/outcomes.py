@@ -13,20 +13,36 @@ import polars as pl
 
 from finetune30.errors import StorageError, first_line
 
-#: What an outcome is: a row that is right, or a loss of the row (less is better), named where the row tells which.
-Measure = Literal["right", "squared_error", "absolute_error", "loss"]
+#: What an outcome is: a row that is right, an answer that is word for word the wanted one or holds what is expected of
+#: it, or a loss of the row (less is better), named where the row tells which.
+Measure = Literal["right", "exact", "expected", "squared_error", "absolute_error", "loss"]
 
 _NEEDED = ("row_id", "label", "prediction")
+#: In the place of `label` where rows have no targets beside their texts: how many tokens each asks for.
+_TOKENS = "tokens_asked"
 #: Losses are recognised by their values; what single precision loses of them is no difference.
 _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """`frame`: row_id, label, prediction, outcome (Boolean: right or wrong; Float64: a loss), sorted by row_id."""
+    """`frame`: row_id, label, prediction, outcome (Boolean: right or wrong; Float64: a loss), sorted by row_id.
+
+    Predictions are null where a row is told by its loss alone, and labels are then tokens that it asks for.
+    """
 
     frame: pl.DataFrame
     measure: Measure
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether an outcome is a loss, of which less is better."""
+        return self.frame["outcome"].dtype != pl.Boolean
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether rows have predictions beside their outcomes."""
+        return self.frame["prediction"].dtype != pl.Null
 
     @property
     def mean(self) -> float:
@@ -49,7 +65,12 @@ def load_outcomes(path: Path) -> Outcomes:
     """
     try:
         kept = pl.read_parquet_schema(path)
-        frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
+        if "outcome" in kept and "label" not in kept:
+            frame = pl.read_parquet(path, columns=["row_id", "outcome", *([_TOKENS] if _TOKENS in kept else [])])
+            label = pl.col(_TOKENS) if _TOKENS in kept else pl.lit(None)
+            frame = frame.with_columns(label.alias("label"), pl.lit(None).alias("prediction"))
+        else:
+            frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StorageError(f"cannot be read: {first_line(error)}", "see: ft30 runs verify {run}") from error
     frame = type_empty_lists(frame).sort("row_id")

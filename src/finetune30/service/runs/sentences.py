@@ -14,6 +14,18 @@ _MEANS = {
     "absolute_error": "mean absolute error",
     "loss": "mean loss a row",
 }
+#: What is said of runs whose rows are right or wrong: (the better one, of both where they are equal).
+_RIGHT = {
+    "right": ("{better} is {points} points better than {worse}", "{one} and {other} are right equally often"),
+    "exact": (
+        "{better} gives the wanted answer word for word {points} points more often than {worse}",
+        "{one} and {other} give the wanted answer word for word equally often",
+    ),
+    "expected": (
+        "{better} gives answers that hold what is expected {points} points more often than {worse}",
+        "{one} and {other} give answers that hold what is expected equally often",
+    ),
+}
 
 
 def name_apart(runs: Sequence[Run]) -> dict[str, str]:
@@ -31,14 +43,14 @@ def say_pair(pair: Mapping[str, Any], names: Mapping[str, str], pairs: int) -> s
 
 
 def _say_difference(pair: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    gain, is_right = pair["gain"], pair["measure"] == "right"
-    mean = "" if is_right else _MEANS[pair["measure"]]
+    gain, said = pair["gain"], _RIGHT.get(pair["measure"])
+    mean = _MEANS.get(pair["measure"], "")
     if pair["better"] is None:
         one, other = names[pair["first"]], names[pair["second"]]
-        return f"{one} and {other} are right equally often" if is_right else f"the {mean} of {one} and {other} is equal"
+        return said[1].format(one=one, other=other) if said else f"the {mean} of {one} and {other} is equal"
     better, worse = names[pair["better"]], names[pair["worse"]]
-    if is_right:
-        return f"{better} is {_points(gain)} points better than {worse}"
+    if said:
+        return said[0].format(better=better, worse=worse, points=_points(gain))
     return f"the {mean} of {better} is {gain:.3g} lower than that of {worse}"
 
 
@@ -46,7 +58,7 @@ def _say_interval(pair: Mapping[str, Any]) -> str:
     if pair["gain_interval"] is None:
         return ""
     low, high = pair["gain_interval"]
-    if pair["measure"] == "right":
+    if pair["measure"] in _RIGHT:
         return f"95 % interval {_points(low)} to {_points(high)} points, "
     return f"95 % interval {low:.3g} to {high:.3g}, "
 

@@ -35,13 +35,13 @@ def show(names: Mapping[str, str]) -> None:
     held: dict[tuple[Side, ...], Conversation] = st.session_state.setdefault("chats", {})
     talk = held.setdefault(tuple(sides), Conversation())
     turns = st.container()
-    asked = st.chat_input(t("chat.say"), key="chat_said", max_chars=LONGEST_QUESTION, submit_mode="stop")
-    if talk.turns:
+    asked = st.chat_input(t("chat.say"), key="chat_said", max_chars=LONGEST_QUESTION, submit_mode="stop") or ""
+    if talk.turns or asked.strip():
         st.button(t("chat.reset"), icon=":material/restart_alt:", on_click=talk.turns.clear)
     with turns:
         for turn in talk.turns:
             _show_turn(turn, sides)
-        if asked and asked.strip():
+        if asked.strip():
             _answer(talk, asked, sides, {**options, "system": system.strip() or None})
 
 

@@ -14,7 +14,7 @@ from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t, t_or
 from finetune30.ui.stand_ins import in_short
-from finetune30.ui.views import verdicts
+from finetune30.ui.views import compared_answers, verdicts
 
 Json = dict[str, Any]
 
@@ -42,11 +42,13 @@ def show() -> None:
         if short := in_short(run):
             st.warning(display.plain(f"{name}: {short}", 400), icon=":material/swap_horiz:")
     verdicts.show(compared, named)
+    compared_answers.show(compared.get("answers") or {}, named)
     _show_metrics(compared.get("metrics") or {}, compared.get("metrics_best") or {}, names)
     _show_settings(compared.get("config_difference") or {}, names)
     _show_curves(runs, names)
     _show_data(compared.get("data_difference") or {}, names)
-    _show_flipped(compared.get("flipped") or [], int(compared.get("flipped_total") or 0), names)
+    if compared.get("flipped") or not (compared.get("answers") or {}).get("pairs"):
+        _show_flipped(compared.get("flipped") or [], int(compared.get("flipped_total") or 0), names)
 
 
 def _choose_runs() -> list[str]:

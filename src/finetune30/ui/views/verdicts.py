@@ -14,6 +14,9 @@ from finetune30.ui.session import in_own_words, t
 Json = dict[str, Any]
 Names = Mapping[str, str]
 
+#: Measures of rows that are right or wrong.
+RIGHT = ("right", "exact", "expected")
+
 
 def show(compared: Json, names: Names) -> None:
     """Show the verdicts of what the API compared; `names` are those of the runs by id."""
@@ -48,6 +51,11 @@ def _show_group(group: Json, pairs: list[Json], names: Names, *, several: bool) 
     if several:
         listed = ", ".join(display.plain(names.get(run, "")) for run in group["runs"])
         st.markdown(f"**{t('compare.group', names=listed, rows=display.number(group.get('rows')))}**")
+    show_pairs(own, names)
+
+
+def show_pairs(own: list[Json], names: Names) -> None:
+    """Show what is said of pairs that were judged together."""
     apart = any(pair.get("distinguishable") for pair in own)
     icon = ":material/check_circle:" if apart else ":material/help:"
     (st.success if apart else st.warning)(_conclude(own, names), icon=icon)
@@ -73,13 +81,13 @@ def say_pair(pair: Json, names: Names) -> str:
     write = _points if is_right(pair) else _loss
     ends = {"gain": write(pair.get("gain")), "low": write(low), "high": write(high)}
     if is_right(pair):
-        return t("compare.sentence.right", **shown, **ends)
+        return t(f"compare.sentence.{pair.get('measure', 'right')}", **shown, **ends)
     return t("compare.sentence.loss", **shown, **ends, mean=t(f"compare.mean.{pair['measure']}"))
 
 
 def is_right(pair: Json) -> bool:
     """Tell whether rows of a pair are right or wrong; if not they have losses."""
-    return bool(pair.get("measure", "right") == "right")
+    return pair.get("measure", "right") in RIGHT
 
 
 def _conclude(pairs: list[Json], names: Names) -> str:
