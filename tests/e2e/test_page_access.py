@@ -14,23 +14,15 @@ import httpx
 import pytest
 
 from finetune30.ui.translations import match_language, translate
+from support.page_faults import REST, find_faults
 from support.page_marks import AT_REST, FORM
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 LOOKS = [("en-US", "light"), ("zh-TW", "dark")]
-#: Findings in what Streamlit draws and neither words nor CSS reach; docs/page.md lists them with its version.
-REST = {"presentation-role-conflict"}
 MOST_TABS = 15
-OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-OPEN_ALL = "document.querySelectorAll('details:not([open]) > summary').forEach(summary => summary.click())"
-
-#: Nothing fades in or moves any more: what is drawn anew is paler for a moment, and would be read so.
-SETTLED = """!document.querySelector('[data-stale=true]') && document.getAnimations().every(
-    one => one.playState !== 'running' || one.effect?.getComputedTiming().endTime === Infinity)"""
 
 
 @pytest.fixture(scope="module")
@@ -97,19 +89,3 @@ def test_what_streamlit_leaves_is_listed_with_its_version():
     said = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
     assert f"Streamlit {version('streamlit')}" in said
     assert [rule for rule in REST if f"`{rule}`" not in said] == []
-
-
-def find_faults(page) -> list[str]:
-    """Return what axe finds in a view at rest, everything unfolded, but what nobody here can mend: rule, place, why."""
-    page.locator(AT_REST).wait_for()
-    page.evaluate(OPEN_ALL)
-    page.wait_for_timeout(300)  # what unfolds moves
-    page.locator(AT_REST).wait_for()
-    page.wait_for_function(SETTLED)
-    violations = axe.Axe().run(page, options=OPTIONS).response["violations"]
-    return [
-        f"{rule['id']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
-        for rule in violations
-        if rule["id"] not in REST
-        for node in rule["nodes"]
-    ]

@@ -58,6 +58,7 @@ WORDS = (
     "streamlit_word.open",
     "streamlit_word.choose_date",
     "streamlit_word.remove",
+    "streamlit_word.send",
 )
 _SCRIPT = Path(__file__).parent / "streamlit_words.js"
 

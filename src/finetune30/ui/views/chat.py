@@ -34,15 +34,16 @@ def show(names: Mapping[str, str]) -> None:
         options = _choose_sampling()
     held: dict[tuple[Side, ...], Conversation] = st.session_state.setdefault("chats", {})
     talk = held.setdefault(tuple(sides), Conversation())
-    turns = st.container()
-    asked = st.chat_input(t("chat.say"), key="chat_said", max_chars=LONGEST_QUESTION, submit_mode="stop") or ""
-    if talk.turns or asked.strip():
-        st.button(t("chat.reset"), icon=":material/restart_alt:", on_click=talk.turns.clear)
+    asked = st.chat_input(t("chat.say"), key="chat_said", max_chars=LONGEST_QUESTION) or ""
+    turns, below = st.container(), st.empty()
     with turns:
         for turn in talk.turns:
             _show_turn(turn, sides)
         if asked.strip():
+            below.button(t("chat.stop"), icon=":material/stop_circle:", key="chat_stop")  # any press breaks it off
             _answer(talk, asked, sides, {**options, "system": system.strip() or None})
+    if talk.turns:
+        below.button(t("chat.reset"), icon=":material/restart_alt:", key="chat_reset", on_click=talk.turns.clear)
 
 
 def show_reply(answer: Json) -> None:

@@ -24,7 +24,6 @@ COLUMN_KEYS = {"text_column": "text", "text_pair_column": "text_pair"}
 
 def show(chosen: Sequence[str], runs: dict[str, Json]) -> None:
     """Take a file and offer the answers of the chosen runs to it."""
-    st.header(t("try.batch"), anchor=False)
     file = st.file_uploader(t("try.batch_file"), type=FILE_TYPES, max_upload_size=LARGEST_FILE_MB)
     if file is None or not chosen:
         st.caption(t("try.batch_hint"))

@@ -39,14 +39,18 @@ def show() -> None:
     for run_id in chosen:
         if short := in_short(runs[run_id]):
             st.warning(display.plain(f"{runs[run_id]['name']}: {short}", 400), icon=":material/swap_horiz:")
+    asked = {run_id: runs[run_id] for run_id in chosen}
     talks = {_answers_conversations(run_id) for run_id in chosen}
-    if talks == {True}:
-        chat.show({run_id: try_file.describe(runs[run_id]) for run_id in chosen})
-    else:
-        if True in talks:
-            st.info(t("try.talks_and_texts"), icon=":material/info:")
-        _show_texts(chosen, runs)
-    try_file.show(chosen, {run_id: runs[run_id] for run_id in chosen})
+    if talks == {True}:  # the field of a conversation stays at the lower edge, so nothing stands below the turns
+        with st.expander(t("try.batch"), icon=":material/table:"):
+            try_file.show(chosen, asked)
+        chat.show({run_id: try_file.describe(run) for run_id, run in asked.items()})
+        return
+    if True in talks:
+        st.info(t("try.talks_and_texts"), icon=":material/info:")
+    _show_texts(chosen, runs)
+    st.header(t("try.batch"), anchor=False)
+    try_file.show(chosen, asked)
 
 
 def _show_texts(chosen: list[str], runs: dict[str, Json]) -> None:
