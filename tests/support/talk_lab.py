@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,7 @@ class TalkLab:
 
     def __init__(self, server: ForkServer, folder: Path, **variables: str) -> None:
         self.server, self.folder, self.variables = server, folder, variables
-        folder.mkdir(parents=True, exist_ok=True)
-        build_tiny_chat(folder / "base")
-        write_conversations(folder / "train.jsonl", 20)
-        write_conversations(folder / "eval.jsonl", 5, first=100)
+        write_talk(folder)
 
     def ft30(self, *arguments: str, results: str = "results", **environment: str) -> Ended:
         variables = {**self.variables, "FT30_RESULTS_FOLDER": results, **environment}
@@ -65,12 +63,7 @@ class TalkLab:
         )
 
     def train(self, results: str, changes: dict[str, Any] | None = None, **environment: str) -> Ended:
-        tree: dict[str, Any] = json.loads(json.dumps(CONFIG))
-        for key, value in (changes or {}).items():
-            section, name = key.split(".")
-            tree[section][name] = value
-        path = self.folder / f"{results}.yaml"
-        path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+        path = write_config(self.folder / f"{results}.yaml", changes or {})
         return self.ft30("train", "--config", path.name, results=results, **environment)
 
     def run_folder(self, results: str) -> Path:
@@ -81,6 +74,24 @@ class TalkLab:
     def metrics(self, results: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.run_folder(results) / "metrics.json").read_text(encoding="utf-8"))
         return found
+
+
+def write_talk(folder: Path) -> None:
+    """Write a tiny chat model, conversations to train on, and some to evaluate on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    build_tiny_chat(folder / "base")
+    write_conversations(folder / "train.jsonl", 20)
+    write_conversations(folder / "eval.jsonl", 5, first=100)
+
+
+def write_config(path: Path, changes: Mapping[str, Any]) -> Path:
+    """Write the configuration with other values at dotted keys; return its path."""
+    tree: dict[str, Any] = json.loads(json.dumps(CONFIG))
+    for key, value in changes.items():
+        section, name = key.split(".")
+        tree[section][name] = value
+    path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    return path
 
 
 def write_conversations(path: Path, count: int, first: int = 0, tail: str = "") -> None:

@@ -34,6 +34,11 @@ def test_plain_text_leaves_no_markdown_sign_unescaped(text):
     assert not any(ord(character) < 32 or character in "\u202e\x7f" for character in shown)
 
 
+def test_lines_keep_their_indentation_without_becoming_code():
+    shown = display.plain_lines("if x:\n    *y*\n\tz")
+    assert shown.split("  \n") == ["if x\\:", "\xa0" * 4 + "\\*y\\*", "\xa0" * 4 + "z"]
+
+
 def test_raw_text_is_cut_and_loses_control_characters():
     assert display.raw("a\x1b[31mb") == "a[31mb"
     assert len(display.raw("x" * 10_000)) == display.LONGEST_TEXT
