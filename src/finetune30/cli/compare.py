@@ -76,7 +76,7 @@ def describe_answers(found: dict[str, Any]) -> list[str]:
     rows = answers["rows"][:_SHOWN_ANSWERS]
     if not rows:
         return lines
-    lines.append(f"{answers['total']} rows are answered otherwise; {len(rows)} of them:")
+    lines.append(f"{answers['total']} rows with other answers, the first {len(rows)}:")
     names = [f"{run['name']} {run['id'][:8]}" for run in found["runs"]]
     for row in rows:
         lines.append(f"  {row['row_id']}  {_one_line(row['question'])}")

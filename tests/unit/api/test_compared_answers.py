@@ -80,7 +80,7 @@ def test_losses_are_paired_by_row_and_answers_by_whether_they_are_right(
     assert found["flipped"] == []
     shown = [*describe(found), *describe_answers(found)]
     assert "0 rows with other predictions" not in shown
-    assert "8 rows are answered otherwise; 5 of them:" in shown
+    assert "8 rows with other answers, the first 5:" in shown
     assert f"    wanted: {WANTED}" in shown
     assert f"    bad {bad[:8]}: We close at nine." in shown
 

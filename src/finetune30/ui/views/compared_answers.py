@@ -27,6 +27,7 @@ def show(answers: Json, names: Mapping[str, str]) -> None:
         return
     st.header(t("compare.answers"), anchor=False)
     for measure in dict.fromkeys(pair["measure"] for pair in pairs):
+        st.markdown(f"**{t(f'compare.measure.{measure}')}**")
         verdicts.show_pairs([pair for pair in pairs if pair["measure"] == measure], names)
     if pairs:
         st.caption(t("compare.method.right"))
