@@ -34,6 +34,7 @@ def show(names: Mapping[str, str]) -> None:
         options = _choose_sampling()
     held: dict[tuple[Side, ...], Conversation] = st.session_state.setdefault("chats", {})
     talk = held.setdefault(tuple(sides), Conversation())
+    # Its own way to stop (submit_mode) stays on for good where fragments refresh themselves meanwhile (Streamlit 1.67).
     asked = st.chat_input(t("chat.say"), key="chat_said", max_chars=LONGEST_QUESTION) or ""
     turns, below = st.container(), st.empty()
     with turns:
