@@ -24,7 +24,11 @@ from support.services import environment_of, redis_program
 
 API_KEY = "a-key-of-the-lab-that-nobody-guesses"
 WORKERS = ("a", "b")
+#: Every service and the host that it is on.
+SERVICES = {"postgresql": "c", "redis": "c", "api": "a", "worker-a": "a", "worker-b": "b"}
 _DATABASE_PORT, _REDIS_PORT, _API_PORT = 5432, 6379, 8000
+#: How soon a silent connection is given up, in the proportions of the defaults to the lease.
+_IMPATIENT = "connect_timeout=2&tcp_user_timeout=4000&keepalives_idle=2&keepalives_interval=1&keepalives_count=2"
 #: A lease of seconds instead of a minute; the rest in the proportions of the defaults.
 _QUICK = {"lease_seconds": 4.0, "heartbeat_seconds": 0.7, "reconcile_seconds": 1.0, "stop_grace_seconds": 10.0}
 
@@ -39,7 +43,7 @@ class Fleet:
         services = self.hosts["c"].address
         redis_url = f"redis://{services}:{_REDIS_PORT}"
         self.settings = Settings(
-            database_url=f"postgresql://postgres@{services}:{_DATABASE_PORT}/postgres",
+            database_url=f"postgresql://postgres@{services}:{_DATABASE_PORT}/postgres?{_IMPATIENT}",
             results_folder=self.folder / "results",
             submitted_folder=self.folder / "config",
             data_folder=self.folder / "data_store",
@@ -48,6 +52,7 @@ class Fleet:
             result_backend_url=f"{redis_url}/1",
             api_host="0.0.0.0",
             api_port=_API_PORT,
+            allowed_hosts=(self.hosts["a"].address,),
             max_open_runs=1_000_000,
             disk_reserve_bytes=0,
             **{**_QUICK, **settings},
@@ -64,11 +69,11 @@ class Fleet:
             self._store = open_store(self.settings.resolved_database_url)
         return self._store
 
-    # --- services, by name: postgresql, redis, api, worker-a, worker-b
+    # --- services, by their names in SERVICES
 
     def start(self, name: str, **variables: str) -> None:
         """Start a service that is not up; it may take a while until it answers."""
-        host = self.hosts["c" if name in ("postgresql", "redis") else "a" if name == "api" else name[-1]]
+        host = self.hosts[SERVICES[name]]
         environment = {**environment_of(self.settings), "OMP_NUM_THREADS": "1", **variables}
         user, folder = None, self.folder
         if name == "postgresql":
@@ -99,13 +104,13 @@ class Fleet:
         """Take a host's power away."""
         self.hosts[letter].power_off()
         for name in list(self.running):
-            if self._runs_on(name, letter):
+            if SERVICES[name] == letter:
                 kill_family(self.running.pop(name))
 
-    def start_all(self, *names: str) -> None:
-        """Start services and wait until they can be used."""
+    def start_all(self, *names: str, **variables: str) -> None:
+        """Start services with these variables and wait until they can be used."""
         for name in names:
-            self.start(name)
+            self.start(name, **variables)
             if name == "postgresql":
                 self.wait_for_database()
         if "api" in names:
@@ -121,7 +126,7 @@ class Fleet:
     def wait_for_database(self) -> None:
         """Wait until PostgreSQL answers: after it was killed it reads its journal first."""
         url = self.settings.resolved_database_url.replace("postgresql://", "postgresql+psycopg://")
-        engine = create_engine(url, connect_args={"connect_timeout": 2})
+        engine = create_engine(url)
 
         def answers() -> bool:
             with suppress(OperationalError), engine.connect() as connection:
@@ -158,16 +163,18 @@ class Fleet:
         owners = [event.owner or "" for event in self.store.events(run_id) if event.kind == "claimed"]
         return [owner.partition(":")[0].removeprefix("host-").removesuffix(".lab") for owner in owners]
 
+    def count_connections(self, letter: str) -> int:
+        """Return how many connections of a host PostgreSQL holds open."""
+        question = text("SELECT count(*) FROM pg_stat_activity WHERE client_addr = CAST(:address AS inet)")
+        with self.store.engine.connect() as connection:
+            return int(connection.execute(question, {"address": self.hosts[letter].address}).scalar_one())
+
     def close(self) -> None:
         """Let go of the database and end all services."""
         if self._store is not None:
             self._store.close()
         for name in list(self.running):
             self.kill(name)
-
-    @staticmethod
-    def _runs_on(name: str, letter: str) -> bool:
-        return letter == ("c" if name in ("postgresql", "redis") else "a" if name == "api" else name[-1])
 
     def _api_answers(self) -> bool:
         with suppress(httpx.TransportError):

@@ -22,14 +22,13 @@ import pytest
 _TOOLS = ("ip", "mount", "nsenter", "setpriv", "unshare")
 #: What a machine says that does not let us make namespaces or cables; anything else is a fault of the lab.
 _DENIALS = ("Operation not permitted", "Permission denied", "not supported", "Unknown device type")
-#: The host's first process: it ignores the ends of children, so that the system buries those whose parent was killed.
+#: The host's first process: it ignores the ends of children, so that none whose parent was killed stays as a zombie.
 _FIRST_PROCESS = """
 set -e
 hostname "$1"
 if [ "$#" -eq 3 ]; then mount --bind "$2" "$3"; fi
-trap "" CHLD
 echo up
-exec sleep infinity >/dev/null
+exec env --ignore-signal=CHLD sleep infinity >/dev/null
 """
 #: The last number of the address that this machine itself has beside its hosts, as one of the users' computers.
 _OUTSIDE = 254
@@ -61,7 +60,8 @@ class Host:
         _run("ip", "-n", switch, "link", "set", self._cable, "up")
         words = [f"--net=/run/netns/{self._space}", "unshare", "--uts", "--pid", "--mount", "--fork", "--mount-proc"]
         words += ["--kill-child", "sh", "-c", _FIRST_PROCESS, "sh", self.name, *map(str, self._shared or ())]
-        starter = subprocess.Popen(["nsenter", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        words = ["setpriv", "--pdeathsig", "KILL", "nsenter", *words]  # no host outlives the test
+        starter = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert starter.stdout is not None
         if starter.stdout.readline() != "up\n":
             _, said = starter.communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -109,3 +110,26 @@ def test_keeper_gives_up_before_the_lease_of_an_unreachable_database_ends(lab):
         assert wait_for(lambda: keeper.lost)
     assert time.monotonic() - started >= 0.3
     assert reasons == ["the database was out of reach for too long: database: out of reach"]
+
+
+class Silent:
+    """A store whose database answers nothing until it is told to, as behind a cable that was pulled."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def renew(self, *_: object) -> Any:
+        self.answers.wait()
+        raise StorageError("database: the connection was closed")
+
+    lease = renew
+
+
+def test_keeper_gives_up_in_time_when_the_database_does_not_answer_at_all(lab):
+    claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    silent: Any = Silent()
+    reasons: list[str] = []
+    with LeaseKeeper(silent, claim, **{**FAST, "lease_seconds": 0.4}, on_lost=reasons.append) as keeper:
+        assert wait_for(lambda: keeper.lost)
+    assert reasons == ["the database was out of reach for too long: it did not answer"]
+    silent.answers.set()
