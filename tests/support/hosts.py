@@ -39,6 +39,7 @@ class Host:
     def __init__(self, network: Network, letter: str, number: int, shared: tuple[Path, Path] | None) -> None:
         self.name = f"host-{letter}.lab"
         self.address = f"{network.prefix}.{number}"
+        self._card = f"02:00:00:00:00:{number:02x}"
         self._network, self._cable, self._shared = network, f"cable-{letter}", shared
         self._space = f"{network.mark}{letter}"
         self._first: psutil.Process | None = None
@@ -53,6 +54,7 @@ class Host:
         switch = self._network.switch
         _run("ip", "netns", "add", self._space)
         self._network.lay_cable(self._cable, "eth0", "netns", self._space)
+        _run("ip", "-n", self._space, "link", "set", "eth0", "address", self._card)  # the same after a loss of power
         _run("ip", "-n", self._space, "addr", "add", f"{self.address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _run("ip", "-n", self._space, "link", "set", device, "up")
