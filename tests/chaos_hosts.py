@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -49,8 +50,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=int(os.environ.get("RUNS", "1000")))
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--minutes", type=float, default=1e6, help="submit no longer than this; then only finish")
     parser.add_argument("--every", type=float, nargs=2, default=(4.0, 12.0), metavar=("LEAST", "MOST"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the hosts are taken away then, too
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}: {options.runs} runs", flush=True)
     with ExitStack() as stack:
@@ -65,7 +68,7 @@ def main() -> int:
         fleet.start_all("postgresql", "redis", "api", "worker-a", "worker-b")
         chaos = FleetChaos(fleet, build_configs(options.runs, random.Random(seed), training.config), seed)
         started = time.monotonic()
-        chaos.run(None, tuple(options.every))
+        chaos.run(None, tuple(options.every), options.minutes * 60)
         seconds = time.monotonic() - started
         verdict = judge(fleet, chaos, training.undisturbed)
     print(table(seed, seconds, chaos, verdict))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -49,14 +50,19 @@ class FleetChaos:
         self.doubled_keys: list[str] = []
         self.unanswered: list[str] = []
         self.done: Counter[str] = Counter()
+        self._submit_until = math.inf
         self.clients = [PatientClient(fleet.api_url, API_KEY) for _ in range(CLIENTS)]
         self._open, self._changed_at, self._state = len(configs), time.monotonic(), ""
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._not_before: dict[str, float] = {}
         self._over = threading.Event()
 
-    def run(self, kinds: Sequence[str] | None, pause: tuple[float, float]) -> None:
-        """Submit everything; meanwhile, after a pause each, let these misfortunes happen, or random ones to the end."""
+    def run(self, kinds: Sequence[str] | None, pause: tuple[float, float], seconds: float = math.inf) -> None:
+        """Submit everything for which the seconds are enough.
+
+        Meanwhile, after a pause each, let these misfortunes happen, or random ones to the end.
+        """
+        self._submit_until = time.monotonic() + seconds
         submitters = [threading.Thread(target=self._submit, args=(number,)) for number in range(CLIENTS)]
         watcher = threading.Thread(target=self._watch)
         for thread in (*submitters, watcher):
@@ -85,6 +91,8 @@ class FleetChaos:
         chosen = random.Random(f"{self.seed} {number}")
         with self.clients[number] as client:
             for job in range(number, len(self.configs), CLIENTS):
+                if time.monotonic() > self._submit_until:
+                    return
                 name, config = self.configs[job]
                 key = f"hosts-{job}"
                 try:
@@ -142,7 +150,7 @@ class FleetChaos:
                 self.fleet.start(name)
 
     def _mend_all(self) -> None:
-        self._mend(float("inf"))
+        self._mend(math.inf)
         self.fleet.wait_for_database()
 
     # --- watching

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -138,10 +138,9 @@ class Services:
         drill: float | None = 0.05,
         concurrency: int = 1,
         version: OtherVersion | None = None,
-        prefix: Sequence[str] = (),
         **environment: Any,
     ) -> subprocess.Popen[bytes]:
-        command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
+        command = [sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
         command += [str(concurrency), *options]
         drilled = {} if drill is None else drill_variables(drill)
         if version is not None:
