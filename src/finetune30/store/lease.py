@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from finetune30 import failpoints
 from finetune30.errors import StorageError
@@ -21,6 +21,8 @@ DEFAULT_POLL_SECONDS = 2.0
 
 #: An attempt that could not renew for this share of its lease gives itself up, before anybody else may take the run.
 _GIVE_UP_SHARE = 0.75
+
+_T = TypeVar("_T")
 
 
 class LeaseKeeper:
@@ -70,6 +72,19 @@ class LeaseKeeper:
         """Hand over the newest progress; it is written with the next poll. Cheap enough for every step."""
         with self._progress_lock:
             self._progress = progress
+
+    def insist(self, change: Callable[[], _T]) -> _T:
+        """Make a change of the row; where the database is out of reach, again until the lease must be given up.
+
+        Raises StorageError then, and at once whatever else the change raises.
+        """
+        deadline = time.monotonic() + self._lease_seconds * _GIVE_UP_SHARE
+        while True:
+            try:
+                return change()
+            except StorageError:
+                if self._lost.wait(self._poll_seconds) or time.monotonic() > deadline:
+                    raise
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -7,6 +7,8 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from finetune30.errors import StorageError
 from finetune30.store import LeaseKeeper, open_store
 from finetune30.store.process_identity import own_identity
@@ -110,6 +112,23 @@ def test_keeper_gives_up_before_the_lease_of_an_unreachable_database_ends(lab):
         assert wait_for(lambda: keeper.lost)
     assert time.monotonic() - started >= 0.3
     assert reasons == ["the database was out of reach for too long: database: out of reach"]
+
+
+def test_a_change_waits_for_a_database_that_is_away_and_not_longer_than_the_lease_allows(lab):
+    claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    answers = iter([StorageError("database: restarting"), StorageError("database: restarting"), None])
+
+    def change() -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "recorded"
+
+    def refuse() -> None:
+        raise StorageError("database: out of reach")
+
+    assert LeaseKeeper(lab.store, claim, **FAST).insist(change) == "recorded"
+    with pytest.raises(StorageError, match="out of reach"):
+        LeaseKeeper(lab.store, claim, **{**FAST, "lease_seconds": 0.2}).insist(refuse)
 
 
 class Silent:
