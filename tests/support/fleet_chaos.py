@@ -72,7 +72,7 @@ class FleetChaos:
         while (submitting := any(thread.is_alive() for thread in submitters)) or planned or not self._is_at_rest():
             time.sleep(LOOK_SECONDS)
             self._mend(time.monotonic())
-            goes_on = submitting or self._open > len(self.configs) // 50
+            goes_on = submitting or self._open > len(self.accepted) // 10
             if time.monotonic() > due and (planned or (planned is None and goes_on)):
                 kind = planned.pop(0) if planned else self.random.choices([*MISFORTUNES], [*MISFORTUNES.values()])[0]
                 self._strike(kind)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from finetune30.store import Run, RunFilter, RunFolder, RunStatus
+from finetune30.store import Run, RunFolder, RunStatus
 from support.event_checker import check, load_recorded
 from support.exactness import fingerprint
 from support.fleet import Fleet
@@ -55,10 +55,11 @@ def judge(fleet: Fleet, chaos: FleetChaos, undisturbed: Mapping[int, dict[str, A
         (verdict.stuck if breach.endswith(_OPEN) else verdict.lost).append(breach)
     verdict.lost += chaos.unanswered
     verdict.doubled += [*told.recorded_twice, *told.stale_writes, *told.illegal, *chaos.doubled_keys]
-    unknown = load_recorded(url) - accepted - chaos.recorded_before
+    recorded = load_recorded(url)
+    unknown = recorded - accepted - chaos.recorded_before
     verdict.doubled += [f"{run_id} is recorded, but nobody was told" for run_id in unknown]
     verdict.unreadable += told.damaged
-    runs = fleet.store.find(RunFilter())
+    runs = [fleet.store.get(run_id) for run_id in sorted(recorded)]
     verdict.doubled += _find_doubled_folders(fleet, runs) + _find_doubled_audit(fleet, chaos)
     for run in runs:
         if run.status is RunStatus.FAILED:
