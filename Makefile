@@ -119,6 +119,9 @@ coverage: $(DEV) ## Run all tests and say how much of each room they reach, in c
 chaos: $(DEV) ## Thousands of drill runs while everything around them is killed (ARGS="--jobs 500 --seed 7")
 	@$(ENVIRONMENT)/bin/python tests/chaos.py $(ARGS)
 
+chaos-hosts: $(DEV) ## The same on three hosts that lose power and network, with real trainings among the drills (RUNS=1000; needs root)
+	@$(ENVIRONMENT)/bin/python tests/chaos_hosts.py $(ARGS)
+
 chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (20 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 

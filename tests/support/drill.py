@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -19,19 +20,25 @@ from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.errors import CancelledError, DataError
 from finetune30.files import encode_json, load_json, save_json_atomic
-from finetune30.service.execution.execute import Execution, Work
+from finetune30.service.execution.execute import Execution, Work, train_and_publish
 from finetune30.service.execution.run_log import RunLog
+from finetune30.settings import load_settings
+from finetune30.store import open_store
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.run_folder import AttemptFolder, Published
 
 _STEPS = 5
 
 
-def drill_variables(step_seconds: float) -> dict[str, str]:
-    """Return what makes the attempts of a worker drills, for its environment."""
+def drill_variables(step_seconds: float, *, trains_too: bool = False) -> dict[str, str]:
+    """Return what makes the attempts of a worker drills, for its environment.
+
+    `trains_too`: runs whose name does not begin with `drill` are trained.
+    """
+    build = "build_drill_by_name" if trains_too else "build_drill"
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return {
-        "FT30_DRILL": f"support.drill:build_drill:{step_seconds}",
+        "FT30_DRILL": f"support.drill:{build}:{step_seconds}",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
 
@@ -39,6 +46,17 @@ def drill_variables(step_seconds: float) -> dict[str, str]:
 def build_drill(step_seconds: str) -> Work:
     """Return the work of a drill whose steps take so long; the run's max_steps (default 5) says how many."""
     return partial(_drill, float(step_seconds))
+
+
+def build_drill_by_name(step_seconds: str) -> Work:
+    """Return a drill where the run of this attempt is called one, else training."""
+    run_id = sys.argv[sys.argv.index("--") + 1]
+    store = open_store(load_settings().resolved_database_url)
+    try:
+        is_drill = store.get(run_id).name.startswith("drill")
+    finally:
+        store.close()
+    return build_drill(step_seconds) if is_drill else train_and_publish
 
 
 def _drill(

@@ -19,9 +19,11 @@ class UnansweredError(AssertionError):
 class PatientClient:
     """Submits drills over HTTP; `tries` counts what became of every single request. One thread, one client."""
 
-    def __init__(self, address: str) -> None:
-        self._http = httpx.Client(base_url=address, timeout=15)
+    def __init__(self, address: str, api_key: str | None = None) -> None:
+        access = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=address, timeout=15, headers=access)
         self.tries: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()  # by key
         self.slowest_answer = 0.0
 
     def __enter__(self) -> Self:
@@ -31,11 +33,16 @@ class PatientClient:
         self._http.close()
 
     def submit(self, key: str, name: str = "drill", steps: int = 3, patience_seconds: float = 180) -> str:
-        """Return the task id under this Idempotency-Key, however often the API dies meanwhile."""
-        body: dict[str, Any] = {"experiment_name": name, "config": {"training": {"max_steps": steps}}}
+        """Return the task id of a drill under this Idempotency-Key, however often the API dies meanwhile."""
+        return self.submit_config(key, name, {"training": {"max_steps": steps}}, patience_seconds)
+
+    def submit_config(self, key: str, name: str, config: dict[str, Any], patience_seconds: float = 180) -> str:
+        """Return the task id of a run with this configuration, as `submit` does."""
+        body = {"experiment_name": name, "config": config}
         deadline = time.monotonic() + patience_seconds
         while True:
             started = time.monotonic()
+            self.requests[key] += 1
             try:
                 answer = self._http.post("/train", json=body, headers={"Idempotency-Key": key})
             except httpx.TransportError as error:

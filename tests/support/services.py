@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,7 @@ class Services:
     # --- processes
 
     def environment(self, **more: str) -> dict[str, str]:
-        fields = self.settings.model_dump(exclude={"api_keys"}, exclude_none=True)
-        own = {f"FT30_{name.upper()}": _written(value) for name, value in fields.items()}
-        return {**os.environ, **own, "OMP_NUM_THREADS": "1", **more}
+        return {**os.environ, **environment_of(self.settings), "OMP_NUM_THREADS": "1", **more}
 
     def start_redis(self) -> None:
         arguments = [
@@ -140,10 +138,9 @@ class Services:
         drill: float | None = 0.05,
         concurrency: int = 1,
         version: OtherVersion | None = None,
-        prefix: Sequence[str] = (),
         **environment: Any,
     ) -> subprocess.Popen[bytes]:
-        command = [*prefix, sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
+        command = [sys.executable, "-m", "finetune30", "worker", "--name", name, "--concurrency"]
         command += [str(concurrency), *options]
         drilled = {} if drill is None else drill_variables(drill)
         if version is not None:
@@ -214,16 +211,7 @@ class Services:
 
     def attempt_processes(self) -> list[int]:
         """Return the ids of living attempt processes of this results folder's workers."""
-        import psutil
-
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            line = process.info["cmdline"] or []
-            if "attempt" in line and "finetune30" in line:
-                with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                    if process.environ().get("FT30_RESULTS_FOLDER") == str(self.settings.results_folder):
-                        found.append(process.pid)
-        return found
+        return find_attempts(self.settings.results_folder)
 
     def _redis_client(self) -> Any:
         from redis import Redis
@@ -247,6 +235,26 @@ class Services:
             return httpx.get(f"{self.api_address}/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return settings as the environment has them, without keys."""
+    fields = settings.model_dump(exclude={"api_keys"}, exclude_none=True)
+    return {f"FT30_{name.upper()}": _written(value) for name, value in fields.items()}
+
+
+def find_attempts(results: Path) -> list[int]:
+    """Return the ids of living processes of attempts whose results folder this is."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if "attempt" in line and "finetune30" in line:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.environ().get("FT30_RESULTS_FOLDER") == str(results):
+                    found.append(process.pid)
+    return found
 
 
 def _written(value: Any) -> str:

@@ -25,6 +25,11 @@ from finetune30.store.json_columns import dump_json_column
 
 BUSY_TIMEOUT_SECONDS = 10.0
 IDLE_TRANSACTION_SECONDS = 60
+#: So long a connection may give no sign of life. Behind a cable that was pulled nobody closes it: the system would
+#: wait for a quarter of an hour for an answer, and PostgreSQL for hours until it lets a vanished host's connections go.
+SILENT_CONNECTION_SECONDS = 20
+_PROBES = 2
+_PROBE_SECONDS = SILENT_CONNECTION_SECONDS // (_PROBES + 2)
 
 #: Enough that a search through all names of 100,000 runs reads its index from memory.
 _SQLITE_CACHE_KIB = 32_768
@@ -54,7 +59,7 @@ def build_engine(database_url: str) -> Engine:
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
             pool_timeout=30,
-            connect_args={"connect_timeout": 10},
+            connect_args=_postgresql_patience(url),
         )
         event.listen(engine, "connect", _prepare_postgresql_connection)
         return engine
@@ -105,6 +110,18 @@ def _parse_url(database_url: str) -> URL:
             "write sqlite:///results/experiments.db or postgresql://user:password@host/database",
         )
     return url
+
+
+def _postgresql_patience(url: URL) -> dict[str, int]:
+    """Return how long to wait for a server that is silent; what the URL says of it counts."""
+    patience = {
+        "connect_timeout": 10,
+        "keepalives_idle": SILENT_CONNECTION_SECONDS - _PROBES * _PROBE_SECONDS,
+        "keepalives_interval": _PROBE_SECONDS,
+        "keepalives_count": _PROBES,
+        "tcp_user_timeout": SILENT_CONNECTION_SECONDS * 1000,
+    }
+    return {name: value for name, value in patience.items() if name not in url.query}
 
 
 def _build_sqlite_engine(url: URL) -> Engine:
@@ -161,8 +178,14 @@ def _identify(path: Path) -> tuple[int, int] | None:
 
 
 def _prepare_postgresql_connection(connection: Any, _record: Any) -> None:
-    """Let nobody wait for ever: a process that was paused within a transaction loses it after a minute."""
+    """Let nobody wait for ever: a process that was paused within a transaction loses it after a minute, and what a host
+    that vanished had open is closed."""
+    idle = SILENT_CONNECTION_SECONDS - _PROBES * _PROBE_SECONDS
     with connection.cursor() as cursor:
+        cursor.execute(f"SET tcp_keepalives_idle = {idle}")
+        cursor.execute(f"SET tcp_keepalives_interval = {_PROBE_SECONDS}")
+        cursor.execute(f"SET tcp_keepalives_count = {_PROBES}")
+        cursor.execute(f"SET tcp_user_timeout = {SILENT_CONNECTION_SECONDS * 1000}")
         cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
         cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_SECONDS * 1000}")
     connection.commit()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from support.exactness import fingerprint
 from support.gang import Gang
+from support.hosts import Network, network_of_hosts
 from support.patience import patient
-from support.two_hosts import TwoHosts, two_hosts
 
 pytestmark = pytest.mark.integration
 
@@ -17,15 +19,18 @@ pytestmark = pytest.mark.integration
 LOST_AFTER_SECONDS = 10
 
 
-def begin(hosts: TwoHosts, gang: Gang, *arguments: str, **variables: str) -> list[Any]:
+def begin(network: Network, gang: Gang, *arguments: str, **variables: str) -> list[Any]:
     """Begin a command on both hosts; only the first one has a results folder."""
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": hosts.address, "MASTER_PORT": "29500"}
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": network.hosts["a"].address, "MASTER_PORT": "29500"}
     patience = {"FT30_PEER_TIMEOUT_SECONDS": str(LOST_AFTER_SECONDS)}
     return [
-        hosts.start(
-            side, gang.lab.folder, *arguments, RANK=rank, FT30_RESULTS_FOLDER=results, **place, **patience, **variables
+        network.hosts[letter].start(
+            *(sys.executable, "-m", "finetune30", *arguments),
+            folder=gang.lab.folder,
+            output=subprocess.PIPE,
+            environment={"RANK": rank, "FT30_RESULTS_FOLDER": results, **place, **patience, **variables},
         )
-        for side, rank, results in (("a", "0", "hosts"), ("b", "1", "nowhere"))
+        for letter, rank, results in (("a", "0", "hosts"), ("b", "1", "nowhere"))
     ]
 
 
@@ -33,17 +38,17 @@ def test_a_pulled_cable_ends_the_attempt_on_both_and_they_go_on_as_two_on_one_ho
     whole: tuple[Gang, dict[str, Any]],
 ) -> None:
     gang, on_one_host = whole
-    with two_hosts() as hosts:
-        both = begin(hosts, gang, "train", "--config", "config.yaml", FT30_FAILPOINT="training.after_step:2+:wait2")
+    with network_of_hosts("ab") as network:
+        both = begin(network, gang, "train", "--config", "config.yaml", FT30_FAILPOINT="training.after_step:2+:wait2")
         gang.wait_for_step(2, "hosts")
-        hosts.set_link("b", "down")
+        network.hosts["b"].pull_cable()
         said = [process.communicate(timeout=patient(60))[1] for process in both]
         assert [process.returncode for process in both] == [1, 1], said
         error = gang.row("hosts")["error"]
         assert (error["error"], error["details"]["lost"]) == ("peer_lost", [{"rank": 1, "host": "host-b.lab"}])
         assert "on host-a.lab" in said[1]
-        hosts.set_link("b", "up")
-        both = begin(hosts, gang, "resume", "latest")
+        network.hosts["b"].plug_in()
+        both = begin(network, gang, "resume", "latest")
         said = [process.communicate(timeout=patient(60))[1] for process in both]
         assert [process.returncode for process in both] == [0, 0], said
     again = fingerprint(gang.lab.run_folder("hosts"))

@@ -191,3 +191,23 @@ def _try_to_write(engine):
     except StorageError:
         return "refused"
     return "written"
+
+
+class NoConnectionError(Exception):
+    """Stands for the server that this test needs none of."""
+
+
+def test_a_silent_postgresql_is_given_up_as_soon_as_the_url_says_or_after_20_seconds():
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    given: dict[str, object] = {}
+
+    def look(_dialect: object, _record: object, _arguments: object, parameters: dict[str, object]) -> None:
+        given.update(parameters)
+        raise NoConnectionError
+
+    engine = database.build_engine("postgresql://nobody@server/runs?tcp_user_timeout=3000")
+    event.listen(engine, "do_connect", look)
+    with pytest.raises(NoConnectionError):
+        engine.connect()
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+    assert [given[name] for name in names] == [10, 5, 2, "3000"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from finetune30.errors import StorageError
 from finetune30.store import LeaseKeeper, open_store
@@ -109,3 +112,43 @@ def test_keeper_gives_up_before_the_lease_of_an_unreachable_database_ends(lab):
         assert wait_for(lambda: keeper.lost)
     assert time.monotonic() - started >= 0.3
     assert reasons == ["the database was out of reach for too long: database: out of reach"]
+
+
+def test_a_change_waits_for_a_database_that_is_away_and_not_longer_than_the_lease_allows(lab):
+    claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    answers = iter([StorageError("database: restarting"), StorageError("database: restarting"), None])
+
+    def change() -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "recorded"
+
+    def refuse() -> None:
+        raise StorageError("database: out of reach")
+
+    assert LeaseKeeper(lab.store, claim, **FAST).insist(change) == "recorded"
+    with pytest.raises(StorageError, match="out of reach"):
+        LeaseKeeper(lab.store, claim, **{**FAST, "lease_seconds": 0.2}).insist(refuse)
+
+
+class Silent:
+    """A store whose database answers nothing until it is told to, as behind a cable that was pulled."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def renew(self, *_: object) -> Any:
+        self.answers.wait()
+        raise StorageError("database: the connection was closed")
+
+    lease = renew
+
+
+def test_keeper_gives_up_in_time_when_the_database_does_not_answer_at_all(lab):
+    claim = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
+    silent: Any = Silent()
+    reasons: list[str] = []
+    with LeaseKeeper(silent, claim, **{**FAST, "lease_seconds": 0.4}, on_lost=reasons.append) as keeper:
+        assert wait_for(lambda: keeper.lost)
+    assert reasons == ["the database was out of reach for too long: it did not answer"]
+    silent.answers.set()

@@ -10,7 +10,7 @@ import shlex
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune30 import failpoints
 from finetune30.config.loading import config_digest, dump_config, validate_tree
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from finetune30.training.checkpoints import Checkpoint, Checkpoints
     from finetune30.training.progress import Progress
 
+_T = TypeVar("_T")
 StopReason = Callable[[], str | None]
 #: What an attempt does between opening its folder and recording success; anything but training is a drill of the tests.
 Work = Callable[["Execution", AttemptFolder, LeaseKeeper, RunLog], Published]
@@ -86,7 +87,9 @@ def execute(execution: Execution) -> Published:
                 execution.group.tell(execution.run, execution.explicit, settings, trains=trains)
                 published = adopted or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
-            ended = store.succeed(claim, published.metrics, published.manifest_sha256)
+            ended = _insist(
+                execution, keeper, lambda: store.succeed(claim, published.metrics, published.manifest_sha256)
+            )
             failpoints.reach("finish.after_row")
         except BaseException as error:
             _name_the_next_command(error, execution)
@@ -120,7 +123,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     checkpoints, start = _find_start(execution, attempt, experiment, environment, log)
     attempt.reveal("config.yaml", dump_config(inputs.config, _config_header(execution, inputs)).encode())
     record_data(experiment.inputs.data, attempt, execution.store, execution.settings)
-    execution.store.describe(execution.claim, **_described(inputs))
+    _insist(execution, keeper, lambda: execution.store.describe(execution.claim, **_described(inputs)))
     meter = ProgressMeter(inputs.placement.device, inputs.stand_ins.as_dict())
     hooks = _Hooks(execution, keeper, log, meter)
     from finetune30.training.loop import train
@@ -152,6 +155,11 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
             _judge_replay(execution, attempt, facts, replay_of, log)
     failpoints.reach("result.before_publishing")
     return attempt.publish(facts)
+
+
+def _insist(execution: Execution, keeper: LeaseKeeper, change: Callable[[], _T]) -> _T:
+    """Make a change of the row. That of a queued run waits for a database that is away; at a terminal a person does."""
+    return keeper.insist(change) if execution.run.kind == "queued" else change()
 
 
 def _judge_replay(
