@@ -1,4 +1,4 @@
-"""Variants of LoRA and rounded base models through the commands: killed, resumed and replayed to the same bytes."""
+"""Variants of LoRA and quantized base models through the commands: killed, resumed and replayed to the same bytes."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_base_model_is_the_same_beside_every_variant(lab: TalkLab) -> None:
 
 @needs_bitsandbytes
 @pytest.mark.parametrize("name", ROUNDED)
-def test_a_run_on_a_rounded_base_is_resumed_and_replayed_to_the_same_bytes(lab: TalkLab, name: str) -> None:
+def test_a_run_on_a_quantized_base_is_resumed_and_replayed_to_the_same_bytes(lab: TalkLab, name: str) -> None:
     run = train_killed_and_resumed(lab, name, *ROUNDED[name])
     metrics = lab.metrics(name)
     assert metrics["eval_loss"] < metrics["base_eval_loss"]
@@ -149,7 +149,7 @@ def test_a_run_on_a_rounded_base_is_resumed_and_replayed_to_the_same_bytes(lab: 
 
 
 @needs_bitsandbytes
-def test_a_rounded_base_is_told_by_the_card_whose_lines_load_it(lab: TalkLab) -> None:
+def test_a_quantized_base_is_told_by_the_card_whose_lines_load_it(lab: TalkLab) -> None:
     run = lab.run_folder("nf4")
     folder = run / "artifacts/final_model"
     card = (folder / "README.md").read_text(encoding="utf-8")
@@ -165,7 +165,7 @@ def test_a_rounded_base_is_told_by_the_card_whose_lines_load_it(lab: TalkLab) ->
 
 
 @needs_bitsandbytes
-def test_a_rounded_classifier_answers_elsewhere_as_here(lab: TalkLab, tmp_path: Path) -> None:
+def test_a_quantized_classifier_answers_elsewhere_as_here(lab: TalkLab, tmp_path: Path) -> None:
     rows = "".join(f"{('good film', 'bad film')[i % 2]} {i},{('good', 'bad')[i % 2]}\n" for i in range(24))
     (lab.folder / "reviews.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
     ended = lab.ft30(

@@ -88,7 +88,7 @@ def require_whole_base(lora: LoraConfig, quantization: str | None, start_adapter
     if quantization is not None:
         raise ValueError(
             f"lora.init_lora_weights {method!r} takes its start out of the base weights, which model.quantization "
-            f"{quantization!r} rounds: leave one of them out"
+            f"{quantization!r} quantises: leave one of them out"
         )
     if start_adapter is not None:
         raise ValueError(

@@ -74,8 +74,9 @@ class BaseSource:
     """Where a base model lies: `reference` is what an adapter records (hub name or folder), `folder` where it is.
 
     `revision` is the commit of a hub model. `dropout` replaces every dropout probability of its configuration; None
-    keeps them. `made_from` is what is recorded of one that was converted: its title, what it was made from. `rounding`
-    are options of `from_pretrained` by which it is loaded in fewer bits, see `modeling.quantization`.
+    keeps them. `made_from` is what is recorded of one that was converted: its title, what it was made from.
+    `quantization_options` are those of `from_pretrained` by which it is loaded in fewer bits, see
+    `modeling.quantization`.
     """
 
     name: str
@@ -84,7 +85,7 @@ class BaseSource:
     revision: str | None
     dropout: float | None = None
     made_from: Mapping[str, str] = field(default_factory=dict)
-    rounding: Mapping[str, Any] = field(default_factory=dict)
+    quantization_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def described(self) -> str:

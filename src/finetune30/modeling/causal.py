@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
-    """Load the model with its language head: float32, on the CPU, unless the source says how it is rounded.
+    """Load the model with its language head: float32, on the CPU, unless the source says how it is quantised.
 
     Raises ModelError.
 
@@ -31,7 +31,7 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
             loaded = AutoModelForCausalLM.from_pretrained(
                 source.folder,
                 **dropouts_to_replace(source),
-                **{"dtype": "float32", **source.rounding},
+                **{"dtype": "float32", **source.quantization_options},
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,

@@ -25,7 +25,7 @@ def load_classifier(
     problem_type: str,
     pad_token_id: int,
 ) -> tuple[PreTrainedModel, list[str]]:
-    """Load the model with a classification head: float32, on the CPU, unless the source says how it is rounded.
+    """Load the model with a classification head: float32, on the CPU, unless the source says how it is quantised.
 
     Returns the model and the names of the weights that the checkpoint did not hold (the new head).
     """
@@ -43,7 +43,7 @@ def load_classifier(
                 **labels,
                 **dropouts_to_replace(source),
                 problem_type=problem_type,
-                **{"dtype": "float32", **source.rounding},
+                **{"dtype": "float32", **source.quantization_options},
                 use_safetensors=True,
                 trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # a head for another number of labels is replaced, and reported as new

@@ -18,7 +18,7 @@ def find_tied(model: PreTrainedModel) -> list[str]:
     """Return the paths of embeddings and head where they share their weights, nothing where they do not."""
     embeddings: Any = model.get_input_embeddings()
     head: Any = model.get_output_embeddings()
-    if head is None or head.weight is not embeddings.weight:
+    if head is None or getattr(head, "weight", None) is not embeddings.weight:
         return []
     return [path for path, module in model.named_modules() if module is embeddings or module is head]
 

@@ -25,7 +25,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 
 | | |
 |---|---|
-| base model | `{base}`{revision}{rounding}{head} |
+| base model | `{base}`{revision}{quantization}{head} |
 | data | `{dataset}`{dataset_revision} (digest `{digest}`) |
 | rows | {train_rows} training rows, {evaluation_rows} evaluation rows |
 | answers | {answers} |
@@ -43,7 +43,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 from peft import {auto_class}
 from transformers import AutoTokenizer{further}
 
-{rounded}model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
+{quantized}model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
 tokenizer = AutoTokenizer.from_pretrained("path/to/final_model")
 ```
 
@@ -66,18 +66,20 @@ def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block]
         f"\n> The hub was out of reach: `{used}` was used instead of `{wanted}`.\n"
         for wanted, used in facts["replaced"].items()
     )
-    rounding = facts["quantization"]
+    quantization = facts["quantization"]
     described = asdict(card)
-    if rounding is not None:
-        described["arguments"] += ", quantization_config=rounded"
+    if quantization is not None:
+        described["arguments"] += ", quantization_config=quantized"
     return _TEMPLATE.format(
         name=config["experiment_name"],
         base=facts["base"],
         revision=f" at `{facts['revision']}`" if facts["revision"] else "",
         head=f"; its own head of {len(labels)} outputs was left out" if (labels := facts["left_out_head"]) else "",
-        rounding=f"; held in {4 if 'load_in_4bit' in rounding else 8} bits by bitsandbytes" if rounding else "",
-        further=", BitsAndBytesConfig" if rounding else "",
-        rounded=f"rounded = BitsAndBytesConfig({write_arguments(rounding)})\n" if rounding else "",
+        quantization=f"; held in {4 if 'load_in_4bit' in quantization else 8} bits by bitsandbytes"
+        if quantization
+        else "",
+        further=", BitsAndBytesConfig" if quantization else "",
+        quantized=f"quantized = BitsAndBytesConfig({write_arguments(quantization)})\n" if quantization else "",
         **described,
         version=facts["version"],
         finished=facts["finished"],

@@ -1,8 +1,8 @@
 """Base models whose frozen linear layers are held in 4 or 8 bits by bitsandbytes, as QLoRA does.
 
-transformers rounds them while it loads them. What is trained, the embeddings, the language head and the head of a
-classifier stay whole. An adapter belongs to the rounded base: on the whole one it answers differently, so what was
-rounded, and how, is written beside it.
+transformers quantises them while it loads them. What is trained, the embeddings, the language head and the head of a
+classifier stay whole. An adapter belongs to the quantised base: on the whole one it answers differently, so what was
+quantised, and how, is written beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.errors import DeviceError, ModelError
 from finetune30.modeling.model_facts import head_modules, load_config, outline_causal, outline_classifier
 from finetune30.modeling.names import is_within
-from finetune30.modeling.rounding import QUANTIZING_PACKAGE, Quantization
+from finetune30.modeling.quantization_settings import QUANTIZING_PACKAGE, Quantization
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ _POOLER = "pooler"
 
 
 def plan_quantization(config: ExperimentConfig, source: BaseSource, *, trains_head: bool) -> Quantization | None:
-    """Return how the base model of a training is rounded, None where it stays whole.
+    """Return how the base model of a training is quantised, None where it stays whole.
 
     `trains_head`: whether it is loaded as a classifier, whose head is trained.
     """
@@ -44,7 +44,7 @@ def plan_quantization(config: ExperimentConfig, source: BaseSource, *, trains_he
 
 
 def choose_whole(method: str, outline: PreTrainedModel, saved: Iterable[str]) -> Quantization:
-    """Return how a model is rounded of which `outline` is built without weights and `saved` are trained whole."""
+    """Return how a model is quantised of which `outline` is built without weights and `saved` are trained whole."""
     from transformers.quantizers.base import get_keys_to_not_convert
 
     heads = head_modules(outline) if outline.get_output_embeddings() is None else []
@@ -54,16 +54,16 @@ def choose_whole(method: str, outline: PreTrainedModel, saved: Iterable[str]) ->
     return Quantization(method, tuple(sorted({*get_keys_to_not_convert(outline), *within})))
 
 
-def loading_options(rounding: Quantization, device: str, dtype: str) -> dict[str, Any]:
+def loading_options(quantization: Quantization, device: str, dtype: str) -> dict[str, Any]:
     """Return what `from_pretrained` takes to load a model so: on which device, and in which type it is computed."""
     from transformers import BitsAndBytesConfig
 
-    settings: dict[str, Any] = rounding.settings(dtype)
+    settings: dict[str, Any] = quantization.settings(dtype)
     return {"quantization_config": BitsAndBytesConfig(**settings), "device_map": {"": device}, "dtype": dtype}
 
 
 def require_quantization(method: str | None, device: str) -> None:
-    """Raise DeviceError or ModelError where a base model cannot be rounded so on this machine."""
+    """Raise DeviceError or ModelError where a base model cannot be quantised so on this machine."""
     if method is None:
         return
     if device == "mps":
@@ -90,7 +90,7 @@ def use_one_arithmetic(model: nn.Module) -> None:
     """Let evaluation compute as training does; to be called before a loaded model is asked anything.
 
     On CPUs that multiply bfloat16 matrices, bitsandbytes 0.50 repacks a 4-bit layer at its first evaluation: its scales
-    are rounded to bfloat16, whatever is computed in, and gradients no longer pass through it when training goes on.
+    are quantised to bfloat16, whatever is computed in, and gradients no longer pass through it when training goes on.
     """
     for module in model.modules():
         if hasattr(module, _CPU_KERNEL):

@@ -39,7 +39,7 @@ def save_targets(
 ) -> None:
     """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
 
-    `quantization` is how the base model was rounded (`Quantization.describe`), None where it was whole. `recipe` are
+    `quantization` is how the base model was quantised (`Quantization.describe`), None where it was whole. `recipe` are
     the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names` and
     `remove_html` stand there for other readers of the file.
     """
@@ -59,7 +59,7 @@ def save_targets(
 def load_targets(folder: Path) -> dict[str, Any]:
     """Return what `save_targets` wrote, `reading` as a Reading.
 
-    `quantization` is there only where the base was rounded. Earlier versions wrote no `targets` but their names, no
+    `quantization` is there only where the base was quantised. Earlier versions wrote no `targets` but their names, no
     `recipe` and no `reading`.
     """
     loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from finetune30.config import ModelConfig
 from finetune30.errors import ModelError, SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
-from finetune30.modeling.rounding import Quantization
+from finetune30.modeling.quantization_settings import Quantization
 from finetune30.modeling.saved_targets import load_targets
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def load_saved(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a saved adapter on its base with plain PEFT, in eval mode, and its tokenizer.
 
-    It is on the CPU; a base that was rounded for the training is rounded alike, on the `device` where it will be asked.
+    It is on the CPU; a base that was quantised for the training is quantised alike, on the `device` where it will be
+    asked.
 
     `load` is the problem's (`Trainable.load_saved`). A base from the hub is fetched where it is not cached; the
     libraries themselves never ask. Raises ModelError and HubError.
@@ -49,11 +50,11 @@ def load_saved(
     from finetune30.modeling.quiet import quiet_transformers
 
     _require_base(folder)
-    rounding = load_targets(folder).get("quantization")
+    quantization = load_targets(folder).get("quantization")
     options: dict[str, Any] = {"dtype": dtype}
-    if rounding is not None:
-        require_quantization(rounding["method"], device)
-        options = loading_options(Quantization.restore(rounding), device, dtype)
+    if quantization is not None:
+        require_quantization(quantization["method"], device)
+        options = loading_options(Quantization.restore(quantization), device, dtype)
     with quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # below it is an error
         model = load(str(folder), **options, trust_remote_code=False, use_safetensors=True)

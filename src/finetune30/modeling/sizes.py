@@ -21,8 +21,8 @@ Shapes = dict[str, tuple[int, ...]]
 _LAYER = re.compile(r"\.(\d+)\.")
 #: What the tables of embeddings are called.
 _TOKEN_TABLES = ("embed_tokens.weight", "word_embeddings.weight")
-#: Linear layers that stay whole whatever is rounded.
-_NEVER_ROUNDED = ("lm_head", "pooler", "cls")
+#: Linear layers that stay whole whatever is quantised.
+_NEVER_QUANTIZED = ("lm_head", "pooler", "cls")
 _HEADER_LIMIT = 100_000_000
 
 
@@ -50,8 +50,8 @@ def count_parameters(model: ModelConfig, lora: LoraConfig, data_folder: Path | N
     return sum(math.prod(shape) for shape in shapes.values()) + head + adapter, trainable
 
 
-def count_rounded(model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None) -> int | None:
-    """Return how many weights `model.quantization` rounds: those of linear layers; None where the base is not here."""
+def count_quantized(model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None) -> int | None:
+    """Return how many weights `model.quantization` is about, those of linear layers; None: no base here."""
     folder = _find_local(model, data_folder)
     if folder is None:
         return None
@@ -60,7 +60,7 @@ def count_rounded(model: ModelConfig, lora: LoraConfig, data_folder: Path | None
         shapes = _load_shapes(folder, str(config.get("model_type")))
     except (OSError, ValueError, ModelError):
         return None  # the training itself will say what is wrong with the folder
-    whole = (*HEAD_NAMES, *_NEVER_ROUNDED)
+    whole = (*HEAD_NAMES, *_NEVER_QUANTIZED)
     return sum(math.prod(shape) for name, shape in _linear_layers(shapes, lora).items() if not is_within(name, whole))
 
 

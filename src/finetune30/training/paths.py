@@ -130,9 +130,10 @@ def _build_general_engine(
     from finetune30.modeling.quantization import loading_options, plan_quantization
     from finetune30.training.general import GeneralEngine
 
-    rounding = plan_quantization(config, source, trains_head=problem.trains_head)
-    if rounding is not None:
-        source = replace(source, rounding=loading_options(rounding, placement.device, placement.dtype_name))
+    quantization = plan_quantization(config, source, trains_head=problem.trains_head)
+    if quantization is not None:
+        options = loading_options(quantization, placement.device, placement.dtype_name)
+        source = replace(source, quantization_options=options)
     model, new_weights = problem.load_model(source, pad_token_id)
     adapter = build_adapter(
         model,

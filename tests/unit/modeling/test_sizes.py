@@ -14,7 +14,7 @@ from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base
 from finetune30.modeling.classifier import load_classifier
 from finetune30.modeling.quantization import count_weights
-from finetune30.modeling.sizes import count_parameters, count_rounded
+from finetune30.modeling.sizes import count_parameters, count_quantized
 from support.engines import build_general, configure
 from support.quantized import needs_bitsandbytes
 from support.tiny_models import build_tiny_model
@@ -52,18 +52,18 @@ def test_counts_are_those_of_the_built_model(tmp_path, family, lora):
 
 @needs_bitsandbytes
 @pytest.mark.parametrize("family", ["bert", "distilbert", "llama"])
-def test_rounded_weights_are_those_that_bitsandbytes_rounds(tmp_path, family):
+def test_quantized_weights_are_those_that_bitsandbytes_quantises(tmp_path, family):
     folder = build_tiny_model(tmp_path / "base", family)
     config = configure(folder, lora={"modules_to_save": ["mlp"] if family == "llama" else None})
-    rounding = config.model.model_copy(update={"quantization": "nf4"})
-    engine = build_general(config.model_copy(update={"model": rounding}))
-    rounded = sum(count_weights(p) for p in engine._model.parameters() if p.dtype == torch.uint8)
-    assert count_rounded(rounding, config.lora) == rounded > 0
+    quantization = config.model.model_copy(update={"quantization": "nf4"})
+    engine = build_general(config.model_copy(update={"model": quantization}))
+    quantized = sum(count_weights(p) for p in engine._model.parameters() if p.dtype == torch.uint8)
+    assert count_quantized(quantization, config.lora) == quantized > 0
 
 
 def test_nothing_is_counted_for_a_model_that_is_not_here():
     assert count_parameters(ModelConfig(name="nobody/nothing"), LoraConfig()) is None
-    assert count_rounded(ModelConfig(name="nobody/nothing"), LoraConfig()) is None
+    assert count_quantized(ModelConfig(name="nobody/nothing"), LoraConfig()) is None
 
 
 def test_counting_needs_no_torch():

@@ -239,7 +239,7 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
     import torch
 
     from finetune30 import __version__
-    from finetune30.modeling.rounding import QUANTIZING_PACKAGE
+    from finetune30.modeling.quantization_settings import QUANTIZING_PACKAGE
     from finetune30.training.packed.native.library import describe_kernels
     from finetune30.training.processes import describe_processes
 

@@ -148,7 +148,7 @@ def _save_model(
     from finetune30.modeling.saving import validate_saved_tensors
 
     inputs, problem = experiment.inputs, experiment.inputs.data.problem
-    rounding = plan_quantization(inputs.config, inputs.source, trains_head=experiment.problem.trains_head)
+    quantization = plan_quantization(inputs.config, inputs.source, trains_head=experiment.problem.trains_head)
     failpoints.reach(failpoints.DISK_WRITE)
     try:
         experiment.engine.save_adapter(folder)
@@ -165,7 +165,7 @@ def _save_model(
         inputs.config.data.max_length,
         inputs.data.recipe,
         reading_of(inputs),
-        None if rounding is None else rounding.describe(),
+        None if quantization is None else quantization.describe(),
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.described,
@@ -182,7 +182,7 @@ def _save_model(
         "run_id": run.id,
         "replaced": inputs.stand_ins.replaced,
         "left_out_head": experiment.left_out_head,
-        "quantization": None if rounding is None else rounding.settings(inputs.placement.dtype_name),
+        "quantization": None if quantization is None else quantization.settings(inputs.placement.dtype_name),
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune30.data.problem import Card
 from finetune30.modeling.model_card import write_arguments
-from finetune30.modeling.rounding import QUANTIZING_PACKAGE, Quantization
+from finetune30.modeling.quantization_settings import QUANTIZING_PACKAGE, Quantization
 
 _SCRIPT = '''"""Load this model and ask it: python use_model.py "some text" "another text"
 
@@ -28,7 +28,7 @@ os.chdir(Path(__file__).resolve().parent)  # the adapter knows its base model by
 learnt = json.loads(Path("adapter/labels.json").read_text(encoding="utf-8"))
 names = learnt["label_names"]
 options = {{{options}}}
-{rounded}if names:
+{quantized}if names:
     options |= {{"id2label": dict(enumerate(names)), "label2id": {{name: i for i, name in enumerate(names)}}}}
 model = {auto_class}.from_pretrained("adapter", **options).eval()
 {settled}tokenizer = AutoTokenizer.from_pretrained("adapter")
@@ -47,8 +47,8 @@ if __name__ == "__main__":
     for text in sys.argv[1:]:
         print(ask(text), text, sep="\\t")
 '''
-#: The base model was rounded for the training, and is rounded alike here.
-_ROUNDED = """options |= {{
+#: The base model was quantised for the training, and is quantised alike here.
+_QUANTIZED = """options |= {{
     "quantization_config": BitsAndBytesConfig({settings}),
     "device_map": {{"": "cpu"}},
 }}
@@ -66,18 +66,18 @@ def write_usage_script(card: Card, described: Mapping[str, Any]) -> str:
     )
     options = card.arguments.removeprefix(", ")
     named = ", ".join(f'"{key}": {value}' for key, _, value in (part.partition("=") for part in options.split(", ")))
-    rounding = described.get("quantization")
+    quantization = described.get("quantization")
     return _SCRIPT.format(
         auto_class=card.auto_class,
         options=named if options else "",
         cleaning=cleaned,
         answer=card.reading,
-        further=", BitsAndBytesConfig" if rounding else "",
-        packages=f" {QUANTIZING_PACKAGE}" if rounding else "",
-        rounded=_ROUNDED.format(settings=_write_settings(rounding)) if rounding else "",
-        settled=_SETTLED if rounding else "",
+        further=", BitsAndBytesConfig" if quantization else "",
+        packages=f" {QUANTIZING_PACKAGE}" if quantization else "",
+        quantized=_QUANTIZED.format(settings=_write_settings(quantization)) if quantization else "",
+        settled=_SETTLED if quantization else "",
     )
 
 
-def _write_settings(rounding: Mapping[str, Any]) -> str:
-    return write_arguments(Quantization.restore(rounding).settings("float32"))
+def _write_settings(quantization: Mapping[str, Any]) -> str:
+    return write_arguments(Quantization.restore(quantization).settings("float32"))

@@ -13,7 +13,7 @@ from finetune30.errors import DeviceError, ModelError
 from finetune30.modeling import quantization
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.quantization import count_weights, require_quantization
-from finetune30.modeling.rounding import Quantization
+from finetune30.modeling.quantization_settings import Quantization
 from support.chat_models import build_tiny_chat
 from support.engines import build_general, configure, random_batch
 from support.language_engines import LanguageEngine, build_language_engine
@@ -47,8 +47,8 @@ def logits(model: Any, trained: LanguageEngine) -> torch.Tensor:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_learns_and_an_evaluation_in_between_changes_nothing(base, method, precision):
     trained, other = (built(base, method, precision) for _ in range(2))
-    rounded = {p.dtype for n, p in trained.engine._model.named_parameters() if n.endswith("base_layer.weight")}
-    assert rounded == {torch.uint8 if method == "nf4" else torch.int8}
+    quantized = {p.dtype for n, p in trained.engine._model.named_parameters() if n.endswith("base_layer.weight")}
+    assert quantized == {torch.uint8 if method == "nf4" else torch.int8}
     assert trained.engine.total_parameters == built(base, None).engine.total_parameters
     first = trained.take_step()
     other.take_step()
@@ -76,7 +76,7 @@ def test_states_restore_the_next_step_bit_for_bit(base, method):
 
 @needs_bitsandbytes
 @pytest.mark.parametrize("method", METHODS)
-def test_plain_peft_on_the_base_rounded_alike_answers_as_trained(base, method, tmp_path):
+def test_plain_peft_on_the_base_quantized_alike_answers_as_trained(base, method, tmp_path):
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -88,12 +88,12 @@ def test_plain_peft_on_the_base_rounded_alike_answers_as_trained(base, method, t
     with trained.engine.lend() as model:
         learnt = logits(model, trained)
     settings: dict[str, Any] = Quantization(method, ("lm_head",)).settings("float32")
-    rounded: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(**settings), "device_map": {"": "cpu"}}
-    loaded: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **rounded)
+    quantized: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(**settings), "device_map": {"": "cpu"}}
+    loaded: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **quantized)
     # As in training: in evaluation, some CPUs would round the scales once more.
     quantization.use_one_arithmetic(loaded)
     torch.testing.assert_close(logits(loaded.eval(), trained), learnt, atol=1e-6, rtol=1e-6)
-    plain: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **rounded)
+    plain: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **quantized)
     assert float((logits(plain.eval(), trained) - learnt).abs().max()) <= 0.03
     whole = logits(AutoModelForCausalLM.from_pretrained(base).eval(), trained)
     with trained.engine.lend_base() as model:
@@ -121,11 +121,11 @@ def test_classifiers_keep_their_heads_whole(tiny_model, method, family):
 
 
 @needs_bitsandbytes
-def test_what_is_trained_whole_is_not_rounded(base):
+def test_what_is_trained_whole_is_not_quantized(base):
     trained = built(base, "nf4", modules_to_save=["mlp"], target_modules=["q_proj"])
-    rounded = [n for n, p in trained.engine._model.named_parameters() if p.dtype == torch.uint8]
-    assert rounded
-    assert not any("mlp" in name for name in rounded)
+    quantized = [n for n, p in trained.engine._model.named_parameters() if p.dtype == torch.uint8]
+    assert quantized
+    assert not any("mlp" in name for name in quantized)
     trained.take_step()
 
 
@@ -151,7 +151,7 @@ def test_apples_gpus_are_refused(method):
         require_quantization(method, "mps")
 
 
-def test_what_was_rounded_is_written_as_values_that_come_back():
+def test_what_was_quantized_is_written_as_values_that_come_back():
     wanted = Quantization("nf4", ("lm_head", "model.embed_tokens"))
     assert Quantization.restore(json.loads(json.dumps(wanted.describe()))) == wanted
     assert wanted.settings("bfloat16")["bnb_4bit_compute_dtype"] == "bfloat16"

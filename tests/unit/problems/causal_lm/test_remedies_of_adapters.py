@@ -1,4 +1,4 @@
-"""What an error about an adapter or a rounded base says to do is done to the letter."""
+"""What an error about an adapter or a quantized base says to do is done to the letter."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_all_embeddings_are_trained_or_those_of_some_tokens(base: Path) -> None:
         build_language_engine(base, lora={left: both[left]})
 
 
-def test_a_rounded_base_is_for_the_cpu_too() -> None:
+def test_a_quantized_base_is_for_the_cpu_too() -> None:
     with pytest.raises(DeviceError) as caught:
         require_quantization("int8", "mps")
     assert caught.value.remedy == "name the device cpu, or train without model.quantization"

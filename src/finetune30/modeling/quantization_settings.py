@@ -1,4 +1,4 @@
-"""How a base model is rounded for a training, as it is written beside the adapter; no torch."""
+"""How a base model is quantised for a training, as it is written beside the adapter; no torch."""
 
 from __future__ import annotations
 
