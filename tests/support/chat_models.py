@@ -79,15 +79,21 @@ def build_tiny_tokenizer(template: str | None = CHATML) -> Any:
     return made
 
 
-def build_tiny_chat(folder: Path, template: str | None = CHATML, *, tied: bool = True, family: str = "llama") -> Path:
-    """Write a tiny model of a family of decoders with tokenizer and template to a folder, and return it."""
+def build_tiny_chat(
+    folder: Path, template: str | None = CHATML, *, tied: bool = True, family: str = "llama", width: int = 32
+) -> Path:
+    """Write a tiny model of a family of decoders with tokenizer and template to a folder, and return it.
+
+    bitsandbytes quantises blocks of 64 weights, and its fast kernels want rows of whole blocks: a width of 64.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     tokenizer = build_tiny_tokenizer(template)
     tokenizer.save_pretrained(str(folder))
     torch.manual_seed(0)
-    config = tiny_config(family, len(tokenizer), tie_word_embeddings=tied)
+    shape = {"hidden_size": width, "intermediate_size": 2 * width} if width != 32 else {}
+    config = tiny_config(family, len(tokenizer), tie_word_embeddings=tied, **shape)
     AutoModelForCausalLM.from_config(config).save_pretrained(str(folder))
     return folder
 

@@ -1,5 +1,6 @@
 """YAML to a frozen, validated ExperimentConfig."""
 
+from finetune30.config.lora import LoraConfig
 from finetune30.config.schema import (
     OWN_MODELS,
     STARTER,
@@ -8,7 +9,6 @@ from finetune30.config.schema import (
     VERSION_PREFIX,
     DataConfig,
     ExperimentConfig,
-    LoraConfig,
     ModelConfig,
     TrainingConfig,
 )

@@ -18,6 +18,10 @@ NEW_KEYS: frozenset[str] = frozenset(
         "training.processes",
         "training.gradient_checkpointing",
         "training.packing",
+        "training.neftune_noise_alpha",
+        "model.quantization",
+        "lora.loraplus_lr_ratio",
+        "lora.trainable_token_indices",
         "data.conversation_format",
         *(f"chat.{key}" for key in ChatConfig.model_fields),
     }

@@ -3,7 +3,8 @@
 Every field has bounds and a description: the web form, `ft30 config schema` and the docs are made from them. Every
 text says what it names (`Holds`): what requests may name is decided by that.
 Names are those of PEFT and transformers; units stand in the names. What the fields are made of stands in
-`field_types`, the sections about rows that are set aside in `validation`, that about conversations in `chat`.
+`field_types`, the sections about rows that are set aside in `validation`, that about the adapter in `lora`, that about
+conversations in `chat`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from finetune30.config.chat import ChatConfig
+from finetune30.config.example import DEFAULT_DATASET, DEFAULT_DATASET_CONFIG, DEFAULT_MODEL, EXAMPLE
 from finetune30.config.field_types import (
     ENCODINGS,
     REVISIONS,
@@ -27,6 +29,7 @@ from finetune30.config.field_types import (
     without_old_key,
 )
 from finetune30.config.holds import Holds
+from finetune30.config.lora import LoraConfig, require_whole_base
 from finetune30.config.problem_types import AUTO, CAUSAL_LM, name_problem_types
 from finetune30.config.validation import GateConfig, ValidationRules
 
@@ -42,10 +45,6 @@ VERSION_PREFIX = "version:"
 
 #: Tokens of a conversation, where nobody says how many.
 CONVERSATION_LENGTH = 1024
-DEFAULT_MODEL = "distilbert-base-uncased"
-DEFAULT_DATASET, DEFAULT_DATASET_CONFIG = "glue", "sst2"
-#: The data that are no user's own: of these, few rows are used unless somebody wants more.
-EXAMPLE = f"{DEFAULT_DATASET} {DEFAULT_DATASET_CONFIG}"
 MAX_NAME_CHARACTERS = 80
 #: A folder name may have 255 bytes; the time stamp and a suffix of the run need the rest.
 MAX_NAME_BYTES = 200
@@ -85,47 +84,16 @@ class ModelConfig(Section):
         description="Dropout probability inside the base model and its head while training; null: as its own "
         "configuration says. 0 learns faster where there are many classes with few rows each.",
     )
+    quantization: Literal["nf4", "int8"] | None = Field(
+        None,
+        description="How the frozen linear layers are held, by bitsandbytes: nf4 (4 bits with double quantisation: "
+        "QLoRA, Dettmers et al. 2023) or int8; null: whole. Needs: pip install 'finetune30[quantization]'.",
+    )
     offline_fallback: Literal["starter"] | None = Field(
         None,
         description="What to use when the default model cannot be reached; a model you chose never falls back, and "
         "beside data of your own the default does only where this is given with the run.",
     )
-
-
-class LoraConfig(Section):
-    """The adapter, with PEFT's names (Hu et al. 2021, LoRA)."""
-
-    r: int = Field(8, ge=1, le=1024, description="Rank of the update matrices.")
-    lora_alpha: int = Field(16, ge=1, le=4096, description="Scaling numerator: updates are scaled by alpha / r.")
-    target_modules: Annotated[list[Name], Field(min_length=1)] | Literal["auto", "all-linear"] = Field(
-        ["q_lin", "v_lin"],
-        description="Names of the modules that get LoRA; auto: attention query and value; all-linear: every linear "
-        f"layer. Left out, it is auto for any model but {DEFAULT_MODEL}, and all-linear for causal_lm.",
-    )
-    lora_dropout: float = Field(0.1, ge=0.0, lt=1.0, description="Dropout probability before the A matrix.")
-    bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
-    use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (Kalajdzievski 2023).")
-    use_dora: bool = Field(False, description="Weight-decomposed LoRA (Liu et al. 2024).")
-    init_lora_weights: bool | Literal["gaussian", "pissa", "olora", "orthogonal"] = Field(
-        True, description="How A and B start; true: Kaiming uniform and zero."
-    )
-    modules_to_save: list[Name] | None = Field(
-        None, description="Further modules trained and saved whole; the head always is, all of it."
-    )
-    layers_to_transform: list[Annotated[int, Field(ge=0, le=10_000)]] | None = Field(
-        None, description="Indices of the layers that get LoRA; null: all."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_task_type(cls, tree: Any) -> Any:
-        return without_old_key(tree, "task_type", "SEQ_CLS")
-
-    @model_validator(mode="after")
-    def _orthogonal_halves_the_rank(self) -> LoraConfig:
-        if self.init_lora_weights == "orthogonal" and self.r % 2:
-            raise ValueError(f"init_lora_weights 'orthogonal' needs an even r, not {self.r}")
-        return self
 
 
 class DataConfig(Section):
@@ -307,6 +275,13 @@ class TrainingConfig(Section):
         description="Rows of a pass behind each other instead of padded, where the model is seen to keep them apart; "
         "auto: on a GPU.",
     )
+    neftune_noise_alpha: float | None = Field(
+        None,
+        gt=0.0,
+        le=1000.0,
+        description="Noise on the embeddings while training (NEFTune, Jain et al. 2023): uniform, up to alpha / "
+        "sqrt(tokens of the row x width); null: none.",
+    )
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )
@@ -393,6 +368,11 @@ class ExperimentConfig(Section):
         if isinstance(lora, dict) and "target_modules" not in lora and (problem == CAUSAL_LM or name != DEFAULT_MODEL):
             return {**tree, "lora": {**lora, "target_modules": "all-linear" if problem == CAUSAL_LM else "auto"}}
         return tree
+
+    @model_validator(mode="after")
+    def _what_is_taken_out_of_the_base_needs_it_whole(self) -> ExperimentConfig:
+        require_whole_base(self.lora, self.model.quantization, self.training.start_adapter)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.config import LoraConfig
 from finetune30.errors import ModelError
+from finetune30.modeling.converting import require_whole_start
+from finetune30.modeling.embeddings import choose_tokens, trains_tied
 from finetune30.modeling.families import query_and_value
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
 from finetune30.modeling.model_facts import head_modules, owner_of
@@ -44,12 +46,15 @@ def build_adapter(
     saved = _modules_to_save(model, config, head_modules(model) if trains_head else [], new_weights)
     targets = resolve_target_modules(model, config.target_modules, saved)
     _validate_layers(model, config)
+    ties = trains_tied(model, targets, saved)
+    tokens = choose_tokens(model, config, targets, saved)
     standard_deviation = float(getattr(model.config, "initializer_range", 0.02) or 0.02)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in new_weights and parameter.dim() > 1:
                 parameter.copy_(initial_head_weight(name, tuple(parameter.shape), seed, standard_deviation))
     torch.manual_seed(seed)  # for initialisations that PEFT draws itself (pissa, olora, …)
+    initialisation: Any = config.init_lora_weights  # PEFT's type names no pissa_niter_4
     described = PeftLoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,
@@ -61,8 +66,10 @@ def build_adapter(
         task_type=task_type,
         use_rslora=config.use_rslora,
         use_dora=config.use_dora,
-        init_lora_weights=config.init_lora_weights,
+        init_lora_weights=initialisation,
         modules_to_save=saved,
+        ensure_weight_tying=ties,
+        trainable_token_indices=tokens,
         layers_to_transform=config.layers_to_transform,
         revision=source.revision,
     )
@@ -74,6 +81,8 @@ def build_adapter(
             f"lora: PEFT cannot build this adapter: {' '.join(str(error).split())[:300]}",
             "change target_modules, layers_to_transform or modules_to_save",
         ) from error
+    if config.changes_base:
+        require_whole_start(wrapped, str(config.init_lora_weights), config.r)
     wrapped.peft_config["default"].base_model_name_or_path = source.reference
     if config.init_lora_weights is True and not config.use_dora:
         _set_lora_a(wrapped, seed)

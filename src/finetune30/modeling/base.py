@@ -75,6 +75,8 @@ class BaseSource:
 
     `revision` is the commit of a hub model. `dropout` replaces every dropout probability of its configuration; None
     keeps them. `made_from` is what is recorded of one that was converted: its title, what it was made from.
+    `quantization_options` are those of `from_pretrained` by which it is loaded in fewer bits, see
+    `modeling.quantization`.
     """
 
     name: str
@@ -83,6 +85,7 @@ class BaseSource:
     revision: str | None
     dropout: float | None = None
     made_from: Mapping[str, str] = field(default_factory=dict)
+    quantization_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def described(self) -> str:

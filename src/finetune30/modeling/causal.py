@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import ModelError, first_line
 from finetune30.modeling.classifier import dropouts_to_replace, needs_package
+from finetune30.modeling.quantization import use_one_arithmetic
 from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
-    """Load the model with its language head, float32, on the CPU. Raises ModelError.
+    """Load the model with its language head: float32, on the CPU, unless the source says how it is quantised.
+
+    Raises ModelError.
 
     Weights that the checkpoint lacks would be random; only those of a head that shares the embeddings' may be absent.
     """
@@ -28,7 +31,7 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
             loaded = AutoModelForCausalLM.from_pretrained(
                 source.folder,
                 **dropouts_to_replace(source),
-                dtype="float32",
+                **{"dtype": "float32", **source.quantization_options},
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -47,6 +50,7 @@ def load_causal(source: BaseSource, pad_token_id: int) -> PreTrainedModel:
             f"{lost[0]}",
             "choose a causal language model whose checkpoint holds its head",
         )
+    use_one_arithmetic(model)
     model.config.pad_token_id = pad_token_id
     result: PreTrainedModel = model
     return result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.errors import ModelError, first_line
 from finetune30.modeling.base import DROPOUT_KEYS, BaseSource
 from finetune30.modeling.model_facts import load_config
+from finetune30.modeling.quantization import use_one_arithmetic
 from finetune30.modeling.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def load_classifier(
     problem_type: str,
     pad_token_id: int,
 ) -> tuple[PreTrainedModel, list[str]]:
-    """Load the model with a classification head, float32, on the CPU.
+    """Load the model with a classification head: float32, on the CPU, unless the source says how it is quantised.
 
     Returns the model and the names of the weights that the checkpoint did not hold (the new head).
     """
@@ -42,7 +43,7 @@ def load_classifier(
                 **labels,
                 **dropouts_to_replace(source),
                 problem_type=problem_type,
-                dtype="float32",
+                **{"dtype": "float32", **source.quantization_options},
                 use_safetensors=True,
                 trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # a head for another number of labels is replaced, and reported as new
@@ -55,6 +56,7 @@ def load_classifier(
             ) from error
         except ImportError as error:
             raise needs_package(source.name, error) from error
+    use_one_arithmetic(model)
     _require_backbone(model, info, source.name)
     model.config.pad_token_id = pad_token_id
     new = set(info["missing_keys"]) | {entry[0] for entry in info["mismatched_keys"]}

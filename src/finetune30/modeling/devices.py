@@ -27,7 +27,13 @@ class Placement:
         """Data type of the frozen base weights."""
         import torch
 
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        found: torch.dtype = getattr(torch, self.dtype_name)
+        return found
+
+    @property
+    def dtype_name(self) -> str:
+        """The name of that type, as transformers takes it."""
+        return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[self.precision]
 
 
 def choose_placement(device: str | None, precision: str) -> Placement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import sys
 
 
@@ -13,6 +14,9 @@ def import_heavy(*names: str) -> None:
     Very many objects come to stay, and the collector would go through all of them again and again: a tenth to a fifth
     of the time that torch, transformers and peft take. Later collections pass over what is frozen, too.
     """
+    # PEFT imports it where it is installed. It would say at each start that it could not fetch a kernel, and at each
+    # product of 8 bits that it casts.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if all(name in sys.modules for name in names):
         return
     was_enabled = gc.isenabled()

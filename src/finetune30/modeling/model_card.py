@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +25,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 
 | | |
 |---|---|
-| base model | `{base}`{revision}{head} |
+| base model | `{base}`{revision}{quantization}{head} |
 | data | `{dataset}`{dataset_revision} (digest `{digest}`) |
 | rows | {train_rows} training rows, {evaluation_rows} evaluation rows |
 | answers | {answers} |
@@ -41,9 +41,9 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 
 ```python
 from peft import {auto_class}
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer{further}
 
-model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
+{quantized}model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
 tokenizer = AutoTokenizer.from_pretrained("path/to/final_model")
 ```
 
@@ -55,18 +55,32 @@ Trained and measured on the rows above only; measure it on your own before relyi
 """
 
 
+def write_arguments(values: Mapping[str, Any]) -> str:
+    """Return keyword arguments as Python writes them."""
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
 def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block], config: dict[str, Any]) -> str:
     """Fill the card. `facts` needs the keys that `_save_model` of the service gives; `results` show the evaluation."""
     replaced = "".join(
         f"\n> The hub was out of reach: `{used}` was used instead of `{wanted}`.\n"
         for wanted, used in facts["replaced"].items()
     )
+    quantization = facts["quantization"]
+    described = asdict(card)
+    if quantization is not None:
+        described["arguments"] += ", quantization_config=quantized"
     return _TEMPLATE.format(
         name=config["experiment_name"],
         base=facts["base"],
         revision=f" at `{facts['revision']}`" if facts["revision"] else "",
         head=f"; its own head of {len(labels)} outputs was left out" if (labels := facts["left_out_head"]) else "",
-        **asdict(card),
+        quantization=f"; held in {4 if 'load_in_4bit' in quantization else 8} bits by bitsandbytes"
+        if quantization
+        else "",
+        further=", BitsAndBytesConfig" if quantization else "",
+        quantized=f"quantized = BitsAndBytesConfig({write_arguments(quantization)})\n" if quantization else "",
+        **described,
         version=facts["version"],
         finished=facts["finished"],
         dataset=(facts["hub_data"] or {"id": config["data"]["dataset_name"]})["id"],

@@ -53,6 +53,24 @@ def outline_classifier(config: PretrainedConfig, dtype: torch.dtype | None = Non
     return model
 
 
+def outline_causal(config: PretrainedConfig) -> PreTrainedModel:
+    """Build a language model of this configuration without weights, to be asked. Raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, trust_remote_code=False
+            )
+    except (ValueError, KeyError, RuntimeError, TypeError, ImportError) as error:
+        raise ModelError(
+            f"model type '{config.model_type}' is no language model that could be built: {first_line(error)}",
+            "choose a causal language model, which AutoModelForCausalLM supports",
+        ) from error
+    return model
+
+
 def outline_backbone(config: PretrainedConfig) -> PreTrainedModel:
     """Build a model of this configuration without head and weights, to be asked. Raises ModelError."""
     import torch

@@ -97,7 +97,7 @@ class Predictor:
 
     def _load(self, folder: Path, precision: str) -> None:
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
-        loaded, self.tokenizer = load_saved(folder, self._load_saved, dtype)
+        loaded, self.tokenizer = load_saved(folder, self._load_saved, dtype, self.device)
         model: Any = loaded
         self.model = model.to(self.device)
         self._pad_token_id = int(self.tokenizer.pad_token_id)

@@ -35,11 +35,13 @@ def save_targets(
     max_length: int,
     recipe: Sequence[Mapping[str, Any]],
     reading: Reading,
+    quantization: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
 
-    `recipe` are the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names`
-    and `remove_html` stand there for other readers of the file.
+    `quantization` is how the base model was quantised (`Quantization.describe`), None where it was whole. `recipe` are
+    the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names` and
+    `remove_html` stand there for other readers of the file.
     """
     described = {
         "problem_type": problem_type,
@@ -49,6 +51,7 @@ def save_targets(
         "recipe": [dict(step) for step in recipe],
         "reading": asdict(reading),
         "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
+        **({"quantization": dict(quantization)} if quantization else {}),
     }
     (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
@@ -56,7 +59,8 @@ def save_targets(
 def load_targets(folder: Path) -> dict[str, Any]:
     """Return what `save_targets` wrote, `reading` as a Reading.
 
-    Earlier versions wrote no `targets` but their names, no `recipe` and no `reading`.
+    `quantization` is there only where the base was quantised. Earlier versions wrote no `targets` but their names, no
+    `recipe` and no `reading`.
     """
     loaded: dict[str, Any] = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
     named = {"label_names": loaded["label_names"]} if loaded["label_names"] else {}

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from finetune30.config import ModelConfig
 from finetune30.errors import ModelError, SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
+from finetune30.modeling.quantization_settings import Quantization
+from finetune30.modeling.saved_targets import load_targets
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +28,17 @@ LoadSaved = Callable[..., "PreTrainedModel"]
 #: Largest difference of a logit between the trained model and the saved one loaded afresh. fp32 differs by the order
 #: of sums only; with a bf16 or fp16 base (8 and 11 bits of mantissa) every layer rounds, and paths round differently.
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
+#: bitsandbytes multiplies 8-bit weights with activations in fp16, the largest of which it tells over the whole batch.
+_INT8_TOLERANCE = LOGIT_TOLERANCE["fp16"]
 
 
 def load_saved(
-    folder: Path, load: LoadSaved, dtype: str = "float32"
+    folder: Path, load: LoadSaved, dtype: str = "float32", device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a saved adapter on its base with plain PEFT, in eval mode on the CPU, and its tokenizer.
+    """Load a saved adapter on its base with plain PEFT, in eval mode, and its tokenizer.
+
+    It is on the CPU; a base that was quantised for the training is quantised alike, on the `device` where it will be
+    asked.
 
     `load` is the problem's (`Trainable.load_saved`). A base from the hub is fetched where it is not cached; the
     libraries themselves never ask. Raises ModelError and HubError.
@@ -39,13 +46,20 @@ def load_saved(
     import_heavy("transformers.modeling_utils", "peft")
     from transformers import AutoTokenizer
 
+    from finetune30.modeling.quantization import loading_options, require_quantization, use_one_arithmetic
     from finetune30.modeling.quiet import quiet_transformers
 
     _require_base(folder)
+    quantization = load_targets(folder).get("quantization")
+    options: dict[str, Any] = {"dtype": dtype}
+    if quantization is not None:
+        require_quantization(quantization["method"], device)
+        options = loading_options(Quantization.restore(quantization), device, dtype)
     with quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # below it is an error
-        model = load(str(folder), dtype=dtype, trust_remote_code=False, use_safetensors=True)
+        model = load(str(folder), **options, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    use_one_arithmetic(model)
     _require_all_loaded(folder, model)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer
@@ -102,7 +116,10 @@ def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> N
 
 
 def validate_saved_outputs(
-    answer: Callable[[], NDArray[np.float32]], expected: NDArray[np.float32], precision: str
+    answer: Callable[[], NDArray[np.float32]],
+    expected: NDArray[np.float32],
+    precision: str,
+    quantization: str | None = None,
 ) -> float:
     """Check that the saved model, loaded afresh, gives the trained model's outputs; return the largest difference.
 
@@ -112,7 +129,8 @@ def validate_saved_outputs(
     if got.shape != expected.shape:
         raise _failed(f"it gives outputs of shape {got.shape}, the trained one {expected.shape}")
     difference = float(np.abs(got - expected).max(initial=0.0))
-    allowed = LOGIT_TOLERANCE[precision] * max(1.0, float(np.abs(expected).max(initial=0.0)))
+    tolerance = max(LOGIT_TOLERANCE[precision], _INT8_TOLERANCE if quantization == "int8" else 0.0)
+    allowed = tolerance * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not difference <= allowed:
         raise _failed(f"its outputs differ by {difference:.4g}, allowed at {precision}: {allowed:.4g}")
     return difference

@@ -19,6 +19,10 @@ from finetune30.modeling.starter_chat import find_starter_chat_model
 Shapes = dict[str, tuple[int, ...]]
 
 _LAYER = re.compile(r"\.(\d+)\.")
+#: What the tables of embeddings are called.
+_TOKEN_TABLES = ("embed_tokens.weight", "word_embeddings.weight")
+#: Linear layers that stay whole whatever is quantised.
+_NEVER_QUANTIZED = ("lm_head", "pooler", "cls")
 _HEADER_LIMIT = 100_000_000
 
 
@@ -41,8 +45,23 @@ def count_parameters(model: ModelConfig, lora: LoraConfig, data_folder: Path | N
     shapes = {name: shape for name, shape in shapes.items() if not _is_unused(name, config)}
     adapter = sum(_count_lora(shape, lora) for shape in _targets(shapes, lora))
     saved = sum(math.prod(shape) for name, shape in shapes.items() if _is_saved(name, lora))
+    saved += _count_tokens(shapes, lora)
     trainable = head + adapter + saved
     return sum(math.prod(shape) for shape in shapes.values()) + head + adapter, trainable
+
+
+def count_quantized(model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None) -> int | None:
+    """Return how many weights `model.quantization` is about, those of linear layers; None: no base here."""
+    folder = _find_local(model, data_folder)
+    if folder is None:
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        shapes = _load_shapes(folder, str(config.get("model_type")))
+    except (OSError, ValueError, ModelError):
+        return None  # the training itself will say what is wrong with the folder
+    whole = (*HEAD_NAMES, *_NEVER_QUANTIZED)
+    return sum(math.prod(shape) for name, shape in _linear_layers(shapes, lora).items() if not is_within(name, whole))
 
 
 def _find_local(model: ModelConfig, data_folder: Path | None) -> Path | None:
@@ -94,17 +113,27 @@ def _is_unused(name: str, config: dict[str, Any]) -> bool:
     return no_pooler or top in (*HEAD_NAMES, "lm_head", "cls", "vocab_transform", "vocab_layer_norm", "vocab_projector")
 
 
-def _targets(shapes: Shapes, lora: LoraConfig) -> list[tuple[int, ...]]:
-    linear = {
+def _linear_layers(shapes: Shapes, lora: LoraConfig) -> Shapes:
+    return {
         name.removesuffix(".weight"): shape
         for name, shape in shapes.items()
         if name.endswith(".weight") and len(shape) == 2 and "embed" not in name and not _is_saved(name, lora)
     }
+
+
+def _targets(shapes: Shapes, lora: LoraConfig) -> list[tuple[int, ...]]:
+    linear = _linear_layers(shapes, lora)
     leaves = {path.rsplit(".", 1)[-1] for path in linear}
     wanted: set[str] | list[str] = lora.target_modules if isinstance(lora.target_modules, list) else leaves
     if lora.target_modules == "auto":
         wanted = set(query_and_value(leaves) or leaves)
     return [shape for path, shape in linear.items() if is_named(path, wanted) and _is_in_layers(path, lora)]
+
+
+def _count_tokens(shapes: Shapes, lora: LoraConfig) -> int:
+    """Numbers of the embeddings of single tokens, which lie beside the table of all."""
+    tables = [shape for name, shape in shapes.items() if name.endswith(_TOKEN_TABLES)]
+    return len(lora.trainable_token_indices or ()) * tables[0][1] if tables else 0
 
 
 def _is_in_layers(path: str, lora: LoraConfig) -> bool:

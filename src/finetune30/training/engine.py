@@ -36,6 +36,8 @@ class Engine(Protocol):
     trainable_parameters: int
     total_parameters: int
     packs: bool  # whether it lays rows behind each other that it could pad
+    #: What of the adapter's start decides the base that it is trained on, None where the base is as it was.
+    start_digest: str | None
 
     def remember(self, split: EncodedSplit) -> int:
         """Keep what training never changes about a split's rows, where that saves work; return the bytes it takes."""
@@ -71,6 +73,10 @@ class Engine(Protocol):
         """Take over what `adapter_state` returned."""
         ...
 
+    def published_state(self) -> dict[str, torch.Tensor]:
+        """Return what `save_adapter` writes: `adapter_state`, unless that one is not for the base as it was."""
+        ...
+
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Return every tensor of the optimizer (moments, step counts, loss scale) under flat names, on the CPU."""
         ...
@@ -98,6 +104,10 @@ class LendsModel(Protocol):
 
     def lend(self) -> AbstractContextManager[PeftModel]:
         """Lend the model, without dropout, gradients and training's random streams."""
+        ...
+
+    def lend_base(self) -> AbstractContextManager[PeftModel]:
+        """Lend it as it was before anything was learnt; meanwhile the engine's own `outputs` are those too."""
         ...
 
 

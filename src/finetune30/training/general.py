@@ -18,15 +18,20 @@ import torch
 from numpy.typing import NDArray
 
 from finetune30.config import TrainingConfig
+from finetune30.config.lora import CHANGING_BASE
 from finetune30.data.batching import Batch
+from finetune30.modeling.converting import convert_saved, convert_state
 from finetune30.modeling.devices import Placement
 from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_whole, pools_the_last_place
+from finetune30.modeling.quantization import count_weights
 from finetune30.modeling.tokenizing import pad_before
 from finetune30.training import processes
+from finetune30.training.embedding_noise import EmbeddingNoise, row_lengths
 from finetune30.training.engine import require_fitting
+from finetune30.training.optimizer import build_optimizer, set_learning_rate
 from finetune30.training.packing import PackedBatch, pack
 from finetune30.training.problem import Loss, Outputs
-from finetune30.training.streams import preserved_streams
+from finetune30.training.streams import digest_tensors, preserved_streams
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
 
     from finetune30.data.encoding import EncodedSplit
 
-_NO_DECAY = ("bias", "norm")
 #: Quantised weights are integers or of 8 bits, and mean nothing without their scales: they are never cast.
 _CASTABLE = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -54,6 +58,7 @@ class GeneralEngine:
         outputs: Outputs,
         loss: Loss,
         pad_token_id: int,
+        loraplus_lr_ratio: float | None = None,
     ) -> None:
         self.device, self.precision = placement.device, placement.precision
         self._outputs, self._loss, self.pad_token_id = outputs, loss, pad_token_id
@@ -68,13 +73,21 @@ class GeneralEngine:
             base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
-        self.total_parameters = sum(p.numel() for p in self._model.parameters())
+        self.total_parameters = sum(count_weights(p) for p in self._model.parameters())
+        alpha = config.neftune_noise_alpha
+        self._noise = None if alpha is None else EmbeddingNoise(self._model.get_base_model(), alpha)
+        # PiSSA and OLoRA begin with a part of the base, which is needed once more: to publish an ordinary adapter.
+        adapter: Any = model.peft_config["default"]
+        self._use_rslora = adapter.use_rslora
+        changes_base = str(adapter.init_lora_weights).startswith(CHANGING_BASE)
+        self._start = self.adapter_state() if changes_base else None
+        self.start_digest = None if self._start is None else digest_tensors(self._start)
         self._pads_before = pools_the_last_place(model)
         self._reads_padding = mixes_neighbours(model)
         #: Whether the rows of a pass lie behind each other while training (see `training.packing`).
         self.packs = False
         self._uses_cuda = self.device.startswith("cuda")
-        self._optimizer = _build_optimizer(self._trainable, config)
+        self._optimizer = build_optimizer(self._trainable, config, loraplus_lr_ratio or 1.0)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
 
     def remember(self, split: EncodedSplit) -> int:
@@ -98,8 +111,7 @@ class GeneralEngine:
     def step(self, learning_rate: float) -> torch.Tensor:
         """Sum gradients over processes, clip, update; return the norm before clipping, 0-d."""
         parameters = list(self._trainable.values())
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self._optimizer, learning_rate)
         _sum_over_processes(parameters)
         self._scaler.unscale_(self._optimizer)  # behind the sum: an overflow in one process is one in all
         limit = self._max_grad_norm if self._max_grad_norm > 0 else float("inf")
@@ -160,6 +172,21 @@ class GeneralEngine:
         with torch.inference_mode(), self._autocast(), preserved_streams():
             yield self._model
 
+    @contextmanager
+    def lend_base(self) -> Iterator[PeftModel]:
+        """Lend the model as it was before anything was learnt; meanwhile `outputs` are those of the base too."""
+        if self._start is None:
+            with self.lend() as model, model.disable_adapter():
+                yield model
+            return
+        learnt = self.adapter_state()
+        self.load_adapter_state(self._start)  # the base without it is not the base
+        try:
+            with self.lend() as model:
+                yield model
+        finally:
+            self.load_adapter_state(learnt)
+
     def adapter_state(self) -> dict[str, torch.Tensor]:
         """Return adapter and head under PEFT's names, copied to the CPU."""
         from peft import get_peft_model_state_dict
@@ -173,6 +200,13 @@ class GeneralEngine:
 
         require_fitting(state, self.adapter_state())
         set_peft_model_state_dict(self._model, state)
+
+    def published_state(self) -> dict[str, torch.Tensor]:
+        """Return what `save_adapter` writes: an adapter for the base as it was."""
+        state = self.adapter_state()
+        if self._start is None:
+            return state
+        return convert_state(state, self._start, use_rslora=self._use_rslora)
 
     def optimizer_state(self) -> dict[str, torch.Tensor]:
         """Return moments and step counts as `<parameter>|<key>`, and the loss scale of fp16."""
@@ -227,6 +261,8 @@ class GeneralEngine:
         """Write adapter_config.json and adapter_model.safetensors."""
         # Embedding layers are never saved: "auto" would ask the hub for the base model's configuration.
         self._model.save_pretrained(str(folder), save_embedding_layers=False)
+        if self._start is not None:
+            convert_saved(folder, self.published_state())
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is written by modeling.saving
 
     def _answer(self, batch: Batch) -> NDArray[np.float32]:
@@ -240,14 +276,20 @@ class GeneralEngine:
         if batch.token_type_ids is not None:
             inputs["token_type_ids"] = batch.token_type_ids
         tensors = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+        tensors = pad_before(tensors) if self._pads_before else tensors
+        if self._noise is not None:
+            mask = tensors["attention_mask"]
+            self._noise.lengths = mask.sum(dim=1, keepdim=True) * mask
         model: Any = self._model  # a PeftModel takes what its base takes
-        return self._outputs(model, pad_before(tensors) if self._pads_before else tensors, targets)
+        return self._outputs(model, tensors, targets)
 
     def _forward_packed(self, packed: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return outputs (S, W, k) and targets (S, W) of packed rows. Without a mask rows are told by positions."""
         arrays = {"input_ids": packed.input_ids, "position_ids": packed.position_ids}
         inputs = {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
         targets = torch.from_numpy(packed.targets).to(self.device)
+        if self._noise is not None:
+            self._noise.lengths = torch.from_numpy(row_lengths(packed.position_ids)).to(self.device)
         model: Any = self._model
         return self._outputs(model, inputs, targets), targets
 
@@ -303,20 +345,6 @@ def _persistent_buffers(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 def _cast_to_float32(_: torch.nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a.float() if torch.is_tensor(a) and a.is_floating_point() else a for a in arguments)
-
-
-def _build_optimizer(trainable: dict[str, torch.nn.Parameter], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019); weight decay spares biases and norms, as transformers does."""
-    spared = [p for n, p in trainable.items() if any(part in n.lower() for part in _NO_DECAY)]
-    decayed = [p for n, p in trainable.items() if not any(part in n.lower() for part in _NO_DECAY)]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        eps=config.adam_epsilon,
-        fused=True,
-    )
 
 
 def _sum_over_processes(parameters: list[torch.nn.Parameter]) -> None:

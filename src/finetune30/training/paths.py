@@ -127,8 +127,13 @@ def _build_general_engine(
     config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement, pad_token_id: int
 ) -> Engine:
     from finetune30.modeling.adapters import build_adapter
+    from finetune30.modeling.quantization import loading_options, plan_quantization
     from finetune30.training.general import GeneralEngine
 
+    quantization = plan_quantization(config, source, trains_head=problem.trains_head)
+    if quantization is not None:
+        options = loading_options(quantization, placement.device, placement.dtype_name)
+        source = replace(source, quantization_options=options)
     model, new_weights = problem.load_model(source, pad_token_id)
     adapter = build_adapter(
         model,
@@ -140,7 +145,13 @@ def _build_general_engine(
         trains_head=problem.trains_head,
     )
     return GeneralEngine(
-        adapter, config.training, placement, outputs=problem.outputs, loss=problem.loss, pad_token_id=pad_token_id
+        adapter,
+        config.training,
+        placement,
+        outputs=problem.outputs,
+        loss=problem.loss,
+        pad_token_id=pad_token_id,
+        loraplus_lr_ratio=config.lora.loraplus_lr_ratio,
     )
 
 

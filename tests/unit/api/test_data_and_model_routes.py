@@ -48,6 +48,17 @@ def test_estimate_without_runs_names_the_least_memory(api):
     assert known["fp32"]["least_memory_bytes"] - known["auto"]["least_memory_bytes"] == 2 * frozen
 
 
+def test_estimate_knows_a_base_in_fewer_bits(api):
+    known = {}
+    for method in (None, "int8", "nf4"):
+        body = build_starter("fp32")
+        body["config"]["model"] = {"quantization": method}
+        known[method] = api.post("/config/estimate", json=body).json()["least_memory_bytes"]
+    layer = 4 * 384 * 384 + 2 * 384 * 1536
+    assert known[None] - known["int8"] == 6 * layer * 3
+    assert known[None] - known["nf4"] == pytest.approx(6 * layer * (4 - 0.5 - 1 / 64 - 1 / 4096), abs=1)
+
+
 def build_starter(precision):
     return {"preset": "quick_cpu", "config": {"training": {"precision": precision}}}
 

@@ -12,25 +12,30 @@ from finetune30.errors import ConfigError
 from finetune30.ui.messages import translate_message
 
 SWITCHES = {
-    "bf16": ("precision", "bf16"),
-    "fp16": ("precision", "fp16"),
-    "no_cuda": ("device", "cpu"),
-    "use_cpu": ("device", "cpu"),
-    "use_mps_device": ("device", "mps"),
+    "bf16": ("training", "precision", "bf16"),
+    "fp16": ("training", "precision", "fp16"),
+    "load_in_4bit": ("model", "quantization", "nf4"),
+    "load_in_8bit": ("model", "quantization", "int8"),
+    "no_cuda": ("training", "device", "cpu"),
+    "use_cpu": ("training", "device", "cpu"),
+    "use_mps_device": ("training", "device", "mps"),
 }
+#: A key of each section that says whether what stands beside the switch is read.
+BESIDE = {"training": ("seed", 7), "model": ("num_labels", 7)}
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("on", [True, False])
 def test_a_switch_of_another_tool_is_written_as_a_value_or_left_out(tmp_path: Path, switch: str, on: bool) -> None:
-    key, value = SWITCHES[switch]
+    section, key, value = SWITCHES[switch]
+    beside, number = BESIDE[section]
     path = tmp_path / "mine.yaml"
-    path.write_text(f"training:\n  seed: 7\n  {switch}: {str(on).lower()}\n")
+    path.write_text(f"{section}:\n  {beside}: {number}\n  {switch}: {str(on).lower()}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     (fault,) = caught.value.details["faults"]
-    assert fault["hint"] == f"for true write training.{key}: {value}, for false leave it out"
-    assert translate_message("zh", fault["hint"]) == f"若為 true，請寫 training.{key}: {value}；若為 false，請省略"
-    path.write_text(f"training:\n  seed: 7\n  {key}: {value}\n" if on else "training:\n  seed: 7\n")
-    chosen, default = load_config(path).config.training, ExperimentConfig().training
-    assert (chosen.seed, getattr(chosen, key)) == (7, value if on else getattr(default, key))
+    assert fault["hint"] == f"for true write {section}.{key}: {value}, for false leave it out"
+    assert translate_message("zh", fault["hint"]) == f"若為 true，請寫 {section}.{key}: {value}；若為 false，請省略"
+    path.write_text(f"{section}:\n  {beside}: {number}\n" + (f"  {key}: {value}\n" if on else ""))
+    chosen, default = (getattr(config, section) for config in (load_config(path).config, ExperimentConfig()))
+    assert (getattr(chosen, beside), getattr(chosen, key)) == (number, value if on else getattr(default, key))

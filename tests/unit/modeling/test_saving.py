@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from peft import AutoPeftModelForSequenceClassification
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
@@ -18,6 +19,7 @@ from finetune30.modeling.saved_targets import Reading, save_targets
 from finetune30.modeling.saving import validate_saved_outputs, validate_saved_tensors
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.general import GeneralEngine
+from support.engines import build_general, configure, random_batch
 
 PROBLEM = load_trainable("single_label_classification", {"label_names": ["bad", "good", "mixed"]})
 TEXTS = ["the film was good", "it was bad and so on and so on again", "nice"]
@@ -53,6 +55,43 @@ def test_plain_peft_loads_the_head_that_was_trained(saved):
     loaded = dict(model.named_parameters())
     found = next(p for n, p in loaded.items() if "modules_to_save.default" in n and p.shape == state[head].shape)
     np.testing.assert_array_equal(found.detach().numpy(), state[head].numpy())
+
+
+@pytest.mark.parametrize(
+    ("family", "lora"),
+    [
+        ("roberta", {"init_lora_weights": "pissa", "use_rslora": True}),
+        ("gpt2", {"init_lora_weights": "pissa_niter_4", "target_modules": "all-linear", "loraplus_lr_ratio": 4.0}),
+        ("llama", {"init_lora_weights": "olora", "bias": "all"}),
+        ("bert", {"trainable_token_indices": [7, 9]}),
+    ],
+)
+def test_variants_are_published_for_the_plain_base(tiny_model, tmp_path, family, lora):
+    config = configure(tiny_model(family), lora={"r": 4, **lora}, neftune_noise_alpha=5.0)
+    engine = build_general(config)
+    batch = random_batch([9, 4, 12])
+    before = engine.outputs(batch)
+    for _ in range(3):
+        engine.accumulate(batch, 1 / 3)
+        engine.step(0.02)
+    expected = engine.outputs(batch)
+    assert np.abs(expected - before).max() > 0.01
+    engine.save_adapter(tmp_path)
+    validate_saved_tensors(tmp_path, engine.published_state())
+    load_tokenizer(find_base(config.model)).save_pretrained(str(tmp_path))
+    model = AutoPeftModelForSequenceClassification.from_pretrained(str(tmp_path), num_labels=2).eval()
+    model.config.pad_token_id = engine.pad_token_id
+    inputs = {
+        name: torch.from_numpy(array)
+        for name, array in (
+            ("input_ids", batch.input_ids),
+            ("attention_mask", batch.attention_mask),
+            ("token_type_ids", batch.token_type_ids),
+        )
+    }
+    with torch.inference_mode():
+        found = model(**inputs).logits.numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_predictor_answers_in_order_and_does_not_depend_on_the_batch(saved):

@@ -7,12 +7,16 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 from finetune30.config import LoraConfig, ModelConfig
 from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base
 from finetune30.modeling.classifier import load_classifier
-from finetune30.modeling.sizes import count_parameters
+from finetune30.modeling.quantization import count_weights
+from finetune30.modeling.sizes import count_parameters, count_quantized
+from support.engines import build_general, configure
+from support.quantized import needs_bitsandbytes
 from support.tiny_models import build_tiny_model
 
 CASES = [
@@ -22,6 +26,7 @@ CASES = [
     ("llama", {"target_modules": "all-linear", "use_dora": True}),
     ("bert", {"target_modules": ["query", "output.dense"], "layers_to_transform": [1]}),
     ("distilbert", {"modules_to_save": ["sa_layer_norm"]}),
+    ("llama", {"trainable_token_indices": [3, 4, 9]}),
 ]
 
 
@@ -45,8 +50,20 @@ def test_counts_are_those_of_the_built_model(tmp_path, family, lora):
     assert counted[1] == trainable
 
 
+@needs_bitsandbytes
+@pytest.mark.parametrize("family", ["bert", "distilbert", "llama"])
+def test_quantized_weights_are_those_that_bitsandbytes_quantises(tmp_path, family):
+    folder = build_tiny_model(tmp_path / "base", family)
+    config = configure(folder, lora={"modules_to_save": ["mlp"] if family == "llama" else None})
+    quantization = config.model.model_copy(update={"quantization": "nf4"})
+    engine = build_general(config.model_copy(update={"model": quantization}))
+    quantized = sum(count_weights(p) for p in engine._model.parameters() if p.dtype == torch.uint8)
+    assert count_quantized(quantization, config.lora) == quantized > 0
+
+
 def test_nothing_is_counted_for_a_model_that_is_not_here():
     assert count_parameters(ModelConfig(name="nobody/nothing"), LoraConfig()) is None
+    assert count_quantized(ModelConfig(name="nobody/nothing"), LoraConfig()) is None
 
 
 def test_counting_needs_no_torch():

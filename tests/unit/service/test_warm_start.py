@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetune30.errors import ModelError
+from finetune30.errors import CheckpointError, ModelError
 from finetune30.service.execution.warm_start import find_start_weights, load_start_targets
 from finetune30.store import RunFolder
 
@@ -38,6 +38,14 @@ def test_weights_of_a_checkpoint_keep_the_order_of_their_labels(
     kept = find_start_weights(RunFolder(tmp_path))
     assert (kept / "adapter_model.safetensors").read_bytes() == b"weights"
     assert load_start_targets(str(kept)) == targets
+
+
+def test_weights_for_another_base_than_the_model_are_no_start(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"start_of_adapter": "ab12"})
+    with pytest.raises(CheckpointError, match="not for the base model as it is") as refused:
+        find_start_weights(RunFolder(tmp_path))
+    assert "ft30 resume" in refused.value.remedy
+    assert not (tmp_path / "warm_start").exists()
 
 
 def test_a_folder_without_labels_says_nothing_about_them(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class ChatModel:
         self._max_length: int = described["max_length"]
         self._outputs, self.device = outputs, placement.device
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
-        loaded, self.tokenizer = load_saved(folder, load, dtype)
+        loaded, self.tokenizer = load_saved(folder, load, dtype, self.device)
         model: Any = loaded
         self.model: Any = model.to(self.device)
         self._pad = int(self.tokenizer.pad_token_id)

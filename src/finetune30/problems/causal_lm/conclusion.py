@@ -52,21 +52,21 @@ def conclude(
     learnt = choose_questions(train, chat["eval_generations"])
     general = encode_general(problem.encoder, chat.get("general_rows", 0))
     sampling = Sampling(max_new_tokens=chat["max_new_tokens"])
+
+    def answer(model: Any, questions: Sequence[Question]) -> list[Generated]:
+        prompts = [question.prompt for question in questions]
+        return generate_in_batches(model, prompts, ends, sampling, engine.pad_token_id, batch_size)
+
+    def measure(split: EncodedSplit | None) -> dict[str, Any]:
+        return {} if split is None else problem.evaluate(engine, split, batch_size).metrics
+
     with engine.lend() as lent:
         model: Any = lent
         ends = end_tokens(model.get_base_model(), problem.encoder.end_token_id)
-
-        def answer(questions: Sequence[Question]) -> list[Generated]:
-            prompts = [question.prompt for question in questions]
-            return generate_in_batches(model, prompts, ends, sampling, engine.pad_token_id, batch_size)
-
-        def measure(split: EncodedSplit | None) -> dict[str, Any]:
-            return {} if split is None else problem.evaluate(engine, split, batch_size).metrics
-
-        tuned, recited, kept = answer(asked), answer(learnt), measure(general)
-        with model.disable_adapter():
-            before, known = answer(asked), measure(general)
-            metrics = _of_base(measure(evaluation))
+        tuned, recited, kept = answer(model, asked), answer(model, learnt), measure(general)
+    with engine.lend_base() as base:
+        before, known = answer(base, asked), measure(general)
+        metrics = _of_base(measure(evaluation))
     if general is not None:
         metrics |= {GENERAL: kept["eval_loss"], f"{BASE}{GENERAL}": known["eval_loss"], GENERAL_ROWS: len(general)}
     reader = _Reader(problem.encoder.tokenizer, ends)

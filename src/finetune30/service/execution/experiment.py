@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.config.conversations import follow_conversations
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
 from finetune30.hub.reach import unreachable_reason
 from finetune30.modeling.families import left_out_labels
@@ -18,7 +19,7 @@ from finetune30.service.execution.row_ledger import describe_limits, settle_ledg
 from finetune30.service.execution.token_ledger import build_token_ledger, describe_token_ledger
 from finetune30.service.execution.tokenless_rows import encode_what_says_something
 from finetune30.service.execution.unknown_tokens import judge_unknown_tokens
-from finetune30.service.execution.warm_start import load_start_targets
+from finetune30.service.execution.warm_start import START_OF_ADAPTER, load_start_targets
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
@@ -85,8 +86,10 @@ class Experiment:
         from finetune30.training.paths import describe_path
 
         packing = {"packing": "on"} if self.engine.packs else {}
-        decided = {"precision": self.inputs.placement.precision, **describe_path(self.engine.name), **packing}
-        return {**environment, **decided}
+        digest = self.engine.start_digest
+        taken_out = {} if digest is None else {START_OF_ADAPTER: digest}
+        decided = {"precision": self.inputs.placement.precision, **describe_path(self.engine.name)}
+        return {**environment, **decided, **packing, **taken_out}
 
     @property
     def left_out_head(self) -> tuple[str, ...]:
@@ -109,6 +112,7 @@ def load_inputs(
     from finetune30.data.prepare import prepare_data
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
+    from finetune30.modeling.quantization import require_quantization
 
     import_heavy("torch")  # before the next lines do it in the ordinary way
     from finetune30.training.determinism import apply_determinism
@@ -116,6 +120,7 @@ def load_inputs(
 
     join_processes(config.training.device)
     placement = choose_placement(config.training.device, config.training.precision)
+    require_quantization(config.model.quantization, placement.device)
     deterministic = apply_determinism(placement.device, config.training.deterministic)
     log(f"device: {placement.device}, precision {placement.precision} ({placement.reason})")
     sources: dict[str, BaseSource] = {}
@@ -147,6 +152,10 @@ def load_inputs(
         reach_data(resolved)
     source, data = sources[resolved.model.name], prepared[resolved.data.dataset_name]
     stand_ins = StandIns(replaced, settings)
+    resolved, followed = follow_conversations(resolved, data.problem.name, explicit)
+    if followed:
+        listed = ", ".join(f"{key} {value}" for key, value in followed.items())
+        log(f"since the rows are conversations: {listed} (for others, give them with model.problem_type causal_lm)")
     return Inputs(_pinned(resolved, source, data), stand_ins, data, source, placement, deterministic)
 
 
@@ -230,10 +239,13 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
     import torch
 
     from finetune30 import __version__
+    from finetune30.modeling.quantization_settings import QUANTIZING_PACKAGE
     from finetune30.training.packed.native.library import describe_kernels
     from finetune30.training.processes import describe_processes
 
-    libraries = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+    libraries = ["torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy"]
+    if inputs.config.model.quantization is not None:
+        libraries.append(QUANTIZING_PACKAGE)
     return {
         "versions": {"finetune30": __version__, "python": platform.python_version()}
         | {name: version(name) for name in libraries},

@@ -143,10 +143,12 @@ def _save_model(
 ) -> None:
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.model_card import build_model_card
+    from finetune30.modeling.quantization import plan_quantization
     from finetune30.modeling.saved_targets import save_targets
     from finetune30.modeling.saving import validate_saved_tensors
 
     inputs, problem = experiment.inputs, experiment.inputs.data.problem
+    quantization = plan_quantization(inputs.config, inputs.source, trains_head=experiment.problem.trains_head)
     failpoints.reach(failpoints.DISK_WRITE)
     try:
         experiment.engine.save_adapter(folder)
@@ -154,7 +156,7 @@ def _save_model(
         raise StorageError(f"cannot write the adapter: {error}", "free space", next_step="resume") from error
     failpoints.reach("result.after_adapter")
     failpoints.reach(failpoints.DISK_WRITE)
-    validate_saved_tensors(folder, experiment.engine.adapter_state())
+    validate_saved_tensors(folder, experiment.engine.published_state())
     load_tokenizer(inputs.source).save_pretrained(str(folder))
     save_targets(
         folder,
@@ -163,6 +165,7 @@ def _save_model(
         inputs.config.data.max_length,
         inputs.data.recipe,
         reading_of(inputs),
+        None if quantization is None else quantization.describe(),
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.described,
@@ -179,6 +182,7 @@ def _save_model(
         "run_id": run.id,
         "replaced": inputs.stand_ins.replaced,
         "left_out_head": experiment.left_out_head,
+        "quantization": None if quantization is None else quantization.settings(inputs.placement.dtype_name),
     }
     card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -218,4 +222,4 @@ def _self_test(folder: Path, experiment: Experiment) -> float:
     def answer() -> NDArray[np.float32]:
         return predictor.collect(problem.probe, texts[first], pairs and pairs[first])
 
-    return validate_saved_outputs(answer, trained, engine.precision)
+    return validate_saved_outputs(answer, trained, engine.precision, experiment.inputs.config.model.quantization)

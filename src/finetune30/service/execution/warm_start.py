@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ADAPTER_FILE = "adapter_model.safetensors"
 #: Where a checkpoint keeps the order of its labels.
 LABEL_ORDER = "label order"
+#: What a checkpoint has whose adapter is trained on another base than the model's, see `Engine.start_digest`.
+START_OF_ADAPTER = "start_of_adapter"
 
 
 def find_start_weights(folder: RunFolder) -> Path:
@@ -42,13 +44,21 @@ def find_start_weights(folder: RunFolder) -> Path:
             if begun
             else f"train it from the start: ft30 resume {shlex.quote(folder.path.name)}",
         )
+    identity = load_json(latest / "state.json")["identity"]
+    if START_OF_ADAPTER in identity:
+        raise CheckpointError(
+            f"the adapter in the newest checkpoint of {folder.path.name} is not for the base model as it is, of which "
+            "lora.init_lora_weights took the start of it out",
+            f"train it to its end first: ft30 resume {shlex.quote(folder.path.name)}; its final model is an ordinary "
+            "adapter of twice the rank, which other runs can start from",
+        )
     kept = folder.path / "warm_start" / latest.name
     with disk_errors("cannot keep the weights to start from"):
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         save_bytes_atomic(kept / ADAPTER_FILE, (latest / "adapter.safetensors").read_bytes())
         # A checkpoint names the order of its labels where it is not the data's, and only there.
-        order = load_json(latest / "state.json")["identity"].get(LABEL_ORDER, [])
+        order = identity.get(LABEL_ORDER, [])
         save_json_atomic(kept / LABELS_FILE, {"label_names": order})
     return kept
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetune30.data.problem import Card
+from finetune30.modeling.model_card import write_arguments
+from finetune30.modeling.quantization_settings import QUANTIZING_PACKAGE, Quantization
 
 _SCRIPT = '''"""Load this model and ask it: python use_model.py "some text" "another text"
 
-It needs: pip install torch transformers peft
+It needs: pip install torch transformers peft{packages}
 """
 
 import json
@@ -19,17 +21,17 @@ from pathlib import Path
 
 import torch
 from peft import {auto_class}
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer{further}
 
 os.chdir(Path(__file__).resolve().parent)  # the adapter knows its base model by its place in this folder
 
 learnt = json.loads(Path("adapter/labels.json").read_text(encoding="utf-8"))
 names = learnt["label_names"]
 options = {{{options}}}
-if names:
+{quantized}if names:
     options |= {{"id2label": dict(enumerate(names)), "label2id": {{name: i for i, name in enumerate(names)}}}}
 model = {auto_class}.from_pretrained("adapter", **options).eval()
-tokenizer = AutoTokenizer.from_pretrained("adapter")
+{settled}tokenizer = AutoTokenizer.from_pretrained("adapter")
 model.config.pad_token_id = tokenizer.pad_token_id
 {cleaning}
 
@@ -45,6 +47,15 @@ if __name__ == "__main__":
     for text in sys.argv[1:]:
         print(ask(text), text, sep="\\t")
 '''
+#: The base model was quantised for the training, and is quantised alike here.
+_QUANTIZED = """options |= {{
+    "quantization_config": BitsAndBytesConfig({settings}),
+    "device_map": {{"": "cpu"}},
+}}
+"""
+_SETTLED = """for module in model.modules():
+    module.support_avx512bf16_for_cpu = False  # else some CPUs round what scales the weights once more
+"""
 
 
 def write_usage_script(card: Card, described: Mapping[str, Any]) -> str:
@@ -55,6 +66,18 @@ def write_usage_script(card: Card, described: Mapping[str, Any]) -> str:
     )
     options = card.arguments.removeprefix(", ")
     named = ", ".join(f'"{key}": {value}' for key, _, value in (part.partition("=") for part in options.split(", ")))
+    quantization = described.get("quantization")
     return _SCRIPT.format(
-        auto_class=card.auto_class, options=named if options else "", cleaning=cleaned, answer=card.reading
+        auto_class=card.auto_class,
+        options=named if options else "",
+        cleaning=cleaned,
+        answer=card.reading,
+        further=", BitsAndBytesConfig" if quantization else "",
+        packages=f" {QUANTIZING_PACKAGE}" if quantization else "",
+        quantized=_QUANTIZED.format(settings=_write_settings(quantization)) if quantization else "",
+        settled=_SETTLED if quantization else "",
     )
+
+
+def _write_settings(quantization: Mapping[str, Any]) -> str:
+    return write_arguments(Quantization.restore(quantization).settings("float32"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.data.starter import is_starter
-from finetune30.modeling.sizes import count_parameters
+from finetune30.modeling.sizes import count_parameters, count_quantized
 from finetune30.service.submitting.expected_rows import expect_rows
 from finetune30.store import Run, RunFilter, RunStatus, RunStore
 
@@ -19,12 +19,18 @@ MOST_RUNS = 200
 
 #: A trained parameter and its gradient, and AdamW's two moments of it, in float32.
 _TRAINED_BYTES = 16
+#: A quantised weight, by `model.quantization`. Of 4 bits, 64 share a scale of 8 bits, and 256 scales one of 32 (QLoRA,
+#: Dettmers et al. 2023, section 3); of 8 bits, a row shares one of 32, which is nothing.
+_QUANTIZED_BYTES = {"nf4": 0.5 + 1 / 64 + 4 / (64 * 256), "int8": 1.0}
 
+#: What decides how much is trained.
+_ADAPTER_KEYS = ("r", "target_modules", "bias", "use_dora", "modules_to_save", "trainable_token_indices")
 #: Section, key, and what a run had whose record is older than the key.
 _LOAD_KEYS = (
     ("training", "per_device_train_batch_size", None),
     ("training", "gradient_accumulation_steps", None),
     ("training", "processes", 1),
+    ("model", "quantization", None),
     ("data", "max_length", None),
 )
 
@@ -49,24 +55,32 @@ def estimate_run(config: ExperimentConfig, store: RunStore, data_folder: Path | 
     counted = None if alike else count_parameters(config.model, config.lora, data_folder)
     trainable = counted[1] if counted else _first(alike, "trainable_parameters")
     total = counted[0] if counted else _first(alike, "total_parameters")
+    quantized = count_quantized(config.model, config.lora, data_folder) if config.model.quantization else 0
     return {
         "rows": known,
         "steps": _count_steps(config, known),
         "trainable_parameters": trainable,
         "total_parameters": total,
         "memory_bytes": _median(as_fast, "peak_memory_bytes"),
-        "least_memory_bytes": _least_memory(total, trainable, config.training.precision),
+        "least_memory_bytes": _least_memory(total, trainable, quantized, config),
         "seconds": rows / speed if rows and speed else None,
         "based_on_runs": len(as_fast),
     }
 
 
-def _least_memory(total: int | None, trainable: int | None, precision: str) -> int | None:
+def _least_memory(
+    total: int | None, trainable: int | None, quantized: int | None, config: ExperimentConfig
+) -> int | None:
     """Bytes of the parameters alone; precision auto may turn out as the smaller number format."""
-    if total is None or trainable is None:
+    if total is None or trainable is None or quantized is None:
         return None
-    frozen_bytes = 4 if precision == "fp32" else 2
-    return (total - trainable) * frozen_bytes + trainable * _TRAINED_BYTES
+    frozen_bytes = 4 if config.training.precision == "fp32" else 2
+    whole = total - trainable - quantized
+    return round(
+        whole * frozen_bytes
+        + quantized * _QUANTIZED_BYTES.get(config.model.quantization or "", 0)
+        + trainable * _TRAINED_BYTES
+    )
 
 
 def _count_steps(config: ExperimentConfig, known: int | None) -> int | None:
@@ -94,7 +108,7 @@ def _rows_of_step(config: ExperimentConfig) -> int:
 def _same_adapter(run: Run, config: ExperimentConfig) -> bool:
     lora: dict[str, Any] = config.as_tree()["lora"]
     then = run.config.get("lora") or {}
-    return all(then.get(key) == lora[key] for key in ("r", "target_modules", "bias", "use_dora", "modules_to_save"))
+    return all(then.get(key) == lora[key] for key in _ADAPTER_KEYS)
 
 
 def _same_load(run: Run, config: ExperimentConfig) -> bool:

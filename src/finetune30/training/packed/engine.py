@@ -91,6 +91,7 @@ class PackedEngine:
 
     name = "packed"
     device = "cpu"
+    start_digest: str | None = None
 
     def __init__(
         self,
@@ -161,6 +162,10 @@ class PackedEngine:
         """Take over what `adapter_state` returned. Raises CheckpointError for the weights of another model."""
         require_fitting(state, self.adapter_state())
         self._model.weights.load_state({name.removeprefix(NAME_PREFIX): tensor for name, tensor in state.items()})
+
+    def published_state(self) -> dict[str, Tensor]:
+        """Return what `save_adapter` writes."""
+        return self.adapter_state()
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """Return AdamW's moments and step count."""

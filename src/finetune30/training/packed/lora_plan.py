@@ -76,6 +76,9 @@ def _refuse_options(config: LoraConfig) -> None:
         raise UnsupportedPlanError(f"lora.bias is '{config.bias}'")
     if config.init_lora_weights is not True:
         raise UnsupportedPlanError(f"lora.init_lora_weights is {config.init_lora_weights!r}")
+    for name in ("loraplus_lr_ratio", "trainable_token_indices"):
+        if getattr(config, name) is not None:
+            raise UnsupportedPlanError(f"lora.{name} is set")
 
 
 def _modules_to_save(config: LoraConfig, family: Family, lacking: Collection[str]) -> list[str]:

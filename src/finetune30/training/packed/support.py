@@ -25,6 +25,10 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
         return f"precision {placement.precision} is not one of {', '.join(_PRECISIONS)}"
     if processes.world_size() > 1:
         return "it runs in one process, and this run has several"
+    if config.training.neftune_noise_alpha is not None:
+        return "training.neftune_noise_alpha is set"
+    if config.model.quantization is not None:
+        return f"model.quantization is {config.model.quantization}"
     described = source.load_json("config.json")
     family = find_family(described)
     if family is None:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from finetune30.config.loading import validate_tree
 from finetune30.data.batching import collate, step_batches
-from finetune30.modeling.base import find_base
-from finetune30.modeling.devices import choose_placement
-from finetune30.problems.trainables import load_trainable
-from finetune30.training.paths import build_encoder, build_engine
 from support.chat_models import build_tiny_chat
-
-ROWS = 12
+from support.language_engines import ROWS, build_language_engine
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
@@ -25,30 +16,8 @@ def base(request, tmp_path_factory):
     return build_tiny_chat(tmp_path_factory.mktemp("chat"), tied=request.param)
 
 
-def built(base, **training):
-    config = validate_tree(
-        {
-            "model": {"name": str(base), "problem_type": "causal_lm", "dropout": None},
-            "lora": {"lora_dropout": 0.0},
-            "training": {"precision": "fp32", "device": "cpu", **training},
-        }
-    )
-    source = find_base(config.model)
-    problem = load_trainable("causal_lm", {}).with_base(source, config, lambda _: None)
-    encoder: Any = build_encoder("general", source, config.data.max_length, problem)
-    generator = np.random.default_rng(0)
-    words = [" ".join(["where", "is", "the", "shop"][i % 4] for i in range(n)) for n in generator.integers(1, 80, ROWS)]
-    rows = [
-        json.dumps({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": text}]})
-        for text in words
-    ]
-    split = encoder.encode_rows(rows, config.data.max_length)
-    engine = build_engine("general", config, source, problem, choose_placement("cpu", "fp32"))
-    return engine, problem, split
-
-
 def gradients(base, micro_batch, **training):
-    engine, problem, split = built(base, **training)
+    engine, problem, split = build_language_engine(base, **training)
     order = np.arange(ROWS)
     weight = problem.weight(split, order)
     loss = sum(
@@ -71,7 +40,7 @@ def test_a_step_is_the_same_in_passes_of_any_size(base):
 
 
 def test_the_loss_is_that_of_the_model_itself(base):
-    engine, problem, split = built(base)
+    engine, problem, split = build_language_engine(base)
     rows = np.arange(ROWS)
     batch = collate(split, rows, engine.pad_token_id)
     model = engine._model.get_base_model().eval()
@@ -86,7 +55,7 @@ def test_the_loss_is_that_of_the_model_itself(base):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_every_adapter_moves_with_the_first_step(base, checkpointing):
-    engine, problem, split = built(base, gradient_checkpointing=checkpointing)
+    engine, problem, split = build_language_engine(base, gradient_checkpointing=checkpointing)
     rows = np.arange(ROWS)
     engine.accumulate(collate(split, rows, engine.pad_token_id), 1 / problem.weight(split, rows))
     engine.step(0.01)
@@ -104,5 +73,5 @@ def test_checkpointing_changes_no_gradient(base):
 
 
 def test_the_language_head_is_left_alone(base):
-    engine, _, _ = built(base)
+    engine, _, _ = build_language_engine(base)
     assert not any("lm_head" in name or "embed" in name for name in engine.adapter_state())

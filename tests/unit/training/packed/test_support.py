@@ -37,11 +37,22 @@ def test_refuses_other_model_types(tmp_path: Path) -> None:
         ({"modules_to_save": ["embeddings"]}, "modules_to_save names embeddings"),
         ({"target_modules": ["q_lin", "word_embeddings"]}, "word_embeddings name no linear layer"),
         ({"layers_to_transform": [7]}, "beyond the last layer"),
+        ({"loraplus_lr_ratio": 4.0}, "lora.loraplus_lr_ratio is set"),
+        ({"trainable_token_indices": [3]}, "lora.trainable_token_indices is set"),
     ],
 )
 def test_refuses_adapters_it_cannot_train(tmp_path: Path, lora: dict[str, Any], reason: str) -> None:
     config = configure(build_tiny_model(tmp_path / "base"), lora=lora)
     assert reason in str(supports(config, find_base(config.model), CPU_FP32))
+
+
+def test_leaves_noise_and_quantised_bases_to_the_general_path(tmp_path: Path) -> None:
+    folder = build_tiny_model(tmp_path / "base")
+    noisy = configure(folder, neftune_noise_alpha=5.0)
+    assert supports(noisy, find_base(noisy.model), CPU_FP32) == "training.neftune_noise_alpha is set"
+    plain = configure(folder)
+    config = plain.model_copy(update={"model": plain.model.model_copy(update={"quantization": "int8"})})
+    assert supports(config, find_base(config.model), CPU_FP32) == "model.quantization is int8"
 
 
 @pytest.mark.parametrize(
