@@ -11,6 +11,7 @@ from finetune30.cli.config_options import config_options, give_key, given_keys, 
 from finetune30.cli.data_source import as_json_option, fetching_bar, print_json
 from finetune30.cli.terminal_text import note, show_controls
 from finetune30.config import STARTER_CHAT
+from finetune30.config.problem_types import CAUSAL_LM
 
 if TYPE_CHECKING:
     from finetune30.service.datasets.token_view import TokenView
@@ -56,7 +57,7 @@ def tokens(
 def _look_at(context: click.Context, source: str) -> None:
     """Let SOURCE be the data, all of it, read for the starter chat model unless flags name another."""
     given = given_keys(context)
-    assumed = {"model.name": STARTER_CHAT, "model.problem_type": "causal_lm", "data.dataset_config": None}
+    assumed = {"model.name": STARTER_CHAT, "model.problem_type": CAUSAL_LM, "data.dataset_config": None}
     assumed |= {"data.train_samples": None, "data.eval_samples": None}
     for key, value in {**assumed, "data.dataset_name": source}.items():
         if key not in given or key == "data.dataset_name":

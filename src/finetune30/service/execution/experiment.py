@@ -155,7 +155,7 @@ def load_inputs(
     resolved, followed = follow_conversations(resolved, data.problem.name, explicit)
     if followed:
         listed = ", ".join(f"{key} {value}" for key, value in followed.items())
-        log(f"since the rows are conversations: {listed} (for others, give them with model.problem_type causal_lm)")
+        log(f"since the rows are conversations: {listed} (for others, name the problem with them: model.problem_type)")
     return Inputs(_pinned(resolved, source, data), stand_ins, data, source, placement, deterministic)
 
 
