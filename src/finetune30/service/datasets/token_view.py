@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config.loading import LoadedConfig
+from finetune30.config.problem_types import CAUSAL_LM
 from finetune30.errors import ConfigError, NotFoundError
 from finetune30.settings import Settings
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from finetune30.hub.fetching import OnTransfer
     from finetune30.modeling.conversations.showing import ShownRow
 
-_PROBLEM = "causal_lm"
 _SHOWN = 5
 
 
@@ -72,11 +72,11 @@ def view_tokens(
         data_folder=settings.data_folder,
         on_transfer=on_transfer,
     )
-    if data.problem.name != _PROBLEM:
+    if data.problem.name != CAUSAL_LM:
         raise ConfigError(
             f"these rows are read for '{data.problem.name}'; tokens have kinds in conversations and texts of language "
             "models only",
-            f"if they hold such, add --problem_type {_PROBLEM}",
+            f"if they hold such, add --problem_type {CAUSAL_LM}",
         )
     split, row_id, conversation = _find(data, row)
     source = find_tokenizer(config.model, log, on_transfer, data_folder=settings.data_folder)
