@@ -19,10 +19,14 @@ from finetune30.training.packed.native.norm import NativeResidualNorm
 from finetune30.training.packed.parameters import TrainableWeights
 from finetune30.training.packed.parts.activation import Activation, Gelu, Relu
 from finetune30.training.packed.parts.attention import Attention, GridAttention
+from finetune30.training.packed.parts.causal_attention import CausalAttention, PlainCausalAttention
 from finetune30.training.packed.parts.dropout import MaskSource, StreamedMasks
+from finetune30.training.packed.parts.gate import Gate, PlainGate
 from finetune30.training.packed.parts.linear import FrozenLinear, build_frozen_linear
 from finetune30.training.packed.parts.lora import LoraGroup, LoraTarget, PlainLoraGroup
 from finetune30.training.packed.parts.norm import PlainResidualNorm, ResidualNorm
+from finetune30.training.packed.parts.rms_norm import PlainRmsNorm, RmsNorm
+from finetune30.training.packed.parts.rotary import PlainRotary, Rotary
 
 
 class Parts(Protocol):
@@ -58,6 +62,22 @@ class Parts(Protocol):
 
     def lora(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> LoraGroup:
         """Build LoRA on layers that share an input."""
+        ...
+
+    def rms_norm(self, weight: Tensor, epsilon: float) -> RmsNorm:
+        """Build a norm without a shift."""
+        ...
+
+    def rotary(self, frequencies: Sequence[float], dtype: torch.dtype) -> Rotary:
+        """Build rotary positions for heads of this type; layers may share them."""
+        ...
+
+    def causal_attention(self, head_count: int, key_value_count: int, head_size: int) -> CausalAttention:
+        """Build attention to the tokens before; layers may share it."""
+        ...
+
+    def gate(self) -> Gate:
+        """Build what lies within a gated feed-forward block; layers may share it."""
         ...
 
 
@@ -101,9 +121,25 @@ class PlainParts:
         """See `Parts.lora`."""
         return PlainLoraGroup(targets, weights, dropout)
 
+    def rms_norm(self, weight: Tensor, epsilon: float) -> RmsNorm:
+        """See `Parts.rms_norm`."""
+        return PlainRmsNorm(weight, epsilon)
 
-class NativeParts:
-    """See `Parts`; compiled kernels."""
+    def rotary(self, frequencies: Sequence[float], dtype: torch.dtype) -> Rotary:
+        """See `Parts.rotary`."""
+        return PlainRotary(frequencies, dtype)
+
+    def causal_attention(self, head_count: int, key_value_count: int, head_size: int) -> CausalAttention:
+        """See `Parts.causal_attention`."""
+        return PlainCausalAttention(head_count, key_value_count, head_size)
+
+    def gate(self) -> Gate:
+        """See `Parts.gate`."""
+        return PlainGate()
+
+
+class NativeParts(PlainParts):
+    """See `Parts`; compiled kernels, and PyTorch's operators for what has none."""
 
     needs_grid = False
 
