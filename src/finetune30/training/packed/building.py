@@ -21,7 +21,7 @@ from finetune30.training.packed.parameters import TrainableWeights
 from finetune30.training.packed.parts.linear import FrozenLinear
 from finetune30.training.packed.parts.lora import LoraGroup, LoraTarget, NoLora, PlainLoraGroup, name_a, name_b
 from finetune30.training.packed.parts.norm import ResidualNorm
-from finetune30.training.packed.parts.rms_norm import RmsNorm
+from finetune30.training.packed.parts.rms_norm import PlainRmsNorm, RmsNorm
 
 
 def build_packed_model(
@@ -108,6 +108,10 @@ class Builder:
     def rms_norm(self, path: str, epsilon: float) -> RmsNorm:
         """Build a norm without a shift."""
         return self.parts.rms_norm(self._load(f"{path}.weight", self.dtype), epsilon)
+
+    def head_norm(self, path: str, epsilon: float) -> RmsNorm:
+        """Build the same for the heads of queries or keys, which lie apart in memory."""
+        return PlainRmsNorm(self._load(f"{path}.weight", self.dtype), epsilon)
 
     def embeddings(self, name: str) -> Tensor:
         """Load a frozen table in the type of the activations."""

@@ -129,7 +129,6 @@ def test_supports_language_models(tmp_path: Path, kind: str) -> None:
         ("llama", {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "of type 'linear'"),
         ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "a part of each head"),
         ("llama", {"attn_logit_softcapping": 50.0}, "sets attn_logit_softcapping"),
-        ("llama", {"quantization_config": {"quant_method": "bitsandbytes"}}, "sets quantization_config"),
         ("llama", {"max_position_embeddings": 24}, "above the model's 24 positions"),
         ("llama", {"intermediate_size": 80}, "has shape (96, 64), not (80, 64)"),
         ("mistral", {"sliding_window": 32}, "looks back over 32 tokens"),

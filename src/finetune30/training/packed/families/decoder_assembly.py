@@ -66,7 +66,8 @@ class _Assembly:
         )
 
     def _positioned(self, number: int, norm: str) -> PositionedHeads:
-        normed = self._norm(number, f"self_attn.{norm}") if self.norms_heads else None
+        path = f"{self.prefix}.layers.{number}.self_attn.{norm}"
+        normed = self.build.head_norm(path, self.shape.norm_epsilon) if self.norms_heads else None
         return PositionedHeads(self.shape.head_size, normed, self.rotary)
 
     def _feed_forward(self, number: int, linears: dict[str, Linear]) -> GatedFeedForward:
@@ -116,4 +117,4 @@ def assemble_decoder(
 
 def assemble_vocabulary(prefix: str, shape: DecoderShape, build: Builder, table: Tensor) -> VocabularyHead:
     """Build the head: the last norm, and the vocabulary's layer (vocabulary, hidden)."""
-    return VocabularyHead(build.rms_norm(f"{prefix}.norm", shape.norm_epsilon), table)
+    return VocabularyHead(build.rms_norm(f"{prefix}.norm", shape.norm_epsilon), build.parts.vocabulary(table))

@@ -25,7 +25,7 @@ _SIZES = (
     "max_position_embeddings",
     "rms_norm_eps",
 )
-_UNKNOWN_SWITCHES = ("quantization_config", "add_cross_attention", "attn_logit_softcapping")
+_UNKNOWN_SWITCHES = ("add_cross_attention", "attn_logit_softcapping")
 _PREFIX = BACKBONE_NAMES["llama"]
 
 

@@ -14,7 +14,7 @@ from finetune30.data.encoding import IGNORED
 from finetune30.training.packed.layout import AskingTokens
 from finetune30.training.packed.parts.dropout import MaskSource
 from finetune30.training.packed.parts.rms_norm import RmsNorm
-from finetune30.training.vocabulary_losses import frozen_losses
+from finetune30.training.packed.parts.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from finetune30.data.batching import Batch
@@ -32,11 +32,11 @@ class VocabularyTape(NamedTuple):
 class VocabularyHead:
     """See `Head`; of each supervised token the loss, and whether its target was the likeliest, (Q, 2).
 
-    `table` (vocabulary, hidden) is in the run's type.
+    It computes in the run's type.
     """
 
     norm: RmsNorm
-    table: Tensor
+    vocabulary: Vocabulary
 
     def asking(self, batch: Batch) -> AskingTokens:
         """See `Head.asking`: the supervised tokens."""
@@ -52,7 +52,7 @@ class VocabularyHead:
     ) -> tuple[Tensor, VocabularyTape | None]:
         """See `Head.forward`."""
         normed, norm = self.norm.forward(asked)
-        losses, right, gradient = frozen_losses(normed, self.table, wanted, keeps_gradient=keeps_tape)
+        losses, right, gradient = self.vocabulary.losses(normed, wanted, keeps_gradient=keeps_tape)
         tape = None if gradient is None else VocabularyTape(asked, norm, gradient)
         return torch.stack([losses, right], dim=1), tape
 

@@ -23,15 +23,31 @@ class Rotary(Protocol):
         ...
 
 
-class PlainRotary:
-    """See `Rotary`; with PyTorch's operators.
+class Waves:
+    """Cosines and sines of every token's angles, (T, size / 2) each; the same in all layers, so they are kept.
 
-    Angles are float32 and their sines and cosines are rounded to the heads' type, as transformers does it.
+    Angles are float32, and what is made of them is rounded to the heads' type `dtype`, as transformers does it.
     """
 
-    def __init__(self, frequencies: Sequence[float], dtype: torch.dtype) -> None:
-        self._frequencies, self._dtype = torch.tensor(frequencies, dtype=torch.float32), dtype
+    def __init__(self, frequencies: Sequence[float], dtype: torch.dtype, kept_as: torch.dtype) -> None:
+        self._frequencies = torch.tensor(frequencies, dtype=torch.float32)
+        self._dtype, self._kept_as = dtype, kept_as
         self._known: tuple[PackedLayout, Tensor, Tensor] | None = None
+
+    def of(self, layout: PackedLayout) -> tuple[Tensor, Tensor]:
+        """Return the cosines and sines of a batch."""
+        if self._known is None or self._known[0] is not layout:
+            angles = layout.positions[:, None].float() * self._frequencies
+            cosines, sines = (wave.to(self._dtype).to(self._kept_as) for wave in (angles.cos(), angles.sin()))
+            self._known = (layout, cosines, sines)
+        return self._known[1:]
+
+
+class PlainRotary:
+    """See `Rotary`; with PyTorch's operators."""
+
+    def __init__(self, frequencies: Sequence[float], dtype: torch.dtype) -> None:
+        self._waves = Waves(frequencies, dtype, dtype)
 
     def turn(self, heads: Tensor, layout: PackedLayout) -> None:
         """See `Rotary.turn`."""
@@ -42,16 +58,9 @@ class PlainRotary:
         self._turn(gradient, layout, -1.0)
 
     def _turn(self, heads: Tensor, layout: PackedLayout, direction: float) -> None:
-        cosines, sines = self._waves(layout)
+        cosines, sines = (wave[:, None] for wave in self._waves.of(layout))
         sines = sines * direction
         first, second = heads.chunk(2, dim=-1)
         turned = first * cosines - second * sines
         second.mul_(cosines).add_(first * sines)
         first.copy_(turned)
-
-    def _waves(self, layout: PackedLayout) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine of each token's angles, (T, 1, size / 2); the same in all layers, so they are kept."""
-        if self._known is None or self._known[0] is not layout:
-            angles = layout.positions[:, None, None].float() * self._frequencies
-            self._known = (layout, angles.cos().to(self._dtype), angles.sin().to(self._dtype))
-        return self._known[1:]
