@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "attention_bias": True,
         "mlp_bias": True,
     },
-    "llama 3.1": {"model_type": "llama", "rope_parameters": LLAMA3},
+    "llama 3.1": {"model_type": "llama", "rope_parameters": LLAMA3, "vocab_size": 309},  # a size that they do not take
     "mistral": {"model_type": "mistral", "sliding_window": 64, "tie_word_embeddings": False},
     "qwen2": {"model_type": "qwen2"},
     "qwen3": {"model_type": "qwen3", "head_dim": 32},
@@ -53,7 +53,7 @@ def build_tiny_decoder(folder: Path, kind: str = "llama", **changes: Any) -> Pat
     tokenizer = build_tiny_tokenizer()
     tokenizer.save_pretrained(str(folder))
     settings = {
-        "vocab_size": len(tokenizer),
+        "vocab_size": 320,  # more than the tokenizer has, and a size that the compiled products take
         "hidden_size": 64,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
