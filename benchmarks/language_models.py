@@ -110,6 +110,7 @@ def _take_turns(names: list[str], options: argparse.Namespace, base: Path) -> di
 
 def _serve(name: str, precision: str, base: Path) -> None:
     """Answer lines of `first step, number of steps` with seconds, tokens and memory, one JSON line each."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # Trainer prints
     build: dict[str, Callable[[], Step]] = {
         "usual": lambda: _usual(precision, base),
         "loop": lambda: _loop(precision, base),
@@ -126,7 +127,7 @@ def _serve(name: str, precision: str, base: Path) -> None:
         seconds = CLOCK() - started
         tokens = sum(int(batch.lengths.sum()) for batch in batches)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "tokens": tokens, "rss_mb": peak}), flush=True)
+        print(json.dumps({"seconds": seconds, "tokens": tokens, "rss_mb": peak}), file=answers, flush=True)
 
 
 def draw_batch(number: int) -> Any:
