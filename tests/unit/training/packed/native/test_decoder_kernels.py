@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from finetune30.training.packed.native.decoder import NativeGate, NativeRmsNorm,
 from finetune30.training.packed.native.library import Kernels, describe_kernels, find_kernels
 from finetune30.training.packed.native.vocabulary import NativeVocabulary
 from finetune30.training.packed.parts.attention import Projections
-from finetune30.training.packed.parts.causal_attention import PlainCausalAttention
+from finetune30.training.packed.parts.causal_attention import CausalAttention, PlainCausalAttention
 from finetune30.training.packed.parts.gate import PlainGate
 from finetune30.training.packed.parts.rms_norm import PlainRmsNorm
 from finetune30.training.packed.parts.rotary import PlainRotary
@@ -21,7 +23,7 @@ from support.present import present
 
 pytestmark = pytest.mark.skipif(describe_kernels() == "none", reason="the kernels were not compiled here")
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
-CLOSE = {
+CLOSE: dict[torch.dtype, dict[str, Any]] = {
     torch.float32: {"rtol": 1e-4, "atol": 1e-4},
     torch.bfloat16: {"rtol": 3e-2, "atol": 5e-2},
     torch.float64: {"rtol": 1e-11, "atol": 1e-11},
@@ -79,7 +81,7 @@ def test_gate(dtype: torch.dtype) -> None:
     torch.testing.assert_close(native.backward(gradient, pair), plain.backward(gradient, pair), **CLOSE[dtype])
 
 
-def _attend(part: NativeCausalAttention | PlainCausalAttention, dtype: torch.dtype, rows: slice) -> list[torch.Tensor]:
+def _attend(part: CausalAttention, dtype: torch.dtype, rows: slice) -> list[torch.Tensor]:
     """Return context and gradients of some rows of `LENGTHS`; four heads, of which two share keys and values."""
     starts = np.concatenate([[0], np.cumsum(LENGTHS)])
     tokens = slice(int(starts[rows.start]), int(starts[rows.stop]))
@@ -87,7 +89,9 @@ def _attend(part: NativeCausalAttention | PlainCausalAttention, dtype: torch.dty
     projected = _draw(dtype, sum(LENGTHS), 128)[tokens]
     gradient = _draw(dtype, sum(LENGTHS), 64, seed=1)[tokens]
     count = layout.token_count
-    filled = [torch.cat([part, part.new_zeros(layout.total - count, part.shape[1])]) for part in (projected, gradient)]
+    filled = [
+        torch.cat([tensor, tensor.new_zeros(layout.total - count, tensor.shape[1])]) for tensor in (projected, gradient)
+    ]
     context, tape = part.forward(Projections(*filled[0].split((64, 32, 32), dim=1)), layout)
     below = torch.full_like(filled[0], torch.nan)
     part.backward(filled[1], tape, layout, Projections(*below.split((64, 32, 32), dim=1)))
