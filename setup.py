@@ -9,7 +9,18 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 #: Sources of the kernels, compiled together.
-KERNELS = ("about", "attention", "gelu", "lora", "masks", "norm", "products")
+KERNELS = (
+    "about",
+    "attention",
+    "causal_attention",
+    "cross_entropy",
+    "decoder",
+    "gelu",
+    "lora",
+    "masks",
+    "norm",
+    "products",
+)
 
 
 class BuildWithPresets(build_py):
@@ -51,7 +62,7 @@ def describe_kernels() -> list[Extension]:
         Extension(
             f"{package}.{variant}",
             [f"{folder}/{name}.cpp" for name in KERNELS],
-            depends=[f"{folder}/blocks.h", f"{folder}/vectors.h"],
+            depends=[f"{folder}/{name}.h" for name in ("blocks", "small_products", "vectors")],
             language="c++",
             extra_compile_args=[*flags, "-Wno-psabi", *architecture],
             optional=True,

@@ -102,14 +102,14 @@ def test_a_killed_run_resumes_to_the_same_bytes(lab: TalkLab, point: str) -> Non
 
 def test_packed_rows_are_trained_as_padded_ones_and_resume_to_the_same_bytes(lab: TalkLab) -> None:
     """Without dropout, which draws other numbers for other shapes, the two differ by rounding alone."""
-    changes: dict[str, Any] = {"lora.lora_dropout": 0.0}
+    changes: dict[str, Any] = {"lora.lora_dropout": 0.0, "training.engine": "general"}
     for packing in ("off", "on"):
         ended = lab.train(f"packing-{packing}", {**changes, "training.packing": packing})
         assert ended.returncode == 0, ended.stderr
     losses = [lab.metrics(f"packing-{packing}")["eval_loss"] for packing in ("off", "on")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert fingerprint(lab.run_folder("packing-off")) != fingerprint(lab.run_folder("packing-on"))
-    changes = {"training.packing": "on"}
+    changes = {"training.packing": "on", "training.engine": "general"}
     assert lab.train("packed", changes).returncode == 0
     ended = lab.train("packed-killed", changes, FT30_FAILPOINT="training.after_step:5")
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -117,6 +117,19 @@ def test_packed_rows_are_trained_as_padded_ones_and_resume_to_the_same_bytes(lab
     assert fingerprint(lab.run_folder("packed-killed")) == fingerprint(lab.run_folder("packed"))
     replayed = lab.ft30("replay", "latest", results="packed")
     assert "identical" in replayed.stdout, replayed.stderr
+
+
+def test_both_paths_train_alike_without_dropout(lab: TalkLab) -> None:
+    found = {}
+    for engine in ("general", "packed"):
+        ended = lab.train(f"engine-{engine}", {"training.engine": engine, "lora.lora_dropout": 0.0})
+        assert ended.returncode == 0, ended.stderr
+        found[engine] = lab.metrics(f"engine-{engine}")
+    general, packed = found["general"], found["packed"]
+    for name in ("eval_loss", "base_eval_loss", "general_loss", "base_general_loss"):
+        assert packed[name] == pytest.approx(general[name], rel=1e-4), name
+    answers = [(lab.run_folder(f"engine-{name}") / "generations.jsonl").read_text() for name in found]
+    assert answers[0] == answers[1]
 
 
 def test_a_model_that_mixes_packed_rows_is_trained_on_padded_ones(lab: TalkLab) -> None:

@@ -79,7 +79,7 @@ class TalkLab:
 def write_talk(folder: Path) -> None:
     """Write a tiny chat model, conversations to train on, and some to evaluate on."""
     folder.mkdir(parents=True, exist_ok=True)
-    build_tiny_chat(folder / "base")
+    build_tiny_chat(folder / "base", width=64)  # heads of a size that the compiled kernels take
     write_conversations(folder / "train.jsonl", 20)
     write_conversations(folder / "eval.jsonl", 5, first=100)
 

@@ -254,7 +254,7 @@ class TrainingConfig(Section):
         "many times the rows.",
     )
     engine: Literal["auto", "general", "packed"] = Field(
-        "auto", description="Training path; auto: the packed encoder where the model allows, else the general one."
+        "auto", description="Training path; auto: the packed one where the model allows, else the general one."
     )
     cache_frozen_layers: bool = Field(
         True,

@@ -1,6 +1,7 @@
 """What the loop needs from a training path, and nothing more.
 
-Two engines exist: `general` (any transformers model under PEFT, through accelerate) and `packed` (the BERT family).
+Two engines exist: `general` (any transformers model under PEFT, through accelerate) and `packed` (the families of
+BERT and Llama).
 They start from the same weights and save the same adapter.
 """
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from finetune30.modeling.base import BaseSource
     from finetune30.modeling.devices import Placement
     from finetune30.training.engine import Engine
+    from finetune30.training.general import GeneralEngine
     from finetune30.training.problem import Trainable
 
 Log = Callable[[str], None]
@@ -38,10 +39,10 @@ def choose_path(
         return "general", "as configured"
     from finetune30.training.packed import supports
 
-    if problem.head_outputs is None:
-        reason: str | None = "it trains classification heads with one target a row"
+    if problem.head_outputs is None and not problem.scores_tokens:
+        reason: str | None = "it trains classification heads with one target a row, and language models"
     else:
-        reason = supports(config, source, placement)
+        reason = supports(config, source, placement, scores_tokens=problem.scores_tokens)
     if reason is None:
         return "packed", "the model, the adapter and the device allow it"
     if config.training.engine == "packed":
@@ -69,9 +70,14 @@ def build_engine(
     if path == "packed":
         from finetune30.training.packed import build_packed_engine
 
-        assert problem.head_outputs is not None  # noqa: S101 - choose_path asked
         return build_packed_engine(
-            config, source, loss=problem.loss, outputs=problem.head_outputs, precision=placement.precision
+            config,
+            source,
+            loss=problem.loss,
+            outputs=problem.head_outputs or 0,
+            precision=placement.precision,
+            task_type=problem.peft_task_type,
+            build_lendable=lambda: _build_lendable(config, source, problem, placement),
         )
     return build_general_engine(config, source, problem, placement, log)
 
@@ -90,6 +96,16 @@ def settle_packing(engine: Engine, split: EncodedSplit, config: ExperimentConfig
     engine.packs, reason = choose_packing(engine, split, config.training.packing)
     if split.targets_per_token:
         log(f"packing: {'on' if engine.packs else 'off'} ({reason})")
+
+
+def _build_lendable(
+    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
+) -> GeneralEngine:
+    """Build the general engine of a run on the packed path, for its model."""
+    import_heavy("transformers.modeling_utils", "peft")
+    from finetune30.modeling.base import load_tokenizer
+
+    return _build_general_engine(config, source, problem, placement, int(load_tokenizer(source).pad_token_id))
 
 
 def build_general_engine(
@@ -125,7 +141,7 @@ def build_general_engine(
 
 def _build_general_engine(
     config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement, pad_token_id: int
-) -> Engine:
+) -> GeneralEngine:
     from finetune30.modeling.adapters import build_adapter
     from finetune30.modeling.quantization import loading_options, plan_quantization
     from finetune30.training.general import GeneralEngine
@@ -168,15 +184,15 @@ def build_encoder(path: str, source: BaseSource, max_length: int, problem: Train
             f"data.max_length {max_length} is above the {facts.positions} positions of '{source.name}'",
             f"set data.max_length to at most {facts.positions}",
         )
+    own: TextEncoder | None = None if problem is None else problem.build_encoder(source, facts.known_tokens)
+    if own is not None:
+        return own
     if path == "packed":
         from finetune30.modeling.text_encoder import load_text_encoder
 
         encoder = load_text_encoder(source, uses_token_types=facts.reads_token_types, known_tokens=facts.known_tokens)
         if encoder is not None:
             return encoder
-    own: TextEncoder | None = None if problem is None else problem.build_encoder(source, facts.known_tokens)
-    if own is not None:
-        return own
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.tokenizing import TokenizerEncoder
 
@@ -201,7 +217,7 @@ def _ask_file(source: BaseSource) -> _InputFacts:
     family = find_family(config)
     assert family is not None  # noqa: S101 - else this were not the packed path
     shape = family.shape(config)
-    return _InputFacts(shape.usable_positions, shape.type_count > 1, shape.vocabulary_size)
+    return _InputFacts(shape.usable_positions, shape.reads_token_types, shape.vocabulary_size)
 
 
 def _ask_model(source: BaseSource, problem: Trainable | None) -> _InputFacts:

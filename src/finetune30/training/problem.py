@@ -105,6 +105,9 @@ class Trainable(Protocol):
     peft_task_type: str
     #: Whether what lies outside the backbone is trained and saved whole, as a classifier's head is.
     trains_head: bool
+    #: Whether `outputs` are loss and hit of each supervised token under the base model's own vocabulary, (B, L, 2), and
+    #: `loss` is the sum of the former; targets are then one a token.
+    scores_tokens: bool
 
     def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
         """Return itself with what base model and configuration decide about its targets (a chat template, say).

@@ -38,8 +38,9 @@ POINTS = {
 EVERY_POINT = [f"{name}:{n}" for name, times in POINTS.items() for n in range(1, times + 1)]
 #: What decides how rows are computed.
 WAYS: dict[str, dict[str, Any]] = {
-    "padded": {"training.packing": "off"},
-    "packed": {"training.packing": "on"},
+    "own": {"training.engine": "packed"},
+    "padded": {"training.engine": "general", "training.packing": "off"},
+    "packed": {"training.engine": "general", "training.packing": "on"},
     "checkpointed": {"training.gradient_checkpointing": True, "chat.overlong": "cut", "data.max_length": 40},
 }
 #: On the starter chat model, of which few rows are trained on: twenty points.
@@ -105,7 +106,7 @@ def kill_and_resume(labs: Labs, way: str, point: str) -> None:
     assert whole_of(lab, results) == expected
 
 
-@pytest.mark.parametrize("way", ["padded", "packed"])
+@pytest.mark.parametrize("way", ["own", "padded", "packed"])
 @pytest.mark.parametrize("point", EVERY_POINT)
 def test_every_point_resumes_to_the_same_bytes(labs: Labs, way: str, point: str) -> None:
     kill_and_resume(labs, way, point)
@@ -121,7 +122,7 @@ def test_the_starter_chat_model_resumes_to_the_same_bytes(labs: Labs, point: str
     kill_and_resume(labs, "starter", point)
 
 
-@pytest.mark.parametrize("way", ["padded", "packed"])
+@pytest.mark.parametrize("way", ["own", "padded", "packed"])
 def test_the_list_of_points_is_what_a_run_passes(labs: Labs, way: str) -> None:
     lab, _ = labs(way)
     trace = lab.folder / f"trace-{way}"

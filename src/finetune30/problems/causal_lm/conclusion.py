@@ -46,7 +46,7 @@ def conclude(
 
     `train_memorised` is the share of as many training rows whose answer is given word for word.
     """
-    assert isinstance(engine, LendsModel)  # noqa: S101 - the packed path trains heads of classifiers only
+    assert isinstance(engine, LendsModel)  # noqa: S101 - engines that train language models do
     chat = problem.targets["chat"]
     asked = choose_questions(evaluation, chat["eval_generations"])
     learnt = choose_questions(train, chat["eval_generations"])
@@ -64,6 +64,7 @@ def conclude(
         model: Any = lent
         ends = end_tokens(model.get_base_model(), problem.encoder.end_token_id)
         tuned, recited, kept = answer(model, asked), answer(model, learnt), measure(general)
+    del model, lent  # the packed path loads it for this alone
     with engine.lend_base() as base:
         before, known = answer(base, asked), measure(general)
         metrics = _of_base(measure(evaluation))

@@ -1,9 +1,6 @@
 """The loss of supervised tokens, without logits of the others and without more than a chunk of them at a time.
 
-Logits of a vocabulary of 50,000 take 200 kB a token in float32, more than all that the layers keep of it. So they are
-made for a few hundred tokens, turned into loss and gradient, and forgotten: what stays is of the size of the hidden
-states. Where the head is frozen, which it is under LoRA, its gradient by hand is softmax minus one at the target, times
-the head's weight.
+Where the head is frozen, which it is under LoRA, its gradient is known by hand: see `vocabulary_losses`.
 """
 
 from __future__ import annotations
@@ -19,13 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from finetune30.data.encoding import IGNORED
 from finetune30.errors import ModelError
+from finetune30.training.vocabulary_losses import CHUNK_NUMBERS, chunk_rows, frozen_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-#: Logits that exist at one time, in numbers: 64 MiB in float32.
-_CHUNK_NUMBERS = 1 << 24
-_LEAST_ROWS = 16
 #: Largest difference of logits made here and by the model's own forward pass, relative to the largest of them.
 _TOLERANCE = 1e-3
 
@@ -105,13 +100,8 @@ def token_losses(head: LogitsHead, hidden: Tensor, targets: Tensor) -> Tensor:
     else:
         losses, right = _through_head(head, states, wanted)
     found = torch.zeros((*targets.shape, 2), dtype=torch.float32, device=hidden.device)
-    found[asked] = torch.stack([losses, right], dim=-1)
+    found[asked] = torch.stack([losses, right], dim=-1).float()
     return found
-
-
-def chunk_rows(vocabulary: int) -> int:
-    """Return how many tokens' logits are made at a time."""
-    return max(_LEAST_ROWS, _CHUNK_NUMBERS // max(1, vocabulary))
 
 
 class _FrozenHead(torch.autograd.Function):
@@ -120,31 +110,8 @@ class _FrozenHead(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, wanted: Tensor, factor: float) -> tuple[Tensor, Tensor]:
         """Return losses and flags, float32 (N,) each."""
-        keeps = ctx.needs_input_grad[0]
-        losses = torch.empty(len(states), dtype=torch.float32, device=states.device)
-        right = torch.empty_like(losses)
-        # In fp16 what is small here would be lost before the loss scale is put on it.
-        kept = torch.float32 if states.dtype == torch.float16 else states.dtype
-        gradient = torch.empty_like(states, dtype=kept) if keeps else None
+        losses, right, gradient = frozen_losses(states, weight, wanted, factor, keeps_gradient=ctx.needs_input_grad[0])
         ctx.dtype = states.dtype
-        size = chunk_rows(weight.shape[0])
-        for start in range(0, len(states), size):
-            part = slice(start, start + size)
-            logits = (states[part] @ weight.T).float()
-            if factor != 1.0:
-                logits *= factor
-            target = wanted[part][:, None]
-            right[part] = (logits.argmax(dim=-1) == wanted[part]).float()
-            logits -= logits.amax(dim=-1, keepdim=True)
-            chosen = logits.gather(1, target).squeeze(1)
-            total = logits.exp_().sum(dim=-1, keepdim=True)
-            losses[part] = total.squeeze(1).log() - chosen
-            if gradient is not None:
-                logits /= total
-                logits.scatter_add_(1, target, torch.full_like(target, -1, dtype=logits.dtype))
-                if factor != 1.0:
-                    logits *= factor
-                gradient[part] = (logits.to(weight.dtype) @ weight).to(gradient.dtype)
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(right)
         return losses, right
@@ -158,7 +125,7 @@ class _FrozenHead(torch.autograd.Function):
 
 def _through_head(head: LogitsHead, states: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """The same through autograd, for heads that are trained or shaped: a chunk's logits are made again for backward."""
-    vocabulary = int(getattr(head.linear, "out_features", _CHUNK_NUMBERS))
+    vocabulary = int(getattr(head.linear, "out_features", CHUNK_NUMBERS))
     size = chunk_rows(vocabulary)
     losses, right = [], []
     for start in range(0, len(states), size):

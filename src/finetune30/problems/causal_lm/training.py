@@ -45,6 +45,7 @@ class LanguageModel:
     peft_task_type = "CAUSAL_LM"
     head_outputs = None
     trains_head = False
+    scores_tokens = True
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets

@@ -42,6 +42,7 @@ class TextHead(ABC):
     reading = Card.reading
     peft_task_type = PEFT_TASK_TYPE
     trains_head = True
+    scores_tokens = False
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from finetune30.modeling.names import PEFT_TASK_TYPE
 from finetune30.training.packed.lora_plan import LoraPlan
 
 CONFIG_FILE = "adapter_config.json"
@@ -18,7 +17,7 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 NAME_PREFIX = "base_model.model."
 
 
-def adapter_config(plan: LoraPlan, reference: str, revision: str | None) -> dict[str, Any]:
+def adapter_config(plan: LoraPlan, reference: str, revision: str | None, task_type: str) -> dict[str, Any]:
     """Return adapter_config.json: what differs from PEFT's defaults, and what readers look for."""
     lora = plan.config
     return {
@@ -37,7 +36,7 @@ def adapter_config(plan: LoraPlan, reference: str, revision: str | None) -> dict
         "r": lora.r,
         "revision": revision,
         "target_modules": list(plan.target_modules),
-        "task_type": PEFT_TASK_TYPE,
+        "task_type": task_type,
         "use_dora": lora.use_dora,
         "use_rslora": lora.use_rslora,
     }

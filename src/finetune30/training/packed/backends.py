@@ -10,19 +10,27 @@ from torch import Tensor
 
 from finetune30.training.packed.layout import LANES
 from finetune30.training.packed.native.attention import NativeAttention
+from finetune30.training.packed.native.causal_attention import NativeCausalAttention
+from finetune30.training.packed.native.decoder import NativeGate, NativeRmsNorm, NativeRotary
 from finetune30.training.packed.native.gelu import NativeGelu
 from finetune30.training.packed.native.library import Kernels, find_kernels
 from finetune30.training.packed.native.linear import NativeLinear
 from finetune30.training.packed.native.lora import NativeLoraGroup
 from finetune30.training.packed.native.masks import ThreefryMasks
 from finetune30.training.packed.native.norm import NativeResidualNorm
+from finetune30.training.packed.native.vocabulary import NativeVocabulary
 from finetune30.training.packed.parameters import TrainableWeights
 from finetune30.training.packed.parts.activation import Activation, Gelu, Relu
 from finetune30.training.packed.parts.attention import Attention, GridAttention
+from finetune30.training.packed.parts.causal_attention import CausalAttention, PlainCausalAttention
 from finetune30.training.packed.parts.dropout import MaskSource, StreamedMasks
+from finetune30.training.packed.parts.gate import Gate, PlainGate
 from finetune30.training.packed.parts.linear import FrozenLinear, build_frozen_linear
 from finetune30.training.packed.parts.lora import LoraGroup, LoraTarget, PlainLoraGroup
 from finetune30.training.packed.parts.norm import PlainResidualNorm, ResidualNorm
+from finetune30.training.packed.parts.rms_norm import PlainRmsNorm, RmsNorm
+from finetune30.training.packed.parts.rotary import PlainRotary, Rotary
+from finetune30.training.packed.parts.vocabulary import PlainVocabulary, Vocabulary
 
 
 class Parts(Protocol):
@@ -58,6 +66,26 @@ class Parts(Protocol):
 
     def lora(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> LoraGroup:
         """Build LoRA on layers that share an input."""
+        ...
+
+    def rms_norm(self, weight: Tensor, epsilon: float) -> RmsNorm:
+        """Build a norm without a shift."""
+        ...
+
+    def rotary(self, frequencies: Sequence[float], dtype: torch.dtype) -> Rotary:
+        """Build rotary positions for heads of this type; layers may share them."""
+        ...
+
+    def causal_attention(self, head_count: int, key_value_count: int, head_size: int) -> CausalAttention:
+        """Build attention to the tokens before; layers may share it."""
+        ...
+
+    def gate(self) -> Gate:
+        """Build what lies within a gated feed-forward block; layers may share it."""
+        ...
+
+    def vocabulary(self, table: Tensor) -> Vocabulary:
+        """Build the vocabulary's layer of a table (vocabulary, hidden)."""
         ...
 
 
@@ -101,6 +129,26 @@ class PlainParts:
         """See `Parts.lora`."""
         return PlainLoraGroup(targets, weights, dropout)
 
+    def rms_norm(self, weight: Tensor, epsilon: float) -> RmsNorm:
+        """See `Parts.rms_norm`."""
+        return PlainRmsNorm(weight, epsilon)
+
+    def rotary(self, frequencies: Sequence[float], dtype: torch.dtype) -> Rotary:
+        """See `Parts.rotary`."""
+        return PlainRotary(frequencies, dtype)
+
+    def causal_attention(self, head_count: int, key_value_count: int, head_size: int) -> CausalAttention:
+        """See `Parts.causal_attention`."""
+        return PlainCausalAttention(head_count, key_value_count, head_size)
+
+    def gate(self) -> Gate:
+        """See `Parts.gate`."""
+        return PlainGate()
+
+    def vocabulary(self, table: Tensor) -> Vocabulary:
+        """See `Parts.vocabulary`."""
+        return PlainVocabulary(table)
+
 
 class NativeParts:
     """See `Parts`; compiled kernels."""
@@ -137,3 +185,27 @@ class NativeParts:
     def lora(self, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float) -> LoraGroup:
         """See `Parts.lora`."""
         return NativeLoraGroup(self._kernels, targets, weights, dropout)
+
+    def rms_norm(self, weight: Tensor, epsilon: float) -> RmsNorm:
+        """See `Parts.rms_norm`."""
+        return NativeRmsNorm(self._kernels, weight, epsilon)
+
+    def rotary(self, frequencies: Sequence[float], dtype: torch.dtype) -> Rotary:
+        """See `Parts.rotary`; small heads are turned by PyTorch's operators."""
+        if len(frequencies) % LANES:
+            return PlainRotary(frequencies, dtype)
+        return NativeRotary(self._kernels, frequencies, dtype)
+
+    def causal_attention(self, head_count: int, key_value_count: int, head_size: int) -> CausalAttention:
+        """See `Parts.causal_attention`."""
+        return NativeCausalAttention(self._kernels, head_count, key_value_count, head_size)
+
+    def gate(self) -> Gate:
+        """See `Parts.gate`."""
+        return NativeGate(self._kernels)
+
+    def vocabulary(self, table: Tensor) -> Vocabulary:
+        """See `Parts.vocabulary`; PyTorch's operators for a number of tokens that the products cannot take."""
+        if self._kernels.has_products and table.shape[0] % LANES == 0:
+            return NativeVocabulary(self._kernels, table)
+        return PlainVocabulary(table)

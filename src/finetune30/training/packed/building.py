@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from finetune30.modeling.initialization import initial_head_weight, initial_lora_a
+from finetune30.training.packed.backbone import PackedBackbone
 from finetune30.training.packed.backends import Parts, choose_parts
 from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.encoder import PackedEncoder
 from finetune30.training.packed.families import Family, Linear, Shape
 from finetune30.training.packed.heads.classification import DenseWeights
 from finetune30.training.packed.heads.head import Head
@@ -20,10 +21,11 @@ from finetune30.training.packed.parameters import TrainableWeights
 from finetune30.training.packed.parts.linear import FrozenLinear
 from finetune30.training.packed.parts.lora import LoraGroup, LoraTarget, NoLora, PlainLoraGroup, name_a, name_b
 from finetune30.training.packed.parts.norm import ResidualNorm
+from finetune30.training.packed.parts.rms_norm import PlainRmsNorm, RmsNorm
 
 
 def build_packed_model(
-    family: Family,
+    family: Family[Any],
     shape: Shape,
     plan: LoraPlan,
     base: BaseWeights,
@@ -81,9 +83,16 @@ class Builder:
         """Tell whether a linear layer gets LoRA."""
         return self.plan.adapts(linear)
 
-    def linear(self, linear: Linear, *, needs_input_gradient: bool, factor: float = 1.0) -> FrozenLinear:
-        """Build a frozen layer whose outputs are multiplied by `factor`."""
-        weight, bias = (self._load(name, self.dtype, factor) for name in linear.weights())
+    def linear(self, *linears: Linear, needs_input_gradient: bool, factor: float = 1.0) -> FrozenLinear:
+        """Build one frozen layer of some that share an input; its outputs, side by side, are multiplied by `factor`."""
+        weights = [self._load(f"{linear.path}.weight", self.dtype, factor) for linear in linears]
+        biases = [
+            self._load(f"{linear.path}.bias", self.dtype, factor)
+            if linear.has_bias
+            else torch.zeros(linear.shape[0], dtype=self.dtype)
+            for linear in linears
+        ]
+        weight, bias = (found[0] if len(found) == 1 else torch.cat(found) for found in (weights, biases))
         return self.parts.linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
     def lora(self, *linears: Linear, factor: float = 1.0) -> LoraGroup:
@@ -95,6 +104,18 @@ class Builder:
         """Build the norm at the end of half a layer."""
         weight, bias = (self._load(f"{path}.{part}", self.dtype) for part in ("weight", "bias"))
         return self.parts.norm(weight, bias, epsilon, dropout)
+
+    def rms_norm(self, path: str, epsilon: float) -> RmsNorm:
+        """Build a norm without a shift."""
+        return self.parts.rms_norm(self._load(f"{path}.weight", self.dtype), epsilon)
+
+    def head_norm(self, path: str, epsilon: float) -> RmsNorm:
+        """Build the same for the heads of queries or keys, which lie apart in memory."""
+        return PlainRmsNorm(self._load(f"{path}.weight", self.dtype), epsilon)
+
+    def embeddings(self, name: str) -> Tensor:
+        """Load a frozen table in the type of the activations."""
+        return self._load(name, self.dtype)
 
     def table(self, name: str) -> Tensor:
         """Load a frozen weight in the masters' type."""
@@ -113,9 +134,9 @@ class Builder:
         targets = self._targets((linear,), 1.0)
         return PlainLoraGroup(targets, self.weights, self.plan.config.lora_dropout) if targets else NoLora()
 
-    def model(self, encoder: PackedEncoder, head: Head) -> PackedModel:
+    def model(self, backbone: PackedBackbone, head: Head) -> PackedModel:
         """Return the model of all that was built."""
-        return PackedModel(encoder, head, self.weights, self.frozen_count, self.parts)
+        return PackedModel(backbone, head, self.weights, self.frozen_count, self.parts)
 
     def _targets(self, linears: tuple[Linear, ...], factor: float) -> list[LoraTarget]:
         return [

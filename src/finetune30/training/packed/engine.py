@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,15 @@ from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
 from finetune30.training.packed.parts.dropout import MaskSource
 from finetune30.training.packed.support import plan_of
 from finetune30.training.problem import Loss
+from finetune30.training.streams import preserved_streams
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from finetune30.data.batching import Batch
     from finetune30.data.encoding import EncodedSplit
     from finetune30.modeling.base import BaseSource
+    from finetune30.training.general import GeneralEngine
 
 #: Without padding little is gained by working on more tokens than this together, and activations take memory.
 _TOKENS_AT_ONCE = 384
@@ -37,9 +42,19 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def build_packed_engine(
-    config: ExperimentConfig, source: BaseSource, *, loss: Loss, outputs: int, precision: str
+    config: ExperimentConfig,
+    source: BaseSource,
+    *,
+    loss: Loss,
+    outputs: int,
+    precision: str,
+    task_type: str,
+    build_lendable: Callable[[], GeneralEngine],
 ) -> PackedEngine:
-    """Load the base and start an adapter; ask `supports` first."""
+    """Load the base and start an adapter; ask `supports` first.
+
+    `outputs` are those of a classifier's head; `build_lendable` gives the same model for transformers, see `lend`.
+    """
     described = source.load_config()
     family = find_family(described)
     assert family is not None  # noqa: S101 - `supports` has found it
@@ -69,11 +84,12 @@ def build_packed_engine(
         model,
         FlatAdamW(model.weights, settings),
         model.parts.masks(training.seed),
-        adapter_config=adapter_config(plan, source.reference, source.revision),
+        adapter_config=adapter_config(plan, source.reference, source.revision, task_type),
         precision=precision,
         loss=loss,
         pad_token_id=shape.pad_token_id,
         heads=shape.head_count,
+        build_lendable=build_lendable,
     )
 
 
@@ -104,11 +120,12 @@ class PackedEngine:
         loss: Loss,
         pad_token_id: int,
         heads: int,
+        build_lendable: Callable[[], GeneralEngine],
     ) -> None:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
-        self._adapter_config, self._heads = adapter_config, heads
-        self._loss, self._prefix = loss, FrozenPrefix(model.encoder, pad_token_id)
+        self._adapter_config, self._heads, self._build_lendable = adapter_config, heads, build_lendable
+        self._loss, self._prefix = loss, FrozenPrefix(model.backbone, pad_token_id)
         self.precision, self.pad_token_id = precision, pad_token_id
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
@@ -121,12 +138,13 @@ class PackedEngine:
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _accumulate(self, batch: Batch, layout: PackedLayout, scale: float) -> Tensor:
-        encoder, head = self._model.encoder, self._model.head
-        asked, tapes = encoder.forward(self._states(batch, layout, self._masks), layout, self._masks)
-        outputs, tape = head.forward(asked.to(self._model.weights.values.dtype), self._masks)
-        loss, gradient = loss_with_gradient(self._loss, outputs, torch.from_numpy(batch.targets))
+        backbone, head = self._model.backbone, self._model.head
+        asked, tapes = backbone.forward(self._states(batch, layout, self._masks), layout, self._masks)
+        wanted = head.wanted(batch)
+        outputs, tape = head.forward(asked, wanted, self._masks)
+        loss, gradient = loss_with_gradient(self._loss, outputs, wanted)
         below = head.backward(gradient * scale, tape)
-        encoder.backward(below.to(asked.dtype), tapes, layout)
+        backbone.backward(below.to(asked.dtype), tapes, layout)
         return loss.float()
 
     def remember(self, split: EncodedSplit) -> int:
@@ -144,13 +162,15 @@ class PackedEngine:
 
     @torch.no_grad()
     def outputs(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the head's outputs, float32 (B, outputs), without dropout."""
-        return np.concatenate([self._answer(part, layout) for part, layout in self._parts(batch)])
+        """See `Engine.outputs`: what the head makes of the tokens that are asked for, without dropout."""
+        answers = [self._answer(part, layout) for part, layout in self._parts(batch)]
+        return self._model.head.spread(np.concatenate(answers), batch)
 
     def _answer(self, batch: Batch, layout: PackedLayout) -> NDArray[np.float32]:
         states = self._states(batch, layout, None)
-        asked, _ = self._model.encoder.forward(states, layout, None, keeps_tapes=False)
-        outputs, _ = self._model.head.forward(asked.to(self._model.weights.values.dtype), None)
+        backbone, head = self._model.backbone, self._model.head
+        asked, _ = backbone.forward(states, layout, None, keeps_tapes=False)
+        outputs, _ = head.forward(asked, head.wanted(batch), None, keeps_tape=False)
         result: NDArray[np.float32] = outputs.float().numpy()
         return result
 
@@ -187,14 +207,37 @@ class PackedEngine:
         """Write adapter_config.json and adapter_model.safetensors."""
         save_adapter_files(folder, self._adapter_config, self.adapter_state())
 
+    @contextmanager
+    def lend(self) -> Iterator[PeftModel]:
+        """Lend the model as transformers and PEFT have it, loaded for as long; see `LendsModel`."""
+        with preserved_streams():
+            general = self._build_lendable()
+        general.load_adapter_state(self.adapter_state())
+        with general.lend() as model:
+            yield model
+
+    @contextmanager
+    def lend_base(self) -> Iterator[PeftModel]:
+        """See `LendsModel.lend_base`; every B is zero meanwhile."""
+        weights = self._model.weights
+        kept = weights.values.clone()
+        for name in weights.names:
+            if ".lora_B." in name:
+                weights.value(name).zero_()
+        try:
+            with self.lend() as model:
+                yield model
+        finally:
+            weights.values.copy_(kept)
+
     def _states(self, batch: Batch, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
         """Return what the trained layers start from, (T, hidden)."""
         kept = self._prefix.find(batch, layout.total, lambda block: self._run_frozen(block, self._layout(block), None))
         return self._run_frozen(batch, layout, masks) if kept is None else kept
 
     def _run_frozen(self, batch: Batch, layout: PackedLayout, masks: MaskSource | None) -> Tensor:
-        encoder = self._model.encoder
-        return encoder.run_frozen(encoder.embed(*_packed_ids(batch, layout), layout, masks), layout, masks)
+        backbone = self._model.backbone
+        return backbone.run_frozen(backbone.embed(*_packed_ids(batch, layout), layout, masks), layout, masks)
 
     def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
         """Return what is worked on together, in turn."""
@@ -210,8 +253,8 @@ class PackedEngine:
             batch.lengths,
             model.head.asking(batch),
             self._heads,
-            model.encoder.dtype,
-            with_grid=model.parts.needs_grid,
+            model.backbone.dtype,
+            with_grid=model.backbone.needs_grid,
             few_sizes=model.parts.wants_few_sizes,
         )
 

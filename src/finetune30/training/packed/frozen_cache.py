@@ -17,7 +17,7 @@ from torch import Tensor
 
 from finetune30.data.batching import Batch, collate, evaluation_order
 from finetune30.data.encoding import EncodedSplit
-from finetune30.training.packed.encoder import PackedEncoder
+from finetune30.training.packed.backbone import PackedBackbone
 
 #: States above this size are not kept. Fixed, not a share of the free memory, so that every attempt does the same.
 LARGEST_BYTES = 1 << 30
@@ -25,10 +25,10 @@ _ROWS_OF_A_BLOCK = 16
 
 
 class FrozenPrefix:
-    """States of the tokens of some splits before the layer `encoder.first_repeated`."""
+    """States of the tokens of some splits before the layer `backbone.first_repeated`."""
 
-    def __init__(self, encoder: PackedEncoder, pad_token_id: int) -> None:
-        self._encoder, self._pad_token_id = encoder, pad_token_id
+    def __init__(self, backbone: PackedBackbone, pad_token_id: int) -> None:
+        self._backbone, self._pad_token_id = backbone, pad_token_id
         self._kept: list[_SplitStates] = []
 
     def remember(self, split: EncodedSplit) -> int:
@@ -36,12 +36,12 @@ class FrozenPrefix:
 
         They are not where nothing lies below the lowest trained layer, something is dropped out, or they are too many.
         """
-        encoder = self._encoder
-        shape = (len(split.tokens) + 1, encoder.hidden_size)  # the last one is that of fillers
-        size = math.prod(shape) * encoder.dtype.itemsize
-        if not encoder.first_repeated or encoder.drops_out or size > LARGEST_BYTES:
+        backbone = self._backbone
+        shape = (len(split.tokens) + 1, backbone.hidden_size)  # the last one is that of fillers
+        size = math.prod(shape) * backbone.dtype.itemsize
+        if not backbone.first_repeated or backbone.drops_out or size > LARGEST_BYTES:
             return 0
-        self._kept.append(_SplitStates(split, shape, encoder.dtype, self._pad_token_id))
+        self._kept.append(_SplitStates(split, shape, backbone.dtype, self._pad_token_id))
         return size
 
     def find(self, batch: Batch, total: int, run: Callable[[Batch], Tensor]) -> Tensor | None:

@@ -6,6 +6,7 @@ of rows it meets, and there should be few of them.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -70,6 +71,12 @@ class PackedLayout:
     def total(self) -> int:
         """T: tokens with fillers."""
         return self.positions.shape[0]
+
+    @cached_property
+    def rows(self) -> list[slice]:
+        """The tokens of each row."""
+        ends = self.starts.tolist()
+        return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
     @cached_property
     def all_queries(self) -> Queries:

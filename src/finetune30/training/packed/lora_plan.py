@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from finetune30.config import LoraConfig
 from finetune30.modeling.families import query_and_value
@@ -24,7 +25,7 @@ class LoraPlan:
     config: LoraConfig
     target_modules: tuple[str, ...]
     modules_to_save: tuple[str, ...]
-    exclude_modules: str
+    exclude_modules: str | None
     paths: frozenset[str]
 
     @property
@@ -42,7 +43,7 @@ class LoraPlan:
         return is_within(linear.path, self.modules_to_save)
 
 
-def resolve_plan(config: LoraConfig, family: Family, shape: Shape, *, lacking: Collection[str]) -> LoraPlan:
+def resolve_plan(config: LoraConfig, family: Family[Any], shape: Shape, *, lacking: Collection[str]) -> LoraPlan:
     """Apply target_modules, layers_to_transform and modules_to_save to the family's linear layers.
 
     `lacking`: the paths of linear layers that the checkpoint does not hold; what may be saved whole is trained then.
@@ -55,7 +56,7 @@ def resolve_plan(config: LoraConfig, family: Family, shape: Shape, *, lacking: C
     wanted = [linear for linear in linears if is_named(linear.path, targets)]
     unknown = [target for target in targets if not any(is_named(linear.path, [target]) for linear in linears)]
     if unknown:
-        raise UnsupportedPlanError(f"lora.target_modules {', '.join(unknown)} name no linear layer of the encoder")
+        raise UnsupportedPlanError(f"lora.target_modules {', '.join(unknown)} name no linear layer of the model")
     if config.layers_to_transform:
         # As in PEFT, layers_to_transform leaves out modules that stand in no numbered layer (a pooler).
         wanted = [linear for linear in wanted if linear.layer in config.layers_to_transform]
@@ -66,7 +67,8 @@ def resolve_plan(config: LoraConfig, family: Family, shape: Shape, *, lacking: C
         raise UnsupportedPlanError("no module gets LoRA")
     pattern = "|".join(re.escape(name) for name in saved)
     paths = frozenset(linear.path for linear in wanted)
-    return LoraPlan(config, tuple(targets), tuple(saved), rf"(.*\.)?({pattern})(\..*)?", paths)
+    excluded = rf"(.*\.)?({pattern})(\..*)?" if saved else None
+    return LoraPlan(config, tuple(targets), tuple(saved), excluded, paths)
 
 
 def _refuse_options(config: LoraConfig) -> None:
@@ -81,7 +83,7 @@ def _refuse_options(config: LoraConfig) -> None:
             raise UnsupportedPlanError(f"lora.{name} is set")
 
 
-def _modules_to_save(config: LoraConfig, family: Family, lacking: Collection[str]) -> list[str]:
+def _modules_to_save(config: LoraConfig, family: Family[Any], lacking: Collection[str]) -> list[str]:
     further = list(config.modules_to_save or [])
     refused = [name for name in further if name not in (*family.saved_modules, *family.savable_modules)]
     if refused:

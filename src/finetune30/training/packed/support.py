@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig, LoraConfig
 from finetune30.training import processes
@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 _PRECISIONS = ("fp32", "bf16")
 
 
-def supports(config: ExperimentConfig, source: BaseSource, placement: Placement) -> str | None:
-    """Return the reason why the packed path cannot run this experiment, or None when it can."""
+def supports(
+    config: ExperimentConfig, source: BaseSource, placement: Placement, *, scores_tokens: bool = False
+) -> str | None:
+    """Return the reason why the packed path cannot run this experiment, or None when it can.
+
+    `scores_tokens`: see `Trainable.scores_tokens`.
+    """
     if placement.device != "cpu":
         return f"it is written for CPUs, and this run is on {placement.device}"
     if placement.precision not in _PRECISIONS:
@@ -33,12 +38,19 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
     family = find_family(described)
     if family is None:
         return f"model type '{described.get('model_type')}' is not one of {', '.join(MODEL_TYPES)}"
-    reason = family.refuse(described)
+    if family.scores_tokens != scores_tokens:
+        kind = "a language model" if family.scores_tokens else "a classifier"
+        return f"model type '{described['model_type']}' is trained as {kind} only"
+    if scores_tokens and config.training.gradient_checkpointing:
+        return "training.gradient_checkpointing is on"
+    reason = family.refuse(source.load_config())
     if reason is not None:
         return reason
     shape = family.shape(source.load_config())
     if config.data.max_length > shape.usable_positions:
         return f"data.max_length {config.data.max_length} is above the model's {shape.usable_positions} positions"
+    if shape.window is not None and config.data.max_length > shape.window:
+        return f"attention looks back over {shape.window} tokens, and data.max_length is {config.data.max_length}"
     base = BaseWeights(source.folder, family.spellings)
     try:
         plan = plan_of(config.lora, family, shape, base)
@@ -47,13 +59,13 @@ def supports(config: ExperimentConfig, source: BaseSource, placement: Placement)
     return _missing_weights(family, shape, plan, base)
 
 
-def plan_of(config: LoraConfig, family: Family, shape: Shape, base: BaseWeights) -> LoraPlan:
+def plan_of(config: LoraConfig, family: Family[Any], shape: Shape, base: BaseWeights) -> LoraPlan:
     """Resolve the adapter; raises UnsupportedPlanError with the reason when the packed path cannot train it."""
     lacking = {linear.path for linear in family.linears(shape) if base.shape(f"{linear.path}.weight") is None}
     return resolve_plan(config, family, shape, lacking=lacking)
 
 
-def _missing_weights(family: Family, shape: Shape, plan: LoraPlan, base: BaseWeights) -> str | None:
+def _missing_weights(family: Family[Any], shape: Shape, plan: LoraPlan, base: BaseWeights) -> str | None:
     """Return which frozen weight the checkpoint lacks, or holds in another shape."""
     frozen = [linear.weights() for linear in family.linears(shape) if not plan.trains_whole(linear)]
     for weights in (family.other_weights(shape), *frozen):

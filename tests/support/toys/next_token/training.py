@@ -35,6 +35,7 @@ class NextTokenModel:
     peft_task_type = "CAUSAL_LM"
     head_outputs = None
     trains_head = False
+    scores_tokens = False
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets

@@ -14,6 +14,7 @@ from finetune30.data.encoding import IGNORED
 from finetune30.errors import ModelError
 from finetune30.problems.causal_lm import token_loss
 from finetune30.problems.causal_lm.token_loss import LogitsHead, find_head, hidden_states, token_losses
+from finetune30.training import vocabulary_losses
 from support.chat_models import build_tiny_chat
 
 
@@ -37,7 +38,8 @@ def plain_losses(head, hidden, targets):
 )
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 def test_losses_and_gradients_are_those_of_pytorch(options, rows, monkeypatch):
-    monkeypatch.setattr(token_loss, "chunk_rows", lambda vocabulary: rows)
+    for module in (token_loss, vocabulary_losses):
+        monkeypatch.setattr(module, "chunk_rows", lambda vocabulary: rows)
     head = head_of(**options)
     hidden = torch.randn(3, 7, 16, requires_grad=True)
     targets = torch.randint(0, 50, (3, 7))

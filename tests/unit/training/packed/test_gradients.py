@@ -35,12 +35,12 @@ def _loss(model: PackedModel, lengths: list[int], asking: AskingTokens, *, backw
     labels = torch.randint(0, 3, (len(layout.asking),), generator=generator)
     masks = model.parts.masks(9)
     with torch.no_grad():
-        rows = model.encoder.embed(ids, None, layout, masks)
-        asked, tapes = model.encoder.forward(rows, layout, masks)
-        logits, tape = model.head.forward(asked, masks)
+        rows = model.backbone.embed(ids, None, layout, masks)
+        asked, tapes = model.backbone.forward(rows, layout, masks)
+        logits, tape = model.head.forward(asked, labels, masks)
         loss, gradient = loss_with_gradient(summed_cross_entropy, logits, labels)
         if backward:
-            model.encoder.backward(model.head.backward(gradient, tape), tapes, layout)
+            model.backbone.backward(model.head.backward(gradient, tape), tapes, layout)
     return float(loss)
 
 
@@ -113,10 +113,10 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
     )
     expected.backward()
     with torch.no_grad():
-        asked, tapes = packed.encoder.forward(packed.encoder.embed(ids, None, plan, None), plan, None)
-        logits, tape = packed.head.forward(asked, None)
+        asked, tapes = packed.backbone.forward(packed.backbone.embed(ids, None, plan, None), plan, None)
+        logits, tape = packed.head.forward(asked, labels, None)
         loss, gradient = loss_with_gradient(summed_cross_entropy, logits, labels)
-        packed.encoder.backward(packed.head.backward(gradient, tape), tapes, plan)
+        packed.backbone.backward(packed.head.backward(gradient, tape), tapes, plan)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
     for name, parameter in parameters.items():
         assert parameter.grad is not None

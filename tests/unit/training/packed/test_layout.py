@@ -55,6 +55,6 @@ def test_states_of_asked_tokens_equal_transformers(
     reference = AutoModel.from_pretrained(folder).double().eval()
     with torch.no_grad():
         states = reference(input_ids=grid, attention_mask=inside.long()).last_hidden_state
-        found, _ = packed.encoder.forward(packed.encoder.embed(ids, None, layout, None), layout, None)
+        found, _ = packed.backbone.forward(packed.backbone.embed(ids, None, layout, None), layout, None)
     row_of = np.repeat(np.arange(len(lengths)), asking.counts)
     torch.testing.assert_close(found, states[row_of, asking.places], rtol=1e-9, atol=1e-11)

@@ -13,6 +13,7 @@ from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
 from finetune30.training import processes
 from finetune30.training.packed import supports
+from support.decoders import KINDS, build_tiny_decoder, configure_decoder
 from support.engines import CPU_FP32, build_packed, configure
 from support.tiny_models import build_tiny_model
 
@@ -104,3 +105,65 @@ def test_weights_that_end_too_early_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(ModelError, match="ends within its weights"):
         build_packed(configure(folder))
+
+
+def _asked_of(folder: Path, *, max_length: int = 48, lora: dict[str, Any] | None = None, **training: Any) -> str | None:
+    config = configure_decoder(folder, lora=lora, **training)
+    data = config.data.model_copy(update={"max_length": max_length})
+    config = config.model_copy(update={"data": data})
+    return supports(config, find_base(config.model), CPU_FP32, scores_tokens=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_supports_language_models(tmp_path: Path, kind: str) -> None:
+    assert _asked_of(build_tiny_decoder(tmp_path / "base", kind)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        ("llama", {"hidden_act": "gelu"}, "activation 'gelu' is not silu"),
+        ("llama", {"attention_dropout": 0.1}, "attention drops out 0.1"),
+        ("llama", {"rms_norm_eps": None}, "lacks rms_norm_eps"),
+        ("llama", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}, "of type 'yarn'"),
+        ("llama", {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "of type 'linear'"),
+        ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "a part of each head"),
+        ("llama", {"attn_logit_softcapping": 50.0}, "sets attn_logit_softcapping"),
+        ("llama", {"max_position_embeddings": 24}, "above the model's 24 positions"),
+        ("llama", {"intermediate_size": 80}, "has shape (96, 64), not (80, 64)"),
+        ("mistral", {"sliding_window": 32}, "looks back over 32 tokens"),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 16}, "looks back over 16 tokens"),
+        ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, "a window of no size"),
+        ("mistral", {"tie_word_embeddings": False, "vocab_size": 7}, "model.embed_tokens.weight has shape"),
+    ],
+    ids=str,
+)
+def test_refuses_language_models_it_does_not_know(
+    tmp_path: Path, kind: str, changes: dict[str, Any], reason: str
+) -> None:
+    folder = build_tiny_decoder(tmp_path / "base", kind)
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**described, **changes}))
+    assert reason in str(_asked_of(folder))
+
+
+@pytest.mark.parametrize(
+    ("lora", "training", "reason"),
+    [
+        ({"use_dora": True}, {}, "lora.use_dora"),
+        ({"modules_to_save": ["lm_head"]}, {}, "modules_to_save names lm_head"),
+        ({"target_modules": ["q_proj", "lm_head"]}, {}, "lm_head name no linear layer"),
+        ({}, {"gradient_checkpointing": True}, "training.gradient_checkpointing is on"),
+    ],
+    ids=str,
+)
+def test_refuses_adapters_of_language_models_it_cannot_train(
+    tmp_path: Path, lora: dict[str, Any], training: dict[str, Any], reason: str
+) -> None:
+    assert reason in str(_asked_of(build_tiny_decoder(tmp_path / "base"), lora=lora, **training))
+
+
+def test_refuses_an_encoder_as_a_language_model(tmp_path: Path) -> None:
+    config = configure(build_tiny_model(tmp_path / "base", "bert"))
+    reason = supports(config, find_base(config.model), CPU_FP32, scores_tokens=True)
+    assert reason == "model type 'bert' is trained as a classifier only"

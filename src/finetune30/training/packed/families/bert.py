@@ -9,7 +9,7 @@ from finetune30.modeling.families import BACKBONE_NAMES
 from finetune30.training.packed.families.encoder_assembly import assemble_encoder, assemble_head
 from finetune30.training.packed.families.encoder_names import EncoderNames
 from finetune30.training.packed.families.encoders import NamedEncoder
-from finetune30.training.packed.families.family import Shape
+from finetune30.training.packed.families.family import EncoderShape
 from finetune30.training.packed.model import PackedModel
 
 if TYPE_CHECKING:
@@ -43,21 +43,21 @@ class Bert(NamedEncoder):
         output="classifier",
     )
 
-    def shape(self, config: Mapping[str, Any], outputs: int = 1) -> Shape:
+    def shape(self, config: Mapping[str, Any], outputs: int = 1) -> EncoderShape:
         """See `Family.shape`."""
         return read_shape(config, outputs, vocabulary_size=30522, pad_token_id=0)
 
-    def assemble(self, shape: Shape, build: Builder) -> PackedModel:
+    def assemble(self, shape: EncoderShape, build: Builder) -> PackedModel:
         """See `Family.assemble`."""
         encoder = assemble_encoder(self.names, shape, build)
         return build.model(encoder, assemble_head(self.names, shape, build, activation="tanh"))
 
 
-def read_shape(config: Mapping[str, Any], outputs: int, *, vocabulary_size: int, pad_token_id: int) -> Shape:
+def read_shape(config: Mapping[str, Any], outputs: int, *, vocabulary_size: int, pad_token_id: int) -> EncoderShape:
     """Read a configuration in BERT's words; `vocabulary_size` and `pad_token_id` are the family's defaults."""
     hidden_dropout = float(config.get("hidden_dropout_prob", 0.1))
     head_dropout = config.get("classifier_dropout")
-    return Shape(
+    return EncoderShape(
         layer_count=int(config.get("num_hidden_layers", 12)),
         hidden_size=int(config.get("hidden_size", 768)),
         head_count=int(config.get("num_attention_heads", 12)),

@@ -9,7 +9,7 @@ from finetune30.modeling.families import BACKBONE_NAMES
 from finetune30.training.packed.families.encoder_assembly import assemble_encoder, assemble_head
 from finetune30.training.packed.families.encoder_names import EncoderNames
 from finetune30.training.packed.families.encoders import NamedEncoder
-from finetune30.training.packed.families.family import Shape
+from finetune30.training.packed.families.family import EncoderShape
 from finetune30.training.packed.model import PackedModel
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class DistilBert(NamedEncoder):
         output="classifier",
     )
 
-    def shape(self, config: Mapping[str, Any], outputs: int = 1) -> Shape:
+    def shape(self, config: Mapping[str, Any], outputs: int = 1) -> EncoderShape:
         """See `Family.shape`."""
-        return Shape(
+        return EncoderShape(
             layer_count=int(config.get("n_layers", 6)),
             hidden_size=int(config.get("dim", 768)),
             head_count=int(config.get("n_heads", 12)),
@@ -61,7 +61,7 @@ class DistilBert(NamedEncoder):
             pad_token_id=int(config.get("pad_token_id") or 0),
         )
 
-    def assemble(self, shape: Shape, build: Builder) -> PackedModel:
+    def assemble(self, shape: EncoderShape, build: Builder) -> PackedModel:
         """See `Family.assemble`."""
         encoder = assemble_encoder(self.names, shape, build, drops_attention_output=False)
         return build.model(encoder, assemble_head(self.names, shape, build, activation="relu"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from finetune30.training.packed.backbone import PackedBackbone
 from finetune30.training.packed.blocks.embeddings import Embeddings
 from finetune30.training.packed.blocks.post_norm import AttentionBlock, AttentionOutput, EncoderLayer, FeedForward
-from finetune30.training.packed.encoder import PackedEncoder
 from finetune30.training.packed.families.encoder_names import EncoderNames, encoder_linears, head_linears
-from finetune30.training.packed.families.family import Linear, Shape, layers_of
+from finetune30.training.packed.families.family import EncoderShape, Linear, layers_of
 from finetune30.training.packed.heads.classification import ClassificationHead
 from finetune30.training.packed.parts.activation import Activation
 from finetune30.training.packed.parts.attention import Attention, query_scale
@@ -29,16 +29,16 @@ class _Assembly:
     """
 
     names: EncoderNames
-    shape: Shape
+    shape: EncoderShape
     build: Builder
     attention: Attention
     activation: Activation
     first_trained: int
     drops_attention_output: bool
 
-    def encoder(self, layers: list[dict[str, Linear]]) -> PackedEncoder:
+    def encoder(self, layers: list[dict[str, Linear]]) -> PackedBackbone:
         """Build embeddings and layers."""
-        return PackedEncoder(
+        return PackedBackbone(
             embeddings=self._embeddings(),
             layers=tuple(
                 EncoderLayer(self._attention_block(number, linears), self._feed_forward(number, linears))
@@ -48,6 +48,7 @@ class _Assembly:
             hidden_size=self.shape.hidden_size,
             dtype=self.build.dtype,
             drops_out=max(self.shape.hidden_dropout, self.shape.attention_dropout) > 0,
+            needs_grid=self.build.parts.needs_grid,
         )
 
     def _embeddings(self) -> Embeddings:
@@ -100,8 +101,8 @@ class _Assembly:
 
 
 def assemble_encoder(
-    names: EncoderNames, shape: Shape, build: Builder, *, drops_attention_output: bool = True
-) -> PackedEncoder:
+    names: EncoderNames, shape: EncoderShape, build: Builder, *, drops_attention_output: bool = True
+) -> PackedBackbone:
     """Build an encoder whose last layer keeps only the tokens that are asked for."""
     layers = layers_of(encoder_linears(names, shape), shape.layer_count)
     adapted = [number for number, linears in enumerate(layers) if any(map(build.adapts, linears.values()))]
@@ -118,7 +119,7 @@ def assemble_encoder(
 
 
 def assemble_head(
-    names: EncoderNames, shape: Shape, build: Builder, *, activation: str, drops_input: bool = False
+    names: EncoderNames, shape: EncoderShape, build: Builder, *, activation: str, drops_input: bool = False
 ) -> ClassificationHead:
     """Build the head, which reads the first token of each row."""
     dense, output = head_linears(names, shape)

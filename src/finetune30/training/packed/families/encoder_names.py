@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from finetune30.training.packed.families.family import Linear, Shape
+from finetune30.training.packed.families.family import EncoderShape, Linear
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class EncoderNames:
         return f"{self.prefix}.{self.layers}.{layer}.{name}"
 
 
-def encoder_linears(names: EncoderNames, shape: Shape) -> list[Linear]:
+def encoder_linears(names: EncoderNames, shape: EncoderShape) -> list[Linear]:
     """Return the linear layers of all numbered layers."""
     hidden, inner = shape.hidden_size, shape.intermediate_size
     sizes = {"feed_forward_in": (inner, hidden), "feed_forward_out": (hidden, inner)}
@@ -47,13 +47,13 @@ def encoder_linears(names: EncoderNames, shape: Shape) -> list[Linear]:
     return linears
 
 
-def head_linears(names: EncoderNames, shape: Shape) -> tuple[Linear, Linear]:
+def head_linears(names: EncoderNames, shape: EncoderShape) -> tuple[Linear, Linear]:
     """Return the head's dense layer and its output."""
     hidden = shape.hidden_size
     return Linear(names.dense, "dense", (hidden, hidden)), Linear(names.output, "output", (shape.outputs, hidden))
 
 
-def encoder_weights(names: EncoderNames, shape: Shape) -> dict[str, tuple[int, ...]]:
+def encoder_weights(names: EncoderNames, shape: EncoderShape) -> dict[str, tuple[int, ...]]:
     """See `Family.other_weights`."""
     hidden, path = shape.hidden_size, names.embeddings
     tables = {"word": shape.vocabulary_size, "position": shape.position_count, "token_type": shape.type_count}

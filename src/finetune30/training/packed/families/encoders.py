@@ -12,7 +12,7 @@ from finetune30.training.packed.families.encoder_names import (
     encoder_weights,
     head_linears,
 )
-from finetune30.training.packed.families.family import Linear, Shape
+from finetune30.training.packed.families.family import EncoderShape, Linear
 from finetune30.training.packed.parts.activation import ACTIVATIONS
 
 _UNKNOWN_SWITCHES = ("is_decoder", "add_cross_attention", "quantization_config", "pruned_heads")
@@ -21,6 +21,7 @@ _UNKNOWN_SWITCHES = ("is_decoder", "add_cross_attention", "quantization_config",
 class NamedEncoder:
     """The part of `Family` that follows from the names of an encoder's modules."""
 
+    scores_tokens = False
     names: EncoderNames
     #: What its configuration calls the activation.
     activation_key = "hidden_act"
@@ -38,11 +39,11 @@ class NamedEncoder:
                 return f"the model's configuration sets {key}"
         return None
 
-    def linears(self, shape: Shape) -> list[Linear]:
+    def linears(self, shape: EncoderShape) -> list[Linear]:
         """See `Family.linears`."""
         return [*encoder_linears(self.names, shape), *head_linears(self.names, shape)]
 
-    def other_weights(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+    def other_weights(self, shape: EncoderShape) -> dict[str, tuple[int, ...]]:
         """See `Family.other_weights`."""
         return encoder_weights(self.names, shape)
 

@@ -11,7 +11,7 @@ from finetune30.training.packed.families.bert import ATTENTION_NORM, LINEARS, OU
 from finetune30.training.packed.families.encoder_assembly import assemble_encoder, assemble_head
 from finetune30.training.packed.families.encoder_names import EncoderNames
 from finetune30.training.packed.families.encoders import NamedEncoder
-from finetune30.training.packed.families.family import Shape
+from finetune30.training.packed.families.family import EncoderShape
 from finetune30.training.packed.model import PackedModel
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ class Roberta(NamedEncoder):
         output="classifier.out_proj",
     )
 
-    def shape(self, config: Mapping[str, Any], outputs: int = 1) -> Shape:
+    def shape(self, config: Mapping[str, Any], outputs: int = 1) -> EncoderShape:
         """See `Family.shape`."""
         shape = read_shape(config, outputs, vocabulary_size=50265, pad_token_id=1)
         return replace(shape, position_offset=skipped_positions(str(config["model_type"]), shape.pad_token_id))
 
-    def assemble(self, shape: Shape, build: Builder) -> PackedModel:
+    def assemble(self, shape: EncoderShape, build: Builder) -> PackedModel:
         """See `Family.assemble`."""
         encoder = assemble_encoder(self.names, shape, build)
         return build.model(encoder, assemble_head(self.names, shape, build, activation="tanh", drops_input=True))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,8 +57,15 @@ class ClassificationHead:
         """See `Head.asking`: the first token of each row."""
         return first_tokens(batch.lengths)
 
-    def forward(self, asked: Tensor, masks: MaskSource | None) -> tuple[Tensor, HeadTape]:
+    def wanted(self, batch: Batch) -> Tensor:
+        """See `Head.wanted`: one a row."""
+        return torch.from_numpy(batch.targets)
+
+    def forward(
+        self, asked: Tensor, wanted: Tensor, masks: MaskSource | None, *, keeps_tape: bool = True
+    ) -> tuple[Tensor, HeadTape]:
         """See `Head.forward`; the outputs are logits, one a label."""
+        asked = asked.to(self.dense.weight.dtype)
         shape = tuple(asked.shape)
         input_mask = None
         if masks is not None and self.drops_input:
@@ -85,6 +94,10 @@ class ClassificationHead:
         asked = dense @ self.dense.weight
         self.lora.backward((dense,), tape.lora, asked)
         return asked if tape.input_mask is None else asked.mul_(tape.input_mask)
+
+    def spread(self, outputs: NDArray[np.float32], batch: Batch) -> NDArray[np.float32]:
+        """See `Head.spread`: each row has asked for one token."""
+        return outputs
 
 
 def _accumulate(layer: DenseWeights, gradient: Tensor, rows: Tensor) -> None:

@@ -14,7 +14,7 @@ import torch
 _LOG = logging.getLogger(__name__)
 
 #: What about.cpp says of itself: kernels of another version of this package are not used.
-_VERSION = 3
+_VERSION = 4
 _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
@@ -28,6 +28,14 @@ _SIGNATURES = {
     "backward_lora": "plppdppdpppppllll",
     "forward_attention": "plpplppppdppllll",
     "backward_attention": "plplpplppppdpppplll",
+    "forward_causal_attention": "plplplpdppllll",
+    "backward_causal_attention": "ppplplplpdpppplllll",
+    "forward_rms_norm": "ppdppll",
+    "backward_rms_norm": "pppppill",
+    "turn": "plppdlll",
+    "forward_gate": "ppll",
+    "backward_gate": "pppll",
+    "cross_entropy": "ppppill",
 }
 _PRODUCTS = {"lay_out": "ppllll", "multiply": "pppplplll"}
 _DRAW_MASK = "plllll"
@@ -64,6 +72,14 @@ class Kernels:
     backward_lora: Any
     forward_attention: Any
     backward_attention: Any
+    forward_causal_attention: Any
+    backward_causal_attention: Any
+    forward_rms_norm: Any
+    backward_rms_norm: Any
+    turn: Any
+    forward_gate: Any
+    backward_gate: Any
+    cross_entropy: Any
     lay_out: Any
     multiply: Any
 

@@ -34,8 +34,8 @@ class NativeLoraGroup:
         self._weights = StackedLora(targets, weights)
         stacked = (self._weights.a, self._weights.b, self._weights.a_gradient, self._weights.b_gradient)
         # The trained weights never move, so this is looked up once, not at every step.
-        self._addresses = [[_part(tensor, place) for tensor in stacked] for place in range(len(targets))]
-        self._output_width = self._weights.b.shape[2]
+        self._addresses = [[tensors[place].data_ptr() for tensors in stacked] for place in range(len(targets))]
+        self._output_widths = [b.shape[1] for b in self._weights.b]
 
     def __bool__(self) -> bool:
         return True
@@ -58,11 +58,11 @@ class NativeLoraGroup:
                 target.scale,
                 _part(reduced, place),
                 output.data_ptr(),
-                output.shape[1],
+                output.stride(0),
                 tokens,
                 ranks,
                 width,
-                self._output_width,
+                self._output_widths[place],
             )
         return NativeLoraTape(rows, mask, reduced)
 
@@ -76,7 +76,7 @@ class NativeLoraGroup:
             a, b, a_gradient, b_gradient = self._addresses[place]
             self._kernels.backward_lora(
                 gradient.data_ptr(),
-                gradient.shape[1],
+                gradient.stride(0),
                 tape.inputs.data_ptr(),
                 None if tape.mask is None else tape.mask.data_ptr() + place * tokens * width,
                 self._kept,
@@ -91,7 +91,7 @@ class NativeLoraGroup:
                 tokens,
                 ranks,
                 width,
-                self._output_width,
+                self._output_widths[place],
             )
 
 

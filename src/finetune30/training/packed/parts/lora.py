@@ -54,13 +54,14 @@ class NoLora:
 
 
 class StackedLora:
-    """The weights of a group's layers and their gradients: A (n, r, in), B (n, r, out)."""
+    """The weights of a group's layers and their gradients: A (n, r, in), and of each layer B (r, out)."""
 
     def __init__(self, targets: Sequence[LoraTarget], weights: TrainableWeights) -> None:
         names_a, names_b = [name_a(t.path) for t in targets], [name_b(t.path) for t in targets]
         self.a, self.a_gradient = weights.stacked_values(names_a), weights.stacked_gradients(names_a)
         # Stored as (r, out): both products with B are faster that way round.
-        self.b, self.b_gradient = weights.stacked_values(names_b), weights.stacked_gradients(names_b)
+        self.b = [weights.stacked_values([name])[0] for name in names_b]
+        self.b_gradient = [weights.stacked_gradients([name])[0] for name in names_b]
 
 
 class LoraTape(NamedTuple):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from finetune30.training.packed.families import FAMILIES, MODEL_TYPES, find_family
+from support.decoders import KINDS, build_tiny_decoder
 from support.present import present
 from support.tiny_models import build_tiny_model
 
@@ -62,5 +63,34 @@ def test_no_model_type_belongs_to_two_families() -> None:
     for family in FAMILIES:
         for model_type in family.model_types:
             assert find_family({"model_type": model_type}) is family
-    assert find_family({"model_type": "llama"}) is None
+    assert find_family({"model_type": "gpt2"}) is None
     assert find_family({}) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_linear_layers_and_weights_are_those_of_the_language_model(tmp_path: Path, kind: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(build_tiny_decoder(tmp_path / "base", kind))
+    model = AutoModelForCausalLM.from_config(config)
+    family = present(find_family(config.to_dict()))
+    shape = family.shape(config.to_dict())
+    linears = family.linears(shape)
+    expected = {path: module for path, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    del expected["lm_head"]
+    assert [linear.path for linear in linears] == list(expected)
+    weights = family.other_weights(shape)
+    for linear in linears:
+        assert linear.has_bias == (expected[linear.path].bias is not None)
+        weights |= linear.weights()
+    assert weights == {path: tuple(weight.shape) for path, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rotary_frequencies_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(build_tiny_decoder(tmp_path / "base", kind))
+    expected = AutoModelForCausalLM.from_config(config).model.rotary_emb.inv_freq
+    shape = present(find_family(config.to_dict())).shape(config.to_dict())
+    torch.testing.assert_close(torch.tensor(shape.frequencies), expected, rtol=0, atol=0)

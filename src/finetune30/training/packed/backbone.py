@@ -1,4 +1,4 @@
-"""The packed encoder: embeddings, layers, and an explicit backward pass down to the lowest trained layer."""
+"""The packed backbone: embeddings, layers, and an explicit backward pass down to the lowest trained layer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from finetune30.training.packed.blocks.embeddings import Embeddings
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.parts.dropout import MaskSource
+
+
+class Embedding(Protocol):
+    """What makes the first layer's input of tokens."""
+
+    @property
+    def dropout(self) -> float:
+        """The rate at which numbers of that input are dropped out."""
+        ...
+
+    def forward(self, ids: Tensor, types: Tensor | None, layout: PackedLayout) -> Tensor:
+        """Return the embeddings (T, hidden) of token ids (T,) and type ids (T,) or None (all zero)."""
+        ...
 
 
 class Layer(Protocol):
@@ -28,15 +40,19 @@ class Layer(Protocol):
 
 
 @dataclass(frozen=True)
-class PackedEncoder:
-    """All layers; `first_trained` is the lowest layer with LoRA (the number of layers when none has it)."""
+class PackedBackbone:
+    """All layers; `first_trained` is the lowest layer with LoRA (the number of layers when none has it).
 
-    embeddings: Embeddings
+    `needs_grid`: whether attention asks for a layout with a grid.
+    """
+
+    embeddings: Embedding
     layers: tuple[Layer, ...]
     first_trained: int
     hidden_size: int
     dtype: torch.dtype
     drops_out: bool
+    needs_grid: bool
 
     @property
     def first_repeated(self) -> int:

@@ -1,0 +1,29 @@
+"""The vocabulary's frozen layer: losses of tokens, without more than a few hundred tokens' logits at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from finetune30.training.vocabulary_losses import TokenLosses, frozen_losses
+
+
+class Vocabulary(Protocol):
+    """Cross entropy under logits that a frozen layer makes of states."""
+
+    def losses(self, states: Tensor, wanted: Tensor, *, keeps_gradient: bool) -> TokenLosses:
+        """Return the losses of states (Q, hidden), at least one, where tokens int64 (Q,) are wanted."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainVocabulary:
+    """See `Vocabulary`; with PyTorch's operators on a table (vocabulary, hidden)."""
+
+    table: Tensor
+
+    def losses(self, states: Tensor, wanted: Tensor, *, keeps_gradient: bool) -> TokenLosses:
+        """See `Vocabulary.losses`."""
+        return frozen_losses(states, self.table, wanted, keeps_gradient=keeps_gradient)
