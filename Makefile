@@ -34,6 +34,9 @@ help: ## List every word
 run-local: $(RUNNING) ## Train with config/default.yaml and print the results
 	@$(FT30) train --config config/default.yaml $(ARGS)
 
+run-chat: $(CHAT) ## Teach the starter chat model the facts of an invented shop, ask it before and after
+	@$(FT30) train --config config/starter_chat.yaml $(ARGS)
+
 logs-local: $(RUNNING) ## Follow the log of the newest run
 	@$(FT30) runs logs latest --follow $(ARGS)
 

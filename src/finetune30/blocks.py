@@ -55,12 +55,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; `filters[i]` lists the evaluation rows behind row i, where there is such a list."""
+    """Rows of cells; `filters[i]` lists the evaluation rows behind row i, where there is such a list.
+
+    `is_sample`: a few of what the model gives, worth a look as soon as it is trained.
+    """
 
     title: Words
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     filters: tuple[RowFilter | None, ...] = ()
+    is_sample: bool = False
     kind: Literal["table"] = "table"
 
 

@@ -15,7 +15,7 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     from rich.text import Text
 
     from finetune30.blocks import as_tree
-    from finetune30.cli.blocks import describe_figure
+    from finetune30.cli.blocks import describe_figure, print_blocks
     from finetune30.cli.terminal_text import show_controls
     from finetune30.service.runs.blocks import build_run_blocks
 
@@ -24,6 +24,7 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     table.add_column("value", justify="right")
     for wanted, used in metrics.get("replaced", {}).items():
         table.add_row("instead of", Text(show_controls(f"{wanted}: {used}")))
+    samples = []
     for block in build_run_blocks(metrics):
         if block.kind == "text":
             table.add_row(Text(show_controls(block.title.en)), Text(show_controls(block.text.en, "\n"), justify="left"))
@@ -32,9 +33,12 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
             table.add_row(Text(words), Text(value))
             for line in judged:
                 table.add_row("", Text(line, style="dim"))
+        elif block.kind == "table" and block.is_sample:
+            samples.append(as_tree(block))
     table.add_row("Device", f"{metrics['environment']['device']}, {metrics['environment']['precision']}")
     console, called = Console(highlight=False), _callable_name()
     console.print(table)
+    print_blocks(console, samples)
     console.print(f"results: {folder}", soft_wrap=True)
     console.print(f"more:    {called} runs show {run_id[:8]}", soft_wrap=True)
     console.print(f'try it:  {called} predict {run_id[:8]} "some text"', soft_wrap=True)

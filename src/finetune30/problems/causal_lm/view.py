@@ -86,4 +86,4 @@ def _examples(found: Any) -> list[Block]:
         for row in found
         if isinstance(row, Mapping)
     )
-    return [Table(Words("Some answers side by side", "部分回答對照"), columns, cells)]
+    return [Table(Words("Some answers side by side", "部分回答對照"), columns, cells, is_sample=True)]
