@@ -245,6 +245,32 @@ def test_rows_that_are_too_long_are_dropped_where_that_is_chosen_and_kept_otherw
     assert used < lab.metrics("kept")["train_samples"] == 20
 
 
+def test_long_texts_are_learnt_in_parts_and_told_as_rows(lab: TalkLab) -> None:
+    for name, count in (("texts.jsonl", 8), ("texts-eval.jsonl", 3)):
+        rows = [
+            {"text": f"{name} {number}: " + "we sell tea and bread. " * (1 + 8 * number)} for number in range(count)
+        ]
+        (lab.folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    changes = {
+        "data.dataset_name": "texts.jsonl",
+        "data.eval_file": "texts-eval.jsonl",
+        "training.num_train_epochs": 1,
+    }
+    ended = lab.train("texts", changes)
+    assert ended.returncode == 0, ended.stderr
+    metrics = lab.metrics("texts")
+    assert metrics["train_samples"] == 8
+    ledger = metrics["token_ledger"]["train"]
+    assert ledger["truncated"] == 0
+    assert ledger["supervised"] > 8 * 64  # far more than a part of each
+    log = (lab.run_folder("texts") / "logs.txt").read_text(encoding="utf-8")
+    assert "train: 8 rows = 8 used" in log
+    killed = lab.train("texts-killed", changes, FT30_FAILPOINT="training.after_step:3")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert lab.ft30("resume", "latest", results="texts-killed").returncode == 0
+    assert fingerprint(lab.run_folder("texts-killed")) == fingerprint(lab.run_folder("texts"))
+
+
 def test_a_model_without_a_template_takes_one_by_name(lab: TalkLab, tmp_path: Path) -> None:
     build_tiny_chat(lab.folder / "bare", template=None)
     refused = lab.train("bare-refused", {"model.name": "bare", "training.max_steps": 1})

@@ -23,7 +23,7 @@ class ChatConfig(Section):
     overlong: Literal["drop", "keep_answer", "cut"] = Field(
         "keep_answer",
         description="Rows above data.max_length: drop: set aside; keep_answer: the context is cut from its oldest "
-        "turns; cut: the end is cut off.",
+        "turns, and a plain text comes in parts; cut: the end is cut off.",
     )
     eval_generations: int = Field(
         20, ge=0, le=100_000, description="Evaluation rows that are answered at the end, with and without the adapter."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -67,7 +68,7 @@ class Aside:
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """One split, ready for batching.
+    """One split, ready for batching: a row each, or parts of a row behind each other, all under its id.
 
     Shapes: tokens int32 (total tokens,), offsets int64 (n + 1,), type_ids int8 like tokens or None, truncated bool
     (n,). Targets are one a row, (n,) or (n, k) of what the problem asks, or one a token: int32 like tokens, IGNORED
@@ -95,6 +96,11 @@ class EncodedSplit:
 
     def __len__(self) -> int:
         return len(self.row_ids)
+
+    @property
+    def row_count(self) -> int:
+        """How many rows it is made of: parts of one row stand behind each other under its name."""
+        return sum(1 for _ in groupby(self.row_ids))
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from finetune30.config.schema import DataConfig
@@ -46,10 +47,21 @@ def test_row_that_did_not_reach_the_trainer_fails_the_run(data):
 
 
 def test_steps_that_took_other_rows_fail_the_run(data):
+    train, evaluation = encoded(data.train), encoded(data.evaluation)
     done = Progress(total_steps=10, steps_per_epoch=5, micro_batch_size=8, epoch=2, samples=80)
-    check_consumption(data, done, 10)
-    check_consumption(data, replace(done, step_in_epoch=2, samples=96), 10)
+    check_consumption(train, evaluation, done, 10)
+    check_consumption(train, evaluation, replace(done, step_in_epoch=2, samples=96), 10)
     with pytest.raises(DataError, match="took 79 rows in 2 epochs of 40 used rows"):
-        check_consumption(data, replace(done, samples=79), 10)
+        check_consumption(train, evaluation, replace(done, samples=79), 10)
     with pytest.raises(DataError, match="evaluated 9 rows"):
-        check_consumption(data, done, 9)
+        check_consumption(train, evaluation, done, 9)
+
+
+def test_parts_of_a_row_are_one_row_of_the_ledger(data):
+    parts = encoded(pl.concat([data.train[:1], data.train]))
+    assert len(parts) == 41
+    assert parts.row_count == 40
+    settled = settle_ledger(data, parts, encoded(data.evaluation), print)
+    assert settled.report["ledger"]["reconciled"]
+    done = Progress(total_steps=6, steps_per_epoch=6, micro_batch_size=8, epoch=1, samples=41)
+    check_consumption(parts, encoded(data.evaluation), done, 10)

@@ -74,7 +74,10 @@ class ChatModel:
         pairs: list[str] | None = None,
         batch_size: int = 8,
     ) -> NDArray[np.float32]:
-        """Return what `read` makes of outputs and attention masks, float32 (n, k); texts are rows as data has them."""
+        """Return what `read` makes of outputs and attention masks, float32 (n, k); texts are rows as data has them.
+
+        A text that is longer than `max_length` has as many lines as parts.
+        """
         import torch
 
         split = self.encoder.encode_rows(texts, self._max_length)
@@ -89,7 +92,7 @@ class ChatModel:
                 given = self._outputs(self.model, inputs, torch.from_numpy(batch.targets).to(self.device))
             kept = read(given.float().cpu().numpy(), batch.attention_mask)
             if found is None:
-                found = np.zeros((len(texts), kept.shape[1]), dtype=np.float32)
+                found = np.zeros((len(split), kept.shape[1]), dtype=np.float32)
             found[rows] = kept
         return np.zeros((0, 0), dtype=np.float32) if found is None else found
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -42,6 +43,8 @@ TOKEN_KINDS = ("supervised", "context", "template", "truncated")
 OVERLONG = "overlong"
 NO_ANSWER_LEFT = "no_answer_left"
 TEMPLATE_REFUSES = "template_refuses"
+#: Tokens of the shortest part of a text in which one predicts another.
+_LEAST_PART = 2
 _PROBES = ("a", " a b", "Answer: yes", "你好，世界", "1 234", "\n\n- x\n")
 
 
@@ -117,10 +120,12 @@ class ConversationEncoder:
     def encode_rows(self, rows: Iterable[str], max_length: int) -> EncodedSplit:
         """Encode rows of the canonical form (JSON texts), called by their positions.
 
-        Rows that cannot be used have a reason in `aside`.
+        Parts of a long text (see `fit_parts`) stand behind each other under one name. Rows that cannot be used have a
+        reason in `aside`.
         """
         trees: list[dict[str, Any]] = [json.loads(row) for row in rows]
-        fitted = [self.fit(tree, max_length) for tree in trees]
+        parts = [(row, part) for row, tree in enumerate(trees) for part in self.fit_parts(tree, max_length)]
+        names, fitted = [row for row, _ in parts], [part for _, part in parts]
         require_known_tokens(
             [row.tokens.ids for row in fitted], self._known_tokens, self.tokenizer.convert_ids_to_tokens
         )
@@ -130,7 +135,7 @@ class ConversationEncoder:
         tokens = np.fromiter((token for row in fitted for token in row.tokens.ids), dtype=np.int32)
         kinds = np.concatenate([row.tokens.kinds for row in fitted]) if fitted else np.zeros(0, dtype=np.int8)
         return EncodedSplit(
-            row_ids=[str(position) for position in range(len(fitted))],
+            row_ids=[str(row) for row in names],
             tokens=tokens,
             offsets=offsets,
             type_ids=None,
@@ -139,7 +144,7 @@ class ConversationEncoder:
             targets_per_token=True,
             aside={i: row.aside for i, row in enumerate(fitted) if row.aside is not None},
             token_counts=_count_kinds(fitted),
-            expected={i: tuple(tree["expected"]) for i, tree in enumerate(trees) if "expected" in tree},
+            expected={i: tuple(trees[row]["expected"]) for i, row in enumerate(names) if "expected" in trees[row]},
         )
 
     def fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
@@ -150,6 +155,24 @@ class ConversationEncoder:
             empty = TokenizedRow([], np.zeros(0, dtype=np.int8), "", [])
             fix = f"the chat template does not take this conversation: {error}"
             return FittedRow(empty, aside=Aside(TEMPLATE_REFUSES, fix))
+
+    def fit_parts(self, row: Mapping[str, Any], max_length: int) -> list[FittedRow]:
+        """Encode one row; a text that is longer than `max_length` comes in parts of like length (`keep_answer`).
+
+        All of such a text is to be learnt, so nothing of it is context that could be left out. Only the first token of
+        a part has nothing before it that could predict it.
+        """
+        if "text" not in row or self.overlong != "keep_answer" or max_length < _LEAST_PART:
+            return [self.fit(row, max_length)]
+        try:
+            whole = self.tokenize(row)
+        except TemplateRefusalError:  # fit says why
+            return [self.fit(row, max_length)]
+        count = -(-len(whole.ids) // max_length)
+        if count < 2:
+            return [self.fit(row, max_length)]
+        borders = np.linspace(0, len(whole.ids), count + 1).round().astype(int).tolist()
+        return [FittedRow(_part(whole, start, stop)) for start, stop in pairwise(borders)]
 
     def tokenize(self, row: Mapping[str, Any]) -> TokenizedRow:
         """Encode one row whole. Raises TemplateRefusalError."""
@@ -323,6 +346,13 @@ def _count_kinds(rows: Sequence[FittedRow]) -> dict[str, NDArray[np.int64]]:
 
 def _slice(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
     return TokenizedRow(row.ids[start:stop], row.kinds[start:stop], row.text, row.places[start:stop])
+
+
+def _part(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
+    part = _slice(row, start, stop)
+    kinds = part.kinds.copy()
+    kinds[0] = TOKEN_KINDS.index("context")
+    return replace(part, kinds=kinds)
 
 
 def _first(row: TokenizedRow, count: int) -> TokenizedRow:

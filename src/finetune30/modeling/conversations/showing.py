@@ -41,16 +41,25 @@ class ShownRow:
 def show_row(encoder: ConversationEncoder, row: Mapping[str, Any], max_length: int) -> ShownRow:
     """Return a row of the canonical form in pieces, in the order in which they stand.
 
-    What is cut stands where it was. Where the template writes the rest of a shortened conversation otherwise, it stands
-    in front, as far as it can be told apart.
+    Parts of a long text follow each other. What is cut stands where it was. Where the template writes the rest of a
+    shortened conversation otherwise, it stands in front, as far as it can be told apart.
     """
-    fitted = encoder.fit(row, max_length)
+    parts = encoder.fit_parts(row, max_length)
+    if len(parts) > 1:
+        return _show_parts(encoder, [part.tokens for part in parts])
+    (fitted,) = parts
     kept = fitted.tokens
     counts = {kind: int((kept.kinds == place).sum()) for place, kind in enumerate(TOKEN_KINDS)}
     counts["truncated"] = int(fitted.cut.sum())
     if not fitted.cut.any() or (whole := encoder.tokenize(row)).text == "":
         return ShownRow(_cut_up(encoder, kept), counts, fitted.aside)
     return ShownRow(_cut_up(encoder, _mark_cut(whole, kept)), counts, fitted.aside)
+
+
+def _show_parts(encoder: ConversationEncoder, parts: list[TokenizedRow]) -> ShownRow:
+    kinds = np.concatenate([part.kinds for part in parts])
+    counts = {kind: int((kinds == place).sum()) for place, kind in enumerate(TOKEN_KINDS)}
+    return ShownRow(tuple(piece for part in parts for piece in _cut_up(encoder, part)), counts, None)
 
 
 def _mark_cut(whole: TokenizedRow, kept: TokenizedRow) -> TokenizedRow:

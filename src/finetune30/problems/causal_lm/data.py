@@ -80,22 +80,26 @@ class CausalLM:
     def encode(self, rows: pl.DataFrame, encoder: TextEncoder, targets: Targets, max_length: int) -> EncodedSplit:
         """Return token ids, and what is asked token by token."""
         split = cast("ConversationEncoder", encoder).encode_rows(rows["conversation"], max_length)
-        return replace(split, row_ids=rows["row_id"].to_list())
+        names = rows["row_id"].to_list()
+        return replace(split, row_ids=[names[int(row)] for row in split.row_ids])
 
     def predictions(self, split: EncodedSplit, outputs: NDArray[Any] | None, targets: Targets) -> pl.DataFrame:
-        """Return row_id and, where sums a row are given, outcome: the loss a token (null where none is asked).
+        """Return row_id and, where sums are given, outcome: the loss a token (null where none is asked).
 
-        `outputs` (n, 3): sum of the negative log-likelihoods, tokens that were right, tokens that are asked for.
+        `outputs` (n, 3): sum of the negative log-likelihoods, tokens that were right, tokens that are asked for. Parts
+        of a long text are one row.
         """
         rows = pl.DataFrame({"row_id": pl.Series(split.row_ids, dtype=pl.String)})
         if outputs is None:
-            return rows
-        loss, right, asked = (outputs[:, column].astype(np.float64) for column in range(3))
-        mean = np.divide(loss, asked, out=np.full(len(asked), np.nan), where=asked > 0)
-        return rows.with_columns(
-            pl.Series("outcome", mean).fill_nan(None),
-            pl.Series("tokens_right", right.astype(np.int64)),
-            pl.Series("tokens_asked", asked.astype(np.int64)),
+            return rows.unique(maintain_order=True)
+        sums = {name: outputs[:, column].astype(np.float64) for column, name in enumerate(("loss", "right", "asked"))}
+        rows = rows.with_columns(pl.Series(name, values) for name, values in sums.items())
+        rows = rows.group_by("row_id", maintain_order=True).sum()
+        return rows.select(
+            "row_id",
+            pl.when(pl.col("asked") > 0).then(pl.col("loss") / pl.col("asked")).alias("outcome"),
+            pl.col("right").cast(pl.Int64).alias("tokens_right"),
+            pl.col("asked").cast(pl.Int64).alias("tokens_asked"),
         )
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:

@@ -142,7 +142,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     finally:
         if execution.console:
             execution.console.close()
-    check_consumption(experiment.inputs.data, result.progress, result.evaluated_rows)
+    check_consumption(experiment.train_split, experiment.evaluation_split, result.progress, result.evaluated_rows)
     check_supervised(experiment.token_ledger, result.progress)
     failpoints.reach("result.before_staging")
     doubts = [*experiment.doubts, *explain_doubts(result.doubts, attempt.history, inputs.config.training)]

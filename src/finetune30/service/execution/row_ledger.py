@@ -43,7 +43,7 @@ def settle_ledger(
         split: [row_id for row_id, cut in zip(encoded.row_ids, encoded.truncated.tolist(), strict=True) if cut]
         for split, encoded in (("train", train), ("evaluation", evaluation))
     }
-    ledger = reconcile(data.ledger, len(train), len(evaluation), truncated)
+    ledger = reconcile(data.ledger, train.row_count, evaluation.row_count, truncated)
     for line in describe_ledger(ledger):
         log(f"ledger: {line}")
     return replace(data, ledger=ledger, report={**data.report, "ledger": ledger})
@@ -62,19 +62,18 @@ def describe_limits(ledger: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def check_consumption(data: PreparedData, progress: Progress, evaluated_rows: int) -> None:
-    """Compare the ledger with the rows that the trainer counted step by step.
+def check_consumption(train: EncodedSplit, evaluation: EncodedSplit, progress: Progress, evaluated: int) -> None:
+    """Compare what the ledger was settled with and what the trainer counted step by step: rows, or parts of long ones.
 
-    Whole epochs must have taken every used row once, a broken-off one at most once. Raises DataError (the run must
-    fail) where they differ.
+    Whole epochs must have taken each once, a broken-off one at most once. Raises DataError (the run must fail) where
+    they differ.
     """
-    used = data.ledger["totals"]["train"]["used"]
+    used = len(train)
     least = progress.epoch * used
     most = least + (used if progress.step_in_epoch else 0)
     if not least <= progress.samples <= most:
         message = f"the trainer took {progress.samples} rows in {progress.epochs_done:g} epochs of {used} used rows"
         raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")
-    expected = data.ledger["totals"]["evaluation"]["used"]
-    if evaluated_rows != expected:
-        message = f"the trainer evaluated {evaluated_rows} rows, the ledger says {expected} are used"
+    if evaluated != len(evaluation):
+        message = f"the trainer evaluated {evaluated} rows, the ledger says {len(evaluation)} are used"
         raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")

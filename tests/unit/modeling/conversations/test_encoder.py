@@ -140,3 +140,33 @@ def test_no_token_vanishes_and_no_row_is_left_without_an_answer(contents, limit,
         assert (fitted.tokens.kinds == SUPERVISED).any()
         assert fitted.tokens.kinds[0] != SUPERVISED
         assert len(fitted.tokens.ids) + int(fitted.cut.sum()) == len(whole.ids)
+
+
+@given(
+    words=st.lists(st.sampled_from(("the", "shop", "茶", "🚲", "opens")), max_size=80), max_length=st.integers(2, 40)
+)
+@settings(max_examples=60, deadline=None)
+def test_parts_of_a_long_text_hold_every_token_once(words, max_length):
+    made = encoder()
+    text = {"text": " ".join(words)}
+    whole, parts = made.tokenize(text), made.fit_parts(text, max_length)
+    assert [token for part in parts for token in part.tokens.ids] == whole.ids
+    sizes = [len(part.tokens.ids) for part in parts]
+    assert max(sizes) <= max_length
+    assert max(sizes) - min(sizes) <= 1
+    for part in parts:
+        assert part.tokens.kinds[0] != SUPERVISED
+        assert (part.tokens.kinds[1:] == SUPERVISED).all()
+    split = made.encode_rows([json.dumps(row("a", "b")), json.dumps(text)], 40)
+    assert split.row_ids == ["0", *["1"] * len(made.fit_parts(text, 40))]
+    assert split.row_count == 2
+
+
+@pytest.mark.parametrize(("overlong", "parts"), [("keep_answer", 3), ("cut", 1), ("drop", 1)])
+def test_a_long_text_comes_in_parts_unless_it_is_to_be_cut_or_dropped(overlong, parts):
+    made = encoder(overlong=overlong)
+    text = {"text": "the shop opens at nine"}
+    length = -(-len(made.tokenize(text).ids) // 3)
+    found = made.fit_parts(text, length)
+    assert len(found) == parts
+    assert [part.aside is not None for part in found] == [overlong == "drop"] * parts
