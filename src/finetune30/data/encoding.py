@@ -39,10 +39,14 @@ class EncodedTexts:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """How many tokens some texts (or pairs) have before truncation, and the positions of those that say nothing."""
+    """How many tokens some texts (or pairs) have before truncation.
+
+    Positions of those that say nothing (`tokenless`), and of those that are never cut but come in parts (`in_parts`).
+    """
 
     lengths: list[int]
     tokenless: list[int] = field(default_factory=list)
+    in_parts: list[int] = field(default_factory=list)
 
 
 #: Counts tokens of texts, or of pairs of texts.

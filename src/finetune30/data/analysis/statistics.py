@@ -106,7 +106,7 @@ def _analyze_split(rows: pl.DataFrame, problem: Problem, count_tokens: CountToke
         "suggested_max_length": None,
     }
     if count_tokens is not None and rows.height:
-        tokens = np.array(count_tokens(*texts_and_pairs(rows)).lengths, dtype=np.int64)
+        tokens = np.array(count_tokens(*texts_and_pairs(conversations)).lengths, dtype=np.int64)
         lengths |= {"tokens": describe_lengths(tokens), "suggested_max_length": suggest_max_length(tokens)}
     counts = problem.count(rows["label_text"])
     return {

@@ -150,20 +150,29 @@ def check_contents(rows: pl.DataFrame, found: FindingList, *, has_names: bool) -
 
 
 def check_tokens(
-    rows: pl.DataFrame, found: FindingList, count_tokens: CountTokens, max_length: int, *, allow_empty: bool
+    rows: pl.DataFrame,
+    read: pl.DataFrame,
+    found: FindingList,
+    count_tokens: CountTokens,
+    max_length: int,
+    *,
+    allow_empty: bool,
 ) -> pl.DataFrame:
     """Mark rows that have more tokens than `max_length` under the run's tokenizer, or that give it nothing to read.
 
-    Of conversations what is said is counted, without what a chat template puts around it. With `allow_empty` only those
-    say nothing that have no token at all, as in a training.
+    `read`: the same rows as the tokenizer reads them. With `allow_empty` only those say nothing that have no token at
+    all, as in a training.
     """
-    kept = rows.filter(pl.col("reason").is_null())
-    counts = count_tokens(*texts_and_pairs(kept))
+    is_kept = rows["reason"].is_null()
+    kept = rows.filter(is_kept)
+    counts = count_tokens(*texts_and_pairs(read.filter(is_kept)))
     nothing = [i for i in counts.tokenless if not (allow_empty and counts.lengths[i])]
     # A training sets these aside whatever the configuration says about rules.
     found.add(NO_TOKENS, kept[nothing], NO_TOKENS_FIX, severity="error")
-    tokens = pl.Series("_tokens", counts.lengths, dtype=pl.Int64)
-    hits = kept.with_columns(tokens).filter(pl.col("_tokens") > max_length)
+    cut = {i: length for i, length in enumerate(counts.lengths) if length > max_length}
+    for i in counts.in_parts:
+        cut.pop(i, None)
+    hits = kept[list(cut)].with_columns(pl.Series("_tokens", list(cut.values()), dtype=pl.Int64))
     found.add("truncated", hits, pl.format("{} tokens, cut at data.max_length (" + str(max_length) + ")", "_tokens"))
     return found.mark(rows)
 

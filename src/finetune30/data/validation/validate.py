@@ -148,7 +148,7 @@ def _check_rows(
         said = check_classes(said, found, config.gate.min_class_rows)
     if count_tokens is not None:
         allow_empty = config.validation_rules.allow_empty
-        said = check_tokens(said, found, count_tokens, config.max_length, allow_empty=allow_empty)
+        said = check_tokens(said, rows, found, count_tokens, config.max_length, allow_empty=allow_empty)
     return _marked_as(said, rows)
 
 

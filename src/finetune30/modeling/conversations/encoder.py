@@ -162,7 +162,7 @@ class ConversationEncoder:
         All of such a text is to be learnt, so nothing of it is context that could be left out. Only the first token of
         a part has nothing before it that could predict it.
         """
-        if "text" not in row or self.overlong != "keep_answer" or max_length < _LEAST_PART:
+        if not self.comes_in_parts(row) or max_length < _LEAST_PART:
             return [self.fit(row, max_length)]
         try:
             whole = self.tokenize(row)
@@ -173,6 +173,10 @@ class ConversationEncoder:
             return [self.fit(row, max_length)]
         borders = np.linspace(0, len(whole.ids), count + 1).round().astype(int).tolist()
         return [FittedRow(_part(whole, start, stop)) for start, stop in pairwise(borders)]
+
+    def comes_in_parts(self, row: Mapping[str, Any]) -> bool:
+        """Say whether a row that is too long is learnt in parts instead of being cut."""
+        return "text" in row and self.overlong == "keep_answer"
 
     def tokenize(self, row: Mapping[str, Any]) -> TokenizedRow:
         """Encode one row whole. Raises TemplateRefusalError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +55,18 @@ def check_rows(
     request: DatasetRequest,
     settings: Settings,
     log: Log,
-    count_tokens: CountTokens | None = None,
+    find_counter: Callable[[LoadedRows], CountTokens | None] = lambda _: None,
     on_transfer: OnTransfer | None = None,
 ) -> Checked:
-    """Load rows and apply every rule; those about tokens only where `count_tokens` is given."""
+    """Load rows and apply every rule; those about tokens only where `find_counter` finds what counts them."""
     from finetune30.data.validation.quarantine import apply_gate, open_gate
     from finetune30.data.validation.validate import validate_rows
 
     loaded = load_dataset_rows(request, settings, log, on_transfer)
     gate = request.data.gate
-    validation = validate_rows(loaded, request.data, expected_labels=request.num_labels, count_tokens=count_tokens)
+    validation = validate_rows(
+        loaded, request.data, expected_labels=request.num_labels, count_tokens=find_counter(loaded)
+    )
     try:
         return Checked(loaded, validation, apply_gate(validation, loaded.rows, gate).quarantine, None)
     except DataError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finetune30.config.chat import ChatConfig
 from finetune30.config.loading import LoadedConfig, load_config
 from finetune30.config.offline_fallback import fall_back_data
 from finetune30.config.schema import DataConfig, ModelConfig
@@ -34,7 +35,7 @@ Log = Callable[[str], None]
 class DatasetRequest:
     """Which rows to look at: the data section of a configuration, sampled as a training would (`sampled`) or whole.
 
-    `num_labels` and `problem_type` are those of the model where a configuration names one; `models` are those whose
+    `num_labels`, `problem_type` and `chat` are those of a configuration, where there is one; `models` are those whose
     tokenizer may count tokens, the first that can be had. `explicit` holds the dotted keys that were given: nothing
     stands in for a set that was named.
     """
@@ -46,6 +47,7 @@ class DatasetRequest:
     models: tuple[ModelConfig, ...] = ()
     seed: int = 42
     explicit: frozenset[str] = frozenset()
+    chat: ChatConfig = field(default_factory=ChatConfig)
 
 
 class StoredVersion(NamedTuple):
@@ -68,6 +70,7 @@ def request_of_config(loaded: LoadedConfig) -> DatasetRequest:
         models=(model, *([ModelConfig(name=model.offline_fallback)] if model.offline_fallback else [])),
         seed=config.training.seed,
         explicit=loaded.explicit,
+        chat=config.chat,
     )
 
 

@@ -24,6 +24,8 @@ from finetune30.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.data.encoding import CountTokens
+    from finetune30.data.loading import LoadedRows
     from finetune30.hub.fetching import OnTransfer
 
 
@@ -45,8 +47,8 @@ def analyze_data(
     from finetune30.data.analysis.drift import compare_rows
     from finetune30.data.analysis.statistics import analyze_rows
 
-    count_tokens = find_token_counter(_models(request, model), log, settings.data_folder, on_transfer)
     loaded = load_dataset_rows(request, settings, log, on_transfer)
+    count_tokens = _find_counter(request, model, loaded, settings, log, on_transfer)
     rows = _chosen(loaded.rows, request)
     name = str(loaded.source["name"])
     if request.sampled and name == request.data.offline_fallback != request.data.dataset_name:
@@ -79,13 +81,16 @@ def check_data(
     """
     from finetune30.data.validation.quarantine import encode_quarantine
 
-    counter = find_token_counter(_models(request, model), log, settings.data_folder, on_transfer)
-    if counter is None:
-        log(
-            "data: which rows are cut (truncated) or give the model nothing to read (no_tokens) is seen in the "
-            "training; name a base model to see it here: --model NAME"
-        )
-    checked = check_rows(request, settings, log, counter, on_transfer)
+    def find_counter(loaded: LoadedRows) -> CountTokens | None:
+        counter = _find_counter(request, model, loaded, settings, log, on_transfer)
+        if counter is None:
+            log(
+                "data: which rows are cut (truncated) or give the model nothing to read (no_tokens) is seen in the "
+                "training; name a base model to see it here: --model NAME"
+            )
+        return counter
+
+    checked = check_rows(request, settings, log, find_counter, on_transfer)
     if report_file is not None:
         save_json_atomic(report_file, checked.as_dict())
         log(f"report: {report_file}")
@@ -125,8 +130,16 @@ def clean_data(
     }
 
 
-def _models(request: DatasetRequest, model: str | None) -> tuple[ModelConfig, ...]:
-    return request.models if model is None else (ModelConfig(name=model),)
+def _find_counter(
+    request: DatasetRequest,
+    model: str | None,
+    loaded: LoadedRows,
+    settings: Settings,
+    log: Log,
+    on_transfer: OnTransfer | None,
+) -> CountTokens | None:
+    models = request.models if model is None else (ModelConfig(name=model),)
+    return find_token_counter(models, loaded.problem, request.chat, log, settings.data_folder, on_transfer)
 
 
 def _chosen(rows: pl.DataFrame, request: DatasetRequest) -> pl.DataFrame:

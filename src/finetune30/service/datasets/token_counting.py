@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from finetune30.config import ExperimentConfig
 from finetune30.config.schema import ModelConfig
 from finetune30.data.encoding import TokenCounts, find_tokenless
+from finetune30.data.texts import CONVERSATION
 from finetune30.data.unknown_tokens import WARNING_SHARE, describe_unknown
 from finetune30.errors import Finetune30Error
 
 if TYPE_CHECKING:
+    from finetune30.config.chat import ChatConfig
     from finetune30.data.encoding import CountTokens
+    from finetune30.data.problem import Problem
     from finetune30.hub.fetching import OnTransfer
+    from finetune30.modeling.base import BaseSource
 
 _TOKENIZED_ROWS = 10_000
 _NO_LIMIT = 1 << 30
@@ -21,32 +27,55 @@ _NO_LIMIT = 1 << 30
 
 def find_token_counter(
     models: Sequence[ModelConfig],
+    problem: Problem,
+    chat: ChatConfig,
     log: Callable[[str], None],
     data_folder: Path,
     on_transfer: OnTransfer | None = None,
 ) -> CountTokens | None:
     """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one.
 
-    Of a hub model only the tokenizer's files are fetched.
+    Conversations are counted as they are trained on, with all that the chat template writes. Of a hub model only the
+    tokenizer's files are fetched.
     """
     from finetune30.modeling.base import find_tokenizer
-    from finetune30.modeling.text_encoder import FileTokenizer, load_text_encoder
 
-    encoder: FileTokenizer | None = None
+    counts_rows = problem.columns[0].name == CONVERSATION
     for model in models:
         try:
             source = find_tokenizer(model, log, on_transfer, data_folder=data_folder)
-            encoder = load_text_encoder(source, uses_token_types=False)
+            counter = _count_rows(source, problem, chat, log) if counts_rows else _count_texts(source, model.name, log)
         except Finetune30Error as error:
             log(f"data: no tokens under '{model.name}': {error.message}")
             continue
-        if encoder is not None:
+        if counter is not None:
             log(f"data: tokens are counted under '{model.name}'")
-            break
+            return counter
         log(f"data: no tokens under '{model.name}': it has no tokenizer.json")
+    return None
+
+
+def _count_rows(source: BaseSource, problem: Problem, chat: ChatConfig, log: Callable[[str], None]) -> CountTokens:
+    from finetune30.problems.trainables import load_trainable
+
+    trainable: Any = load_trainable(problem.name, {}).with_base(source, ExperimentConfig(chat=chat), log)
+    encoder = trainable.build_encoder(source, None)
+
+    def count(rows: list[str], _: list[str] | None) -> TokenCounts:
+        split = encoder.encode_rows(rows, _NO_LIMIT)
+        in_parts = [i for i, row in enumerate(rows) if encoder.comes_in_parts(json.loads(row))]
+        return TokenCounts(split.lengths.tolist(), in_parts=in_parts)
+
+    return count
+
+
+def _count_texts(source: BaseSource, name: str, log: Callable[[str], None]) -> CountTokens | None:
+    from finetune30.modeling.text_encoder import load_text_encoder
+
+    encoder = load_text_encoder(source, uses_token_types=False)
     if encoder is None:
         return None
-    tokenizer, counted = encoder, model.name
+    tokenizer = encoder
 
     def count(texts: list[str], pairs: list[str] | None) -> TokenCounts:
         lengths: list[int] = []
@@ -60,7 +89,7 @@ def find_token_counter(
             lengths += encoded.full_lengths
             unknown += encoded.unknown_tokens
         if unknown > WARNING_SHARE * sum(lengths):
-            log(f"WARNING: data: {describe_unknown(unknown, sum(lengths), counted).en}")
+            log(f"WARNING: data: {describe_unknown(unknown, sum(lengths), name).en}")
         return TokenCounts(lengths, tokenless)
 
     return count

@@ -179,13 +179,14 @@ def test_every_rule_that_a_configuration_may_name_has_a_severity():
     assert set(get_args(RuleName)) == set(DEFAULT_SEVERITIES)
 
 
-def test_tokens_are_counted_of_what_is_said(tmp_path):
+def test_tokens_are_counted_of_conversations_in_canonical_form(tmp_path):
     rows = [talk(f"user: one two {count}", f"assistant: {'word ' * count}end") for count in (2, 30)]
     loaded, config = load_texts(tmp_path, rows, max_length=20)
 
     def count_tokens(texts, pairs):
         assert pairs is None
-        return TokenCounts([len(text.split()) for text in texts])
+        contents = [[message["content"] for message in json.loads(text)["messages"]] for text in texts]
+        return TokenCounts([len(" ".join(said).split()) for said in contents])
 
     findings = validate_rows(loaded, config, count_tokens=count_tokens).findings
     assert [row[:2] for row in findings.select("rule", "place", "fix").iter_rows()] == [
