@@ -106,6 +106,8 @@ def test_packed_rows_are_trained_as_padded_ones_and_resume_to_the_same_bytes(lab
     for packing in ("off", "on"):
         ended = lab.train(f"packing-{packing}", {**changes, "training.packing": packing})
         assert ended.returncode == 0, ended.stderr
+        assert "Some answers side by side" in ended.stdout
+        assert " chat " in ended.stdout.rpartition("try it:")[2]
     losses = [lab.metrics(f"packing-{packing}")["eval_loss"] for packing in ("off", "on")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert fingerprint(lab.run_folder("packing-off")) != fingerprint(lab.run_folder("packing-on"))

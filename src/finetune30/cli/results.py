@@ -17,6 +17,8 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     from finetune30.blocks import as_tree
     from finetune30.cli.blocks import describe_figure, print_blocks
     from finetune30.cli.terminal_text import show_controls
+    from finetune30.data.texts import learns_conversations
+    from finetune30.problems import load_problem
     from finetune30.service.runs.blocks import build_run_blocks
 
     table = Table(title=f"{name} ({run_id[:8]}) SUCCEEDED", title_justify="left", show_header=False)
@@ -41,7 +43,9 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     print_blocks(console, samples)
     console.print(f"results: {folder}", soft_wrap=True)
     console.print(f"more:    {called} runs show {run_id[:8]}", soft_wrap=True)
-    console.print(f'try it:  {called} predict {run_id[:8]} "some text"', soft_wrap=True)
+    talks = learns_conversations(load_problem(metrics["problem_type"]))
+    asked = f"chat {run_id[:8]}" if talks else f'predict {run_id[:8]} "some text"'
+    console.print(f"try it:  {called} {asked}", soft_wrap=True)
 
 
 def _callable_name() -> str:

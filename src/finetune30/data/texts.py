@@ -18,6 +18,8 @@ from finetune30.data.problem import ROW_COLUMNS
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.data.problem import ProblemChoice
+
 #: The text that holds conversations.
 CONVERSATION = "conversation"
 
@@ -42,3 +44,8 @@ def texts_and_pairs(rows: pl.DataFrame) -> tuple[list[str], list[str] | None]:
 def is_blank(text: str) -> bool:
     """Tell whether a text holds nothing that can be seen: white space, controls and formats (zero-width ones) only."""
     return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
+
+
+def learns_conversations(problem: ProblemChoice) -> bool:
+    """Say whether what the model of a problem is told is a conversation, which it goes on with."""
+    return problem.columns[0].name == CONVERSATION

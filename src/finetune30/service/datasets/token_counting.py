@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import ExperimentConfig
 from finetune30.config.schema import ModelConfig
 from finetune30.data.encoding import TokenCounts, find_tokenless
-from finetune30.data.texts import CONVERSATION
+from finetune30.data.texts import learns_conversations
 from finetune30.data.unknown_tokens import WARNING_SHARE, describe_unknown
 from finetune30.errors import Finetune30Error
 
@@ -40,11 +40,11 @@ def find_token_counter(
     """
     from finetune30.modeling.base import find_tokenizer
 
-    counts_rows = problem.columns[0].name == CONVERSATION
+    talks = learns_conversations(problem)
     for model in models:
         try:
             source = find_tokenizer(model, log, on_transfer, data_folder=data_folder)
-            counter = _count_rows(source, problem, chat, log) if counts_rows else _count_texts(source, model.name, log)
+            counter = _count_rows(source, problem, chat, log) if talks else _count_texts(source, model.name, log)
         except Finetune30Error as error:
             log(f"data: no tokens under '{model.name}': {error.message}")
             continue
