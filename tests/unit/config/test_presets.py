@@ -53,6 +53,11 @@ def test_preset_is_true_to_its_name(name):
         "minilm": lambda: config.model.name == "starter",
         "cpu": lambda: config.training.device == "cpu",
         "default": lambda: config.model.offline_fallback == "starter",
+        "chat": lambda: config.model.problem_type == "causal_lm",
+        "smollm2": lambda: "SmolLM2" in config.model.name,
+        "qwen3": lambda: "Qwen3" in config.model.name,
+        "llama": lambda: "Llama" in config.model.name,
+        "gemma3": lambda: "gemma-3" in config.model.name,
     }
     held = [word for word, holds in wanted.items() if word in name and holds()]
     assert held == [word for word in wanted if word in name]
