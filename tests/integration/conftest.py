@@ -36,7 +36,8 @@ def talk_api(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) 
     """An API over two language models, the newer one of which learnt less."""
     lab = TalkLab(fork_server, tmp_path_factory.mktemp("talk-api"))
     for epochs in (2, 1):
-        ended = lab.train("results", {"training.num_train_epochs": epochs})
+        # Trained so little, a model of this kind may say nothing at all: what it says hangs on the path's last digits.
+        ended = lab.train("results", {"training.num_train_epochs": epochs, "training.engine": "general"})
         assert ended.returncode == 0, ended.stderr
     with contextlib.closing(Services(lab.folder)) as services:
         services.start_api()
