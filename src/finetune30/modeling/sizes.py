@@ -31,14 +31,9 @@ def count_parameters(model: ModelConfig, lora: LoraConfig, data_folder: Path | N
 
     `data_folder` is where the starter chat model was converted, if it was.
     """
-    folder = _find_local(model, data_folder)
-    if folder is None:
+    if (found := _read_local(model, data_folder)) is None:
         return None
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shapes = _load_shapes(folder, str(config.get("model_type")))
-    except (OSError, ValueError, ModelError):
-        return None  # the training itself will say what is wrong with the folder
+    config, shapes = found
     head = _count_head(config, shapes, model.num_labels)
     if head is None or lora.bias != "none":
         return None
@@ -52,16 +47,23 @@ def count_parameters(model: ModelConfig, lora: LoraConfig, data_folder: Path | N
 
 def count_quantized(model: ModelConfig, lora: LoraConfig, data_folder: Path | None = None) -> int | None:
     """Return how many weights `model.quantization` is about, those of linear layers; None: no base here."""
+    if (found := _read_local(model, data_folder)) is None:
+        return None
+    _, shapes = found
+    whole = (*HEAD_NAMES, *_NEVER_QUANTIZED)
+    return sum(math.prod(shape) for name, shape in _linear_layers(shapes, lora).items() if not is_within(name, whole))
+
+
+def _read_local(model: ModelConfig, data_folder: Path | None) -> tuple[dict[str, Any], Shapes] | None:
+    """Return configuration and shapes of weights of a base that is here; None where there is none that can be read."""
     folder = _find_local(model, data_folder)
     if folder is None:
         return None
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shapes = _load_shapes(folder, str(config.get("model_type")))
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return config, _load_shapes(folder, str(config.get("model_type")))
     except (OSError, ValueError, ModelError):
         return None  # the training itself will say what is wrong with the folder
-    whole = (*HEAD_NAMES, *_NEVER_QUANTIZED)
-    return sum(math.prod(shape) for name, shape in _linear_layers(shapes, lora).items() if not is_within(name, whole))
 
 
 def _find_local(model: ModelConfig, data_folder: Path | None) -> Path | None:
