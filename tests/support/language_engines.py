@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from finetune30.config.loading import validate_tree
 from finetune30.data.batching import Batch, collate
@@ -69,3 +70,15 @@ def build_language_engine(
     engine = build_engine("general", config, source, problem, choose_placement("cpu", precision))
     assert isinstance(engine, GeneralEngine)
     return LanguageEngine(engine, problem, split)
+
+
+def logits_of(model: Any, trained: LanguageEngine) -> torch.Tensor:
+    """Return a model's logits for every token of the engine's rows, float32 (N, V)."""
+    batch = trained.batch()
+    with torch.inference_mode():
+        found: torch.Tensor = model(
+            input_ids=torch.from_numpy(batch.input_ids),
+            attention_mask=torch.from_numpy(batch.attention_mask),
+            use_cache=False,
+        ).logits
+    return found[torch.from_numpy(batch.attention_mask).bool()].float()

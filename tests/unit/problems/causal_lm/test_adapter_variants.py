@@ -16,7 +16,7 @@ from finetune30.training.optimizer import build_optimizer, set_learning_rate
 from finetune30.training.packing import pack
 from support.chat_models import build_tiny_chat
 from support.engines import build_general, configure
-from support.language_engines import LanguageEngine, build_language_engine
+from support.language_engines import LanguageEngine, build_language_engine, logits_of
 
 #: Changes of the section `lora`, and keys of `training`; each variant in the company of another.
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -39,17 +39,6 @@ def base(request, tmp_path_factory):
 def built(base: Path, variant: str) -> LanguageEngine:
     lora, training = VARIANTS[variant]
     return build_language_engine(base, lora={"r": 4, **lora}, **training)
-
-
-def logits(model: Any, trained: LanguageEngine) -> torch.Tensor:
-    batch = trained.batch()
-    with torch.no_grad():
-        found: torch.Tensor = model(
-            input_ids=torch.from_numpy(batch.input_ids),
-            attention_mask=torch.from_numpy(batch.attention_mask),
-            use_cache=False,
-        ).logits
-    return found[torch.from_numpy(batch.attention_mask).bool()]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -94,29 +83,29 @@ def test_plain_peft_on_the_plain_base_answers_as_trained(base, variant, tmp_path
 
     trained = built(base, variant)
     with trained.engine.lend_base() as model:
-        untouched = logits(model, trained)
+        untouched = logits_of(model, trained)
     for _ in range(3):
         trained.take_step()
     trained.engine.save_adapter(tmp_path)
     load_tokenizer(find_base(ModelConfig(name=str(base)))).save_pretrained(str(tmp_path))
     with trained.engine.lend() as model:
-        learnt = logits(model, trained)
+        learnt = logits_of(model, trained)
     with trained.engine.lend_base() as model:
-        torch.testing.assert_close(logits(model, trained), untouched)
+        torch.testing.assert_close(logits_of(model, trained), untouched)
     with trained.engine.lend() as model:
-        assert torch.equal(logits(model, trained), learnt)
+        assert torch.equal(logits_of(model, trained), learnt)
 
     plain = AutoModelForCausalLM.from_pretrained(base).eval()
-    torch.testing.assert_close(untouched, logits(plain, trained), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(untouched, logits_of(plain, trained), atol=1e-5, rtol=1e-4)
     assert float((learnt - untouched).abs().max()) > 0.01
     loaded: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path).eval()
-    torch.testing.assert_close(logits(loaded, trained), learnt, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(logits_of(loaded, trained), learnt, atol=1e-5, rtol=1e-4)
     merged = loaded.merge_and_unload()
     tied = plain.config.tie_word_embeddings
     assert (merged.get_input_embeddings().weight is merged.get_output_embeddings().weight) == tied
     merged.save_pretrained(tmp_path / "merged")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
-    torch.testing.assert_close(logits(again, trained), learnt, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(logits_of(again, trained), learnt, atol=1e-5, rtol=1e-4)
     assert (again.get_input_embeddings().weight is again.get_output_embeddings().weight) == tied
 
 

@@ -16,7 +16,7 @@ from finetune30.modeling.quantization import count_weights, require_quantization
 from finetune30.modeling.quantization_settings import Quantization
 from support.chat_models import build_tiny_chat
 from support.engines import build_general, configure, random_batch
-from support.language_engines import LanguageEngine, build_language_engine
+from support.language_engines import LanguageEngine, build_language_engine, logits_of
 from support.quantized import needs_bitsandbytes
 
 METHODS = ("nf4", "int8")
@@ -29,17 +29,6 @@ def base(tmp_path_factory):
 
 def built(base: Any, method: str | None, precision: str = "fp32", **lora: Any) -> LanguageEngine:
     return build_language_engine(base, model={"quantization": method}, precision=precision, lora=lora)
-
-
-def logits(model: Any, trained: LanguageEngine) -> torch.Tensor:
-    batch = trained.batch()
-    with torch.inference_mode():
-        found: torch.Tensor = model(
-            input_ids=torch.from_numpy(batch.input_ids),
-            attention_mask=torch.from_numpy(batch.attention_mask),
-            use_cache=False,
-        ).logits
-    return found[torch.from_numpy(batch.attention_mask).bool()].float()
 
 
 @needs_bitsandbytes
@@ -86,18 +75,18 @@ def test_plain_peft_on_the_base_quantized_alike_answers_as_trained(base, method,
     trained.engine.save_adapter(tmp_path)
     load_tokenizer(find_base(ModelConfig(name=str(base)))).save_pretrained(str(tmp_path))
     with trained.engine.lend() as model:
-        learnt = logits(model, trained)
+        learnt = logits_of(model, trained)
     settings: dict[str, Any] = Quantization(method, ("lm_head",)).settings("float32")
     quantized: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(**settings), "device_map": {"": "cpu"}}
     loaded: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **quantized)
     # As in training: in evaluation, some CPUs would round the scales once more.
     quantization.use_one_arithmetic(loaded)
-    torch.testing.assert_close(logits(loaded.eval(), trained), learnt, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(logits_of(loaded.eval(), trained), learnt, atol=1e-6, rtol=1e-6)
     plain: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **quantized)
-    assert float((logits(plain.eval(), trained) - learnt).abs().max()) <= 0.03
-    whole = logits(AutoModelForCausalLM.from_pretrained(base).eval(), trained)
+    assert float((logits_of(plain.eval(), trained) - learnt).abs().max()) <= 0.03
+    whole = logits_of(AutoModelForCausalLM.from_pretrained(base).eval(), trained)
     with trained.engine.lend_base() as model:
-        assert float((logits(model, trained) - whole).abs().max()) > 0.001  # another base than the whole one
+        assert float((logits_of(model, trained) - whole).abs().max()) > 0.001  # another base than the whole one
 
 
 @needs_bitsandbytes
