@@ -11,14 +11,7 @@ import torch
 from finetune30.config import ExperimentConfig
 from finetune30.data.batching import Batch
 from finetune30.data.encoding import IGNORED
-from finetune30.modeling.base import find_base
-from finetune30.training.packed.base_weights import BaseWeights
-from finetune30.training.packed.building import build_packed_model
-from finetune30.training.packed.families import find_family
-from finetune30.training.packed.model import PackedModel
-from finetune30.training.packed.support import plan_of
 from support.chat_models import build_tiny_tokenizer
-from support.present import present
 
 #: What each configuration adds to a Llama of two layers, four heads of sixteen numbers, two of keys and values.
 LLAMA3 = {
@@ -103,24 +96,3 @@ def token_batch(lengths: list[int], *, seed: int = 0, vocabulary: int = 300) -> 
     asked[np.arange(len(sizes)), generator.integers(0, sizes)] = True
     targets = np.where(asked, generator.integers(3, vocabulary, inside.shape), IGNORED)
     return Batch(np.arange(len(sizes)), ids, inside.astype(np.int64), None, targets, sizes)
-
-
-def build_decoder_model(folder: Path, config: ExperimentConfig, *, compiled: bool) -> PackedModel:
-    """Build the packed model of a base in float64, with random trained weights."""
-    source = find_base(config.model)
-    described = source.load_json("config.json")
-    family = present(find_family(described))
-    shape, base = family.shape(described), BaseWeights(source.folder, family.spellings)
-    model = build_packed_model(
-        family,
-        shape,
-        plan_of(config.lora, family, shape, base),
-        base,
-        seed=1,
-        dtype=torch.float64,
-        master_dtype=torch.float64,
-        compiled=compiled,
-    )
-    model.weights.values.copy_(torch.randn(model.weights.count, generator=torch.Generator().manual_seed(5)).double())
-    model.weights.values.mul_(0.3)
-    return model

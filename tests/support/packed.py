@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finetune30.config import ExperimentConfig
 from finetune30.modeling.base import find_base
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import build_packed_model
@@ -26,10 +27,15 @@ LAYOUTS = {"joint": [13, 5, 9], "grid": [30, 28, 9, 3, 30, 27], "full grid": [16
 def build_model(folder: Path, target_modules: list[str], *, compiled: bool) -> PackedModel:
     """Build the packed model of a base with random trained weights and three labels; LoRA drops out a quarter."""
     config = configure(folder, lora={"target_modules": target_modules, "lora_dropout": 0.25})
+    return build_with_random_weights(config, outputs=3, compiled=compiled)
+
+
+def build_with_random_weights(config: ExperimentConfig, *, outputs: int = 1, compiled: bool) -> PackedModel:
+    """Build the packed model of a configuration in float64, with random trained weights."""
     source = find_base(config.model)
     described = source.load_json("config.json")
     family = present(find_family(described))
-    shape, base = family.shape(described, outputs=3), BaseWeights(source.folder, family.spellings)
+    shape, base = family.shape(described, outputs), BaseWeights(source.folder, family.spellings)
     model = build_packed_model(
         family,
         shape,

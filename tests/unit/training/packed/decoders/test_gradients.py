@@ -17,7 +17,8 @@ from finetune30.training.packed.engine import loss_with_gradient
 from finetune30.training.packed.layout import PackedLayout, build_layout
 from finetune30.training.packed.model import PackedModel
 from finetune30.training.packed.parts.dropout import MaskSource
-from support.decoders import KINDS, build_decoder_model, build_tiny_decoder, configure_decoder, token_batch
+from support.decoders import KINDS, build_tiny_decoder, configure_decoder, token_batch
+from support.packed import build_with_random_weights
 
 LENGTHS = [30, 28, 9, 1, 17]
 
@@ -59,7 +60,7 @@ def _norm_in_float64(model: torch.nn.Module) -> None:
 def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_path: Path, kind: str) -> None:
     folder = build_tiny_decoder(tmp_path / "base", kind)
     config = configure_decoder(folder)
-    packed = build_decoder_model(folder, config, compiled=compiled)
+    packed = build_with_random_weights(config, compiled=compiled)
     source = find_base(config.model)
     reference = build_adapter(
         load_causal(source, 2), config.lora, source, [], 1, task_type="CAUSAL_LM", trains_head=False
@@ -91,7 +92,7 @@ def test_gradient_of_each_weight_equals_autograd_in_float64(compiled: bool, tmp_
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_gradient_equals_finite_differences_with_dropout(compiled: bool, tmp_path: Path, kind: str) -> None:
     folder = build_tiny_decoder(tmp_path / "base", kind)
-    model = build_decoder_model(folder, configure_decoder(folder, lora={"lora_dropout": 0.25}), compiled=compiled)
+    model = build_with_random_weights(configure_decoder(folder, lora={"lora_dropout": 0.25}), compiled=compiled)
     batch = token_batch(LENGTHS)
     _loss(model, batch, model.parts.masks(9), backward=True)
     values, gradients = model.weights.values, model.weights.gradients
