@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from support.hub_fixtures import hub_contents
+from support.page_marks import AT_REST
 from support.page_stack import Stack
 from support.stand_in_hub import StandInHub, link_folder
 
@@ -22,9 +23,27 @@ CHROMIUM_OPTIONS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
     "--disable-sync --no-first-run"
 ).split()
+#: Milliseconds that a press waits for a page to be drawn; some are pressed while a script runs, and are meant to be.
+_DRAWING = 20_000
 #: Milliseconds after which a page that shows nothing is asked for anew.
 _FIRST_DRAWING = 120_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def presses_meet_what_stays() -> Iterator[None]:
+    """Let every press wait until the page is drawn: what is pressed on a part that is about to go is lost."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    press = sync_api.Locator.click
+
+    def press_at_rest(self: Any, **options: Any) -> None:
+        with contextlib.suppress(sync_api.TimeoutError):
+            self.page.locator(AT_REST).wait_for(timeout=_DRAWING)
+        press(self, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sync_api.Locator, "click", press_at_rest)
+        yield
 
 
 @pytest.fixture(scope="session")

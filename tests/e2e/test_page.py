@@ -14,7 +14,7 @@ from finetune30.store import RunStatus
 from finetune30.ui import display
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, BADGE, FORM, TASK, address
+from support.page_marks import AT_REST, BADGE, FORM, TASK, address, press_at_once
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -140,7 +140,7 @@ def press_twice(page, stack, press):
     with stack.paused("api"):
         press()
         page.wait_for_timeout(1_000)
-        page.get_by_role("radio", name="繁體中文").click()
+        press_at_once(page.get_by_text("繁體中文", exact=True))
         page.wait_for_timeout(1_000)
 
 
@@ -160,7 +160,7 @@ def test_run_is_deleted_once_although_another_press_follows(open_page, stack):
     page.locator(AT_REST).wait_for()
     with stack.paused("api"):
         for _ in range(2):  # nothing but the dialog can be pressed meanwhile
-            confirm.click()
+            press_at_once(confirm)
             page.wait_for_timeout(1_000)
     page.get_by_role("heading", name="Experiments", exact=True).wait_for()
     with pytest.raises(NotFoundError):

@@ -18,7 +18,7 @@ import pytest
 from finetune30.store import RunStatus
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, address, choose
+from support.page_marks import AT_REST, address, choose, switch_on
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -225,7 +225,7 @@ def test_many_labels_have_a_matrix_that_can_be_read_and_five_answers(
     page = open_part(many, "errors", language)
     page.get_by_text(t("matrix.most_confused", shown=15, count=18)).first.wait_for()
     page.wait_for_function(IS_LOW, arg=[CELLS, 15 * 15], timeout=120_000)
-    page.get_by_test_id("stMain").get_by_text(t("matrix.everything", count=18)).click()
+    switch_on(page, t("matrix.everything", count=18))
     page.wait_for_function(IS_LOW, arg=[CELLS, 18 * 18], timeout=120_000)
 
     page.get_by_test_id("stMain").get_by_role("link", name=t("navigation.try")).click()
@@ -238,7 +238,7 @@ def test_many_labels_have_a_matrix_that_can_be_read_and_five_answers(
     page.get_by_text(t("try.unsure")).wait_for(timeout=900_000)
     bars = page.get_by_test_id("stMain").get_by_test_id("stProgress")
     expect(bars).to_have_count(5)
-    page.get_by_text(t("try.show_all", count=18)).click()
+    switch_on(page, t("try.show_all", count=18))
     expect(bars).to_have_count(18, timeout=60_000)
 
 

@@ -44,3 +44,27 @@ def choose(page: Any, field: str, option: re.Pattern[str]) -> None:
             page.get_by_role("option", name=option).first.click(timeout=seconds * 1000)
             return
     raise AssertionError(f"the list {field!r} offers nothing like {option.pattern!r}, or does not stay open")
+
+
+def press_at_once(part: Any) -> None:
+    """Press the middle of a part that stands on the screen, whether or not the page is being drawn."""
+    box = part.bounding_box()
+    part.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def switch_on(page: Any, words: str) -> None:
+    """Turn a switch on by its words; one that was drawn anew under the press is pressed again.
+
+    While a page is drawn, the switch of before can stand beside the new one; a press on that one is lost.
+    """
+    from playwright.sync_api import TimeoutError as NotInTime
+
+    switch = page.get_by_test_id("stMain").get_by_test_id("stCheckbox").filter(has_text=words)
+    for seconds in (10, 30, 60, 60):
+        page.locator(AT_REST).wait_for()
+        switch.last.get_by_text(words).click()
+        page.locator(AT_REST).wait_for()
+        with suppress(NotInTime):
+            switch.last.locator("input:checked").wait_for(state="attached", timeout=seconds * 1000)
+            return
+    raise AssertionError(f"the switch {words!r} does not stay on")

@@ -36,17 +36,20 @@ class Placement:
         return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[self.precision]
 
 
-def choose_placement(device: str | None, precision: str) -> Placement:
+def choose_placement(device: str | None, precision: str, before: str | None = None) -> Placement:
     """Turn the configured device and precision into what this machine can do.
 
+    `before`: the precision that `auto` was until now, for a run that is gone on with or repeated, maybe elsewhere.
     Raises DeviceError when a device or precision was named that the machine lacks.
     """
     import_heavy("torch")
     found = _find_device(device)
     supported = _supported_precisions(found)
     if precision == "auto":
-        chosen = supported[0]
-        return Placement(found, chosen, f"{'detected' if device in (None, 'auto') else 'named'} device, precision auto")
+        how = "detected" if device in (None, "auto") else "named"
+        if before in supported:
+            return Placement(found, before, f"{how} device, the precision that the run began with")
+        return Placement(found, supported[0], f"{how} device, precision auto")
     if precision not in supported:
         raise DeviceError(
             f"precision '{precision}' is not supported on {found}; allowed here: auto, {', '.join(supported)}",
@@ -119,16 +122,20 @@ def _supported_precisions(device: str) -> list[str]:
     if device == "mps":
         # fp16 on MPS is left out: padded rows became NaN there in the field; bf16 is unmeasured, so not the first.
         return ["fp32", "bf16"]
-    # Without hardware support bf16 on a CPU is emulated: correct, but slower than fp32.
-    return ["bf16", "fp32"] if cpu_has_bf16() else ["fp32", "bf16"]
+    return ["bf16", "fp32"] if cpu_gains_by_bf16() else ["fp32", "bf16"]
 
 
-def cpu_has_bf16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX)."""
+def cpu_gains_by_bf16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 matrices faster than float32 ones.
+
+    So do Intel's with AMX tiles, and AMD's with AVX512-BF16 (Zen 4 and Zen 5: twice as fast, see docs/performance.md).
+    Intel's with AVX512-BF16 alone take 0.5 to 0.6 times as many products a second in bfloat16; everywhere else it is
+    emulated: correct, but slow.
+    """
     import torch
 
-    return bool(
-        torch.backends.mkldnn.is_available()
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        and torch.cpu._is_avx512_bf16_supported()
-    )
+    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    able = torch.cpu.get_capabilities()
+    is_amd = str(able.get("cpu_name", "")).startswith("AMD")
+    return bool(able.get("amx_bf16") or (able.get("avx512_bf16") and is_amd))

@@ -52,7 +52,7 @@ def test_what_stands_in_stays_on_record_while_a_later_attempt_fetches(
     records.store.renew(first, 60, known)
     records.store.cancelled(first)
 
-    def broken_off(config: Any, explicit: Any, log: Any, data_folder: Path, on_transfer: Any) -> None:
+    def broken_off(config: Any, explicit: Any, log: Any, data_folder: Path, on_transfer: Any, **_: Any) -> None:
         on_transfer(Transfer("model.safetensors", 1, 2))
         raise HubUnavailableError("nobody answers", "try again")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from finetune30.config import DataConfig, ExperimentConfig
+from finetune30.config import STARTER, STARTER_CHAT, STARTER_ZH, DataConfig, ExperimentConfig
 from finetune30.data.prepare import prepare_data, record_version
+from finetune30.data.starter import load_starter
 from finetune30.data.versions.storage import VersionStore
 from finetune30.problems import choose_problem
 from finetune30.service.submitting.estimate import estimate_run
@@ -36,6 +37,12 @@ def test_lines_of_a_file_are_counted(tmp_path: Path, store: RunStore) -> None:
     assert expect_rows(DataConfig(dataset_name=str(table), eval_file="eval.csv"), store, None) == 1000
     estimate = estimate_run(config_of(dataset_name=str(table)), store)
     assert (estimate["rows"], estimate["steps"]) == (900, 226)  # 2 epochs of 113 steps of 8 rows
+
+
+@pytest.mark.parametrize("name", [STARTER, STARTER_ZH, STARTER_CHAT])
+def test_the_data_of_the_package_know_their_rows_before_any_run(store: RunStore, name: str) -> None:
+    rows = sum(table.frame.height for table in load_starter(name)["train"])
+    assert expect_rows(DataConfig(dataset_name=name), store, None) == rows > 0
 
 
 def test_a_limit_comes_before_what_the_file_has(tmp_path: Path, store: RunStore) -> None:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from finetune30 import failpoints
 from finetune30.config.loading import config_digest, dump_config, validate_tree
 from finetune30.config.recording import record_tree
-from finetune30.errors import CancelledError, Finetune30Error, HandedBackError, StaleAttemptError, StorageError
+from finetune30.errors import (
+    CancelledError,
+    Finetune30Error,
+    HandedBackError,
+    NotFoundError,
+    StaleAttemptError,
+    StorageError,
+)
 from finetune30.files import disk_errors, load_json, save_json_atomic
 from finetune30.service.execution.doubts import explain_doubts
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
@@ -67,6 +74,17 @@ class Execution:
     work: Work | None = None
     group: Group = field(default_factory=Group)
 
+    @property
+    def precision_before(self) -> str | None:
+        """What `precision: auto` was for the attempts before, or for the run that this one repeats; None: neither."""
+        replay_of = (load_json(self.folder.origin) or {}).get("replay_of")
+        if self.run.precision is not None or replay_of is None:
+            return self.run.precision
+        try:
+            return self.store.get(replay_of).precision
+        except NotFoundError:  # the verdict says that it is gone
+            return None
+
 
 def execute(execution: Execution) -> Published:
     """Carry the run out and return what was published; the row ends in the state that tells the truth.
@@ -84,7 +102,13 @@ def execute(execution: Execution) -> Published:
             with keeper:
                 adopted = attempt.adopt()
                 trains = adopted is None and work is train_and_publish
-                execution.group.tell(execution.run, execution.explicit, settings, trains=trains)
+                execution.group.tell(
+                    execution.run,
+                    execution.explicit,
+                    settings,
+                    precision_before=execution.precision_before,
+                    trains=trains,
+                )
                 published = adopted or work(execution, attempt, keeper, log)
             failpoints.reach("publish.before_row")
             ended = _insist(
@@ -112,7 +136,10 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     log.line(f"run {execution.run.id} '{execution.run.name}', attempt {attempt.number}")
     before = _stand_ins_of(execution.run)
     fetching = FetchingReport(keeper, execution.console, lambda: _stop_reason(execution, keeper), before.as_dict())
-    inputs = load_inputs(config, execution.explicit, log.line, execution.settings.data_folder, fetching)
+    data_folder = execution.settings.data_folder
+    inputs = load_inputs(
+        config, execution.explicit, log.line, data_folder, fetching, precision_before=execution.precision_before
+    )
     inputs = _remember_stand_ins(inputs, before, keeper)
     environment = describe_environment(inputs)
     log.to_file(f"versions: {environment['versions']}, threads {environment['threads']}, {environment['device_name']}")

@@ -103,8 +103,12 @@ def load_inputs(
     log: Log,
     data_folder: Path | None,
     on_transfer: OnTransfer | None = None,
+    precision_before: str | None = None,
 ) -> Inputs:
     """Find device, base model and rows; fall back to the starter where that is allowed.
+
+    `precision_before`: that of the attempts before, or of the run that this one repeats; `precision: auto` stays what
+    it was.
 
     The configuration that comes back names the commits that the hub's names stood for, so that whoever goes on with or
     repeats the run gets the same. Raises DeviceError, ModelError, DataError, HubError.
@@ -119,7 +123,7 @@ def load_inputs(
     from finetune30.training.processes import join_processes
 
     join_processes(config.training.device)
-    placement = choose_placement(config.training.device, config.training.precision)
+    placement = choose_placement(config.training.device, config.training.precision, precision_before)
     require_quantization(config.model.quantization, placement.device)
     deterministic = apply_determinism(placement.device, config.training.deterministic)
     log(f"device: {placement.device}, precision {placement.precision} ({placement.reason})")

@@ -43,7 +43,8 @@ def follow_training(peers: Peers) -> None:
         if not order["trains"]:
             return
         config = validate_tree(order["config"], source=f"the record of run {order['run'][:8]}")
-        inputs = load_inputs(config, frozenset(order["explicit"]), _ignore, Path(order["data_folder"]), watch)
+        explicit, data_folder = frozenset(order["explicit"]), Path(order["data_folder"])
+        inputs = load_inputs(config, explicit, _ignore, data_folder, watch, order["precision_before"])
         environment = describe_environment(inputs)
         experiment = build_experiment(inputs, _ignore)
         identity = build_identity(experiment, experiment.complete(environment))

@@ -52,7 +52,9 @@ class Group:
             )
         return config.model_copy(update={"training": config.training.model_copy(update={"processes": size})})
 
-    def tell(self, run: Run, explicit: frozenset[str], settings: Settings, *, trains: bool) -> None:
+    def tell(
+        self, run: Run, explicit: frozenset[str], settings: Settings, *, precision_before: str | None, trains: bool
+    ) -> None:
         """Let the others follow in the training of a run: its configuration is that of its row.
 
         Where its result is there already nothing `trains`, and they are done.
@@ -64,6 +66,7 @@ class Group:
                     "config": run.config,
                     "explicit": sorted(explicit),
                     "data_folder": str(settings.data_folder),
+                    "precision_before": precision_before,
                     "trains": trains,
                 }
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune30.config import VERSION_PREFIX, DataConfig
+from finetune30.data.starter import is_starter, starter_folder
 from finetune30.errors import Finetune30Error
 from finetune30.store import RunFilter, RunStatus, RunStore
 
@@ -21,9 +22,12 @@ _KEYS = ("dataset_name", "dataset_config", "train_split", "eval_split", "eval_fi
 def expect_rows(data: DataConfig, store: RunStore, data_folder: Path | None) -> int | None:
     """Return the rows to train on, about, or None where nothing tells.
 
-    A stored version knows; else a finished run that used all rows of the same data, else the lines of a file.
+    A stored version and the data of the package know; else a finished run that used all rows of the same data, else
+    the lines of a file.
     """
     try:
+        if is_starter(data.dataset_name):
+            return _count_rows(next(starter_folder(data.dataset_name).glob("train.*")))
         return _rows_of_version(data, data_folder) or _rows_of_runs(data, store) or _lines_of_file(data)
     except OSError:  # the training will say what is wrong with the file
         return None
@@ -59,8 +63,12 @@ def _lines_of_file(data: DataConfig) -> int | None:
     path = Path(data.dataset_name)
     if path.suffix.lower() not in _LINES or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return None
-    with path.open("rb") as file:
-        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE_BYTES), b""))
-    rows = lines if path.suffix.lower() in (".jsonl", ".ndjson") else lines - 1
+    rows = _count_rows(path)
     kept = rows if data.eval_file else rows * (1 - data.eval_fraction)
     return round(kept) if kept >= 1 else None
+
+
+def _count_rows(path: Path) -> int:
+    with path.open("rb") as file:
+        lines = sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE_BYTES), b""))
+    return lines if path.suffix.lower() in (".jsonl", ".ndjson") else lines - 1
