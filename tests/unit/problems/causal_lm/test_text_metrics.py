@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sacrebleu
 
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
 
@@ -29,7 +30,6 @@ def test_chrf_counts_runs_of_up_to_six_characters_and_recall_twice() -> None:
 
 
 def test_sacrebleu_finds_the_same() -> None:
-    sacrebleu = pytest.importorskip("sacrebleu", reason="sacrebleu, another reader of chrF, is not installed")
     answers = ["We open at ten.", "慢輪茶舖九點開門。", "Yes, tea and bread"]
     references = ["We open at nine.", "我們早上九點開門。", "Yes, we sell tea."]
     theirs = sacrebleu.corpus_chrf(answers, [references], char_order=6, word_order=0, beta=2).score
