@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+from finetune30.files import encode_json, sha256_of
+from finetune30.modeling.model_files import WEIGHTS
+from finetune30.modeling.starter_chat import conversion
 
 #: As ChatML is written by many models: every message alike, with the end mark behind it.
 CHATML = (
@@ -131,3 +137,16 @@ _OTHER_SHAPES: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "mixtral": {"num_local_experts": 4},
 }
+
+
+def place_as_starter(model: Path, data_folder: Path) -> None:
+    """Let a tiny chat model be what `starter-chat` names in a data folder, as if it had been converted there."""
+    folder = data_folder / conversion._FOLDER
+    shutil.copytree(model, folder)
+    weights = folder / WEIGHTS
+    os.utime(weights, (0, 0))  # older than origin.json: not read again
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in folder.iterdir()}
+    files[WEIGHTS]["sha256"] = conversion.WEIGHTS_SHA256
+    origin = {"conversion": conversion._CONVERSION, "gguf": {"sha256": conversion.GGUF_SHA256}, "files": files}
+    (folder / conversion.ORIGIN).write_bytes(encode_json(origin))
+    assert conversion.find_starter_chat_model(data_folder) is not None

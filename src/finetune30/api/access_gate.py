@@ -45,13 +45,21 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/config/estimate"): Role.VIEWER,
     ("POST", "/datasets/preview"): Role.VIEWER,
     ("POST", "/datasets/proposal"): Role.VIEWER,
+    ("POST", "/datasets/tokens"): Role.VIEWER,
 }
 #: Submitters may delete and edit runs (their own only: the route sees to that) and take tags from versions.
 _DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
 _EDITABLE_BY_SUBMITTERS = re.compile(r"/experiments/[^/]+")
 #: Changes nothing although it is a POST, so it leaves no trail.
 _UNTRAILED = frozenset(
-    {"/config/validate", "/config/estimate", "/datasets/preview", "/datasets/proposal", "/datasets/questions"}
+    {
+        "/config/validate",
+        "/config/estimate",
+        "/datasets/preview",
+        "/datasets/proposal",
+        "/datasets/questions",
+        "/datasets/tokens",
+    }
 )
 _ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)")
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).

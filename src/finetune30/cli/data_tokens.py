@@ -41,13 +41,16 @@ def tokens(
     as_json: bool,
 ) -> None:
     """Show one row as a language model is trained on it: what carries loss, context, template, and what is cut."""
-    from finetune30.service.datasets.token_view import view_tokens
+    from finetune30.service.datasets.token_view import names_model, view_tokens
     from finetune30.settings import load_settings
 
     if source is not None:
         _look_at(context, source)
+    loaded = load_from_flags(context, config_file, preset)
+    if not names_model(loaded):
+        note(f"tokens are those of {STARTER_CHAT}; of another model: add --model NAME")
     with fetching_bar() as bar:
-        view = view_tokens(load_from_flags(context, config_file, preset), row, load_settings(), note, bar)
+        view = view_tokens(loaded, row, load_settings(), note, bar)
     if as_json:
         print_json(view.as_dict())
     else:
@@ -55,15 +58,13 @@ def tokens(
 
 
 def _look_at(context: click.Context, source: str) -> None:
-    """Let SOURCE be the data, all of it, read for the starter chat model unless flags name another."""
+    """Let SOURCE be the data, all of it, read as conversations unless flags say otherwise."""
     given = given_keys(context)
-    assumed = {"model.name": STARTER_CHAT, "model.problem_type": CAUSAL_LM, "data.dataset_config": None}
+    assumed = {"model.problem_type": CAUSAL_LM, "data.dataset_config": None}
     assumed |= {"data.train_samples": None, "data.eval_samples": None}
     for key, value in {**assumed, "data.dataset_name": source}.items():
         if key not in given or key == "data.dataset_name":
             give_key(context, key, value)
-    if "model.name" not in given:
-        note(f"tokens are those of {STARTER_CHAT}; of another model: add --model NAME")
 
 
 def _print(view: TokenView) -> None:

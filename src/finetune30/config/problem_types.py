@@ -43,3 +43,8 @@ def require_problem_type(name: str) -> str:
 def name_problem_types(schema: dict[str, Any]) -> None:
     """Write the allowed names into the field's JSON Schema."""
     schema["enum"] = known_problem_types()
+
+
+def has_token_kinds(problem_type: str) -> bool:
+    """Tell whether tokens of a problem's rows are of several kinds: what carries loss, context, template, cut."""
+    return problem_type == CAUSAL_LM

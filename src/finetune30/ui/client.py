@@ -286,6 +286,10 @@ class ApiClient:
         """Return first rows, columns, label counts, findings and ledger of what a request would train on."""
         return self._json("POST", "/datasets/preview", json=body, timeout=SLOW_READ_SECONDS)
 
+    def view_tokens(self, body: Json, row: str | None) -> Json:
+        """Return one row (`origin`) of what a request would train on, in `pieces` by kind of token."""
+        return self._json("POST", "/datasets/tokens", json={**body, "row": row}, timeout=SLOW_READ_SECONDS)
+
     def propose(self, body: Json) -> Json:
         """Return what the data of a request are, and the `settings` (dotted keys) and `models` that suit them."""
         return self._json("POST", "/datasets/proposal", json=body, timeout=SLOW_READ_SECONDS)

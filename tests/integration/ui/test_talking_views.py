@@ -11,6 +11,7 @@ import pytest
 from finetune30.store import RunFilter
 from finetune30.ui.client import ApiClient
 from finetune30.ui.translations import translate
+from support.chat_models import place_as_starter
 from support.services import Services
 
 pytestmark = [
@@ -128,3 +129,31 @@ def test_two_runs_are_compared_by_losses_and_answers(visit: Callable[..., Page],
 def _other(page: Page, talk_api: Services) -> str:
     (chosen,) = page.multiselect[0].value
     return next(run.id for run in talk_api.store.find_page(RunFilter()).runs if run.id != chosen)
+
+
+def test_rows_are_seen_token_by_token_in_a_version_and_before_a_training(
+    visit: Callable[..., Page], talk_api: Services
+) -> None:
+    place_as_starter(talk_api.folder / "base", talk_api.settings.data_folder)
+    with contextlib.closing(ApiClient(talk_api.api_address)) as client:
+        version = client.load_versions()[0]
+    page = visit(talk_api.api_address, "data", lang="en", version=version["digest"][:12])
+    page.segmented_control(key="data_part").set_value("tokens").run()
+    assert not page.exception, page.exception
+    assert not page.error, [error.value for error in page.error]
+    shown = html_of(page)
+    assert '<span class="tokens-supervised">' in shown
+    assert "&lt;|im_start|&gt;user⏎" in shown  # marks of the template are text on the page
+    of_label(page.number_input, t("tokens.number")).set_value(2).run()
+    assert html_of(page) not in ("", shown)
+
+    form = visit(talk_api.api_address, "submit", lang="en", preset="default", data=f"version:{version['digest']}")
+    of_label(form.button, t("data_choice.preview")).click().run()
+    of_label(form.toggle, t("tokens.row")).set_value(True).run()
+    assert not form.exception, form.exception
+    assert html_of(form) == shown  # its first row is that of the version
+
+
+def html_of(page: Page) -> str:
+    """What stands on the page as tokens."""
+    return "".join(part.proto.body for part in page.get("html") if "tokens" in part.proto.body)

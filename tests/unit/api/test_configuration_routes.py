@@ -43,6 +43,7 @@ PATHS = (
     "/train",
     "/datasets/preview",
     "/datasets/proposal",
+    "/datasets/tokens",
     "/datasets",
     "/config/estimate",
 )

@@ -31,6 +31,7 @@ class DataPreview(BaseModel):
     dataset_name: str
     replaced: dict[str, str] = Field(description="What stands in for the default set where nobody answers.")
     problem_type: str
+    has_token_kinds: bool = Field(description="Whether `POST /datasets/tokens` shows such rows.")
     label_names: list[str]
     columns: Tree = Field(description="The file's column for each role of the problem, and all that are `available`.")
     named_columns: dict[str, str | None] = Field(
@@ -51,6 +52,37 @@ class NewVersion(TrainRequest):
     """A request to train, of which only the data counts, and why the version is made."""
 
     note: str = Field("", max_length=1000)
+
+
+class RowOfRequest(TrainRequest):
+    """A request to train, of which one row is looked at."""
+
+    row: str | None = Field(
+        None,
+        max_length=1000,
+        description="Line of the first file, or `FILE:LINE`, as `origin` of a preview says; null: the first row used.",
+        examples=["chats.jsonl:7"],
+    )
+
+
+class TokenPiece(BaseModel):
+    """Tokens of one kind that stand beside each other."""
+
+    kind: Literal["supervised", "context", "template", "truncated"]
+    text: str
+    ids: list[int]
+
+
+class RowTokens(BaseModel):
+    """A row as a language model is trained on it."""
+
+    row_id: str = Field(examples=["chats.jsonl:7"])
+    split: Split
+    model: str = Field(description="Whose tokens they are.")
+    max_length: int = Field(description="Tokens that a row may have.")
+    counts: dict[str, int] = Field(examples=[{"supervised": 20, "context": 15, "template": 41, "truncated": 0}])
+    pieces: list[TokenPiece] = Field(description="In the order of the row.")
+    aside: Tree | None = Field(description="Rule and remedy where a training would set the row aside.")
 
 
 class MadeVersion(BaseModel):
@@ -114,6 +146,18 @@ class RelabelledVersion(BaseModel):
 async def preview(here: Here, body: TrainRequest, request: Request) -> Response:
     """First rows, columns, label counts, findings and ledger of what a request would train on."""
     return Json(await ask_about_data("preview", body.model_dump(exclude_unset=True), here.settings, request))
+
+
+@router.post(
+    "/tokens",
+    summary="One row, token by token",
+    response_model=RowTokens,
+    responses=errors(404, 413, 415, 422, 502, 503),
+)
+async def show_tokens(here: Here, body: RowOfRequest, request: Request) -> Response:
+    """What of a row carries loss, what is context, what the template writes, and what is cut."""
+    asked = body.model_dump(exclude_unset=True, exclude={"row"})
+    return Json(await ask_about_data("tokens", asked, here.settings, request, row=body.row))
 
 
 @router.post(

@@ -14,6 +14,7 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, read_in_turn
 from finetune30.api.request_bodies import receive_file
 from finetune30.api.schemas import Moment, Tree, errors
+from finetune30.config.problem_types import has_token_kinds
 from finetune30.config.text_encodings import require_encoding
 from finetune30.errors import UsageError
 from finetune30.service.datasets.operations import versions_of
@@ -59,6 +60,7 @@ class DatasetVersion(BaseModel):
         examples=[[{"name": "text", "dtype": "string", "role": "text"}]],
     )
     problem_type: str
+    has_token_kinds: bool = Field(description="Whether `POST /datasets/tokens` shows its rows.")
     targets: Tree = Field(
         description="What the problem knows about the targets.", examples=[{"label_names": ["0", "1"]}]
     )
@@ -184,4 +186,5 @@ def known_encoding(name: str | None) -> str | None:
 
 def _summary(tree: dict[str, Any]) -> dict[str, Any]:
     """Return what a listing says of a version: its tree without the pieces."""
-    return {**{key: tree[key] for key in _SUMMARY}, "columns": tree["schema"]}
+    told = {key: tree[key] for key in _SUMMARY}
+    return {**told, "columns": tree["schema"], "has_token_kinds": has_token_kinds(tree["problem_type"])}

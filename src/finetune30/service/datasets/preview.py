@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import LoadedConfig
 from finetune30.config.offline_fallback import resolve_fallbacks
+from finetune30.config.problem_types import has_token_kinds
 from finetune30.data.problem import label_names
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.service.datasets.fetch_limit import limit_fetching
@@ -41,6 +42,7 @@ def preview_data(loaded: LoadedConfig, settings: Settings) -> dict[str, Any]:
         "dataset_name": config.data.dataset_name,
         "replaced": replaced,
         "problem_type": prepared.problem.name,
+        "has_token_kinds": has_token_kinds(prepared.problem.name),
         "label_names": list(label_names(prepared.targets)),
         "columns": prepared.report["columns"],
         "named_columns": {role.key: prepared.report["columns"][role.name] for role in roles},

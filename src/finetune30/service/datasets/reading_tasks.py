@@ -83,6 +83,18 @@ def read_preview(settings: Settings, _name: str, config: Mapping[str, Any], expl
     return preview_data(LoadedConfig(validate_tree(dict(config)), frozenset(explicit)), settings)
 
 
+def read_tokens(
+    settings: Settings, _name: str, config: Mapping[str, Any], explicit: Sequence[str], row: str | None
+) -> dict[str, Any]:
+    """Return one row of a configuration's data, token by token (see `view_tokens`)."""
+    from finetune30.service.datasets.fetch_limit import limit_fetching
+    from finetune30.service.datasets.token_view import view_tokens
+
+    loaded = LoadedConfig(validate_tree(dict(config)), frozenset(explicit))
+    limit = limit_fetching(settings.max_fetch_bytes)
+    return view_tokens(loaded, row, settings, lambda _: None, limit).as_dict()
+
+
 def read_proposal(settings: Settings, _name: str, config: Mapping[str, Any], **_explicit: Any) -> dict[str, Any]:
     """Return what a configuration's data are and the settings that they want (see `propose_settings`)."""
     from finetune30.service.datasets.proposal import propose_settings
@@ -143,6 +155,7 @@ def read_questions(
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "upload": read_upload,
     "preview": read_preview,
+    "tokens": read_tokens,
     "proposal": read_proposal,
     "report": read_report,
     "version": read_version,

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from finetune30.config import STARTER_CHAT, ExperimentConfig
+from finetune30.config.conversations import follow_conversations
 from finetune30.config.loading import LoadedConfig
-from finetune30.config.problem_types import CAUSAL_LM
+from finetune30.config.problem_types import CAUSAL_LM, has_token_kinds
 from finetune30.errors import ConfigError, NotFoundError
 from finetune30.settings import Settings
 
@@ -51,7 +53,7 @@ def view_tokens(
     log: Callable[[str], None],
     on_transfer: OnTransfer | None = None,
 ) -> TokenView:
-    """Return one row as a training with this configuration would read it.
+    """Return one row as a training with this configuration would read it; `names_model` says under which model.
 
     `row` is a line of the first file, or `<file>:<line>`; None is the first row that is used. Raises NotFoundError
     where no row that is used stands there, and what loading of data and tokenizer raises.
@@ -62,7 +64,7 @@ def view_tokens(
     from finetune30.problems.of_rows import problem_of_rows
     from finetune30.problems.trainables import load_trainable
 
-    config = loaded.config
+    config = _with_model(loaded)
     data = prepare_data(
         config.data,
         problem=problem_of_rows(config.model.problem_type, config.data.dataset_name, settings.data_folder),
@@ -72,18 +74,31 @@ def view_tokens(
         data_folder=settings.data_folder,
         on_transfer=on_transfer,
     )
-    if data.problem.name != CAUSAL_LM:
+    if not has_token_kinds(data.problem.name):
         raise ConfigError(
             f"these rows are read for '{data.problem.name}'; tokens have kinds in conversations and texts of language "
             "models only",
             f"if they hold such, add --problem_type {CAUSAL_LM}",
         )
+    config, _ = follow_conversations(config, data.problem.name, loaded.explicit)
     split, row_id, conversation = _find(data, row)
     source = find_tokenizer(config.model, log, on_transfer, data_folder=settings.data_folder)
     problem: Any = load_trainable(data.problem.name, data.targets).with_base(source, config, log)
     encoder = problem.build_encoder(source, None)
     shown = show_row(encoder, json.loads(conversation), config.data.max_length)
     return TokenView(row_id, split, source.described, config.data.max_length, shown)
+
+
+def names_model(loaded: LoadedConfig) -> bool:
+    """Tell whether a configuration names its model; in the place of the default, an encoder, `starter-chat` reads."""
+    return "model.name" in loaded.explicit or loaded.config.model.name != ExperimentConfig().model.name
+
+
+def _with_model(loaded: LoadedConfig) -> ExperimentConfig:
+    if names_model(loaded):
+        return loaded.config
+    model = loaded.config.model.model_copy(update={"name": STARTER_CHAT})
+    return loaded.config.model_copy(update={"model": model})
 
 
 def _find(data: PreparedData, row: str | None) -> tuple[str, str, str]:

@@ -12,12 +12,14 @@ from finetune30.ui.layout import show_figures, show_table
 from finetune30.ui.rows import cell_of, columns_of, text_of, title_of
 from finetune30.ui.run_header import show_moment
 from finetune30.ui.session import ask, client, local_time, t
-from finetune30.ui.views import data_care, relabelling, suspects
+from finetune30.ui.views import data_care, relabelling, suspects, version_tokens
 from finetune30.ui.views.data_choice import describe_version, source_name
 
 Json = dict[str, Any]
 
+#: Parts of every version; `TOKENS` is one of those whose rows have tokens of several kinds.
 PARTS = ("rows", "suspects", "report", "quarantine", "diff")
+TOKENS = "tokens"
 SPLITS = ("train", "evaluation")
 DIFF_KINDS = ("added", "removed", "relabelled", "changed", "unchanged")
 
@@ -37,9 +39,12 @@ def show() -> None:
     digest = _choose_version(names)
     _show_actions(names[digest])
     relabelling.show_made()
+    parts = (PARTS[0], TOKENS, *PARTS[1:]) if names[digest]["has_token_kinds"] else PARTS
+    if st.session_state.get("data_part") not in parts:  # chosen at a version that has more of them
+        st.session_state.pop("data_part", None)
     part = st.segmented_control(
         t("data.part"),
-        PARTS,
+        parts,
         default=PARTS[0],
         required=True,
         format_func=lambda name: t(f"data.part_{name}"),
@@ -49,6 +54,8 @@ def show() -> None:
     )
     if part == "rows":
         relabelling.show_rows(names[digest])
+    elif part == TOKENS:
+        version_tokens.show(names[digest])
     elif part == "suspects":
         suspects.show(names[digest])
     elif part == "report":

@@ -17,6 +17,7 @@ from finetune30.ui.layout import show_table
 from finetune30.ui.rows import columns_of, title_of
 from finetune30.ui.session import client, explain, refuse, t
 from finetune30.ui.stand_ins import show_forecast
+from finetune30.ui.tokens import show_row_tokens
 from finetune30.ui.views import reading, uploading
 
 Json = dict[str, Any]
@@ -130,6 +131,9 @@ def _show_rows(preview: Json) -> None:
     rows = preview.get("rows") or []
     st.caption(t("data_choice.first_rows", count=len(rows)))
     show_table([_describe_row(row, preview) for row in rows], alt=t("data_choice.preview"), most_pixels=260)
+    if preview["has_token_kinds"] and rows and st.toggle(t("tokens.row"), key="preview-tokens"):
+        row = st.selectbox(t("tokens.choose"), [str(row["origin"]) for row in rows], format_func=display.raw)
+        show_row_tokens(form.build_request(), row)
     if preview.get("label_counts"):
         charts.bars(preview["label_counts"], title=t("data_choice.labels"), key="preview-labels")
     report = preview.get("report") or {}
