@@ -62,8 +62,9 @@ def prepare_data(
     log: Callable[[str], None],
     data_folder: Path | None = None,
     on_transfer: OnTransfer | None = None,
+    stops: bool = True,
 ) -> PreparedData:
-    """Prepare the rows that `config` names.
+    """Prepare the rows that `config` names; `stops` False: also those that the gate would refuse, to look at them.
 
     Raises DataError (labels disagree with `num_labels`, no rows left …), DataFileError (a fault at a place) and
     HubError.
@@ -82,7 +83,7 @@ def prepare_data(
         log(f"data: {line}")
     for share in validation.shares:
         log(f"data: {share.describe()}")
-    gate = apply_gate(validation, loaded.rows, config.gate)
+    gate = apply_gate(validation, loaded.rows, config.gate, stops=stops)
     settled = loaded.problem
     kept = gate.rows.filter((pl.col("split") == "train") & pl.col("reason").is_null())
     _require_rows(gate.rows, kept.height, "train", least=1)  # or else it would seem to be the labels that are missing

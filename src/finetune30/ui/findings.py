@@ -76,7 +76,7 @@ def show_rule_shares(shares: Sequence[Json]) -> None:
             t("ledger.split"): t_or(f"split.{entry['split']}", display.raw(entry["split"])),
             t("shares.rows"): entry["rows"],
             t("shares.share"): display.percent(entry["share"]),
-            t("shares.outcome"): t("shares.drops" if entry["drops"] else "shares.stays"),
+            t("shares.outcome"): t(_outcome(entry)),
             t("shares.limit"): entry.get("limit"),
             t("detected.key"): display.raw(entry.get("setting") or display.NOTHING),
         }
@@ -84,6 +84,12 @@ def show_rule_shares(shares: Sequence[Json]) -> None:
     ]
     st.markdown(f"**{t('shares.title')}**")
     show_table(rows, alt=t("shares.title"))
+
+
+def _outcome(entry: Json) -> str:
+    if entry["drops"]:
+        return "shares.drops"
+    return "shares.stays" if entry.get("limit") is not None else "shares.reported"
 
 
 def show_findings(report: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from finetune30.config import DataConfig
+from finetune30.config import DataConfig, ExperimentConfig
+from finetune30.config.loading import LoadedConfig
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import PreparedData, prepare_data
 from finetune30.data.validation.quarantine import open_gate
@@ -16,6 +17,8 @@ from finetune30.data.validation.rule_shares import RuleShare
 from finetune30.data.validation.validate import Validation, broken_rules, validate_rows
 from finetune30.errors import DataError
 from finetune30.problems import choose_problem
+from finetune30.service.datasets.preview import preview_data
+from finetune30.settings import Settings
 
 GOOD = [(f"a text of a sensible length with the number {n}", "ab"[n % 2]) for n in range(90)]
 LONG = [(f"{n} is where a long text begins " + "that goes on and on " * 60, "ab"[n % 2]) for n in range(10)]
@@ -116,3 +119,30 @@ def test_ordinary_sets_lose_no_row_by_default(shared_data: Path) -> None:
 
 def test_a_share_reads_as_a_sentence() -> None:
     assert RuleShare("leakage", "train", 3, 1000, True).describe() == "leakage drops 3 of 1,000 train rows (0.3%)"
+
+
+def test_a_gate_that_only_reports_says_which_rows_stay_and_they_do(tmp_path: Path) -> None:
+    twice = [("two people read this otherwise", "a"), ("two people read this otherwise", "b")]
+    path = save(tmp_path / "a.csv", [*GOOD, *twice, ("", "a")])
+    said: list[str] = []
+    prepared = prepare(path, said, gate={"mode": "report"})
+    shares = {share["rule"]: (share["drops"], share["setting"]) for share in prepared.report["rule_shares"]}
+    assert shares["contradictory_label"] == (False, "data.gate.mode")
+    assert shares["empty_text"][0] is True
+    assert any(
+        "contradictory_label marks 2 of" in line and line.endswith("they stay, as data.gate.mode is report")
+        for line in said
+    )
+    dropped = {reason for totals in prepared.ledger["totals"].values() for reason in totals["dropped"]}
+    assert dropped == {"empty_text"}
+
+
+def test_a_look_shows_rows_as_the_gate_would_set_them_aside_and_is_not_stopped(tmp_path: Path) -> None:
+    twice = [("two people read this otherwise", "a"), ("two people read this otherwise", "b")]
+    path = save(tmp_path / "a.csv", [*GOOD[:20], *twice])
+    for mode in ("quarantine", "strict"):
+        config = ExperimentConfig.model_validate({"data": {"dataset_name": str(path), "gate": {"mode": mode}}})
+        seen = preview_data(LoadedConfig(config, frozenset({"data.dataset_name"})), Settings(data_folder=tmp_path))
+        assert seen["ledger"]["totals"]["train"]["dropped"] == {"contradictory_label": 2}
+        (entry,) = (one for one in seen["report"]["gate"].values() if one["limit"] == "max_contradictory_share")
+        assert entry["share"] > entry["allowed"]

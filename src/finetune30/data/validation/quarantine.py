@@ -10,8 +10,9 @@ import polars as pl
 
 from finetune30.config.validation import GateConfig
 from finetune30.data.texts import text_columns
-from finetune30.data.validation.findings import RULE_SETTINGS, WHOLE_ROW
+from finetune30.data.validation.findings import RULE_SETTINGS
 from finetune30.data.validation.row_rules import NO_TOKENS
+from finetune30.data.validation.rule_shares import ALWAYS_DROPPED
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
 
@@ -25,18 +26,6 @@ _OWN_LIMITS = {
     NO_TOKENS: NO_TOKENS,
 }
 _SETTINGS = {NO_TOKENS: "max_faulty_share"}
-#: Rows under these rules cannot be trained on (or the user's own rules exclude them), whatever the mode.
-_ALWAYS_DROPPED = (
-    "missing_label",
-    "unknown_label",
-    "empty_text",
-    "too_short",
-    "too_long",
-    "repeated_header",
-    "columns_swapped",
-    *WHOLE_ROW,
-    NO_TOKENS,
-)
 _LIMIT_WORDS = {
     "max_faulty_share": "faulty",
     "max_contradictory_share": "training rows with contradictory labels or answers",
@@ -55,14 +44,16 @@ class GateResult:
     limits: dict[str, Any]
 
 
-def apply_gate(validation: Validation, originals: pl.DataFrame, gate: GateConfig) -> GateResult:
-    """Let the rows pass, set faulty ones aside, or stop.
+def apply_gate(
+    validation: Validation, originals: pl.DataFrame, gate: GateConfig, *, stops: bool = True
+) -> GateResult:
+    """Let the rows pass, set faulty ones aside, or stop; `stops` False: for a look at rows that would be refused.
 
     `originals` are the rows as read (before any mending); the quarantine keeps their cells. Raises DataFileError in
     mode strict (the first fault in file order) and DataError where a share is above its limit.
     """
     errors = validation.findings.filter(pl.col("severity") == "error")
-    if gate.mode == "strict" and errors.height:
+    if stops and gate.mode == "strict" and errors.height:
         order = originals.with_row_index("order").select("row_id", "order")
         first = (
             errors.join(order, on="row_id", maintain_order="left").sort("order", maintain_order=True).row(0, named=True)
@@ -73,9 +64,9 @@ def apply_gate(validation: Validation, originals: pl.DataFrame, gate: GateConfig
     limits = _measure(validation.rows, gate)
     rows = validation.rows
     if gate.mode == "report":
-        dropped = pl.col("reason").is_in(list(_ALWAYS_DROPPED))
+        dropped = pl.col("reason").is_in(list(ALWAYS_DROPPED))
         rows = rows.with_columns(pl.when(dropped).then(pl.col("reason")).alias("reason"))
-    else:
+    elif stops:
         _stop_above_limits(limits, errors)
     return GateResult(rows, _quarantine(rows, originals, validation.findings), limits)
 

@@ -7,17 +7,31 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from finetune30.config.validation import ValidationRules
-from finetune30.data.validation.findings import RULE_SETTINGS, FindingList
-from finetune30.data.validation.row_rules import breaking_lengths, length_limits
+from finetune30.config.validation import GateConfig, ValidationRules
+from finetune30.data.validation.findings import RULE_SETTINGS, WHOLE_ROW, FindingList
+from finetune30.data.validation.row_rules import NO_TOKENS, breaking_lengths, length_limits
+
+#: Rows under these rules cannot be trained on (or the user's own rules exclude them), whatever the gate's mode.
+ALWAYS_DROPPED = (
+    "missing_label",
+    "unknown_label",
+    "empty_text",
+    "too_short",
+    "too_long",
+    "repeated_header",
+    "columns_swapped",
+    *WHOLE_ROW,
+    NO_TOKENS,
+)
 
 
 @dataclass(frozen=True)
 class RuleShare:
     """Rows of a split under one rule.
 
-    `rows` of `of` rows that no other rule drops. `drops`: the rule sets them aside; else its limit is not set, and they
-    stay. `limit` is in characters, `setting` the key that decides (None: the rule has none of its own).
+    `rows` of `of` rows that no other rule drops. `drops`: the rule sets them aside; else they stay, as its limit is not
+    set, or the gate only reports (`limit` is None then). `limit` is in characters, `setting` the key that decides (None:
+    the rule has none of its own).
     """
 
     rule: str
@@ -39,6 +53,8 @@ class RuleShare:
         if self.drops:
             by = f", by {self.setting} ({self.limit})" if self.limit is not None else ""
             return f"{self.rule} drops {counted}{by}"
+        if self.limit is None:
+            return f"{self.rule} marks {counted}; they stay, as data.gate.mode is report"
         than = "shorter" if self.rule == "too_short" else "longer"
         cut = "" if self.rule == "too_short" else "; what is beyond data.max_length tokens is cut"
         return f"{counted} are {than} than {self.limit} characters and stay, as {self.setting} is not set{cut}"
@@ -57,7 +73,14 @@ class RuleShare:
         }
 
 
-def measure_rules(rows: pl.DataFrame, found: FindingList, rules: ValidationRules) -> tuple[RuleShare, ...]:
+def sets_aside(rule: str, gate: GateConfig) -> bool:
+    """Tell whether rows that an error rule marked are set aside, or stay and are only reported."""
+    return gate.mode != "report" or rule in ALWAYS_DROPPED
+
+
+def measure_rules(
+    rows: pl.DataFrame, found: FindingList, rules: ValidationRules, gate: GateConfig
+) -> tuple[RuleShare, ...]:
     """Return what every rule that marked rows (`reason`) drops, largest first, and what unset limits would."""
     short, long = length_limits(rules)
     limits = {"too_short": short, "too_long": long}
@@ -65,6 +88,8 @@ def measure_rules(rows: pl.DataFrame, found: FindingList, rules: ValidationRules
     counts = rows.filter(pl.col("reason").is_not_null()).group_by("split", "reason").len("rows")
     shares = [
         RuleShare(rule, split, count, count + good.get(split, 0), True, limits.get(rule), RULE_SETTINGS.get(rule))
+        if sets_aside(rule, gate)
+        else RuleShare(rule, split, count, count + good.get(split, 0), False, None, "data.gate.mode")
         for split, rule, count in counts.sort("rows", "split", "reason", descending=[True, False, False]).iter_rows()
     ]
     unset = {"too_short": rules.min_text_length is None, "too_long": rules.max_text_length is None}

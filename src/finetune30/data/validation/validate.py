@@ -82,7 +82,7 @@ def validate_rows(
     found = _start(severities, loaded)
     rows, recipe = _apply_fixes(rows.with_columns(pl.col(*found.texts).fill_null("")), found)
     rows = _check_rows(rows, found, loaded, config, expected_labels, count_tokens)
-    shares = measure_rules(with_contents(rows), found, config.validation_rules)
+    shares = measure_rules(with_contents(rows), found, config.validation_rules, config.gate)
     return Validation(rows, locate_findings(found.frame(), loaded.tables, loaded.columns), recipe, shares)
 
 

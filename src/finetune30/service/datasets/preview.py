@@ -26,7 +26,7 @@ SHOWN_CHARACTERS = 2000
 def preview_data(loaded: LoadedConfig, settings: Settings) -> dict[str, Any]:
     """Return what a training with this configuration would see: first rows, columns, labels, findings, ledger.
 
-    The gate only reports here, so that what it would refuse can be looked at. Of a hub set no more is fetched than the
+    The gate stops nothing here, so that what it would refuse can be looked at. Of a hub set no more is fetched than the
     settings allow; where nobody answers, what would stand in for the default set is shown (`replaced`).
 
     Raises DataError, HubError, TooLargeError.
@@ -64,15 +64,15 @@ def _prepare(loaded: LoadedConfig, settings: Settings) -> tuple[PreparedData, di
     found: list[PreparedData] = []
 
     def reach(wanted: ExperimentConfig) -> None:
-        data = wanted.data.model_copy(update={"gate": wanted.data.gate.model_copy(update={"mode": "report"})})
         prepared = prepare_data(
-            data,
-            problem=problem_of_rows(wanted.model.problem_type, data.dataset_name, settings.data_folder),
+            wanted.data,
+            problem=problem_of_rows(wanted.model.problem_type, wanted.data.dataset_name, settings.data_folder),
             num_labels=wanted.model.num_labels,
             seed=wanted.training.seed,
             log=lambda _: None,
             data_folder=settings.data_folder,
             on_transfer=limit_fetching(settings.max_fetch_bytes),
+            stops=False,
         )
         found.append(prepared)
 
