@@ -30,8 +30,8 @@ class RuleShare:
     """Rows of a split under one rule.
 
     `rows` of `of` rows that no other rule drops. `drops`: the rule sets them aside; else they stay, as its limit is not
-    set, or the gate only reports (`limit` is None then). `limit` is in characters, `setting` the key that decides (None:
-    the rule has none of its own).
+    set, or the gate only reports (`limit` is None then). `limit` is in characters, `setting` the key that decides
+    (None: the rule has none of its own).
     """
 
     rule: str

@@ -32,12 +32,13 @@ def choose_filters(scores: Scores) -> Json:
 
     Bounds need one of the scores, and take it for granted where there is but one.
     """
-    first = st.columns([3, 3, 3, 2, 2], vertical_alignment="bottom")
-    chosen = {word: _draw(word, place, scores) for word, place in zip(_FIRST, first, strict=True)}
-    with st.expander(t("experiments.filters"), expanded=_any_set(), icon=":material/filter_list:"):
-        for words in _MORE:
-            places = st.columns(len(words))
-            chosen |= {word: _draw(word, place, scores) for word, place in zip(words, places, strict=True)}
+    with st.container(key="run-filters"):
+        first = st.columns([3, 3, 3, 2, 2], vertical_alignment="bottom")
+        chosen = {word: _draw(word, place, scores) for word, place in zip(_FIRST, first, strict=True)}
+        with st.expander(t("experiments.filters"), expanded=_any_set(), icon=":material/filter_list:"):
+            for words in _MORE:
+                places = st.columns(len(words))
+                chosen |= {word: _draw(word, place, scores) for word, place in zip(words, places, strict=True)}
     if chosen["min_score"] is not None or chosen["max_score"] is not None:
         chosen["score_name"] = _measured_by(scores)
     return {word: value for word, value in chosen.items() if value not in (None, "", [], "no")}
