@@ -44,9 +44,7 @@ class GateResult:
     limits: dict[str, Any]
 
 
-def apply_gate(
-    validation: Validation, originals: pl.DataFrame, gate: GateConfig, *, stops: bool = True
-) -> GateResult:
+def apply_gate(validation: Validation, originals: pl.DataFrame, gate: GateConfig, *, stops: bool = True) -> GateResult:
     """Let the rows pass, set faulty ones aside, or stop; `stops` False: for a look at rows that would be refused.
 
     `originals` are the rows as read (before any mending); the quarantine keeps their cells. Raises DataFileError in
