@@ -12,8 +12,10 @@ from finetune30.ui.session import t
 Json = dict[str, Any]
 
 LONGEST_TEXT = 2000
+#: The column of conversations, whose cells are JSON objects.
+CONVERSATION = "conversation"
 #: What stands above columns that most data have.
-_TITLES = {"text": "compare.text", "text_pair": "try.pair", "label": "data.label"}
+_TITLES = {"text": "compare.text", "text_pair": "try.pair", "label": "data.label", CONVERSATION: "data.conversation"}
 
 
 def columns_of(version: Json, role: str) -> list[str]:
@@ -23,13 +25,29 @@ def columns_of(version: Json, role: str) -> list[str]:
 
 def text_of(row: Mapping[str, Any], names: Sequence[str], suffix: str = "") -> str:
     """Return the texts of a row in one line; `suffix` is `_before` for what they were."""
-    texts = [cell_of(row.get(name + suffix)) for name in names]
+    texts = [text_cell(name, row.get(name + suffix)) for name in names]
     return display.raw(" ⟷ ".join(text for text in texts if text), LONGEST_TEXT)
 
 
 def title_of(name: str) -> str:
     """Return what stands above a column of texts or targets."""
     return t(_TITLES[name]) if name in _TITLES else display.raw(name, 60)
+
+
+def text_cell(name: str, value: Any) -> str:
+    """Return the text of a column; of a conversation what was said, one turn behind the other."""
+    if name != CONVERSATION or not isinstance(value, str):
+        return cell_of(value)
+    try:
+        tree = json.loads(value)
+    except ValueError:
+        return value
+    if not isinstance(tree, dict):
+        return value
+    if "messages" in tree:
+        return cell_of(tree["messages"])
+    said = [f"{key}: {tree[key]}" for key in ("prompt", "completion") if key in tree]
+    return " ⏎ ".join(said) or str(tree.get("text", value))
 
 
 def cell_of(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetune30.ui.rows import LONGEST_TEXT, cell_of, columns_of, text_of
+from finetune30.ui.rows import LONGEST_TEXT, cell_of, columns_of, text_cell, text_of
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,24 @@ from finetune30.ui.rows import LONGEST_TEXT, cell_of, columns_of, text_of
 )
 def test_values_are_shown_as_text(value: Any, shown: str) -> None:
     assert cell_of(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        (
+            '{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]}',
+            "user: hi ⏎ assistant: yes",
+        ),
+        ('{"prompt": "2+2=", "completion": "4"}', "prompt: 2+2= ⏎ completion: 4"),
+        ('{"text": "a page"}', "a page"),
+        ("{broken", "{broken"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_a_conversation_is_what_was_said_and_only_in_its_own_column(cell: str, shown: str) -> None:
+    assert text_cell("conversation", cell) == shown
+    assert text_cell("text", cell) == cell
 
 
 def test_texts_of_a_row_stand_in_one_line_that_ends_and_steers_nothing() -> None:

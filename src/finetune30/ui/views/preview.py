@@ -14,7 +14,7 @@ from finetune30.ui.client import ApiError
 from finetune30.ui.fields import get_value, put_value
 from finetune30.ui.findings import show_detected, show_files, show_findings, show_gate, show_ledger, show_rule_shares
 from finetune30.ui.layout import show_table
-from finetune30.ui.rows import columns_of, title_of
+from finetune30.ui.rows import columns_of, text_cell, title_of
 from finetune30.ui.session import client, explain, refuse, t
 from finetune30.ui.stand_ins import show_forecast
 from finetune30.ui.tokens import show_row_tokens
@@ -159,7 +159,7 @@ def _describe_row(row: Json, preview: Json) -> Json:
     names = [name for role in ("target", "text") for name in columns_of({"columns": preview["row_columns"]}, role)]
     return {
         t("ledger.split"): t(f"split.{row['split']}"),
-        **{title_of(name): display.raw(row[name], 400) for name in names if row.get(name)},
+        **{title_of(name): display.raw(text_cell(name, row[name]), 400) for name in names if row.get(name)},
         t("data.origin"): display.raw(row.get("origin", "")),
     }
 
