@@ -15,7 +15,7 @@ from support.chat_models import build_tiny_chat
 from support.exactness import fingerprint
 from support.fork_server import ForkServer
 from support.rows import write_reviews
-from support.talk_lab import ANSWERS, TalkLab
+from support.talk_lab import ANSWERS, QUESTIONS, TalkLab
 
 pytestmark = pytest.mark.integration
 
@@ -71,7 +71,9 @@ def test_what_is_forgotten_is_measured_on_conversations_of_another_kind(lab: Tal
 def test_answers_stand_beside_those_of_the_base_model(lab: TalkLab) -> None:
     rows = [json.loads(line) for line in (lab.run_folder("results") / "generations.jsonl").read_text().splitlines()]
     assert [row["reference"] for row in rows] == [ANSWERS[0], ANSWERS[1], ANSWERS[2]]
-    assert all(row["question"].endswith("<|im_start|>assistant\n") for row in rows)
+    assert [row["question"] for row in rows] == [f"{QUESTIONS[number]} {100 + number}" for number in range(3)]
+    assert all(row["prompt"].endswith("<|im_start|>assistant\n") for row in rows)
+    assert all(row["question"] in row["prompt"] for row in rows)
     assert all({"answer", "base_answer", "finish_reason"} <= row.keys() for row in rows)
     assert [row["expected"] for row in rows] == [["nine", "9"], [], []]
     assert [row["holds_expected"] is None for row in rows] == [False, True, True]

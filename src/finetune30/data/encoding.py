@@ -81,7 +81,8 @@ class EncodedSplit:
     `marked_texts`: texts that hold a special token which the tokenizer cannot read as text. `aside`: positions of rows
     that cannot be used as they are encoded, with the reason. `token_counts`: what the tokens of each row are, by name,
     int64 (n,) each; empty where no token is more than another. `expected`: texts of which a row's answer has to hold
-    one, by position, where the row says so.
+    one, by position, where the row says so. `asked`: what the last answer of a row answers, by position, without the
+    marks of a template, where there is such an answer.
     """
 
     row_ids: list[str]
@@ -97,6 +98,7 @@ class EncodedSplit:
     aside: Mapping[int, Aside] = field(default_factory=dict)
     token_counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     expected: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    asked: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_ids)

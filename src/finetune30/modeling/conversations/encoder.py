@@ -145,6 +145,7 @@ class ConversationEncoder:
             aside={i: row.aside for i, row in enumerate(fitted) if row.aside is not None},
             token_counts=_count_kinds(fitted),
             expected={i: tuple(trees[row]["expected"]) for i, row in enumerate(names) if "expected" in trees[row]},
+            asked={i: text for i, row in enumerate(names) if (text := _asked_last(trees[row]))},
         )
 
     def fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
@@ -321,6 +322,14 @@ class ConversationEncoder:
         whole = self._backend.encode(mark.join(["", *_PROBES]), add_special_tokens=False).ids
         parts = [[number, *self._textual.encode(probe, add_special_tokens=False).ids] for probe in _PROBES]
         return bool(whole == [token for part in parts for token in part])
+
+
+def _asked_last(row: Mapping[str, Any]) -> str:
+    """Return what the last answer of a row of the canonical form answers; "" where it has none."""
+    if "prompt" in row:
+        return str(row["prompt"])
+    turns = [str(message.get("content") or "") for message in row.get("messages", ()) if message["role"] == "user"]
+    return turns[-1] if turns else ""
 
 
 def _next_tokens(tokens: NDArray[np.int32], kinds: NDArray[np.int8], offsets: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -31,12 +31,16 @@ _EXAMPLES_KEPT = 3
 
 @dataclass(frozen=True)
 class Question:
-    """The last answer that a row asks for: the tokens before it and its own, with the mark that ends it."""
+    """The last answer that a row asks for: the tokens before it and its own, with the mark that ends it.
+
+    `asked`: what it answers, as it was written; "" where the row says nothing of the kind.
+    """
 
     row_id: str
     prompt: list[int]
     reference: list[int]
     expected: tuple[str, ...] = ()
+    asked: str = ""
 
 
 def conclude(
@@ -95,7 +99,8 @@ def choose_questions(split: EncodedSplit, count: int) -> list[Question]:
         last = int(asked[-1]) + 1
         tokens = split.tokens[start:stop].tolist()
         expected = split.expected.get(row, ())
-        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1], expected))
+        asked_for = split.asked.get(row, "")
+        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1], expected, asked_for))
     return found
 
 
@@ -132,9 +137,11 @@ def _measure(reader: _Reader, questions: Sequence[Question], answers: Sequence[G
 
 def _row(reader: _Reader, question: Question, tuned: Generated, before: Generated) -> dict[str, Any]:
     reference, answer, base_answer = reader.text(question.reference), reader.text(tuned.ids), reader.text(before.ids)
+    prompt = reader.prompt(question.prompt)
     return {
         "row_id": question.row_id,
-        "question": reader.prompt(question.prompt),
+        "question": question.asked or prompt,
+        "prompt": prompt,
         "reference": reference,
         "answer": answer,
         "finish_reason": tuned.reason,
