@@ -5,7 +5,7 @@
 Every contender has a process of its own; they take turns, so that whatever else the machine does hits all of them, and
 ratios are medians over the rounds. Weights and tokens are random, which does not change the speed; LoRA is on every
 linear layer. Prompts have 48 tokens, and 32 are gone on with: tokens/s counts these, prompts' time included. Evaluated
-are the rows of `benchmarks.language_models`.
+are the first rows of `benchmarks.language_models`.
 
 peft     transformers' own `generate` on PEFT's model
 merged   the same with the adapter merged into the weights
