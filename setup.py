@@ -16,6 +16,7 @@ KERNELS = (
     "cross_entropy",
     "decoder",
     "gelu",
+    "kept_attention",
     "lora",
     "masks",
     "norm",
@@ -62,7 +63,7 @@ def describe_kernels() -> list[Extension]:
         Extension(
             f"{package}.{variant}",
             [f"{folder}/{name}.cpp" for name in KERNELS],
-            depends=[f"{folder}/{name}.h" for name in ("blocks", "small_products", "vectors")],
+            depends=[f"{folder}/{name}.h" for name in ("blocks", "looking_back", "small_products", "vectors")],
             language="c++",
             extra_compile_args=[*flags, "-Wno-psabi", *architecture],
             optional=True,

@@ -62,7 +62,7 @@ def main() -> None:
         _serve(options.be, options.precision, options.base)
         return
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-        base = options.base or _build_base(Path(scratch) / "base")
+        base = options.base or build_base(Path(scratch) / "base")
         found = _take_turns(options.contenders.split(","), options, base)
     first = next(iter(found))
     print(f"| contender | tokens/s | × {first} (lowest to highest) | peak RSS, MB |\n|---|---|---|---|")
@@ -148,12 +148,13 @@ def draw_batch(number: int) -> Any:
     return Batch(np.arange(BATCH_SIZE), ids, inside.astype(np.int64), None, targets, lengths)
 
 
-def _ours(path: str, precision: str, base: Path) -> Step:
+def build_engine(path: str, precision: str, base: Path) -> Any:
+    """Build a path's engine as the product does."""
     from finetune30.config import ExperimentConfig
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import Placement
     from finetune30.problems.trainables import load_trainable
-    from finetune30.training.paths import build_engine
+    from finetune30.training import paths
 
     config = ExperimentConfig.model_validate(
         {
@@ -164,7 +165,11 @@ def _ours(path: str, precision: str, base: Path) -> Step:
         }
     )
     placement = Placement("cpu", precision, "benchmark")
-    engine = build_engine(path, config, find_base(config.model), load_trainable("causal_lm", {}), placement)
+    return paths.build_engine(path, config, find_base(config.model), load_trainable("causal_lm", {}), placement)
+
+
+def _ours(path: str, precision: str, base: Path) -> Step:
+    engine = build_engine(path, precision, base)
 
     def step(batch: Any) -> None:
         engine.accumulate(batch, 1.0 / int((batch.targets >= 0).sum()))
@@ -173,7 +178,8 @@ def _ours(path: str, precision: str, base: Path) -> Step:
     return step
 
 
-def _adapted(precision: str, base: Path) -> Any:
+def load_adapted(precision: str, base: Path) -> Any:
+    """Load PEFT's model, LoRA on every linear layer."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -187,7 +193,7 @@ def _adapted(precision: str, base: Path) -> Any:
 def _loop(precision: str, base: Path) -> Step:
     import torch
 
-    model = _adapted(precision, base)
+    model = load_adapted(precision, base)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, fused=True)
     inner = model.get_base_model()
@@ -221,7 +227,7 @@ def _usual(precision: str, base: Path) -> Step:
         logging_strategy="no",
         learning_rate=LEARNING_RATE,
     )
-    model = _adapted("fp32", base)
+    model = load_adapted("fp32", base)
 
     def padded(part: Any, filler: int) -> torch.Tensor:
         rows = np.full((BATCH_SIZE, LONGEST), filler, dtype=np.int64)
@@ -242,7 +248,8 @@ def _usual(precision: str, base: Path) -> Step:
     return step
 
 
-def _build_base(folder: Path) -> Path:
+def build_base(folder: Path) -> Path:
+    """Write a model with random weights, and a tokenizer; return the folder."""
     import torch
     from tokenizers import Tokenizer, models
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

@@ -11,6 +11,12 @@ import torch
 from finetune30.config import ExperimentConfig
 from finetune30.data.batching import Batch
 from finetune30.data.encoding import IGNORED
+from finetune30.modeling.base import find_base
+from finetune30.modeling.devices import Placement
+from finetune30.problems.trainables import load_trainable
+from finetune30.training.general import GeneralEngine
+from finetune30.training.packed import PackedEngine
+from finetune30.training.paths import build_engine
 from support.chat_models import build_tiny_tokenizer
 
 #: What each configuration adds to a Llama of two layers, four heads of sixteen numbers, two of keys and values.
@@ -96,3 +102,27 @@ def token_batch(lengths: list[int], *, seed: int = 0, vocabulary: int = 300) -> 
     asked[np.arange(len(sizes)), generator.integers(0, sizes)] = True
     targets = np.where(asked, generator.integers(3, vocabulary, inside.shape), IGNORED)
     return Batch(np.arange(len(sizes)), ids, inside.astype(np.int64), None, targets, sizes)
+
+
+def build_both(
+    folder: Path, lora: dict[str, Any], *, compiled: bool, precision: str = "fp32"
+) -> tuple[GeneralEngine, PackedEngine]:
+    """Return the general and the packed engine over one model and one adapter, whose B are not zero."""
+    config = configure_decoder(folder, lora=lora, compiled_kernels=compiled, weight_decay=0.1)
+    source, problem = find_base(config.model), load_trainable("causal_lm", {})
+    placement = Placement("cpu", precision, "test")
+    general, packed = (build_engine(path, config, source, problem, placement) for path in ("general", "packed"))
+    assert isinstance(general, GeneralEngine)
+    assert isinstance(packed, PackedEngine)
+    # With B = 0 the gradient of A would be zero and hide mistakes.
+    generator = torch.Generator().manual_seed(3)
+    state = {
+        name: torch.randn(value.shape, generator=generator) * 0.2 if "lora_B" in name else value
+        for name, value in general.adapter_state().items()
+    }
+    assert packed.adapter_state().keys() == state.keys()
+    for name, value in general.adapter_state().items():
+        assert value.equal(packed.adapter_state()[name]), name
+    general.load_adapter_state(state)
+    packed.load_adapter_state(state)
+    return general, packed

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from peft import PeftModel
 
     from finetune30.data.batching import Batch
     from finetune30.data.encoding import EncodedSplit
+    from finetune30.modeling.conversations.generation import NextTokens
 
 _FITTING = "use the model, the number of labels and the LoRA settings of the run that it is from"
 
@@ -101,13 +101,13 @@ class Engine(Protocol):
 
 @runtime_checkable
 class LendsModel(Protocol):
-    """An engine over a model of transformers, which can be asked by whoever knows more about it than a batch."""
+    """An engine over a language model, which can be asked to go on with tokens."""
 
-    def lend(self) -> AbstractContextManager[PeftModel]:
+    def lend(self) -> AbstractContextManager[NextTokens]:
         """Lend the model, without dropout, gradients and training's random streams."""
         ...
 
-    def lend_base(self) -> AbstractContextManager[PeftModel]:
+    def lend_base(self) -> AbstractContextManager[NextTokens]:
         """Lend it as it was before anything was learnt; meanwhile the engine's own `outputs` are those too."""
         ...
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from finetune30.config import TrainingConfig
 from finetune30.config.lora import CHANGING_BASE
 from finetune30.data.batching import Batch
+from finetune30.modeling.conversations.transformers_tokens import TransformersNextTokens
 from finetune30.modeling.converting import convert_saved, convert_state
 from finetune30.modeling.devices import Placement
 from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_whole, pools_the_last_place
@@ -166,17 +167,17 @@ class GeneralEngine:
         return found
 
     @contextmanager
-    def lend(self) -> Iterator[PeftModel]:
-        """Lend the model to whoever asks it something of its own: without dropout, gradients and random streams."""
+    def lend(self) -> Iterator[TransformersNextTokens]:
+        """Lend the model to whoever goes on with tokens: without dropout, gradients and random streams."""
         self._model.eval()
         with torch.inference_mode(), self._autocast(), preserved_streams():
-            yield self._model
+            yield TransformersNextTokens(self._model, self.pad_token_id)
 
     @contextmanager
-    def lend_base(self) -> Iterator[PeftModel]:
+    def lend_base(self) -> Iterator[TransformersNextTokens]:
         """Lend the model as it was before anything was learnt; meanwhile `outputs` are those of the base too."""
         if self._start is None:
-            with self.lend() as model, model.disable_adapter():
+            with self.lend() as model, self._model.disable_adapter():
                 yield model
             return
         learnt = self.adapter_state()

@@ -77,7 +77,6 @@ def build_engine(
             outputs=problem.head_outputs or 0,
             precision=placement.precision,
             task_type=problem.peft_task_type,
-            build_lendable=lambda: _build_lendable(config, source, problem, placement),
         )
     return build_general_engine(config, source, problem, placement, log)
 
@@ -96,16 +95,6 @@ def settle_packing(engine: Engine, split: EncodedSplit, config: ExperimentConfig
     engine.packs, reason = choose_packing(engine, split, config.training.packing)
     if split.targets_per_token:
         log(f"packing: {'on' if engine.packs else 'off'} ({reason})")
-
-
-def _build_lendable(
-    config: ExperimentConfig, source: BaseSource, problem: Trainable, placement: Placement
-) -> GeneralEngine:
-    """Build the general engine of a run on the packed path, for its model."""
-    import_heavy("transformers.modeling_utils", "peft")
-    from finetune30.modeling.base import load_tokenizer
-
-    return _build_general_engine(config, source, problem, placement, int(load_tokenizer(source).pad_token_id))
 
 
 def build_general_engine(

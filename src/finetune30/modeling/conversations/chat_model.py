@@ -19,11 +19,12 @@ from finetune30.modeling.conversations.generation import (
     EndReason,
     Generated,
     Sampling,
-    count_positions,
-    generate,
+    generate_in_batches,
+    stop_tokens,
     stream,
 )
 from finetune30.modeling.conversations.template import TemplateRefusalError
+from finetune30.modeling.conversations.transformers_tokens import TransformersNextTokens
 from finetune30.modeling.model_facts import count_tokens_configured
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved
@@ -61,7 +62,8 @@ class ChatModel:
         self.encoder = restore_encoder(
             self.tokenizer, described["targets"]["chat"], count_tokens_configured(load_base_config(folder))
         )
-        self.stops = end_tokens(self.model, self.encoder.end_token_id)
+        self._next_tokens = TransformersNextTokens(self.model, self._pad)
+        self.stops = stop_tokens(self._next_tokens, self.encoder.end_token_id)
 
     def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
         """Return the positions of texts that say nothing: nothing in them can be seen."""
@@ -114,7 +116,7 @@ class ChatModel:
         ids: list[int] = []
         told = ""
         reason: EndReason = "length"
-        tokens = stream(self.model, [prompt], self.stops, sampling, self._pad)
+        tokens = stream(self._next_tokens, [prompt], self.stops, sampling)
         while True:
             with self.model.disable_adapter() if base else nullcontext():
                 said = next(tokens, None)
@@ -138,7 +140,7 @@ class ChatModel:
     @property
     def positions(self) -> int | None:
         """How many tokens the model reads at most, None where nothing says so."""
-        return count_positions(self.model)
+        return self._next_tokens.positions
 
     def read(self, ids: Sequence[int]) -> str:
         """Return token ids as text, special tokens left out."""
@@ -155,28 +157,4 @@ class ChatModel:
             ) from error
 
     def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, batch_size: int) -> list[Generated]:
-        return generate_in_batches(self.model, prompts, self.stops, sampling, self._pad, batch_size)
-
-
-def generate_in_batches(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    stops: frozenset[int],
-    sampling: Sampling,
-    pad: int,
-    batch_size: int,
-) -> list[Generated]:
-    """Go on with prompts, those of like length together, in their order."""
-    lengths = np.asarray([len(prompt) for prompt in prompts], dtype=np.int64)
-    found: dict[int, Generated] = {}
-    for rows in evaluation_order(lengths, batch_size):
-        answers = generate(model, [prompts[row] for row in rows], stops, sampling, pad)
-        found |= dict(zip(rows.tolist(), answers, strict=True))
-    return [found[row] for row in range(len(prompts))]
-
-
-def end_tokens(model: PreTrainedModel, own: int | None) -> frozenset[int]:
-    """Return the tokens that end an answer: the template's mark, and those that the model's configuration names."""
-    named: Any = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    several = named if isinstance(named, list) else [named]
-    return frozenset(int(token) for token in (own, *several) if token is not None)
+        return generate_in_batches(self._next_tokens, prompts, self.stops, sampling, batch_size)

@@ -1,22 +1,54 @@
 """Going on with token ids, a token at a time, with the keys and values of all earlier ones kept.
 
 Greedy unless a temperature is given. Drawing has a generator of its own: the same seed gives the same answer, and no
-other random stream moves.
+other random stream moves. Which model is asked, and how it keeps what it has read, is behind `NextTokens`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from finetune30.data.batching import evaluation_order
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
 #: Why an answer ended: the model said so, it was as long as allowed, or the model knows no more positions.
 EndReason = Literal["stop", "length", "positions"]
+
+
+class ReadRows(Protocol):
+    """Rows of tokens that a model has read, with the keys and values that it keeps of them."""
+
+    def read(self, tokens: Mapping[int, Sequence[int]]) -> torch.Tensor:
+        """Read on; return the logits of the token after each row's last one, float32 (n, vocabulary).
+
+        `tokens` are what is new of rows 0 to `count` - 1, in the order of the logits: of every row at first, then one
+        token of each that goes on. To be called in inference mode.
+        """
+        ...
+
+
+class NextTokens(Protocol):
+    """A language model as whoever goes on with tokens sees it."""
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens it reads at most, None where its configuration names no limit."""
+        ...
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end an answer by its own configuration."""
+        ...
+
+    def begin(self, count: int) -> ReadRows:
+        """Begin so many rows, of which nothing is read yet."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +82,12 @@ class Ended:
 
 
 def generate(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling, pad: int
+    model: NextTokens, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling
 ) -> list[Generated]:
     """Go on with prompts of token ids, all at once; in their order."""
     found: list[list[int]] = [[] for _ in prompts]
     reasons: list[EndReason] = ["length"] * len(prompts)
-    for tokens in stream(model, prompts, stops, sampling, pad):
+    for tokens in stream(model, prompts, stops, sampling):
         for row, token in enumerate(tokens):
             if isinstance(token, str):
                 reasons[row] = token
@@ -64,43 +96,48 @@ def generate(
     return [Generated(ids, reason) for ids, reason in zip(found, reasons, strict=True)]
 
 
+def generate_in_batches(
+    model: NextTokens, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling, batch_size: int
+) -> list[Generated]:
+    """Go on with prompts, those of like length together, in their order."""
+    lengths = np.asarray([len(prompt) for prompt in prompts], dtype=np.int64)
+    found: dict[int, Generated] = {}
+    for rows in evaluation_order(lengths, batch_size):
+        answers = generate(model, [prompts[row] for row in rows], stops, sampling)
+        found |= dict(zip(rows.tolist(), answers, strict=True))
+    return [found[row] for row in range(len(prompts))]
+
+
 def stream(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling, pad: int
+    model: NextTokens, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling
 ) -> Iterator[list[int | EndReason | None]]:
     """Yield for each step the next token of every prompt, its reason to end at the step when it ends, then None."""
     import torch
 
-    device = model.device
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     generator = torch.Generator(device="cpu").manual_seed(sampling.seed)
-    limit, taken = count_positions(model), _arguments(model)
-    ended = [False] * len(prompts)
-    cache: Any = None
+    limit, rows = model.positions, model.begin(len(prompts))
+    new: Mapping[int, Sequence[int]] = dict(enumerate(prompts))
     for step in range(sampling.max_new_tokens):
         with torch.inference_mode():  # never across a yield: whoever reads may compute something else meanwhile
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            further = {"position_ids": positions, "logits_to_keep": 1}
-            answer = model(
-                input_ids=ids,
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-                **{name: value for name, value in further.items() if name in taken},
-            )
-            cache = answer.past_key_values
-            chosen = _choose(answer.logits[:, -1].float(), sampling, generator)
-        said: list[int | EndReason | None] = []
-        for row, token in enumerate(chosen.tolist()):
-            full = limit is not None and len(prompts[row]) + step >= limit
-            said.append(None if ended[row] else "positions" if full else "stop" if token in stops else token)
-            ended[row] = ended[row] or full or token in stops
+            chosen = _choose(rows.read(new), sampling, generator)
+        said: list[int | EndReason | None] = [None] * len(prompts)
+        going: dict[int, list[int]] = {}
+        for row, token in zip(new, chosen.tolist(), strict=True):
+            if limit is not None and len(prompts[row]) + step >= limit:
+                said[row] = "positions"
+            elif token in stops:
+                said[row] = "stop"
+            else:
+                said[row], going[row] = token, [token]
         yield said
-        if all(ended):
+        if not going:
             return
-        ids = chosen[:, None].to(device)
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        new = going
+
+
+def stop_tokens(model: NextTokens, own: int | None) -> frozenset[int]:
+    """Return the tokens that end an answer: those of the model's configuration, and the template's mark."""
+    return model.end_tokens if own is None else model.end_tokens | {own}
 
 
 def _choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
@@ -117,16 +154,3 @@ def _choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator
     ordered[(shares.cumsum(dim=-1) - shares) >= sampling.top_p] = float("-inf")
     drawn = torch.multinomial(ordered.softmax(dim=-1), 1, generator=generator)
     return order.gather(1, drawn).squeeze(1)
-
-
-def _arguments(model: PreTrainedModel) -> frozenset[str]:
-    """Return what the forward pass of a model takes; some families tell places by their distance alone."""
-    wrapped: Any = model
-    base = wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
-    return frozenset(inspect.signature(base.forward).parameters)
-
-
-def count_positions(model: PreTrainedModel) -> int | None:
-    """Return how many tokens a model reads at most, None where its configuration names no limit."""
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None

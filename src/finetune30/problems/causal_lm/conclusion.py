@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetune30.data.encoding import IGNORED
-from finetune30.modeling.conversations.chat_model import end_tokens, generate_in_batches
-from finetune30.modeling.conversations.generation import Generated, Sampling
+from finetune30.modeling.conversations.generation import (
+    Generated,
+    NextTokens,
+    Sampling,
+    generate_in_batches,
+    stop_tokens,
+)
 from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERAL, GENERAL_ROWS, GENERATIONS
 from finetune30.problems.causal_lm.expected import holds
 from finetune30.problems.causal_lm.general import encode_general
@@ -57,18 +62,16 @@ def conclude(
     general = encode_general(problem.encoder, chat.get("general_rows", 0))
     sampling = Sampling(max_new_tokens=chat["max_new_tokens"])
 
-    def answer(model: Any, questions: Sequence[Question]) -> list[Generated]:
+    def answer(model: NextTokens, questions: Sequence[Question]) -> list[Generated]:
         prompts = [question.prompt for question in questions]
-        return generate_in_batches(model, prompts, ends, sampling, engine.pad_token_id, batch_size)
+        return generate_in_batches(model, prompts, ends, sampling, batch_size)
 
     def measure(split: EncodedSplit | None) -> dict[str, Any]:
         return {} if split is None else problem.evaluate(engine, split, batch_size).metrics
 
-    with engine.lend() as lent:
-        model: Any = lent
-        ends = end_tokens(model.get_base_model(), problem.encoder.end_token_id)
+    with engine.lend() as model:
+        ends = stop_tokens(model, problem.encoder.end_token_id)
         tuned, recited, kept = answer(model, asked), answer(model, learnt), measure(general)
-    del model, lent  # the packed path loads it for this alone
     with engine.lend_base() as base:
         before, known = answer(base, asked), measure(general)
         metrics = _of_base(measure(evaluation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,31 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune30.config import ExperimentConfig
+from finetune30.modeling.conversations.end_tokens import end_tokens_of
 from finetune30.training.engine import require_fitting
 from finetune30.training.memory import keep_freed_memory, return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import build_packed_model
 from finetune30.training.packed.families import find_family
+from finetune30.training.packed.families.family import DecoderShape
 from finetune30.training.packed.frozen_cache import FrozenPrefix
-from finetune30.training.packed.layout import PackedLayout, build_layout
+from finetune30.training.packed.layout import TOKENS_AT_ONCE, PackedLayout, build_layout, halve
 from finetune30.training.packed.model import PackedModel
+from finetune30.training.packed.next_tokens import PackedNextTokens
 from finetune30.training.packed.optimizer import AdamWSettings, FlatAdamW
 from finetune30.training.packed.parts.dropout import MaskSource
 from finetune30.training.packed.support import plan_of
 from finetune30.training.problem import Loss
-from finetune30.training.streams import preserved_streams
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-
     from finetune30.data.batching import Batch
     from finetune30.data.encoding import EncodedSplit
     from finetune30.modeling.base import BaseSource
-    from finetune30.training.general import GeneralEngine
 
-#: Without padding little is gained by working on more tokens than this together, and activations take memory.
-_TOKENS_AT_ONCE = 384
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -49,12 +46,8 @@ def build_packed_engine(
     outputs: int,
     precision: str,
     task_type: str,
-    build_lendable: Callable[[], GeneralEngine],
 ) -> PackedEngine:
-    """Load the base and start an adapter; ask `supports` first.
-
-    `outputs` are those of a classifier's head; `build_lendable` gives the same model for transformers, see `lend`.
-    """
+    """Load the base and start an adapter; ask `supports` first. `outputs` are those of a classifier's head."""
     described = source.load_config()
     family = find_family(described)
     assert family is not None  # noqa: S101 - `supports` has found it
@@ -89,7 +82,7 @@ def build_packed_engine(
         loss=loss,
         pad_token_id=shape.pad_token_id,
         heads=shape.head_count,
-        build_lendable=build_lendable,
+        next_tokens=PackedNextTokens(model, shape, end_tokens_of(source)) if isinstance(shape, DecoderShape) else None,
     )
 
 
@@ -120,11 +113,11 @@ class PackedEngine:
         loss: Loss,
         pad_token_id: int,
         heads: int,
-        build_lendable: Callable[[], GeneralEngine],
+        next_tokens: PackedNextTokens | None,
     ) -> None:
         self._model, self._optimizer, self._masks = model, optimizer, masks
         self.operations = model.parts.name
-        self._adapter_config, self._heads, self._build_lendable = adapter_config, heads, build_lendable
+        self._adapter_config, self._heads, self._next_tokens = adapter_config, heads, next_tokens
         self._loss, self._prefix = loss, FrozenPrefix(model.backbone, pad_token_id)
         self.precision, self.pad_token_id = precision, pad_token_id
         self.trainable_parameters = model.weights.count
@@ -208,16 +201,13 @@ class PackedEngine:
         save_adapter_files(folder, self._adapter_config, self.adapter_state())
 
     @contextmanager
-    def lend(self) -> Iterator[PeftModel]:
-        """Lend the model as transformers and PEFT have it, loaded for as long; see `LendsModel`."""
-        with preserved_streams():
-            general = self._build_lendable()
-        general.load_adapter_state(self.adapter_state())
-        with general.lend() as model:
-            yield model
+    def lend(self) -> Iterator[PackedNextTokens]:
+        """See `LendsModel.lend`; of a language model."""
+        assert self._next_tokens is not None  # noqa: S101 - nobody asks a classifier for tokens
+        yield self._next_tokens
 
     @contextmanager
-    def lend_base(self) -> Iterator[PeftModel]:
+    def lend_base(self) -> Iterator[PackedNextTokens]:
         """See `LendsModel.lend_base`; every B is zero meanwhile."""
         weights = self._model.weights
         kept = weights.values.clone()
@@ -242,8 +232,8 @@ class PackedEngine:
     def _parts(self, batch: Batch) -> list[tuple[Batch, PackedLayout]]:
         """Return what is worked on together, in turn."""
         # Small with its padding is small for sure, and known without a look at the lengths.
-        is_small = batch.input_ids.size <= _TOKENS_AT_ONCE
-        places = [] if is_small else _halved(batch.lengths, _TOKENS_AT_ONCE, slice(0, len(batch)))
+        is_small = batch.input_ids.size <= TOKENS_AT_ONCE
+        places = [] if is_small else halve(batch.lengths, TOKENS_AT_ONCE, slice(0, len(batch)))
         parts = [batch.part(rows) for rows in places] if len(places) > 1 else [batch]
         return [(part, self._layout(part)) for part in parts]
 
@@ -257,18 +247,6 @@ class PackedEngine:
             with_grid=model.backbone.needs_grid,
             few_sizes=model.parts.wants_few_sizes,
         )
-
-
-def _halved(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:
-    """Halve rows until every part has at most so many tokens, and twice as many cells in attention, or is one row.
-
-    Halves, not parts of the largest size that fits: they are alike, and few sizes where `few_sizes` are wanted.
-    """
-    count = rows.stop - rows.start
-    if count == 1 or (lengths[rows].sum() <= most and count * lengths[rows].max() <= 2 * most):
-        return [rows]
-    middle = rows.start + count // 2
-    return _halved(lengths, most, slice(rows.start, middle)) + _halved(lengths, most, slice(middle, rows.stop))
 
 
 def _packed_ids(batch: Batch, layout: PackedLayout) -> tuple[Tensor, Tensor | None]:

@@ -20,6 +20,8 @@ from finetune30.training.packed.grid import AttentionGrid, build_grid
 
 #: The compiled kernels work on vectors of so many numbers: widths and head sizes are multiples of it.
 LANES = 16
+#: Without padding little is gained by working on more tokens than this together, and activations take memory.
+TOKENS_AT_ONCE = 384
 
 
 class AskingTokens(NamedTuple):
@@ -35,6 +37,11 @@ class AskingTokens(NamedTuple):
 def first_tokens(lengths: NDArray[np.int64]) -> AskingTokens:
     """Return the first token of each row."""
     return AskingTokens(np.zeros(len(lengths), dtype=np.int64), np.ones(len(lengths), dtype=np.int64))
+
+
+def last_tokens(lengths: NDArray[np.int64]) -> AskingTokens:
+    """Return the last token of each row."""
+    return AskingTokens(lengths - 1, np.ones(len(lengths), dtype=np.int64))
 
 
 class Queries(NamedTuple):
@@ -106,8 +113,12 @@ def build_layout(
     *,
     with_grid: bool,
     few_sizes: bool,
+    before: NDArray[np.int64] | None = None,
 ) -> PackedLayout:
-    """Plan a batch of rows with these lengths (tokens, each at least 1); `few_sizes`: with fillers."""
+    """Plan a batch of rows with these lengths (tokens, each at least 1); `few_sizes`: with fillers.
+
+    `before`: how many tokens each row has had already, int64 (B,), none unless given.
+    """
     tokens = int(lengths.sum())
     starts = _starts_of(lengths)
     places = np.arange(tokens) - np.repeat(starts[:-1], lengths)
@@ -120,10 +131,9 @@ def build_layout(
             lengths, places, asking_tokens, asking.counts, heads, dtype, total=total, next_total=next_total
         )
         total = len(grid.tokens.cell_of)
-    positions = places
+    positions = places if before is None else places + np.repeat(before, lengths)
     if total > tokens:
-        positions = np.zeros(total, dtype=np.int64)
-        positions[:tokens] = places
+        positions = np.concatenate([positions, np.zeros(total - tokens, dtype=np.int64)])
     return PackedLayout(
         token_count=tokens,
         heads=heads,
@@ -134,6 +144,18 @@ def build_layout(
         asking_counts=asking.counts,
         grid=grid,
     )
+
+
+def halve(lengths: NDArray[np.int64], most: int, rows: slice) -> list[slice]:
+    """Halve rows until every part has at most so many tokens, and twice as many cells in attention, or is one row.
+
+    Halves, not parts of the largest size that fits: they are alike, and few sizes where `few_sizes` are wanted.
+    """
+    count = rows.stop - rows.start
+    if count == 1 or (lengths[rows].sum() <= most and count * lengths[rows].max() <= 2 * most):
+        return [rows]
+    middle = rows.start + count // 2
+    return halve(lengths, most, slice(rows.start, middle)) + halve(lengths, most, slice(middle, rows.stop))
 
 
 def _starts_of(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from finetune30.modeling.conversations.generation import Sampling, generate, stream
+from finetune30.modeling.conversations.generation import NextTokens, Sampling, generate, stream
+from finetune30.modeling.conversations.transformers_tokens import TransformersNextTokens
 from support.chat_models import build_tiny_chat
 
 PAD, STOP = 2, frozenset({2})
@@ -20,6 +21,11 @@ PROMPTS = [[5, 6, 7], [9], [11, 12, 13, 14, 15, 16]]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = build_tiny_chat(tmp_path_factory.mktemp("generation"), tied=False)
     return AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+
+
+@pytest.fixture
+def lent(model: Any) -> NextTokens:
+    return TransformersNextTokens(model, PAD)
 
 
 def theirs(model: Any, prompt: list[int], count: int) -> list[int]:
@@ -35,36 +41,36 @@ def theirs(model: Any, prompt: list[int], count: int) -> list[int]:
     return [token for token in found[0, len(prompt) :].tolist() if token not in STOP]
 
 
-def test_greedy_answers_are_those_of_transformers_alone_and_together(model: Any) -> None:
+def test_greedy_answers_are_those_of_transformers_alone_and_together(model: Any, lent: NextTokens) -> None:
     wanted = [theirs(model, prompt, 12) for prompt in PROMPTS]
-    together = generate(model, PROMPTS, STOP, Sampling(12), PAD)
+    together = generate(lent, PROMPTS, STOP, Sampling(12))
     assert [found.ids for found in together] == wanted
-    alone = [generate(model, [prompt], STOP, Sampling(12), PAD)[0].ids for prompt in PROMPTS]
+    alone = [generate(lent, [prompt], STOP, Sampling(12))[0].ids for prompt in PROMPTS]
     assert alone == wanted
 
 
-def test_an_answer_ends_at_its_mark_and_says_so(model: Any) -> None:
-    (free,) = generate(model, PROMPTS[:1], frozenset(), Sampling(6), PAD)
+def test_an_answer_ends_at_its_mark_and_says_so(lent: NextTokens) -> None:
+    (free,) = generate(lent, PROMPTS[:1], frozenset(), Sampling(6))
     assert (len(free.ids), free.reason) == (6, "length")
     place = next(i for i, token in enumerate(free.ids) if token not in free.ids[:i])
-    (ended,) = generate(model, PROMPTS[:1], frozenset({free.ids[place]}), Sampling(6), PAD)
+    (ended,) = generate(lent, PROMPTS[:1], frozenset({free.ids[place]}), Sampling(6))
     assert (ended.ids, ended.reason) == (free.ids[:place], "stop")
 
 
-def test_one_that_ended_says_nothing_more_while_others_go_on(model: Any) -> None:
-    (first,) = generate(model, PROMPTS[:1], frozenset(), Sampling(1), PAD)
+def test_one_that_ended_says_nothing_more_while_others_go_on(lent: NextTokens) -> None:
+    (first,) = generate(lent, PROMPTS[:1], frozenset(), Sampling(1))
     stops = frozenset(first.ids)
-    steps = list(stream(model, PROMPTS, stops, Sampling(5), PAD))
+    steps = list(stream(lent, PROMPTS, stops, Sampling(5)))
     assert steps[0][0] == "stop"
     assert all(step[0] is None for step in steps[1:])
     assert len(steps) == 5 or any(isinstance(token, str) for step in steps for token in step[1:])
 
 
-def test_no_position_is_used_that_the_model_does_not_know(model: Any) -> None:
+def test_no_position_is_used_that_the_model_does_not_know(model: Any, lent: NextTokens) -> None:
     limit = model.config.max_position_embeddings
     model.config.max_position_embeddings = 8
     try:
-        (found,) = generate(model, [[5, 6, 7]], frozenset(), Sampling(20), PAD)
+        (found,) = generate(lent, [[5, 6, 7]], frozenset(), Sampling(20))
     finally:
         model.config.max_position_embeddings = limit
     assert (len(found.ids), found.reason) == (5, "positions")
@@ -78,24 +84,22 @@ def unmoved() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unmoved")
-def test_the_same_seed_draws_the_same_answer_and_moves_no_other_stream(model: Any) -> None:
-    drawn = [generate(model, PROMPTS, STOP, Sampling(12, 1.0, seed=seed), PAD) for seed in (1, 1, 2)]
+def test_the_same_seed_draws_the_same_answer_and_moves_no_other_stream(lent: NextTokens) -> None:
+    drawn = [generate(lent, PROMPTS, STOP, Sampling(12, 1.0, seed=seed)) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.mark.usefixtures("unmoved")
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-9}])
-def test_the_narrowest_drawing_is_greedy(model: Any, narrow: dict[str, Any]) -> None:
-    greedy = generate(model, PROMPTS, STOP, Sampling(8), PAD)
-    assert generate(model, PROMPTS, STOP, Sampling(8, 1.5, **narrow, seed=3), PAD) == greedy
+def test_the_narrowest_drawing_is_greedy(lent: NextTokens, narrow: dict[str, Any]) -> None:
+    greedy = generate(lent, PROMPTS, STOP, Sampling(8))
+    assert generate(lent, PROMPTS, STOP, Sampling(8, 1.5, **narrow, seed=3)) == greedy
 
 
-def test_drawing_follows_the_models_shares(model: Any) -> None:
+def test_drawing_follows_the_models_shares(model: Any, lent: NextTokens) -> None:
     with torch.inference_mode():
         shares = model(input_ids=torch.tensor([[5, 6, 7]])).logits[0, -1].softmax(dim=-1)
-    first = [
-        generate(model, [[5, 6, 7]], frozenset(), Sampling(1, 1.0, top_k=4, seed=s), PAD)[0].ids[0] for s in range(300)
-    ]
+    first = [generate(lent, [[5, 6, 7]], frozenset(), Sampling(1, 1.0, top_k=4, seed=s))[0].ids[0] for s in range(300)]
     best = shares.topk(4)
     counts = torch.tensor([first.count(int(token)) for token in best.indices]) / 300
     assert set(first) <= set(best.indices.tolist())

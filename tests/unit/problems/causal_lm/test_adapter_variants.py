@@ -82,18 +82,18 @@ def test_plain_peft_on_the_plain_base_answers_as_trained(base, variant, tmp_path
     from transformers import AutoModelForCausalLM
 
     trained = built(base, variant)
-    with trained.engine.lend_base() as model:
-        untouched = logits_of(model, trained)
+    with trained.engine.lend_base() as lent:
+        untouched = logits_of(lent.model, trained)
     for _ in range(3):
         trained.take_step()
     trained.engine.save_adapter(tmp_path)
     load_tokenizer(find_base(ModelConfig(name=str(base)))).save_pretrained(str(tmp_path))
-    with trained.engine.lend() as model:
-        learnt = logits_of(model, trained)
-    with trained.engine.lend_base() as model:
-        torch.testing.assert_close(logits_of(model, trained), untouched)
-    with trained.engine.lend() as model:
-        assert torch.equal(logits_of(model, trained), learnt)
+    with trained.engine.lend() as lent:
+        learnt = logits_of(lent.model, trained)
+    with trained.engine.lend_base() as lent:
+        torch.testing.assert_close(logits_of(lent.model, trained), untouched)
+    with trained.engine.lend() as lent:
+        assert torch.equal(logits_of(lent.model, trained), learnt)
 
     plain = AutoModelForCausalLM.from_pretrained(base).eval()
     torch.testing.assert_close(untouched, logits_of(plain, trained), atol=1e-5, rtol=1e-4)

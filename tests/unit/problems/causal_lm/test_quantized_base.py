@@ -74,8 +74,8 @@ def test_plain_peft_on_the_base_quantized_alike_answers_as_trained(base, method,
         trained.take_step()
     trained.engine.save_adapter(tmp_path)
     load_tokenizer(find_base(ModelConfig(name=str(base)))).save_pretrained(str(tmp_path))
-    with trained.engine.lend() as model:
-        learnt = logits_of(model, trained)
+    with trained.engine.lend() as lent:
+        learnt = logits_of(lent.model, trained)
     settings: dict[str, Any] = Quantization(method, ("lm_head",)).settings("float32")
     quantized: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(**settings), "device_map": {"": "cpu"}}
     loaded: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **quantized)
@@ -85,8 +85,8 @@ def test_plain_peft_on_the_base_quantized_alike_answers_as_trained(base, method,
     plain: Any = AutoPeftModelForCausalLM.from_pretrained(tmp_path, **quantized)
     assert float((logits_of(plain.eval(), trained) - learnt).abs().max()) <= 0.03
     whole = logits_of(AutoModelForCausalLM.from_pretrained(base).eval(), trained)
-    with trained.engine.lend_base() as model:
-        assert float((logits_of(model, trained) - whole).abs().max()) > 0.001  # another base than the whole one
+    with trained.engine.lend_base() as lent:
+        assert float((logits_of(lent.model, trained) - whole).abs().max()) > 0.001  # another base than the whole one
 
 
 @needs_bitsandbytes

@@ -191,10 +191,10 @@ def test_logits_of_a_long_batch_equal_those_of_its_rows_alone(compiled: bool, tm
 
 
 def test_parts_hold_every_row_once_and_few_tokens() -> None:
-    from finetune30.training.packed.engine import _halved
+    from finetune30.training.packed.layout import halve
 
     lengths = np.array([300, 90, 80, 80, 70, 9, 8, 7, 6, 5, 4])
-    parts = _halved(lengths, 200, slice(0, len(lengths)))
+    parts = halve(lengths, 200, slice(0, len(lengths)))
     assert [row for part in parts for row in range(part.start, part.stop)] == list(range(len(lengths)))
     for part in parts:
         inside = lengths[part]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from finetune30.training.packed.key_values import KeptTokens
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.parts.attention import Projections
 from finetune30.training.packed.parts.causal_attention import CausalAttention
@@ -100,15 +101,17 @@ class CausalAttentionBlock:
     trains_below: bool
     only_asking: bool
 
-    def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, AttentionTape]:
-        """Return the block's output (Q, hidden) for rows (T, hidden)."""
+    def forward(
+        self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None, kept: KeptTokens | None = None
+    ) -> tuple[Tensor, AttentionTape]:
+        """Return the block's output (Q, hidden) for rows (T, hidden), which go on from `kept` tokens or begin anew."""
         normed, norm = self.norm.forward(rows)
         projected = self.projection.forward(normed)
         query, key, value = projected.split(self.widths, dim=1)
         lora = self.lora.forward(normed, (query, key, value), masks)
         query, query_tape = self.query.forward(query, layout)
         key, key_tape = self.key.forward(key, layout)
-        context, attention = self.attention.forward(Projections(query, key, value), layout)
+        context, attention = self._attend(Projections(query, key, value), layout, kept)
         residual = rows
         if self.only_asking:
             context, residual = context.index_select(0, layout.asking), rows.index_select(0, layout.asking)
@@ -116,6 +119,11 @@ class CausalAttentionBlock:
         output_lora = self.output_lora.forward(context, (output,), masks)
         tape = AttentionTape(rows, norm, lora, query_tape, key_tape, attention, output_lora)
         return output.add_(residual), tape
+
+    def _attend(self, given: Projections, layout: PackedLayout, kept: KeptTokens | None) -> tuple[Tensor, Any]:
+        if kept is None:
+            return self.attention.forward(given, layout)
+        return self.attention.look_back(given, layout, kept), None
 
     def backward(self, gradient: Tensor, tape: AttentionTape, layout: PackedLayout) -> Tensor | None:
         """Accumulate LoRA gradients; return the gradient of rows (T, hidden), or None when nothing below is trained."""
@@ -214,6 +222,11 @@ class DecoderLayer:
         attended, attention = self.attention.forward(rows, layout, masks)
         result, feed_forward = self.feed_forward.forward(attended, masks)
         return result, LayerTape(attention, feed_forward) if keeps_tape else None
+
+    def read(self, rows: Tensor, layout: PackedLayout, kept: KeptTokens) -> Tensor:
+        """Return the layer's output for new tokens (T, hidden) of rows of which some are kept."""
+        attended, _ = self.attention.forward(rows, layout, None, kept)
+        return self.feed_forward.forward(attended, None)[0]
 
     def backward(self, gradient: Tensor, tape: LayerTape, layout: PackedLayout) -> Tensor | None:
         """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""

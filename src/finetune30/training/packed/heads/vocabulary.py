@@ -56,6 +56,11 @@ class VocabularyHead:
         tape = None if gradient is None else VocabularyTape(asked, norm, gradient)
         return torch.stack([losses, right], dim=1), tape
 
+    def logits(self, asked: Tensor) -> Tensor:
+        """Return the logits of the token after each of few tokens (Q, hidden), float32 (Q, vocabulary)."""
+        normed, _ = self.norm.forward(asked)
+        return self.vocabulary.logits(normed).float()
+
     def backward(self, gradient: Tensor, tape: VocabularyTape) -> Tensor:
         """See `Head.backward`."""
         scaled = tape.gradient * gradient[:, :1].to(tape.gradient.dtype)

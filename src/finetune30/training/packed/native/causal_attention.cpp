@@ -5,11 +5,9 @@
 // is the logarithm of each query's sum of exponentials: the backward pass makes the probabilities again. One thread has
 // all queries of a row's keys and values, so what is added up over them is added in the same order by any number.
 
-#include "small_products.h"
+#include "looking_back.h"
 
 namespace {
-
-constexpr long kQueries = 32;
 
 // Where a group of heads finds its row, and a head within it its columns.
 struct Group {
@@ -24,38 +22,20 @@ struct Group {
     }
 };
 
-template <class S, class C> void copy_scaled(C* to, const S* from, long stride, long rows, long size, C scale) {
-    for (long i = 0; i < rows; ++i)
-        for (long j = 0; j < size; j += kLanes) store(to + i * size + j, load(from + i * stride + j) * scale);
-}
-
 // Queries, context and sums lie as (tokens, heads * size) and (tokens, heads), keys and values as (tokens, groups * size).
 template <class S>
 void forward_causal_attention(const S* query, long query_stride, const S* key, long key_stride, const S* value,
                               long value_stride, const int64_t* starts, Number<S> scale, S* context, Number<S>* sums,
                               long rows, long heads, long groups, long size) {
-    using C = Number<S>;
     const long together = heads / groups;
 #pragma omp parallel for schedule(dynamic)
     for (long task = 0; task < rows * groups; ++task) {
         const Group at(task, groups, size, starts);
-        C* keys = scratch<C>(2 * at.width * size + kQueries * (size + at.width));
-        C* values = keys + at.width * size;
-        C* queries = values + at.width * size;
-        C* scores = queries + kQueries * size;
-        transpose(keys, key + at.first * key_stride + at.column, key_stride, at.length, size, at.width);
-        copy_rows(values, value + at.first * value_stride + at.column, value_stride, at.length, size);
-        for (long head = task % groups * together, end = head + together; head < end; ++head)
-            for (long start = 0; start < at.length; start += kQueries) {
-                const long stop = start + kQueries < at.length ? start + kQueries : at.length, count = stop - start;
-                const long token = at.first + start, width = padded(stop);
-                copy_scaled(queries, query + token * query_stride + head * size, query_stride, count, size, scale);
-                multiply(scores, width, queries, size, 1, keys, at.width, count, size, width);
-                for (long i = 0; i < count; ++i)
-                    sums[(token + i) * heads + head] = softmax(scores + i * width, start + i + 1, width);
-                multiply(context + (token * heads + head) * size, heads * size, scores, width, 1, values, size, count,
-                         stop, size);
-            }
+        const long first_head = task % groups * together, place = at.first * heads + first_head;
+        const Seen<S> seen = {key + at.first * key_stride + at.column, key_stride,
+                              value + at.first * value_stride + at.column, value_stride, at.length};
+        look_back<S>(seen, query + at.first * query_stride + first_head * size, query_stride, scale,
+                     context + place * size, heads * size, sums + place, heads, at.length, together, size);
     }
 }
 

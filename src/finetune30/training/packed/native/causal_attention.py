@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from finetune30.training.packed.key_values import KeptTokens
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.native.library import Kernels
 from finetune30.training.packed.native.memory import sum_type
@@ -44,6 +45,26 @@ class NativeCausalAttention:
             *self._sizes,
         )
         return context, NativeCausalTape(given, context, sums)
+
+    def look_back(self, given: Projections, layout: PackedLayout, kept: KeptTokens) -> Tensor:
+        """See `CausalAttention.look_back`."""
+        context = given.query.new_empty(given.query.shape)
+        context[layout.token_count :].zero_()
+        self._kernels.forward_kept_attention(
+            *_operands(given),
+            layout.starts.data_ptr(),
+            kept.places.data_ptr(),
+            kept.before.data_ptr(),
+            kept.first.data_ptr(),
+            kept.keys.data_ptr(),
+            kept.values.data_ptr(),
+            kept.keys.shape[1],
+            self._scale,
+            context.data_ptr(),
+            len(layout.lengths),
+            *self._sizes,
+        )
+        return context
 
     def backward(self, gradient: Tensor, tape: NativeCausalTape, layout: PackedLayout, into: Projections) -> None:
         """See `CausalAttention.backward`; the three are columns of one tensor."""

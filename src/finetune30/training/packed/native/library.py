@@ -14,7 +14,7 @@ import torch
 _LOG = logging.getLogger(__name__)
 
 #: What about.cpp says of itself: kernels of another version of this package are not used.
-_VERSION = 4
+_VERSION = 5
 _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
@@ -30,6 +30,7 @@ _SIGNATURES = {
     "backward_attention": "plplpplppppdpppplll",
     "forward_causal_attention": "plplplpdppllll",
     "backward_causal_attention": "ppplplplpdpppplllll",
+    "forward_kept_attention": "plplplppppppldpllll",
     "forward_rms_norm": "ppdppll",
     "backward_rms_norm": "pppppill",
     "turn": "plppdlll",
@@ -74,6 +75,7 @@ class Kernels:
     backward_attention: Any
     forward_causal_attention: Any
     backward_causal_attention: Any
+    forward_kept_attention: Any
     forward_rms_norm: Any
     backward_rms_norm: Any
     turn: Any

@@ -174,9 +174,9 @@ void multiply_columns(long vectors, const Product<S>& of, long rows, const Tile&
 template <class S> void multiply(const Product<S>& of) {
     const long panels = divide_up(of.outputs, kPanel<S>), tiles = divide_up(of.rows, kTileRows);
     const long groups = divide_up(tiles, kTilesTogether);
-    // Each tile fetches its part of the next panel; one alone uses no panel twice, so it has nothing to gain.
+    // Each tile fetches its part of the next panel.
     const long size = kPanel<S> * of.count * long(sizeof(S)), steps = divide_up(of.count, kStep);
-    const long lines = tiles > 1 ? divide_up(size, kLine * steps * tiles) : 0;
+    const long lines = divide_up(size, kLine * steps * std::max(tiles, 1L));
     const char* after_all = reinterpret_cast<const char*>(of.panels + of.outputs * of.count);
 #pragma omp parallel for collapse(2) schedule(static)
     for (long panel = 0; panel < panels; ++panel)

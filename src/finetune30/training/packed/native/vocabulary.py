@@ -21,6 +21,10 @@ class NativeVocabulary:
         self._kernels = kernels
         self._linear = NativeLinear(kernels, table, table.new_zeros(table.shape[0]), needs_input_gradient=True)
 
+    def logits(self, states: Tensor) -> Tensor:
+        """See `Vocabulary.logits`."""
+        return self._linear.forward(states)
+
     def losses(self, states: Tensor, wanted: Tensor, *, keeps_gradient: bool) -> TokenLosses:
         """See `Vocabulary.losses`."""
         count = states.shape[0]

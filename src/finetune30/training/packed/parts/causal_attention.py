@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from finetune30.training.packed.key_values import KeptTokens
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.parts.attention import Projections
 
@@ -21,6 +23,10 @@ class CausalAttention(Protocol):
 
     def forward(self, given: Projections, layout: PackedLayout) -> tuple[Tensor, Any]:
         """Return the context (T, hidden), zero for fillers, and a tape; keys and values are narrower than queries."""
+        ...
+
+    def look_back(self, given: Projections, layout: PackedLayout, kept: KeptTokens) -> Tensor:
+        """Keep new tokens' keys and values, and return their context (T, hidden): they look at what is kept, too."""
         ...
 
     def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout, into: Projections) -> None:
@@ -59,6 +65,22 @@ class PlainCausalAttention:
             sums.append(logarithms)
         return context, CausalTape(given, context, sums)
 
+    def look_back(self, given: Projections, layout: PackedLayout, kept: KeptTokens) -> Tensor:
+        """See `CausalAttention.look_back`."""
+        context = given.query.new_zeros(given.query.shape)
+        numbers = (kept.places.tolist(), kept.before.tolist(), kept.first.tolist())
+        for new, place, before, first in zip(layout.rows, *numbers, strict=True):
+            count = new.stop - new.start
+            kept.keys[place, before : before + count] = given.key[new]
+            kept.values[place, before : before + count] = given.value[new]
+            seen = slice(first, before + count)
+            visible = torch.ones(count, before + count - first, dtype=torch.bool).tril(before - first)
+            key, value = (_as_batch(self._repeated(part[place, seen])) for part in (kept.keys, kept.values))
+            query = _as_batch(self._split(given.query[new]))
+            output = functional.scaled_dot_product_attention(query, key, value, visible, scale=self._scale)
+            self._split(context[new]).copy_(output[0].transpose(0, 1))
+        return context
+
     def backward(self, gradient: Tensor, tape: CausalTape, layout: PackedLayout, into: Projections) -> None:
         """See `CausalAttention.backward`."""
         for tensor in into:
@@ -80,11 +102,12 @@ class PlainCausalAttention:
 
     def _heads_of(self, given: Projections, row: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of a row, (1, heads, length, size) each, the latter two repeated."""
-        repeats = self._heads // self._groups
-        key, value = (
-            _as_batch(self._split(tensor[row]).repeat_interleave(repeats, dim=1)) for tensor in (given.key, given.value)
-        )
+        key, value = (_as_batch(self._repeated(tensor[row])) for tensor in (given.key, given.value))
         return _as_batch(self._split(given.query[row])), key, value
+
+    def _repeated(self, shared: Tensor) -> Tensor:
+        """Return keys or values (n, groups * size) for each head of queries, (n, heads, size)."""
+        return self._split(shared).repeat_interleave(self._heads // self._groups, dim=1)
 
     def _split(self, tokens: Tensor) -> Tensor:
         """Return tokens (n, heads * size) as (n, heads, size), a view."""

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn import functional
 
 from finetune30.training.vocabulary_losses import TokenLosses, frozen_losses
 
 
 class Vocabulary(Protocol):
-    """Cross entropy under logits that a frozen layer makes of states."""
+    """Logits that a frozen layer makes of states, and cross entropy under them."""
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the logits (Q, vocabulary) of few states (Q, hidden)."""
+        ...
 
     def losses(self, states: Tensor, wanted: Tensor, *, keeps_gradient: bool) -> TokenLosses:
         """Return the losses of states (Q, hidden), at least one, where tokens int64 (Q,) are wanted."""
@@ -23,6 +28,10 @@ class PlainVocabulary:
     """See `Vocabulary`; with PyTorch's operators on a table (vocabulary, hidden)."""
 
     table: Tensor
+
+    def logits(self, states: Tensor) -> Tensor:
+        """See `Vocabulary.logits`."""
+        return functional.linear(states, self.table)
 
     def losses(self, states: Tensor, wanted: Tensor, *, keeps_gradient: bool) -> TokenLosses:
         """See `Vocabulary.losses`."""
