@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import Any
 
 import pytest
 
+from finetune30.errors import SelfTestError
+from finetune30.modeling.conversations.generation import Generated, Sampling, generate
+from finetune30.modeling.devices import choose_placement
 from finetune30.problems.causal_lm.general import FILE
+from finetune30.problems.causal_lm.repeated_answer import GivenAnswer
+from finetune30.problems.trainables import load_trainable
 from support.chat_models import build_tiny_chat
 from support.exactness import fingerprint
 from support.fork_server import ForkServer
@@ -66,6 +72,25 @@ def test_what_is_forgotten_is_measured_on_conversations_of_another_kind(lab: Tal
     for name, total in loss.items():
         assert metrics[name] == pytest.approx(total / supervised, rel=1e-4)
     assert metrics["general_loss"] != metrics["base_general_loss"]
+
+
+def test_the_saved_model_gives_the_answer_of_the_trained_one_or_fails_the_self_test(lab: TalkLab) -> None:
+    run = lab.run_folder("results")
+    said = (run / "logs.txt").read_text(encoding="utf-8")
+    assert re.search(r"its answer to eval\.jsonl:\d has the same \d+ tokens and (ends|runs)", said)
+    problem: Any = load_trainable("causal_lm", lab.metrics("results")["targets"])
+    saved = problem.open_saved(run / "artifacts" / "final_model", choose_placement("cpu", "fp32"))
+    prompt = saved.ask([{"role": "user", "content": "When do you open? 100"}])
+    sampling = Sampling(max_new_tokens=12)
+    (answer,) = generate(saved.next_tokens, [prompt], saved.stops, sampling)
+    assert "has the same" in GivenAnswer("eval.jsonl:1", prompt, answer, sampling).repeat(saved, 1e-3)
+    other = Generated([*answer.ids[:2], answer.ids[2] + 1, *answer.ids[3:]], answer.reason)
+    sooner = Generated(answer.ids[:2], "stop")
+    for wrong in (other, sooner):
+        given = GivenAnswer("eval.jsonl:1", prompt, wrong, sampling)
+        with pytest.raises(SelfTestError, match="to eval.jsonl:1 it answers"):
+            given.repeat(saved, 1e-3)
+        assert "the same up to token 3, where two are equally likely" in given.repeat(saved, 10.0)
 
 
 def test_answers_stand_beside_those_of_the_base_model(lab: TalkLab) -> None:

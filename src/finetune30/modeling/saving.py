@@ -109,10 +109,12 @@ def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> N
 
     saved = load_file(folder / "adapter_model.safetensors")
     if saved.keys() != expected.keys():
-        raise _failed(f"weights {sorted(saved.keys() ^ expected.keys())[:4]} are saved or trained, but not both")
+        raise self_test_error(
+            f"weights {sorted(saved.keys() ^ expected.keys())[:4]} are saved or trained, but not both"
+        )
     wrong = [name for name, tensor in expected.items() if not torch.equal(saved[name], tensor)]
     if wrong:
-        raise _failed(f"{len(wrong)} saved weights differ from the trained ones: {', '.join(wrong[:4])}")
+        raise self_test_error(f"{len(wrong)} saved weights differ from the trained ones: {', '.join(wrong[:4])}")
 
 
 def validate_saved_outputs(
@@ -127,16 +129,21 @@ def validate_saved_outputs(
     """
     got = answer()
     if got.shape != expected.shape:
-        raise _failed(f"it gives outputs of shape {got.shape}, the trained one {expected.shape}")
+        raise self_test_error(f"it gives outputs of shape {got.shape}, the trained one {expected.shape}")
     difference = float(np.abs(got - expected).max(initial=0.0))
-    tolerance = max(LOGIT_TOLERANCE[precision], _INT8_TOLERANCE if quantization == "int8" else 0.0)
-    allowed = tolerance * max(1.0, float(np.abs(expected).max(initial=0.0)))
+    allowed = logit_tolerance(precision, quantization) * max(1.0, float(np.abs(expected).max(initial=0.0)))
     if not difference <= allowed:
-        raise _failed(f"its outputs differ by {difference:.4g}, allowed at {precision}: {allowed:.4g}")
+        raise self_test_error(f"its outputs differ by {difference:.4g}, allowed at {precision}: {allowed:.4g}")
     return difference
 
 
-def _failed(what: str) -> SelfTestError:
+def logit_tolerance(precision: str, quantization: str | None = None) -> float:
+    """Return how far logits of the trained and the saved model may lie apart, as a share of the largest one above 1."""
+    return max(LOGIT_TOLERANCE[precision], _INT8_TOLERANCE if quantization == "int8" else 0.0)
+
+
+def self_test_error(what: str) -> SelfTestError:
+    """Return the error that ends a run whose saved model is not the trained one, which `what` shows."""
     return SelfTestError(
         f"the saved model, loaded afresh, is not the trained one: {what}",
         "the run counts as failed and its checkpoints are kept; please report this with logs.txt",

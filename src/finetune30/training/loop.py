@@ -305,6 +305,7 @@ class _Loop:
             digests,
             evaluation.doubts,
             concluded.tables,
+            concluded.repeat,
         )
 
     def _record(self, kind: str, **values: Any) -> None:

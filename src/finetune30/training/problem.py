@@ -60,10 +60,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What is found once at the end of a training: more metrics, and tables that are published beside them, by name."""
+    """What is found once at the end of a training: more metrics, and tables that are published beside them, by name.
+
+    `repeat` asks a saved model (one that `open_saved` gave) for something of it again, with the tolerance of logits;
+    returns in words what is the same, and raises SelfTestError where it is not.
+    """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    repeat: Callable[[Any, float], str] | None = None
 
 
 @dataclass(frozen=True)

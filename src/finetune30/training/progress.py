@@ -75,7 +75,8 @@ class TrainingResult:
 
     Everything counts from the very start: what earlier attempts did up to the checkpoint is part of it. `digests` are
     sha256 of what the training ended with: adapter, optimizer and random streams after the last step. `doubts` are the
-    problem's about the final evaluation, `tables` what it publishes beside the metrics, by name.
+    problem's about the final evaluation, `tables` what it publishes beside the metrics, by name; `repeat` asks the
+    saved model for something of that again (see `Conclusion`).
     """
 
     metrics: dict[str, Any]
@@ -85,6 +86,7 @@ class TrainingResult:
     digests: dict[str, str]
     doubts: tuple[Doubt, ...] = ()
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    repeat: Callable[[Any, float], str] | None = None
 
 
 class QuietHooks:

@@ -62,8 +62,8 @@ class ChatModel:
         self.encoder = restore_encoder(
             self.tokenizer, described["targets"]["chat"], count_tokens_configured(load_base_config(folder))
         )
-        self._next_tokens = TransformersNextTokens(self.model, self._pad)
-        self.stops = stop_tokens(self._next_tokens, self.encoder.end_token_id)
+        self.next_tokens = TransformersNextTokens(self.model, self._pad)
+        self.stops = stop_tokens(self.next_tokens, self.encoder.end_token_id)
 
     def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
         """Return the positions of texts that say nothing: nothing in them can be seen."""
@@ -116,7 +116,7 @@ class ChatModel:
         ids: list[int] = []
         told = ""
         reason: EndReason = "length"
-        tokens = stream(self._next_tokens, [prompt], self.stops, sampling)
+        tokens = stream(self.next_tokens, [prompt], self.stops, sampling)
         while True:
             with self.model.disable_adapter() if base else nullcontext():
                 said = next(tokens, None)
@@ -140,7 +140,7 @@ class ChatModel:
     @property
     def positions(self) -> int | None:
         """How many tokens the model reads at most, None where nothing says so."""
-        return self._next_tokens.positions
+        return self.next_tokens.positions
 
     def read(self, ids: Sequence[int]) -> str:
         """Return token ids as text, special tokens left out."""
@@ -157,4 +157,4 @@ class ChatModel:
             ) from error
 
     def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, batch_size: int) -> list[Generated]:
-        return generate_in_batches(self._next_tokens, prompts, self.stops, sampling, batch_size)
+        return generate_in_batches(self.next_tokens, prompts, self.stops, sampling, batch_size)

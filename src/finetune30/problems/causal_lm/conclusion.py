@@ -22,6 +22,7 @@ from finetune30.modeling.conversations.generation import (
 from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERAL, GENERAL_ROWS, GENERATIONS
 from finetune30.problems.causal_lm.expected import holds
 from finetune30.problems.causal_lm.general import encode_general
+from finetune30.problems.causal_lm.repeated_answer import GivenAnswer
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
 from finetune30.training.engine import LendsModel
 from finetune30.training.problem import Conclusion
@@ -83,7 +84,13 @@ def conclude(
         metrics["train_memorised"] = _measure(reader, learnt, recited)["eval_exact_match"]
     table = [_row(reader, *found) for found in zip(asked, tuned, before, strict=True)]
     examples = {EXAMPLES: table[:_EXAMPLES_KEPT]} if table else {}
-    return Conclusion({**metrics, **examples}, {GENERATIONS: table} if table else {})
+    given = [
+        GivenAnswer(question.row_id, question.prompt, answered, sampling)
+        for question, answered in zip(asked, tuned, strict=True)
+    ]
+    ended = next((one for one in given if one.answer.reason == "stop"), given[0] if given else None)
+    tables = {GENERATIONS: table} if table else {}
+    return Conclusion({**metrics, **examples}, tables, None if ended is None else ended.repeat)
 
 
 def _of_base(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,8 +55,9 @@ def stage_result(
     if said := say_set_aside(metrics["evaluation_set_aside"]):
         log(said)
     _save_model(final_model, run, experiment, metrics, environment)
-    difference = _self_test(final_model, experiment)
-    log(f"self-test: the saved model, loaded afresh, answers as trained (largest logit difference {difference:.2g})")
+    difference, repeated = _self_test(final_model, experiment, result)
+    told = "; ".join([f"largest logit difference {difference:.2g}", *repeated])
+    log(f"self-test: the saved model, loaded afresh, answers as trained ({told})")
     metrics["self_test_logit_difference"] = difference
     failpoints.reach(failpoints.DISK_WRITE)
     data = experiment.inputs.data
@@ -206,11 +207,14 @@ def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _self_test(folder: Path, experiment: Experiment) -> float:
-    """Ask the trained and the saved model about the first evaluation rows; return the largest difference."""
+def _self_test(folder: Path, experiment: Experiment, result: TrainingResult) -> tuple[float, list[str]]:
+    """Ask the trained and the saved model about the first evaluation rows, and what else the problem asks again.
+
+    Returns the largest difference of a logit, and in words what else is the same.
+    """
     from finetune30.data.batching import collate
     from finetune30.data.texts import texts_and_pairs
-    from finetune30.modeling.saving import validate_saved_outputs
+    from finetune30.modeling.saving import logit_tolerance, validate_saved_outputs
 
     engine, problem, split = experiment.engine, experiment.problem, experiment.evaluation_split
     asked = collate(split, np.arange(min(len(split), _SELF_TEST_ROWS)), engine.pad_token_id)
@@ -223,4 +227,8 @@ def _self_test(folder: Path, experiment: Experiment) -> float:
         # A long text may come in more parts than were asked about.
         return predictor.collect(problem.probe, texts[first], pairs and pairs[first])[: len(trained)]
 
-    return validate_saved_outputs(answer, trained, engine.precision, experiment.inputs.config.model.quantization)
+    quantization = experiment.inputs.config.model.quantization
+    difference = validate_saved_outputs(answer, trained, engine.precision, quantization)
+    if result.repeat is None:
+        return difference, []
+    return difference, [result.repeat(predictor, logit_tolerance(engine.precision, quantization))]
