@@ -34,10 +34,11 @@ def split_tags(joined: str) -> tuple[str, ...]:
     return tuple(joined.split("\n")[1:-1])
 
 
-def run_of(row: Row[Any]) -> Run:
-    """Return the record of a row of `runs`; columns that were not asked for are empty."""
+def run_of(row: Row[Any], leaving_out: Sequence[str] = ()) -> Run:
+    """Return the record of a row of `runs`, without what was asked for beside it; `config` and `metrics` may be unread.
+    """
     values: dict[str, Any] = {"config": {}, "metrics": None, **row._mapping}
-    for key in NOT_IN_RUN:
+    for key in (*NOT_IN_RUN, *leaving_out):
         values.pop(key, None)
     values["status"] = RunStatus(values["status"])
     values["submitted_by"] = values["submitted_by"] or None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +26,7 @@ from finetune30.store import fair_queue, pages, queries, reconciliation, statist
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, reading, writing
 from finetune30.store.events import record_event
+from finetune30.store.kept_rows import KeptRows
 from finetune30.store.lease_doubts import LeaseDoubts
 from finetune30.store.published_files import ORIGIN
 from finetune30.store.records import (
@@ -48,6 +49,7 @@ from finetune30.store.results_folder import (
 from finetune30.store.schema import migrate
 from finetune30.store.tables import runs, tombstones
 
+T = TypeVar("T")
 #: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
 STATS_SECONDS = 10.0
 #: Two heartbeats of an attempt: who did not renew a lease in this time does not renew it.
@@ -300,6 +302,12 @@ class RunStore(AttemptStates):
         """Return one page of runs and the cursor of the next. Raises UsageError for a cursor of another order."""
         with reading(self.engine) as connection:
             return pages.load_page(connection, wanted)
+
+    def find_kept_page(self, wanted: RunFilter, kept: KeptRows[T]) -> tuple[list[T], str | None]:
+        """Return what `kept` has of one page of runs, and the cursor of the next. Raises UsageError, as `find_page`."""
+        with reading(self.engine) as connection:
+            ids, next_cursor = pages.load_page_ids(connection, wanted)
+            return kept.load(connection, ids), next_cursor
 
     def count(self, wanted: RunFilter) -> int:
         """Return how many runs the filter keeps, whatever its limit and cursor."""
