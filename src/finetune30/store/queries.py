@@ -83,11 +83,6 @@ def is_folder_taken(connection: Connection, folder: str) -> bool:
     return connection.execute(union_all(of_runs, of_tombstones).limit(1)).first() is not None
 
 
-def load_last_event_number(connection: Connection) -> int:
-    """Return the highest event number, 0 without events: no run has changed while it stays."""
-    return connection.execute(select(func.max(run_events.c.number))).scalar() or 0
-
-
 def load_events(connection: Connection, run_id: str, after: int, limit: int) -> list[RunEvent]:
     """Return events of a run, oldest first."""
     rows = connection.execute(
