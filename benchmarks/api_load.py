@@ -4,9 +4,9 @@
 
 Starts `ft30 api` and Redis, asks each question 200 times over one connection (median and 95th percentile in
 milliseconds, from request to last byte), then mixes all of them from 50 clients that never pause, in several rounds.
-FOLDER has the sources of another version (`git worktree add FOLDER COMMIT`): it gets a database of its own with the same
-runs and is asked in turn with this version, call by call and round by round, so that whatever else the machine does
-hits both.
+FOLDER has the sources of another version (`git worktree add FOLDER COMMIT`): it gets a database of its own with the
+same runs and is asked in turn with this version, call by call and round by round, so that whatever else the machine
+does hits both.
 """
 
 from __future__ import annotations

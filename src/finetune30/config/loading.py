@@ -188,9 +188,14 @@ class _ConfigDumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_find_style(text))
+
+
+@lru_cache(maxsize=1024)
+def _find_style(text: str) -> str | None:
+    """Return the quotes of a text; keys and most values of configurations are met again and again."""
     # Line breaks of other scripts (U+0085, U+2028) survive only as escapes, and those need double quotes.
-    style = '"' if not text.isprintable() else None if resolves_to_text(text) else "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return '"' if not text.isprintable() else None if resolves_to_text(text) else "'"
 
 
 class _FastDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # it is a part of libyaml

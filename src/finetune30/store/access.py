@@ -23,6 +23,8 @@ from finetune30.store.tables import api_keys, audit, runs
 KEY_PREFIX = "ft30_"
 _KEY_BYTES = 32  # 256 random bits: nothing to guess, so a plain sha256 is enough to store
 
+_ENTER = insert(audit).returning(audit.c.number)
+
 
 class Role(StrEnum):
     """What a key allows: look; also submit and change own runs; everything."""
@@ -114,9 +116,9 @@ def record_audit(
 ) -> int:
     """Append one entry to the trail and return its number; returning means that it is durable."""
     with writing(store.engine) as connection:
-        values = {"actor": actor, "role": role, "action": action, "target": target}
-        entry = insert(audit).values(at=store.now(connection), outcome=outcome, client=client[:200], **values)
-        return int(connection.execute(entry.returning(audit.c.number)).scalar_one())
+        values = {"actor": actor, "role": role, "action": action, "target": target, "outcome": outcome}
+        entry = {**values, "at": store.now(connection), "client": client[:200]}
+        return int(connection.execute(_ENTER, entry).scalar_one())
 
 
 def complete_audit(store: RunStore, number: int, *, action: str, target: str, outcome: int) -> None:

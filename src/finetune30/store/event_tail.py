@@ -49,7 +49,7 @@ def look_again(connection: Connection, seen: Seen) -> tuple[Seen, Sequence[Row[A
     if seen.gaps:
         is_new = or_(is_new, run_events.c.number.in_(sorted(seen.gaps)))
     query = select(*_KNOWN, *_STATES).where(is_new).order_by(run_events.c.number).limit(MOST_EVENTS + 1)
-    found = connection.execute(query).all()
+    found: Sequence[Row[Any]] = list(connection.execute(query))
     if len(found) > MOST_EVENTS:
         return look(connection), None
     return _after(seen, [row.number for row in found]), found
@@ -59,7 +59,7 @@ def _after(seen: Seen, numbers: Sequence[int]) -> Seen:
     if not numbers and not seen.gaps:
         return seen
     now, last = time.monotonic(), max([seen.last, *numbers])
-    missing = {number: now for number in range(seen.last + 1, last)} | dict(seen.gaps)
+    missing = dict.fromkeys(range(seen.last + 1, last), now) | dict(seen.gaps)
     there = set(numbers)
     gaps = {n: since for n, since in missing.items() if n not in there and now - since < GAP_SECONDS}
     return Seen(last, gaps)

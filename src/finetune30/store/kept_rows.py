@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Text, cast, func, select, type_coerce
+from sqlalchemy import Connection, Text, bindparam, cast, func, select, type_coerce
 
 from finetune30.store.pages import columns_but
 from finetune30.store.queries import run_of
@@ -34,8 +34,11 @@ _VERSION = (
     cast(runs.c.progress, Text).label("told_progress"),
     runs.c.score_name.label("scored_by"),
 )
-_VERSION_NAMES = tuple(column.name for column in _VERSION)
-_UNREAD = frozenset({"config", "metrics"})
+_IS_ASKED = runs.c.id.in_(bindparam("ids", expanding=True))
+_VERSIONS = select(runs.c.id, *_VERSION).where(_IS_ASKED)
+_READ = columns_but(frozenset({"config", "metrics"}))
+_READ_NAMES = tuple(column.name for column in _READ)
+_ROWS = select(*_READ, *_VERSION).where(_IS_ASKED)
 
 
 class KeptRows(Generic[T]):
@@ -48,7 +51,7 @@ class KeptRows(Generic[T]):
 
     def load(self, connection: Connection, ids: Sequence[str]) -> list[T]:
         """Return what is made of these runs, in their order; those that are gone are left out."""
-        versions = connection.execute(select(runs.c.id, *_VERSION).where(runs.c.id.in_(ids)))
+        versions = connection.execute(_VERSIONS, {"ids": ids}) if ids else ()
         found: dict[str, T] = {}
         changed = []
         for run_id, *version in versions:
@@ -62,11 +65,11 @@ class KeptRows(Generic[T]):
         return [found[run_id] for run_id in ids if run_id in found]
 
     def _make_anew(self, connection: Connection, ids: Sequence[str]) -> dict[str, T]:
-        rows = connection.execute(select(*columns_but(_UNREAD), *_VERSION).where(runs.c.id.in_(ids)))
         made: dict[str, tuple[Version, T]] = {}
-        for row in rows:  # the version comes with the row: it may have changed since the look before
-            version = tuple(row._mapping[name] for name in _VERSION_NAMES)
-            made[row.id] = (version, self._make(run_of(row, leaving_out=_VERSION_NAMES)))
+        rows: Any = connection.execute(_ROWS, {"ids": ids})
+        for row in rows:
+            version = tuple(row[len(_READ) :])  # it comes with the row, which may have changed since the look before
+            made[row[0]] = (version, self._make(run_of(row, _READ_NAMES)))
         with self._lock:
             self._kept.update(made)
             while len(self._kept) > self._most:

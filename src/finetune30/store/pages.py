@@ -124,7 +124,6 @@ def columns_but(unread: frozenset[str]) -> tuple[TableColumn[Any], ...]:
 # --- private
 
 
-
 def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     given = {name: getattr(wanted, name) for name in _KEEPS}
     return [_KEEPS[name](value) for name, value in given.items() if value is not None and value != frozenset()]

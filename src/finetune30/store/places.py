@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from finetune30.store.event_tail import Seen, look, look_again
 from finetune30.store.fair_queue import NO_LIMIT, WAITS, Place, order_waiting
@@ -32,7 +32,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A waiting run; `number`, `share` and `served` are what its submitter has when its turn comes, see `fair_queue`."""
+    """A waiting run; what its submitter has when its turn comes: `number`, `share` and `served`, see `fair_queue`."""
 
     id: str
     submitted_by: str
@@ -82,7 +82,7 @@ class _Queue:
         by_submitter = {name: list(own) for name, own in self.by_submitter.items()}
         return _Queue(list(self.runs), list(self.turns), dict(self.by_id), by_submitter)
 
-    def put_in(self, row: Row[Any], most_running: int | None) -> bool:
+    def put_in(self, row: Any, most_running: int | None) -> bool:
         """Put one more run in; tell whether that could be done without asking the database about its submitter."""
         if row.id in self.by_id:  # derived a moment after the look at the events
             return True
@@ -95,7 +95,8 @@ class _Queue:
         for run in moved:
             self._take_out(run)
         del own[at:]
-        for run in (_Waiting(*row, number=number, share=share, served=served, is_held=False), *moved):
+        new = _Waiting(row.id, row.submitted_by, row.priority, row.queued_at, row.places, number, share, served, False)
+        for run in (new, *moved):
             number, share = own[-1].after if own else (number, share)
             run = replace(run, number=number, share=share, is_held=number > (most_running or NO_LIMIT))
             own.append(run)
@@ -148,7 +149,8 @@ class Places:
         if events:
             queue = known.queue.copy()
             made = select(*_READ).where(runs.c.id.in_([event.run_id for event in events]), *WAITS)
-            if not all([queue.put_in(row, most_running) for row in connection.execute(made)]):
+            rows: Any = connection.execute(made)
+            if not all(queue.put_in(row, most_running) for row in rows):
                 return None
             known = replace(known, seen=seen, queue=queue)
             self._known = known
@@ -166,7 +168,7 @@ class _Known:
 def _derive(connection: Connection, most_running: int | None) -> _Known:
     seen, derived_at, order = look(connection), time.monotonic(), order_waiting(most_running)
     turn = (order.c.number, order.c.share, order.c.served, order.c.is_held)
-    rows = connection.execute(select(*(order.c[column.name] for column in _READ), *turn).order_by(order.c.place))
+    rows: Any = connection.execute(select(*(order.c[column.name] for column in _READ), *turn).order_by(order.c.place))
     found = [_Waiting(*row) for row in rows]
     by_submitter: dict[str, list[_Waiting]] = {}
     for run in found:

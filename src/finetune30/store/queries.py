@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, union_all
+from sqlalchemy import Connection, Row, and_, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.records import Run, RunEvent, RunStatus
@@ -34,11 +34,10 @@ def split_tags(joined: str) -> tuple[str, ...]:
     return tuple(joined.split("\n")[1:-1])
 
 
-def run_of(row: Row[Any], leaving_out: Sequence[str] = ()) -> Run:
-    """Return the record of a row of `runs`, without what was asked for beside it; `config` and `metrics` may be unread.
-    """
-    values: dict[str, Any] = {"config": {}, "metrics": None, **row._mapping}
-    for key in (*NOT_IN_RUN, *leaving_out):
+def run_of(row: Row[Any], columns: Sequence[str] = ()) -> Run:
+    """Return the record of a row of `runs`, by its first columns (else all of them); unread ones are empty."""
+    values = {"config": {}, "metrics": None, **dict(zip(columns or row._fields, row, strict=not columns))}
+    for key in NOT_IN_RUN:
         values.pop(key, None)
     values["status"] = RunStatus(values["status"])
     values["submitted_by"] = values["submitted_by"] or None

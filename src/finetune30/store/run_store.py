@@ -50,6 +50,7 @@ from finetune30.store.schema import migrate
 from finetune30.store.tables import runs, tombstones
 
 T = TypeVar("T")
+_INSERT = insert(runs).returning(runs)
 #: Two heartbeats of an attempt: who did not renew a lease in this time does not renew it.
 PATIENCE_SECONDS = 20.0
 #: Age from which an empty folder without a run is one that nobody will record any more.
@@ -136,7 +137,7 @@ class RunStore(AttemptStates):
             if origin is not None:
                 save_json_atomic(folder / ORIGIN, dict(origin))
             with writing(self.engine) as connection:
-                connection.execute(insert(runs).values(**values))
+                run = queries.run_of(connection.execute(_INSERT, values).one())
                 record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
         except BaseException as error:
             release_run_folder(folder)
@@ -145,7 +146,7 @@ class RunStore(AttemptStates):
             ):
                 return known
             raise
-        return self.get(values["id"])
+        return run
 
     def require_writable(self) -> None:
         """Raise StorageError when the database does not take a change now."""

@@ -49,7 +49,10 @@ def test_a_place_goes_to_whoever_has_the_least(
             if what == "submit":
                 run = lab.create(f"run {moment}", submitted_by=str(who), priority=priority)
                 owner_of[run.id] = str(who)
-                kept, derived = lab.store.queue_places(most_running), RunStore(lab.store.engine).queue_places(most_running)
+                kept, derived = (
+                    lab.store.queue_places(most_running),
+                    RunStore(lab.store.engine).queue_places(most_running),
+                )
                 assert list(kept.items()) == list(derived.items())
             elif running:
                 claim = running.pop(sorted(running)[int(str(who)) % len(running)])
