@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.errors import ConflictError, NotFoundError
@@ -23,6 +23,11 @@ from finetune30.store.tables import api_keys, audit, runs
 KEY_PREFIX = "ft30_"
 _KEY_BYTES = 32  # 256 random bits: nothing to guess, so a plain sha256 is enough to store
 
+_OPEN = (
+    select(func.count())
+    .select_from(runs)
+    .where(runs.c.submitted_by == bindparam("who"), runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING]))
+)
 _ENTER = insert(audit).returning(audit.c.number)
 
 
@@ -149,7 +154,5 @@ def is_submitted(store: RunStore, submitted_by: str, idempotency_key: str) -> bo
 
 def count_open_runs(store: RunStore, submitted_by: str) -> int:
     """Return how many queued runs of this submitter are waiting or running."""
-    is_open = runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING])
-    query = select(func.count()).select_from(runs).where(runs.c.submitted_by == submitted_by, is_open)
     with reading(store.engine) as connection:
-        return connection.execute(query).scalar_one()
+        return int(connection.execute(_OPEN, {"who": submitted_by}).scalar_one())

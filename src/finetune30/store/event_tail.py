@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from finetune30.store.tables import run_events
 
@@ -21,8 +21,15 @@ GAP_SECONDS = 120.0
 #: So many events are looked at one by one; after more of them, deriving anew is less work.
 MOST_EVENTS = 500
 
-_KNOWN = (run_events.c.number, run_events.c.run_id, run_events.c.at, run_events.c.kind)
-_STATES = (run_events.c.from_status, run_events.c.to_status)
+_EVENTS = (
+    select(run_events.c["number", "run_id", "at", "kind", "from_status", "to_status"])
+    .order_by(run_events.c.number)
+    .limit(MOST_EVENTS + 1)
+)
+_IS_NEW = run_events.c.number > bindparam("last")
+_SINCE = _EVENTS.where(_IS_NEW)
+_SINCE_OR_MISSED = _EVENTS.where(or_(_IS_NEW, run_events.c.number.in_(bindparam("gaps", expanding=True))))
+_NEWEST = select(run_events.c.number).order_by(run_events.c.number.desc()).limit(MOST_EVENTS)
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,7 @@ class Seen:
 
 def look(connection: Connection) -> Seen:
     """Return which events there are."""
-    newest = select(run_events.c.number).order_by(run_events.c.number.desc()).limit(MOST_EVENTS)
-    numbers = sorted(connection.execute(newest).scalars())
+    numbers = sorted(connection.execute(_NEWEST).scalars())
     return _after(Seen(numbers[0] - 1, {}), numbers) if numbers else Seen(0, {})
 
 
@@ -45,11 +51,8 @@ def look_again(connection: Connection, seen: Seen) -> tuple[Seen, Sequence[Row[A
 
     They have number, run_id, at, kind, from_status and to_status.
     """
-    is_new = run_events.c.number > seen.last
-    if seen.gaps:
-        is_new = or_(is_new, run_events.c.number.in_(sorted(seen.gaps)))
-    query = select(*_KNOWN, *_STATES).where(is_new).order_by(run_events.c.number).limit(MOST_EVENTS + 1)
-    found: Sequence[Row[Any]] = list(connection.execute(query))
+    known = {"last": seen.last, **({"gaps": sorted(seen.gaps)} if seen.gaps else {})}
+    found: Sequence[Row[Any]] = list(connection.execute(_SINCE_OR_MISSED if seen.gaps else _SINCE, known))
     if len(found) > MOST_EVENTS:
         return look(connection), None
     return _after(seen, [row.number for row in found]), found

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from finetune30.store.event_tail import Seen, look, look_again
 from finetune30.store.fair_queue import NO_LIMIT, WAITS, Place, order_waiting
@@ -27,6 +27,7 @@ MOST_SECONDS = 10.0
 MOST_MOVED = 50
 #: What `_Waiting` begins with.
 _READ = (runs.c.id, runs.c.submitted_by, runs.c.priority, runs.c.queued_at, runs.c.places)
+_MADE = select(*_READ).where(runs.c.id.in_(bindparam("ids", expanding=True)), *WAITS)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -148,8 +149,7 @@ class Places:
             return None
         if events:
             queue = known.queue.copy()
-            made = select(*_READ).where(runs.c.id.in_([event.run_id for event in events]), *WAITS)
-            rows: Any = connection.execute(made)
+            rows: Any = connection.execute(_MADE, {"ids": [event.run_id for event in events]})
             if not all(queue.put_in(row, most_running) for row in rows):
                 return None
             known = replace(known, seen=seen, queue=queue)

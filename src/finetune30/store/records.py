@@ -97,10 +97,16 @@ class Run:
 
     def as_dict(self, leaving_out: Sequence[str] = ()) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
-        hidden = {"idempotency_key", "request_sha256", "published_at", "explicit_keys", *leaving_out}
-        shown = {key: value for key, value in vars(self).items() if key not in hidden}
-        shown |= {"tags": list(self.tags), **self.stand_ins}
-        return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
+        hidden = _HIDDEN.union(leaving_out)
+        shown: dict[str, Any] = {
+            key: value.isoformat() if isinstance(value, datetime) else value
+            for key, value in vars(self).items()
+            if key not in hidden
+        }
+        return shown | {"tags": list(self.tags), **self.stand_ins}
+
+
+_HIDDEN = frozenset({"idempotency_key", "request_sha256", "published_at", "explicit_keys"})
 
 
 @dataclass(frozen=True)
