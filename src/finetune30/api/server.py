@@ -21,8 +21,8 @@ from finetune30.store.folder_marks import own_folders
 STOP_SECONDS = 5
 #: Longer than clients keep idle connections, so that none of them is closed while a request is on its way.
 KEEP_ALIVE_SECONDS = 75
-#: How long a thread goes on before another one may. A submission asks the database a dozen times, and after every answer
-#: its thread waits for its turn: with Python's 5 ms, fifty busy clients made it last a second.
+#: How long a thread goes on before another one may. A submission asks the database a dozen times, and after every
+#: answer its thread waits for its turn: with Python's 5 ms, fifty busy clients make it last a second.
 SWITCH_SECONDS = 0.002
 
 

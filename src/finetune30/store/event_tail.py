@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import Connection, Row, Select, bindparam, or_, select
 
 from finetune30.store.tables import run_events
 
@@ -21,8 +21,8 @@ GAP_SECONDS = 120.0
 #: So many events are looked at one by one; after more of them, deriving anew is less work.
 MOST_EVENTS = 500
 
-_EVENTS = (
-    select(run_events.c["number", "run_id", "at", "kind", "from_status", "to_status"])
+_EVENTS: Select[Any] = (
+    select(*(run_events.c[name] for name in ("number", "run_id", "at", "kind", "from_status", "to_status")))
     .order_by(run_events.c.number)
     .limit(MOST_EVENTS + 1)
 )

@@ -127,7 +127,7 @@ def test_changes_of_another_process_are_in_the_next_answer(api: TestClient, data
 def test_every_writer_reads_what_it_wrote_through_what_others_keep(
     database_url: str, store: RunStore, results: Path
 ) -> None:
-    """Writers at once, each with connections of its own; all of them ask the same store, which keeps what it answers."""
+    """Writers at once, each with connections of its own; all ask the same store, which keeps what it answers."""
     kept = KeptRows(lambda run: (run.id, str(run.status), run.progress, run.tags), most=5)  # fewer than there are
 
     def look(run_id: str) -> tuple[str, str, Any, Any]:
