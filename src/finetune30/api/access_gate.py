@@ -65,7 +65,7 @@ _ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)")
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
 _READING_PATHS = UPLOAD_PATHS | {"/datasets"}
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.
-CHANGES_AT_A_TIME = 4
+CHANGES_AT_A_TIME = 12
 #: Outcome of a change that is being made, as HTTP names it; it stays when the API dies before it answers.
 PROCESSING = 102
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")

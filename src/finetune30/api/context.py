@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from finetune30.service.submitting.submission import Publisher
 
 #: Threads that answer. Python runs one of them at a time: with more, each waits longer for its turn after every query.
-THREADS = 8
+THREADS = 16
 #: Further ones for questions that take seconds, so that these never keep quick ones waiting.
 SLOW_THREADS = 16
 #: Processes that read data at a time (each may take FT30_READ_MEMORY_BYTES), and how long a request waits for a place.

@@ -23,7 +23,7 @@ STOP_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
 #: How long a thread goes on before another one may. A submission asks the database a dozen times, and after every
 #: answer its thread waits for its turn: with Python's 5 ms, fifty busy clients make it last a second.
-SWITCH_SECONDS = 0.002
+SWITCH_SECONDS = 0.0005
 
 
 def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool = True) -> None:
