@@ -1,7 +1,7 @@
 """Where the waiting runs stand, for all who ask: derived anew when a run has changed.
 
-A run that was submitted meanwhile is put in between where that moves no other one, for deriving the order takes longer
-the more runs wait.
+A run that was submitted meanwhile is put in between where that moves few others, all of its own submitter: deriving the
+order takes longer the more runs wait.
 """
 
 from __future__ import annotations
