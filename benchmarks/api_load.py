@@ -1,9 +1,12 @@
 """Time the REST API at 100,000 runs over real HTTP, on SQLite and, with a URL, on PostgreSQL.
 
-    python -m benchmarks.api_load [--runs 100000] [--database_url postgresql://…/empty_database]
+    python -m benchmarks.api_load [--runs 100000] [--database_url postgresql://…/empty_database] [--against FOLDER]
 
-Starts `ft30 api`, asks each question 200 times over one connection (median and 95th percentile in milliseconds, from
-request to last byte), then mixes all of them from 50 clients at a time and counts answers that are errors.
+Starts `ft30 api` and Redis, asks each question 200 times over one connection (median and 95th percentile in
+milliseconds, from request to last byte), then mixes all of them from 50 clients that never pause, in several rounds.
+FOLDER has the sources of another version (`git worktree add FOLDER COMMIT`): it gets a database of its own with the
+same runs and is asked in turn with this version, call by call and round by round, so that whatever else the machine
+does hits both.
 """
 
 from __future__ import annotations
@@ -13,26 +16,33 @@ import asyncio
 import os
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
-from benchmarks.page_lab import running_service
-from benchmarks.store_at_scale import WORDS, fill
-from finetune30.store import open_store
+from benchmarks.api_clients import Prepared, Tally, load, prepare
+from benchmarks.page_lab import free_port, running_service
+from benchmarks.store_at_scale import SEED, WORDS, build_rows
+from finetune30.jobs.redis_server import build_redis_command, wait_for_redis
 
-CALLS, CLIENTS, CALLS_EACH = 200, 50, 20
+CALLS, CLIENTS, REQUESTS, ROUNDS = 200, 50, 2200, 5
 Question = Callable[[], tuple[str, str, dict[str, Any]]]
+_HERE = Path(__file__).resolve().parents[1]
+_FILL = "import sys; from benchmarks.store_at_scale import fill, open_store; fill(open_store(sys.argv[1]), {runs})"
 
 
-def build_questions(ids: list[str]) -> dict[str, Question]:
+def build_questions(ids: list[str], seed: int = 7) -> dict[str, Question]:
     """Return method, path and arguments by name; each call asks with other values."""
-    chosen = random.Random(7)
+    chosen = random.Random(seed)
 
     def listing(**fixed: Any) -> Question:
         return lambda: (
@@ -64,52 +74,107 @@ def running_api(folder: Path, database_url: str, **variables: str) -> AbstractCo
     given = {"DATABASE_URL": database_url, "RESULTS_FOLDER": "results", "MAX_OPEN_RUNS": "1000000"}
     given |= {"REDIS_URL": os.environ.get("FT30_REDIS_URL", "redis://localhost:6379/0"), "DISK_RESERVE_BYTES": "0"}
     settings = {f"FT30_{key}": value for key, value in given.items()}
-    return running_service(folder, "api", "/readyz", **settings, **variables)
+    return running_service(folder, "api", "/readyz", **settings | variables)
 
 
-def measure_alone(address: str, questions: dict[str, Question]) -> None:
-    """Print median and 95th percentile of each question, one at a time."""
-    with httpx.Client(base_url=address, timeout=30) as client:
+@contextmanager
+def running_redis() -> Iterator[str]:
+    """Start Redis on a free port and give its URL, without a number of a database."""
+    url = f"redis://localhost:{free_port()}"
+    arguments = build_redis_command(url).arguments
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for_redis(url, process)
+            yield url
+        finally:
+            process.kill()  # what it holds is of no value
+
+
+@contextmanager
+def serving(sources: Path, folder: Path, number: int, options: argparse.Namespace, redis_url: str) -> Iterator[str]:
+    """Fill a database with a version's own code and serve it; gives the address."""
+    folder.mkdir()
+    url = f"sqlite:///{folder / 'results' / 'experiments.db'}"
+    if options.database_url:
+        url = options.database_url if number == 0 else _make_database(options.database_url)
+    version = {"PYTHONPATH": f"{sources / 'src'}{os.pathsep}{sources}"}
+    fill = [sys.executable, "-c", _FILL.format(runs=options.runs), url]
+    subprocess.run(fill, check=True, cwd=folder, env={**os.environ, **version})
+    with running_api(folder, url, FT30_REDIS_URL=f"{redis_url}/{number}", **version) as address:
+        yield address
+
+
+def measure_alone(addresses: Sequence[str], questions: dict[str, Question]) -> None:
+    """Print median and 95th percentile of each question, one at a time; each call to one version after the other."""
+    with ExitStack() as opened:
+        clients = [opened.enter_context(httpx.Client(base_url=address, timeout=30)) for address in addresses]
         for name, ask in questions.items():
-            times = []
+            times: list[list[float]] = [[] for _ in clients]
             for _ in range(CALLS):
                 method, path, arguments = ask()
-                started = time.perf_counter()
-                client.request(method, path, **arguments).raise_for_status()
-                times.append((time.perf_counter() - started) * 1000)
-            print(f"{name:34} {statistics.median(times):8.1f} ms {_high(times):8.1f} ms")
+                for client, of_client in zip(clients, times, strict=True):
+                    started = time.perf_counter()
+                    client.request(method, path, **arguments).raise_for_status()
+                    of_client.append((time.perf_counter() - started) * 1000)
+            shown = (f"{statistics.median(of_one):8.1f} ms {_high(of_one):8.1f} ms" for of_one in times)
+            print(f"{name:34} {' '.join(shown)}", flush=True)
 
 
-async def measure_together(address: str, questions: dict[str, Question]) -> None:
-    """Print what 50 clients at a time get from a mix of all questions: each of them, then all."""
-    asks, errors = list(questions.items()), []
-    by_name: dict[str, list[float]] = {name: [] for name in questions}
+def measure_together(addresses: Sequence[str], ids: list[str], rounds: int, requests: int) -> list[list[Tally]]:
+    """Return what each round came to at each address; every round asks all of them the same."""
+    tallies: list[list[Tally]] = [[] for _ in addresses]
+    for number in range(rounds):
+        asked = build_mix(build_questions(ids, seed=number), requests)
+        for place in sorted(range(len(addresses)), reverse=bool(number % 2)):
+            tally = asyncio.run(load(addresses[place], asked, CLIENTS))
+            tallies[place].append(tally)
+            print(f"round {number + 1}, version {place + 1}: {_describe([tally])}", flush=True)
+    return tallies
 
-    async def work(client: httpx.AsyncClient, number: int) -> None:
-        for call in range(CALLS_EACH):
-            name, ask = asks[(number + call) % len(asks)]
-            method, path, arguments = ask()
-            started = time.perf_counter()
-            try:
-                answer = await client.request(method, path, **arguments)
-                if answer.status_code >= 400:
-                    errors.append(f"{method} {path} {answer.status_code} {answer.text[:200]}")
-            except httpx.HTTPError as error:
-                errors.append(f"{method} {path} {error!r}")
-            by_name[name].append((time.perf_counter() - started) * 1000)
 
-    started = time.perf_counter()
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=httpx.Limits(max_connections=CLIENTS)) as client:
-        await asyncio.gather(*(work(client, number) for number in range(CLIENTS)))
-    seconds = time.perf_counter() - started
-    times = [one for of_name in by_name.values() for one in of_name]
-    for name, of_name in by_name.items():
-        print(f"{name:34} {statistics.median(of_name):8.1f} ms {_high(of_name):8.1f} ms")
-    print(
-        f"{CLIENTS} clients, {len(times)} requests: {len(errors)} errors, {len(times) / seconds:.0f} requests/s, "
-        f"median {statistics.median(times):.0f} ms, 95th percentile {_high(times):.0f} ms"
+def measure_kinds(addresses: Sequence[str], ids: list[str]) -> None:
+    """Print the processor time that the server takes for an answer of each kind, asked alone by all clients."""
+    questions = build_questions(ids, seed=99)
+    for name, ask in questions.items():
+        asked = build_mix({name: ask}, CALLS)
+        tallies = [asyncio.run(load(address, asked, CLIENTS)) for address in addresses]
+        print(f"{name:34} {' '.join(f'{tally.cpu_per_answer:8.2f} ms CPU' for tally in tallies)}", flush=True)
+
+
+def build_mix(questions: dict[str, Question], requests: int) -> list[Prepared]:
+    """Return so many requests of all kinds in turn."""
+    asks = list(questions.items())
+    turns = (asks[number % len(asks)] for number in range(requests))
+    return [prepare(name, *ask()) for name, ask in turns]
+
+
+def _describe(tallies: Sequence[Tally]) -> str:
+    times = [one for tally in tallies for one in tally.all_times]
+    rate = statistics.median(tally.rate for tally in tallies)
+    cpu = statistics.median(tally.cpu_per_answer for tally in tallies)
+    client = statistics.median(tally.client_cpu * 1000 / len(tally.all_times) for tally in tallies)
+    return (
+        f"{rate:.0f} answers/s, median {statistics.median(times):.0f} ms, 95th percentile {_high(times):.0f} ms, "
+        f"CPU an answer {cpu:.2f} ms (clients {client:.2f} ms), {sum(len(one.errors) for one in tallies)} errors"
     )
-    print("\n".join(errors[:10]))
+
+
+def _print_comparison(old: Sequence[Tally], new: Sequence[Tally]) -> None:
+    rates = [ours.rate / theirs.rate for theirs, ours in zip(old, new, strict=True)]
+    cpu = [theirs.cpu_per_answer / ours.cpu_per_answer for theirs, ours in zip(old, new, strict=True)]
+    for what, ratios in (("answers a second", rates), ("answers a second of CPU", cpu)):
+        print(f"{what}, new / old: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def _make_database(url: str) -> str:
+    """Make an empty database beside the given one, and return its URL."""
+    beside = make_url(url).set(drivername="postgresql+psycopg")
+    name = f"{beside.database}_other"
+    engine = create_engine(beside, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def _high(times: list[float]) -> float:
@@ -117,23 +182,33 @@ def _high(times: list[float]) -> float:
 
 
 def main() -> None:
-    """Fill a database, start the API, print the times."""
+    """Fill a database a version, start the APIs, print the times."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--database_url", help="an empty database; default: SQLite in a temporary folder")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        database_url = arguments.database_url or f"sqlite:///{folder / 'results' / 'experiments.db'}"
-        store = open_store(database_url)
-        ids = fill(store, arguments.runs)
-        kind = store.engine.dialect.name
-        print(f"{kind}, {arguments.runs:,} runs, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        store.close()
-        questions = build_questions(ids)
-        with running_api(folder, database_url) as address:
-            measure_alone(address, questions)
-            asyncio.run(measure_together(address, questions))
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="sources of another version")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of all clients together")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="in a round, to each version")
+    parser.add_argument("--together", action="store_true", help="leave out the questions one at a time")
+    options = parser.parse_args()
+    versions = [*([options.against.resolve()] if options.against else []), _HERE]
+    ids = [row["id"] for row in build_rows(options.runs, random.Random(SEED))]
+    with tempfile.TemporaryDirectory() as scratch, running_redis() as redis_url, ExitStack() as services:
+        addresses = [
+            services.enter_context(serving(sources, Path(scratch) / str(number), number, options, redis_url))
+            for number, sources in enumerate(versions)
+        ]
+        kind = "PostgreSQL" if options.database_url else "SQLite"
+        print(f"{kind}, {options.runs:,} runs, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+        if not options.together:
+            measure_alone(addresses, build_questions(ids))
+            measure_kinds(addresses, ids)
+        tallies = measure_together(addresses, ids, options.rounds, options.requests)
+        for sources, of_version in zip(versions, tallies, strict=True):
+            print(f"{sources.name}: {_describe(of_version)}")
+            print("\n".join(error for tally in of_version for error in tally.errors[:10]))
+        if len(tallies) > 1:
+            _print_comparison(*tallies)
 
 
 if __name__ == "__main__":

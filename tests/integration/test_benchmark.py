@@ -68,3 +68,19 @@ def test_interval_of_the_median_is_that_of_the_sign_test(count: int, place: int)
     # Ranks from the table of the sign test at 5 % (Conover, Practical Nonparametric Statistics).
     values = [float(value) for value in range(count, 0, -1)]
     assert interval_of_median(values) == (place, count + 1 - place)
+
+
+def test_two_versions_of_the_api_are_asked_in_turn(repository: Path, tmp_path: Path) -> None:
+    few = ["--runs", "60", "--rounds", "1", "--requests", "22", "--together", "--against", "."]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.api_load", *few],
+        cwd=repository,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" 0 errors") == 4, done.stdout
+    assert "answers a second of CPU, new / old: " in done.stdout

@@ -27,12 +27,17 @@ class Json(JSONResponse):
     """JSON in UTF-8, keys in the order in which they were built; numbers that are none become null."""
 
     def render(self, content: Any) -> bytes:
-        """Return the bytes of the body."""
-        try:
-            text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        except ValueError:
-            text = json.dumps(_without_nan(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace")
+        """Return the bytes of the body; what are bytes already, as `dump_json` gave them, stays as it is."""
+        return content if isinstance(content, bytes) else dump_json(content)
+
+
+def dump_json(content: Any) -> bytes:
+    """Return a tree as the bytes of an answer."""
+    try:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_without_nan(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def answer_error(error: Finetune30Error) -> Response:

@@ -135,6 +135,7 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         stack.push_async_callback(run_in_threadpool, models.close)
         app.state.answers = AnswerStream(models, app.state.slow_threads)
         app.state.evaluations = EvaluationFrames()
+        app.state.listed_runs = experiments.build_listed_runs()
         app.state.package_sizes = PackageSizes()
         app.state.suspects = searches = SuspectSearches()
         stack.push_async_callback(run_in_threadpool, searches.close)

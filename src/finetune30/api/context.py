@@ -116,12 +116,15 @@ async def read_in_turn(request: Request, work: Callable[[Readings], Answer]) -> 
         places.release_on_behalf_of(holder)
 
 
-def _services(request: Request) -> Services:
+# Coroutines, though they wait for nothing: FastAPI gives plain functions to a thread, which takes longer than they do.
+
+
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -44,14 +45,18 @@ def marks_of(field: FieldInfo) -> set[Holds | None]:
     return set(_marks(field.annotation, _mark_in(field.metadata)))
 
 
+@cache
+def _marked_fields(kind: type[BaseModel]) -> tuple[tuple[str, set[Holds | None]], ...]:
+    return tuple((name, marks_of(field)) for name, field in kind.model_fields.items())
+
+
 def held_texts(section: BaseModel, prefix: str = "") -> Iterator[HeldText]:
     """Yield every text of a configuration, whatever its sections are, with what it names.
 
     A text with several marks, or without one, counts as a path: what is not known to be harmless is not let through.
     """
-    for name, field in type(section).model_fields.items():
+    for name, marks in _marked_fields(type(section)):
         value = getattr(section, name)
-        marks = marks_of(field)
         holds = next(iter(marks)) if len(marks) == 1 else Holds.PATH
         for key, found in _leaves(value, f"{prefix}{name}"):
             if isinstance(found, BaseModel):

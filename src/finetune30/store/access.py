@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.errors import ConflictError, NotFoundError
@@ -22,6 +22,13 @@ from finetune30.store.tables import api_keys, audit, runs
 
 KEY_PREFIX = "ft30_"
 _KEY_BYTES = 32  # 256 random bits: nothing to guess, so a plain sha256 is enough to store
+
+_OPEN = (
+    select(func.count())
+    .select_from(runs)
+    .where(runs.c.submitted_by == bindparam("who"), runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING]))
+)
+_ENTER = insert(audit).returning(audit.c.number)
 
 
 class Role(StrEnum):
@@ -114,9 +121,9 @@ def record_audit(
 ) -> int:
     """Append one entry to the trail and return its number; returning means that it is durable."""
     with writing(store.engine) as connection:
-        values = {"actor": actor, "role": role, "action": action, "target": target}
-        entry = insert(audit).values(at=store.now(connection), outcome=outcome, client=client[:200], **values)
-        return int(connection.execute(entry.returning(audit.c.number)).scalar_one())
+        values = {"actor": actor, "role": role, "action": action, "target": target, "outcome": outcome}
+        entry = {**values, "at": store.now(connection), "client": client[:200]}
+        return int(connection.execute(_ENTER, entry).scalar_one())
 
 
 def complete_audit(store: RunStore, number: int, *, action: str, target: str, outcome: int) -> None:
@@ -147,7 +154,5 @@ def is_submitted(store: RunStore, submitted_by: str, idempotency_key: str) -> bo
 
 def count_open_runs(store: RunStore, submitted_by: str) -> int:
     """Return how many queued runs of this submitter are waiting or running."""
-    is_open = runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING])
-    query = select(func.count()).select_from(runs).where(runs.c.submitted_by == submitted_by, is_open)
     with reading(store.engine) as connection:
-        return connection.execute(query).scalar_one()
+        return int(connection.execute(_OPEN, {"who": submitted_by}).scalar_one())

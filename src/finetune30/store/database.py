@@ -70,9 +70,14 @@ def build_engine(database_url: str) -> Engine:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that reads one consistent snapshot."""
+def reading(engine: Engine, *, one_snapshot: bool = False) -> Iterator[Connection]:
+    """Open a transaction that reads what is committed: on SQLite one snapshot, on PostgreSQL each question its own.
+
+    With `one_snapshot` all questions read the same one on PostgreSQL too.
+    """
     with _translated(engine), engine.connect() as connection, connection.begin():
+        if one_snapshot and engine.dialect.name == "postgresql":
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         yield connection
 
 

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, insert
 from finetune30.store.records import RunStatus
 from finetune30.store.tables import run_events
 
+_INSERT = insert(run_events)
+
 
 def record_event(
     connection: Connection,
@@ -23,15 +25,5 @@ def record_event(
     detail: dict[str, Any] | None = None,
 ) -> None:
     """Append one event; call it after the guarded UPDATE, whose row lock puts the numbers of a run in order."""
-    connection.execute(
-        insert(run_events).values(
-            run_id=run_id,
-            at=at,
-            kind=kind,
-            attempt=attempt,
-            from_status=from_status,
-            to_status=to_status,
-            owner=owner,
-            detail=detail,
-        )
-    )
+    values = {"run_id": run_id, "at": at, "kind": kind, "attempt": attempt, "owner": owner, "detail": detail}
+    connection.execute(_INSERT, {**values, "from_status": from_status, "to_status": to_status})

@@ -11,19 +11,19 @@ many in all, once so many are free; until then that worker takes nothing that st
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, case, func, select, text
 
-from finetune30.store.queries import load_last_event_number
 from finetune30.store.records import RunStatus
 from finetune30.store.tables import runs
 
 #: Where no limit is set: more than anybody has.
-_NO_LIMIT = (1 << 31) - 1
+NO_LIMIT = (1 << 31) - 1
+#: Which runs wait for a worker.
+WAITS = (runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued", ~runs.c.cancel_requested)
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class Place:
     needed: int
 
 
+@cache
 def order_waiting(most_running: int | None) -> Subquery:
-    """Return every waiting run as `id`, `places`, `place` (1 is next), `is_held` (its submitter is at the limit).
+    """Return every waiting run as `id`, `places`, `place` (1 is next), `is_held` (its submitter is at the limit), and
+    what the place follows from: `submitted_by`, `priority`, `queued_at`, `number`, `share`, `served`.
 
     Held runs come last: none of them is taken before something else has changed.
     """
     mine = runs.alias("mine")
-    submitters = select(runs.c.submitted_by).where(*_WAITS).distinct().subquery("submitters")
+    submitters = select(runs.c.submitted_by).where(*WAITS).distinct().subquery("submitters")
     running = (
         select(mine.c.submitted_by, func.count().label("running"), func.sum(mine.c.places).label("busy"))
         .where(mine.c.status == RunStatus.RUNNING, mine.c.kind == "queued")
@@ -71,14 +73,14 @@ def order_waiting(most_running: int | None) -> Subquery:
     before = func.sum(runs.c.places).over(partition_by=runs.c.submitted_by, order_by=own_order, rows=(None, -1))
     number = (own_turn + owners.c.running).label("number")
     share = (func.coalesce(before, 0) + owners.c.busy).label("share")  # what the submitter has when its turn comes
-    own = (runs.c.id, runs.c.places, runs.c.priority, runs.c.queued_at)
+    own = (runs.c.id, runs.c.submitted_by, runs.c.places, runs.c.priority, runs.c.queued_at)
     waiting = (
         select(*own, number, share, owners.c.served)
         .join(owners, owners.c.submitted_by == runs.c.submitted_by, isouter=True)  # so SQLite begins with these rows
-        .where(*_WAITS)
+        .where(*WAITS)
         .subquery("waiting")
     )
-    is_held = case((waiting.c.number > (most_running or _NO_LIMIT), 1), else_=0)
+    is_held = case((waiting.c.number > (most_running or NO_LIMIT), 1), else_=0)
     order = (
         is_held,
         waiting.c.priority.desc(),
@@ -89,7 +91,7 @@ def order_waiting(most_running: int | None) -> Subquery:
         waiting.c.id,
     )
     place = func.row_number().over(order_by=order).label("place")
-    return select(waiting.c.id, waiting.c.places, place, is_held.label("is_held")).subquery("queue")
+    return select(*waiting.c, place, is_held.label("is_held")).subquery("queue")
 
 
 def select_next(limit: int, most_running: int | None, most_places: int | None = None, after: int = 0) -> Select[Any]:
@@ -102,35 +104,6 @@ def select_next(limit: int, most_running: int | None, most_places: int | None = 
     if most_places is not None:
         taken = taken.where(queue.c.places <= most_places)
     return taken.order_by(queue.c.place).limit(limit).offset(after)
-
-
-class Places:
-    """Where the waiting runs stand, for all who ask: derived anew when a run has changed.
-
-    PostgreSQL may commit an event after one with a higher number, so nothing is believed for longer than a moment.
-    """
-
-    _MOST_SECONDS = 2.0
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: tuple[tuple[int, int | None], float, dict[str, Place]] | None = None
-
-    def load(self, connection: Connection, most_running: int | None) -> dict[str, Place]:
-        """Return id -> place of every waiting run, in order."""
-        asked = (load_last_event_number(connection), most_running)
-        with self._lock:
-            known = self._known
-            if known is not None and known[0] == asked and time.monotonic() - known[1] < self._MOST_SECONDS:
-                return known[2]
-        queue = order_waiting(most_running)
-        found = {
-            row.id: Place(int(row.place), bool(row.is_held), int(row.places))
-            for row in connection.execute(select(queue).order_by(queue.c.place))
-        }
-        with self._lock:
-            self._known = (asked, time.monotonic(), found)
-        return found
 
 
 def count_running(connection: Connection, submitted_by: str) -> int:
@@ -159,4 +132,3 @@ def has_room(connection: Connection, run_id: str, most_running: int) -> bool:
 
 
 _RUNS = (runs.c.status == RunStatus.RUNNING, runs.c.kind == "queued")
-_WAITS = (runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued", ~runs.c.cancel_requested)

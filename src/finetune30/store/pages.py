@@ -10,28 +10,27 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column as TableColumn
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, and_, func, literal, select, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from finetune30.errors import UsageError
 from finetune30.store.queries import NOT_IN_RUN, join_tags, name_key, run_of
-from finetune30.store.records import Run, RunFilter, RunPage, SortKey
-from finetune30.store.scores import score_rank
+from finetune30.store.records import RunFilter, RunPage, SortKey
 from finetune30.store.tables import runs
 
 MAX_PAGE = 1000
 
 
 class _Order(NamedTuple):
-    """Columns of an order before created_at and id, and their values in a run; all of them are null, or none."""
+    """Columns of an order before created_at and id, and of what kind their values are; all are null, or none."""
 
     columns: tuple[TableColumn[Any], ...]
-    values: Callable[[Run], tuple[Any, ...]]
     kinds: tuple[type, ...]
 
     @property
@@ -40,15 +39,11 @@ class _Order(NamedTuple):
 
 
 _ORDERS: dict[SortKey, _Order] = {
-    "created_at": _Order((), lambda run: (), ()),
-    "name": _Order((runs.c.name_key,), lambda run: (name_key(run.name),), (str,)),
-    "train_runtime": _Order((runs.c.train_runtime,), lambda run: (run.train_runtime,), (float,)),
-    "score": _Order(
-        (runs.c.score_name, runs.c.score_rank),
-        lambda run: (run.score_name, score_rank(run.score, run.score_greater_is_better)),
-        (str, float),
-    ),
-    "eval_accuracy": _Order((runs.c.eval_accuracy,), lambda run: (run.eval_accuracy,), (float,)),
+    "created_at": _Order((), ()),
+    "name": _Order((runs.c.name_key,), (str,)),
+    "train_runtime": _Order((runs.c.train_runtime,), (float,)),
+    "score": _Order((runs.c.score_name, runs.c.score_rank), (str, float)),
+    "eval_accuracy": _Order((runs.c.eval_accuracy,), (float,)),
 }
 
 
@@ -85,7 +80,17 @@ _KEEPS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
 
 
 def load_page(connection: Connection, wanted: RunFilter) -> RunPage:
-    """Return one page: first the runs that have the sort value, in its order, then those without one.
+    """Return one page; see `load_page_ids`."""
+    ids, next_cursor = load_page_ids(connection, wanted)
+    unread = {*(() if wanted.with_config else ("config",)), *(() if wanted.with_metrics else ("metrics",))}
+    rows = connection.execute(select(*columns_but(frozenset(unread))).where(runs.c.id.in_(ids)))
+    by_id = {row.id: run_of(row) for row in rows}
+    return RunPage([by_id[run_id] for run_id in ids if run_id in by_id], next_cursor)
+
+
+def load_page_ids(connection: Connection, wanted: RunFilter) -> tuple[list[str], str | None]:
+    """Return the ids of one page, first of the runs that have the sort value, in its order, then of those without one;
+    and the cursor of the next page, None on the last one.
 
     Raises UsageError for a limit out of range or a cursor that belongs to another order.
     """
@@ -94,23 +99,26 @@ def load_page(connection: Connection, wanted: RunFilter) -> RunPage:
     if wanted.sort_by not in _ORDERS:
         raise UsageError(f"cannot sort by {wanted.sort_by!r}", f"use one of: {', '.join(_ORDERS)}")
     place = _decode_cursor(wanted) if wanted.cursor else None
-    ids: list[str] = []
+    found: list[Row[Any]] = []
     for without_value in (False, True):
         if place and place["without_value"] and not without_value:
             continue
         query = _page_query(wanted, without_value, place if place and place["without_value"] == without_value else None)
-        if query is not None and len(ids) <= wanted.limit:
-            ids += connection.execute(query.limit(wanted.limit + 1 - len(ids))).scalars().all()
-    unread = {*NOT_IN_RUN, *(() if wanted.with_config else ("config",)), *(() if wanted.with_metrics else ("metrics",))}
-    rows = select(*(column for column in runs.c if column.name not in unread)).where(runs.c.id.in_(ids[: wanted.limit]))
-    by_id = {row.id: run_of(row) for row in connection.execute(rows)}
-    page = [by_id[run_id] for run_id in ids[: wanted.limit]]
-    return RunPage(page, _encode_cursor(wanted, page[-1]) if len(ids) > wanted.limit else None)
+        if query is not None and len(found) <= wanted.limit:
+            found += connection.execute(query.limit(wanted.limit + 1 - len(found)))
+    page = found[: wanted.limit]
+    return [row.id for row in page], _encode_cursor(wanted, page[-1]) if len(found) > wanted.limit else None
 
 
 def count_runs(connection: Connection, wanted: RunFilter) -> int:
     """Return how many runs the filter keeps."""
     return connection.execute(select(func.count()).select_from(runs).where(*_conditions(wanted))).scalar_one()
+
+
+@cache
+def columns_but(unread: frozenset[str]) -> tuple[TableColumn[Any], ...]:
+    """Return the columns that `run_of` makes a run of, without `config` or `metrics` where these are unread."""
+    return tuple(column for column in runs.c if column.name not in unread and column.name not in NOT_IN_RUN)
 
 
 # --- private
@@ -121,11 +129,11 @@ def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     return [_KEEPS[name](value) for name, value in given.items() if value is not None and value != frozenset()]
 
 
-def _page_query(wanted: RunFilter, without_value: bool, place: dict[str, Any] | None) -> Select[str] | None:
-    """Return the query for the ids of one half of the listing; each half walks one index in order."""
+def _page_query(wanted: RunFilter, without_value: bool, place: dict[str, Any] | None) -> Select[Any] | None:
+    """Return the query for ids and sort values of one half of the listing; each half walks one index in order."""
     order = _ORDERS[wanted.sort_by]
     keys = [*order.columns, runs.c.created_at, runs.c.id]
-    query = select(runs.c.id).where(*_conditions(wanted))
+    query = select(*keys).where(*_conditions(wanted))
     if order.is_nullable:
         query = query.where(*(c.is_(None) if without_value else c.is_not(None) for c in order.columns))
     elif without_value:
@@ -137,15 +145,14 @@ def _page_query(wanted: RunFilter, without_value: bool, place: dict[str, Any] | 
     return query.order_by(*(key.desc() if wanted.descending else key.asc() for key in keys))
 
 
-def _encode_cursor(wanted: RunFilter, last: Run) -> str:
-    order = _ORDERS[wanted.sort_by]
-    values = order.values(last)
+def _encode_cursor(wanted: RunFilter, last: Row[Any]) -> str:
+    values = {column.name: last._mapping[column.name] for column in _ORDERS[wanted.sort_by].columns}
     place = {
         "order": _order_name(wanted),
-        "without_value": None in values,
+        "without_value": None in values.values(),
         "created_at": last.created_at.isoformat(),
         "id": last.id,
-        **{column.name: value for column, value in zip(order.columns, values, strict=True)},
+        **values,
     }
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 

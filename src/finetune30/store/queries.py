@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, union_all
+from sqlalchemy import Connection, Row, and_, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.records import Run, RunEvent, RunStatus
@@ -34,9 +34,9 @@ def split_tags(joined: str) -> tuple[str, ...]:
     return tuple(joined.split("\n")[1:-1])
 
 
-def run_of(row: Row[Any]) -> Run:
-    """Return the record of a row of `runs`; columns that were not asked for are empty."""
-    values: dict[str, Any] = {"config": {}, "metrics": None, **row._mapping}
+def run_of(row: Row[Any], columns: Sequence[str] = ()) -> Run:
+    """Return the record of a row of `runs`, by its first columns (else all of them); unread ones are empty."""
+    values = {"config": {}, "metrics": None, **dict(zip(columns or row._fields, row, strict=not columns))}
     for key in NOT_IN_RUN:
         values.pop(key, None)
     values["status"] = RunStatus(values["status"])
@@ -80,11 +80,6 @@ def is_folder_taken(connection: Connection, folder: str) -> bool:
     of_runs = select(runs.c.id).where(runs.c.folder == folder)
     of_tombstones = select(tombstones.c.run_id).where(tombstones.c.folder == folder)
     return connection.execute(union_all(of_runs, of_tombstones).limit(1)).first() is not None
-
-
-def load_last_event_number(connection: Connection) -> int:
-    """Return the highest event number, 0 without events: no run has changed while it stays."""
-    return connection.execute(select(func.max(run_events.c.number))).scalar() or 0
 
 
 def load_events(connection: Connection, run_id: str, after: int, limit: int) -> list[RunEvent]:

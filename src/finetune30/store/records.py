@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -95,12 +95,18 @@ class Run:
         told = next((tree for tree in (self.metrics, self.progress) if tree and "replaced" in tree), {})
         return {key: told.get(key) or {} for key in ("replaced", "replaced_settings")}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, leaving_out: Sequence[str] = ()) -> dict[str, Any]:
         """Return JSON-ready values: ISO 8601 UTC times, without idempotency and request fields."""
-        hidden = {"idempotency_key", "request_sha256", "published_at", "explicit_keys"}
-        shown = {key: value for key, value in vars(self).items() if key not in hidden}
-        shown |= {"tags": list(self.tags), **self.stand_ins}
-        return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in shown.items()}
+        hidden = _HIDDEN.union(leaving_out)
+        shown: dict[str, Any] = {
+            key: value.isoformat() if isinstance(value, datetime) else value
+            for key, value in vars(self).items()
+            if key not in hidden
+        }
+        return shown | {"tags": list(self.tags), **self.stand_ins}
+
+
+_HIDDEN = frozenset({"idempotency_key", "request_sha256", "published_at", "explicit_keys"})
 
 
 @dataclass(frozen=True)

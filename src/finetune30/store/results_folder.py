@@ -25,11 +25,12 @@ def reserve_run_folder(results_root: Path, name: str, at: datetime, is_taken: Ca
         results_root.mkdir(parents=True, exist_ok=True)
         for number in range(1, 100_000):
             folder = results_root / (base if number == 1 else f"{base}-{number}")
-            if is_taken(folder.name):
-                continue
             try:
                 folder.mkdir()
             except FileExistsError:
+                continue  # many runs of a name began in this second: the database need not be asked about each
+            if is_taken(folder.name):  # by a run whose folder is gone
+                folder.rmdir()
                 continue
             sync_folder(results_root)
             return folder

@@ -6,13 +6,11 @@ that changes no row means that somebody else was there first; nothing is written
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -22,11 +20,14 @@ from finetune30.config.recording import record_tree
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
-from finetune30.store import fair_queue, pages, queries, reconciliation, statistics
+from finetune30.store import fair_queue, pages, queries, reconciliation
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, reading, writing
 from finetune30.store.events import record_event
+from finetune30.store.kept_rows import KeptRows
+from finetune30.store.kept_stats import KeptStats
 from finetune30.store.lease_doubts import LeaseDoubts
+from finetune30.store.places import Places
 from finetune30.store.published_files import ORIGIN
 from finetune30.store.records import (
     Change,
@@ -48,8 +49,8 @@ from finetune30.store.results_folder import (
 from finetune30.store.schema import migrate
 from finetune30.store.tables import runs, tombstones
 
-#: Longest age of totals when no later event is seen: PostgreSQL may commit an event after one with a higher number.
-STATS_SECONDS = 10.0
+T = TypeVar("T")
+_INSERT = insert(runs).returning(runs)
 #: Two heartbeats of an attempt: who did not renew a lease in this time does not renew it.
 PATIENCE_SECONDS = 20.0
 #: Age from which an empty folder without a run is one that nobody will record any more.
@@ -71,21 +72,13 @@ def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> Ru
     return RunStore(engine, clock)
 
 
-@dataclass(frozen=True)
-class _KnownStats:
-    stats: RunStats
-    as_of: tuple[int, date]
-    counted_at: float
-
-
 class RunStore(AttemptStates):
     """Runs and their states on one database; safe to share between threads, not across a fork."""
 
-    _known_stats: _KnownStats | None = None
-
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
         super().__init__(engine, clock)
-        self._places = fair_queue.Places()
+        self._places = Places()
+        self._stats = KeptStats(engine, self.now)
         self._doubts = LeaseDoubts()
         self._scoreless: set[str] = set()  # finished runs whose metrics were read and tell no score
 
@@ -144,7 +137,7 @@ class RunStore(AttemptStates):
             if origin is not None:
                 save_json_atomic(folder / ORIGIN, dict(origin))
             with writing(self.engine) as connection:
-                connection.execute(insert(runs).values(**values))
+                run = queries.run_of(connection.execute(_INSERT, values).one())
                 record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
         except BaseException as error:
             release_run_folder(folder)
@@ -153,7 +146,7 @@ class RunStore(AttemptStates):
             ):
                 return known
             raise
-        return self.get(values["id"])
+        return run
 
     def require_writable(self) -> None:
         """Raise StorageError when the database does not take a change now."""
@@ -301,22 +294,20 @@ class RunStore(AttemptStates):
         with reading(self.engine) as connection:
             return pages.load_page(connection, wanted)
 
+    def find_kept_page(self, wanted: RunFilter, kept: KeptRows[T]) -> tuple[list[T], str | None]:
+        """Return what `kept` has of one page of runs, and the cursor of the next. Raises UsageError, as `find_page`."""
+        with reading(self.engine) as connection:
+            ids, next_cursor = pages.load_page_ids(connection, wanted)
+            return kept.load(connection, ids), next_cursor
+
     def count(self, wanted: RunFilter) -> int:
         """Return how many runs the filter keeps, whatever its limit and cursor."""
         with reading(self.engine) as connection:
             return pages.count_runs(connection, wanted)
 
     def stats(self) -> RunStats:
-        """Return totals over all runs; counted again only when an event was recorded since, or ten seconds passed."""
-        with reading(self.engine) as connection:
-            now = self.now(connection)
-            as_of = (queries.load_last_event_number(connection), now.date())
-            known = self._known_stats
-            if known and known.as_of == as_of and time.monotonic() - known.counted_at < STATS_SECONDS:
-                return known.stats
-            stats = statistics.load_stats(connection, now)
-        self._known_stats = _KnownStats(stats, as_of, time.monotonic())
-        return stats
+        """Return totals over all runs as they are now; counted anew only when the events since do not tell them."""
+        return self._stats.load()
 
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
         """Return the run's events with a number above `after`, oldest first; deleted runs keep theirs."""
@@ -347,7 +338,8 @@ class RunStore(AttemptStates):
 
     def queue_place(self, run_id: str, most_running: int | None = None) -> fair_queue.Place | None:
         """Return where a waiting run stands; None when it does not wait."""
-        return self.queue_places(most_running).get(run_id)
+        with reading(self.engine) as connection:
+            return self._places.find(connection, run_id, most_running)
 
     def count_running(self, submitted_by: str) -> int:
         """Return how many queued runs of a submitter are running."""

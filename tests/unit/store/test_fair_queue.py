@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from finetune30.jobs.slots import DeviceSlots
 from finetune30.jobs.supervisor import claim_next
-from finetune30.store import Claim, Run, RunStatus
+from finetune30.store import Claim, Run, RunStatus, RunStore
 from support.run_store_lab import Lab
 
 OWNERS = ("ann", "bob", "chi")
@@ -49,6 +49,11 @@ def test_a_place_goes_to_whoever_has_the_least(
             if what == "submit":
                 run = lab.create(f"run {moment}", submitted_by=str(who), priority=priority)
                 owner_of[run.id] = str(who)
+                kept, derived = (
+                    lab.store.queue_places(most_running),
+                    RunStore(lab.store.engine).queue_places(most_running),
+                )
+                assert list(kept.items()) == list(derived.items())
             elif running:
                 claim = running.pop(sorted(running)[int(str(who)) % len(running)])
                 lab.store.cancelled(claim)

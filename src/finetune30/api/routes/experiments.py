@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from finetune30.api.answers import Json
+from finetune30.api.answers import Json, dump_json
 from finetune30.api.context import Here, Who
 from finetune30.api.downloads import Download
 from finetune30.api.run_schemas import (
@@ -30,9 +30,10 @@ from finetune30.files import load_json, load_json_lines
 from finetune30.service.models.model_package import PackageSizes, build_model_package
 from finetune30.service.runs.details import load_run_details
 from finetune30.service.runs.differences import configured_values, describe_differences
-from finetune30.service.runs.listing import RunQuery, page_as_dict
+from finetune30.service.runs.listing import RunQuery
 from finetune30.service.runs.logs import load_log_piece
 from finetune30.store import Run
+from finetune30.store.kept_rows import KeptRows
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -62,23 +63,32 @@ class ListQuery(RunQuery):
 
 
 @router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
-def list_experiments(here: Here, query: Annotated[ListQuery, Query()]) -> Response:
+def list_experiments(here: Here, query: Annotated[ListQuery, Query()], request: Request) -> Response:
     """Runs by name, status, score, runtime, dates, tags, model and dataset version, page by page; no archived ones."""
-    with_config = query.differences or bool(query.columns)
-    wanted = replace(query.as_filter(), with_metrics=query.differences, with_config=with_config)
-    found = here.store.find_page(wanted)
-    page = page_as_dict(found)
-    rows = [{key: value for key, value in run.items() if key != "metrics"} for run in page["runs"]]
+    wanted = query.as_filter()
+    total = here.store.count(wanted) if query.with_total else None
     told: dict[str, Any] = {"differing": None, "metrics": None}
-    values: list[dict[str, Any]] | None = None
+    if not query.differences and not query.columns:
+        listed: KeptRows[bytes] = request.app.state.listed_runs
+        rows, next_cursor = here.store.find_kept_page(wanted, listed)
+        rest = dump_json({"next_cursor": next_cursor, "total": total, **told})
+        return Json(b'{"experiments":[' + b",".join(rows) + b"]," + rest[1:])
+    found = here.store.find_page(replace(wanted, with_metrics=query.differences, with_config=True))
     if query.differences:
         told, values = describe_differences(found.runs, query.columns)
-    elif query.columns:
+    else:
         values = configured_values(found.runs, query.columns)
-    if values is not None:
-        rows = [{**row, "values": own} for row, own in zip(rows, values, strict=True)]
-    total = here.store.count(wanted) if query.with_total else None
-    return Json({"experiments": rows, "next_cursor": page["next_cursor"], "total": total, **told})
+    shown = [{**_listed(run), "values": own} for run, own in zip(found.runs, values, strict=True)]
+    return Json({"experiments": shown, "next_cursor": found.next_cursor, "total": total, **told})
+
+
+def build_listed_runs() -> KeptRows[bytes]:
+    """Return the place where the JSON of listed runs is kept."""
+    return KeptRows(lambda run: dump_json(_listed(run)))
+
+
+def _listed(run: Run) -> dict[str, Any]:
+    return run.as_dict(leaving_out=("config", "metrics"))
 
 
 @router.get("/stats", summary="Totals over all runs", response_model=Stats, responses=errors())

@@ -115,5 +115,4 @@ def parse_moment(text: str, name: str, *, day_ends: bool = False) -> datetime:
 
 def page_as_dict(page: RunPage) -> dict[str, Any]:
     """Return the JSON of a listing: runs without their configuration trees, and the cursor of the next page."""
-    shown = [{key: value for key, value in run.as_dict().items() if key != "config"} for run in page.runs]
-    return {"runs": shown, "next_cursor": page.next_cursor}
+    return {"runs": [run.as_dict(leaving_out=("config",)) for run in page.runs], "next_cursor": page.next_cursor}
