@@ -88,7 +88,7 @@ def test_the_saved_model_gives_the_answer_of_the_trained_one_or_fails_the_self_t
     sooner = Generated(answer.ids[:2], "stop")
     for wrong in (other, sooner):
         given = GivenAnswer("eval.jsonl:1", prompt, wrong, sampling)
-        with pytest.raises(SelfTestError, match="to eval.jsonl:1 it answers"):
+        with pytest.raises(SelfTestError, match=r"to eval\.jsonl:1 it answers"):
             given.repeat(saved, 1e-3)
         assert "the same up to token 3, where two are equally likely" in given.repeat(saved, 10.0)
 
