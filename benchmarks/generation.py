@@ -19,7 +19,6 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -30,6 +29,7 @@ import numpy as np
 
 from benchmarks.contender import CLOCK
 from benchmarks.language_models import SIZES, build_base, build_engine, draw_batch, load_adapted
+from benchmarks.turns import take_turns
 
 CONTENDERS = ("peft", "merged", "general", "packed")
 PROMPT, NEW, EVALUATED = 48, 32, 1
@@ -52,7 +52,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         base = options.base or build_base(Path(scratch) / "base")
-        found = _take_turns(options.precision, base, options.rounds)
+        words = ("--precision", options.precision, "--base", str(base))
+        found = take_turns("benchmarks.generation", words, CONTENDERS, ["go"] * (options.rounds + 1))
     amounts = (NEW, 8 * NEW, sum(len(draw_batch(number)) for number in range(EVALUATED)))
     print(f"| contender | {' | '.join(f'{task}, /s | × peft' for task in TASKS)} | peak RSS, MB |")
     print("|" + "---|" * (2 * len(TASKS) + 2))
@@ -63,27 +64,6 @@ def main() -> None:
             ratios = [other["seconds"][task] / own for other, own in zip(found["peft"], seconds, strict=True)]
             cells.append(f"{amount / statistics.median(seconds):.1f} | {statistics.median(ratios):.2f}")
         print(f"| {name} {options.precision} | {' | '.join(cells)} | {turns[-1]['rss_mb']:.0f} |")
-
-
-def _take_turns(precision: str, base: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
-    command = [sys.executable, "-m", "benchmarks.generation", "--precision", precision, "--base", str(base)]
-    running = {
-        name: subprocess.Popen([*command, "--be", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in CONTENDERS
-    }
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
-    for round_number in range(-1, rounds):  # the first round warms up
-        for name, process in running.items():
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            answer: dict[str, Any] = json.loads(process.stdout.readline())
-            if round_number >= 0:
-                found[name].append(answer)
-    for process in running.values():
-        process.communicate()
-    return found
 
 
 def _serve(name: str, precision: str, base: Path) -> None:

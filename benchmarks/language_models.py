@@ -18,7 +18,6 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contender import CLOCK
+from benchmarks.turns import take_turns
 
 CONTENDERS = ("usual", "loop", "general", "packed")
 #: SmolLM2-135M's sizes.
@@ -63,7 +63,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         base = options.base or build_base(Path(scratch) / "base")
-        found = _take_turns(options.contenders.split(","), options, base)
+        words = ("--precision", options.precision, "--base", str(base))
+        rounds = [f"{number * options.steps} {options.steps}" for number in range(options.rounds)]
+        found = take_turns("benchmarks.language_models", words, options.contenders.split(","), ["0 1", *rounds])
     first = next(iter(found))
     print(f"| contender | tokens/s | × {first} (lowest to highest) | peak RSS, MB |\n|---|---|---|---|")
     for name, turns in found.items():
@@ -76,36 +78,6 @@ def main() -> None:
             f"| {name} {options.precision} | {statistics.median(speeds):.0f} | {statistics.median(ratios):.2f} "
             f"({min(ratios):.2f} to {max(ratios):.2f}) | {turns[-1]['rss_mb']:.0f} |"
         )
-
-
-def _take_turns(names: list[str], options: argparse.Namespace, base: Path) -> dict[str, list[dict[str, float]]]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.language_models",
-        "--precision",
-        options.precision,
-        "--base",
-        str(base),
-    ]
-    running = {
-        name: subprocess.Popen([*command, "--be", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in names
-    }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for round_number in range(-1, options.rounds):  # the first round warms up
-        for name, process in running.items():
-            assert process.stdin is not None
-            assert process.stdout is not None
-            steps = 1 if round_number < 0 else options.steps
-            process.stdin.write(f"{max(round_number, 0) * options.steps} {steps}\n")
-            process.stdin.flush()
-            answer: dict[str, float] = json.loads(process.stdout.readline())
-            if round_number >= 0:
-                found[name].append(answer)
-    for process in running.values():
-        process.communicate()
-    return found
 
 
 def _serve(name: str, precision: str, base: Path) -> None:

@@ -153,12 +153,17 @@ def test_groups_have_their_rates_and_decays():
     assert list(found.values()) == [(0.5, 0.1), (8.0, 0.1), (8.0, 0.0), (8.0, 0.1)]
 
 
+def watch_embeddings(noisy: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return where the embeddings of every pass will stand, without noise and as they went on."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    embeddings = noisy.engine._model.get_base_model().get_input_embeddings()
+    embeddings.register_forward_hook(lambda module, ids, out: seen.append((module.weight[ids[0]], out)))
+    return seen
+
+
 def test_noise_is_as_large_as_the_rows_own_length_says_and_never_on_padding(base):
     noisy = build_language_engine(base, neftune_noise_alpha=6.0)
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    model: Any = noisy.engine._model
-    embeddings = model.get_base_model().get_input_embeddings()
-    embeddings.register_forward_hook(lambda module, ids, out: seen.append((module.weight[ids[0]], out)))
+    seen = watch_embeddings(noisy)
     batch = noisy.batch()
     noisy.engine.accumulate(batch, 1.0)
     before = noisy.engine.rng_state()["torch_cpu"]
@@ -176,10 +181,7 @@ def test_noise_is_as_large_as_the_rows_own_length_says_and_never_on_padding(base
 def test_noise_in_packed_rows_is_that_of_each_row(base):
     noisy = build_language_engine(base, neftune_noise_alpha=6.0)
     noisy.engine.packs = True
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    model: Any = noisy.engine._model
-    embeddings = model.get_base_model().get_input_embeddings()
-    embeddings.register_forward_hook(lambda module, ids, out: seen.append((module.weight[ids[0]], out)))
+    seen = watch_embeddings(noisy)
     batch = noisy.batch()
     noisy.engine.accumulate(batch, 1.0)
     ((clean, trained_on),) = seen

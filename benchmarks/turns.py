@@ -1,0 +1,35 @@
+"""Contenders in processes of their own that take turns, so that whatever else the machine does hits all of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+#: What one contender answers to one line: seconds, memory, and whatever else its benchmark counts.
+Turn = dict[str, Any]
+
+
+def take_turns(module: str, words: Sequence[str], names: Sequence[str], lines: Iterable[str]) -> dict[str, list[Turn]]:
+    """Send each line to all contenders, one after the other; return their answers (a JSON line each) by name.
+
+    A contender is `python -m MODULE WORDS --be NAME`. The first line warms up: its answers are left out.
+    """
+    command = [sys.executable, "-m", module, *words]
+    running = {
+        name: subprocess.Popen([*command, "--be", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in names
+    }
+    found: dict[str, list[Turn]] = {name: [] for name in names}
+    for line in lines:
+        for name, process in running.items():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            found[name].append(json.loads(process.stdout.readline()))
+    for process in running.values():
+        process.communicate()
+    return {name: turns[1:] for name, turns in found.items()}
