@@ -1,0 +1,1 @@
+"""Fine-tuning of language models beside TRL's: the same rows, masks and losses, step by step."""
