@@ -12,6 +12,7 @@ import pytest
 from finetune30.modeling.starter_chat import find_starter_chat_model
 from support.exactness import fingerprint
 from support.fork_server import ForkServer
+from support.quantized import needs_bitsandbytes
 from support.talk_lab import TalkLab
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -42,7 +43,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "padded": {"training.engine": "general", "training.packing": "off"},
     "packed": {"training.engine": "general", "training.packing": "on"},
     "checkpointed": {"training.gradient_checkpointing": True, "chat.overlong": "cut", "data.max_length": 40},
+    "nf4": {"model.quantization": "nf4"},
 }
+ON_FOUR_BITS = [
+    *("training.after_step:1", "training.after_step:5", "evaluation.batch:2", "evaluation.end:2"),
+    *("checkpoint.after_each_file:3", "checkpoint.after_each_file:10", "checkpoint.before_rename:2"),
+    *("result.after_adapter:1", "publish.after_each_move:4", "publish.before_row:1"),
+]
 #: On the starter chat model, of which few rows are trained on: twenty points.
 STARTER: dict[str, Any] = {
     "model.name": "starter-chat",
@@ -115,6 +122,12 @@ def test_every_point_resumes_to_the_same_bytes(labs: Labs, way: str, point: str)
 @pytest.mark.parametrize("point", ["training.after_step:5", "checkpoint.after_each_file:7", "evaluation.batch:5"])
 def test_runs_that_compute_layers_again_or_cut_rows_resume_to_the_same_bytes(labs: Labs, point: str) -> None:
     kill_and_resume(labs, "checkpointed", point)
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("point", ON_FOUR_BITS)
+def test_a_base_in_four_bits_resumes_to_the_same_bytes(labs: Labs, point: str) -> None:
+    kill_and_resume(labs, "nf4", point)
 
 
 @pytest.mark.parametrize("point", ON_THE_STARTER)
