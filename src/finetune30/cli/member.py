@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import click
+
+#: So long a process that failed waits for the first one to say why: the agent ends all others when one has ended.
+_PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
 
 
 @click.command("member", hidden=True, context_settings={"allow_interspersed_args": False})
@@ -26,4 +31,13 @@ def command(context: click.Context, parent: int, end: Path, arguments: tuple[str
     code = run_command(arguments)
     if os.environ.get("RANK") == "0":
         save_bytes_atomic(end, str(code).encode())
+    elif code != 0:
+        _wait_for(end)
     context.exit(code)
+
+
+def _wait_for(end: Path) -> None:
+    """Wait until the first process has ended by itself; not for ever: it may have been killed, or hang."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while not end.exists() and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from finetune30.errors import CancelledError, ServiceUnavailableError, first_line
@@ -67,7 +67,7 @@ def start_together(arguments: Sequence[str], count: int) -> int:
             elastic_launch(config, sys.executable)(*member)
         except ChildFailedError as failed:
             codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-            return _exit_code_of(end, codes.get(0, next(iter(codes.values()))))
+            return _exit_code_of(end, choose_exit_code(codes))
         except SignalException:
             return _exit_code_of(end, CancelledError.exit_code)
         except (RendezvousError, OSError) as error:
@@ -78,6 +78,15 @@ def start_together(arguments: Sequence[str], count: int) -> int:
         finally:
             logging.disable(logging.NOTSET)
     return 0
+
+
+def choose_exit_code(codes: Mapping[int, int]) -> int:
+    """Return the code that stands for all, of those that failed, by rank (negative: a signal): that of the first one.
+
+    Where the agent ended the first one because another had failed, it is that one's.
+    """
+    first = codes.get(0, next(iter(codes.values())))
+    return next((code for code in codes.values() if code > 0), first) if first == -signal.SIGTERM else first
 
 
 def _passed_on() -> list[signal.Signals]:
