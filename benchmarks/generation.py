@@ -15,7 +15,6 @@ packed   this project's own
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
@@ -29,7 +28,7 @@ import numpy as np
 
 from benchmarks.contender import CLOCK
 from benchmarks.language_models import SIZES, build_base, build_engine, draw_batch, load_adapted
-from benchmarks.turns import take_turns
+from benchmarks.turns import build_parser, take_turns
 
 CONTENDERS = ("peft", "merged", "general", "packed")
 PROMPT, NEW, EVALUATED = 48, 32, 1
@@ -41,12 +40,7 @@ Work = Callable[[int], None]
 
 def main() -> None:
     """Measure the contenders in turns and print a table, or be one of them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--base", type=Path, help="folder of a model; without one it gets random weights")
-    parser.add_argument("--be", choices=CONTENDERS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = build_parser("benchmarks.generation", __doc__, CONTENDERS, rounds=3).parse_args()
     if options.be:
         _serve(options.be, options.precision, options.base)
         return

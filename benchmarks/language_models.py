@@ -14,7 +14,6 @@ packed   this project's own
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contender import CLOCK
-from benchmarks.turns import take_turns
+from benchmarks.turns import build_parser, take_turns
 
 CONTENDERS = ("usual", "loop", "general", "packed")
 #: SmolLM2-135M's sizes.
@@ -50,13 +49,9 @@ Step = Callable[[Any], None]
 
 def main() -> None:
     """Measure the contenders in turns and print a table, or be one of them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.language_models", description=__doc__)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = build_parser("benchmarks.language_models", __doc__, CONTENDERS, rounds=5)
     parser.add_argument("--steps", type=int, default=2, help="steps of a turn")
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
-    parser.add_argument("--base", type=Path, help="folder of a model; without one it gets random weights")
-    parser.add_argument("--be", choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.be:
         _serve(options.be, options.precision, options.base)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 #: What one contender answers to one line: seconds, memory, and whatever else its benchmark counts.
 Turn = dict[str, Any]
+
+
+def build_parser(module: str, description: str | None, names: Sequence[str], rounds: int) -> argparse.ArgumentParser:
+    """Return the parser of such a benchmark of language models; `--be` makes the process one of the contenders."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--base", type=Path, help="folder of a model; without one it gets random weights")
+    parser.add_argument("--be", choices=names, help=argparse.SUPPRESS)
+    return parser
 
 
 def take_turns(module: str, words: Sequence[str], names: Sequence[str], lines: Iterable[str]) -> dict[str, list[Turn]]:
