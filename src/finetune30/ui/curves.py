@@ -23,8 +23,8 @@ from finetune30.ui.smoothing import FIRST, WEIGHTS, find_trend, smooth
 
 Json = dict[str, Any]
 
-#: Heights with axis and legend; where there are controls they take some of it.
-TALL, HEIGHT, CONTROLS = 420, 250, 60
+#: Heights with axis and legend, in pixels; the tall one has room for its controls, others grow by every control.
+TALL, HEIGHT, CONTROL = 420, 250, 30
 #: Points of all lines of a chart.
 MOST_POINTS = 1200
 #: What the loss of an evaluation is called in its record, and that of the training.
@@ -44,10 +44,13 @@ _ZOOM = {
 }
 
 
-def show_curves(records: Sequence[Json], *, key: str, axis: str = "step", best_step: int | None = None) -> None:
+def show_curves(
+    records: Sequence[Json], *, key: str, axis: str = "step", best_step: int | None = None, figures: bool = True
+) -> None:
     """Show the curves of a run's history over step, epoch or time; the step whose weights were best is marked.
 
-    Training and evaluation loss stand in one chart. What was measured once is a number, not a chart.
+    Training and evaluation loss stand in one chart. What was measured once is a number, not a chart: not shown with
+    `figures` False, where it stands above already.
     """
     evaluated = [record for record in records if record.get("type") == "eval"]
     losses = values_of(records, TRAINING_LOSS)
@@ -68,7 +71,8 @@ def show_curves(records: Sequence[Json], *, key: str, axis: str = "step", best_s
                 title, marked = t_or(f"metric.{name}", display.raw(name)), None if name in _FURTHER else best
                 kind = t("curves.train" if name in _FURTHER else "curves.evaluation")
                 _plot({kind: (records, name)}, title, axis, key=f"{key}-{name}", best=marked)
-    _show_once({name: values_of(evaluated, name)[0] for name, count in counts.items() if count == 1})
+    if figures:
+        _show_once({name: values_of(evaluated, name)[0] for name, count in counts.items() if count == 1})
     st.caption(t("curves.hint"))
 
 
@@ -123,9 +127,8 @@ def _plot(
     if best is not None:
         tables.append(_mark_best(best, axis, next(iter(lines.values()))[0]))
     value = next(iter(lines.values()))[1]
-    spec = _describe(
-        title, [*lines], value, axis, TALL if tall else HEIGHT + (CONTROLS if value in _SMOOTHED else 0), legend=legend
-    )
+    controls = sum("bind" in control for control in _controls(value))
+    spec = _describe(title, [*lines], value, axis, TALL if tall else HEIGHT + CONTROL * controls, legend=legend)
     frame = pd.concat([table for table in tables if len(table)], ignore_index=True)
     st.vega_lite_chart(frame, spec, width="stretch", key=key, alt=title)
 

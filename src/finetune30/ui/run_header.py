@@ -32,11 +32,13 @@ def show_state(run: Mapping[str, Any], *, is_title: bool = False) -> None:
 
 
 def show_times(run: Mapping[str, Any]) -> None:
-    """Show when a run was made, started and ended: local time, UTC in the help."""
+    """Show when a run was made, started and ended (local time, UTC in the help), and how often it was begun."""
     with st.container(horizontal=True, gap="small"):
         for name in MOMENTS:
             if run.get(name):
                 show_moment(t(f"run.{name}"), run[name])
+        if (attempt := int(run.get("attempt") or 0)) > 1:
+            st.caption(t("run.attempt", number=attempt), width="content")
 
 
 def show_moment(what: str, value: Any) -> None:

@@ -219,7 +219,6 @@ def _show_numbers(task: Json, history: list[Json]) -> None:
         ("learning_rate", display.rate(trained.get("learning_rate", progress.get("learning_rate")))),
         ("speed", rows_per_second(speed)),
         ("memory", display.size(result.get("peak_memory_bytes") or progress.get("memory_bytes"))),
-        ("attempt", display.number(task.get("attempt") or None)),
     )
     show_figures((t(f"follow.{name}"), value) for name, value in facts if value != display.NOTHING)
     found = {name: result.get(name, evaluated.get(name)) for name in measured([evaluated, result])}
@@ -232,7 +231,7 @@ def _show_curves(held: Json) -> None:
     if not history and held["task"]["status"] in FINAL:
         return  # it ended before its first record
     best = (held["task"].get("result") or held["task"].get("progress") or {}).get("best_step")
-    curves.show_curves(history, key="follow", best_step=best)
+    curves.show_curves(history, key="follow", best_step=best, figures=False)
     if history:
         show_moment(t("follow.last_record"), history[-1].get("time"))
 
