@@ -20,6 +20,7 @@ os.environ.update(
     HF_HOME=_hub_cache,
     HF_DATASETS_CACHE=str(Path(_hub_cache) / "datasets"),
     TOKENIZERS_PARALLELISM="false",
+    CUDA_VISIBLE_DEVICES="",  # the same path on every machine
     COLUMNS="200",
 )
 # One thread each: tests run beside each other, and small matrices gain nothing from more.

@@ -22,7 +22,7 @@
     │   └── HubDownloadError                                a download that broke off
     ├── TrainingError                   exit 1   HTTP 500   the training itself broke
     │   ├── NonFiniteLossError                              NaN or infinite loss
-    │   └── OutOfMemoryError                                after every smaller micro-batch was tried
+    │   └── OutOfMemoryError                                after every smaller micro-batch was tried, or none helps
     ├── AttemptError                    exit 1   HTTP 500   the process of an attempt ended without a result
     │   ├── ProcessLostError                                it or its worker vanished
     │   ├── ProcessCrashedError                             a signal or an exit code of its own
@@ -251,7 +251,7 @@ class NonFiniteLossError(TrainingError):
 
 
 class OutOfMemoryError(TrainingError):
-    """The device's memory did not suffice, also for smaller micro-batches."""
+    """The device's memory did not suffice, also for smaller micro-batches, or where none is to be made smaller."""
 
     code = "out_of_memory"
     cause = "memory"

@@ -24,6 +24,7 @@ _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:// or postgresql://",
     "redis_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
     "result_backend_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
+    "answer_device": "must be auto, cpu, mps, cuda or cuda:N",
     "worker_name": "must be letters, digits, dots, dashes and underscores",
 }
 
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
     )
     disk_reserve_bytes: int = Field(
         1 << 30, ge=0, le=1 << 50, description="Free space of the results disk below which the API takes nothing more."
+    )
+    answer_device: str = Field(
+        "cpu",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where the API's models answer: auto, cpu, mps, cuda or cuda:N. A GPU is shared with trainings.",
     )
     ui_host: str = Field("127.0.0.1", min_length=1, description="Address the page binds to.")
     ui_port: int = Field(8501, ge=1, le=65_535, description="Port of the page.")

@@ -22,7 +22,7 @@ def command(run: str) -> None:
     import json
     import sys
 
-    from finetune30.errors import Finetune30Error
+    from finetune30.errors import Finetune30Error, first_line
 
     held = _Held(run)
     for line in sys.stdin:
@@ -31,6 +31,11 @@ def command(run: str) -> None:
             shape = _search_suspects(run, asked["suspects"]["folds"]) if "suspects" in asked else held.answer(asked)
         except Finetune30Error as error:
             shape = error.as_dict()
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
+            shape = Finetune30Error(
+                f"the model's process failed: {type(error).__name__}: {first_line(error)}",
+                "ask again; if it stays so: ft30 predict RUN TEXT shows why",
+            ).as_dict()
         print(json.dumps(shape), flush=True)  # noqa: T201
 
 
@@ -57,7 +62,8 @@ class _Held:
         from finetune30.settings import load_settings
 
         if self._model is None:
-            self._model = load_model(load_settings(), None, self._run)
+            settings = load_settings()
+            self._model = load_model(settings, None, self._run, settings.answer_device)
         return self._model
 
     def _open_answers(self) -> OpenAnswers:

@@ -51,7 +51,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
         return f"not compared: {report['fault']}"
     if report["identical"]:
         return "identical (weights, optimizer, random streams, history, metrics, predictions)"
-    return "NOT identical" + ("" if report["same_environment"] else ", and neither is the environment")
+    return "NOT identical" + ("" if report["same_environment"] else ", which the environment explains")
 
 
 def _print_differences(report: Mapping[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune30.errors import DeviceError
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 _SMALLEST_COMPUTE_CAPABILITY_WITH_BF16 = (8, 0)
+#: Where NVIDIA's driver for Linux shows that there is a GPU.
+_NVIDIA_PLACES = ("/proc/driver/nvidia/gpus", "/dev/nvidia0")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,24 @@ def choose_placement(device: str | None, precision: str, before: str | None = No
     return Placement(found, precision, "precision as configured")
 
 
+def find_unused_gpu(placement: Placement, device: str | None) -> str | None:
+    """Return why an NVIDIA GPU of this machine is not what was detected; None where there is none, or it is used.
+
+    PyTorch calls a GPU not available that its driver, or the build of PyTorch, does not serve: without a word, the
+    training would then run on the CPU.
+    """
+    import torch
+
+    if device not in (None, "auto") or placement.device != "cpu" or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return None
+    if not any(Path(place).exists() for place in _NVIDIA_PLACES):
+        return None
+    build = torch.version.cuda
+    if build is None:
+        return f"this PyTorch ({torch.__version__}) is a build without CUDA"
+    return f"this PyTorch is built for CUDA {build}, which the driver does not serve (nvidia-smi shows its version)"
+
+
 def synchronize(device: str) -> None:
     """Wait until the device has finished, so that a clock read afterwards is true."""
     import torch
@@ -69,16 +91,20 @@ def synchronize(device: str) -> None:
 
 
 def peak_memory_bytes(device: str) -> int:
-    """Return the peak memory of this process: device memory on CUDA, resident memory elsewhere."""
+    """Return the peak memory of this process: what PyTorch took of the device on CUDA, resident memory elsewhere.
+
+    What Metal holds for Apple's GPU need not be resident: there it counts where it is more, as it is now.
+    """
     import resource
     import sys
 
     import torch
 
     if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_reserved())
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(resident, torch.mps.driver_allocated_memory()) if device == "mps" else resident
 
 
 def _find_device(device: str | None) -> str:
@@ -102,8 +128,32 @@ def _find_device(device: str | None) -> str:
             f"device 'cuda:{number}' does not exist; there are {torch.cuda.device_count()} CUDA devices",
             "name a lower index or just cuda",
         )
+    _require_kernels(number)
     torch.cuda.set_device(number)
     return f"cuda:{number}"
+
+
+def _require_kernels(number: int) -> None:
+    """Raise DeviceError for a GPU that this PyTorch has no kernels for; else the first of them would end the run.
+
+    Kernels built for a capability (sm_80) run on later ones of the same generation (8.6), and those that the driver
+    compiles (compute_90) on all later ones.
+    """
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(number)
+    built = torch.cuda.get_arch_list()
+    for name in built:
+        kind, _, digits = name.partition("_")
+        digits = digits.rstrip("af")
+        at = (int(digits[:-1]), int(digits[-1]))
+        if (kind == "sm" and at[0] == major and at[1] <= minor) or (kind == "compute" and at <= (major, minor)):
+            return
+    raise DeviceError(
+        f"device 'cuda:{number}' ({torch.cuda.get_device_name(number)}) has compute capability {major}.{minor}, and "
+        f"this PyTorch ({torch.__version__}) has kernels for {', '.join(built)}",
+        "install a build of PyTorch that has them (older GPUs: one for CUDA 12.6), or set training.device to cpu",
+    )
 
 
 def _local_rank() -> int:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.data.encoding import EncodedTexts, find_tokenless
+from finetune30.errors import OutOfMemoryError
+from finetune30.modeling.memory import describe_out_of_memory, free_memory
 from finetune30.modeling.model_facts import (
     count_tokens_configured,
     mixes_neighbours,
@@ -50,15 +52,34 @@ class Predictor:
         pairs: list[str] | None = None,
         batch_size: int = 32,
     ) -> NDArray[np.float32]:
-        """Return what `read` makes of outputs and attention masks, float32 (n, k), in the order of the texts."""
+        """Return what `read` makes of outputs and attention masks, float32 (n, k), in the order of the texts.
+
+        Where memory does not suffice for a batch it is halved. Raises OutOfMemoryError where one text is too much.
+        """
         import torch
 
         encoded = self.encode(texts, pairs)
         found: NDArray[np.float32] | None = None
-        for rows in self._batches([len(ids) for ids in encoded.ids], batch_size):
-            tensors = self._tensors(encoded.ids, encoded.type_ids, rows)
-            with torch.inference_mode():
-                outputs = self.model(**tensors).logits.float().cpu().numpy()
+        waiting = list(self._batches([len(ids) for ids in encoded.ids], batch_size))
+        while waiting:
+            rows, too_much = waiting.pop(0), False
+            try:
+                tensors = self._tensors(encoded.ids, encoded.type_ids, rows)
+                with torch.inference_mode():
+                    outputs = self.model(**tensors).logits.float().cpu().numpy()
+            except (RuntimeError, MemoryError) as error:
+                if (problem := describe_out_of_memory(error)) is None:
+                    raise
+                if len(rows) == 1:
+                    raise OutOfMemoryError(
+                        f"out of memory on {self.device} for one text: {problem}",
+                        "free the device, or ask on another one",
+                    ) from error
+                too_much = True
+            if too_much:  # out here the traceback is gone, which keeps the failed pass and its memory alive
+                waiting[:0] = np.array_split(rows, 2)
+                free_memory(self.device)
+                continue
             kept = read(outputs, tensors["attention_mask"].cpu().numpy())
             if found is None:
                 found = np.zeros((len(texts), kept.shape[1]), dtype=np.float32)
@@ -112,12 +133,8 @@ class Predictor:
 
     def _computes(self) -> bool:
         """Tell whether the model answers at all: some families hold weights of two precisions, once they are loaded."""
-        import torch
-
         try:
             self.collect(lambda outputs, _: outputs.reshape(len(outputs), -1), ["a b"])
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError:
             return False
         return True

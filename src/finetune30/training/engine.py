@@ -98,6 +98,10 @@ class Engine(Protocol):
         """Write adapter_config.json and adapter_model.safetensors as PEFT does."""
         ...
 
+    def release(self) -> None:
+        """Give up model and optimizer with their memory; only its facts (precision, counts, …) are left to ask for."""
+        ...
+
 
 @runtime_checkable
 class LendsModel(Protocol):

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from finetune30 import failpoints
 from finetune30.data.batching import Batch, collate, evaluation_order
 from finetune30.data.encoding import EncodedSplit
+from finetune30.modeling.memory import describe_out_of_memory, return_freed_memory
 from finetune30.training import processes
 from finetune30.training.engine import Engine
-from finetune30.training.memory import describe_out_of_memory, return_freed_memory
 
 _T = TypeVar("_T")
 #: Outputs of a batch to what is kept of each row: float32 (B, k).

@@ -14,8 +14,8 @@ from finetune30.config import TrainingConfig
 from finetune30.data.encoding import EncodedSplit
 from finetune30.data.problem import is_better_greater
 from finetune30.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
+from finetune30.modeling.memory import describe_out_of_memory, free_memory
 from finetune30.training.engine import Engine
-from finetune30.training.memory import describe_out_of_memory, free_memory
 from finetune30.training.problem import Conclusion, Evaluation, Trainable
 from finetune30.training.progress import Progress
 from finetune30.training.streams import preserved_streams

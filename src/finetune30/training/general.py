@@ -7,6 +7,7 @@ where float32 weights are trained in the midst of the base (biases, modules save
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +24,7 @@ from finetune30.data.batching import Batch
 from finetune30.modeling.conversations.transformers_tokens import TransformersNextTokens
 from finetune30.modeling.converting import convert_saved, convert_state
 from finetune30.modeling.devices import Placement
+from finetune30.modeling.memory import free_memory
 from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_whole, pools_the_last_place
 from finetune30.modeling.quantization import count_weights
 from finetune30.modeling.tokenizing import pad_before
@@ -265,6 +267,12 @@ class GeneralEngine:
         if self._start is not None:
             convert_saved(folder, self.published_state())
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is written by modeling.saving
+
+    def release(self) -> None:
+        """Give up model and optimizer with their memory."""
+        del self._model, self._trainable, self._optimizer, self._start, self._noise
+        gc.collect()  # modules and hooks hold each other
+        free_memory(self.device)
 
     def _answer(self, batch: Batch) -> NDArray[np.float32]:
         targets = torch.from_numpy(batch.targets).to(self.device)

@@ -20,11 +20,11 @@ from finetune30.config import TrainingConfig
 from finetune30.data.batching import collate, epoch_order, step_batches
 from finetune30.data.encoding import EncodedSplit
 from finetune30.errors import CancelledError, NonFiniteLossError, OutOfMemoryError
+from finetune30.modeling.memory import describe_out_of_memory, free_memory
 from finetune30.training import processes
 from finetune30.training.checkpoints import Checkpoint, Checkpoints
 from finetune30.training.engine import Engine
 from finetune30.training.evaluator import Evaluator, advise_on_numbers, name_rows
-from finetune30.training.memory import describe_out_of_memory, free_memory
 from finetune30.training.problem import Trainable
 from finetune30.training.progress import Progress, TrainingHooks, TrainingResult
 from finetune30.training.schedule import count_total_steps, learning_rate_at
@@ -32,6 +32,8 @@ from finetune30.training.streams import digest_tensors, seed_everything
 from finetune30.training.together import digest_streams, gather_streams
 
 _MOST_MEMORY_RETRIES = 3
+#: From its first scale of 65,536 fp16 comes down to 1 in 16 steps that are skipped; more in a row are no overflow.
+_MOST_SKIPPED_IN_A_ROW = 20
 
 
 def train(
@@ -127,8 +129,7 @@ class _Loop:
         if not math.isfinite(loss):
             raise self._non_finite(f"the loss is {loss}", rows)
         norm = float(self.engine.step(rate))
-        if not math.isfinite(norm) and self.engine.precision != "fp16":  # fp16 skips such a step and lowers its scale
-            raise self._non_finite(f"the gradient norm is {norm}", rows)
+        self._count_skipped(norm, rows)
         progress.global_step += 1
         progress.step_in_epoch += 1
         progress.samples += len(rows)
@@ -142,6 +143,21 @@ class _Loop:
         if self.rank == 0:
             self.hooks.on_progress(progress)
         failpoints.reach("training.after_step")
+
+    def _count_skipped(self, norm: float, rows: NDArray[np.int64]) -> None:
+        """Raise NonFiniteLossError for a norm that is not finite; fp16 skips such a step and halves its scale."""
+        progress = self.progress
+        if math.isfinite(norm):
+            progress.skipped_in_a_row = 0
+            return
+        if self.engine.precision != "fp16" or progress.skipped_in_a_row >= _MOST_SKIPPED_IN_A_ROW:
+            before = f" after {progress.skipped_in_a_row} skipped steps" if progress.skipped_in_a_row else ""
+            raise self._non_finite(f"the gradient norm is {norm}{before}", rows)
+        progress.skipped_steps += 1
+        progress.skipped_in_a_row += 1
+        self._record(
+            "event", event="step_skipped", message="gradients overflowed in fp16: no weight was moved, the scale halves"
+        )
 
     def _accumulate_within_memory(self, mine: NDArray[np.int64], weight: float) -> float:
         """Accumulate the step's gradient; when memory runs out, halve the micro-batch and begin the step again.
@@ -161,10 +177,10 @@ class _Loop:
         """Return the summed loss of this process's rows, and what its memory did not suffice for."""
         total = torch.zeros((), dtype=torch.float64 if self.engine.device != "mps" else torch.float32)
         try:
-            for loss in [
-                self._accumulate_part(part, weight) for part in step_batches(mine, self.progress.micro_batch_size)
-            ]:
-                total += loss.cpu()
+            parts = step_batches(mine, self.progress.micro_batch_size)
+            losses = [self._accumulate_part(part, weight) for part in parts]
+            for loss in torch.stack(losses).cpu():  # read once: every reading waits for the device
+                total += loss
         except (RuntimeError, MemoryError) as error:
             problem = describe_out_of_memory(error)
             if problem is None:
@@ -297,6 +313,8 @@ class _Loop:
         evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
         concluded = self.evaluator.conclude(self.train_split)
         trained = {"train_loss": progress.loss_sum / max(1, progress.global_step)}
+        if progress.skipped_steps:
+            trained["skipped_steps"] = progress.skipped_steps
         return TrainingResult(
             {**evaluation.metrics, **concluded.metrics, **trained},
             evaluation.rows,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from finetune30.data.batching import Batch, collate
 from finetune30.data.encoding import IGNORED
 from finetune30.errors import ModelError, first_line
-from finetune30.training.memory import is_out_of_memory
+from finetune30.modeling.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit

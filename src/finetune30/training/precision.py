@@ -8,7 +8,7 @@ import numpy as np
 
 from finetune30.data.batching import Batch
 from finetune30.errors import first_line
-from finetune30.training.memory import is_out_of_memory
+from finetune30.modeling.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import TextEncoder

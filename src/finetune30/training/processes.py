@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from finetune30.errors import Finetune30Error
+from finetune30.errors import DeviceError, Finetune30Error
 from finetune30.training.leaving import leave_at_once_at_exit
 from finetune30.training.peers import LOOK_SECONDS, Peers
 
@@ -64,6 +64,25 @@ def join_processes(device: str | None) -> None:
             )
         )
     )
+
+
+def require_own_device(device: str, named: str | None) -> None:
+    """Raise DeviceError where the processes of this training would share a GPU, or one that cannot add up with others.
+
+    `device` is the one that was chosen, `named` what the configuration says.
+    """
+    if _peers is None or _peers.world_size == 1:
+        return
+    if device == "mps":
+        raise DeviceError(
+            f"{_peers.world_size} processes cannot train together on Apple's GPU: nothing adds up numbers there",
+            "set training.processes to 1, or training.device to cpu",
+        )
+    if device.startswith("cuda") and named is not None and ":" in named and max(_peers.per_host) > 1:
+        raise DeviceError(
+            f"training.device '{named}' puts {max(_peers.per_host)} processes on one GPU",
+            "set training.device to cuda: each process takes a GPU of its own",
+        )
 
 
 def find_interface(address: str) -> str | None:

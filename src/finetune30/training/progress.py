@@ -52,6 +52,9 @@ class Progress:
     best_step: int = 0
     evaluations_without_improvement: int = 0
     memory_retries: int = 0
+    #: Steps of fp16 whose gradients overflowed, so that no weight was moved; those since the last one that did.
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
     seconds: float = 0.0
     stopped_early: bool = False
     records: int = 0

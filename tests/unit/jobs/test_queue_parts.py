@@ -110,7 +110,7 @@ def test_places_of_one_training_are_taken_all_or_none(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     cpu = DeviceSlots(("cpu",) * 4, tmp_path)
-    assert (present(cpu.take(3)).environment, cpu.take(2), cpu.free) == ({"OMP_NUM_THREADS": "2"}, None, 1)
+    assert (present(cpu.take(3)).environment["OMP_NUM_THREADS"], cpu.take(2), cpu.free) == ("2", None, 1)
     assert cpu.take(5) is None
 
 
@@ -135,9 +135,10 @@ def test_a_place_is_not_free_while_a_process_of_its_attempt_lives(tmp_path):
 
 
 def test_devices_are_found_without_torch(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert find_devices(None) == ("cuda:2", "cuda:3")
-    assert find_devices(1) == ("cuda:2",)
+    monkeypatch.setattr("finetune30.jobs.slots.find_gpus", lambda: ["GPU-2", "GPU-3"])
+    assert find_devices(None) == ("cuda:GPU-2", "cuda:GPU-3")
+    assert find_devices(1) == ("cuda:GPU-2",)
+    monkeypatch.undo()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from finetune30.config import LoraConfig, ModelConfig, TrainingConfig
-from finetune30.errors import ModelError, SelfTestError
+from finetune30.errors import ModelError, OutOfMemoryError, SelfTestError
 from finetune30.modeling.adapters import build_adapter
 from finetune30.modeling.base import find_base, load_tokenizer
 from finetune30.modeling.devices import choose_placement
@@ -100,6 +100,26 @@ def test_predictor_answers_in_order_and_does_not_depend_on_the_batch(saved):
     together = predictor.answer_logits(TEXTS, batch_size=2)
     alone = np.concatenate([predictor.answer_logits([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_batch_that_memory_does_not_suffice_for_is_halved_until_one_text_is_too_much(saved, monkeypatch):
+    _, folder = saved
+    predictor = Predictor(folder, choose_placement("cpu", "fp32"), PROBLEM.load_saved)
+    expected, sizes = predictor.answer_logits(TEXTS), []
+    model, most = predictor.model, 1
+
+    def scarce(**tensors):
+        sizes.append(len(tensors["input_ids"]))
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return model(**tensors)
+
+    monkeypatch.setattr(predictor, "model", scarce)
+    np.testing.assert_allclose(predictor.answer_logits(TEXTS), expected, atol=1e-6)
+    assert sizes == [3, 2, 1, 1, 1]
+    most = 0
+    with pytest.raises(OutOfMemoryError, match="out of memory on cpu for one text"):
+        predictor.answer_logits(TEXTS)
 
 
 def test_text_is_cleaned_as_in_training(saved):

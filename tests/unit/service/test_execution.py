@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from finetune30.config import ExperimentConfig
-from finetune30.errors import HubUnavailableError
+from finetune30.errors import HubUnavailableError, OutOfMemoryError
 from finetune30.hub.fetching import Transfer
 from finetune30.service.execution import execute
 from finetune30.service.execution.group import Group
 from finetune30.service.execution.local import carry_out_locally
 from finetune30.service.runs.open_records import Records, open_records
 from finetune30.settings import load_settings
-from finetune30.store import Run, RunStatus
+from finetune30.store import Claim, Run, RunStatus, RunStore
 
 
 @pytest.fixture
@@ -40,6 +41,38 @@ def test_a_launcher_that_is_gone_ends_the_attempt_in_the_row(records: Records) -
     ended = records.store.get(run.id)
     assert ended.status is RunStatus.FAILED
     assert "the store is closed" in (ended.error or {})["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "may_retry"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out_of_memory", True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "out_of_memory", True),
+        (torch.AcceleratorError("CUDA error: unspecified launch failure", 719), "internal_error", True),
+        (RuntimeError("shapes do not fit"), "internal_error", False),
+    ],
+    ids=["at loading", "at the first product", "a fault of the device", "a fault of ours"],
+)
+def test_memory_that_runs_out_outside_of_a_step_is_told_with_a_remedy(
+    records: Records, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, code: str, may_retry: bool
+) -> None:
+    """Another process may hold the device just then: a queued run is tried again."""
+    told = []
+
+    def fail(self: RunStore, claim: Claim, error: dict[str, Any], *, may_retry: bool = False) -> RunStatus:
+        told.append((error["error"], may_retry, error["remedy"]))
+        return recorded(self, claim, error, may_retry=may_retry)
+
+    def load(*_: Any, **__: Any) -> None:
+        raise error
+
+    recorded = RunStore.fail
+    monkeypatch.setattr(RunStore, "fail", fail)
+    monkeypatch.setattr(execute, "load_inputs", load)
+    with pytest.raises((RuntimeError, OutOfMemoryError)):
+        carry_out_locally(records, create(records), load_settings(), frozenset())
+    assert [found[:2] for found in told] == [(code, may_retry)]
+    assert ("ft30 resume" in told[0][2]) == (code == "out_of_memory")
 
 
 def test_what_stands_in_stays_on_record_while_a_later_attempt_fetches(

@@ -9,8 +9,9 @@ import pytest
 
 from finetune30.data.questions import NO_TOKENS, Asked, Question, require_sides
 from finetune30.errors import DataError
+from finetune30.modeling import devices
 from finetune30.problems.trainables import load_trainable
-from finetune30.service.models.predict import LoadedModel, answer_questions
+from finetune30.service.models.predict import LoadedModel, answer_questions, place_answers
 
 #: What is known of a model whose record does not say what it reads.
 UNKNOWN = Asked((), None)
@@ -106,3 +107,22 @@ def test_pairs_for_a_model_of_single_texts_are_refused_and_what_is_not_known_is_
     assert caught.value.remedy == "leave it"
     require_sides(UNKNOWN, [Question("a", "b")], give="", leave="")
     require_sides(PAIRS, [Question("a", "")], give="", leave="")
+
+
+@pytest.mark.parametrize(
+    ("device", "has", "trained", "answers"),
+    [
+        ("cuda:0", ["bf16", "fp16", "fp32"], "fp32", "fp32"),  # not the GPU's own choice, which training never saw
+        ("cuda:0", ["bf16", "fp16", "fp32"], "bf16", "bf16"),
+        ("cuda:0", ["fp16", "fp32"], "bf16", "fp32"),
+        ("mps", ["fp32", "bf16"], "fp16", "fp32"),
+        ("cpu", ["bf16", "fp32"], "bf16", "fp32"),
+    ],
+)
+def test_a_model_answers_in_the_precision_that_it_was_trained_in(
+    monkeypatch: pytest.MonkeyPatch, device: str, has: list[str], trained: str, answers: str
+) -> None:
+    monkeypatch.setattr(devices, "_find_device", lambda _: device)
+    monkeypatch.setattr(devices, "_supported_precisions", lambda _: has)
+    placed = place_answers(None, trained)
+    assert (placed.device, placed.precision) == (device, answers)

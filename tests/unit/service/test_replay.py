@@ -13,6 +13,7 @@ from finetune30.service.execution.replay_verdict import (
     _compare_histories,
     _compare_label_orders,
     _compare_records,
+    _excuse_kernels,
     _measured,
     judge_replay,
 )
@@ -33,6 +34,15 @@ def test_record_of_an_earlier_version_is_compared_by_what_that_recorded() -> Non
     assert _compare_records(_measured(OLD), repeated, is_earlier=True) == []
     assert _compare_records(_measured(OLD), {**repeated, "eval_mse": 0.6}, is_earlier=True) == ["eval_mse: 0.5 -> 0.6"]
     assert _compare_records(_measured(OLD), {}, is_earlier=True) == ["eval_mse: 0.5 -> None"]
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "excuses"),
+    [("cpu", True, 0), ("cuda:0", True, 0), ("cuda:0", False, 1), ("mps", True, 1)],
+)
+def test_kernels_that_need_not_repeat_excuse_a_difference(device: str, deterministic: bool, excuses: int) -> None:
+    """CUDA trains without deterministic kernels unless it is asked to: a difference there is no false record."""
+    assert len(_excuse_kernels({"device": device, "deterministic": deterministic})) == excuses
 
 
 def test_record_of_this_version_is_compared_by_everything() -> None:

@@ -199,6 +199,42 @@ def test_out_of_memory_at_the_smallest_micro_batch_fails_with_advice(build_engin
         run(engine, settings(), hooks)
 
 
+@pytest.fixture
+def half_precision_engine(build_engine):
+    """An engine that scales its loss as fp16 does on CUDA; only how it is scaled is another thing on a CPU."""
+    engine = build_engine()
+    engine.precision, engine._scaler = "fp16", torch.amp.GradScaler("cpu")
+    return engine
+
+
+def test_fp16_skips_steps_that_overflow_and_says_how_many(half_precision_engine, hooks):
+    engine, step = half_precision_engine, half_precision_engine.step
+    overflowing = iter([True, True, False, True])
+
+    def overflow(rate):
+        if next(overflowing, False):
+            next(iter(engine._trainable.values())).grad.fill_(float("inf"))
+        return step(rate)
+
+    engine.step = overflow
+    result = run(engine, settings(eval_strategy="no"), hooks)
+    assert result.metrics["skipped_steps"] == result.progress.skipped_steps == 3
+    assert [record["step"] for record in hooks.records if record.get("event") == "step_skipped"] == [0, 1, 3]
+    assert math.isfinite(result.metrics["train_loss"])
+
+
+def test_fp16_whose_gradients_are_never_finite_fails_instead_of_learning_nothing(half_precision_engine, hooks):
+    engine, step = half_precision_engine, half_precision_engine.step
+
+    def overflow(rate):
+        next(iter(engine._trainable.values())).grad.fill_(float("nan"))
+        return step(rate)
+
+    engine.step = overflow
+    with pytest.raises(NonFiniteLossError, match=r"gradient norm is nan after 20 skipped steps at step 21"):
+        run(engine, settings(eval_strategy="no", num_train_epochs=9), hooks)
+
+
 class Doubting:
     """The problem, in doubt at the evaluations of these steps."""
 

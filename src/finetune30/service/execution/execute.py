@@ -7,7 +7,6 @@ publishing, and the guarded row change after it, makes a result visible.
 from __future__ import annotations
 
 import shlex
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,14 +16,11 @@ from finetune30.config.loading import config_digest, dump_config, validate_tree
 from finetune30.config.recording import record_tree
 from finetune30.errors import (
     CancelledError,
-    Finetune30Error,
-    HandedBackError,
     NotFoundError,
-    StaleAttemptError,
-    StorageError,
 )
 from finetune30.files import disk_errors, load_json, save_json_atomic
 from finetune30.service.execution.doubts import explain_doubts
+from finetune30.service.execution.ends import end_attempt
 from finetune30.service.execution.exactness import build_identity, judge_of_plans
 from finetune30.service.execution.expected_time import ExpectedTime
 from finetune30.service.execution.experiment import (
@@ -116,9 +112,10 @@ def execute(execution: Execution) -> Published:
             )
             failpoints.reach("finish.after_row")
         except BaseException as error:
-            _name_the_next_command(error, execution)
-            _record_end_or_say_why_not(execution, error, log)
-            raise
+            told = end_attempt(execution, error, log)
+            if told is error:
+                raise
+            raise told from error
         if ended is RunStatus.CANCELLED:
             log.to_file("CANCELLED: asked for while the result was published")
             raise CancelledError(
@@ -292,58 +289,6 @@ def _stop_reason(execution: Execution, keeper: LeaseKeeper) -> str | None:
     if keeper.lost:
         return "lost"
     return "cancelled" if keeper.cancel_requested else execution.stop_reason()
-
-
-def _name_the_next_command(error: BaseException, execution: Execution) -> None:
-    """Put the command that goes on with the run into the remedy; whoever raised the error knows of no runs."""
-    if isinstance(error, Finetune30Error) and error.next_step == "resume":
-        run, group = execution.run, execution.group
-        command = group.command("resume", run.id[:8])
-        error.remedy = f"{error.remedy}; then: {command}" if error.remedy else f"go on with: {command}"
-
-
-def _record_end_or_say_why_not(execution: Execution, error: BaseException, log: RunLog) -> None:
-    """Record the end; when the database cannot take it, say so: the next look at the runs finds the process gone."""
-    try:
-        _record_end(execution, error, log)
-    except StorageError as problem:
-        log.line(f"the end of this attempt could not be recorded: {problem.message}")
-
-
-def _record_end(execution: Execution, error: BaseException, log: RunLog) -> None:
-    """Write down how the attempt ended: in the log, and in the row unless another attempt holds it.
-
-    The console is left to whoever catches the error, which says it there once.
-    """
-    store, claim = execution.store, execution.claim
-    if execution.console:
-        execution.console.close()
-    if isinstance(error, StaleAttemptError) or getattr(error, "details", {}).get("reason") == "lost":
-        log.line("another attempt holds this run; nothing was changed")
-    elif isinstance(error, CancelledError) and error.details.get("reason") == "released":
-        log.line(f"handed back: {error.message}")
-        _hand_back(execution, error)
-    elif isinstance(error, CancelledError | KeyboardInterrupt):
-        log.to_file(f"CANCELLED: {error.message if isinstance(error, CancelledError) else 'interrupted'}")
-        store.cancelled(claim)
-    elif isinstance(error, Finetune30Error):
-        log.to_file(f"FAILED: {error.message}")
-        log.to_file(f"remedy: {error.remedy}")
-        store.fail(claim, error.as_dict(), may_retry=error.retryable)
-    else:
-        log.line(f"FAILED: {type(error).__name__}: {error}")
-        log.to_file("".join(traceback.format_exception(error)))
-        shape = Finetune30Error(f"{type(error).__name__}: {error}", f"see {execution.folder.logs}").as_dict()
-        store.fail(claim, shape, may_retry=isinstance(error, OSError | MemoryError))
-
-
-def _hand_back(execution: Execution, error: CancelledError) -> None:
-    """Give the run to whoever takes it next: a queued one to the queue; a local one waits for a person, or a script."""
-    if execution.run.kind == "queued":
-        execution.store.release(execution.claim, "stopped by its worker")
-        return
-    handed_back = HandedBackError(f"its launcher stopped it (SIGTERM): {error.message}", error.remedy)
-    execution.store.fail(execution.claim, handed_back.as_dict())
 
 
 def _config_header(execution: Execution, inputs: Inputs) -> str:

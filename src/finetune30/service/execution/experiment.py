@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -115,18 +116,21 @@ def load_inputs(
     """
     from finetune30.data.prepare import prepare_data
     from finetune30.modeling.base import find_base
-    from finetune30.modeling.devices import choose_placement
+    from finetune30.modeling.devices import choose_placement, find_unused_gpu
     from finetune30.modeling.quantization import require_quantization
 
     import_heavy("torch")  # before the next lines do it in the ordinary way
     from finetune30.training.determinism import apply_determinism
-    from finetune30.training.processes import join_processes
+    from finetune30.training.processes import join_processes, require_own_device
 
     join_processes(config.training.device)
     placement = choose_placement(config.training.device, config.training.precision, precision_before)
     require_quantization(config.model.quantization, placement.device)
     deterministic = apply_determinism(placement.device, config.training.deterministic)
+    require_own_device(placement.device, config.training.device)
     log(f"device: {placement.device}, precision {placement.precision} ({placement.reason})")
+    if (why := find_unused_gpu(placement, config.training.device)) is not None:
+        log(f"WARNING: this machine has an NVIDIA GPU, and the training runs on the CPU: {why}")
     sources: dict[str, BaseSource] = {}
     prepared: dict[str, PreparedData] = {}
 
@@ -260,8 +264,18 @@ def describe_environment(inputs: Inputs) -> dict[str, Any]:
         "deterministic": inputs.deterministic,
         "threads": torch.get_num_threads(),
         "compiled_kernels": describe_kernels(),
+        **_cuda_libraries(inputs.placement.device),
         **describe_processes(),
     }
+
+
+def _cuda_libraries(device: str) -> dict[str, Any]:
+    """Return the libraries whose kernels a GPU of NVIDIA runs; nothing elsewhere."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return {}
+    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
 def _cpu_name() -> str:
@@ -272,4 +286,10 @@ def _cpu_name() -> str:
         for line in cpu_info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":  # where the processor's name is "arm" of every one of Apple's
+        named = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+        )
+        if named.returncode == 0:
+            return named.stdout.strip()
     return platform.processor() or platform.machine()

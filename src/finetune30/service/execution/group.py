@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.errors import Finetune30Error, UsageError
+from finetune30.machine.device_locks import held_gpus
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.service.execution.follower import follow_training
 from finetune30.service.execution.launch import Launch, read_launch, refuse_restart, require_address
@@ -36,6 +37,13 @@ class Group:
     def per_host(self) -> list[int]:
         """The number of processes on each host."""
         return [1] if self._peers is None else self._peers.per_host
+
+    def held_gpus(self, device: str | None) -> AbstractContextManager[None]:
+        """Hold the GPUs of this host on which a training at a terminal runs; `device` is its configuration's.
+
+        Raises ConflictError where another training holds them.
+        """
+        return held_gpus(device, self.per_host[0])
 
     def agree(self, config: ExperimentConfig, *, is_given: bool) -> ExperimentConfig:
         """Return the configuration with as many processes as there are.

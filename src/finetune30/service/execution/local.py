@@ -39,7 +39,7 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun | Non
 
     def lead(group: Group) -> FinishedRun:
         config = group.agree(loaded.config, is_given="training.processes" in loaded.explicit)
-        with open_records(settings, configured_output_dir(loaded)) as records:
+        with group.held_gpus(config.training.device), open_records(settings, configured_output_dir(loaded)) as records:
             run = records.store.create(
                 config, kind="local", results_root=records.results_root, explicit=loaded.explicit
             )

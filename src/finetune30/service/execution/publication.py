@@ -210,6 +210,7 @@ def score_of(score: Score, metrics: Mapping[str, Any]) -> dict[str, Any]:
 def _self_test(folder: Path, experiment: Experiment, result: TrainingResult) -> tuple[float, list[str]]:
     """Ask the trained and the saved model about the first evaluation rows, and what else the problem asks again.
 
+    The trained one is given up before the saved one is loaded.
     Returns the largest difference of a logit, and in words what else is the same.
     """
     from finetune30.data.batching import collate
@@ -219,6 +220,9 @@ def _self_test(folder: Path, experiment: Experiment, result: TrainingResult) -> 
     engine, problem, split = experiment.engine, experiment.problem, experiment.evaluation_split
     asked = collate(split, np.arange(min(len(split), _SELF_TEST_ROWS)), engine.pad_token_id)
     trained = problem.probe(engine.outputs(asked), asked.attention_mask)
+    # Two copies need twice the memory: a model that fills more than half of a device must still be testable.
+    precision = engine.precision
+    engine.release()
     texts, pairs = texts_and_pairs(experiment.inputs.data.evaluation)
     first = slice(_SELF_TEST_ROWS)
     predictor = problem.open_saved(folder, experiment.inputs.placement)
@@ -228,7 +232,7 @@ def _self_test(folder: Path, experiment: Experiment, result: TrainingResult) -> 
         return predictor.collect(problem.probe, texts[first], pairs and pairs[first])[: len(trained)]
 
     quantization = experiment.inputs.config.model.quantization
-    difference = validate_saved_outputs(answer, trained, engine.precision, quantization)
+    difference = validate_saved_outputs(answer, trained, precision, quantization)
     if result.repeat is None:
         return difference, []
-    return difference, [result.repeat(predictor, logit_tolerance(engine.precision, quantization))]
+    return difference, [result.repeat(predictor, logit_tolerance(precision, quantization))]

@@ -46,12 +46,13 @@ def _lead(reference: str, settings: Settings, group: Group) -> Replay:
     with open_records(settings) as records:
         original = records.store.get(reference)
         config = load_recorded_config(original, records.require_folder(original), group.per_host)
-        run = records.store.create(
-            config,
-            kind="local",
-            results_root=records.results_root,
-            explicit=CHOSEN_BY_RECORD,
-            origin={"replay_of": original.id},
-        )
-        repeated = carry_out_locally(records, run, settings, CHOSEN_BY_RECORD, group=group)
+        with group.held_gpus(config.training.device):
+            run = records.store.create(
+                config,
+                kind="local",
+                results_root=records.results_root,
+                explicit=CHOSEN_BY_RECORD,
+                origin={"replay_of": original.id},
+            )
+            repeated = carry_out_locally(records, run, settings, CHOSEN_BY_RECORD, group=group)
         return Replay(original, repeated, load_json(RunFolder(repeated.folder).replay))

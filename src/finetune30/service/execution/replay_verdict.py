@@ -30,7 +30,8 @@ _SINCE_SCORES = "score_name"
 class Comparison:
     """What two runs of one record have in common; every list is empty when they are identical.
 
-    `environment` and `inputs` (rows, base model, order of the labels) hold `key: recorded -> now`; `tensors` the
+    `environment` and `inputs` (rows, base model, order of the labels) hold `key: recorded -> now`, and the environment
+    also why equal ones may come out differently; `tensors` the
     largest difference of each weight that differs, None where shape or type do; `states` which of optimizer and random
     streams differ; `history` and `metrics` the values.
     """
@@ -50,7 +51,7 @@ class Comparison:
 
     @property
     def must_be_identical(self) -> bool:
-        """Whether nothing excuses a difference: same versions, device and threads."""
+        """Whether nothing excuses a difference: same versions, device and threads, and kernels that repeat."""
         return not self.environment
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,7 +95,10 @@ def compare_results(before: Result, now: Result) -> Comparison:
     recorded, repeated, old, new = before.facts, now.facts, before.metrics, now.metrics
     is_earlier = _SINCE_SCORES not in old
     return Comparison(
-        environment=_list_differences(recorded["environment"], repeated["environment"]),
+        environment=[
+            *_list_differences(recorded["environment"], repeated["environment"]),
+            *_excuse_kernels(repeated["environment"]),
+        ],
         inputs=[
             *_list_differences(_inputs_of(recorded), _inputs_of(repeated)),
             *_compare_label_orders(old["labels"], new["labels"], is_earlier),
@@ -105,6 +109,15 @@ def compare_results(before: Result, now: Result) -> Comparison:
         metrics=_compare_records(_measured(old), _measured(new), is_earlier),
         predictions=_compare_predictions(before.predictions, now.predictions),
     )
+
+
+def _excuse_kernels(environment: Mapping[str, Any]) -> list[str]:
+    """Return why kernels need not repeat themselves to the bit, where that is so."""
+    if not environment["deterministic"]:
+        return ["training.deterministic is off: kernels add in another order each time"]
+    if environment["device"] == "mps":  # PyTorch warns of some of its kernels there and refuses none
+        return ["device mps: that its kernels repeat themselves was never shown"]
+    return []
 
 
 def _inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,19 +53,21 @@ def _lead(
         if warm_start:
             config = _plan_warm_start(run, folder, changes)
             config = group.agree(config, is_given="training.processes" in changes)
-            begun = records.store.create(
-                config,
-                kind="local",
-                results_root=records.results_root,
-                explicit=_CHOSEN_BY_WARM_START,
-                origin={"warm_start_of": run.id},
-            )
-            return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START, group=group)
+            with group.held_gpus(config.training.device):
+                begun = records.store.create(
+                    config,
+                    kind="local",
+                    results_root=records.results_root,
+                    explicit=_CHOSEN_BY_WARM_START,
+                    origin={"warm_start_of": run.id},
+                )
+                return carry_out_locally(records, begun, settings, _CHOSEN_BY_WARM_START, group=group)
         changed = _plan_resume(run, folder, changes)
         _require_as_many(run, folder, group)
         changed = _agreed(run, changed, group)
-        run = records.store.retry(run.id, kind="local")
-        return carry_out_locally(records, run, settings, frozenset(run.explicit_keys or ()), changed, group=group)
+        with group.held_gpus(run.config["training"].get("device")):
+            run = records.store.retry(run.id, kind="local")
+            return carry_out_locally(records, run, settings, frozenset(run.explicit_keys or ()), changed, group=group)
 
 
 def count_to_resume(reference: str, settings: Settings, changes: Mapping[str, Any], *, warm_start: bool = False) -> int:

@@ -16,6 +16,7 @@ from finetune30.settings import Settings
 from finetune30.values import is_text
 
 if TYPE_CHECKING:
+    from finetune30.modeling.devices import Placement
     from finetune30.training.problem import Answer, SavedModel, Trainable
 
 
@@ -80,8 +81,9 @@ def predict(
 
 
 def load_model(settings: Settings, output_dir: Path | None, run_name: str, device: str | None = None) -> LoadedModel:
-    """Load the model of a SUCCEEDED run, in fp32 on a CPU and in the device's own precision elsewhere.
+    """Load the model of a SUCCEEDED run: in fp32 on a CPU, elsewhere in the precision that it was trained with.
 
+    Where a device lacks that one it is fp32 too, never a coarser one that the training has not seen.
     Raises StorageError when its files are not as they were published.
     """
     require_records(settings, output_dir)
@@ -89,14 +91,23 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
         run = require_model(records.store.get(run_name))
         folder = require_intact_model(records, run)
         asked = texts_of(records, run)
-    from finetune30.modeling.devices import choose_placement
+        manifest = records.require_folder(run).load_manifest()
     from finetune30.modeling.saved_targets import load_targets
 
     described = load_targets(folder)
     problem = load_trainable(described["problem_type"], described["targets"])
-    placement = choose_placement(device, "auto")
-    placement = choose_placement("cpu", "fp32") if placement.device == "cpu" else placement
+    placement = place_answers(device, manifest["environment"]["precision"])
     return LoadedModel(problem.open_saved(folder, placement), problem, asked)
+
+
+def place_answers(device: str | None, trained: str) -> Placement:
+    """Return where and how a model answers that was trained in a precision."""
+    from finetune30.modeling.devices import choose_placement
+
+    placement = choose_placement(device, "auto", trained)
+    if placement.device == "cpu" or placement.precision != trained:
+        return choose_placement(placement.device, "fp32")
+    return placement
 
 
 def answer_questions(model: LoadedModel, questions: list[Question], batch_size: int = 32) -> list[Answered]:

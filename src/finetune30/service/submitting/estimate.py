@@ -30,6 +30,7 @@ _LOAD_KEYS = (
     ("training", "per_device_train_batch_size", None),
     ("training", "gradient_accumulation_steps", None),
     ("training", "processes", 1),
+    ("training", "precision", "auto"),
     ("model", "quantization", None),
     ("data", "max_length", None),
 )
@@ -41,14 +42,15 @@ def estimate_run(config: ExperimentConfig, store: RunStore, data_folder: Path | 
     Rows are those to train on: as the configuration says, else those of a run that used all of the same data, of the
     version, or the lines of the file that a configuration names.
     Parameters come from runs with the same model and adapter, else from the weights where they lie on this machine;
-    memory and time from those runs with the same batch and length, time at the median of their speed (rows a second).
+    memory and time from those runs with the same batch, length, precision and kind of device (where none is named, that
+    of the newest run that found its own), time at the median of their speed (rows a second).
     The least memory is that of weights, gradients and optimizer state; activations and libraries come on top.
     """
     found = store.find(
         RunFilter(statuses=frozenset({RunStatus.SUCCEEDED}), model_name=config.model.name, limit=MOST_RUNS)
     )
     alike = [run for run in found if run.metrics and _same_adapter(run, config)]
-    as_fast = [run for run in alike if _same_load(run, config)]
+    as_fast = _on_same_device([run for run in alike if _same_load(run, config)], config)
     speed = _median(as_fast, "train_samples_per_second")
     known = config.data.train_samples or expect_rows(config.data, store, data_folder)
     rows = _rows_to_train(config, known)
@@ -112,11 +114,32 @@ def _same_adapter(run: Run, config: ExperimentConfig) -> bool:
 
 
 def _same_load(run: Run, config: ExperimentConfig) -> bool:
-    now, then = config.as_tree(), run.config
-    same_data = is_starter(config.data.dataset_name) == is_starter(str((then.get("data") or {}).get("dataset_name")))
+    now = config.as_tree()
+    same_data = is_starter(config.data.dataset_name) == is_starter(str(_section(run, "data").get("dataset_name")))
     return same_data and all(
-        (then.get(section) or {}).get(key, before) == now[section][key] for section, key, before in _LOAD_KEYS
+        _section(run, section).get(key, before) == now[section][key] for section, key, before in _LOAD_KEYS
     )
+
+
+def _on_same_device(runs: Sequence[Run], config: ExperimentConfig) -> list[Run]:
+    """Return the runs on the kind of device that this one would train on: other kinds count memory and time apart."""
+    kind = _named_kind(config.training.device)
+    if kind is None:
+        kind = next((_kind(run) for run in runs if _named_kind(_section(run, "training").get("device")) is None), None)
+    return [run for run in runs if _kind(run) == kind]
+
+
+def _named_kind(device: str | None) -> str | None:
+    return None if device in (None, "auto") else device.partition(":")[0]
+
+
+def _kind(run: Run) -> str:
+    return (run.device or "").partition(":")[0]
+
+
+def _section(run: Run, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = run.config.get(name) or {}
+    return found
 
 
 def _first(runs: Sequence[Run], key: str) -> Any:

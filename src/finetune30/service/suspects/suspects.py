@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetune30.config.loading import validate_tree
 from finetune30.errors import ConflictError, DataError, DataFileError
 from finetune30.files import save_bytes_atomic
+from finetune30.machine.device_locks import held_gpus
 from finetune30.problems import load_problem
 from finetune30.service.datasets.operations import open_versions
 from finetune30.service.datasets.relabel import find_fault, relabel_rows
@@ -94,7 +96,14 @@ def find_suspects(
         from finetune30.service.suspects.out_of_fold import train_out_of_fold
 
         config = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
-        outputs, targets = train_out_of_fold(config, rows, manifest, folds, log, settings.data_folder, device)
+        wanted = device or config.training.device
+        with ExitStack() as held:
+            try:
+                held.enter_context(held_gpus(wanted))
+            except ConflictError as error:
+                log(f"the folds are trained on the CPU: {error.message}")
+                wanted = "cpu"
+            outputs, targets = train_out_of_fold(config, rows, manifest, folds, log, settings.data_folder, wanted)
         judge = f"{folds} models, each trained without the rows it judges"
     ranked, method = problem.rank(rows, outputs, targets)
     return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)

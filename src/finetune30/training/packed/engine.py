@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from finetune30.config import ExperimentConfig
 from finetune30.modeling.conversations.end_tokens import end_tokens_of
+from finetune30.modeling.memory import free_memory, keep_freed_memory, return_freed_memory
 from finetune30.training.engine import require_fitting
-from finetune30.training.memory import keep_freed_memory, return_freed_memory
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.building import build_packed_model
@@ -199,6 +200,12 @@ class PackedEngine:
     def save_adapter(self, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors."""
         save_adapter_files(folder, self._adapter_config, self.adapter_state())
+
+    def release(self) -> None:
+        """Give up model and optimizer with their memory."""
+        del self._model, self._optimizer, self._masks, self._prefix, self._next_tokens
+        gc.collect()
+        free_memory(self.device)
 
     @contextmanager
     def lend(self) -> Iterator[PackedNextTokens]:

@@ -33,6 +33,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
 
 
+def is_device_fault(error: BaseException) -> bool:
+    """Tell a fault of a GPU (a launch that failed, memory with a broken bit), which another process may not meet."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+
+
 def describe_out_of_memory(error: BaseException) -> str | None:
     """Return the first line of an out-of-memory error, None for any other error."""
     if not is_out_of_memory(error):
@@ -65,8 +70,10 @@ def _c_function(name: str) -> Callable[..., int] | None:
 
 
 def free_memory(device: str) -> None:
-    """Give back what the device's allocator keeps, after an allocation failed."""
+    """Give back what the device's allocator keeps: after an allocation failed, or a model was given up."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
+    else:
+        return_freed_memory()
