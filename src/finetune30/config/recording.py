@@ -16,6 +16,9 @@ from finetune30.config.schema import ExperimentConfig
 NEW_KEYS: frozenset[str] = frozenset(
     {
         "training.processes",
+        "training.class_weights",
+        "training.label_smoothing",
+        "training.temperature_scaling",
         "training.gradient_checkpointing",
         "training.packing",
         "training.neftune_noise_alpha",

@@ -232,6 +232,22 @@ class TrainingConfig(Section):
     )
     warmup_ratio: float = Field(0.0, ge=0.0, le=1.0, description="Share of all steps used to warm up.")
     warmup_steps: int = Field(0, ge=0, le=MAX_STEPS, description="Steps to warm up; above 0 it wins over warmup_ratio.")
+    class_weights: Literal["balanced", "effective"] | Annotated[list[Name], Field(min_length=1)] | None = Field(
+        None,
+        description="Weights of classes in the loss, where some are rare: balanced, effective (Cui et al. 2019), or "
+        "LABEL=WEIGHT for some; evaluations are not weighted.",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="Share of each target that goes to all labels alike (classifiers); evaluations are not smoothed.",
+    )
+    temperature_scaling: bool = Field(
+        False,
+        description="Divide a classifier's logits by a temperature that is fitted on the evaluation rows, when it "
+        "answers: the answers stay, how sure they are gets truer.",
+    )
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="Decoupled weight decay (not on biases and norms).")
     adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW beta1.")
     adam_beta2: float = Field(0.999, ge=0.0, lt=1.0, description="AdamW beta2.")

@@ -36,12 +36,14 @@ def save_targets(
     recipe: Sequence[Mapping[str, Any]],
     reading: Reading,
     quantization: Mapping[str, Any] | None = None,
+    answering: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
 
     `quantization` is how the base model was quantised (`Quantization.describe`), None where it was whole. `recipe` are
     the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names` and
-    `remove_html` stand there for other readers of the file.
+    `remove_html` stand there for other readers of the file. `answering` is what the problem answers with besides (see
+    `Conclusion`).
     """
     described = {
         "problem_type": problem_type,
@@ -52,6 +54,7 @@ def save_targets(
         "reading": asdict(reading),
         "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
         **({"quantization": dict(quantization)} if quantization else {}),
+        **(answering or {}),
     }
     (folder / LABELS_FILE).write_text(json.dumps(described, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 

@@ -86,10 +86,12 @@ class Evaluator:
         return evaluation
 
     def conclude(self, train: EncodedSplit) -> Conclusion:
-        """Return what the problem finds once, with the weights that the engine holds at the end."""
+        """Return what the problem finds once, with the weights that the engine holds at the end; after `finish`."""
+        last = self._last
+        assert last is not None  # noqa: S101 - `finish` has made it
         with preserved_streams():
             return self._within_memory(
-                lambda batch_size: self._problem.conclude(self._engine, train, self._split, batch_size)
+                lambda batch_size: self._problem.conclude(self._engine, train, self._split, last, batch_size)
             )
 
     def _tell_doubts(self, evaluation: Evaluation, progress: Progress, *, ended: bool = False) -> None:

@@ -324,6 +324,7 @@ class _Loop:
             evaluation.doubts,
             concluded.tables,
             concluded.repeat,
+            concluded.answering,
         )
 
     def _record(self, kind: str, **values: Any) -> None:

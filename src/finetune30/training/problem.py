@@ -63,12 +63,14 @@ class Conclusion:
     """What is found once at the end of a training: more metrics, and tables that are published beside them, by name.
 
     `repeat` asks a saved model (one that `open_saved` gave) for something of it again, with the tolerance of logits;
-    returns in words what is the same, and raises SelfTestError where it is not.
+    returns in words what is the same, and raises SelfTestError where it is not. `answering` stands in labels.json
+    beside the saved model: what it answers with besides its weights.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     repeat: Callable[[Any, float], str] | None = None
+    answering: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,13 @@ class Trainable(Protocol):
         """Evaluate every row; with several processes each takes its share and all get the whole."""
         ...
 
-    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
-        """Return what is found once, with the weights that are published: nothing more, unless a problem asks more."""
+    def conclude(
+        self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, last: Evaluation, batch_size: int
+    ) -> Conclusion:
+        """Return what is found once, with the weights that are published: nothing more, unless a problem asks more.
+
+        `last` is the evaluation with these weights.
+        """
         ...
 
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:

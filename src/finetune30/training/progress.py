@@ -79,7 +79,7 @@ class TrainingResult:
     Everything counts from the very start: what earlier attempts did up to the checkpoint is part of it. `digests` are
     sha256 of what the training ended with: adapter, optimizer and random streams after the last step. `doubts` are the
     problem's about the final evaluation, `tables` what it publishes beside the metrics, by name; `repeat` asks the
-    saved model for something of that again (see `Conclusion`).
+    saved model for something of that again, `answering` is what it answers with besides weights (see `Conclusion`).
     """
 
     metrics: dict[str, Any]
@@ -90,6 +90,7 @@ class TrainingResult:
     doubts: tuple[Doubt, ...] = ()
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     repeat: Callable[[Any, float], str] | None = None
+    answering: Mapping[str, Any] = field(default_factory=dict)
 
 
 class QuietHooks:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from finetune30.data.encoding import IGNORED
 from finetune30.data.problem import Card
 from finetune30.problems.causal_lm.score import NAME, SCORE
+from finetune30.problems.shared.class_options import refuse_class_options
 from finetune30.training.problem import Answer, Conclusion, Evaluation, Trainable
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class LanguageModel:
         from finetune30.modeling.base import load_tokenizer
         from finetune30.modeling.conversations.template import describe_template, open_template
 
+        refuse_class_options(config.training, self.name)
         chat = config.chat
         template = open_template(load_tokenizer(source), source, chat.template)
         for line in describe_template(template):
@@ -159,7 +161,9 @@ class LanguageModel:
         unsound = [name for name, row in zip(split.row_ids, kept, strict=True) if not np.isfinite(row).all()]
         return Evaluation(_measure(kept), len(split), kept, unsound)
 
-    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(
+        self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, last: Evaluation, batch_size: int
+    ) -> Conclusion:
         """Return what the base model scores without the adapter, and greedy answers to some rows of both."""
         from finetune30.problems.causal_lm.conclusion import conclude
 

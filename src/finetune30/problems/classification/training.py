@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.problems.classification.calibration import measure_calibration
+from finetune30.problems.classification.class_weights import Weights, weigh_classes, weigh_presence
 from finetune30.problems.classification.decisions import (
     MULTI_NAME,
     MULTI_SCORE,
@@ -21,21 +25,99 @@ from finetune30.problems.classification.decisions import (
 from finetune30.problems.classification.doubts import doubt_multi_label, doubt_single_label
 from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
 from finetune30.problems.shared.head import TextHead
-from finetune30.training.problem import Answer, Doubt
+from finetune30.training.problem import Answer, Conclusion, Doubt, Evaluation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from finetune30.config import ExperimentConfig
+    from finetune30.data.encoding import EncodedSplit
     from finetune30.data.problem import Targets
+    from finetune30.modeling.base import BaseSource
+    from finetune30.modeling.predictor import Predictor
+    from finetune30.training.engine import Engine
     from finetune30.training.problem import Trainable
 
 
-class SingleLabelHead(TextHead):
+class ClassHead(TextHead):
+    """Classes that may be weighed and smoothed in training, and whose probabilities are held against what was right."""
+
+    #: Whether each label is decided by itself.
+    decides_several: bool
+    _wanted_weights: Weights = None
+    _weights: NDArray[np.float32] | None = None
+    _smoothing = 0.0
+    _scales = False
+
+    def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
+        """Return itself with what the configuration says of classes."""
+        known, training = copy(self), config.training
+        known._wanted_weights, known._smoothing = training.class_weights, training.label_smoothing
+        known._scales = training.temperature_scaling
+        return known
+
+    def with_baseline_of(self, train: EncodedSplit) -> Trainable:
+        """Return itself with the weights of classes by the training rows. Raises ConfigError for unknown labels."""
+        known = copy(self)
+        known._weights = self.weigh(train.targets)
+        return known
+
+    def training_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row, weighted and smoothed as the configuration says."""
+        if self._weights is None and not self._smoothing:
+            return self.row_losses(outputs, targets)
+        import torch
+
+        weights = None if self._weights is None else torch.from_numpy(self._weights).to(outputs)
+        return self.weighted_losses(outputs, targets, weights, self._smoothing)
+
+    def conclude(
+        self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, last: Evaluation, batch_size: int
+    ) -> Conclusion:
+        """Return how far probabilities can be believed, and the temperature where answers are to be scaled by it."""
+        assert last.outputs is not None  # noqa: S101 - `evaluate` keeps them
+        found = measure_calibration(last.outputs, evaluation.targets, several=self.decides_several)
+        metrics: dict[str, Any] = {"eval_calibration": found}
+        if self._weights is not None:
+            metrics["class_weights"] = dict(zip(self.label_names, map(float, self._weights), strict=True))
+        if not self._scales:
+            return Conclusion(metrics)
+        temperature = found.get("temperature")
+        found["is_applied"] = temperature is not None
+        return Conclusion(metrics, answering={} if temperature is None else {"temperature": temperature})
+
+    def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
+        """Answer texts (or pairs), as sure as the saved temperature says."""
+        logits = model.answer_logits(texts, pairs, batch_size)
+        return self.answers(logits if model.temperature == 1.0 else logits / np.float32(model.temperature))
+
+    @abstractmethod
+    def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:
+        """Return the weights of classes, float32 (classes,), for the targets of the training rows; None: none."""
+
+    @abstractmethod
+    def weighted_losses(self, outputs: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
+        """Return the loss of each row, (B,), with weights (classes,) and a share of each target that goes to all."""
+
+
+class SingleLabelHead(ClassHead):
     """One class a row: targets int64 (n,)."""
 
     name = SINGLE_NAME
     score = SINGLE_SCORE
     reading = "names[int(logits.argmax())]"
+    decides_several = False
+
+    def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:
+        """Return weights that are 1 on average over the rows."""
+        return weigh_classes(self._wanted_weights, targets, self.label_names)
+
+    def weighted_losses(self, outputs: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
+        """Return the smoothed cross entropy of each row, times the weight of its label."""
+        from torch.nn import functional
+
+        losses = functional.cross_entropy(outputs, targets, reduction="none", label_smoothing=smoothing)
+        return losses if weights is None else losses * weights[targets]
 
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy of each row."""
@@ -60,12 +142,25 @@ class SingleLabelHead(TextHead):
         ]
 
 
-class MultiLabelHead(TextHead):
+class MultiLabelHead(ClassHead):
     """Any number of classes a row: targets float32 (n, classes) of 0 and 1; a row's loss is the mean over classes."""
 
     name = MULTI_NAME
     score = MULTI_SCORE
     reading = "[name for name, logit in zip(names, logits.tolist()) if logit > 0]"
+    decides_several = True
+
+    def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:
+        """Return how much presence counts against absence."""
+        return weigh_presence(self._wanted_weights, targets, self.label_names)
+
+    def weighted_losses(self, outputs: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float) -> Tensor:
+        """Return the mean binary cross entropy of each row, what is there weighted, targets drawn towards one half."""
+        from torch.nn import functional
+
+        wanted = targets.to(outputs.dtype) * (1.0 - smoothing) + smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(outputs, wanted, reduction="none", pos_weight=weights)
+        return losses.mean(dim=-1)
 
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean binary cross entropy of each row."""

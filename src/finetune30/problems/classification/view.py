@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Matrix, RowFilter, Table, Words
+from finetune30.problems.classification.calibration_view import view_calibration
 from finetune30.problems.shared.intervals import wilson_interval
 from finetune30.values import is_number
 
@@ -44,6 +45,7 @@ def view_single_label(metrics: Mapping[str, Any], targets: Mapping[str, Any]) ->
         _figure(metrics, "eval_loss", Words("Evaluation loss", "評估損失"), "number"),
     ]
     drawn: list[Block] = [figure for figure in figures if figure is not None]
+    drawn.extend(view_calibration(metrics))
     if counts:
         matrix = [_confusion(counts, names)] if len(counts) <= _MOST_NAMES_IN_MATRIX else []
         pairs = _confused_pairs(counts, names)
@@ -64,6 +66,7 @@ def view_multi_label(metrics: Mapping[str, Any]) -> list[Block]:
         _figure(metrics, "eval_loss", Words("Evaluation loss", "評估損失"), "number"),
     ]
     drawn: list[Block] = [figure for figure in figures if figure is not None]
+    drawn.extend(view_calibration(metrics))
     labels = metrics.get("eval_per_label")
     if isinstance(labels, Mapping) and labels:
         judged = [found if isinstance(found, Mapping) else {} for found in labels.values()]

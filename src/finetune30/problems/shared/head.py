@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from finetune30.data.problem import Card, label_names
 from finetune30.modeling.families import head_labels, order_by_head
 from finetune30.modeling.names import PEFT_TASK_TYPE
+from finetune30.problems.shared.class_options import refuse_class_options
 from finetune30.training.problem import Answer, Conclusion, Doubt, Evaluation, Trainable
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class TextHead(ABC):
         self.label_names = label_names(targets)
 
     def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
-        """Return itself: a head is asked the same of any base."""
+        """Return itself: a head is asked the same of any base. Raises ConfigError for options of classifiers."""
+        refuse_class_options(config.training, self.name)
         return self
 
     def build_encoder(self, source: BaseSource, known_tokens: int) -> Any | None:
@@ -76,7 +79,9 @@ class TextHead(ABC):
             if order == names:
                 return self
             log(f"labels: in the order of {head}: {', '.join(order)}")
-            return type(self)({**self.targets, "label_names": list(order)})
+            ordered = copy(self)
+            ordered.targets, ordered.label_names = {**self.targets, "label_names": list(order)}, order
+            return ordered
         pairs = ", ".join(f"{old} as {new}" for old, new in zip(theirs, names, strict=True))
         log(f"labels: {head} is trained further, under other labels: {pairs}")
         return self
@@ -141,8 +146,12 @@ class TextHead(ABC):
         return float(len(rows))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the sum of the rows' losses, 0-d."""
-        return self.row_losses(outputs, targets).sum()
+        """Return the sum of the rows' losses in training, 0-d."""
+        return self.training_losses(outputs, targets).sum()
+
+    def training_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each row as it is learnt from, (B,): that of an evaluation unless rows are weighed."""
+        return self.row_losses(outputs, targets)
 
     def evaluate(self, engine: Engine, split: EncodedSplit, batch_size: int) -> Evaluation:
         """Evaluate every row; eval_loss is the mean over rows."""
@@ -157,7 +166,9 @@ class TextHead(ABC):
         doubts = () if unsound else tuple(self.doubts(outputs, split.targets))
         return Evaluation({"eval_loss": float(losses.double().mean()), **metrics}, len(split), outputs, unsound, doubts)
 
-    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(
+        self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, last: Evaluation, batch_size: int
+    ) -> Conclusion:
         """Return nothing more: the evaluation says all."""
         return Conclusion()
 

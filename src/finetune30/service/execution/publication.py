@@ -54,7 +54,7 @@ def stage_result(
     }
     if said := say_set_aside(metrics["evaluation_set_aside"]):
         log(said)
-    _save_model(final_model, run, experiment, metrics, environment)
+    _save_model(final_model, run, experiment, metrics, environment, result.answering)
     difference, repeated = _self_test(final_model, experiment, result)
     told = "; ".join([f"largest logit difference {difference:.2g}", *repeated])
     log(f"self-test: the saved model, loaded afresh, answers as trained ({told})")
@@ -140,7 +140,12 @@ def _collect_metrics(
 
 
 def _save_model(
-    folder: Path, run: Run, experiment: Experiment, metrics: dict[str, Any], environment: dict[str, Any]
+    folder: Path,
+    run: Run,
+    experiment: Experiment,
+    metrics: dict[str, Any],
+    environment: dict[str, Any],
+    answering: Mapping[str, Any],
 ) -> None:
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.model_card import build_model_card
@@ -167,6 +172,7 @@ def _save_model(
         inputs.data.recipe,
         reading_of(inputs),
         None if quantization is None else quantization.describe(),
+        answering,
     )
     facts = {
         "base": inputs.source.reference if inputs.source.revision else inputs.source.described,

@@ -20,7 +20,8 @@ _TIMED = ("time", "_runtime", "per_second")
 _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
     | {"replaced_settings"}
-    | {"evaluation_set_aside"}  # made of the ledger and the metrics, which are compared
+    # Made of the ledger, the metrics and the predictions, which are compared.
+    | {"evaluation_set_aside", "eval_calibration"}
 )
 #: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.
 _SINCE_SCORES = "score_name"

@@ -57,7 +57,7 @@ def train_out_of_fold(
         raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
     source = find_base(config.model, log, data_folder=data_folder)
     problem = load_problem(manifest.problem_type)
-    trainable = load_trainable(problem.name, manifest.targets).follow_head(source, log)
+    trainable = load_trainable(problem.name, manifest.targets).with_base(source, config, log).follow_head(source, log)
     frame = problem.encode_targets(rows, trainable.targets)
     assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.training.seed)
     placement = choose_placement(config.training.device, config.training.precision)
@@ -72,8 +72,9 @@ def train_out_of_fold(
             problem.encode(frame.filter(mask), encoder, trainable.targets, config.data.max_length)
             for mask in (~held_out, held_out)
         )
-        engine = build_engine(path, config, source, trainable, placement)
-        result = train(engine, without, asked, config.training, trainable, _hooks_of_a_fold(log))
+        learnt = trainable.with_baseline_of(without)
+        engine = build_engine(path, config, source, learnt, placement)
+        result = train(engine, without, asked, config.training, learnt, _hooks_of_a_fold(log))
         kept = result.evaluation_outputs
         assert kept is not None  # noqa: S101 - problems whose rows can be ranked keep outputs
         if outputs is None:

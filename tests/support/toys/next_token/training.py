@@ -102,7 +102,9 @@ class NextTokenModel:
         metrics = {"eval_loss": mean, "eval_perplexity": math.exp(mean), "eval_token_accuracy": right / asked}
         return Evaluation(metrics, len(split))
 
-    def conclude(self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int) -> Conclusion:
+    def conclude(
+        self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, last: Evaluation, batch_size: int
+    ) -> Conclusion:
         return Conclusion()
 
     def probe(self, outputs: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
