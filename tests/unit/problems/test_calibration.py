@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from finetune30.blocks import Curve, Figure
 from finetune30.problems.classification.calibration import fit_temperature, measure_calibration
-from finetune30.problems.classification.calibration_view import view_calibration
+from finetune30.problems.classification.calibration_view import calibration_figures, reliability_curve
 from finetune30.problems.classification.decisions import sigmoid, softmax
 
 SIZES = (4000, 5)
@@ -75,7 +75,8 @@ def test_of_few_rows_no_temperature_is_told_and_of_one_row_nothing_breaks() -> N
 
 def test_all_faces_draw_error_temperature_and_the_curve_of_reliability() -> None:
     found = measure_calibration(*draw(400, 3, sharper=3.0), several=False)
-    error, temperature, curve = view_calibration({"eval_calibration": {**found, "is_applied": True}})
+    metrics = {"eval_calibration": {**found, "is_applied": True}}
+    (error, temperature), (curve,) = calibration_figures(metrics), reliability_curve(metrics)
     assert isinstance(error, Figure)
     assert error.value == found["ece"]
     assert error.baseline is not None
@@ -84,6 +85,7 @@ def test_all_faces_draw_error_temperature_and_the_curve_of_reliability() -> None
     assert temperature.title.en == "Temperature of answers"
     assert isinstance(curve, Curve)
     assert len(curve.lines["rows"]) == 15
-    assert view_calibration({}) == []
+    assert calibration_figures({}) == reliability_curve({}) == []
     few = measure_calibration(*draw(10, 3, sharper=3.0), several=False)
-    assert view_calibration({"eval_calibration": {**few, "is_applied": False}})[1].title.en.endswith("(too few rows)")
+    missing = calibration_figures({"eval_calibration": {**few, "is_applied": False}})[1]
+    assert missing.title.en == "Temperature (too few rows)"

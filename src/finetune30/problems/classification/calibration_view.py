@@ -15,8 +15,8 @@ _FITTED = Words("Temperature (not applied)", "溫度（未套用）")
 _MISSING = Words("Temperature (too few rows)", "溫度（資料太少）")
 
 
-def view_calibration(metrics: Mapping[str, Any]) -> list[Block]:
-    """Return the calibration error, what a temperature makes of it, and the curve of reliability.
+def calibration_figures(metrics: Mapping[str, Any]) -> list[Block]:
+    """Return the calibration error, what a temperature makes of it, and that temperature.
 
     metrics: the tree of a run's metrics.json; earlier versions measured none of it.
     """
@@ -38,11 +38,13 @@ def view_calibration(metrics: Mapping[str, Any]) -> list[Block]:
         drawn.append(Figure(_APPLIED if found.get("is_applied") else _FITTED, temperature, "number"))
     elif found.get("is_applied") is False:
         drawn.append(Figure(_MISSING, None, "number"))
-    return [*drawn, *_reliability(found.get("bins"))]
+    return drawn
 
 
-def _reliability(bins: Any) -> list[Block]:
-    """How often answers are right, by how sure they are; of answers that can be believed both are the same."""
+def reliability_curve(metrics: Mapping[str, Any]) -> list[Block]:
+    """Return how often answers are right by how sure they are: of those that can be believed both are the same."""
+    found = metrics.get("eval_calibration")
+    bins = found.get("bins") if isinstance(found, Mapping) else None
     if not isinstance(bins, list) or len(bins) < 2:
         return []
     if not all(isinstance(one, list) and len(one) == 3 and all(map(is_number, one)) for one in bins):
