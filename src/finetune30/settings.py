@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", min_length=1, description="Address the API binds to.")
     api_port: int = Field(8000, ge=1, le=65_535, description="Port of the API.")
+    api_processes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Processes of one API that answer; unset: 2, on a machine with one processor 1.",
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Keys that open the API, separated by commas; needed to bind to anything but loopback."
     )

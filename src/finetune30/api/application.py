@@ -86,17 +86,18 @@ ROUTES = (
 )
 
 
-def build_app(settings: Settings, *, publisher: Publisher | None = None) -> FastAPI:
+def build_app(settings: Settings, *, publisher: Publisher | None = None, is_first: bool = True) -> FastAPI:
     """Return the application; it opens store and queue, and looks after lost runs, from its start to its end.
 
-    With a `publisher` of its own it uses that one and leaves lost runs to others.
+    With a `publisher` of its own it uses that one and leaves lost runs to others. One that is not the first process of
+    its API leaves to that one what is done once.
     """
     app = FastAPI(
         title="finetune30",
         version=finetune30.__version__,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        lifespan=partial(_lifespan, settings, publisher),
+        lifespan=partial(_lifespan, settings, publisher, is_first),
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
         redoc_url=None,
@@ -119,16 +120,19 @@ def build_app(settings: Settings, *, publisher: Publisher | None = None) -> Fast
 
 
 @asynccontextmanager
-async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(
+    settings: Settings, publisher: Publisher | None, is_first: bool, app: FastAPI
+) -> AsyncIterator[None]:
     app.state.slow_threads = limit_threads()
     async with AsyncExitStack() as stack:
         store = await run_in_threadpool(open_store, settings.resolved_database_url)
         stack.callback(store.close)
         if publisher is None:
             publisher = queue = stack.enter_context(QueuePublisher(settings))
-            reconciler = Reconciler(store, queue, settings)
-            reconciler.start()
-            stack.push_async_callback(run_in_threadpool, reconciler.stop)
+            if is_first:
+                reconciler = Reconciler(store, queue, settings)
+                reconciler.start()
+                stack.push_async_callback(run_in_threadpool, reconciler.stop)
         app.state.services = Services(settings, store, publisher)
         app.state.keys = KeyRing(settings, store)
         app.state.models = models = ModelProcesses()
@@ -139,7 +143,8 @@ async def _lifespan(settings: Settings, publisher: Publisher | None, app: FastAP
         app.state.package_sizes = PackageSizes()
         app.state.suspects = searches = SuspectSearches()
         stack.push_async_callback(run_in_threadpool, searches.close)
-        await run_in_threadpool(remove_abandoned, settings.data_folder)
+        if is_first:
+            await run_in_threadpool(remove_abandoned, settings.data_folder)
         app.state.reading_places = CapacityLimiter(READINGS_AT_A_TIME)
         app.state.readings = readings = Readings(settings)
         stack.callback(readings.close)

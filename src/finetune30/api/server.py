@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from finetune30.api.access_gate import is_loopback, is_wildcard
-from finetune30.api.application import build_app
+from finetune30.api.process_group import ProcessGroup
 from finetune30.errors import ConfigError, ServiceUnavailableError
 from finetune30.settings import Settings
 from finetune30.store import open_store
 from finetune30.store.access import load_keys
 from finetune30.store.folder_marks import own_folders
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
 #: Streams are told to end; whoever still reads after so long is cut off.
 STOP_SECONDS = 5
+#: What a process needs beyond that to close what it has open.
+STOP_REST_SECONDS = 3
+#: On two cores more answers a second than one or three (docs/performance.md).
+USUAL_PROCESSES = 2
 #: Longer than clients keep idle connections, so that none of them is closed while a request is on its way.
 KEEP_ALIVE_SECONDS = 75
 #: How long a thread goes on before another one may. A submission asks the database a dozen times, and after every
@@ -37,9 +47,25 @@ def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool =
     require_keys_beyond_loopback(settings)
     _require_own_folders(settings, tell)
     listener = open_listener(settings)
-    sys.setswitchinterval(SWITCH_SECONDS)
-    config = uvicorn.Config(
-        build_app(settings),
+    count = count_processes(settings)
+    answered_by = f", {count} processes" if count > 1 else ""
+    tell(f"API: {describe_own_address(settings)}; every route: {describe_own_address(settings)}/docs{answered_by}")
+    with listener, suppress(KeyboardInterrupt):  # raised again after everything is closed; stopping is no failure
+        if count > 1:
+            asyncio.run(_serve_together(settings, listener, count, tell, access_log))
+        else:
+            _serve_alone(settings, listener, access_log)
+
+
+def count_processes(settings: Settings) -> int:
+    """Return how many processes answer: FT30_API_PROCESSES, else two, or one on a machine with one processor."""
+    return settings.api_processes or min(USUAL_PROCESSES, os.cpu_count() or 1)
+
+
+def build_server_config(app: ASGIApp, *, access_log: bool) -> uvicorn.Config:
+    """Return how an application is served, in whichever process."""
+    return uvicorn.Config(
+        app,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
@@ -49,9 +75,25 @@ def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool =
         log_level="info",
         access_log=access_log,
     )
-    tell(f"API: {describe_own_address(settings)}; every route: {describe_own_address(settings)}/docs")
-    with listener, suppress(KeyboardInterrupt):  # raised again after everything is closed; stopping is no failure
-        uvicorn.Server(config).run(sockets=[listener])
+
+
+def take_short_turns() -> None:
+    """Let threads of this process take turns as those of a server should."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def _serve_alone(settings: Settings, listener: socket.socket, access_log: bool) -> None:
+    from finetune30.api.application import build_app  # with several processes, this one needs none
+
+    take_short_turns()
+    uvicorn.Server(build_server_config(build_app(settings), access_log=access_log)).run(sockets=[listener])
+
+
+async def _serve_together(
+    settings: Settings, listener: socket.socket, count: int, tell: Callable[[str], None], access_log: bool
+) -> None:
+    seconds = STOP_SECONDS + STOP_REST_SECONDS
+    await ProcessGroup(settings, listener, count, tell, access_log=access_log, stop_seconds=seconds).run()
 
 
 def describe_own_address(settings: Settings) -> str:

@@ -1,7 +1,13 @@
-"""Metrics for Prometheus: requests as this process answers them, runs as the database tells of them."""
+"""Metrics for Prometheus: requests as the API answers them, runs as the database tells of them.
+
+Where several processes answer, prometheus_client keeps what each of them counts in a folder that they share (named by
+PROMETHEUS_MULTIPROC_DIR before it is imported), and whichever is asked tells the sum, also of what ended processes
+counted.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +16,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from finetune30.service.submitting.waiting import count_waits
@@ -48,7 +55,16 @@ class Telemetry:
             totals, waits = self._totals[1:]
         runs = CollectorRegistry()
         runs.register(_RunCollector(totals, waits))
-        return generate_latest(self._registry) + generate_latest(runs), CONTENT_TYPE_PLAIN_0_0_4
+        return generate_latest(self._counted()) + generate_latest(runs), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _counted(self) -> CollectorRegistry:
+        """Return what all processes counted."""
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if folder is None:
+            return self._registry
+        together = CollectorRegistry()
+        MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
+        return together
 
 
 class RequestMeter:

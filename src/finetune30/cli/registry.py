@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "answer": Entry("finetune30.cli.answer:command", "Services", "Hold a model for the API.", hidden=True),
     "data": Entry("finetune30.cli.data:command", "Data", "Analyse, validate, clean and version data."),
     "api": Entry("finetune30.cli.api:command", "Services", "Serve the REST API."),
+    "api-process": Entry("finetune30.cli.api_process:command", "Services", "Answer for the API.", hidden=True),
     "keys": Entry("finetune30.cli.keys:command", "Services", "Make, list and revoke keys of the API."),
     "audit": Entry("finetune30.cli.keys:audit", "Services", "List what was changed through the API."),
     "ui": Entry("finetune30.cli.ui:command", "Services", "Serve the page on localhost:8501."),
