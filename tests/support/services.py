@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from finetune30.config import ExperimentConfig
@@ -65,6 +66,7 @@ class Services:
                 "redis_url": f"redis://127.0.0.1:{self.port}/0",
                 "result_backend_url": f"redis://127.0.0.1:{self.port}/1",
                 "api_port": free_port(),
+                "api_processes": 1,
                 "max_open_runs": 1_000_000,
                 "disk_reserve_bytes": 0,
                 **QUICK,
@@ -130,6 +132,12 @@ class Services:
         assert self.api is not None
         self.api.kill()
         self.api.wait()
+
+    def api_processes(self) -> list[psutil.Process]:
+        """Return the processes that answer for the API, the first one first; only where there are several."""
+        assert self.api is not None
+        children = psutil.Process(self.api.pid).children()
+        return sorted((one for one in children if "api-process" in one.cmdline()), key=_number_of)
 
     def start_worker(
         self,
@@ -237,6 +245,11 @@ class Services:
             return False
 
 
+def _number_of(process: psutil.Process) -> int:
+    line = process.cmdline()
+    return int(line[line.index("api-process") + 1])
+
+
 def environment_of(settings: Settings) -> dict[str, str]:
     """Return settings as the environment has them, without keys."""
     fields = settings.model_dump(exclude={"api_keys"}, exclude_none=True)
@@ -245,8 +258,6 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def find_attempts(results: Path) -> list[int]:
     """Return the ids of living processes of attempts whose results folder this is."""
-    import psutil
-
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []

@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from finetune30 import failpoints
 from finetune30.api.answers import answer_error
 from finetune30.api.application import build_app
 from finetune30.api.connection_pipe import ConnectionPipe
@@ -51,6 +52,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the application, say so, and take connections."""
+        failpoints.reach("api.before_ready")
         await super().startup(sockets)
         self._pipe = ConnectionPipe(self._socket)
         self._keep(self._take_connections())

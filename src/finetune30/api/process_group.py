@@ -109,14 +109,14 @@ class ProcessGroup:
             code = await self._carry_out(member, folder)
             if not member.was_ready:
                 raise ServiceUnavailableError(
-                    f"process {member.number} of the API ended with exit code {code} as it started",
+                    f"process {member.number} of the API {_describe_end(code)} as it started",
                     "its last lines say why; FT30_API_PROCESSES=1 serves without further processes",
                 )
             healthy = time.monotonic() - began > _HEALTHY_SECONDS
             back_off = (
                 _FIRST_BACK_OFF_SECONDS if healthy or not back_off else min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
             )
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = _describe_end(code)
             self._say(f"process {member.number} of the API {how}; starting it again in {back_off:.0f} s")
             await asyncio.sleep(back_off)
 
@@ -196,3 +196,7 @@ class _Member:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def _describe_end(code: int) -> str:
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

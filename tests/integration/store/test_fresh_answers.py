@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -23,6 +25,8 @@ from finetune30.store.events import record_event
 from finetune30.store.kept_rows import KeptRows
 from finetune30.store.records import Run, utc_now
 from finetune30.store.tables import runs
+from support.patience import wait_until
+from support.services import Services
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +95,7 @@ def store(database_url: str) -> Iterator[RunStore]:
     opened.close()
 
 
-def listed(api: TestClient, **asked: Any) -> list[dict[str, Any]]:
+def listed(api: httpx.Client, **asked: Any) -> list[dict[str, Any]]:
     answer = api.get("/experiments", params={"archived": "all", **asked})
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["experiments"]
@@ -99,6 +103,26 @@ def listed(api: TestClient, **asked: Any) -> list[dict[str, Any]]:
 
 
 def test_changes_of_another_process_are_in_the_next_answer(api: TestClient, database_url: str, results: Path) -> None:
+    require_fresh_answers([api], database_url, results)
+
+
+def test_every_process_of_one_api_answers_with_what_was_committed(database_url: str, tmp_path: Path) -> None:
+    with contextlib.closing(Services(tmp_path, database_url, api_processes=2)) as services:
+        services.start_api()
+        services.wait_for_api()
+        answering = wait_until(lambda: found if len(found := services.api_processes()) == 2 else None, 30, "both")
+        with contextlib.ExitStack() as opened:
+            asked = [opened.enter_context(httpx.Client(base_url=services.api_address, timeout=60)) for _ in range(4)]
+            for client in asked:
+                client.get("/version").raise_for_status()
+            port = services.settings.api_port
+            for process in answering:  # each keeps some of the four connections, and so answers some of what follows
+                assert [one for one in process.net_connections() if one.laddr.port == port]
+            require_fresh_answers(asked, services.settings.resolved_database_url, services.settings.results_folder)
+
+
+def require_fresh_answers(asked: Sequence[httpx.Client], database_url: str, results: Path) -> None:
+    """Let another process change a run, and see each change in the next answer to each of `asked`."""
     command = [sys.executable, "-c", OTHER, database_url, str(results)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdin is not None
@@ -106,22 +130,28 @@ def test_changes_of_another_process_are_in_the_next_answer(api: TestClient, data
         seen = []
         for line in other.stdout:
             committed = json.loads(line)
-            (row,) = listed(api)
-            assert row == {key: value for key, value in committed.items() if key not in ("config", "metrics")}
-            stats = api.get("/experiments/stats").json()
-            assert {state: count for state, count in stats["by_status"].items() if count} == {committed["status"]: 1}
-            assert (stats["tags"], stats["archived"]) == (dict.fromkeys(row["tags"], 1), int(row["archived"]))
-            assert stats["best_accuracy"] == row["eval_accuracy"]
-            task = api.get(f"/task/{row['id']}").json()
-            assert (task["status"], task["progress"]) == (row["status"], row["progress"])
-            assert task["queue_position"] == (1 if row["status"] == "QUEUED" else None)
-            seen.append(row["status"])
+            for api in asked:
+                require_fresh_answer(api, committed)
+            seen.append(committed["status"])
             other.stdin.write("\n")
             other.stdin.flush()
     assert other.returncode == 0
     assert len(seen) == 9
-    assert listed(api) == []
-    assert api.get("/experiments/stats").json()["total"] == 0
+    for api in asked:
+        assert listed(api) == []
+        assert api.get("/experiments/stats").json()["total"] == 0
+
+
+def require_fresh_answer(api: httpx.Client, committed: dict[str, Any]) -> None:
+    (row,) = listed(api)
+    assert row == {key: value for key, value in committed.items() if key not in ("config", "metrics")}
+    stats = api.get("/experiments/stats").json()
+    assert {state: count for state, count in stats["by_status"].items() if count} == {committed["status"]: 1}
+    assert (stats["tags"], stats["archived"]) == (dict.fromkeys(row["tags"], 1), int(row["archived"]))
+    assert stats["best_accuracy"] == row["eval_accuracy"]
+    task = api.get(f"/task/{row['id']}").json()
+    assert (task["status"], task["progress"]) == (row["status"], row["progress"])
+    assert task["queue_position"] == (1 if row["status"] == "QUEUED" else None)
 
 
 def test_every_writer_reads_what_it_wrote_through_what_others_keep(

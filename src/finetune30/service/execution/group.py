@@ -56,7 +56,8 @@ class Group:
         if is_given or self.is_alone:
             raise UsageError(
                 f"training.processes is {wanted}, but {size} processes were started",
-                f"start {wanted}, or leave training.processes out: then those that a launcher started count",
+                f"to train in these, add --training.processes {size}, which counts before what a file says; to train "
+                f"in {wanted}, as a recorded configuration did, start it without a launcher: ft30 starts them itself",
             )
         return config.model_copy(update={"training": config.training.model_copy(update={"processes": size})})
 

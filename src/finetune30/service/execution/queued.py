@@ -6,11 +6,13 @@ import faulthandler
 import importlib
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
-from finetune30.errors import StaleAttemptError
+from finetune30.errors import StaleAttemptError, StorageError
 from finetune30.service.execution.execute import Execution, StopReason, Work, execute, train_and_publish
 from finetune30.service.execution.group import Group, train_together
 from finetune30.settings import Settings
@@ -18,13 +20,17 @@ from finetune30.store import Claim, RunFolder, open_store
 
 #: Names a function, `module:function:argument`, that gives other work than training: with it tests drill the rest.
 DRILL_VARIABLE = "FT30_DRILL"
+#: Time between two looks for a database that is away.
+_LOOK_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 def count_of_attempt(claim: Claim, settings: Settings) -> int:
     """Return how many processes carry the claimed run out: one on each of its places."""
-    store = open_store(settings.resolved_database_url)
+    store = _insist(settings, lambda: open_store(settings.resolved_database_url))
     try:
-        return store.get(claim.run_id).places
+        return _insist(settings, lambda: store.get(claim.run_id)).places
     finally:
         store.close()
 
@@ -45,11 +51,11 @@ def carry_out_attempt(claim: Claim, settings: Settings, *, together: bool = Fals
 
 
 def _lead(claim: Claim, settings: Settings, group: Group) -> None:
-    store = open_store(settings.resolved_database_url)
+    store = _insist(settings, lambda: open_store(settings.resolved_database_url))
     try:
-        if not store.lease(claim).held:
+        if not _insist(settings, lambda: store.lease(claim)).held:
             raise StaleAttemptError(f"attempt {claim.attempt} of run {claim.run_id} does not hold the run any more")
-        run = store.get(claim.run_id)
+        run = _insist(settings, lambda: store.get(claim.run_id))
         folder = RunFolder(settings.results_folder / run.folder)
         explicit = frozenset(run.explicit_keys or ())
         with _released_on_sigterm() as stop_reason:
@@ -59,6 +65,21 @@ def _lead(claim: Claim, settings: Settings, group: Group) -> None:
             execute(tools)
     finally:
         store.close()
+
+
+def _insist(settings: Settings, ask: Callable[[], T]) -> T:
+    """Ask the database; where it is out of reach, again for as long as a lease lasts.
+
+    The supervisor keeps the lease meanwhile, and ends this process when it has to be given up. Raises StorageError.
+    """
+    deadline = time.monotonic() + settings.lease_seconds
+    while True:
+        try:
+            return ask()
+        except StorageError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(min(_LOOK_SECONDS, settings.lease_seconds / 10))
 
 
 def _choose_work() -> Work:
