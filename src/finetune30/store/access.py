@@ -10,11 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.database import reading, writing
+from finetune30.store.joined_writes import write_jointly
 from finetune30.store.queries import load_submitted
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
@@ -29,6 +30,11 @@ _OPEN = (
     .where(runs.c.submitted_by == bindparam("who"), runs.c.status.in_([RunStatus.QUEUED, RunStatus.RUNNING]))
 )
 _ENTER = insert(audit).returning(audit.c.number)
+_COMPLETE = (
+    update(audit)
+    .where(audit.c.number == bindparam("entry"))
+    .values({name: bindparam(name) for name in ("action", "target", "outcome")})
+)
 
 
 class Role(StrEnum):
@@ -120,17 +126,19 @@ def record_audit(
     store: RunStore, *, actor: str, role: str, action: str, target: str, outcome: int = 0, client: str = ""
 ) -> int:
     """Append one entry to the trail and return its number; returning means that it is durable."""
-    with writing(store.engine) as connection:
-        values = {"actor": actor, "role": role, "action": action, "target": target, "outcome": outcome}
+    values = {"actor": actor, "role": role, "action": action, "target": target, "outcome": outcome}
+
+    def enter(connection: Connection) -> int:
         entry = {**values, "at": store.now(connection), "client": client[:200]}
         return int(connection.execute(_ENTER, entry).scalar_one())
+
+    return write_jointly(store.engine, enter)
 
 
 def complete_audit(store: RunStore, number: int, *, action: str, target: str, outcome: int) -> None:
     """Say in an entry what came of the change; does not wait for the disk."""
-    with writing(store.engine, durable=False) as connection:
-        values = {"action": action, "target": target, "outcome": outcome}
-        connection.execute(update(audit).where(audit.c.number == number).values(**values))
+    values = {"action": action, "target": target, "outcome": outcome, "entry": number}
+    write_jointly(store.engine, lambda connection: connection.execute(_COMPLETE, values), durable=False)
 
 
 def load_audit(

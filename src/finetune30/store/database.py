@@ -7,6 +7,7 @@ waiting connections sleep and try again, in no order. Whatever the database refu
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ from finetune30.store.json_columns import dump_json_column
 
 BUSY_TIMEOUT_SECONDS = 10.0
 IDLE_TRANSACTION_SECONDS = 60
+#: How often a process that waits for SQLite's lock looks whether it is free: often at first, as long as a change takes.
+_BRIEF_WAIT_SECONDS = 0.1
+_BRIEF_LOOK_SECONDS = 0.0005
+_LOOK_SECONDS = 0.005
 #: So long a connection may give no sign of life. Behind a cable that was pulled nobody closes it: the system would
 #: wait for a quarter of an hour for an answer, and PostgreSQL for hours until it lets a vanished host's connections go.
 SILENT_CONNECTION_SECONDS = 20
@@ -235,7 +240,32 @@ def _begin_sqlite_transaction(connection: Connection) -> None:
     if options[_DURABLE] == connection.info.get(_RELAXED, False):
         connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options[_DURABLE] else 'NORMAL'}")
         connection.info[_RELAXED] = not options[_DURABLE]
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _take_sqlite_lock(connection)
+
+
+def _take_sqlite_lock(connection: Connection) -> None:
+    """Begin a transaction with the write lock, as soon as another process gives it up.
+
+    SQLite's own waiting sleeps ever longer, up to 100 ms, while a change takes a few: of two processes that write all
+    the time each would sleep through most of its turns.
+    """
+    driver: Any = connection.connection.driver_connection
+    until = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() < until:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+                brief = until - time.monotonic() > BUSY_TIMEOUT_SECONDS - _BRIEF_WAIT_SECONDS
+                time.sleep(_BRIEF_LOOK_SECONDS if brief else _LOOK_SECONDS)
+            else:
+                return
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # what it says comes out as a StorageError
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, false, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.config.loading import config_digest
@@ -24,6 +24,7 @@ from finetune30.store import fair_queue, pages, queries, reconciliation
 from finetune30.store.attempt_states import AttemptStates, queued_lease
 from finetune30.store.database import build_engine, reading, writing
 from finetune30.store.events import record_event
+from finetune30.store.joined_writes import write_jointly
 from finetune30.store.kept_rows import KeptRows
 from finetune30.store.kept_stats import KeptStats
 from finetune30.store.lease_doubts import LeaseDoubts
@@ -51,6 +52,7 @@ from finetune30.store.tables import runs, tombstones
 
 T = TypeVar("T")
 _INSERT = insert(runs).returning(runs)
+_MARK = update(runs).where(runs.c.id.in_(bindparam("ids", expanding=True))).values(published_at=bindparam("moment"))
 #: Two heartbeats of an attempt: who did not renew a lease in this time does not renew it.
 PATIENCE_SECONDS = 20.0
 #: Age from which an empty folder without a run is one that nobody will record any more.
@@ -136,9 +138,7 @@ class RunStore(AttemptStates):
         try:
             if origin is not None:
                 save_json_atomic(folder / ORIGIN, dict(origin))
-            with writing(self.engine) as connection:
-                run = queries.run_of(connection.execute(_INSERT, values).one())
-                record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
+            row = write_jointly(self.engine, lambda connection: _insert_run(connection, values, now))
         except BaseException as error:
             release_run_folder(folder)
             if isinstance(error, IntegrityError) and (
@@ -146,7 +146,7 @@ class RunStore(AttemptStates):
             ):
                 return known
             raise
-        return run
+        return queries.run_of(row)
 
     def require_writable(self) -> None:
         """Raise StorageError when the database does not take a change now."""
@@ -272,8 +272,11 @@ class RunStore(AttemptStates):
 
     def mark_published(self, run_ids: Sequence[str]) -> None:
         """Note that a queue message was sent for these runs just now; losing the note only costs another message."""
-        with writing(self.engine, durable=False) as connection:
-            connection.execute(update(runs).where(runs.c.id.in_(run_ids)).values(published_at=self.now(connection)))
+
+        def mark(connection: Connection) -> None:
+            connection.execute(_MARK, {"ids": run_ids, "moment": self.now(connection)})
+
+        write_jointly(self.engine, mark, durable=False)
 
     # --- questions
 
@@ -373,6 +376,12 @@ class RunStore(AttemptStates):
     def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:
         changed = connection.execute(update(runs).where(*_unchanged(run)).values(**values))
         _require_changed(changed.rowcount, run.id)
+
+
+def _insert_run(connection: Connection, values: dict[str, Any], now: datetime) -> Row[Any]:
+    row = connection.execute(_INSERT, values).one()
+    record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
+    return row
 
 
 def _values_of(config: ExperimentConfig) -> dict[str, Any]:
