@@ -84,6 +84,19 @@ class ConfigAnswer(BaseModel):
     yaml: str = Field(description="The same as a configuration file.")
 
 
+def describe_parameters(query: type[BaseModel]) -> list[Tree]:
+    """Return OpenAPI's description of the query parameters that a model's fields are, as FastAPI gives it.
+
+    For routes that read their query themselves; fields whose schemas stand elsewhere ($defs) are not described.
+    """
+    found = []
+    for name, schema in query.model_json_schema()["properties"].items():
+        left = {key: value for key, value in schema.items() if key != "default" or value is not None}
+        described = {"description": schema["description"]} if "description" in schema else {}
+        found.append({"name": name, "in": "query", "required": False, "schema": left, **described})
+    return found
+
+
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI answers of a route's errors, those of the gate included."""
     known = {

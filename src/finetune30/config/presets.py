@@ -38,7 +38,7 @@ def presets_folder() -> Path:
 
 def list_presets() -> list[Preset]:
     """Return the shipped configurations, default first, then by name."""
-    paths = [path for path in presets_folder().glob("*.yaml") if not path.name.startswith("temp_")]
+    paths = [path for path in presets_folder().glob("*.yaml") if _is_preset(path)]
     return sorted(
         (_read_preset(path) for path in paths), key=lambda preset: (preset.name != DEFAULT_PRESET, preset.name)
     )
@@ -46,9 +46,10 @@ def list_presets() -> list[Preset]:
 
 def preset_path(name: str) -> Path:
     """Return the file of a preset; raises NotFoundError with the names there are."""
-    presets = {preset.name: preset.path for preset in list_presets()}
-    if name in presets:
-        return presets[name]
+    path = presets_folder() / f"{name}.yaml"
+    if _is_preset(path) and path.parent == presets_folder() and path.is_file():
+        return path
+    presets = [preset.name for preset in list_presets()]
     near = difflib.get_close_matches(name, presets, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise NotFoundError(f"there is no preset {name!r}", f"{hint}list them: ft30 config presets")
@@ -62,6 +63,10 @@ def load_preset(name: str) -> LoadedConfig:
 def default_config_path(working_folder: Path) -> Path:
     """Return what plain `ft30 train` uses: config/default.yaml of the folder we stand in, else the shipped one."""
     return CHECKOUT_DEFAULT if (working_folder / CHECKOUT_DEFAULT).is_file() else preset_path(DEFAULT_PRESET)
+
+
+def _is_preset(path: Path) -> bool:
+    return not path.name.startswith("temp_")
 
 
 def _read_preset(path: Path) -> Preset:

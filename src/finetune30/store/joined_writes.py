@@ -81,7 +81,15 @@ def _queue_of(engine: Engine) -> _Queue:
 
 
 def _make_all(engine: Engine, changes: list[_Change]) -> None:
-    with writing(engine, durable=any(change.durable for change in changes)) as connection:
+    durable = any(change.durable for change in changes)
+    if len(changes) == 1:
+        try:
+            with writing(engine, durable=durable) as connection:
+                changes[0].made = changes[0].make(connection)
+        except IntegrityError as error:
+            changes[0].fault = error
+        return
+    with writing(engine, durable=durable) as connection:
         for change in changes:
             try:
                 with connection.begin_nested():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query, Request
-from pydantic import Field
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, ValidationError
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from finetune30.api.answers import Json, dump_json
@@ -23,7 +24,7 @@ from finetune30.api.run_schemas import (
     QuarantinePage,
     Stats,
 )
-from finetune30.api.schemas import RUN_ID, ConfigAnswer, errors
+from finetune30.api.schemas import RUN_ID, ConfigAnswer, describe_parameters, errors
 from finetune30.config.loading import dump_recorded
 from finetune30.errors import NotFoundError
 from finetune30.files import load_json, load_json_lines
@@ -62,8 +63,29 @@ class ListQuery(RunQuery):
     differences: bool = Field(False, description="Add what differs among the runs of this page, and all metrics.")
 
 
-@router.get("", summary="List runs", response_model=ExperimentPage, responses=errors(422))
-def list_experiments(here: Here, query: Annotated[ListQuery, Query()], request: Request) -> Response:
+#: Parameters that may be given several times.
+_LISTS = frozenset(name for name, field in ListQuery.model_fields.items() if get_origin(field.annotation) is list)
+
+
+async def _read_query(request: Request) -> ListQuery:
+    """Read a query as FastAPI does, which takes a third of the time of an answer for a model with lists."""
+    given = request.query_params
+    values = {name: given.getlist(name) if name in _LISTS else given[name] for name in given}
+    try:
+        return ListQuery.model_validate(values)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("query", *fault["loc"])} for fault in error.errors(include_url=False)]
+        raise RequestValidationError(faults) from error
+
+
+@router.get(
+    "",
+    summary="List runs",
+    response_model=ExperimentPage,
+    responses=errors(422),
+    openapi_extra={"parameters": describe_parameters(ListQuery)},
+)
+def list_experiments(here: Here, query: Annotated[ListQuery, Depends(_read_query)], request: Request) -> Response:
     """Runs by name, status, score, runtime, dates, tags, model and dataset version, page by page; no archived ones."""
     wanted = query.as_filter()
     total = here.store.count(wanted) if query.with_total else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -149,14 +150,15 @@ def _keep_configuration(run: Run, folder: Path) -> tuple[str, ...]:
 
 
 def _remove_oldest(folder: Path) -> None:
-    kept = [path for path in folder.glob("temp_*.yaml") if _TEMPORARY_NAME.fullmatch(path.name)]
+    with os.scandir(folder) as entries:
+        kept = [entry for entry in entries if _TEMPORARY_NAME.fullmatch(entry.name)]
     if len(kept) <= KEPT_CONFIGURATIONS:
         return
     ages = []
-    for path in kept:
+    for entry in kept:
         try:
-            ages.append((path.stat().st_mtime_ns, path))
+            ages.append((entry.stat().st_mtime_ns, entry.name))
         except FileNotFoundError:
             continue  # another submission removed it
-    for _, path in sorted(ages)[:-KEPT_CONFIGURATIONS]:
-        path.unlink(missing_ok=True)
+    for _, name in sorted(ages)[:-KEPT_CONFIGURATIONS]:
+        (folder / name).unlink(missing_ok=True)
