@@ -82,16 +82,26 @@ def test_connections_are_dealt_out_and_move_to_what_only_the_first_process_has(
 
 def test_a_request_in_pieces_and_requests_at_once_are_answered_as_by_one_process(services: Services) -> None:
     address = ("127.0.0.1", services.settings.api_port)
-    for _ in range(2):  # one connection a process
+    answers = []
+    for _ in range(2):  # connections are dealt out in turn: two pairs, each to one process
+        with socket.create_connection(address, 60) as caller:
+            caller.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n" * 3)
+            assert [_read_answer(caller)[:12] for _ in range(3)] == [b"HTTP/1.1 200"] * 3
+            caller.sendall(
+                b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\nGET /datasets HTTP/1.1\r\nhost: localhost\r\n\r\n"
+            )
+            assert _read_answer(caller).startswith(b"HTTP/1.1 200")
+            answers.append(_read_answer(caller)[9:12])
+            caller.sendall(b"GET /datasets HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert _read_answer(caller).startswith(b"HTTP/1.1 200")
+            caller.sendall(b"nonsense\r\n\r\n")
+            assert caller.recv(12) == b"HTTP/1.1 400"
         with socket.create_connection(address, 60) as caller:
             for piece in (b"GE", b"T /datas", b"ets HTTP/1.1\r\nhost: localhost", b"\r\n\r\n"):
                 caller.sendall(piece)
                 threading.Event().wait(0.05)
             assert _read_answer(caller).startswith(b"HTTP/1.1 200")
-            caller.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n" * 3)
-            assert [_read_answer(caller)[:12] for _ in range(3)] == [b"HTTP/1.1 200"] * 3
-            caller.sendall(b"nonsense\r\n\r\n")
-            assert caller.recv(12) == b"HTTP/1.1 400"
+    assert sorted(answers) == [b"200", b"503"]  # of another process than the first, sent before its turn
 
 
 def _read_answer(caller: socket.socket) -> bytes:
@@ -158,3 +168,6 @@ def test_one_that_cannot_start_is_told_and_nothing_is_left(tmp_path: Path) -> No
         log = (tmp_path / "api.log").read_text()
     assert re.search(r"process [12] of the API was ended by SIGKILL as it started", log)
     assert "FT30_API_PROCESSES=1 serves without further processes" in log
+    with contextlib.closing(Services(tmp_path, api_processes=1)) as services:
+        services.start_api(FT30_FAILPOINT="api.before_ready:1")
+        services.wait_for_api()

@@ -55,6 +55,8 @@ def test_a_killed_process_a_killed_starter_and_a_stopped_one_end_as_with_one_pro
     ended, row = gang.servers[0].wait(), gang.row("ends")
     assert (ended.returncode, row["status"], row["error"]["error"]) == (1, "FAILED", "peer_lost"), ended.stderr
     assert f"ft30 resume {row['id'][:8]}" in ended.stderr
+    assert f"process 1 (process {members[1]} on " in row["error"]["message"]
+    assert ", ended by SIGKILL (often: out of memory)) of 2 is gone" in row["error"]["message"]
 
     reached = gang.checkpoints("ends")[-1]
     pid, members = begin_slowly(gang, "ends", "resume", "latest", step=reached + 1)

@@ -13,9 +13,10 @@ from finetune30.machine.device_locks import held_gpus
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.service.execution.follower import follow_training
 from finetune30.service.execution.launch import Launch, read_launch, refuse_restart, require_address
+from finetune30.service.execution.noted_ends import describe_peer
 from finetune30.service.submitting.several_processes import launched_command
 from finetune30.settings import Settings
-from finetune30.store.process_identity import describe_owner, is_dead, own_identity
+from finetune30.store.process_identity import is_dead, own_identity
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _met(launch: Launch, settings: Settings) -> Iterator[Peers]:
         prefix=f"finetune30/{launch.restarts}",
         seconds=settings.join_seconds,
     )
-    identity = Identity(own_identity(), is_dead, describe_owner)
+    identity = Identity(own_identity(), is_dead, describe_peer)
     peers = Peers(open_store, launch.rank, launch.world_size, identity, timeout_seconds=settings.peer_timeout_seconds)
     peers.meet()
     processes.meet(peers, launch.address)

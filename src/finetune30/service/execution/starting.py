@@ -19,6 +19,7 @@ from pathlib import Path
 from finetune30.errors import CancelledError, ServiceUnavailableError, first_line
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.service.execution.launch import was_launched
+from finetune30.service.execution.noted_ends import note_ends
 
 #: How long processes that were asked to end may take; whoever cannot wait so long asks once more, or kills.
 _END_SECONDS = 24 * 3600
@@ -47,6 +48,7 @@ def start_together(arguments: Sequence[str], count: int) -> int:
 
     with tempfile.TemporaryDirectory(prefix="ft30-") as folder:
         end = Path(folder) / "end"
+        note_ends(Path(folder))
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
