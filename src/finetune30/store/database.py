@@ -7,6 +7,7 @@ waiting connections sleep and try again, in no order. Whatever the database refu
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -18,7 +19,13 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from finetune30.errors import StorageError, UsageError
@@ -42,6 +49,8 @@ _SQLITE_CACHE_KIB = 32_768
 _POOL_SIZE, _POOL_OVERFLOW = 10, 40
 _WRITE = "finetune30_write"
 _DURABLE = "finetune30_durable"
+_USED = "finetune30_used"  # of a PostgreSQL connection: when it came back last
+_FRESH_SECONDS = 1.0
 _RELAXED = "finetune30_relaxed"  # of a SQLite connection whose last write did not wait for the disk
 _sqlite_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 #: Which file each engine opened first, as the system tells files apart (device, number).
@@ -60,13 +69,14 @@ def build_engine(database_url: str) -> Engine:
         engine = create_engine(
             url,
             json_serializer=dump_json_column,
-            pool_pre_ping=True,
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
             pool_timeout=30,
             connect_args=_postgresql_patience(url),
         )
         event.listen(engine, "connect", _prepare_postgresql_connection)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _require_answer)
         return engine
     except (ImportError, NoSuchModuleError) as error:
         raise StorageError(
@@ -80,6 +90,11 @@ def reading(engine: Engine, *, one_snapshot: bool = False) -> Iterator[Connectio
 
     With `one_snapshot` all questions read the same one on PostgreSQL too.
     """
+    if engine.dialect.name == "postgresql" and not one_snapshot:
+        # What has a snapshot of its own needs no BEGIN and COMMIT around it, each of which is a question more.
+        with _translated(engine), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+        return
     with _translated(engine), engine.connect() as connection, connection.begin():
         if one_snapshot and engine.dialect.name == "postgresql":
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -199,6 +214,29 @@ def _prepare_postgresql_connection(connection: Any, _record: Any) -> None:
         cursor.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
         cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_SECONDS * 1000}")
     connection.commit()
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _require_answer(connection: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that nobody used for a second whether its server still answers; the pool takes another if not.
+
+    A server that was started again has closed all. One that was in use a moment ago need not be asked each time.
+    """
+    if time.monotonic() - record.info.get(_USED, math.inf) > _FRESH_SECONDS:
+        try:
+            connection.execute("SELECT 1")
+            connection.rollback()
+        except _psycopg_error() as error:
+            raise InvalidatePoolError(str(error)) from error
+
+
+def _psycopg_error() -> type[Exception]:
+    import psycopg  # only where there is PostgreSQL
+
+    return psycopg.Error
 
 
 def _prepare_sqlite_connection(connection: Any, _record: Any) -> None:

@@ -2,7 +2,7 @@
 
 SQLite has one writer at a time, and a commit waits for the disk: fifty clients that submit would wait for hundreds of
 turns. Whoever gets the turn makes the changes of all that wait for it. PostgreSQL has as many writers as there are
-threads, and puts their commits together itself.
+threads; there only changes are put together that no other transaction can hold up or meet, to save commits.
 """
 
 from __future__ import annotations
@@ -26,21 +26,25 @@ T = TypeVar("T")
 class _Change:
     make: Callable[[Connection], Any]
     durable: bool
+    may_meet_others: bool
     is_done: bool = False
     made: Any = None
     fault: StorageError | IntegrityError | None = None
 
 
-def write_jointly(engine: Engine, make: Callable[[Connection], T], *, durable: bool = True) -> T:
+def write_jointly(
+    engine: Engine, make: Callable[[Connection], T], *, durable: bool = True, may_meet_others: bool = False
+) -> T:
     """Return what `make` gives in a transaction that may make changes of other threads as well.
 
     `make` only executes statements: it may be executed beside others, in no particular order. `durable`: see `writing`.
+    `may_meet_others`: it changes what other transactions change too, or may break a rule of the table.
     Raises StorageError, and IntegrityError where the change itself met one; the others are made all the same.
     """
-    if engine.dialect.name != "sqlite":
+    if may_meet_others and engine.dialect.name != "sqlite":
         with writing(engine, durable=durable) as connection:
             return make(connection)
-    change = _Change(make, durable)
+    change = _Change(make, durable, may_meet_others)
     _queue_of(engine).make(engine, change)
     if change.fault is not None:
         raise change.fault
@@ -91,6 +95,9 @@ def _make_all(engine: Engine, changes: list[_Change]) -> None:
         return
     with writing(engine, durable=durable) as connection:
         for change in changes:
+            if not change.may_meet_others:
+                change.made = change.make(connection)
+                continue
             try:
                 with connection.begin_nested():
                     change.made = change.make(connection)

@@ -12,11 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, bindparam, false, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from finetune30.config.loading import config_digest
-from finetune30.config.recording import record_tree
 from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
@@ -28,6 +26,7 @@ from finetune30.store.joined_writes import write_jointly
 from finetune30.store.kept_rows import KeptRows
 from finetune30.store.kept_stats import KeptStats
 from finetune30.store.lease_doubts import LeaseDoubts
+from finetune30.store.new_runs import insert_run, values_of
 from finetune30.store.places import Places
 from finetune30.store.published_files import ORIGIN
 from finetune30.store.records import (
@@ -51,7 +50,6 @@ from finetune30.store.schema import migrate
 from finetune30.store.tables import runs, tombstones
 
 T = TypeVar("T")
-_INSERT = insert(runs).returning(runs)
 _MARK = update(runs).where(runs.c.id.in_(bindparam("ids", expanding=True))).values(published_at=bindparam("moment"))
 #: Two heartbeats of an attempt: who did not renew a lease in this time does not renew it.
 PATIENCE_SECONDS = 20.0
@@ -118,7 +116,7 @@ class RunStore(AttemptStates):
                 is_taken=lambda name: queries.is_folder_taken(connection, name),
             )
         values = {
-            **_values_of(config),
+            **values_of(config),
             "id": uuid.uuid4().hex,
             "status": RunStatus.QUEUED,
             "kind": kind,
@@ -138,7 +136,9 @@ class RunStore(AttemptStates):
         try:
             if origin is not None:
                 save_json_atomic(folder / ORIGIN, dict(origin))
-            row = write_jointly(self.engine, lambda connection: _insert_run(connection, values, now))
+            row = write_jointly(
+                self.engine, lambda connection: insert_run(connection, values, now), may_meet_others=True
+            )
         except BaseException as error:
             release_run_folder(folder)
             if isinstance(error, IntegrityError) and (
@@ -276,7 +276,7 @@ class RunStore(AttemptStates):
         def mark(connection: Connection) -> None:
             connection.execute(_MARK, {"ids": run_ids, "moment": self.now(connection)})
 
-        write_jointly(self.engine, mark, durable=False)
+        write_jointly(self.engine, mark, durable=False, may_meet_others=True)
 
     # --- questions
 
@@ -376,24 +376,6 @@ class RunStore(AttemptStates):
     def _change_from(self, connection: Connection, run: Run, values: dict[str, Any]) -> None:
         changed = connection.execute(update(runs).where(*_unchanged(run)).values(**values))
         _require_changed(changed.rowcount, run.id)
-
-
-def _insert_run(connection: Connection, values: dict[str, Any], now: datetime) -> Row[Any]:
-    row = connection.execute(_INSERT, values).one()
-    record_event(connection, values["id"], now, "created", 0, None, RunStatus.QUEUED, values["lease_owner"])
-    return row
-
-
-def _values_of(config: ExperimentConfig) -> dict[str, Any]:
-    return {
-        "name": config.experiment_name,
-        "name_key": queries.name_key(config.experiment_name),
-        "config": record_tree(config),
-        "config_digest": config_digest(config),
-        "model_name": config.model.name,
-        "dataset_name": config.data.dataset_name,
-        "places": config.training.processes,
-    }
 
 
 def _unchanged(run: Run) -> tuple[Any, ...]:
