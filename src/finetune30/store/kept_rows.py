@@ -51,7 +51,7 @@ class KeptRows(Generic[T]):
 
     def load(self, connection: Connection, ids: Sequence[str]) -> list[T]:
         """Return what is made of these runs, in their order; those that are gone are left out."""
-        versions = connection.execute(_VERSIONS, {"ids": ids}) if ids else ()
+        versions = connection.execute(_VERSIONS, {"ids": ids}).all() if ids else ()
         found: dict[str, T] = {}
         changed = []
         for run_id, *version in versions:
@@ -66,7 +66,7 @@ class KeptRows(Generic[T]):
 
     def _make_anew(self, connection: Connection, ids: Sequence[str]) -> dict[str, T]:
         made: dict[str, tuple[Version, T]] = {}
-        rows: Any = connection.execute(_ROWS, {"ids": ids})
+        rows: Any = connection.execute(_ROWS, {"ids": ids}).all()
         for row in rows:
             version = tuple(row[len(_READ) :])  # it comes with the row, which may have changed since the look before
             made[row[0]] = (version, self._make(run_of(row, _READ_NAMES)))

@@ -101,11 +101,11 @@ def load_page_ids(connection: Connection, wanted: RunFilter) -> tuple[list[str],
     place = _decode_cursor(wanted) if wanted.cursor else None
     found: list[Row[Any]] = []
     for without_value in (False, True):
-        if place and place["without_value"] and not without_value:
+        if (place and place["without_value"] and not without_value) or len(found) > wanted.limit:
             continue
         query = _page_query(wanted, without_value, place if place and place["without_value"] == without_value else None)
-        if query is not None and len(found) <= wanted.limit:
-            found += connection.execute(query.limit(wanted.limit + 1 - len(found)))
+        if query is not None:
+            found += connection.execute(query.limit(wanted.limit + 1 - len(found))).all()  # fetched in one go
     page = found[: wanted.limit]
     return [row.id for row in page], _encode_cursor(wanted, page[-1]) if len(found) > wanted.limit else None
 

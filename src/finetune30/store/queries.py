@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select, union_all
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.records import Run, RunEvent, RunStatus
@@ -16,6 +16,10 @@ from finetune30.store.tables import run_events, runs, tombstones
 LATEST = "latest"
 #: Columns that are derived from others, for searching and sorting.
 NOT_IN_RUN = ("name_key", "score_rank")
+_NEWEST = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(1)
+_BY_ID = select(runs).where(runs.c.id == bindparam("named")).limit(1)
+_BY_FOLDER = select(runs).where(runs.c.folder == bindparam("named")).limit(1)
+_BY_NAME = _NEWEST.where(runs.c.name == bindparam("named"))
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -50,18 +54,10 @@ def load_run(connection: Connection, reference: str, *, lock: bool = False) -> R
 
     With `lock` nobody else changes it before the transaction ends. Raises NotFoundError, ConflictError.
     """
-    newest = (runs.c.created_at.desc(), runs.c.id.desc())
-    if reference == LATEST:
-        queries = [select(runs).order_by(*newest)]
-    else:
-        queries = [
-            select(runs).where(runs.c.id == reference),
-            select(runs).where(runs.c.folder == reference.rstrip("/")),
-            select(runs).where(runs.c.name == reference).order_by(*newest),
-        ]
-    for query in queries:
-        query = query.limit(1)
-        if row := connection.execute(query.with_for_update() if lock else query).one_or_none():
+    for query in (_NEWEST,) if reference == LATEST else (_BY_ID, _BY_FOLDER, _BY_NAME):
+        named = reference.rstrip("/") if query is _BY_FOLDER else reference
+        row = connection.execute(query.with_for_update() if lock else query, {"named": named}).one_or_none()
+        if row:
             return run_of(row)
     run = _load_by_prefix(connection, reference.lower())
     return load_run(connection, run.id, lock=True) if lock else run
