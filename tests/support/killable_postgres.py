@@ -30,15 +30,19 @@ class KillablePostgres:
         self._context.__exit__(None, None, None)
 
     def kill_and_restart(self) -> None:
+        self.kill()
+        self.start_again()
+
+    def kill(self) -> None:
+        """End it the hard way; nobody answers until `start_again`."""
         server = psutil.Process(self._pid())
         family = [server, *server.children(recursive=True)]
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(family, timeout=10)
-        self._start_again()
 
-    def _start_again(self, tries: int = 60) -> None:
+    def start_again(self, tries: int = 60) -> None:
         """Start it; recovery after a kill may take longer than the package waits, which then finds it half way up."""
         for left in reversed(range(tries)):
             time.sleep(1.0)

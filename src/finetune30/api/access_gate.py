@@ -9,7 +9,6 @@ one that is refused here goes into it once it is known whose it is, for whoever 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from finetune30.api.answers import answer_error
 from finetune30.api.context import Caller
+from finetune30.api.host_names import is_loopback, is_wildcard
 from finetune30.api.keys import KeyRing
 from finetune30.api.request_bodies import UPLOAD_PATHS, limit_body
 from finetune30.errors import (
@@ -212,19 +212,6 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
 def _bracketed(host: str) -> str:
     """Return a host as a Host header names it: an address of IPv6 in brackets."""
     return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
-
-
-def is_wildcard(host: str) -> bool:
-    """Tell whether binding to this address means every address of the machine."""
-    return host in ("", "0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def needed_role(method: str, path: str) -> Role:

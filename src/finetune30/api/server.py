@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from finetune30.api.access_gate import is_loopback, is_wildcard
+from finetune30.api.host_names import is_loopback, is_wildcard
 from finetune30.api.process_group import ProcessGroup
 from finetune30.errors import ConfigError, ServiceUnavailableError
 from finetune30.settings import Settings
