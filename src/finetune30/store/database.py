@@ -70,6 +70,7 @@ def build_engine(database_url: str) -> Engine:
         engine = create_engine(
             url,
             json_serializer=dump_json_column,
+            isolation_level="AUTOCOMMIT",  # of what reads: BEGIN and COMMIT would be two questions more
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
             pool_timeout=30,
@@ -91,14 +92,8 @@ def reading(engine: Engine, *, one_snapshot: bool = False) -> Iterator[Connectio
 
     With `one_snapshot` all questions read the same one on PostgreSQL too.
     """
-    if engine.dialect.name == "postgresql" and not one_snapshot:
-        # What has a snapshot of its own needs no BEGIN and COMMIT around it, each of which is a question more.
-        with _translated(engine), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            yield connection
-        return
-    with _translated(engine), engine.connect() as connection, connection.begin():
-        if one_snapshot and engine.dialect.name == "postgresql":
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+    options = {"isolation_level": "REPEATABLE READ"} if one_snapshot and engine.dialect.name == "postgresql" else {}
+    with _translated(engine), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
@@ -109,10 +104,13 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     Without `durable` the commit does not wait for the disk: a power failure, but no crash of a process, may undo it,
     unless a durable commit came after it.
     """
+    options: dict[str, Any] = {_WRITE: True, _DURABLE: durable}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "READ COMMITTED"
     with (
         _translated(engine),
         _turn_to_write(engine),
-        engine.connect().execution_options(**{_WRITE: True, _DURABLE: durable}) as connection,
+        engine.connect().execution_options(**options) as connection,
         connection.begin(),
     ):
         if not durable and engine.dialect.name == "postgresql":

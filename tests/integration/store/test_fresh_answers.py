@@ -30,6 +30,7 @@ from support.services import Services
 
 pytestmark = pytest.mark.integration
 
+Client = httpx.Client | TestClient
 OWNER = "elsewhere:boot:1:1"
 #: Another process changes a run; it says what it committed, and goes on when it is told to.
 OTHER = """
@@ -95,7 +96,7 @@ def store(database_url: str) -> Iterator[RunStore]:
     opened.close()
 
 
-def listed(api: httpx.Client, **asked: Any) -> list[dict[str, Any]]:
+def listed(api: Client, **asked: Any) -> list[dict[str, Any]]:
     answer = api.get("/experiments", params={"archived": "all", **asked})
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["experiments"]
@@ -121,7 +122,7 @@ def test_every_process_of_one_api_answers_with_what_was_committed(database_url: 
             require_fresh_answers(asked, services.settings.resolved_database_url, services.settings.results_folder)
 
 
-def require_fresh_answers(asked: Sequence[httpx.Client], database_url: str, results: Path) -> None:
+def require_fresh_answers(asked: Sequence[Client], database_url: str, results: Path) -> None:
     """Let another process change a run, and see each change in the next answer to each of `asked`."""
     command = [sys.executable, "-c", OTHER, database_url, str(results)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -142,7 +143,7 @@ def require_fresh_answers(asked: Sequence[httpx.Client], database_url: str, resu
         assert api.get("/experiments/stats").json()["total"] == 0
 
 
-def require_fresh_answer(api: httpx.Client, committed: dict[str, Any]) -> None:
+def require_fresh_answer(api: Client, committed: dict[str, Any]) -> None:
     (row,) = listed(api)
     assert row == {key: value for key, value in committed.items() if key not in ("config", "metrics")}
     stats = api.get("/experiments/stats").json()
