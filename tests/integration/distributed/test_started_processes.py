@@ -88,7 +88,7 @@ def test_another_number_than_a_launcher_started_is_refused_the_same_one_taken(
     first, second = gang.run(*three, results="refused")
     assert (first.returncode, second.returncode) == (2, 2), first.stderr + second.stderr
     assert "training.processes is 3, but 2 processes were started" in first.stderr
-    assert "to train in these, add --training.processes 2" in first.stderr
+    assert "to train in these, set training.processes to 2 on the command line" in first.stderr
     alone = gang.lab.ft30(*three, results="refused", RANK="0", WORLD_SIZE="1")
     assert (alone.returncode, "but 1 processes were started" in alone.stderr) == (2, True)
     assert not [path for path in gang.lab.folder.glob("refused/*") if path.is_dir()]
@@ -104,7 +104,7 @@ def test_another_number_than_a_launcher_started_is_refused_the_same_one_taken(
     of_one = ("train", "--config", str(gang.lab.run_folder("alone") / "config.yaml"))
     first, second = gang.run(*of_one, results="of_one")
     assert (first.returncode, second.returncode) == (2, 2), first.stderr + second.stderr
-    assert "add --training.processes 2" in first.stderr
+    assert "set training.processes to 2 on the command line" in first.stderr
     first, second = gang.run(*of_one, "--training.processes", "2", results="of_one")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     started = gang.lab.ft30(*three, results="three")

@@ -57,8 +57,9 @@ class Group:
         if is_given or self.is_alone:
             raise UsageError(
                 f"training.processes is {wanted}, but {size} processes were started",
-                f"to train in these, add --training.processes {size}, which counts before what a file says; to train "
-                f"in {wanted}, as a recorded configuration did, start it without a launcher: ft30 starts them itself",
+                f"to train in these, set training.processes to {size} on the command line, which counts before what a "
+                f"file says; to train in {wanted}, as a recorded configuration did, start it without a launcher: "
+                "ft30 train",
             )
         return config.model_copy(update={"training": config.training.model_copy(update={"processes": size})})
 
