@@ -111,7 +111,9 @@ def test_every_process_of_one_api_answers_with_what_was_committed(database_url: 
     with contextlib.closing(Services(tmp_path, database_url, api_processes=2)) as services:
         services.start_api()
         services.wait_for_api()
-        answering = wait_until(lambda: found if len(found := services.api_processes()) == 2 else None, 30, "both")
+        log = services.folder / "api.log"
+        wait_until(lambda: log.read_text().count("Application startup complete.") == 2, 60, "both are ready")
+        answering = services.api_processes()
         with contextlib.ExitStack() as opened:
             asked = [opened.enter_context(httpx.Client(base_url=services.api_address, timeout=60)) for _ in range(4)]
             for client in asked:
