@@ -41,7 +41,10 @@ def take_turns(module: str, words: Sequence[str], names: Sequence[str], lines: I
             assert process.stdout is not None
             process.stdin.write(f"{line}\n")
             process.stdin.flush()
-            found[name].append(json.loads(process.stdout.readline()))
+            answer = process.stdout.readline()
+            if not answer:
+                raise RuntimeError(f"the contender '{name}' ended with exit code {process.wait()}")
+            found[name].append(json.loads(answer))
     for process in running.values():
         process.communicate()
     return {name: turns[1:] for name, turns in found.items()}
