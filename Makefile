@@ -137,5 +137,11 @@ round-trips: $(DEV) ## Write 20,000 tables of each kind in every form and encodi
 bench: $(DEV) ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
 	@$(PYTHON_M) benchmarks --rows 64 --pairs 3 --batches 2 --output build/benchmark.md $(ARGS)
 
+gpu-check: $(RUNNING) ## What has to be seen on an NVIDIA GPU: precision, resume, memory, speed, in 400 s (build/gpu/table.md)
+	@$(PYTHON_M) benchmarks.gpu_check --out build/gpu $(ARGS)
+
+gpu-bench: $(RUNNING) ## Language models there beside TRL, Liger and Unsloth, those that are installed, in 330 s
+	@$(PYTHON_M) benchmarks.gpu_check --out build/gpu --peers $(ARGS)
+
 lock: ## Write the locked sets (requirements*.txt) anew from a clean environment
 	@sh scripts/lock_requirements.sh

@@ -86,9 +86,18 @@ def _be(name: str, device: str, scratch: Path, sites: Path) -> None:
     module, _, function = next(part.call for part in PARTS if part.name == name).partition(":")
     found = importlib.import_module(f"benchmarks.gpu_check.{module}")
     try:
+        if device == "cuda" and name != PARTS[0].name:  # the first part fails where there is none
+            _require_cuda()
         getattr(found, function)(Context(device, scratch, sites, tell))
     except NotRunError as error:
         print(json.dumps({"not_run": str(error)}), file=answers, flush=True)
+
+
+def _require_cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise NotRunError("PyTorch sees no CUDA device")
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -102,9 +111,7 @@ def _build_parser() -> argparse.ArgumentParser:
     names = [part.name for part in PARTS]
     parser.add_argument("--out", type=Path, required=True, help="folder of results, made where it is missing")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument(
-        "--seconds", type=float, help=f"for all parts (default {_CHECK_SECONDS}; peers {_PEERS_SECONDS})"
-    )
+    parser.add_argument("--seconds", type=float, help=f"for all parts: {_CHECK_SECONDS}, for peers {_PEERS_SECONDS}")
     parser.add_argument("--only", nargs="+", choices=names, metavar="PART", help=f"one or more of {', '.join(names)}")
     parser.add_argument("--peers", action="store_true", help="the parts that stand beside other trainers")
     parser.add_argument("--sites", type=Path, default=ROOT / "build" / "gpu-sites", help="carried packages")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("own", "trl", "trl-liger", "unsloth")
-_TOKENS, _RANK, _WARM = 16384, 16, 1
+_TOKENS, _RANK = 16384, 16
 _TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 #: Takes so many steps after one to warm up; returns seconds and the loss of the first one.
 Turn = Callable[[int], tuple[float, float]]
@@ -64,7 +64,7 @@ def _own(context: Any, base: Path) -> tuple[Turn, int]:
     batch = draw_packed_batch(context, engine, _TOKENS)
 
     def turn(steps: int) -> tuple[float, float]:
-        first = [take_step(engine, batch) for _ in range(_WARM)][0]
+        first = take_step(engine, batch)
         return seconds_of(engine.device, lambda: [take_step(engine, batch) for _ in range(steps)]), first
 
     return turn, int(batch.lengths.sum())
@@ -95,7 +95,7 @@ def _unsloth(context: Any, base: Path) -> tuple[Turn, int]:
 
 def _sft_trainer(context: Any, model: Any, tokenizer: Any, *, liger: bool) -> tuple[Turn, int]:
     """Return TRL's trainer on the rows of our own batch, all of them in one step, laid behind each other."""
-    from datasets import Dataset  # type: ignore[import-untyped]
+    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
 
     from benchmarks.gpu_check.classifiers import build_clock
@@ -136,8 +136,8 @@ def _sft_trainer(context: Any, model: Any, tokenizer: Any, *, liger: bool) -> tu
         return Recording(model=model, args=arguments, train_dataset=data, processing_class=tokenizer, callbacks=[clock])
 
     def turn(steps: int) -> tuple[float, float]:
-        clock = build_clock(context.device, _WARM)
-        build_trainer(_WARM + steps, clock).train()
+        clock = build_clock(context.device, warm=1)
+        build_trainer(1 + steps, clock).train()
         return clock.last - clock.first, losses[0]
 
     return turn, int(split.lengths.sum())

@@ -21,7 +21,11 @@ def check(context: Context) -> None:
     context.figure("Python", platform.python_version())
     context.figure("packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
     if context.on_gpu:
-        context.assert_that(torch.cuda.is_available(), "PyTorch sees the GPU", str(torch.version.cuda), "it does")
+        sees = torch.cuda.is_available()
+        build = f"{'yes' if sees else 'no'}, built for CUDA {torch.version.cuda}"
+        context.assert_that(sees, "PyTorch sees a CUDA device", build, "yes")
+        if not sees:
+            return
         major, minor = torch.cuda.get_device_capability()
         context.figure("card", f"{torch.cuda.get_device_name()}, capability {major}.{minor}")
         context.figure("memory", f"{torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB")

@@ -14,7 +14,7 @@ class NotRunError(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the table. `ok` is None for a figure that nothing is asserted of; `target` says what is asked of it."""
+    """One row of the table: `target` is what is asked for, `ok` None for a figure that nothing is asserted of."""
 
     what: str
     found: str

@@ -1,4 +1,4 @@
-"""Language models of two sizes on packed rows of at most 2,048 tokens: tokens/s, share of the product's ceiling, memory."""
+"""Language models of two sizes on packed rows of at most 2,048 tokens: tokens/s, share of the ceiling, memory."""
 
 from __future__ import annotations
 
@@ -42,47 +42,49 @@ def _require_size(context: Context) -> None:
 
 
 def _check(context: Context, shape: str, tokens: int, target: str, quantization: str | None = None) -> None:
-    base = ensure_base(context, shape)
-    ceiling = measure_product(context)
-    for checkpointing in (False, True):
-        plan = "each layer computed again" if checkpointing else "all activations kept"
-        config = configure(
-            base, causal=True, quantization=quantization, gradient_checkpointing=checkpointing, packing="on"
-        )
-        engine = build_engine(config, context.device, "bf16")
-        try:
-            _measure(context, engine, tokens, f"{shape}{', NF4' if quantization else ''}, {plan}", target, ceiling)
-        finally:
-            engine.release()
-        target = ""  # the target is that of the faster plan
+    config = configure(ensure_base(context, shape), causal=True, quantization=quantization, packing="on")
+    engine = build_engine(config, context.device, "bf16")
+    batch, ceiling = draw_packed_batch(context, engine, tokens), measure_product(context)
+    name = f"{shape}{', NF4' if quantization else ''}"
+    _measure(context, engine, batch, f"{name}, all activations kept", target, ceiling)
+    # As `training.gradient_checkpointing` does; a second engine would take half a minute to load.
+    model: Any = engine.model
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    _measure(context, engine, batch, f"{name}, each layer computed again", "", ceiling)
 
 
-def _measure(context: Context, engine: GeneralEngine, tokens: int, what: str, target: str, ceiling: float) -> None:
+def _measure(context: Context, engine: GeneralEngine, batch: Batch, what: str, target: str, ceiling: float) -> None:
     import torch
 
     from finetune30.modeling.devices import peak_memory_bytes
-    from finetune30.modeling.memory import free_memory, is_out_of_memory
+    from finetune30.modeling.memory import free_memory
 
-    batch = draw_packed_batch(context, engine, tokens)
-    count = int(batch.lengths.sum())
     rounds, warm = (8, 3) if context.on_gpu else (2, 1)
+    free_memory(engine.device)
     if context.on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    try:
-        seconds = [seconds_of(engine.device, lambda: take_step(engine, batch)) for _ in range(warm + rounds)][warm:]
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
+    seconds = _time_steps(engine, batch, rounds + warm)[warm:]
+    if not seconds:
+        engine.discard_gradients()
         context.figure(f"{what}: tokens/s", "not run: out of memory", target)
-        seconds = []
-    if seconds:
-        speed = count / statistics.median(seconds)
-        # 2 operations a weight forward and 2 backward; LoRA leaves the weights' own gradients out.
-        share = 4 * engine.total_parameters * speed / 1e12 / ceiling
-        context.figure(f"{what}: tokens/s", f"{speed:,.0f} ({share:.2f} of the measured product)", target)
-        context.figure(f"{what}: peak memory", f"{peak_memory_bytes(engine.device) / 2**30:.1f} GiB")
-    engine.discard_gradients()
-    free_memory(engine.device)
+        return
+    speed = int(batch.lengths.sum()) / statistics.median(seconds)
+    # 2 operations a weight forward and 2 backward; LoRA leaves the weights' own gradients out.
+    share = 4 * engine.total_parameters * speed / 1e12 / ceiling
+    context.figure(f"{what}: tokens/s", f"{speed:,.0f} ({share:.2f} of the measured product)", target)
+    context.figure(f"{what}: peak memory", f"{peak_memory_bytes(engine.device) / 2**30:.1f} GiB")
+
+
+def _time_steps(engine: GeneralEngine, batch: Batch, count: int) -> list[float]:
+    """Return the seconds of each step, none where memory runs out."""
+    from finetune30.modeling.memory import is_out_of_memory
+
+    try:
+        return [seconds_of(engine.device, lambda: take_step(engine, batch)) for _ in range(count)]
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return []
+        raise
 
 
 def draw_lengths(context: Context, tokens: int) -> list[int]:

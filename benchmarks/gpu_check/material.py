@@ -15,6 +15,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.data.encoding import IGNORED, EncodedSplit
 from finetune30.modeling.base import BaseSource, find_base
 from finetune30.modeling.devices import Placement, choose_placement
+from finetune30.modeling.memory import free_memory
 from finetune30.problems.trainables import load_trainable
 from finetune30.training.problem import Conclusion, Evaluation, Trainable
 
@@ -112,8 +113,11 @@ def ensure_base(context: Context, shape: str) -> Path:
         kind: Any = AutoModelForCausalLM if is_decoder else AutoModel
         model = kind.from_config(config, dtype=torch.bfloat16 if is_decoder else torch.float32)
     model.save_pretrained(str(partial))
-    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<pad>": PAD}, "<unk>"))
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>").save_pretrained(str(partial))
+    del model
+    free_memory(context.device)
+    special = {"unk_token": "<unk>", "pad_token": "<pad>"}
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<pad>": PAD}, special["unk_token"]))
+    PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(str(partial))
     partial.rename(folder)
     return folder
 
@@ -185,7 +189,8 @@ def build_engine(config: ExperimentConfig, device: str, precision: str) -> Gener
     placement: Placement = choose_placement(device, precision)
     source: BaseSource = find_base(config.model)
     engine: Any = paths.build_engine("general", config, source, load_problem(config), placement)
-    return engine
+    found: GeneralEngine = engine
+    return found
 
 
 def give_values_to_b(engine: GeneralEngine, *others: GeneralEngine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -52,7 +53,9 @@ def run_part(part: Part, device: str, output: Path, scratch: Path, sites: Path, 
             code = None
         finally:
             _end_group(process)
-    lines = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
+    # The last line of a process that was killed may be half of one.
+    whole = [line for line in told.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    lines = [json.loads(line) for line in whole]
     told.unlink()
     return {"part": part.name, **_judge(lines, code, log, seconds), "seconds": round(time.monotonic() - started, 1)}
 
@@ -73,8 +76,6 @@ def _judge(lines: list[dict[str, Any]], code: int | None, log: Path, seconds: fl
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End what a part may have left running; it would hold the GPU's memory."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
