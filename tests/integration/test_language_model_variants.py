@@ -16,6 +16,7 @@ import pytest
 from support.chat_models import build_tiny_chat
 from support.exactness import fingerprint
 from support.fork_server import ForkServer
+from support.plain_answers import beside_its_base
 from support.quantized import needs_bitsandbytes
 from support.talk_lab import TalkLab
 
@@ -82,7 +83,7 @@ def answer_plainly(lab: TalkLab, run: Path, **options: Any) -> str:
     from transformers import AutoTokenizer
 
     folder = run / "artifacts/final_model"
-    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(folder), **options)
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(beside_its_base(folder)), **options)
     tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
     asked = tokenizer.apply_chat_template(
         [{"role": "user", "content": "When do you open? 100"}], add_generation_prompt=True, return_tensors="pt"
@@ -154,7 +155,7 @@ def test_a_quantized_base_is_told_by_the_card_whose_lines_load_it(lab: TalkLab) 
     folder = run / "artifacts/final_model"
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "held in 4 bits by bitsandbytes" in card
-    code = card.split("```python\n")[1].split("```")[0].replace("path/to/final_model", str(folder))
+    code = card.split("```python\n")[1].split("```")[0].replace("path/to/final_model", str(beside_its_base(folder)))
     found: dict[str, Any] = {}
     exec(code, found)  # noqa: S102 - what the card shows
     layer = found["model"].get_base_model().get_submodule("model.layers.0.mlp.up_proj.base_layer")

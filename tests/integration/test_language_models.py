@@ -20,6 +20,7 @@ from finetune30.problems.trainables import load_trainable
 from support.chat_models import build_tiny_chat
 from support.exactness import fingerprint
 from support.fork_server import ForkServer
+from support.plain_answers import beside_its_base
 from support.rows import write_reviews
 from support.talk_lab import ANSWERS, QUESTIONS, TalkLab
 
@@ -51,7 +52,7 @@ def test_what_is_forgotten_is_measured_on_conversations_of_another_kind(lab: Tal
     from transformers import AutoTokenizer
 
     folder = lab.run_folder("results") / "artifacts/final_model"
-    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(folder))
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(beside_its_base(folder)))
     tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
     rows = [json.loads(line)["messages"] for line in FILE.read_text(encoding="utf-8").splitlines()]
     loss = {"general_loss": 0.0, "base_general_loss": 0.0}
@@ -183,7 +184,7 @@ def test_plain_peft_loads_the_model_and_its_template(lab: TalkLab) -> None:
     from transformers import AutoTokenizer
 
     folder = lab.run_folder("results") / "artifacts/final_model"
-    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(folder))
+    model: Any = AutoPeftModelForCausalLM.from_pretrained(str(beside_its_base(folder)))
     tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
     asked = tokenizer.apply_chat_template(
         [{"role": "user", "content": "When do you open? 100"}], add_generation_prompt=True, return_tensors="pt"
@@ -203,8 +204,8 @@ def test_an_adapter_with_a_name_that_does_not_fit_is_refused(lab: TalkLab, tmp_p
     from finetune30.modeling.saving import load_saved
     from finetune30.problems.trainables import load_trainable
 
-    folder = tmp_path / "model"
-    shutil.copytree(lab.run_folder("results") / "artifacts/final_model", folder)
+    shutil.copytree(lab.run_folder("results") / "artifacts", tmp_path / "artifacts")
+    folder = tmp_path / "artifacts" / "final_model"
     state = load_file(folder / "adapter_model.safetensors")
     first = next(iter(state))
     state[first.replace("layers.0", "layers.7")] = state.pop(first)

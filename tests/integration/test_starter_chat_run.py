@@ -41,7 +41,8 @@ def test_a_run_records_title_and_digests_of_its_base_and_gives_it_away_with_the_
         "weights_sha256": known.weights_sha256,
     }
     card = (run / "artifacts" / "final_model" / "README.md").read_text(encoding="utf-8")
-    assert f"base_model: starter-chat ({TITLE})" in card
+    assert "base_model: starter-chat\n" in card
+    assert f"| base model | `starter-chat` ({TITLE})" in card
     given = fork_server.run("export", "latest", "--output", "chat.zip", cwd=tmp_path)
     assert given.returncode == 0, given.stderr
     with zipfile.ZipFile(tmp_path / "chat.zip") as package:

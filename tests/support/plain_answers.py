@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +18,8 @@ def plain_logits(
     model_folder: Path, texts: Sequence[str], pairs: Sequence[str] | None = None, *, outputs: int
 ) -> list[list[float]]:
     """Return the logits of every text (or pair)."""
-    model = AutoPeftModelForSequenceClassification.from_pretrained(str(model_folder), num_labels=outputs).eval()
+    place = str(beside_its_base(model_folder))
+    model = AutoPeftModelForSequenceClassification.from_pretrained(place, num_labels=outputs).eval()
     tokenizer = AutoTokenizer.from_pretrained(str(model_folder))
     found = []
     for number, text in enumerate(texts):
@@ -26,6 +30,17 @@ def plain_logits(
                 model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]).logits[0].tolist()
             )
     return found
+
+
+def beside_its_base(model_folder: Path) -> Path:
+    """Return a copy of a published adapter whose configuration names the place of its base, for the plain libraries."""
+    note = json.loads((model_folder.parent / "base_model.json").read_text(encoding="utf-8"))
+    copied = Path(tempfile.mkdtemp(dir=model_folder.parent.parent.parent.parent, prefix="plain-")) / "adapter"
+    shutil.copytree(model_folder, copied)
+    described = json.loads((copied / "adapter_config.json").read_text(encoding="utf-8"))
+    described["base_model_name_or_path"] = note["folder"]
+    (copied / "adapter_config.json").write_text(json.dumps(described), encoding="utf-8")
+    return copied
 
 
 def softmax(logits: Sequence[float]) -> list[float]:

@@ -111,7 +111,8 @@ class Card:
 
     `task` follows "trained for"; `answers` is Markdown; `pipeline_tag` is the hub's; `auto_class` is PEFT's class that
     loads the model, `arguments` what it needs besides the folder, as Python text; `saved` is what lies beside LoRA;
-    `reading` makes an answer of a text's `logits` and the label `names`, as Python text.
+    `reading` makes an answer of a text's `logits` and the label `names`, as Python text; `threshold` is the probability
+    from which a label counts where each is decided alone.
     """
 
     task: str
@@ -121,6 +122,7 @@ class Card:
     arguments: str = ""
     saved: str = "head saved with it"
     reading: str = "logits.tolist()"
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

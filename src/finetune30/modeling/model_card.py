@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from finetune30.blocks import Block
@@ -25,7 +26,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 
 | | |
 |---|---|
-| base model | `{base}`{revision}{quantization}{head} |
+| base model | `{base}`{made_from}{revision}{quantization}{head} |
 | data | `{dataset}`{dataset_revision} (digest `{digest}`) |
 | rows | {train_rows} training rows, {evaluation_rows} evaluation rows |
 | answers | {answers} |
@@ -43,7 +44,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 from peft import {auto_class}
 from transformers import AutoTokenizer{further}
 
-{quantized}model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
+{beside}{quantized}model = {auto_class}.from_pretrained("path/to/final_model"{arguments})
 tokenizer = AutoTokenizer.from_pretrained("path/to/final_model")
 ```
 
@@ -73,7 +74,10 @@ def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block]
     return _TEMPLATE.format(
         name=config["experiment_name"],
         base=facts["base"],
-        revision=f" at `{facts['revision']}`" if facts["revision"] else "",
+        made_from=f" ({facts['made_from']})" if facts["made_from"] else "",
+        # Of a model that no hub has, the weights themselves say which one it is.
+        revision=f" at `{facts['revision']}`" if facts["revision"] else f" (weights `{facts['base_sha256'][:16]}`)",
+        beside="" if facts["revision"] else f"# The folder of the base model must be here, named {facts['base']!r}.\n",
         head=f"; its own head of {len(labels)} outputs was left out" if (labels := facts["left_out_head"]) else "",
         quantization=f"; held in {4 if 'load_in_4bit' in quantization else 8} bits by bitsandbytes"
         if quantization
@@ -83,7 +87,8 @@ def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block]
         **described,
         version=facts["version"],
         finished=facts["finished"],
-        dataset=(facts["hub_data"] or {"id": config["data"]["dataset_name"]})["id"],
+        # A place on this machine stays here; its last part is a name.
+        dataset=facts["hub_data"]["id"] if facts["hub_data"] else Path(config["data"]["dataset_name"]).name,
         dataset_revision=f" at `{facts['hub_data']['commit']}`" if facts["hub_data"] else "",
         digest=facts["dataset_digest"][:16],
         train_rows=facts["train_rows"],

@@ -37,13 +37,17 @@ def save_targets(
     reading: Reading,
     quantization: Mapping[str, Any] | None = None,
     answering: Mapping[str, Any] | None = None,
+    *,
+    base: Mapping[str, Any] | None = None,
+    threshold: float | None = None,
 ) -> None:
     """Write what an answer needs beside the adapter: what was learnt, and how a text is treated first.
 
     `quantization` is how the base model was quantised (`Quantization.describe`), None where it was whole. `recipe` are
-    the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `label_names` and
-    `remove_html` stand there for other readers of the file. `answering` is what the problem answers with besides (see
-    `Conclusion`).
+    the steps that cleaned the texts of the training: a text to be answered is cleaned alike. `base` is the base model
+    as other machines know it: name, revision, sha256 of its weights. `threshold` is the probability from which a label
+    counts, None where labels are not decided each alone. `answering` is what the problem answers with besides (see
+    `Conclusion`). `label_names` and `remove_html` stand there for other readers of the file.
     """
     described = {
         "problem_type": problem_type,
@@ -53,6 +57,8 @@ def save_targets(
         "recipe": [dict(step) for step in recipe],
         "reading": asdict(reading),
         "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
+        **({} if threshold is None else {"threshold": threshold}),
+        **({} if base is None else {"base": dict(base)}),
         **({"quantization": dict(quantization)} if quantization else {}),
         **(answering or {}),
     }

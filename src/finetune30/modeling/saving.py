@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.config import ModelConfig
 from finetune30.errors import ModelError, SelfTestError
 from finetune30.hub.reach import hub_left_alone
 from finetune30.modeling.heavy_imports import import_heavy
@@ -30,6 +28,8 @@ LoadSaved = Callable[..., "PreTrainedModel"]
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05}
 #: bitsandbytes multiplies 8-bit weights with activations in fp16, the largest of which it tells over the whole batch.
 _INT8_TOLERANCE = LOGIT_TOLERANCE["fp16"]
+#: What transformers keeps of a saved truncation and padding in tokenizer_config.json.
+_STATE_OF_TOKENIZERS = ("max_length", "truncation_strategy", "stride", "pad_to_multiple_of", "pad_token_type_id")
 
 
 def load_saved(
@@ -46,18 +46,19 @@ def load_saved(
     import_heavy("transformers.modeling_utils", "peft")
     from transformers import AutoTokenizer
 
+    from finetune30.modeling.published_base import loadable
     from finetune30.modeling.quantization import loading_options, require_quantization, use_one_arithmetic
     from finetune30.modeling.quiet import quiet_transformers
 
-    _require_base(folder)
     quantization = load_targets(folder).get("quantization")
     options: dict[str, Any] = {"dtype": dtype}
     if quantization is not None:
         require_quantization(quantization["method"], device)
         options = loading_options(Quantization.restore(quantization), device, dtype)
-    with quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
+    # The base is looked for first: a hub model that is not cached is fetched before the hub is left alone.
+    with loadable(folder) as place, quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # below it is an error
-        model = load(str(folder), **options, trust_remote_code=False, use_safetensors=True)
+        model = load(str(place), **options, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     use_one_arithmetic(model)
     _require_all_loaded(folder, model)
@@ -84,22 +85,26 @@ def _require_all_loaded(folder: Path, model: PreTrainedModel) -> None:
         )
 
 
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer without the truncation and padding that its files may hold: how long a text may be is said by
+    who asks, and a length of somebody's training would cut texts unseen.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    for key in _STATE_OF_TOKENIZERS:
+        tokenizer.init_kwargs.pop(key, None)
+    tokenizer.save_pretrained(str(folder))
+
+
 def load_base_config(folder: Path) -> PretrainedConfig:
     """Return the loaded configuration of the base model of a saved adapter. Raises ModelError and HubError."""
     from finetune30.modeling.model_facts import load_config
 
-    return load_config(_require_base(folder), str(folder))
+    from finetune30.modeling.published_base import find_base_folder
 
-
-def _require_base(folder: Path) -> Path:
-    """See to it that the base model of a saved adapter is on this machine; return where."""
-    from finetune30.modeling.base import find_base
-
-    described = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base, revision = described["base_model_name_or_path"], described.get("revision")
-    if revision is not None or not Path(base).is_dir():
-        return find_base(ModelConfig(name=base, revision=revision)).folder
-    return Path(base)
+    return load_config(find_base_folder(folder), str(folder))
 
 
 def validate_saved_tensors(folder: Path, expected: dict[str, torch.Tensor]) -> None:

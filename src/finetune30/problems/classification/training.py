@@ -148,6 +148,7 @@ class MultiLabelHead(ClassHead):
     name = MULTI_NAME
     score = MULTI_SCORE
     reading = "[name for name, logit in zip(names, logits.tolist()) if logit > 0]"
+    threshold = 0.5  # the probability of a logit of 0
     decides_several = True
 
     def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:

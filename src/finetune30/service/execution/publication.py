@@ -54,7 +54,8 @@ def stage_result(
     }
     if said := say_set_aside(metrics["evaluation_set_aside"]):
         log(said)
-    _save_model(final_model, run, experiment, metrics, environment, result.answering)
+    weights_sha256 = experiment.inputs.source.weights_digest()
+    _save_model(final_model, run, experiment, metrics, environment, weights_sha256, result.answering)
     difference, repeated = _self_test(final_model, experiment, result)
     told = "; ".join([f"largest logit difference {difference:.2g}", *repeated])
     log(f"self-test: the saved model, loaded afresh, answers as trained ({told})")
@@ -81,7 +82,7 @@ def stage_result(
             "name": inputs.source.name,
             "id": inputs.source.reference if inputs.source.revision else None,
             "revision": inputs.source.revision,
-            "sha256": inputs.source.weights_digest(),
+            "sha256": weights_sha256,
             "left_out_head": list(experiment.left_out_head),
             **({"made_from": dict(inputs.source.made_from)} if inputs.source.made_from else {}),
         },
@@ -145,13 +146,16 @@ def _save_model(
     experiment: Experiment,
     metrics: dict[str, Any],
     environment: dict[str, Any],
+    weights_sha256: str,
     answering: Mapping[str, Any],
 ) -> None:
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.model_card import build_model_card
+    from finetune30.modeling.published_base import name_base, public_name
     from finetune30.modeling.quantization import plan_quantization
     from finetune30.modeling.saved_targets import save_targets
-    from finetune30.modeling.saving import validate_saved_tensors
+    from finetune30.modeling.saving import save_tokenizer, self_test_error, validate_saved_tensors
+    from finetune30.modeling.travelling import find_travel_faults
 
     inputs, problem = experiment.inputs, experiment.inputs.data.problem
     quantization = plan_quantization(inputs.config, inputs.source, trains_head=experiment.problem.trains_head)
@@ -163,7 +167,10 @@ def _save_model(
     failpoints.reach("result.after_adapter")
     failpoints.reach(failpoints.DISK_WRITE)
     validate_saved_tensors(folder, experiment.engine.published_state())
-    load_tokenizer(inputs.source).save_pretrained(str(folder))
+    name_base(folder, inputs.source)
+    save_tokenizer(load_tokenizer(inputs.source), folder)
+    base = {"name": public_name(inputs.source), "revision": inputs.source.revision, "sha256": weights_sha256}
+    card = experiment.problem.card()
     save_targets(
         folder,
         problem.name,
@@ -173,9 +180,13 @@ def _save_model(
         reading_of(inputs),
         None if quantization is None else quantization.describe(),
         answering,
+        base=base,
+        threshold=card.threshold,
     )
     facts = {
-        "base": inputs.source.reference if inputs.source.revision else inputs.source.described,
+        "base": public_name(inputs.source),
+        "made_from": inputs.source.made_from.get("title"),
+        "base_sha256": weights_sha256,
         "revision": inputs.source.revision,
         "hub_data": inputs.data.source["hub"],
         "version": __version__,
@@ -191,8 +202,10 @@ def _save_model(
         "left_out_head": experiment.left_out_head,
         "quantization": None if quantization is None else quantization.settings(inputs.placement.dtype_name),
     }
-    card = build_model_card(facts, experiment.problem.card(), build_result_blocks(metrics), inputs.config.as_tree())
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    text = build_model_card(facts, card, build_result_blocks(metrics), inputs.config.as_tree())
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    if faults := find_travel_faults(folder):
+        raise self_test_error(f"its files could not be used on another machine: {'; '.join(faults)}")
 
 
 def reading_of(inputs: Inputs) -> Reading:

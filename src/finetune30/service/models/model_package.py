@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from finetune30.data.problem import Card, label_names
-from finetune30.errors import Finetune30Error, ModelError, StorageError, UsageError
+from finetune30.errors import Finetune30Error, StorageError, UsageError
 from finetune30.files import disk_errors
 from finetune30.modeling.model_files import weight_files
+from finetune30.modeling.published_base import find_base_folder
 from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.problems import load_card
 from finetune30.service.models.usage_script import write_usage_script
@@ -101,15 +102,17 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
         raise StorageError(f"{run.folder} holds no adapter: no {missing[0]}", "train again with its config.yaml")
     adapter = json.loads((folder / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
     described = load_targets(folder)
-    reference, is_copied = str(adapter["base_model_name_or_path"]), adapter.get("revision") is None
-    private = _private_names(run, records, reference if is_copied else None)
+    is_copied = adapter.get("revision") is None
+    base = find_base_folder(folder) if is_copied else None
+    private = _private_names(run, records, None if base is None else str(base))
+    said = {repr(adapter["base_model_name_or_path"]): repr(_BASE)} if is_copied else {}
     if is_copied:
         adapter["base_model_name_or_path"] = _BASE
     card = load_card(described["problem_type"], described["targets"])
     members = [
         Member("use_model.py", write_usage_script(card, described).encode()),
-        *_adapter_members(folder, adapter, private),
-        *(_base_members(Path(reference), described, card) if is_copied else ()),
+        *_adapter_members(folder, adapter, private | said),
+        *(() if base is None else _base_members(base, described, card)),
     ]
     _require_no_place_of_this_machine(members, private)
     return ModelPackage(folder=run.folder, finished_at=run.finished_at or run.created_at, members=tuple(members))
@@ -187,10 +190,6 @@ def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, s
 
 def _base_members(folder: Path, described: dict[str, Any], card: Card) -> Iterator[Member]:
     """Yield the base model, its configuration with the names of the labels."""
-    if not folder.is_dir():
-        raise ModelError(
-            f"the base model of this run is no longer in {folder}", "put it back there, or train again on one that is"
-        )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key in ("_name_or_path", "name_or_path"):
         config.pop(key, None)
