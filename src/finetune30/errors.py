@@ -4,6 +4,7 @@
     ├── UsageError                      exit 2   HTTP 400   a command or request that cannot be read
     │   ├── HostError                            HTTP 403   a host name or web page that the API does not serve
     │   ├── MediaTypeError                       HTTP 415   a body of another kind
+    │   ├── GenerationMissingError               HTTP 428   a move that does not say which state it saw
     │   └── TooLargeError                        HTTP 413   a body beyond the limit
     ├── AccessError                     exit 1   HTTP 403   the key's role does not allow it
     │   └── AuthenticationError                  HTTP 401   no key, or an unknown or revoked one
@@ -35,7 +36,8 @@
     ├── NotFoundError                   exit 1   HTTP 404   no such run, preset, version …
     ├── ConflictError                   exit 1   HTTP 409   the state does not allow it
     │   ├── StaleAttemptError                               another attempt holds the run
-    │   └── IdempotencyError                     HTTP 422   the key was used before for another request
+    │   ├── IdempotencyError                     HTTP 422   the key was used before for another request
+    │   └── StaleGenerationError                 HTTP 412   somebody else moved the alias since
     ├── StorageError                    exit 1   HTTP 507   disk or database
     ├── ServiceUnavailableError         exit 1   HTTP 503   Redis, API or worker out of reach
     │   └── NoRedisError                                    no Redis, and none here to start
@@ -108,6 +110,13 @@ class MediaTypeError(UsageError):
 
     code = "media_type_refused"
     http_status = 415
+
+
+class GenerationMissingError(UsageError):
+    """A move of an alias that does not say which generation it saw."""
+
+    code = "generation_missing"
+    http_status = 428
 
 
 class TooLargeError(UsageError):
@@ -344,6 +353,13 @@ class IdempotencyError(ConflictError):
 
     code = "idempotency_key_reused"
     http_status = 422
+
+
+class StaleGenerationError(ConflictError):
+    """Somebody else moved the alias since; `details["alias"]` is where it leads now."""
+
+    code = "stale_generation"
+    http_status = 412
 
 
 class StorageError(Finetune30Error):

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
+from finetune30.store.model_names import parse_reference
+from finetune30.store.model_queries import load_version
 from finetune30.store.records import Run, RunEvent, RunStatus
 from finetune30.store.tables import run_events, runs, tombstones
 
@@ -50,10 +52,13 @@ def run_of(row: Row[Any], columns: Sequence[str] = ()) -> Run:
 
 
 def load_run(connection: Connection, reference: str, *, lock: bool = False) -> Run:
-    """Return one run by id, folder name, exact name (the newest), unique id prefix or `latest`.
+    """Return one run by id, folder name, exact name (the newest), unique id prefix or `latest`, or that of a version
+    of a model, `NAME:7` or `NAME@alias`.
 
     With `lock` nobody else changes it before the transaction ends. Raises NotFoundError, ConflictError.
     """
+    if (version := parse_reference(reference)) is not None:
+        return load_run(connection, load_version(connection, version).run_id, lock=lock)
     for query in (_NEWEST,) if reference == LATEST else (_BY_ID, _BY_FOLDER, _BY_NAME):
         named = reference.rstrip("/") if query is _BY_FOLDER else reference
         row = connection.execute(query.with_for_update() if lock else query, {"named": named}).one_or_none()

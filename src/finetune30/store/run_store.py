@@ -26,6 +26,7 @@ from finetune30.store.joined_writes import write_jointly
 from finetune30.store.kept_rows import KeptRows
 from finetune30.store.kept_stats import KeptStats
 from finetune30.store.lease_doubts import LeaseDoubts
+from finetune30.store.model_queries import require_no_version
 from finetune30.store.new_runs import insert_run, values_of
 from finetune30.store.places import Places
 from finetune30.store.published_files import ORIGIN
@@ -209,7 +210,7 @@ class RunStore(AttemptStates):
     def delete(self, run_id: str, results_root: Path) -> None:
         """Remove a run that is not RUNNING: first its row (a tombstone remains), then its folder, then the tombstone.
 
-        Its events stay. Raises NotFoundError, ConflictError while RUNNING, StorageError when the folder resists.
+        Its events stay. Raises NotFoundError, ConflictError while RUNNING or with a version of a model, StorageError.
         """
         with writing(self.engine) as connection:
             run = queries.load_run(connection, run_id, lock=True)
@@ -217,6 +218,7 @@ class RunStore(AttemptStates):
                 raise ConflictError(
                     f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 runs cancel {run.id[:8]}"
                 )
+            require_no_version(connection, run.id)
             now = self.now(connection)
             gone = connection.execute(runs.delete().where(*_unchanged(run)))
             _require_changed(gone.rowcount, run.id)
@@ -281,7 +283,7 @@ class RunStore(AttemptStates):
     # --- questions
 
     def get(self, reference: str) -> Run:
-        """Return the run with this id, folder name, exact name (the newest), unique id prefix, or the `latest` one.
+        """Return the run that is named so: see `queries.load_run`.
 
         Raises NotFoundError, ConflictError when a prefix fits several runs.
         """

@@ -2,7 +2,8 @@
 
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
-may call the API, `audit` what was changed through it. The schema is made by the migrations beside this file; a test
+may call the API, `audit` what was changed through it. `models`, `model_versions` and `model_aliases` are the registry,
+`model_events` every change of it, as unalterable as those of runs. The schema is made by the migrations beside this file; a test
 holds both to the same shape.
 """
 
@@ -253,6 +254,8 @@ api_keys = Table(
     Column("digest", String(64), nullable=False),  # sha256 of the key; the key itself is nowhere
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+    # A role that releases before r0011 do not know; `role` is then what their processes let the key do.
+    Column("newer_role", String(16)),
     UniqueConstraint("name"),
     UniqueConstraint("digest"),
 )
@@ -268,6 +271,64 @@ audit = Table(
     Column("target", Text, nullable=False),
     Column("outcome", Integer, nullable=False),  # HTTP status, 102 until it is known; 0: from the command line
     Column("client", String(200), nullable=False),
+    sqlite_autoincrement=True,
+)
+models = Table(
+    "models",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("problem_type", String(40), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String(200), nullable=False),
+)
+
+#: Never changed but for `state`: what a version is, is addressed by the sha256 sums.
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("adapter_sha256", String(64), nullable=False),
+    Column("labels_sha256", String(64), nullable=False),
+    Column("base_sha256", String(64), nullable=False),
+    Column("version_sha256", String(64), nullable=False),  # of version.json, which names every file
+    Column("facts", JsonTree, nullable=False),  # what is shown and searched: base, data, score …
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    UniqueConstraint("model", "manifest_sha256"),
+)
+Index("ix_model_versions_run_id", model_versions.c.run_id)
+
+#: `generation` grows with every move, so that who moves a pointer can say which one they saw.
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("alias", String(63), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("moved_at", UtcDateTime, nullable=False),
+    Column("moved_by", String(200), nullable=False),
+)
+
+model_events = Table(
+    "model_events",
+    metadata,
+    Column("number", EventNumber, primary_key=True, autoincrement=True),
+    Column("model", String(63), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("version", Integer),
+    Column("from_version", Integer),
+    Column("alias", String(63)),
+    Column("generation", Integer),
+    Column("actor", String(200), nullable=False),
+    Column("reason", Text),
+    Column("detail", JsonTree),
+    Index("ix_model_events_of_model", "model", "number"),
     sqlite_autoincrement=True,
 )
 Index("ix_runs_open", runs.c.submitted_by, runs.c.status)
