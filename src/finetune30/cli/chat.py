@@ -62,7 +62,7 @@ def command(
     device: str | None,
     output_dir: Path | None,
 ) -> None:
-    """Talk with the language model of RUN (id, folder, name or latest); it remembers the turns.
+    """Talk with the language model of RUN (id, folder, name, latest, NAME@alias or NAME:7); it remembers the turns.
 
     Every line of standard input is said to it. /system TEXT, /reset and /quit are told to the program.
     """

@@ -25,7 +25,8 @@ _MEASURED = ("eval_", "train_runtime")
 def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> None:
     """Say whether two to eight runs differ by more than chance, and what they were told differently.
 
-    RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'.
+    RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version of a
+    model: NAME@alias or NAME:7.
 
     Runs that were evaluated on the same rows are compared row by row: right or wrong by McNemar's exact test, losses
     (such as the squared errors of a regression) by a permutation test. A run on other rows is named with the reason.

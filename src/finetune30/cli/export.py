@@ -16,7 +16,7 @@ from finetune30.cli.run_options import output_dir_option
 @click.option("--overwrite", is_flag=True, help="Replace that file.")
 @output_dir_option
 def command(run: str, form: str, output: Path | None, overwrite: bool, output_dir: Path | None) -> None:
-    """Write the model of RUN (id, folder, name or latest) for machines without finetune30.
+    """Write the model of RUN (id, folder, name, latest, NAME@alias or NAME:7) for machines without finetune30.
 
     The .zip holds the adapter, the base model (unless it is one of the hub), use_model.py, which loads and asks both,
     and the sha256 of every file. Nothing in it names a place on this machine.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetune30.cli.local_actor import record_local
 from finetune30.cli.terminal_text import show_controls, tell
 from finetune30.errors import UsageError
 
 if TYPE_CHECKING:
     from finetune30.store import RunStore
 
-ROLES = ("viewer", "submitter", "admin")
+ROLES = ("caller", "viewer", "submitter", "promoter", "admin")
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -25,8 +25,9 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command() -> None:
     """Make, list and revoke keys of the API.
 
-    As soon as there is a key, nobody gets in without one, on this machine either. viewer: look; submitter: also submit,
-    cancel and delete own runs; admin: everything.
+    As soon as there is a key, nobody gets in without one, on this machine either. caller: ask models, nothing else;
+    viewer: look; submitter: also ask, submit, cancel and delete own runs, register models and move their aliases;
+    promoter: also staging and production; admin: everything.
     """
 
 
@@ -42,7 +43,7 @@ def create(name: str, role: str, as_json: bool) -> None:
         raise UsageError(f"{name[:100]!r} is no name for a key", "use 1 to 100 printable characters")
     with _open_store() as store:
         made, secret = create_key(store, name.strip(), Role(role))
-        _record(store, "keys create", f"{made.name} ({made.role})")
+        record_local(store, "keys create", f"{made.name} ({made.role})")
     if as_json:
         click.echo(json.dumps({**made.as_dict(), "key": secret}))
         return
@@ -76,7 +77,7 @@ def revoke(key: str) -> None:
 
     with _open_store() as store:
         revoked = revoke_key(store, key)
-        _record(store, "keys revoke", f"{revoked.name} ({revoked.role})")
+        record_local(store, "keys revoke", f"{revoked.name} ({revoked.role})")
     click.echo(f"revoked {revoked.id} ({show_controls(revoked.name)})")
 
 
@@ -108,16 +109,3 @@ def _open_store() -> Iterator[RunStore]:
         yield store
     finally:
         store.close()
-
-
-def _record(store: RunStore, action: str, target: str) -> None:
-    from finetune30.store.access import record_audit
-
-    record_audit(store, actor=f"local:{_user()}", role="admin", action=action, target=target)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()[:100]
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return "unknown"

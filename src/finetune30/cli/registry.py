@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
 
 #: Groups in the order in which the help shows them.
-GROUPS = ("Train", "Runs", "Data", "Services", "Setup")
+GROUPS = ("Train", "Runs", "Models", "Data", "Services", "Setup")
 
 COMMANDS: dict[str, Entry] = {
     "train": Entry("finetune30.cli.train:command", "Train", "Train a model and record the run."),
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "replay": Entry("finetune30.cli.replay:command", "Train", "Repeat a finished run and compare it bit for bit."),
     "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, edit, cancel and delete runs."),
+    "models": Entry("finetune30.cli.models:command", "Models", "Name finished models, promote and find them."),
     "compare": Entry("finetune30.cli.compare:command", "Runs", "Say whether runs differ by more than chance."),
     "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
     "cancel": Entry("finetune30.cli.run_changes:cancel", "Train", "Stop runs that wait or train."),

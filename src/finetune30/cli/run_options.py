@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from finetune30.service.runs.open_records import Records
     from finetune30.settings import Settings
 
-RUN_HELP = "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it) or 'latest'."
+RUN_HELP = (
+    "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version of a "
+    "model: NAME@alias or NAME:7."
+)
 
 output_dir_option = named_option(
     "output_dir",

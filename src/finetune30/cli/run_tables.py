@@ -25,7 +25,7 @@ _COLORS = {"QUEUED": "yellow", "RUNNING": "cyan", "SUCCEEDED": "green", "FAILED"
 
 def print_run_table(page: RunPage, total: int) -> None:
     """Print one page of runs; `total` counts the runs of all pages."""
-    console = _console()
+    console = build_console()
     if not page.runs:
         console.print("No runs that fit.")
         return
@@ -67,7 +67,7 @@ def print_run_details(details: Mapping[str, Any]) -> None:
     """Print what `load_run_details` returns."""
     from finetune30.data.sources.physical_lines import describe_lines
 
-    console = _console()
+    console = build_console()
     run = details["run"]
     _print_pairs(console, "", _head_rows(run, details["path"]))
     if error := run["error"]:
@@ -87,7 +87,7 @@ def print_run_details(details: Mapping[str, Any]) -> None:
 
 def print_history(entries: list[dict[str, Any]]) -> None:
     """Print records of history.jsonl; the columns are the numbers that occur in them."""
-    console = _console()
+    console = build_console()
     if not entries:
         console.print("No steps logged yet.")
         return
@@ -112,7 +112,7 @@ def print_beside(heading: str, names: Sequence[str], values: Mapping[str, Sequen
     """Print a line for every key with its value of each run; nothing where there are no keys."""
     if not values:
         return
-    console = _console()
+    console = build_console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(heading, no_wrap=True)
     for name in names:
@@ -123,7 +123,7 @@ def print_beside(heading: str, names: Sequence[str], values: Mapping[str, Sequen
     console.print(table)
 
 
-def _console() -> Console:
+def build_console() -> Console:
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 

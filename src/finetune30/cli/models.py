@@ -1,0 +1,128 @@
+"""`ft30 models`: list, show, search and verify versions of models; `model_changes` adds what changes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from finetune30.cli import model_changes
+from finetune30.cli.run_options import opened, output_dir_option
+from finetune30.cli.terminal_text import show_controls
+
+_VERSION_HELP = "NAME is a model (its newest version), NAME@alias or NAME:7 a version."
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("models")
+def command() -> None:
+    """Name finished models: versions that never change, and aliases such as production that lead to them.
+
+    NAME@alias and NAME:7 stand wherever a RUN does: ft30 predict reviews@production "some text".
+    """
+
+
+@command.command("list", epilog="Example: ft30 models list")
+@output_dir_option
+@_as_json
+def list_models(output_dir: Path | None, as_json: bool) -> None:
+    """Print every model with its aliases and newest version."""
+    _find(output_dir, as_json)
+
+
+@command.command("search", epilog='Example: ft30 models search --base starter --script Latin "positive"')
+@click.argument("words", nargs=-1, metavar="[WORD...]")
+@click.option("--base", metavar="NAME", help="A part of the base model's name.")
+@click.option("--script", metavar="NAME", help="A script of the evaluation rows: Latin, Han, Cyrillic …")
+@click.option("--problem", metavar="NAME", help="What it learnt, such as single_label_classification.")
+@click.option("--tag", metavar="TAG", help="A tag of the run.")
+@output_dir_option
+@_as_json
+def search(words: tuple[str, ...], output_dir: Path | None, as_json: bool, **wanted: str | None) -> None:
+    """Print the models with a version that has all that is asked for.
+
+    Each WORD must stand in a name (of model, run, data, base or a label) or in the note of the run.
+    """
+    _find(output_dir, as_json, text=" ".join(words) or None, **wanted)
+
+
+@command.command("show", epilog="Example: ft30 models show reviews")
+@click.argument("name")
+@output_dir_option
+@_as_json
+def show(name: str, output_dir: Path | None, as_json: bool) -> None:
+    """Print the versions of a model, each with its score, run and aliases."""
+    from finetune30.store.model_registry import find_model
+
+    with opened(output_dir) as records:
+        found = find_model(records.store, name).as_dict()
+    if as_json:
+        _print_json(found)
+        return
+    from finetune30.cli.model_tables import print_versions
+
+    print_versions(found)
+
+
+@command.command("history", epilog="Example: ft30 models history reviews")
+@click.argument("name")
+@output_dir_option
+@_as_json
+def history(name: str, output_dir: Path | None, as_json: bool) -> None:
+    """Print every change of a model: who, when, why, and how what was promoted compared with what was there."""
+    from finetune30.store.model_registry import find_events
+
+    with opened(output_dir) as records:
+        found = [event.as_dict() for event in find_events(records.store, name)]
+    if as_json:
+        _print_json(found)
+        return
+    from finetune30.cli.model_tables import print_events
+
+    print_events(found)
+
+
+@command.command("card", epilog=_VERSION_HELP)
+@click.argument("version", metavar="NAME")
+@output_dir_option
+def card(version: str, output_dir: Path | None) -> None:
+    """Print the card of a version: where it comes from, how good it is, what limits it; Markdown."""
+    from finetune30.service.registry.registering import load_card, load_version
+
+    with opened(output_dir) as records:
+        click.echo(show_controls(load_card(records, load_version(records, version)), "\n"), nl=False)
+
+
+@command.command("verify", epilog=_VERSION_HELP)
+@click.argument("version", metavar="NAME")
+@output_dir_option
+def verify(version: str, output_dir: Path | None) -> None:
+    """Hash the files of a version again and compare them with what was registered."""
+    from finetune30.service.registry.registering import load_version, verify_version
+
+    with opened(output_dir) as records:
+        found = load_version(records, version)
+        click.echo(f"{found.name}: {verify_version(records, found)} files are as they were registered")
+
+
+def _find(output_dir: Path | None, as_json: bool, **wanted: str | None) -> None:
+    from finetune30.service.registry.search import ModelQuery, search_models
+
+    with opened(output_dir) as records:
+        found = search_models(records, ModelQuery(**wanted))
+    if as_json:
+        _print_json(found)
+        return
+    from finetune30.cli.model_tables import print_models
+
+    print_models(found)
+
+
+def _print_json(tree: Any) -> None:
+    click.echo(json.dumps(tree, indent=2, ensure_ascii=False))
+
+
+for _changing in (model_changes.register, model_changes.promote, model_changes.rollback, model_changes.retire):
+    command.add_command(_changing)
