@@ -1,0 +1,179 @@
+"""Versions of models: their files, cards and search, and what promoting one says."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finetune30.data.versions.storage import VersionStore
+from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
+from finetune30.service.registry import version_files
+from finetune30.service.registry.promotion import preview_promotion, promote, roll_back
+from finetune30.service.registry.registering import load_card, load_version, register_run, verify_version
+from finetune30.service.registry.search import ModelQuery, search_models
+from finetune30.service.runs.open_records import Records
+from finetune30.store.annotations import RunEdit, edit_run
+from finetune30.store.model_records import ModelVersion
+from finetune30.store.model_registry import find_events, retire_version
+from support.registered import NAMES, finish_model_run
+from support.run_store_lab import Lab
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
+    yield Records(lab.store, lab.results)
+    lab.store.close()
+
+
+def register(records: Records, name: str = "trial", model: str = "reviews", wrong: tuple[int, ...] = ()) -> ModelVersion:
+    run = finish_model_run(records.store, records.results_root, name, wrong=wrong)
+    return register_run(records, run.id, model, VersionStore(records.results_root / "data"), actor="anna")[0]
+
+
+def folder_of(records: Records, version: ModelVersion) -> Path:
+    return records.results_root / "registry" / version.model / f"v{version.number}"
+
+
+def test_a_version_holds_what_the_run_published_and_no_place_on_this_machine(records: Records) -> None:
+    version = register(records)
+    folder = folder_of(records, version)
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"CARD.md", "version.json", "metrics.json", "predictions.parquet"} < names
+    assert not {"config.yaml", "logs.txt", "data_report.json"} & names
+    run = records.folder(records.store.get(version.run_id))
+    adapter = "artifacts/final_model/adapter_model.safetensors"
+    assert (folder / adapter).samefile(run.path / adapter)
+    told = json.loads((folder / "version.json").read_text(encoding="utf-8"))
+    assert (told["model"], told["number"], told["adapter_sha256"]) == ("reviews", 1, version.adapter_sha256)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert str(records.results_root).encode() not in path.read_bytes()
+    assert verify_version(records, version) == len(told["files"])
+
+
+def test_files_are_copied_where_links_are_impossible(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    run = finish_model_run(records.store, records.results_root)
+    monkeypatch.setattr(os, "link", refuse)
+    version, _ = register_run(records, run.id, "reviews", VersionStore(records.results_root / "data"), actor="anna")
+    monkeypatch.undo()
+    adapter = folder_of(records, version) / "artifacts/final_model/adapter_model.safetensors"
+    assert not adapter.samefile(records.folder(run).final_model / adapter.name)
+    assert verify_version(records, version) > 0
+
+
+@pytest.mark.parametrize("name", ["artifacts/final_model/labels.json", "predictions.parquet", "CARD.md", "version.json"])
+def test_verifying_finds_a_byte_that_changed(records: Records, name: str) -> None:
+    version = register(records)
+    path = folder_of(records, version) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=name.replace(".", r"\.")):
+        verify_version(records, version)
+    path.unlink()
+    with pytest.raises(StorageError, match="is missing"):
+        verify_version(records, version)
+
+
+def test_a_run_with_damaged_files_or_without_a_model_becomes_no_version(records: Records) -> None:
+    run = finish_model_run(records.store, records.results_root)
+    path = records.folder(run).final_model / "labels.json"
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    versions = VersionStore(records.results_root / "data")
+    with pytest.raises(StorageError, match=r"labels\.json"):
+        register_run(records, run.id, "reviews", versions, actor="anna")
+    assert not (records.results_root / "registry").exists()
+    with pytest.raises(NotFoundError):
+        register_run(records, "nothing", "reviews", versions, actor="anna")
+    for name in ("../reviews", "Reviews", ""):
+        with pytest.raises(UsageError, match="no name for a model"):
+            register_run(records, run.id, name, versions, actor="anna")
+
+
+def test_promoting_tells_and_records_how_the_versions_compare(records: Records) -> None:
+    register(records, "first", wrong=(0, 1, 2, 3, 4, 5, 6, 7))
+    register(records, "second")
+    first = promote(records, "reviews", 1, "production", reason="a start", actor="anna")
+    assert first.paired["message"] == "nothing was there to compare with"
+    preview = preview_promotion(records, "reviews", 2, "production")
+    assert preview.alias is not None
+    assert preview.alias.generation == 1
+    found = promote(records, "reviews", 2, "production", reason="better", actor="ben", seen=1)
+    assert found.paired == preview.paired
+    assert found.paired["distinguishable"]
+    assert (found.paired["against"], found.paired["only_second_right"], found.paired["rows"]) == (1, 8, 12)
+    event = find_events(records.store, "reviews")[-1]
+    assert (event.kind, event.actor, event.reason, event.from_version) == ("promoted", "ben", "better", 1)
+    assert event.detail == {"paired": found.paired}
+    move = roll_back(records, "reviews", "production", reason="wrong answers", actor="anna")
+    assert (move.alias.number, move.alias.generation) == (1, 3)
+
+
+def test_what_cannot_be_compared_is_said(records: Records) -> None:
+    first = register(records, "first")
+    register(records, "second")
+    promote(records, "reviews", 1, "production", reason="a start", actor="anna")
+    records.folder(records.store.get(first.run_id)).predictions.unlink()
+    found = promote(records, "reviews", 2, "production", reason="better", actor="anna")
+    assert found.paired["distinguishable"] is None
+    assert "has no predictions" in found.paired["message"]
+
+
+def test_the_card_is_made_from_the_record(records: Records) -> None:
+    version = register(records, wrong=(0,))
+    card = load_card(records, load_version(records, "reviews"))
+    assert card.startswith("# reviews, version 1\n")
+    for told in ("rows.csv", version.run_id, "b" * 64, "train: 8 input, 8 used", "91.67 %", "Measured on 12 rows"):
+        assert told in card
+
+
+def test_models_are_found_by_what_they_are(records: Records) -> None:
+    version = register(records, "first")
+    register(records, "second", "others")
+    edit_run(records.store, version.run_id, RunEdit(note="for the pilot", add_tags=("pilot",)))
+    wanted = [
+        (ModelQuery(), ["others", "reviews"]),
+        (ModelQuery(base="START"), ["others", "reviews"]),
+        (ModelQuery(base="bert"), []),
+        (ModelQuery(problem="regression"), []),
+        (ModelQuery(tag="pilot"), ["reviews"]),
+        (ModelQuery(text="PILOT yes"), ["reviews"]),
+        (ModelQuery(text="second rows"), ["others"]),
+        (ModelQuery(script="Latin"), []),  # the rows are not stored, so nothing is known of their script
+    ]
+    for query, names in wanted:
+        assert [model["name"] for model in search_models(records, query)] == names, query
+    assert version.facts["labels"] == NAMES
+
+
+def test_versions_are_named_in_three_ways(records: Records) -> None:
+    register(records, "first")
+    register(records, "second")
+    promote(records, "reviews", 1, "staging", reason="a try", actor="anna")
+    assert [load_version(records, name).number for name in ("reviews", "reviews:1", "reviews@staging")] == [2, 1, 1]
+    retire_version(records.store, "reviews", 2, actor="anna", reason="worse")
+    assert load_version(records, "reviews").number == 1
+    with pytest.raises(UsageError, match="names no version"):
+        load_version(records, "../reviews")
+    with pytest.raises(ConflictError):
+        promote(records, "reviews", 2, "staging", reason="again", actor="anna")
+
+
+def test_files_of_a_registration_that_was_killed_are_taken_away_by_the_next(records: Records) -> None:
+    for left in ("v1", ".v1.tmp"):
+        folder = records.results_root / "registry" / "reviews" / left
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("x")
+    version = register(records)
+    assert version.number == 1
+    assert sorted(entry.name for entry in folder_of(records, version).parent.iterdir()) == ["v1"]
+    assert not (folder_of(records, version) / "half").exists()
+    assert version_files.find_version_faults(folder_of(records, version), version) == []
