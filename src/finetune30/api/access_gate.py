@@ -35,6 +35,7 @@ from finetune30.errors import (
 )
 from finetune30.settings import Settings
 from finetune30.store.access import Role, complete_audit, record_audit
+from finetune30.store.model_names import PROTECTED
 
 #: What anybody may ask who reaches the port: whether the API is there. It tells nothing else.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
@@ -62,6 +63,8 @@ _UNTRAILED = frozenset(
     }
 )
 _ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)")
+_MOVES_AN_ALIAS = re.compile(r"/models/[^/]+/aliases/([^/]+)(?:/rollback)?")
+_RETIRES = re.compile(r"/models/[^/]+/versions/[^/]+/retire")
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
 _READING_PATHS = UPLOAD_PATHS | {"/datasets"}
 #: Changes that are carried out at the same time; further ones wait without a thread. Fewer than `context.THREADS`.
@@ -218,6 +221,12 @@ def needed_role(method: str, path: str) -> Role:
     """Return the least role for a request: what is not known as harmless needs admin."""
     if known := ROLES.get((method, path)):
         return known
+    if method == "POST" and _ASKS_A_MODEL.fullmatch(path):
+        return Role.CALLER
+    if (moved := _MOVES_AN_ALIAS.fullmatch(path)) and method in ("PUT", "POST"):
+        return Role.PROMOTER if moved[1] in PROTECTED else Role.SUBMITTER
+    if method == "POST" and _RETIRES.fullmatch(path):
+        return Role.PROMOTER
     if method in ("GET", "HEAD", "OPTIONS"):
         return Role.ADMIN if path == "/audit" or path.startswith("/audit/") else Role.VIEWER
     changeable = {"DELETE": _DELETABLE_BY_SUBMITTERS, "PATCH": _EDITABLE_BY_SUBMITTERS}.get(method)

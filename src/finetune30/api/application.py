@@ -31,6 +31,8 @@ from finetune30.api.routes import (
     estimates,
     evaluation_rows,
     experiments,
+    model_changes,
+    models,
     predictions,
     proposals,
     questions,
@@ -63,6 +65,7 @@ Times are ISO 8601 in UTC. Where keys are in use, send `Authorization: Bearer KE
 TAGS = [
     {"name": "tasks", "description": "Submit runs and follow them."},
     {"name": "experiments", "description": "Runs on record."},
+    {"name": "models", "description": "Versions of models, and the aliases that lead to them."},
     {"name": "datasets", "description": "Dataset versions, and files to train on."},
     {"name": "configuration", "description": "What a run can be told."},
     {"name": "system", "description": "The service itself."},
@@ -77,6 +80,8 @@ ROUTES = (
     predictions,
     chat,
     questions,
+    models,
+    model_changes,
     suspects,
     datasets,
     dataset_rows,
@@ -144,9 +149,9 @@ async def _lifespan(
                 stack.push_async_callback(run_in_threadpool, reconciler.stop)
         app.state.services = Services(settings, store, publisher)
         app.state.keys = KeyRing(settings, store)
-        app.state.models = models = ModelProcesses()
-        stack.push_async_callback(run_in_threadpool, models.close)
-        app.state.answers = AnswerStream(models, app.state.slow_threads)
+        app.state.models = processes = ModelProcesses()
+        stack.push_async_callback(run_in_threadpool, processes.close)
+        app.state.answers = AnswerStream(processes, app.state.slow_threads)
         app.state.evaluations = EvaluationFrames()
         app.state.listed_runs = experiments.build_listed_runs()
         app.state.package_sizes = PackageSizes()
@@ -171,6 +176,7 @@ def _allow_origins(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(settings.allowed_origins),
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "X-API-Key"],
+        expose_headers=["ETag"],
     )

@@ -17,6 +17,7 @@ from finetune30.service.submitting.submission import PRIORITIES
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
 from finetune30.store.access import Role
+from finetune30.store.model_names import PROTECTED
 
 if TYPE_CHECKING:
     from finetune30.service.submitting.submission import Publisher
@@ -64,6 +65,14 @@ class Caller:
             raise AccessError(
                 f"run {run.id} was submitted by {run.submitted_by or 'local'!r}, not by {self.label!r}",
                 "ask its submitter, or use a key with the role admin",
+            )
+
+    def require_alias(self, alias: str) -> None:
+        """Raise AccessError for an alias that the caller's role may not move."""
+        if alias in PROTECTED and not self.role.includes(Role.PROMOTER):
+            raise AccessError(
+                f"'{alias}' is moved by keys with the role promoter or admin, {self.label!r} has {self.role}",
+                f"ask an admin for a key: ft30 keys create NAME --role {Role.PROMOTER}",
             )
 
     def require_priority(self, priority: int, settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +25,9 @@ from finetune30.store.tables import api_keys, audit, runs
 KEY_PREFIX = "ft30_"
 _KEY_BYTES = 32  # 256 random bits: nothing to guess, so a plain sha256 is enough to store
 
+#: Roles that processes of releases before r0011 do not know: what a key of one may do there instead.
+_FOR_OLDER = {"caller": "viewer", "promoter": "submitter"}
+
 _OPEN = (
     select(func.count())
     .select_from(runs)
@@ -38,16 +42,19 @@ _COMPLETE = (
 
 
 class Role(StrEnum):
-    """What a key allows: look; also submit and change own runs; everything."""
+    """What a key allows: ask models; look; also submit and change own runs; also move protected aliases; everything."""
 
+    CALLER = "caller"
     VIEWER = "viewer"
     SUBMITTER = "submitter"
+    PROMOTER = "promoter"
     ADMIN = "admin"
 
     def includes(self, other: Role) -> bool:
-        """Tell whether this role may do what `other` may."""
+        """Tell whether this role may do what `other` may: each what those before it may, but viewers ask no models."""
         order = list(Role)
-        return order.index(self) >= order.index(other)
+        beside = (self, other) == (Role.VIEWER, Role.CALLER)
+        return order.index(self) >= order.index(other) and not beside
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,9 @@ def create_key(store: RunStore, name: str, role: Role) -> tuple[ApiKey, str]:
         with writing(store.engine) as connection:
             now = store.now(connection)
             made = ApiKey(uuid.uuid4().hex[:12], name, role, digest_key(secret), now, None)
-            connection.execute(insert(api_keys).values(**vars(made)))
+            older = _FOR_OLDER.get(role)
+            row = {**vars(made), "role": older or role, "newer_role": role if older else None}
+            connection.execute(insert(api_keys).values(**row))
     except IntegrityError as error:
         raise ConflictError(f"there is a key named {name!r} already", "choose another name: ft30 keys list") from error
     return made, secret
@@ -119,7 +128,13 @@ def load_keys(store: RunStore) -> list[ApiKey]:
     """Return every key, revoked ones too, in the order of their making."""
     with reading(store.engine) as connection:
         rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)).all()
-    return [ApiKey(**{**row._mapping, "role": Role(row.role)}) for row in rows]
+    return [_key_of(row._mapping) for row in rows]
+
+
+def _key_of(row: Mapping[Any, Any]) -> ApiKey:
+    values = dict(row)
+    newer = values.pop("newer_role")
+    return ApiKey(**{**values, "role": Role(newer or values["role"])})
 
 
 def record_audit(

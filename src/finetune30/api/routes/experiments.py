@@ -43,7 +43,8 @@ ExperimentId = Annotated[
     str,
     Path(
         max_length=200,
-        description="Id, its beginning, folder, exact name (the newest of it) or `latest`.",
+        description="Id, its beginning, folder, exact name (the newest of it), `latest`, or a version of a model: "
+        "`NAME@alias`, `NAME:7`.",
         examples=[RUN_ID],
     ),
 ]
