@@ -1,4 +1,4 @@
-"""What leaves with a model: every published file tells how it is used elsewhere, and none names a place on a machine."""
+"""What leaves with a model: published files tell how it is used elsewhere, and none names a place on a machine."""
 
 from __future__ import annotations
 

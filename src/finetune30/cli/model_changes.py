@@ -1,4 +1,4 @@
-"""`ft30 models register`, `promote`, `rollback` and `retire`: what changes the registry; each enters the audit trail."""
+"""`ft30 models register`, `promote`, `rollback` and `retire`: the changes of the registry, each in the audit trail."""
 
 from __future__ import annotations
 
@@ -98,4 +98,6 @@ def retire(name: str, number: int, reason: str, output_dir: Path | None) -> None
 
 def _say(alias: Alias, before: int | None) -> None:
     was = "" if before is None else f", before {alias.model}:{before}"
-    click.echo(f"{alias.model}@{alias.alias} leads to {alias.model}:{alias.number}{was} (generation {alias.generation})")
+    click.echo(
+        f"{alias.model}@{alias.alias} leads to {alias.model}:{alias.number}{was} (generation {alias.generation})"
+    )

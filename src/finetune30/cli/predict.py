@@ -58,7 +58,9 @@ def command(
     output_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Ask the model of RUN (id, folder, name, latest, NAME@alias or NAME:7); without texts or a file, every line of standard input.
+    """Ask the model of RUN (id, folder, name, latest, NAME@alias or NAME:7).
+
+    Without texts or a file, every line of standard input is asked.
 
     A file is read from the columns that the training had its texts in; its other columns come along into --output.
     """

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from finetune30.settings import Settings
 
 RUN_HELP = (
-    "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version of a "
-    "model: NAME@alias or NAME:7."
+    "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version "
+    "of a model: NAME@alias or NAME:7."
 )
 
 output_dir_option = named_option(

@@ -46,7 +46,7 @@ def load_saved(
     import_heavy("transformers.modeling_utils", "peft")
     from transformers import AutoTokenizer
 
-    from finetune30.modeling.published_base import loadable
+    from finetune30.modeling.loadable_adapter import loadable
     from finetune30.modeling.quantization import loading_options, require_quantization, use_one_arithmetic
     from finetune30.modeling.quiet import quiet_transformers
 
@@ -100,9 +100,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 
 def load_base_config(folder: Path) -> PretrainedConfig:
     """Return the loaded configuration of the base model of a saved adapter. Raises ModelError and HubError."""
+    from finetune30.modeling.loadable_adapter import find_base_folder
     from finetune30.modeling.model_facts import load_config
-
-    from finetune30.modeling.published_base import find_base_folder
 
     return load_config(find_base_folder(folder), str(folder))
 

@@ -44,7 +44,9 @@ def _labels_faults(model: Path) -> Iterator[str]:
     labels = _load(model / LABELS_FILE)
     yield from (f"{LABELS_FILE} tells no {key}" for key in _SETTLED if key not in labels)
     reading = labels.get("reading") or {}
-    yield from (f"{LABELS_FILE} tells no reading.{field.name}" for field in fields(Reading) if field.name not in reading)
+    yield from (
+        f"{LABELS_FILE} tells no reading.{field.name}" for field in fields(Reading) if field.name not in reading
+    )
     if labels.get("problem_type") == _MULTI_LABEL and "threshold" not in labels:
         yield f"{LABELS_FILE} tells no threshold"
     base = labels.get("base") or {}

@@ -75,7 +75,9 @@ def load_model_events(
     query = select(model_events).where(model_events.c.model == model, model_events.c.number > after)
     if alias is not None:
         query = query.where(model_events.c.alias == alias)
-    return [ModelEvent(**row._mapping) for row in connection.execute(query.order_by(model_events.c.number).limit(limit))]
+    return [
+        ModelEvent(**row._mapping) for row in connection.execute(query.order_by(model_events.c.number).limit(limit))
+    ]
 
 
 def _model_of(row: Row[Any], versions: Sequence[Row[Any]], aliases: Sequence[Row[Any]]) -> Model:

@@ -3,8 +3,8 @@
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
 may call the API, `audit` what was changed through it. `models`, `model_versions` and `model_aliases` are the registry,
-`model_events` every change of it, as unalterable as those of runs. The schema is made by the migrations beside this file; a test
-holds both to the same shape.
+`model_events` every change of it, as unalterable as those of runs. The schema is made by the migrations beside this
+file; a test holds both to the same shape.
 """
 
 from __future__ import annotations

@@ -118,7 +118,9 @@ def test_who_may_do_what(start: Start) -> None:
     for role in (Role.CALLER, Role.VIEWER, Role.SUBMITTER):
         for alias in ("production", "staging"):
             assert move(api, 1, 0, alias, **keys[role]).status_code == 403, role
-        assert api.post("/models/reviews/versions/1/retire", json={"reason": "x"}, headers=keys[role]).status_code == 403
+        assert (
+            api.post("/models/reviews/versions/1/retire", json={"reason": "x"}, headers=keys[role]).status_code == 403
+        )
     assert move(api, 1, 0, "candidate", **keys[Role.CALLER]).status_code == 403
     assert move(api, 1, 0, "candidate", **keys[Role.SUBMITTER]).status_code == 200
     assert move(api, 1, 0, "production", **keys[Role.PROMOTER]).status_code == 200

@@ -30,7 +30,9 @@ def records(tmp_path: Path) -> Iterator[Records]:
     lab.store.close()
 
 
-def register(records: Records, name: str = "trial", model: str = "reviews", wrong: tuple[int, ...] = ()) -> ModelVersion:
+def register(
+    records: Records, name: str = "trial", model: str = "reviews", wrong: tuple[int, ...] = ()
+) -> ModelVersion:
     run = finish_model_run(records.store, records.results_root, name, wrong=wrong)
     return register_run(records, run.id, model, VersionStore(records.results_root / "data"), actor="anna")[0]
 
@@ -69,7 +71,9 @@ def test_files_are_copied_where_links_are_impossible(records: Records, monkeypat
     assert verify_version(records, version) > 0
 
 
-@pytest.mark.parametrize("name", ["artifacts/final_model/labels.json", "predictions.parquet", "CARD.md", "version.json"])
+@pytest.mark.parametrize(
+    "name", ["artifacts/final_model/labels.json", "predictions.parquet", "CARD.md", "version.json"]
+)
 def test_verifying_finds_a_byte_that_changed(records: Records, name: str) -> None:
     version = register(records)
     path = folder_of(records, version) / name

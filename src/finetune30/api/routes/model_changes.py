@@ -59,9 +59,7 @@ class AliasMove(Reason):
     version: int = Field(ge=1, le=(1 << 31) - 1, examples=[7])
 
 
-@router.post(
-    "", summary="Register a run", response_model=Version, status_code=201, responses={200: {}, **OF_ONE}
-)
+@router.post("", summary="Register a run", response_model=Version, status_code=201, responses={200: {}, **OF_ONE})
 async def create_model(here: Here, who: Who, body: NewModel, request: Request) -> Response:
     """Make a version of a finished run; the first one makes the model. 200: the run is that version already."""
     return await answer_slowly(request, lambda: _register(here, who.label, body.name, body.run, request))
@@ -103,9 +101,7 @@ async def move_model_alias(
     return await answer_slowly(request, change)
 
 
-@router.post(
-    "/{name}/aliases/{alias}/rollback", summary="Roll an alias back", response_model=Moved, responses=_OF_MOVE
-)
+@router.post("/{name}/aliases/{alias}/rollback", summary="Roll an alias back", response_model=Moved, responses=_OF_MOVE)
 def roll_model_alias_back(
     here: Here, who: Who, name: ModelName, alias: AliasName, body: Reason, request: Request, if_match: IfMatch = None
 ) -> Response:
@@ -118,10 +114,10 @@ def roll_model_alias_back(
     return Json(answer, headers={"ETag": f'"{done.alias.generation}"'})
 
 
-@router.post(
-    "/{name}/versions/{number}/retire", summary="Retire a version", response_model=Version, responses=OF_ONE
-)
-def retire_model_version(here: Here, who: Who, name: ModelName, number: Number, body: Reason, request: Request) -> Response:
+@router.post("/{name}/versions/{number}/retire", summary="Retire a version", response_model=Version, responses=OF_ONE)
+def retire_model_version(
+    here: Here, who: Who, name: ModelName, number: Number, body: Reason, request: Request
+) -> Response:
     """Let no alias lead to it any more; 409 while one does. It stays on record."""
     request.state.target = f"{name}:{number}"
     return Json(retire_version(here.store, name, number, actor=who.label, reason=body.reason).as_dict())

@@ -75,9 +75,7 @@ def read_model_card(here: Here, name: ModelName, number: Number) -> Response:
     return Json({"name": version.name, "markdown": load_card(here.records, version)})
 
 
-@router.get(
-    "/{name}/versions/{number}/verify", summary="Verify a version", response_model=Verified, responses=OF_ONE
-)
+@router.get("/{name}/versions/{number}/verify", summary="Verify a version", response_model=Verified, responses=OF_ONE)
 async def verify_model_version(here: Here, name: ModelName, number: Number, request: Request) -> Response:
     """Hash every file again; 507 names those that are not as they were registered."""
 
@@ -111,6 +109,4 @@ async def preview_promotion_of_model(
     version: Annotated[int, Query(ge=1, le=(1 << 31) - 1, examples=[7])],
 ) -> Response:
     """Where the alias leads now, and the paired test of the version against what is there; nothing is changed."""
-    return await answer_slowly(
-        request, lambda: Json(preview_promotion(here.records, name, version, alias).as_dict())
-    )
+    return await answer_slowly(request, lambda: Json(preview_promotion(here.records, name, version, alias).as_dict()))

@@ -150,8 +150,8 @@ def _save_model(
     answering: Mapping[str, Any],
 ) -> None:
     from finetune30.modeling.base import load_tokenizer
+    from finetune30.modeling.loadable_adapter import name_base, public_name
     from finetune30.modeling.model_card import build_model_card
-    from finetune30.modeling.published_base import name_base, public_name
     from finetune30.modeling.quantization import plan_quantization
     from finetune30.modeling.saved_targets import save_targets
     from finetune30.modeling.saving import save_tokenizer, self_test_error, validate_saved_tensors

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from finetune30.data.problem import Card, label_names
-from finetune30.errors import Finetune30Error, StorageError, UsageError
+from finetune30.errors import Finetune30Error, ModelError, StorageError, UsageError
 from finetune30.files import disk_errors
 from finetune30.modeling.model_files import weight_files
-from finetune30.modeling.published_base import find_base_folder
+from finetune30.modeling.published_base import find_local_base
 from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.problems import load_card
 from finetune30.service.models.usage_script import write_usage_script
@@ -103,7 +103,7 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     adapter = json.loads((folder / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
     described = load_targets(folder)
     is_copied = adapter.get("revision") is None
-    base = find_base_folder(folder) if is_copied else None
+    base = _require_base(folder) if is_copied else None
     private = _private_names(run, records, None if base is None else str(base))
     said = {repr(adapter["base_model_name_or_path"]): repr(_BASE)} if is_copied else {}
     if is_copied:
@@ -116,6 +116,17 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     ]
     _require_no_place_of_this_machine(members, private)
     return ModelPackage(folder=run.folder, finished_at=run.finished_at or run.created_at, members=tuple(members))
+
+
+def _require_base(folder: Path) -> Path:
+    """Return where a base model that is none of the hub lies. Raises ModelError."""
+    found = find_local_base(folder)
+    if found is None:
+        raise ModelError(
+            "the adapter names a base model that is neither of the hub nor on this machine",
+            "take the files from a backup, or train again with the run's config.yaml",
+        )
+    return found
 
 
 class PackageSizes:

@@ -1,4 +1,4 @@
-"""The card of a version, CARD.md: where it comes from, how good it is, what is known against it; all from the record."""
+"""The card of a version, CARD.md: where it comes from, how good it is, what limits it; all from the record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ Made of run `{run_id}`; `ft30 predict {name}:{number} "some text"` asks it.
 """
 
 
-def build_card(name: str, number: int, new: NewVersion, run: Run, ledger_totals: Mapping[str, Mapping[str, Any]]) -> str:
+def build_card(
+    name: str, number: int, new: NewVersion, run: Run, ledger_totals: Mapping[str, Mapping[str, Any]]
+) -> str:
     """Return the card as Markdown. `ledger_totals`: split -> what became of its input rows -> how many."""
     base, data = new.facts["base"], new.facts["data"]
     return _CARD.format(

@@ -59,9 +59,7 @@ def promote(
     return Promotion(move.alias, move.from_version, found.paired)
 
 
-def roll_back(
-    records: Records, name: str, alias: str, *, reason: str, actor: str, seen: int | None = None
-) -> Move:
+def roll_back(records: Records, name: str, alias: str, *, reason: str, actor: str, seen: int | None = None) -> Move:
     """Let an alias lead to the version before the present one. Raises as `promote`."""
     require_alias(alias)
     now = find_alias(find_model(records.store, name), alias)
