@@ -158,3 +158,31 @@ def test_keys_of_roles_that_came_later_are_less_for_releases_before(start: Start
         "promoter": "submitter",
         "admin": "admin",
     }
+
+
+def test_every_route_about_a_run_takes_a_version_of_a_model(api: TestClient) -> None:
+    register(api)
+    move(api, 1, 0)
+    bodies: dict[str, Any] = {
+        "predict": {"texts": ["a film"]},
+        "chat": {"messages": [{"role": "user", "content": "a"}]},
+    }
+    #: What changes a run takes full ids only; a file of questions and the list of suspects name theirs as well.
+    seen = 0
+    for path, methods in api.get("/openapi.json").json()["paths"].items():
+        for method, route in methods.items():
+            described = [p for p in route.get("parameters", []) if p["name"] == "experiment_id" and p["in"] == "path"]
+            if not described or "NAME@alias" not in described[0].get("description", ""):
+                continue
+            place = path.replace("{experiment_id}", "reviews@production").replace("{name}", "metrics.json")
+            answer = api.request(method, place, json=bodies.get(path.rsplit("/", 1)[-1]))
+            missing = api.request(
+                method, place.replace("@production", "@staging"), json=bodies.get(path.rsplit("/", 1)[-1])
+            )
+            assert missing.status_code == 404, (method, path, missing.text)
+            assert "reviews@staging" in missing.json()["message"], (method, path)
+            assert "there is no 'reviews" not in answer.text, (method, path, answer.text)
+            seen += 1
+    assert seen >= 15
+    compared = api.get("/experiments/compare", params={"ids": "reviews@production,reviews@staging"})
+    assert "reviews@staging" in compared.json()["message"]

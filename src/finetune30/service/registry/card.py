@@ -12,7 +12,7 @@ from finetune30.store.model_records import NewVersion
 
 _CARD = """# {name}, version {number}
 
-Made of run `{run_id}`; `ft30 predict {name}:{number} "some text"` asks it.
+Made of run `{run_id}`. Wherever a run is named, `{name}:{number}` means this version.
 
 ## Lineage
 
