@@ -82,7 +82,8 @@ def test_a_command_takes_a_version_for_a_run(name: str, capsys: pytest.CaptureFi
     assert "there is no 'reviews@staging'; of model 'reviews' there are :1, @production" in told.err
     for version in ("reviews@production", "reviews:1"):
         said = ft30(*name.split(), version, *rest)
-        assert "of model 'reviews'" not in said.err and version not in said.err, said
+        assert "there is no 'reviews" not in said.err, said
+        assert f"there is no run '{version}'" not in said.err, said
 
 
 def test_runs_are_looked_up_in_one_place() -> None:
