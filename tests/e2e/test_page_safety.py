@@ -14,7 +14,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not in
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 SECRET = "a-key-for-this-test-0123456789"
-PAGES = ("submit", "follow", "experiments", "compare", "data", "try")
+PAGES = ("submit", "follow", "experiments", "compare", "models", "data", "try")
 #: English texts that are the same in Chinese, or part of data that people wrote.
 LONG_ENOUGH = 9
 

@@ -18,7 +18,7 @@ from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import t
 from finetune30.ui.streamlit_words import build_script, build_style
 from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES, translate
-from finetune30.ui.views import compare, data, experiments, follow, run, submit, try_model
+from finetune30.ui.views import compare, data, experiments, follow, models, run, submit, try_model
 
 WATCH_SECONDS = 2
 #: Less, so that no turn of the watch is left out.
@@ -35,6 +35,7 @@ PAGES = {
     "experiments": (experiments.show, ":material/table_rows:"),
     "run": (run.show, ":material/lab_profile:"),
     "compare": (compare.show, ":material/compare_arrows:"),
+    "models": (models.show, ":material/verified:"),
     "data": (data.show, ":material/dataset:"),
     "try": (try_model.show, ":material/chat:"),
 }

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from finetune30.ui.answer_events import read_events
+from finetune30.ui.model_calls import ModelCalls, path_part
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 30.0
@@ -54,7 +55,7 @@ class ApiError(Exception):
         return [fault for fault in found if isinstance(fault, dict)] if isinstance(found, list) else []
 
 
-class ApiClient:
+class ApiClient(ModelCalls):
     """Speaks to one API with one key. Raises ApiError and ApiUnreachableError."""
 
     def __init__(self, base_url: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
@@ -97,7 +98,7 @@ class ApiClient:
 
     def load_preset(self, name: str) -> Json:
         """Return the configuration tree of a preset."""
-        tree: Json = self._json("GET", f"/config/presets/{_part(name)}")["config"]
+        tree: Json = self._json("GET", f"/config/presets/{path_part(name)}")["config"]
         return tree
 
     def check_config(self, body: Json) -> Json:
@@ -123,15 +124,15 @@ class ApiClient:
 
     def load_task(self, task_id: str) -> Json:
         """Return state, place in the queue, progress, result or error, times."""
-        return self._json("GET", f"/task/{_part(task_id)}")
+        return self._json("GET", f"/task/{path_part(task_id)}")
 
     def cancel(self, task_id: str) -> Json:
         """Ask a run to stop."""
-        return self._json("POST", f"/task/{_part(task_id)}/cancel")
+        return self._json("POST", f"/task/{path_part(task_id)}/cancel")
 
     def retry(self, task_id: str) -> Json:
         """Queue a failed or cancelled run again."""
-        return self._json("POST", f"/task/{_part(task_id)}/retry")
+        return self._json("POST", f"/task/{path_part(task_id)}/retry")
 
     # -- experiments
 
@@ -148,7 +149,7 @@ class ApiClient:
 
     def edit_experiment(self, run_id: str, changes: Json, edits: int) -> Json:
         """Write on a run: name, note, tags, starred, archived. `edits` of the run as it was seen guards the others'."""
-        return self._json("PATCH", f"/experiments/{_part(run_id)}", json={**changes, "edits": edits})
+        return self._json("PATCH", f"/experiments/{path_part(run_id)}", json={**changes, "edits": edits})
 
     def change_many(self, action: str, run_ids: Sequence[str], marks: Json | None = None) -> list[Json]:
         """Cancel, delete or edit (with `marks`) runs; return name, outcome and error of each."""
@@ -164,41 +165,41 @@ class ApiClient:
 
     def load_experiment(self, run_id: str) -> Json:
         """Return everything the row of a run tells."""
-        return self._json("GET", f"/experiments/{_part(run_id)}")
+        return self._json("GET", f"/experiments/{path_part(run_id)}")
 
     def load_history(self, run_id: str, after: int = 0) -> Json:
         """Return `records` from number `after` on, `next` to ask with, and the `attempt` they belong to."""
-        return self._json("GET", f"/experiments/{_part(run_id)}/history", params={"after": after})
+        return self._json("GET", f"/experiments/{path_part(run_id)}/history", params={"after": after})
 
     def load_log(self, run_id: str, tail: int = 200) -> list[str]:
         """Return the last lines of the run's log."""
-        body = self._json("GET", f"/experiments/{_part(run_id)}/logs", params={"tail": tail})
+        body = self._json("GET", f"/experiments/{path_part(run_id)}/logs", params={"tail": tail})
         return str(body.get("text", "")).splitlines()
 
     def load_config_text(self, run_id: str) -> str:
         """Return a run's configuration as YAML."""
-        return str(self._json("GET", f"/experiments/{_part(run_id)}/config")["yaml"])
+        return str(self._json("GET", f"/experiments/{path_part(run_id)}/config")["yaml"])
 
     def load_report(self, run_id: str) -> Json:
         """Return the data report of a run."""
-        return self._json("GET", f"/experiments/{_part(run_id)}/report")
+        return self._json("GET", f"/experiments/{path_part(run_id)}/report")
 
     def replay(self, run_id: str, idempotency_key: str) -> Json:
         """Queue the repetition of a finished run; the answer is that of a submission."""
-        path = f"/experiments/{_part(run_id)}/replay"
+        path = f"/experiments/{path_part(run_id)}/replay"
         return self._json("POST", path, headers={"Idempotency-Key": idempotency_key})
 
     def load_artifacts(self, run_id: str) -> Json:
         """Return `artifacts`, name and size of every published file, and `package_bytes`, the model's as one .zip."""
-        return self._json("GET", f"/experiments/{_part(run_id)}/artifacts")
+        return self._json("GET", f"/experiments/{path_part(run_id)}/artifacts")
 
     def load_model_package(self, run_id: str) -> bytes:
         """Return the model of a finished run as .zip."""
-        return self._ask("GET", f"/experiments/{_part(run_id)}/model.zip", timeout=SLOW_READ_SECONDS).content
+        return self._ask("GET", f"/experiments/{path_part(run_id)}/model.zip", timeout=SLOW_READ_SECONDS).content
 
     def load_artifact(self, run_id: str, name: str) -> bytes:
         """Return the bytes of a published file."""
-        return self._ask("GET", f"/experiments/{_part(run_id)}/artifacts/{quote(name, safe='/')}").content
+        return self._ask("GET", f"/experiments/{path_part(run_id)}/artifacts/{quote(name, safe='/')}").content
 
     def load_evaluation_rows(
         self,
@@ -219,15 +220,17 @@ class ApiClient:
             "offset": offset,
             "limit": limit,
         }
-        return self._json("GET", f"/experiments/{_part(run_id)}/rows", params=params | order, timeout=SLOW_READ_SECONDS)
+        return self._json(
+            "GET", f"/experiments/{path_part(run_id)}/rows", params=params | order, timeout=SLOW_READ_SECONDS
+        )
 
     def load_slices(self, run_id: str) -> Json:
         """Return how good the answers are on parts of the evaluation: `measure`, `sortable`, `tables` (blocks)."""
-        return self._json("GET", f"/experiments/{_part(run_id)}/slices", timeout=SLOW_READ_SECONDS)
+        return self._json("GET", f"/experiments/{path_part(run_id)}/slices", timeout=SLOW_READ_SECONDS)
 
     def delete_experiment(self, run_id: str) -> None:
         """Delete a run and its files."""
-        self._ask("DELETE", f"/experiments/{_part(run_id)}")
+        self._ask("DELETE", f"/experiments/{path_part(run_id)}")
 
     def compare(self, run_ids: Sequence[str]) -> Json:
         """Compare two to eight runs."""
@@ -243,7 +246,7 @@ class ApiClient:
                 "texts": list(texts[start:end]),
                 "text_pairs": None if text_pairs is None else list(text_pairs[start:end]),
             }
-            path = f"/experiments/{_part(run_id)}/predict"
+            path = f"/experiments/{path_part(run_id)}/predict"
             yield from self._json("POST", path, json=body, timeout=SLOW_READ_SECONDS)["answers"]
 
     def stream_answer(self, run_id: str, question: Json) -> Generator[Json]:
@@ -251,7 +254,7 @@ class ApiClient:
 
         Who closes the generator ends the answer.
         """
-        path, body = f"/experiments/{_part(run_id)}/chat", {**question, "stream": True}
+        path, body = f"/experiments/{path_part(run_id)}/chat", {**question, "stream": True}
         try:
             with self._http.stream("POST", path, json=body, timeout=SLOW_READ_SECONDS) as answer:
                 if not answer.is_success:
@@ -304,12 +307,12 @@ class ApiClient:
 
     def load_dataset(self, name: str) -> Json:
         """Return one dataset version."""
-        return self._json("GET", f"/datasets/{_part(name)}")
+        return self._json("GET", f"/datasets/{path_part(name)}")
 
     def load_rows(self, name: str, split: str, offset: int, limit: int) -> Json:
         """Return rows of a version."""
         params = {"split": split, "offset": offset, "limit": limit}
-        return self._json("GET", f"/datasets/{_part(name)}/rows", params=params)
+        return self._json("GET", f"/datasets/{path_part(name)}/rows", params=params)
 
     def compare_datasets(self, first: str, second: str) -> Json:
         """Return what the second version has and the first has not, and the other way round."""
@@ -317,33 +320,33 @@ class ApiClient:
 
     def tag_dataset(self, name: str, tag: str, *, move: bool = False) -> Json:
         """Give a version a name that people remember; `move` takes it from the version that has it."""
-        return self._json("POST", f"/datasets/{_part(name)}/tags", json={"tag": tag, "move": move})
+        return self._json("POST", f"/datasets/{path_part(name)}/tags", json={"tag": tag, "move": move})
 
     def untag_dataset(self, name: str, tag: str) -> Json:
         """Take a tag from a version."""
-        return self._json("DELETE", f"/datasets/{_part(name)}/tags/{_part(tag)}")
+        return self._json("DELETE", f"/datasets/{path_part(name)}/tags/{path_part(tag)}")
 
     def load_dataset_report(self, name: str) -> Json:
         """Return analysis, findings and quarantine of a version."""
-        return self._json("GET", f"/datasets/{_part(name)}/report", timeout=SLOW_READ_SECONDS)
+        return self._json("GET", f"/datasets/{path_part(name)}/report", timeout=SLOW_READ_SECONDS)
 
     def load_quarantine(self, run_id: str, limit: int = 1000) -> Json:
         """Return the `total` and the first `rows` that a run was not trained on."""
-        return self._json("GET", f"/experiments/{_part(run_id)}/quarantine", params={"limit": limit})
+        return self._json("GET", f"/experiments/{path_part(run_id)}/quarantine", params={"limit": limit})
 
     def search_suspects(self, run_id: str, folds: int | None = None) -> Json:
         """Begin to search the training rows of a run for suspect labels; `folds` models judge, else the run's own."""
-        return self._json("POST", f"/experiments/{_part(run_id)}/suspects", json={"folds": folds})
+        return self._json("POST", f"/experiments/{path_part(run_id)}/suspects", json={"folds": folds})
 
     def load_suspects(self, run_id: str, offset: int = 0, limit: int = 100, *, everything: bool = False) -> Json:
         """Return the `state` of the search, and the suspect (or all) rows, `ranking`, once it is ready."""
         params = {"offset": offset, "limit": limit, "everything": everything}
-        return self._json("GET", f"/experiments/{_part(run_id)}/suspects", params=params)
+        return self._json("GET", f"/experiments/{path_part(run_id)}/suspects", params=params)
 
     def relabel(self, name: str, changes: Sequence[Json], note: str) -> Json:
         """Make a new version with other labels."""
         body = {"changes": list(changes), "note": note}
-        return self._json("POST", f"/datasets/{_part(name)}/labels", json=body, timeout=SLOW_READ_SECONDS)
+        return self._json("POST", f"/datasets/{path_part(name)}/labels", json=body, timeout=SLOW_READ_SECONDS)
 
     # -- one request
 
@@ -392,8 +395,3 @@ def _listed(body: Json, *names: str) -> list[Json]:
         if isinstance(body.get(name), list):
             return list(body[name])
     return []
-
-
-def _part(text: str) -> str:
-    """One segment of a path, whatever a person typed: a slash, also an encoded one, would name another route."""
-    return quote(text.strip().replace("/", "\N{DIVISION SLASH}"), safe="") or "-"

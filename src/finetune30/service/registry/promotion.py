@@ -14,7 +14,7 @@ from finetune30.store.model_records import Alias, Model, ModelVersion
 from finetune30.store.model_registry import Move, find_model, find_version, move_alias, roll_back_alias
 
 #: Of a pair, what the event need not keep: `ft30 compare` tells it anew.
-_LEFT_OUT = frozenset({"by_label", "first", "second"})
+_LEFT_OUT = frozenset({"by_label"})
 
 
 @dataclass(frozen=True)
