@@ -58,6 +58,7 @@ def save_model(folder: Path, name: str, problem: str) -> None:
         "targets": {"label_names": NAMES},
         "max_length": 16,
         "recipe": [],
+        "threshold": None,
         "reading": {"columns": {"text": "text"}, "marks_are_text": True, "allow_empty": False},
         "base": {"name": "starter", "revision": None, "sha256": "b" * 64},
     }

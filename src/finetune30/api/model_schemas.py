@@ -50,7 +50,7 @@ class Model(BaseModel):
     """A model: its versions, the newest first, and its aliases."""
 
     name: str = Field(examples=["reviews"])
-    problem_type: str = Field(examples=["single_label_classification"])
+    problem_type: str = Field(description="What its versions learnt.")
     created_at: Moment
     created_by: str
     aliases: list[Alias]

@@ -57,7 +57,7 @@ def save_targets(
         "recipe": [dict(step) for step in recipe],
         "reading": asdict(reading),
         "remove_html": any(step["step"] == _REMOVE_HTML for step in recipe),
-        **({} if threshold is None else {"threshold": threshold}),
+        "threshold": threshold,
         **({} if base is None else {"base": dict(base)}),
         **({"quantization": dict(quantization)} if quantization else {}),
         **(answering or {}),

@@ -17,9 +17,8 @@ _PLACE = re.compile(r"[/~\\]|\.\.?[/\\]|[A-Za-z]:[\\/]")
 _NAMED_IN_CARD = re.compile(r"^(?:base_model: |\| base model \| `|\| data \| `)(.+?)(?:`.*)?$", re.MULTILINE)
 _NAMES_IN_JSON = ("base_model_name_or_path", "name_or_path", "_name_or_path")
 _CARD = "README.md"
-_SETTLED = ("problem_type", "label_names", "targets", "max_length", "recipe", "reading", "base")
+_SETTLED = ("problem_type", "label_names", "targets", "max_length", "recipe", "reading", "threshold", "base")
 _SAVED_STATE = ("truncation", "padding")
-_MULTI_LABEL = "multi_label_classification"
 
 
 def find_travel_faults(model: Path) -> list[str]:
@@ -47,8 +46,6 @@ def _labels_faults(model: Path) -> Iterator[str]:
     yield from (
         f"{LABELS_FILE} tells no reading.{field.name}" for field in fields(Reading) if field.name not in reading
     )
-    if labels.get("problem_type") == _MULTI_LABEL and "threshold" not in labels:
-        yield f"{LABELS_FILE} tells no threshold"
     base = labels.get("base") or {}
     if not base.get("revision") and not base.get("sha256"):
         yield f"{LABELS_FILE} tells neither commit nor sha256 of the base model"
