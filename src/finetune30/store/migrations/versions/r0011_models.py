@@ -51,6 +51,8 @@ def downgrade() -> None:
     op.drop_column("api_keys", "newer_role")
     for table in ("model_events", "model_aliases", "model_versions", "models"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_model_event_change()")
 
 
 _HASHED = ("manifest", "adapter", "labels", "base", "version")
@@ -91,8 +93,11 @@ def _create_events() -> None:
                 "BEGIN SELECT RAISE(ABORT, 'model_events is append-only'); END"
             )
         return
-    # The function came with the events of runs.
+    op.execute(
+        "CREATE FUNCTION refuse_model_event_change() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'model_events is append-only'; END $$"
+    )
     op.execute(
         "CREATE TRIGGER model_events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON model_events "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_event_change()"
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_model_event_change()"
     )
