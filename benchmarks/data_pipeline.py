@@ -49,7 +49,7 @@ def measure(path: Path) -> dict[str, float]:
     import polars as pl
     import rensa  # noqa: F401 - imported here so that its loading counts in no step
 
-    from finetune30.config.schema import DataConfig
+    from finetune30.config.data import DataConfig
     from finetune30.data.analysis.statistics import analyze_rows
     from finetune30.data.loading import load_rows
     from finetune30.data.validation.quarantine import apply_gate, open_gate

@@ -214,3 +214,27 @@ def doubts_of(folder: Path) -> list[dict[str, Any]]:
 
 def advice_of(folder: Path) -> list[str]:
     return [words["en"] for doubt in doubts_of(folder) for words in doubt["advice"]]
+
+
+def test_runs_whose_seeds_chose_other_rows_are_trained_on_the_same_ones_as_is_said(kinds_lab: KindsLab) -> None:
+    def train(name: str, seed: int, *more: str) -> None:
+        kinds_lab.ft30(
+            "train", "--device", "cpu", "--lora.target_modules", "auto", "--dataset", f"{NAME}-train.csv",
+            "--model.name", "base", "--num_labels", "3",
+            "--experiment_name", name, "--seed", str(seed), "--max_steps", "1", "--data.max_length", "32", *more,
+        )  # fmt: skip
+
+    own = ("--data.split_seed", "null")
+    train("seed one", 1, *own)
+    train("seed two", 2, *own)
+    said = kinds_lab.ft30("compare", "seed one", "seed two").stdout.splitlines()[0]
+    ((key, seed),) = re.findall(r"seeds chose them; set (data\.split_seed) to (\d+) and train all again$", said)
+    train("again one", 1, f"--{key}", seed)
+    train("again two", 2, f"--{key}", seed)
+    found = json.loads(kinds_lab.ft30("compare", "again one", "again two", "--json").stdout)
+    assert found["data_difference"]["same"] is True
+    assert found["groups"][0]["rows"] > 0
+    train("default one", 1)
+    train("default two", 2)
+    found = json.loads(kinds_lab.ft30("compare", "default one", "default two", "--json").stdout)
+    assert (found["left_out"], len(found["pairs"])) == ([], 1), "the shipped default has a seed of its own for rows"

@@ -1,5 +1,6 @@
 """YAML to a frozen, validated ExperimentConfig."""
 
+from finetune30.config.data import DataConfig
 from finetune30.config.lora import LoraConfig
 from finetune30.config.schema import (
     OWN_MODELS,
@@ -7,7 +8,6 @@ from finetune30.config.schema import (
     STARTER_CHAT,
     STARTER_ZH,
     VERSION_PREFIX,
-    DataConfig,
     ExperimentConfig,
     ModelConfig,
     TrainingConfig,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from finetune30.config.data import DataConfig
 from finetune30.config.problem_types import AUTO, CAUSAL_LM
-from finetune30.config.schema import CONVERSATION_LENGTH, DataConfig, ExperimentConfig
+from finetune30.config.schema import CONVERSATION_LENGTH, ExperimentConfig
 
 _MODULES, _LENGTH = "lora.target_modules", "data.max_length"
 

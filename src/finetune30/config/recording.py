@@ -26,6 +26,7 @@ NEW_KEYS: frozenset[str] = frozenset(
         "lora.loraplus_lr_ratio",
         "lora.trainable_token_indices",
         "data.conversation_format",
+        "data.split_seed",
         *(f"chat.{key}" for key in ChatConfig.model_fields),
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.columns import PAIR_NAMES, ROLE_WORDS, Columns, is_index, plain_name, unread_texts
 from finetune30.data.problem import Detected, Role
 from finetune30.data.sources.table import VERSION, SourceTable

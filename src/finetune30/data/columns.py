@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.flags import flag_columns
 from finetune30.data.problem import Role
 from finetune30.data.sources.table import VERSION, SourceTable

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.columns import require_column
 from finetune30.data.flags import BLANK, NO, YES
 from finetune30.data.row_ids import fault_at

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from finetune30.config.data import DataConfig
 from finetune30.config.problem_types import AUTO
-from finetune30.config.schema import DataConfig
 from finetune30.data.column_evidence import explain_columns
 from finetune30.data.columns import Columns, detect_columns, require_column
 from finetune30.data.evidence import declared_names, differing_classes, structured_texts, swallowed_lines

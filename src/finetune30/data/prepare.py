@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.analysis.statistics import balance
 from finetune30.data.conversations.views import with_questions
 from finetune30.data.ledger import build_ledger

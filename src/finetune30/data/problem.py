@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune30.blocks import Block
-    from finetune30.config.schema import DataConfig
+    from finetune30.config.data import DataConfig
     from finetune30.data.encoding import EncodedSplit, TextEncoder
     from finetune30.data.sources.table import SourceTable
 

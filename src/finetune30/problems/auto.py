@@ -13,7 +13,7 @@ from finetune30.problems.shared.columns import LABEL, TEXT_AND_LABEL
 if TYPE_CHECKING:
     import polars as pl
 
-    from finetune30.config.schema import DataConfig
+    from finetune30.config.data import DataConfig
     from finetune30.data.problem import Problem, Role, Settled
     from finetune30.data.sources.table import SourceTable
     from finetune30.problems.shared.lists import ListCells

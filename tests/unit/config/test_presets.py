@@ -83,8 +83,9 @@ def test_default_holds_the_documented_values():
     assert (training.logging_steps, training.device, config.data.offline_fallback) == (10, None, "starter")
 
 
-def test_default_differs_from_the_schema_only_by_its_fallbacks():
+def test_default_differs_from_the_schema_only_by_its_fallbacks_and_the_seed_of_its_rows():
     tree = load_preset("default").config.as_tree()
+    tree["data"]["split_seed"] = None
     tree["model"]["offline_fallback"] = tree["data"]["offline_fallback"] = None
     assert tree == ExperimentConfig().as_tree()
 

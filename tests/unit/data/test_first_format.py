@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.prepare import prepare_data
 from finetune30.data.versions.checkout import checkout_version
 from finetune30.data.versions.compare import diff_versions

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.ledger import reconcile
 from finetune30.data.prepare import prepare_data
 from finetune30.errors import DataError, DataFileError, HubUnavailableError

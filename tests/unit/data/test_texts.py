@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.analysis.statistics import analyze_rows
 from finetune30.data.cleaning import clean_rows
 from finetune30.data.columns import detect_columns

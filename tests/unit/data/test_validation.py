@@ -8,7 +8,7 @@ import re
 import polars as pl
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.encoding import TokenCounts
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.prepare import prepare_data, record_version
 from finetune30.data.versions.checkout import FORMATS, checkout_version
 from finetune30.data.versions.chunks import cut_into_chunks

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.encoding import EncodedSplit
 from finetune30.data.prepare import prepare_data
 from finetune30.errors import DataError

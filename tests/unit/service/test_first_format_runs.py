@@ -12,6 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from finetune30.cli.data_versions import versions as versions_command
+from finetune30.config.loading import validate_tree
+from finetune30.data.prepare import prepare_data
+from finetune30.problems.of_rows import problem_of_rows
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.runs.comparison import compare_runs
 from finetune30.service.runs.details import load_run_details
@@ -81,3 +84,20 @@ def test_version_shows_the_runs_that_were_trained_on_it(settings: Settings) -> N
     assert (tree["format"], tree["label_names"], tree["tags"]) == (1, ["bad", "good"], ["single-before"])
     assert tree["first_rows"]["train"][0]["text"] == "a fine film"
     assert CliRunner().invoke(versions_command, ["verify"]).stdout.count(": ok\n") == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_of_a_recorded_configuration_are_those_of_its_run(records: Records, settings: Settings, name: str) -> None:
+    run = records.store.get(name)
+    config = validate_tree(run.config)
+    assert (config.data.split_seed, config.row_seed) == (None, config.training.seed)
+    data = config.data.model_copy(update={"dataset_name": f"version:{run.dataset_digest}", "eval_file": None})
+    prepared = prepare_data(
+        data,
+        problem=problem_of_rows(config.model.problem_type, data.dataset_name, settings.data_folder),
+        num_labels=config.model.num_labels,
+        seed=config.row_seed,
+        log=lambda _: None,
+        data_folder=settings.data_folder,
+    )
+    assert prepared.digest == run.dataset_digest

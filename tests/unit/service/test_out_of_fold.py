@@ -90,6 +90,31 @@ def test_every_row_is_answered_once_by_a_model_that_saw_no_row_of_its_text(tmp_p
     assert sorted(name for _, held_out, _ in seen for name in held_out) == sorted(rows["origin"])
 
 
+def test_folds_are_dealt_by_the_seed_of_the_rows(tmp_path, monkeypatch):
+    from finetune30.service.suspects.out_of_fold import train_out_of_fold
+    from finetune30.training import loop
+
+    class FirstFoldError(Exception):
+        pass
+
+    def stop(engine, train_split, held_out, *rest):
+        raise FirstFoldError(held_out.row_ids)
+
+    monkeypatch.setattr(loop, "train", stop)
+    rows, model = build_rows(24), build_tiny_model(tmp_path / "model")
+    stored = store_rows(tmp_path / "data", rows)
+
+    def held_out(seed, split_seed):
+        tree = build_config(model).as_tree()
+        tree["training"]["seed"], tree["data"]["split_seed"] = seed, split_seed
+        with pytest.raises(FirstFoldError) as found:
+            train_out_of_fold(ExperimentConfig.model_validate(tree), rows, stored, 3, lambda line: None, tmp_path)
+        return found.value.args[0]
+
+    assert held_out(1, 5) == held_out(2, 5) == held_out(5, None)
+    assert held_out(1, None) != held_out(2, None)
+
+
 def test_more_folds_than_texts_are_refused(tmp_path):
     from finetune30.service.suspects.out_of_fold import train_out_of_fold
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import polars as pl
 
+from finetune30.config.data import DataConfig
 from finetune30.config.problem_types import AUTO
-from finetune30.config.schema import DataConfig
 from finetune30.data.columns import require_column
 from finetune30.data.conversations.conversation import dump, write_json
 from finetune30.data.conversations.faults import ConversationFault

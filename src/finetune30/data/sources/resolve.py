@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finetune30.config.schema import VERSION_PREFIX, DataConfig
+from finetune30.config.data import DataConfig
+from finetune30.config.schema import VERSION_PREFIX
 from finetune30.data.sources.files import WITH_SHEETS, load_file
 from finetune30.data.sources.folders import is_local, load_archive, load_folder
 from finetune30.data.sources.hub import load_hub

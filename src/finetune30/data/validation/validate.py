@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.cleaning import clean_rows
 from finetune30.data.conversations.views import has_conversations, with_answers, with_contents, with_questions
 from finetune30.data.encoding import CountTokens

@@ -18,7 +18,7 @@ from finetune30.problems.causal_lm.view import view_language_model
 
 if TYPE_CHECKING:
     from finetune30.blocks import Block
-    from finetune30.config.schema import DataConfig
+    from finetune30.config.data import DataConfig
     from finetune30.data.encoding import EncodedSplit, TextEncoder
     from finetune30.data.sources.table import SourceTable
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune30.config.chat import ChatConfig
+from finetune30.config.data import DataConfig
 from finetune30.config.loading import LoadedConfig, load_config
 from finetune30.config.offline_fallback import fall_back_data
-from finetune30.config.schema import DataConfig, ModelConfig
+from finetune30.config.schema import ModelConfig
 from finetune30.errors import ConfigError, DataError, HubUnavailableError
 from finetune30.hub.reach import unreachable_reason
 from finetune30.problems.of_rows import problem_of_rows
@@ -68,7 +69,7 @@ def request_of_config(loaded: LoadedConfig) -> DatasetRequest:
         num_labels=model.num_labels,
         problem_type=model.problem_type,
         models=(model, *([ModelConfig(name=model.offline_fallback)] if model.offline_fallback else [])),
-        seed=config.training.seed,
+        seed=config.row_seed,
         explicit=loaded.explicit,
         chat=config.chat,
     )

@@ -68,7 +68,7 @@ def _prepare(loaded: LoadedConfig, settings: Settings) -> tuple[PreparedData, di
             wanted.data,
             problem=problem_of_rows(wanted.model.problem_type, wanted.data.dataset_name, settings.data_folder),
             num_labels=wanted.model.num_labels,
-            seed=wanted.training.seed,
+            seed=wanted.row_seed,
             log=lambda _: None,
             data_folder=settings.data_folder,
             on_transfer=limit_fetching(settings.max_fetch_bytes),

@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from finetune30.config import ExperimentConfig
-from finetune30.config.schema import DataConfig, shorten_name
+from finetune30.config.data import DataConfig
+from finetune30.config.schema import shorten_name
 from finetune30.data.problem import Role, label_names
 from finetune30.data.texts import text_columns
 from finetune30.modeling.readers import find_readers

@@ -69,7 +69,7 @@ def view_tokens(
         config.data,
         problem=problem_of_rows(config.model.problem_type, config.data.dataset_name, settings.data_folder),
         num_labels=config.model.num_labels,
-        seed=config.training.seed,
+        seed=config.row_seed,
         log=log,
         data_folder=settings.data_folder,
         on_transfer=on_transfer,

@@ -142,7 +142,7 @@ def load_inputs(
             wanted.data,
             problem=problem_of_rows(wanted.model.problem_type, wanted.data.dataset_name, data_folder),
             num_labels=wanted.model.num_labels,
-            seed=wanted.training.seed,
+            seed=wanted.row_seed,
             log=log,
             data_folder=data_folder,
             on_transfer=on_transfer,

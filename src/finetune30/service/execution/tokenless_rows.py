@@ -12,7 +12,7 @@ from finetune30.data.validation.row_rules import NO_TOKENS, NO_TOKENS_FIX
 from finetune30.errors import DataError, DataFileError
 
 if TYPE_CHECKING:
-    from finetune30.config.schema import DataConfig
+    from finetune30.config.data import DataConfig
     from finetune30.data.encoding import EncodedSplit
     from finetune30.data.prepare import PreparedData
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from finetune30.errors import StorageError
 from finetune30.service.runs.open_records import Records
@@ -84,6 +85,11 @@ def _obstacle(first: Answered, second: Answered, names: Names) -> str | None:
     before, after = first.outcomes, second.outcomes
     if not before.has_rows_of(after):
         common = len(set(before.frame["row_id"]) & set(after.frame["row_id"]))
+        if (seed := _seed_that_parts(first.run, second.run)) is not None:
+            return (
+                f"the evaluation rows differ ({before.frame.height} in run {one}, {after.frame.height} in run "
+                f"{other}, {common} in both): seeds chose them; set data.split_seed to {seed} and train all again"
+            )
         return (
             f"the evaluation rows differ ({before.frame.height} in run {one}, {after.frame.height} in run "
             f"{other}, {common} in both); evaluate all on the same rows"
@@ -95,3 +101,16 @@ def _obstacle(first: Answered, second: Answered, names: Names) -> str | None:
     if before.measure != after.measure:
         return f"the rows of run {one} and run {other} are judged in other ways ({before.measure}, {after.measure})"
     return None
+
+
+def _seed_that_parts(first: Run, second: Run) -> int | None:
+    """Return the seed that chose the rows of the first, where the second's rows are other ones by its seed alone."""
+    (before, seed), (after, other) = (_row_choice(run.config) for run in (first, second))
+    return seed if seed != other and before == after else None
+
+
+def _row_choice(config: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """Return what a recorded configuration says of rows beside the seed that chooses them, and that seed."""
+    data = dict(config.get("data", {}))
+    split_seed = data.pop("split_seed", None)
+    return data, config.get("training", {}).get("seed") if split_seed is None else split_seed

@@ -59,7 +59,7 @@ def train_out_of_fold(
     problem = load_problem(manifest.problem_type)
     trainable = load_trainable(problem.name, manifest.targets).with_base(source, config, log).follow_head(source, log)
     frame = problem.encode_targets(rows, trainable.targets)
-    assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.training.seed)
+    assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.row_seed)
     placement = choose_placement(config.training.device, config.training.precision)
     apply_determinism(placement.device, config.training.deterministic)
     path, _ = choose_path(config, source, trainable, placement)

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.conversations.conversation import load
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data, version_rows_of

@@ -6,7 +6,7 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.config.validation import RuleName
 from finetune30.data.analysis.statistics import analyze_rows
 from finetune30.data.cleaning import CONVERSATION_RECIPE, clean_rows

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.questions import Asked, load_questions
 from finetune30.data.sources.encodings import detect_encoding, wide_encoding
 from finetune30.data.sources.files import load_file

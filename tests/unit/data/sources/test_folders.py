@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from finetune30.config.schema import DataConfig
+from finetune30.config.data import DataConfig
 from finetune30.data.loading import load_rows
 from finetune30.data.sources.folders import load_folder
 from finetune30.data.sources.resolve import load_sources
