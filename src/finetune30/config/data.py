@@ -56,6 +56,22 @@ class DataConfig(Section):
     eval_fraction: float = Field(
         0.1, gt=0.0, lt=1.0, description="Share split off (stratified, seeded) when there is no evaluation set."
     )
+    test_split: Name | None = Field(
+        None,
+        max_length=200,
+        description="Split kept for a test: neither read nor split off from while training; null: none named. "
+        "Opened with: ft30 test RUN.",
+    )
+    test_file: FilePath | None = Field(
+        None, max_length=1000, description="File with the test rows, not opened before ft30 test RUN (local data)."
+    )
+    test_fraction: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="Share of the training rows set aside as test rows (stratified, seeded), before evaluation rows "
+        "are split off; null: none.",
+    )
     split_seed: int | None = Field(
         None,
         ge=0,
@@ -113,6 +129,17 @@ class DataConfig(Section):
             raise ValueError("label_column and label_columns cannot both say where the labels are")
         if twice := sorted({name for name in self.label_columns if self.label_columns.count(name) > 1}):
             raise ValueError(f"label_columns names {twice[0]!r} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _one_place_for_test_rows(self) -> DataConfig:
+        given = [name for name in ("test_split", "test_file", "test_fraction") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} cannot both say which rows are kept for a test: give one")
+        if self.test_split is not None and self.test_split in (self.eval_split, self.train_split or "train"):
+            raise ValueError(f"test_split {self.test_split!r} is trained or evaluated on: name another split")
+        if self.test_file is not None and self.test_file == self.eval_file:
+            raise ValueError("test_file is eval_file: rows that are evaluated on are no test")
         return self
 
     @model_validator(mode="before")

@@ -27,6 +27,9 @@ NEW_KEYS: frozenset[str] = frozenset(
         "lora.trainable_token_indices",
         "data.conversation_format",
         "data.split_seed",
+        "data.test_split",
+        "data.test_file",
+        "data.test_fraction",
         *(f"chat.{key}" for key in ChatConfig.model_fields),
     }
 )

@@ -10,6 +10,7 @@ import polars as pl
 from finetune30.data.columns import Columns
 from finetune30.data.problem import Detected
 from finetune30.data.sources.physical_lines import IN_CELL
+from finetune30.data.sources.resolve import is_test_split
 from finetune30.data.sources.table import SourceTable
 from finetune30.data.texts import CONVERSATION, text_columns
 
@@ -66,6 +67,17 @@ def swallowed_lines(tables: Sequence[SourceTable]) -> tuple[Detected, ...]:
         )
         found.append(Detected(read, because))
     return tuple(found)
+
+
+def evaluated_on_test(eval_split: str | None) -> tuple[Detected, ...]:
+    """Return a word where the evaluation rows are those of a split for tests: what they choose is chosen on it."""
+    if not is_test_split(eval_split):
+        return ()
+    because = (
+        "the best weights, when to stop and every setting chosen by these rows are chosen on the test set, so their "
+        "figures are no test"
+    )
+    return (Detected(f"the evaluation rows are the split {eval_split!r}", because, "data.test_split"),)
 
 
 def structured_texts(rows: pl.DataFrame, columns: Columns) -> tuple[Detected, ...]:

@@ -12,7 +12,13 @@ from finetune30.config.data import DataConfig
 from finetune30.config.problem_types import AUTO
 from finetune30.data.column_evidence import explain_columns
 from finetune30.data.columns import Columns, detect_columns, require_column
-from finetune30.data.evidence import declared_names, differing_classes, structured_texts, swallowed_lines
+from finetune30.data.evidence import (
+    declared_names,
+    differing_classes,
+    evaluated_on_test,
+    structured_texts,
+    swallowed_lines,
+)
 from finetune30.data.label_columns import with_label_columns, without_label_columns
 from finetune30.data.ledger import list_lines
 from finetune30.data.problem import Arranged, Arranges, Detected, Problem, ProblemChoice, Role
@@ -97,6 +103,7 @@ def load_rows(
         *differing_classes(tables, columns),
         *structured_texts(rows, columns),
         *swallowed_lines(tables),
+        *evaluated_on_test(sources.eval_split if (rows["split"] == "evaluation").any() else None),
     )
     if settled.problem is chosen:
         log(f"data: the problem is {settled.problem.name}")
@@ -187,6 +194,7 @@ def _describe_source(
         "config": config.dataset_config if sources.kind == "hub" else None,
         "hub": None if sources.reference is None else {"id": sources.reference.id, "commit": sources.reference.commit},
         "eval_split": sources.eval_split,
+        "splits": list(sources.splits),
         "columns": dict(columns.chosen),
         "files": [
             {

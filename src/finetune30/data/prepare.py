@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from finetune30.config.data import DataConfig
+from finetune30.config.schema import VERSION_PREFIX
 from finetune30.data.analysis.statistics import balance
 from finetune30.data.conversations.views import with_questions
 from finetune30.data.ledger import build_ledger
@@ -23,10 +24,15 @@ from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
 from finetune30.data.validation.validate import Validation, validate_rows
 from finetune30.data.versions.manifest import Manifest
+from finetune30.data.versions.held_back import HeldBackRows, hold_back
 from finetune30.data.versions.schema import schema_of_roles
 from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
 from finetune30.hub.fetching import OnTransfer
+
+
+#: Why a row is neither trained nor evaluated on, in ledgers: it is kept for a test.
+SET_ASIDE_AS_TEST = "set_aside_as_test"
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class PreparedData:
     optional one may be null), label_text and label (the target as read, and as `problem` encodes it). `targets`: what
     the rows ask, JSON. `digest`: sha256 over both splits, order-sensitive.
     `ledger`, `report`, `source`: JSON trees. `quarantine`: the rows set aside, with their cells as read and why.
-    `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version.
+    `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version. `held_back`:
+    test rows, which belong to that version and to nothing that is trained or evaluated.
     """
 
     train: pl.DataFrame
@@ -51,6 +58,7 @@ class PreparedData:
     quarantine: pl.DataFrame
     version_rows: dict[str, pl.DataFrame]
     recipe: tuple[dict[str, Any], ...]
+    held_back: HeldBackRows | None = None
 
 
 def prepare_data(
@@ -69,7 +77,8 @@ def prepare_data(
     Raises DataError (labels disagree with `num_labels`, no rows left …), DataFileError (a fault at a place) and
     HubError.
     """
-    load_version = None if data_folder is None else VersionStore(data_folder).load_tables
+    versions = None if data_folder is None else VersionStore(data_folder)
+    load_version = None if versions is None else versions.load_tables
     loaded = load_rows(
         config,
         log,
@@ -92,8 +101,13 @@ def prepare_data(
     ledger = build_ledger(rows, loaded.tables)
     used = {split: _take(rows, split) for split in SPLITS}
     version_rows = {split: version_rows_of(frame, settled) for split, frame in used.items()}
-    digest = digest_version(targets, version_rows, schema_of_roles(settled.columns))
+    schema = schema_of_roles(settled.columns)
+    held_back = _hold_back(rows, settled, config, versions)
+    digest = digest_version(targets, version_rows, schema, held_back)
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
+    if held_back is not None:
+        report["test"] = {"total_samples": held_back.count}
+        log(f"data: {held_back.count:,} rows are set aside as test rows; nothing reads them before: ft30 test RUN")
     train, evaluation = (used[split] for split in SPLITS)
     return PreparedData(
         train,
@@ -107,6 +121,7 @@ def prepare_data(
         gate.quarantine,
         version_rows,
         validation.recipe,
+        held_back,
     )
 
 
@@ -122,25 +137,33 @@ def record_version(prepared: PreparedData, store: VersionStore, note: str = "") 
         statistics={key: prepared.report[key] for key in ("total_samples", "label_counts", "imbalance_ratio")},
         parent=next((file["version"] for file in prepared.source["files"] if "version" in file), None),
         note=note,
+        held_back=prepared.held_back,
     )
     return manifest
 
 
 def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Problem) -> pl.DataFrame:
-    """Split evaluation rows off where there are none, then sample both splits; reasons and splits are filled in.
+    """Set test rows aside, split evaluation rows off where there are none, then sample both splits.
 
-    Raises DataError where no row is left on one side.
+    Reasons and splits are filled in. Raises DataError where no row is left on one side.
     """
     position = np.arange(rows.height)
     split = rows["split"].to_numpy().astype(object)
+    reason = rows["reason"].to_numpy().astype(object)
     kept = rows["reason"].is_null().to_numpy()
+    if config.test_fraction is not None:
+        pool = position[kept & (split == "train")]
+        _require_rows(rows, len(pool), "train", least=2)
+        keys = text_keys(with_questions(rows[pool]))
+        aside = pool[split_off(keys, problem.strata(rows["label"][pool]), config.test_fraction, seed, for_test=True)]
+        reason[aside] = SET_ASIDE_AS_TEST
+        kept[aside] = False
     if not (split == "evaluation").any():
         _require_rows(rows, int(kept.sum()), "train", least=2)
-        pool = rows.filter(kept)
-        strata = problem.strata(pool["label"])
-        over = split_off(text_keys(with_questions(pool)), strata, config.eval_fraction, seed)
+        left = rows.filter(kept)
+        strata = problem.strata(left["label"])
+        over = split_off(text_keys(with_questions(left)), strata, config.eval_fraction, seed)
         split[position[kept][over]] = "evaluation"
-    reason = rows["reason"].to_numpy().astype(object)
     for name, wanted in (("train", config.train_samples), ("evaluation", config.eval_samples)):
         positions = position[kept & (split == name)]
         _require_rows(rows, len(positions), name, least=1)
@@ -152,6 +175,23 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
     return rows.with_columns(
         pl.Series("split", split.tolist(), dtype=pl.String), pl.Series("reason", reason.tolist(), dtype=pl.String)
     )
+
+
+def _hold_back(
+    rows: pl.DataFrame, problem: Problem, config: DataConfig, versions: VersionStore | None
+) -> HeldBackRows | None:
+    """Return the test rows: those that were just set aside, or, unread, those that the version has that is trained on."""
+    aside = rows.filter(pl.col("reason") == SET_ASIDE_AS_TEST)
+    known = None
+    if versions is not None and config.dataset_name.startswith(VERSION_PREFIX):
+        known = versions.held_back(config.dataset_name.removeprefix(VERSION_PREFIX))
+    if known is None:
+        schema = schema_of_roles(problem.columns)
+        return hold_back(version_rows_of(aside, problem), schema) if aside.height else None
+    if aside.height:
+        message = f"{config.dataset_name} has {known.count} test rows of its own, and data.test_fraction asks for others"
+        raise DataError(message, "leave data.test_fraction out")
+    return known
 
 
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:

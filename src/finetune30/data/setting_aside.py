@@ -52,7 +52,7 @@ def set_rows_aside(
         data,
         train=used["train"],
         evaluation=used["evaluation"],
-        digest=digest_version(data.targets, version_rows, schema_of_roles(data.problem.columns)),
+        digest=digest_version(data.targets, version_rows, schema_of_roles(data.problem.columns), data.held_back),
         ledger=ledger,
         report=report,
         quarantine=_with_quarantined(data.quarantine, aside, reason, fix_of),

@@ -6,16 +6,18 @@ import numpy as np
 import polars as pl
 
 #: Keeps the random streams of the choices apart.
-_SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM = 1, 2, 3
+_SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM, _TEST_STREAM = 1, 2, 3, 4
 
 
-def split_off(keys: pl.Series, strata: pl.Series, fraction: float, seed: int) -> np.ndarray:
-    """Return a bool mask (n,) of the rows that become evaluation rows.
+def split_off(
+    keys: pl.Series, strata: pl.Series, fraction: float, seed: int, *, for_test: bool = False
+) -> np.ndarray:
+    """Return a bool mask (n,) of the rows that become evaluation rows, or test rows.
 
     Rows with the same key (identical text) stay on one side; within each stratum whole groups are drawn until the
     share is reached. At least one row goes over, and at least one stays, wherever there are two different texts.
     """
-    generator = np.random.default_rng([seed, _SPLIT_STREAM])
+    generator = np.random.default_rng([seed, _TEST_STREAM if for_test else _SPLIT_STREAM])
     frame = pl.DataFrame({"key": keys, "stratum": strata, "position": np.arange(len(keys))})
     groups = frame.group_by("key", maintain_order=True).agg(
         pl.col("stratum").first(), pl.len().alias("size"), pl.col("position").first()

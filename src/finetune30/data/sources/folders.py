@@ -34,22 +34,22 @@ def is_local(name: str) -> bool:
 
 
 def load_folder(
-    folder: Path, options: FileOptions = NO_OPTIONS, config: str | None = None
+    folder: Path, options: FileOptions = NO_OPTIONS, config: str | None = None, unread: str | None = None
 ) -> dict[str, list[SourceTable]]:
     """Read a folder into `{"train": [...], "validation": [...], "test": [...]}`.
 
     Files are named `train.csv`, `validation.csv` (or valid, val, dev), `test.csv`, in any format, or sharded as
     `train-00000-of-00002.parquet`; they may lie in a folder `data`. Without such files, what the `datasets` library
     saved, or a repository of the hub whose card names the files (`config` chooses there). A test file that lacks
-    columns of the training file gets them empty. Raises DataError where there is no training file or one split has two
-    formats.
+    columns of the training file gets them empty. The files of the split `unread` are not opened; it has no tables then.
+    Raises DataError where there is no training file or one split has two formats.
     """
     found, others = _find_splits(folder)
     if "train" not in found:
         if is_saved(folder):
-            return load_saved(folder)
+            return load_saved(folder, unread)
         if is_repository(folder):
-            return load_repository(folder, config)
+            return load_repository(folder, config, unread)
         if (folder / _DATA).is_dir():
             within, _ = _find_splits(folder / _DATA)
             found = within if "train" in within else found
@@ -60,13 +60,15 @@ def load_folder(
             f"the folder {shown!r} has no training file; it holds {listed}",
             "name the files train.csv and validation.csv (or .tsv, .json, .jsonl, .parquet), or name one file",
         )
-    return _load_splits(found, shown, options)
+    return _load_splits(found, shown, options, unread=unread)
 
 
-def load_archive(path: Path, options: FileOptions, name: str | None = None) -> dict[str, list[SourceTable]] | None:
+def load_archive(
+    path: Path, options: FileOptions, name: str | None = None, unread: str | None = None
+) -> dict[str, list[SourceTable]] | None:
     """Read a .zip of several files that are named by their split, as the folder of these files.
 
-    None where it is no such archive, or one of its files is asked for. Raises DataFileError, and DataError where one
+    None where it is no such archive, or one of its files is asked for. `unread` as in `load_folder`. Raises DataFileError, and DataError where one
     split has two formats.
     """
     shown = name or path.name
@@ -80,13 +82,18 @@ def load_archive(path: Path, options: FileOptions, name: str | None = None) -> d
         return None
     with tempfile.TemporaryDirectory(prefix="finetune30-unpacked-") as folder:
         unpack_members(path, shown, wanted, Path(folder))
-        tables = _load_splits(_find_splits(Path(folder))[0], shown, options, archive=shown)
+        tables = _load_splits(_find_splits(Path(folder))[0], shown, options, archive=shown, unread=unread)
     by_name = {f"{shown}/{PurePosixPath(member).name}": member for member in wanted}
     return {split: [packed_in(table, path, by_name[table.name]) for table in found] for split, found in tables.items()}
 
 
 def _load_splits(
-    found: dict[str, list[Path]], shown: str, options: FileOptions, *, archive: str | None = None
+    found: dict[str, list[Path]],
+    shown: str,
+    options: FileOptions,
+    *,
+    archive: str | None = None,
+    unread: str | None = None,
 ) -> dict[str, list[SourceTable]]:
     """Read the files of each split; those of an archive carry its name before theirs."""
     for split, paths in found.items():
@@ -95,6 +102,8 @@ def _load_splits(
             raise DataError(f"the folder {shown!r} has several {split} files: {listed}", "keep one of them")
     tables = {
         split: [load_file(path, f"{archive}/{path.name}" if archive else None, options) for path in paths]
+        if split != unread
+        else []
         for split, paths in found.items()
     }
     if "test" in tables:

@@ -48,12 +48,18 @@ class HubSet:
 
     tables: dict[str, SourceTable]
     reference: Reference
+    unread: tuple[str, ...] = ()
 
 
 def load_hub(
-    name: str, config: str | None, revision: str | None, log: Log, on_transfer: OnTransfer | None = None
+    name: str,
+    config: str | None,
+    revision: str | None,
+    log: Log,
+    on_transfer: OnTransfer | None = None,
+    unread: str | None = None,
 ) -> HubSet:
-    """Load every split of a hub set (from the cache where the hub is out of reach).
+    """Load every split of a hub set (from the cache where the hub is out of reach), but none of the rows of `unread`.
 
     Raises HubUnavailableError (not cached and out of reach), the other errors of the hub, and DataError (no such
     configuration, or a set that exists only as code).
@@ -69,8 +75,9 @@ def load_hub(
     tables = {
         str(split): build_table(dataset, f"{source}/{split}", {"revision": reference.commit}, notes.get(split, ()))
         for split, dataset in loaded.items()
+        if split != unread
     }
-    return HubSet(tables, reference)
+    return HubSet(tables, reference, tuple(str(split) for split in loaded if split == unread))
 
 
 def _load(

@@ -58,19 +58,26 @@ def is_repository(folder: Path) -> bool:
     return head.startswith("---") and "\nconfigs:" in head.partition("\n---")[0]
 
 
-def load_saved(folder: Path) -> dict[str, list[SourceTable]]:
-    """Read the splits of a folder of `save_to_disk`; one split alone is for training. Raises DataError."""
+def load_saved(folder: Path, unread: str | None = None) -> dict[str, list[SourceTable]]:
+    """Read the splits of a folder of `save_to_disk`, but no row of `unread`; one split alone is for training.
+
+    Raises DataError.
+    """
     loaded = _ask(folder, lambda datasets: datasets.load_from_disk(str(folder)))
     splits = loaded if isinstance(loaded, Mapping) else {"train": loaded}
     notes = {
         split: count_notes(folder, [file["filename"] for file in rows.cache_files], len(rows))
         for split, rows in splits.items()
+        if split != unread
     }
     return _tables(folder, splits, notes)
 
 
-def load_repository(folder: Path, config: str | None) -> dict[str, list[SourceTable]]:
-    """Read the splits of a cloned repository of the hub, as its card names them. Raises DataError."""
+def load_repository(folder: Path, config: str | None, unread: str | None = None) -> dict[str, list[SourceTable]]:
+    """Read the splits of a cloned repository of the hub, as its card names them; of `unread` no row becomes a table.
+
+    Raises DataError.
+    """
     with tempfile.TemporaryDirectory(prefix="finetune30-prepared-") as cache:
         builder = _ask(folder, lambda datasets: datasets.load_dataset_builder(str(folder), config, cache_dir=cache))
         loaded = _ask(
@@ -79,7 +86,8 @@ def load_repository(folder: Path, config: str | None) -> dict[str, list[SourceTa
                 str(folder), config, verification_mode="no_checks", cache_dir=cache, keep_in_memory=True
             ),
         )
-        return _tables(folder, loaded, count_notes_of(builder, loaded, folder))
+        notes = count_notes_of(builder, loaded, folder)
+        return _tables(folder, loaded, {split: said for split, said in notes.items() if split != unread})
 
 
 def count_notes_of(builder: Any, loaded: Mapping[Any, Any], folder: Path) -> dict[Any, tuple[str, ...]]:
@@ -99,8 +107,12 @@ def count_notes_of(builder: Any, loaded: Mapping[Any, Any], folder: Path) -> dic
 def _tables(
     folder: Path, loaded: Mapping[Any, Any], notes: Mapping[Any, tuple[str, ...]]
 ) -> dict[str, list[SourceTable]]:
+    """Return a table for each split that has notes; the others stay unread."""
     name = folder.resolve().name
-    return {str(split): [build_table(rows, f"{name}/{split}", {}, notes[split])] for split, rows in loaded.items()}
+    return {
+        str(split): [build_table(rows, f"{name}/{split}", {}, notes[split])] if split in notes else []
+        for split, rows in loaded.items()
+    }
 
 
 def _ask(folder: Path, question: Callable[[Any], Any]) -> Any:

@@ -35,6 +35,8 @@ class LoadedSources:
     evaluation: list[SourceTable]
     eval_split: str | None
     chosen: bool
+    #: The names of all splits that the source has, also of those that were not read.
+    splits: tuple[str, ...] = ()
 
     @property
     def tables(self) -> list[SourceTable]:
@@ -53,16 +55,19 @@ def load_sources(
     Raises DataError, DataFileError or a HubError. `load_version` answers names like `version:<tag>`.
     """
     kind, splits, reference = _load_splits(config, log, load_version, on_transfer)
-    splits = _with_idle_sheet(config, splits)
+    if config.test_split is not None and config.test_split not in splits:
+        raise _no_split(config, "test_split", config.test_split, splits)
+    names = tuple(splits)
+    splits = _with_idle_sheet(config, {name: found for name, found in splits.items() if name != config.test_split})
     train_split = config.train_split or TRAIN
     if train_split not in splits:
         raise _no_split(config, "train_split", train_split, splits)
     if config.eval_file is not None:
         path = Path(config.eval_file).expanduser()
-        names = {table.name for table in splits[train_split]}
-        shown = f"{path.parent.name}/{path.name}" if path.name in names else path.name
+        taken = {table.name for table in splits[train_split]}
+        shown = f"{path.parent.name}/{path.name}" if path.name in taken else path.name
         evaluation = [load_file(path, shown, _options(config))]
-        return LoadedSources(kind, reference, list(splits[train_split]), evaluation, "eval_file", chosen=True)
+        return LoadedSources(kind, reference, list(splits[train_split]), evaluation, "eval_file", True, names)
     if config.eval_split is not None:
         if config.eval_split not in splits:
             raise _no_split(config, "eval_split", config.eval_split, splits)
@@ -70,10 +75,10 @@ def load_sources(
             message = f"data.eval_split and data.train_split are both {train_split!r}"
             raise DataError(message, "name another split, or leave eval_split out to split rows off")
         evaluation = list(splits[config.eval_split])
-        return LoadedSources(kind, reference, list(splits[train_split]), evaluation, config.eval_split, chosen=True)
+        return LoadedSources(kind, reference, list(splits[train_split]), evaluation, config.eval_split, True, names)
     found = _find_evaluation(splits, train_split)
     evaluation = list(splits[found]) if found else []
-    return LoadedSources(kind, reference, list(splits[train_split]), evaluation, found, chosen=False)
+    return LoadedSources(kind, reference, list(splits[train_split]), evaluation, found, False, names)
 
 
 def _load_splits(
@@ -93,18 +98,21 @@ def _load_splits(
     if is_local(name):
         path = Path(name).expanduser()
         if path.is_dir():
-            return "folder", load_folder(path, _options(config), config.dataset_config), None
-        return "file", load_local(path, _options(config)), None
-    found = load_hub(name, config.dataset_config, config.revision, log, on_transfer)
-    return "hub", {split: [table] for split, table in found.tables.items()}, found.reference
+            return "folder", load_folder(path, _options(config), config.dataset_config, config.test_split), None
+        return "file", load_local(path, _options(config), unread=config.test_split), None
+    found = load_hub(name, config.dataset_config, config.revision, log, on_transfer, config.test_split)
+    tables = {split: [table] for split, table in found.tables.items()}
+    return "hub", tables | {split: [] for split in found.unread}, found.reference
 
 
-def load_local(path: Path, options: FileOptions, name: str | None = None) -> dict[str, list[SourceTable]]:
+def load_local(
+    path: Path, options: FileOptions, name: str | None = None, unread: str | None = None
+) -> dict[str, list[SourceTable]]:
     """Read one file, or the splits of an archive whose files are named by them; `name` is what messages call it.
 
-    Raises DataError and DataFileError.
+    `unread` as in `load_folder`. Raises DataError and DataFileError.
     """
-    return load_archive(path, options, name) or {TRAIN: [load_file(path, name, options)]}
+    return load_archive(path, options, name, unread) or {TRAIN: [load_file(path, name, options)]}
 
 
 def _options(config: DataConfig) -> FileOptions:
@@ -143,6 +151,11 @@ def _find_evaluation(splits: Mapping[str, list[SourceTable]], train_split: str) 
         if near:
             return near[0]
     return None
+
+
+def is_test_split(name: str | None) -> bool:
+    """Tell whether a split is one for tests, by its name (`test`, `test_matched` …)."""
+    return name is not None and name.startswith(TEST)
 
 
 def _no_split(config: DataConfig, key: str, wanted: str, splits: Mapping[str, list[SourceTable]]) -> DataError:

@@ -2,6 +2,7 @@
 
 Format 2 says the columns (`schema`) and what the problem knows about them (`targets`). In format 1 the columns were
 always text, text_pair, label and origin, and the class names stood at the top; its digests are those of format 2.
+Format 3 is that of versions with test rows, whose own digest (`test_digest`) is part of theirs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from finetune30.data.versions.schema import FIRST_SCHEMA, Schema, load_schema
 from finetune30.errors import DataError, StorageError
 
 FORMAT = 2
+#: The format of versions with test rows, which packages before it could not verify.
+WITH_TEST_FORMAT = 3
 #: Digits of a digest that names and listings show.
 SHORT_DIGITS = 12
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
@@ -37,7 +40,8 @@ class Chunk:
 class Manifest:
     """Everything about a version but its rows.
 
-    `chunks` maps train and evaluation to pieces in order. `targets` is a JSON tree that belongs to the problem; where
+    `chunks` maps train, evaluation and, where rows are kept for a test, test to pieces in order; `test_digest` is the
+    digest of the latter alone. `targets` is a JSON tree that belongs to the problem; where
     rows have classes, `label_names` in it are their names, the index is the class id. `format` is that of the file.
     """
 
@@ -53,6 +57,7 @@ class Manifest:
     note: str = ""
     schema: Schema = FIRST_SCHEMA
     format: int = FORMAT
+    test_digest: str | None = None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -89,6 +94,7 @@ class Manifest:
             "statistics": self.statistics,
             "parent": self.parent,
             "note": self.note,
+            **({} if self.test_digest is None else {"test_digest": self.test_digest}),
         }
 
     def dump(self) -> str:
@@ -100,7 +106,7 @@ def load_manifest(text: str, name: str) -> Manifest:
     """Read a manifest. Raises StorageError where it is damaged or of a newer format."""
     try:
         tree: Mapping[str, Any] = json.loads(text)
-        if tree["format"] > FORMAT:
+        if tree["format"] > WITH_TEST_FORMAT:
             message = f"the version {name} was written by a newer finetune30 (format {tree['format']})"
             raise StorageError(message, "update finetune30")
         is_first = tree["format"] == 1
@@ -120,6 +126,7 @@ def load_manifest(text: str, name: str) -> Manifest:
             note=tree["note"],
             schema=FIRST_SCHEMA if is_first else load_schema(tree["schema"]),
             format=tree["format"],
+            test_digest=tree.get("test_digest"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         message = f"the manifest of version {name} is damaged ({error})"

@@ -11,6 +11,7 @@ Writers race without harm: a piece or manifest that is already there is the same
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,17 @@ from finetune30.data.problem import label_names
 from finetune30.data.sources.parquet import cast_to_text, number_rows
 from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.data.versions.chunks import cut_into_chunks, digest_chunk
-from finetune30.data.versions.manifest import DIGEST, TAG, Chunk, Manifest, VersionIndex, load_manifest
+from finetune30.data.versions.held_back import TEST, HeldBackRows, digest_test_rows
+from finetune30.data.versions.manifest import (
+    DIGEST,
+    FORMAT,
+    TAG,
+    WITH_TEST_FORMAT,
+    Chunk,
+    Manifest,
+    VersionIndex,
+    load_manifest,
+)
 from finetune30.data.versions.schema import FIRST_SCHEMA, ORIGIN, Schema
 from finetune30.errors import ConflictError, DataError, NotFoundError, StorageError, UsageError
 from finetune30.files import create_file, disk_errors, save_bytes_atomic
@@ -60,15 +71,16 @@ class VersionStore:
         statistics: dict[str, Any] | None = None,
         parent: str | None = None,
         note: str = "",
+        held_back: HeldBackRows | None = None,
     ) -> tuple[Manifest, bool]:
         """Store rows (columns of `schema` by split) and return the manifest and whether it is new.
 
-        `targets` is what the problem knows about them (see `Manifest`).
+        `targets` is what the problem knows about them (see `Manifest`), `held_back` are test rows beside them.
         Rows that are stored already are the version that holds them: its manifest is returned unchanged.
         Raises DataError where rows have other columns than the schema.
         """
         splits = {split: schema.conform(splits[split]) for split in SPLITS if split in splits}
-        digest = _digest_splits(targets, schema, splits)
+        digest = _digest_splits(targets, schema, splits, held_back and held_back.digest)
         with self._lock(exclusive=False):
             if not self._manifest_path(digest).exists():
                 manifest = Manifest(
@@ -76,13 +88,16 @@ class VersionStore:
                     self._clock(),
                     problem_type,
                     dict(targets),
-                    {split: tuple(self._save_chunks(rows, schema)) for split, rows in splits.items()},
+                    {split: tuple(self._save_chunks(rows, schema)) for split, rows in splits.items()}
+                    | ({} if held_back is None else {TEST: self._chunks_of(held_back, schema)}),
                     source,
                     tuple(recipe),
                     statistics or {},
                     parent if parent != digest else None,
                     note,
                     schema,
+                    FORMAT if held_back is None else WITH_TEST_FORMAT,
+                    held_back and held_back.digest,
                 )
                 created = create_file(self._manifest_path(digest), manifest.dump())
             else:
@@ -126,8 +141,18 @@ class VersionStore:
         frames = [self._load_chunk(chunk, manifest.schema) for chunk in manifest.chunks.get(split, ())]
         return pl.concat([manifest.schema.empty(), *frames])
 
+    def held_back(self, name: str) -> HeldBackRows | None:
+        """Return the test rows of a version, unread, to go into another one; None where it has none."""
+        manifest = self.get(name)
+        if manifest.test_digest is None:
+            return None
+        return HeldBackRows(manifest.test_digest, manifest.rows[TEST], chunks=manifest.chunks[TEST])
+
     def load_tables(self, name: str) -> dict[str, list[SourceTable]]:
-        """Return a version as tables for training, under the splits train and validation; every cell is text there."""
+        """Return a version as tables for training, under the splits train and validation; every cell is text there.
+
+        Test rows are never among them.
+        """
         manifest = self.get(name)
         tables: dict[str, list[SourceTable]] = {}
         for split, called in (("train", "train"), ("evaluation", "validation")):
@@ -194,7 +219,11 @@ class VersionStore:
                     faults.append(f"{split}: piece {chunk.digest[:12]} holds other rows than it did")
                 frames.append(frame)
             splits[split] = pl.concat([manifest.schema.empty(), *frames])
-        if not faults and _digest_splits(manifest.targets, manifest.schema, splits) != manifest.digest:
+        kept = splits.get(TEST)
+        tested = None if kept is None or faults else digest_test_rows(kept, manifest.schema)
+        if tested != manifest.test_digest and not faults:
+            faults.append("the manifest does not belong to these test rows")
+        if not faults and _digest_splits(manifest.targets, manifest.schema, splits, tested) != manifest.digest:
             faults.append("the manifest does not belong to these rows")
         return faults
 
@@ -231,6 +260,9 @@ class VersionStore:
         now = self._clock()
         young = {m.digest for m in manifests.values() if (now - m.created_at).total_seconds() < keep_days * 86_400}
         return (young | referenced | set(self.tags().values())) & manifests.keys()
+
+    def _chunks_of(self, held_back: HeldBackRows, schema: Schema) -> tuple[Chunk, ...]:
+        return held_back.chunks if held_back.rows is None else tuple(self._save_chunks(held_back.rows, schema))
 
     def _save_chunks(self, rows: pl.DataFrame, schema: Schema) -> Iterator[Chunk]:
         for frame in cut_into_chunks(rows, schema):
@@ -274,20 +306,26 @@ def require_tag_name(tag: str) -> None:
 
 
 def digest_version(
-    targets: Mapping[str, Any], splits: Mapping[str, pl.DataFrame], schema: Schema = FIRST_SCHEMA
+    targets: Mapping[str, Any],
+    splits: Mapping[str, pl.DataFrame],
+    schema: Schema = FIRST_SCHEMA,
+    held_back: HeldBackRows | None = None,
 ) -> str:
-    """Return the digest of rows by split, in order, and of what is asked of them.
+    """Return the digest of rows by split, in order, of test rows beside them, and of what is asked of them.
 
     It is that of format 1 where the columns are those of format 1. Where rows came from is no part of it.
     """
     conformed = {split: schema.conform(splits[split]) for split in SPLITS if split in splits}
-    return _digest_splits(targets, schema, conformed)
+    return _digest_splits(targets, schema, conformed, held_back and held_back.digest)
 
 
-def _digest_splits(targets: Mapping[str, Any], schema: Schema, splits: Mapping[str, pl.DataFrame]) -> str:
-    """Return the digest of rows that have the columns of `schema`."""
+def _digest_splits(
+    targets: Mapping[str, Any], schema: Schema, splits: Mapping[str, pl.DataFrame], test_digest: str | None
+) -> str:
+    """Return the digest of rows that have the columns of `schema`; without test rows it is that of formats before."""
     has_names_only = targets.keys() <= {"label_names"}
     head = json.dumps(label_names(targets) if has_names_only else targets, ensure_ascii=False, sort_keys=True)
     head += "" if schema == FIRST_SCHEMA else schema.identity()
     columns = [column.name for column in schema.content]
-    return digest_rows(head, columns, [splits.get(split, schema.empty()) for split in SPLITS])
+    digest = digest_rows(head, columns, [splits.get(split, schema.empty()) for split in SPLITS])
+    return digest if test_digest is None else hashlib.sha256(f"{digest}:{test_digest}".encode()).hexdigest()

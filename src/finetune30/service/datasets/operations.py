@@ -171,6 +171,7 @@ def create_version(
         raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
     problem, schema = loaded.problem, schema_of_roles(loaded.problem.columns)
     targets = problem.plan(_targets_of(splits, problem), None, loaded.declared)
+    origin = next((file["version"] for file in loaded.source["files"] if "version" in file), None)
     with open_versions(settings) as versions:
         manifest, is_new = versions.create(
             splits,
@@ -180,8 +181,9 @@ def create_version(
             source=loaded.source,
             recipe=done["recipe"],
             statistics=count_targets(splits, schema, problem.name),
-            parent=parent or next((f["version"] for f in loaded.source["files"] if "version" in f), None),
+            parent=parent or origin,
             note=note,
+            held_back=None if origin is None else versions.held_back(origin),
         )
     return StoredVersion(manifest, is_new, dict(loaded.replaced))
 

@@ -60,6 +60,7 @@ def relabel_rows(
         statistics=count_targets(frames, manifest.schema, manifest.problem_type),
         parent=manifest.digest,
         note=note,
+        held_back=versions.held_back(manifest.digest),
     )
     return {
         "digest": made.digest,

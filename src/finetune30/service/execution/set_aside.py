@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from finetune30.data.problem import Score
 
 #: Reasons in a ledger by which no rule sets a row aside.
-_NO_RULES = frozenset({"not_sampled"})
+_NO_RULES = frozenset({"not_sampled", "set_aside_as_test"})
 #: Rows under these rules ask nothing: no answer to them is right or wrong.
 _ASK_NOTHING = frozenset({"missing_label", "repeated_header"})
 
