@@ -40,6 +40,7 @@ from finetune30.api.routes import (
     suspects,
     system,
     tasks,
+    test_looks,
 )
 from finetune30.api.telemetry import RequestMeter, Telemetry
 from finetune30.jobs.publishing import QueuePublisher
@@ -52,6 +53,7 @@ from finetune30.service.models.model_process import ModelProcesses
 from finetune30.service.runs.evaluation_frames import EvaluationFrames
 from finetune30.service.submitting.forecast import HubWatch
 from finetune30.service.suspects.search import SuspectSearches
+from finetune30.service.testing.looking import LooksInWork
 from finetune30.settings import Settings
 from finetune30.store import open_store
 
@@ -83,6 +85,7 @@ ROUTES = (
     models,
     model_changes,
     suspects,
+    test_looks,
     datasets,
     dataset_rows,
     dataset_details,
@@ -157,6 +160,8 @@ async def _lifespan(
         app.state.package_sizes = PackageSizes()
         app.state.suspects = searches = SuspectSearches()
         stack.push_async_callback(run_in_threadpool, searches.close)
+        app.state.test_looks = looks = LooksInWork()
+        stack.push_async_callback(run_in_threadpool, looks.close)
         if is_first:
             await run_in_threadpool(remove_abandoned, settings.data_folder)
         app.state.reading_places = CapacityLimiter(READINGS_AT_A_TIME)

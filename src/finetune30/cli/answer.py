@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def command(run: str) -> None:
     """Answer every JSON line of standard input with one on standard output.
 
-    A line has texts and text_pairs, or suspects, or a conversation: chat begins an answer, step asks for its next
-    token, leave gives it up.
+    A line has texts and text_pairs, or suspects, or test, or a conversation: chat begins an answer, step asks for its
+    next token, leave gives it up.
     """
     import json
     import sys
@@ -28,7 +28,7 @@ def command(run: str) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            shape = _search_suspects(run, asked["suspects"]["folds"]) if "suspects" in asked else held.answer(asked)
+            shape = _work_on(run, asked) or held.answer(asked)
         except Finetune30Error as error:
             shape = error.as_dict()
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
@@ -82,6 +82,21 @@ class _Held:
         questions = [Question(*both) for both in zip(asked["texts"], pairs, strict=True)]
         require_sides(model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out")
         return {"answers": [answer.as_dict() for answer in answer_questions(model, questions)]}
+
+
+def _work_on(run: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what came of a work that leaves its result on record; None: it is a question to the model."""
+    if "suspects" in asked:
+        return _search_suspects(run, asked["suspects"]["folds"])
+    return _look_at_test_rows(run, asked["test"]["by"]) if "test" in asked else None
+
+
+def _look_at_test_rows(run_name: str, by: str) -> dict[str, int]:
+    """Open the test rows of a run on behalf of whoever asked the API."""
+    from finetune30.service.testing.look import look_at_test_rows
+    from finetune30.settings import load_settings
+
+    return {"look": look_at_test_rows(load_settings(), run_name, lambda _: None, by=by).count}
 
 
 def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:

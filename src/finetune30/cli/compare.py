@@ -51,6 +51,10 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> No
     names = [f"{run['name']} {run['id'][:8]}" for run in found["runs"]]
     metrics = {key: values for key, values in found["metrics"].items() if key.startswith(_MEASURED)}
     print_beside("METRIC", names, metrics)
+    tests = found["tests"]
+    if any(tests):
+        shown = {name: [test and test[name] for test in tests] for name in ("score_name", "score", "rows", "looks")}
+        print_beside("TEST ROWS", names, shown)
     print_beside("CONFIGURATION", names, found["config_difference"])
 
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "chat": Entry("finetune30.cli.chat:command", "Train", "Talk with a finished run's language model."),
     "export": Entry("finetune30.cli.export:command", "Train", "Take a finished run's model to another machine."),
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
+    "test": Entry("finetune30.cli.test:command", "Train", "Open the rows kept for a finished run's test."),
     "replay": Entry("finetune30.cli.replay:command", "Train", "Repeat a finished run and compare it bit for bit."),
     "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, edit, cancel and delete runs."),
     "models": Entry("finetune30.cli.models:command", "Models", "Name finished models, promote and find them."),

@@ -23,13 +23,12 @@ from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
 from finetune30.data.validation.set_rules import text_keys
 from finetune30.data.validation.validate import Validation, validate_rows
-from finetune30.data.versions.manifest import Manifest
 from finetune30.data.versions.held_back import HeldBackRows, hold_back
-from finetune30.data.versions.schema import schema_of_roles
+from finetune30.data.versions.manifest import Manifest
+from finetune30.data.versions.schema import ORIGIN, Schema, schema_of_roles
 from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
 from finetune30.hub.fetching import OnTransfer
-
 
 #: Why a row is neither trained nor evaluated on, in ledgers: it is kept for a test.
 SET_ASIDE_AS_TEST = "set_aside_as_test"
@@ -180,7 +179,7 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
 def _hold_back(
     rows: pl.DataFrame, problem: Problem, config: DataConfig, versions: VersionStore | None
 ) -> HeldBackRows | None:
-    """Return the test rows: those that were just set aside, or, unread, those that the version has that is trained on."""
+    """Return the test rows: those just set aside, or, unread, those of the version that is trained on."""
     aside = rows.filter(pl.col("reason") == SET_ASIDE_AS_TEST)
     known = None
     if versions is not None and config.dataset_name.startswith(VERSION_PREFIX):
@@ -189,7 +188,9 @@ def _hold_back(
         schema = schema_of_roles(problem.columns)
         return hold_back(version_rows_of(aside, problem), schema) if aside.height else None
     if aside.height:
-        message = f"{config.dataset_name} has {known.count} test rows of its own, and data.test_fraction asks for others"
+        message = (
+            f"{config.dataset_name} has {known.count} test rows of its own, and data.test_fraction asks for others"
+        )
         raise DataError(message, "leave data.test_fraction out")
     return known
 
@@ -203,6 +204,12 @@ def version_rows_of(rows: pl.DataFrame, problem: ProblemChoice) -> pl.DataFrame:
     """Return rows as a version stores them: the columns of the problem, targets as texts, and where a row came from."""
     stored = [pl.col("label_text" if role.kind == "target" else role.name).alias(role.name) for role in problem.columns]
     return rows.select(*stored, pl.col("row_id").alias("origin"))
+
+
+def rows_of_version(stored: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return rows that a version stores as prepared ones, with targets in `label_text` and no reason."""
+    renamed = stored.rename({target.name: "label_text" for target in schema.targets} | {ORIGIN: "row_id"})
+    return renamed.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
 
 
 def count_used(used: Mapping[str, pl.DataFrame], problem: Problem, targets: Targets) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from finetune30.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
     from numpy.typing import NDArray
 
@@ -284,6 +285,15 @@ class Problem(ProblemChoice, Protocol):
 
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return the blocks that show an evaluation, from the run's metrics.json."""
+        ...
+
+
+@runtime_checkable
+class ScoresResamples(Protocol):
+    """What a problem has besides, where its score is neither the share of right rows nor the mean of their losses."""
+
+    def score_resamples(self, rows: pl.DataFrame, targets: Targets, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the score of each resample of predictions, (draws,): row i stands `times[d, i]` times in draw d."""
         ...
 
 

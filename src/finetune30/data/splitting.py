@@ -9,9 +9,7 @@ import polars as pl
 _SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM, _TEST_STREAM = 1, 2, 3, 4
 
 
-def split_off(
-    keys: pl.Series, strata: pl.Series, fraction: float, seed: int, *, for_test: bool = False
-) -> np.ndarray:
+def split_off(keys: pl.Series, strata: pl.Series, fraction: float, seed: int, *, for_test: bool = False) -> np.ndarray:
     """Return a bool mask (n,) of the rows that become evaluation rows, or test rows.
 
     Rows with the same key (identical text) stay on one side; within each stratum whole groups are drawn until the

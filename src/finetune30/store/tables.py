@@ -2,9 +2,9 @@
 
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
-may call the API, `audit` what was changed through it. `models`, `model_versions` and `model_aliases` are the registry,
-`model_events` every change of it, as unalterable as those of runs. The schema is made by the migrations beside this
-file; a test holds both to the same shape.
+may call the API, `audit` what was changed through it, `test_looks` who opened test rows. `models`, `model_versions` and
+`model_aliases` are the registry, `model_events` every change of it, as unalterable as those of runs. The schema is made
+by the migrations beside this file; a test holds both to the same shape.
 """
 
 from __future__ import annotations
@@ -218,6 +218,21 @@ folders = Table(
     Column("id", String(32), nullable=False),
     Column("host", String(255), nullable=False),
     Column("path", Text, nullable=False),
+)
+
+#: Who opened the test rows of a run, and what came of it (`store.test_looks`).
+test_looks = Table(
+    "test_looks",
+    metadata,
+    Column("number", EventNumber, primary_key=True, autoincrement=True),
+    Column("run_id", String(32), nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("opened_by", String(200), nullable=False),  # '' for a person at this machine
+    Column("ended_at", UtcDateTime),  # null: it runs, or died
+    Column("result", JsonTree),
+    Column("error", JsonTree),
+    Index("ix_test_looks_of_run", "run_id", "number"),
+    sqlite_autoincrement=True,
 )
 
 #: An index of the dataset versions in the data folder, which stays the truth about them.

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, permutation_test
 
-from finetune30.service.runs.paired_losses import ENUMERATED_ROWS, PairedLosses, compare_losses
+from finetune30.service.statistics.paired_losses import ENUMERATED_ROWS, PairedLosses, compare_losses
 
 
 def losses(*values: float) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from finetune30.service.runs.mcnemar import adjust_holm, compare_paired, exact_p_value
+from finetune30.service.statistics.mcnemar import adjust_holm, compare_paired, exact_p_value
 
 
 @given(st.integers(0, 400), st.integers(0, 400))

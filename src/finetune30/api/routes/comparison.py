@@ -137,6 +137,9 @@ class Comparison(BaseModel):
     flipped: list[FlippedRow] = Field(description="At most 200; losses: those furthest apart first.")
     flipped_total: int
     answers: ComparedAnswers
+    tests: list[Tree | None] = Field(
+        description="How often the test rows of each run were looked at (`looks`), and the last result; null: never."
+    )
 
 
 @router.get("/compare", summary="Compare runs", response_model=Comparison, responses=errors(404, 409, 422))

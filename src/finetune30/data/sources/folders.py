@@ -68,8 +68,8 @@ def load_archive(
 ) -> dict[str, list[SourceTable]] | None:
     """Read a .zip of several files that are named by their split, as the folder of these files.
 
-    None where it is no such archive, or one of its files is asked for. `unread` as in `load_folder`. Raises DataFileError, and DataError where one
-    split has two formats.
+    None where it is no such archive, or one of its files is asked for. `unread` as in `load_folder`.
+    Raises DataFileError, and DataError where one split has two formats.
     """
     shown = name or path.name
     if path.suffix.lower() != ".zip" or options.sheet is not None or not path.is_file():

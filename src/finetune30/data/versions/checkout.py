@@ -36,7 +36,7 @@ def save_splits(
     *,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write rows as `train`, `validation` and `test` files with the texts and targets of `schema`, without empty columns.
+    """Write rows as `train`, `validation`, `test` files with the texts and targets of `schema`, without empty columns.
 
     In a CSV lists and structs are JSON; the other formats keep every value as it is. Texts stand there as they are,
     also those that a spreadsheet takes for formulas: these files are read as data again, and must give the same rows.

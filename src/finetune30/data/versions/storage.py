@@ -80,7 +80,7 @@ class VersionStore:
         Raises DataError where rows have other columns than the schema.
         """
         splits = {split: schema.conform(splits[split]) for split in SPLITS if split in splits}
-        digest = _digest_splits(targets, schema, splits, held_back and held_back.digest)
+        digest = _digest_splits(targets, schema, splits, None if held_back is None else held_back.digest)
         with self._lock(exclusive=False):
             if not self._manifest_path(digest).exists():
                 manifest = Manifest(
@@ -97,7 +97,7 @@ class VersionStore:
                     note,
                     schema,
                     FORMAT if held_back is None else WITH_TEST_FORMAT,
-                    held_back and held_back.digest,
+                    None if held_back is None else held_back.digest,
                 )
                 created = create_file(self._manifest_path(digest), manifest.dump())
             else:
@@ -316,7 +316,7 @@ def digest_version(
     It is that of format 1 where the columns are those of format 1. Where rows came from is no part of it.
     """
     conformed = {split: schema.conform(splits[split]) for split in SPLITS if split in splits}
-    return _digest_splits(targets, schema, conformed, held_back and held_back.digest)
+    return _digest_splits(targets, schema, conformed, None if held_back is None else held_back.digest)
 
 
 def _digest_splits(

@@ -102,6 +102,13 @@ class CausalLM:
             pl.col("asked").cast(pl.Int64).alias("tokens_asked"),
         )
 
+    def score_resamples(self, rows: pl.DataFrame, targets: Targets, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the loss a token of resamples: that of a row counts for each of its tokens."""
+        tokens = rows["tokens_asked"].cast(pl.Float64).to_numpy()
+        losses = rows["outcome"].fill_null(0.0).to_numpy() * tokens
+        found: NDArray[np.float64] = (times @ losses) / np.maximum(times @ tokens, 1.0)
+        return found
+
     def view(self, metrics: Mapping[str, Any], targets: Targets) -> list[Block]:
         """Return losses and answers beside those of the base model, and where the tokens went."""
         return view_language_model(metrics)

@@ -197,6 +197,16 @@ class MultiLabel:
         labels, predicted = ([names[row].tolist() for row in rows] for rows in (asked, chosen))
         return _frame(split, labels, predicted, sigmoid(outputs), (asked == chosen).all(axis=1))
 
+    def score_resamples(self, rows: pl.DataFrame, targets: Targets, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the macro F1 of resamples: the mean over labels, 0 for one that is neither asked nor answered."""
+        total = np.zeros(len(times))
+        for name in label_names(targets):
+            asked, answered = (rows[column].list.contains(name).to_numpy() for column in ("label", "prediction"))
+            both = 2 * (times @ (asked & answered).astype(np.float64))
+            either = times @ asked.astype(np.float64) + times @ answered.astype(np.float64)
+            total += np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+        return total / len(label_names(targets))
+
     @property
     def rank(self) -> Rank | None:
         """Self-confidence over the classes of a row."""

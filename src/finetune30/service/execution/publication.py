@@ -125,6 +125,7 @@ def _collect_metrics(
         "targets": dict(experiment.problem.targets),
         **score_of(inputs.data.problem.score, result.metrics),
         "dataset_digest": inputs.data.digest,
+        "evaluation_split": inputs.data.source["eval_split"],
         "replaced": inputs.stand_ins.replaced,
         "replaced_settings": inputs.stand_ins.settings,
         "ledger": inputs.data.ledger,

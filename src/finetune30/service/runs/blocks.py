@@ -36,7 +36,8 @@ def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     is not installed here any more or is broken, or of no problem at all) become a table of all their numbers.
     """
     drawn = _evaluation(metrics)
-    return [*_doubts(metrics.get("doubts")), *drawn[:1], *_set_aside(metrics, drawn), *drawn[1:]]
+    said = [*_doubts(metrics.get("doubts")), *_evaluated_on_test(metrics.get("evaluation_split"))]
+    return [*said, *drawn[:1], *_set_aside(metrics, drawn), *drawn[1:]]
 
 
 def _evaluation(metrics: Mapping[str, Any]) -> list[Block]:
@@ -58,6 +59,17 @@ def _doubts(found: Any) -> list[Block]:
         zh = [words["zh"], *(f"可以嘗試：{entry['zh']}" for entry in advice)]
         texts.append(Text(_IN_DOUBT, Words("\n".join(en), "\n".join(zh))))
     return [*texts]
+
+
+def _evaluated_on_test(split: Any) -> list[Block]:
+    """A text where the evaluation rows are those of a split for tests."""
+    if not isinstance(split, str) or not split.startswith("test"):
+        return []
+    words = Words(
+        f"The evaluation rows are the split {split!r}: whatever was chosen by them was chosen on the test set.",
+        f"評估資料是測試分割 {split!r}：以其所做的任何選擇，都等於在測試資料上選擇。",
+    )
+    return [Text(Words("Evaluated on the test set", "以測試資料評估"), words)]
 
 
 def _set_aside(metrics: Mapping[str, Any], drawn: Sequence[Block]) -> list[Block]:

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import polars as pl
 
-from finetune30.service.runs.mcnemar import PairedTest, compare_discordant
+from finetune30.service.statistics.mcnemar import PairedTest, compare_discordant
 
 
 def are_sets(*columns: pl.Series) -> bool:

@@ -16,6 +16,7 @@ from finetune30.service.runs.differences import differing_keys, metric_table
 from finetune30.service.runs.flipped_rows import list_flipped
 from finetune30.service.runs.judging import judge
 from finetune30.service.runs.open_records import Records
+from finetune30.service.runs.test_looks import last_results
 from finetune30.store import Run
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def compare_runs(records: Records, references: Sequence[str], versions: VersionS
         "flipped": flipped,
         "flipped_total": flipped_total,
         "answers": compare_answers(records, runs),
+        "tests": last_results(records.store, runs),
     }
 
 

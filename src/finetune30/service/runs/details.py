@@ -11,7 +11,9 @@ from finetune30.errors import ConflictError, StorageError
 from finetune30.files import load_json, sha256_of
 from finetune30.service.runs.blocks import build_run_blocks
 from finetune30.service.runs.open_records import Records
+from finetune30.service.runs.test_looks import build_look_blocks
 from finetune30.store import Run, RunFolder, RunStatus
+from finetune30.store.test_looks import load_looks
 
 #: What decides most about a run, in the order in which people ask.
 SUMMARY_KEYS = (
@@ -49,10 +51,11 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
     """
     folder = records.folder(run)
     report = load_json(folder.data_report) or {}
+    looks = load_looks(records.store, [run.id])[run.id]
     return {
         "run": run.as_dict(),
         "path": str(folder.path),
-        "blocks": [as_tree(block) for block in build_run_blocks(run.metrics)],
+        "blocks": [as_tree(block) for block in (*build_run_blocks(run.metrics), *build_look_blocks(looks))],
         "config_summary": {key: _lookup(run.config, key) for key in SUMMARY_KEYS},
         "ledger_totals": (report.get("ledger") or {}).get("totals") or {},
         "ledger_lines": (report.get("ledger") or {}).get("lines") or [],

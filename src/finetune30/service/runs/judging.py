@@ -11,9 +11,9 @@ import numpy as np
 
 from finetune30.service.runs.by_label import are_sets, compare_labels
 from finetune30.service.runs.comparable import Answered, Group, LeftOut
-from finetune30.service.runs.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
-from finetune30.service.runs.paired_losses import PairedLosses, compare_losses
 from finetune30.service.runs.sentences import name_apart, say_pair
+from finetune30.service.statistics.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
+from finetune30.service.statistics.paired_losses import PairedLosses, compare_losses
 
 #: Labels listed for a pair, those with the smallest p-values; counts are of all.
 SHOWN_LABELS = 50

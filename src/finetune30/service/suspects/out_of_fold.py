@@ -42,6 +42,7 @@ def train_out_of_fold(
     every fold has its share of each label. Nothing is recorded and the run is left as it is.
     Raises ConflictError where there are fewer different texts than folds.
     """
+    from finetune30.data.prepare import rows_of_version
     from finetune30.data.splitting import assign_folds
     from finetune30.data.validation.set_rules import text_keys
     from finetune30.modeling.base import find_base
@@ -51,7 +52,7 @@ def train_out_of_fold(
     from finetune30.training.paths import build_encoder, build_engine, choose_path
 
     config = _config_of_a_fold(config, device)
-    rows = _as_read(rows, manifest)
+    rows = rows_of_version(rows, manifest.schema)
     keys = text_keys(rows)
     if (texts := keys.n_unique()) < folds:
         raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
@@ -91,13 +92,6 @@ def _config_of_a_fold(config: ExperimentConfig, device: str | None) -> Experimen
     # Weights of an earlier run may have been trained on the very rows that a fold holds out.
     tree["training"] |= {**_NO_CHOICE, **several, "start_adapter": None, "device": device or training.device}
     return ExperimentConfig.model_validate(tree)
-
-
-def _as_read(rows: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
-    import polars as pl
-
-    renamed = rows.rename({target.name: "label_text" for target in manifest.schema.targets} | {"origin": "row_id"})
-    return renamed.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
 
 
 def _hooks_of_a_fold(log: Log) -> QuietHooks:

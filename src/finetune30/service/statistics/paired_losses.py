@@ -21,7 +21,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.service.runs.mcnemar import CONFIDENCE
+from finetune30.service.statistics.mcnemar import CONFIDENCE
 
 #: Rows that differ, up to which all 2^rows signs are tried.
 ENUMERATED_ROWS = 12

@@ -1,0 +1,81 @@
+"""Looks at test rows as every face shows them: how many there were, and what the last one with a result found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from finetune30.blocks import Block, Column, Figure, Table, Text, Words
+from finetune30.store import Run, RunStore
+from finetune30.store.test_looks import Look, load_looks
+
+_TITLE = Words("Test rows", "測試資料")
+
+
+def say_looks(count: int) -> str:
+    """Return `first time`, `2nd time` …"""
+    if count == 1:
+        return "first time"
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th") if count % 100 not in (11, 12, 13) else "th"
+    return f"{count}{ending} time"
+
+
+def build_look_blocks(looks: Sequence[Look]) -> list[Block]:
+    """Return what the looks at the test rows of a run found; nothing where they were never opened."""
+    if not looks:
+        return []
+    often = len(looks)
+    told = Words(
+        f"The test rows were looked at {often} times: what was chosen after the first look is chosen by them too."
+        if often > 1
+        else "The test rows were looked at once.",
+        f"測試資料已被查看 {often} 次：第一次之後所做的選擇也受其影響。" if often > 1 else "測試資料已被查看 1 次。",
+    )
+    blocks: list[Block] = [Text(_TITLE, told)]
+    known = [look for look in looks if look.result is not None]
+    if known:
+        blocks.append(_figure(known[-1].result or {}))
+    columns = (
+        Column(Words("Look", "次序"), "count"),
+        Column(Words("Opened (UTC)", "開啟時間（UTC）"), "text"),
+        Column(Words("Rows", "筆數"), "count"),
+        Column(Words("Score", "分數"), "number"),
+        Column(Words("Came to", "結果"), "text"),
+    )
+    blocks.append(Table(Words("Looks at the test rows", "查看測試資料的紀錄"), columns, tuple(map(_row, looks))))
+    return blocks
+
+
+def last_results(store: RunStore, runs: Sequence[Run]) -> list[dict[str, Any] | None]:
+    """Return, run by run, how often its test rows were looked at and what the last result was; None: never.
+
+    `digest` tells whether two runs were tested on the same rows.
+    """
+    found = load_looks(store, [run.id for run in runs])
+    kept = ("digest", "rows", "score", "score_name", "score_format", "interval")
+    answers: list[dict[str, Any] | None] = []
+    for run in runs:
+        looks = found[run.id]
+        results = [look.result for look in looks if look.result is not None]
+        told = {key: results[-1][key] for key in kept} if results else dict.fromkeys(kept)
+        answers.append({"looks": len(looks), **told} if looks else None)
+    return answers
+
+
+def _figure(result: dict[str, Any]) -> Figure:
+    interval = result["interval"]
+    name = str(result["score_name"])
+    return Figure(
+        Words(f"{name}, test rows", f"{name}（測試資料）"),
+        result["score"],
+        result["score_format"],
+        interval=None if interval is None else (interval["low"], interval["high"]),
+        rows=result["rows"],
+    )
+
+
+def _row(look: Look) -> tuple[Any, ...]:
+    opened = f"{look.opened_at:%Y-%m-%d %H:%M}"
+    if look.result is not None:
+        return look.count, opened, look.result["rows"], look.result["score"], look.result["score_name"]
+    return look.count, opened, None, None, "no result" if look.error is None else str(look.error["message"])

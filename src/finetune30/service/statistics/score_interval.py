@@ -1,0 +1,79 @@
+"""The 95 % interval of a score over the rows that it was measured on.
+
+A share of right rows has Wilson's interval (1927, JASA 22:209-212). Any other score has the percentile bootstrap over
+rows (Efron 1979, Annals of Statistics 7:1-26): rows are drawn with replacement and the score is that of each draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from finetune30.data.problem import ScoresResamples
+from finetune30.problems.shared.intervals import wilson_interval
+
+if TYPE_CHECKING:
+    from finetune30.data.problem import Problem, Targets
+
+RESAMPLES = 2000
+_SEED = 19790101
+_CELLS = 2_000_000  # drawn rows held at a time
+_LEVELS = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class ScoreInterval:
+    """A score's 95 % interval and whose it is."""
+
+    low: float
+    high: float
+    method: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what records hold."""
+        return {"low": self.low, "high": self.high, "method": self.method}
+
+
+def score_interval(problem: Problem, predictions: pl.DataFrame, targets: Targets) -> ScoreInterval | None:
+    """Return the interval of the problem's score over predictions (see `Problem.predictions`).
+
+    None without rows, and where the rows do not tell the score: no outcomes, and no way to score resamples.
+    """
+    if not predictions.height:
+        return None
+    if isinstance(problem, ScoresResamples):
+        draws = _resample(predictions.height, lambda times: problem.score_resamples(predictions, targets, times))
+        return _percentiles(draws)
+    if "outcome" not in predictions.columns or predictions["outcome"].null_count():
+        return None
+    outcome = predictions["outcome"]
+    if outcome.dtype == pl.Boolean:
+        if problem.score.name != problem.score.share_right:
+            return None
+        low, high = wilson_interval(int(outcome.sum()), len(outcome))
+        return ScoreInterval(low, high, "Wilson (1927)")
+    losses = outcome.cast(pl.Float64).to_numpy()
+    return _percentiles(_resample(len(losses), lambda times: times @ losses / len(losses)))
+
+
+def _percentiles(draws: NDArray[np.float64]) -> ScoreInterval:
+    low, high = np.quantile(draws, _LEVELS).tolist()
+    return ScoreInterval(low, high, "bootstrap over rows, percentiles (Efron 1979)")
+
+
+def _resample(rows: int, score: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the scores of resamples, (RESAMPLES,); `score` is given how often each row was drawn, (some, rows)."""
+    generator = np.random.default_rng(_SEED)
+    parts = []
+    most = max(1, _CELLS // rows)
+    for done in range(0, RESAMPLES, most):
+        some = min(most, RESAMPLES - done)
+        drawn = generator.integers(0, rows, size=(some, rows)) + np.arange(some)[:, None] * rows
+        times = np.bincount(drawn.ravel(), minlength=some * rows).reshape(some, rows).astype(np.float64)
+        parts.append(score(times))
+    return np.concatenate(parts)

@@ -1,0 +1,79 @@
+"""Looks at test rows on behalf of the API: one process a look, so that whoever asks stays free of torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from finetune30.config.loading import validate_tree
+from finetune30.errors import Finetune30Error, ServiceUnavailableError
+from finetune30.service.datasets.operations import versions_of
+from finetune30.service.models.model_process import ModelProcess, read_answer
+from finetune30.service.runs.details import require_model
+from finetune30.service.runs.open_records import Records
+from finetune30.service.testing.sources import find_test_source
+from finetune30.settings import Settings
+from finetune30.store import Run
+from finetune30.store.test_looks import load_looks
+
+LOOK_SECONDS = 4 * 3600.0
+
+
+class LooksInWork:
+    """One look of a run at a time; safe to use from several threads."""
+
+    def __init__(self, process: Callable[[str], ModelProcess] = ModelProcess) -> None:
+        self._process = process
+        self._lock = threading.Lock()
+        self._running: dict[str, ModelProcess] = {}
+        self._errors: dict[str, Finetune30Error] = {}
+        self._closed = False
+
+    def start(self, records: Records, settings: Settings, run: Run, by: str) -> None:
+        """Begin a look unless one of the run is under way. Raises ConflictError: no model, or no test rows."""
+        require_model(run, "GET /experiments?status=SUCCEEDED")
+        manifest = versions_of(settings, records.store).get(str(run.dataset_digest))
+        find_test_source(validate_tree(run.config, source=f"the record of run {run.id[:8]}"), manifest)
+        with self._lock:
+            if run.id in self._running or self._closed:
+                return
+            self._errors.pop(run.id, None)
+            self._running[run.id] = process = self._process(run.id)
+        name = f"test look {run.id[:8]}"
+        threading.Thread(target=self._look, args=(run.id, process, by), name=name, daemon=True).start()
+
+    def load(self, records: Records, run: Run) -> dict[str, Any]:
+        """Return `state` (none, looking, failed, ready) and every look so far, the first one first."""
+        looks = load_looks(records.store, [run.id])[run.id]
+        with self._lock:
+            looking, error = run.id in self._running, self._errors.get(run.id)
+        state = "looking" if looking else "failed" if error else "ready" if looks else "none"
+        return {
+            "state": state,
+            "run_id": run.id,
+            "looks": [look.as_dict() for look in looks],
+            "error": None if error is None else error.as_dict(),
+        }
+
+    def close(self) -> None:
+        """End the looks under way; they count."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running.values())
+        for process in running:
+            process.stop()
+
+    def _look(self, run_id: str, process: ModelProcess, by: str) -> None:
+        error: Finetune30Error | None = None
+        try:
+            read_answer(process.ask({"test": {"by": by}}, LOOK_SECONDS))
+        except Finetune30Error as found:
+            error = found
+        except ValueError:  # its pipes were closed under it
+            error = ServiceUnavailableError("the look was ended; it counts", "look again")
+        with self._lock:
+            self._running.pop(run_id, None)
+            if error is not None:
+                self._errors[run_id] = error
+        process.stop()

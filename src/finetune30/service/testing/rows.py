@@ -1,0 +1,117 @@
+"""Opening test rows: read, checked by the rules of the training, and without those that it has seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config import ExperimentConfig
+from finetune30.errors import DataError
+from finetune30.problems import load_problem
+from finetune30.service.testing.sources import SourceOfTest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from finetune30.data.problem import Problem, Targets
+    from finetune30.data.versions.manifest import Manifest
+    from finetune30.data.versions.storage import VersionStore
+
+Log = Callable[[str], None]
+#: Why a test row is left out: its text is one of the rows that the run was trained or evaluated on.
+LEAKAGE = "leakage"
+#: A target that the training rows do not have.
+UNKNOWN = "unknown_label"
+_NEAR = "near_leakage"
+
+
+@dataclass(frozen=True)
+class OpenedRows:
+    """Test rows as prepared ones (columns as `PreparedData.train`), and those that were left out, by reason.
+
+    `near`: training rows that nearly are test rows, where they were looked for. `digest`: of the rows that were read.
+    """
+
+    frame: pl.DataFrame
+    left_out: dict[str, int]
+    near: int
+    digest: str
+
+    @property
+    def read(self) -> int:
+        """Rows that were read."""
+        return self.frame.height + sum(self.left_out.values())
+
+
+def open_rows(
+    source: SourceOfTest,
+    config: ExperimentConfig,
+    manifest: Manifest,
+    versions: VersionStore,
+    targets: Targets,
+    log: Log,
+) -> OpenedRows:
+    """Read the test rows; rows that rules set aside, that ask for an unknown target or leak are left out and counted.
+
+    A row leaks where its text (of a conversation its question) is that of a training or evaluation row of the run.
+    Raises DataError where none is left, and what reading raises.
+    """
+    import polars as pl
+
+    from finetune30.data.conversations.views import with_questions
+    from finetune30.data.prepare import rows_of_version, version_rows_of
+    from finetune30.data.validation.set_rules import text_keys
+    from finetune30.data.versions.held_back import TEST, digest_test_rows
+
+    problem = load_problem(manifest.problem_type)
+    if source.kind == "version":
+        stored, near = versions.load_rows(manifest, TEST), 0
+        rows = rows_of_version(stored, manifest.schema)
+    else:
+        rows, near = _read(source, config, problem, versions, log)
+        stored = version_rows_of(rows, problem)
+    digest = digest_test_rows(manifest.schema.conform(stored), manifest.schema)
+    rows = _without_unknown(rows, problem, targets)
+    seen = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
+    keys = text_keys(with_questions(rows_of_version(seen, manifest.schema)))
+    leaks = text_keys(with_questions(rows)).is_in(keys.unique().implode()) & rows["reason"].is_null()
+    rows = rows.with_columns(
+        pl.when(pl.Series(leaks)).then(pl.lit(LEAKAGE)).otherwise(pl.col("reason")).alias("reason")
+    )
+    left_out = dict(sorted(Counter(rows["reason"].drop_nulls()).items()))
+    kept = problem.encode_targets(rows.filter(pl.col("reason").is_null()), targets)
+    if not kept.height:
+        counted = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there are none"
+        raise DataError(f"no test row is left ({counted})", "look at the rows, and at those that were trained on")
+    return OpenedRows(kept, left_out, near, digest)
+
+
+def _read(
+    source: SourceOfTest, config: ExperimentConfig, problem: Problem, versions: VersionStore, log: Log
+) -> tuple[pl.DataFrame, int]:
+    """Read the rows as the evaluation rows of the same data set, under the same rules; no limit stops them here."""
+    import polars as pl
+
+    from finetune30.data.loading import load_rows
+    from finetune30.data.validation.validate import validate_rows
+
+    named: dict[str, Any] = {"eval_file": source.name} if source.kind == "file" else {"eval_split": source.name}
+    nothing = {"eval_file": None, "eval_split": None, "test_file": None, "test_split": None, "test_fraction": None}
+    data = config.data.model_copy(update={**nothing, **named})
+    loaded = load_rows(
+        data, log, problem=problem, num_labels=config.model.num_labels, load_version=versions.load_tables
+    )
+    validation = validate_rows(loaded, data)
+    near = validation.findings.filter(pl.col("rule") == _NEAR)["row_id"].n_unique()
+    return validation.rows.filter(pl.col("split") == "evaluation"), near
+
+
+def _without_unknown(rows: pl.DataFrame, problem: Problem, targets: Targets) -> pl.DataFrame:
+    import polars as pl
+
+    asked = rows["label_text"].to_list() if "label_text" in rows.columns else [None] * rows.height
+    unknown = [cell is not None and problem.read(cell, targets) is None for cell in asked]
+    marked = pl.col("reason").is_null() & pl.Series(unknown, dtype=pl.Boolean)
+    return rows.with_columns(pl.when(marked).then(pl.lit(UNKNOWN)).otherwise(pl.col("reason")).alias("reason"))

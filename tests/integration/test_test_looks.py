@@ -1,0 +1,141 @@
+"""Test rows of real runs: read by nothing before `ft30 test`, evaluated as the run was, every look counted."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune30.errors import DataError
+from support.fork_server import ForkServer
+from support.kinds import KINDS, SINGLE_LABEL, Kind, KindsLab
+from support.talk_lab import TalkLab, write_conversations
+
+pytestmark = pytest.mark.integration
+
+POINTS = ("test_look.after_row", "test_look.after_rows", "test_look.before_result")
+
+
+def looks_of(lab: KindsLab, run: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(lab.ft30("test", run, "--show", "--json").stdout)
+    return found
+
+
+def train_with_tripwire(lab: KindsLab, kind: Kind, name: str) -> Path:
+    """Train a run whose test file breaks whoever reads it, then put the rows into the file."""
+    tripwire = lab.folder / f"{name}-test.csv"
+    tripwire.write_bytes(b"\x00\xff this is no table \x00")
+    lab.train(kind, name, {"test_file": tripwire.name}, num_train_epochs=2)
+    tripwire.write_bytes((lab.folder / f"{kind.name}-eval.csv").read_bytes())
+    return tripwire
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_nothing_reads_test_rows_before_a_look_which_evaluates_as_the_run_does(
+    kinds_lab: KindsLab, kind: Kind, tmp_path: Path
+) -> None:
+    name = f"tripwire {kind.name}"
+    tripwire = train_with_tripwire(kinds_lab, kind, name)
+    # Rows that the run was not evaluated on, but as good: every evaluation row with a word behind it.
+    lines = tripwire.read_text(encoding="utf-8").splitlines()
+    texts = [line.replace(",", " indeed,", 1) for line in lines[1:]]
+    tripwire.write_text("\n".join([lines[0], *texts, lines[1]]) + "\n", encoding="utf-8")
+    assert looks_of(kinds_lab, name) == []
+    said = kinds_lab.ft30("test", name)
+    assert "is opened for the first time" in said.stderr
+    assert "The test rows were looked at once." in said.stdout
+    (look,) = looks_of(kinds_lab, name)
+    result = look["result"]
+    assert (result["rows"], result["rows_read"]) == (len(texts), len(texts) + 1)
+    assert result["left_out"] == {"leakage": 1}, "the last one is a row that the run was evaluated on"
+    assert result["interval"]["low"] <= result["score"] <= result["interval"]["high"]
+    assert result["score"] == result["metrics"][result["score_name"]]
+    kinds_lab.ft30("test", name)
+    assert "looked at 2 times" in kinds_lab.ft30("runs", "show", name).stdout
+    first, second = looks_of(kinds_lab, name)
+    assert (first["count"], second["count"]) == (1, 2)
+    assert first["result"]["metrics"] == second["result"]["metrics"]
+
+
+def test_a_look_gives_the_figures_that_the_run_itself_had_on_such_rows(kinds_lab: KindsLab) -> None:
+    """Rows of a test split of the run's version are those that another run was evaluated on."""
+    text = (kinds_lab.folder / f"{SINGLE_LABEL.name}-train.csv").read_text(encoding="utf-8")
+    (kinds_lab.folder / "as-eval.csv").write_text(
+        (kinds_lab.folder / f"{SINGLE_LABEL.name}-eval.csv").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    (kinds_lab.folder / "other.csv").write_text("\n".join(text.splitlines()[:7]) + "\n", encoding="utf-8")
+    own = kinds_lab.train(SINGLE_LABEL, "evaluated", num_train_epochs=2)
+    kinds_lab.train(
+        SINGLE_LABEL, "tested", {"eval_file": "other.csv", "test_file": "as-eval.csv", "gate": {"mode": "report"}},
+        num_train_epochs=2,
+    )  # fmt: skip
+    kinds_lab.ft30("test", "tested")
+    (look,) = looks_of(kinds_lab, "tested")
+    wanted = json.loads((own / "metrics.json").read_text(encoding="utf-8"))
+    found = look["result"]["metrics"]
+    assert found["eval_loss"] == wanted["eval_loss"]
+    assert found["eval_accuracy"] == wanted["eval_accuracy"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_look_that_was_killed_counts_and_leaves_nothing_else(kinds_lab: KindsLab, point: str) -> None:
+    name = f"killed {point}"
+    train_with_tripwire(kinds_lab, SINGLE_LABEL, name)
+    tripwire = kinds_lab.folder / f"{name}-test.csv"
+    tripwire.write_text(tripwire.read_text(encoding="utf-8").replace(",", " so,"), encoding="utf-8")
+    text = tripwire.read_text(encoding="utf-8")
+    tripwire.write_text(text.replace("text so,label", "text,label"), encoding="utf-8")
+    before = {path: path.stat().st_mtime_ns for path in kinds_lab.run_folder(name).rglob("*")}
+    ended = kinds_lab.server.run("test", name, cwd=kinds_lab.folder, FT30_FAILPOINT=f"{point}:1")
+    assert ended.returncode == -9
+    (look,) = looks_of(kinds_lab, name)
+    assert (look["count"], look["ended_at"], look["result"], look["error"]) == (1, None, None, None)
+    assert {path: path.stat().st_mtime_ns for path in kinds_lab.run_folder(name).rglob("*")} == before
+    assert "is opened for the 2nd time" in kinds_lab.ft30("test", name).stderr
+    assert [look["result"] is not None for look in looks_of(kinds_lab, name)] == [False, True]
+
+
+def test_a_look_that_fails_says_why_and_counts(kinds_lab: KindsLab) -> None:
+    name = "broken test file"
+    tripwire = train_with_tripwire(kinds_lab, SINGLE_LABEL, name)
+    tripwire.write_text("text,label\nquite new,unheard\n", encoding="utf-8")
+    ended = kinds_lab.server.run("test", name, cwd=kinds_lab.folder)
+    assert (ended.returncode, "no test row is left (1 unknown_label)" in ended.stderr) == (1, True)
+    (look,) = looks_of(kinds_lab, name)
+    assert look["error"]["error"] == DataError.code
+    assert "TEST ROWS" in kinds_lab.ft30("compare", name, SINGLE_LABEL.name).stdout
+
+
+def test_a_run_without_test_rows_is_trained_with_some_as_is_said(kinds_lab: KindsLab) -> None:
+    refused = kinds_lab.server.run("test", SINGLE_LABEL.name, cwd=kinds_lab.folder)
+    assert refused.returncode == 1
+    assert "it has no test rows" in refused.stderr
+    (key,) = re.findall(r"set (data\.test_fraction), data\.test_split or data\.test_file", refused.stderr)
+    kinds_lab.train(SINGLE_LABEL, "with a test", {key.removeprefix("data."): 0.2}, num_train_epochs=1)
+    report = json.loads((kinds_lab.run_folder("with a test") / "data_report.json").read_text(encoding="utf-8"))
+    count = report["test"]["total_samples"]
+    kinds_lab.ft30("test", "with a test")
+    (look,) = looks_of(kinds_lab, "with a test")
+    assert look["result"]["rows"] == count > 0
+    assert looks_of(kinds_lab, SINGLE_LABEL.name) == [], "nothing was opened, so nothing counts"
+    again = kinds_lab.ft30("replay", "with a test").stdout
+    assert "identical" in again
+    found = json.loads(kinds_lab.ft30("compare", "with a test", SINGLE_LABEL.name, "--json").stdout)
+    assert [test and test["looks"] for test in found["tests"]] == [1, None]
+
+
+def test_a_language_model_is_tested_by_its_loss_a_token(
+    fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lab = TalkLab(fork_server, tmp_path_factory.mktemp("tested-talk"))
+    write_conversations(lab.folder / "test.jsonl", 6, first=200)
+    ended = lab.train("results", {"data.test_file": "test.jsonl", "training.num_train_epochs": 1})
+    assert ended.returncode == 0, ended.stderr
+    ended = lab.ft30("test", "latest", "--json")
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)[0]["result"]
+    assert (result["rows"], result["left_out"], result["score_name"]) == (6, {}, "eval_loss")
+    assert result["interval"]["low"] < result["score"] < result["interval"]["high"]
