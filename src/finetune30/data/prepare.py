@@ -106,7 +106,7 @@ def prepare_data(
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
     if held_back is not None:
         report["test"] = {"total_samples": held_back.count}
-        log(f"data: {held_back.count:,} rows are set aside as test rows; nothing reads them before: ft30 test RUN")
+        log(f"data: {held_back.count:,} rows are set aside as test rows, which nothing reads before the test")
     train, evaluation = (used[split] for split in SPLITS)
     return PreparedData(
         train,

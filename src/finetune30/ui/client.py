@@ -189,6 +189,14 @@ class ApiClient(ModelCalls):
         path = f"/experiments/{path_part(run_id)}/replay"
         return self._json("POST", path, headers={"Idempotency-Key": idempotency_key})
 
+    def open_test_rows(self, run_id: str) -> Json:
+        """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
+        return self._json("POST", f"/experiments/{_part(run_id)}/test")
+
+    def load_test_looks(self, run_id: str) -> Json:
+        """Return the `state` of the look under way, why the last one failed, and every look so far."""
+        return self._json("GET", f"/experiments/{_part(run_id)}/test")
+
     def load_artifacts(self, run_id: str) -> Json:
         """Return `artifacts`, name and size of every published file, and `package_bytes`, the model's as one .zip."""
         return self._json("GET", f"/experiments/{path_part(run_id)}/artifacts")

@@ -53,6 +53,7 @@ def show() -> None:
         show_marks(run)
         show_error_card(run.get("error"), final=run["status"] in FINAL)
         _show_actions(run)
+        _show_test(run_id)
         show_times(run)
     st.session_state.setdefault("run_part", PARTS[0])  # not as default: a press on a result sets it too
     part = st.segmented_control(
@@ -89,6 +90,15 @@ def _show_actions(run: Json) -> None:
             t("run.replay"), icon=":material/replay:", help=t("run.replay_help")
         ):
             _replay(run_id)
+        if run["status"] == "SUCCEEDED":
+            confirmed_button(
+                t("run.test"),
+                t("run.test_question", name=display.plain(run["name"], 80)),
+                lambda: client().open_test_rows(run_id),
+                key=f"test-{run_id}",
+                icon=":material/quiz:",
+                confirm=t("run.test_confirm"),
+            )
         if run["status"] in FINAL:
             confirmed_button(
                 t("run.delete"),
@@ -99,6 +109,22 @@ def _show_actions(run: Json) -> None:
                 confirm=t("run.delete_confirm", name=display.plain(run["name"], 40)),
                 danger=True,
             )
+
+
+def _show_test(run_id: str) -> None:
+    """After the test rows were opened here: that the look runs, or why it failed; its result stands with the others."""
+    if take_done(f"test-{run_id}"):
+        st.session_state[f"test-asked-{run_id}"] = True
+    if not st.session_state.get(f"test-asked-{run_id}"):
+        return
+    found = ask(lambda: client().load_test_looks(run_id))
+    if found is None:
+        return
+    if found["state"] == "looking":
+        st.info(t("run.test_runs"), icon=":material/hourglass_top:")
+        return
+    show_error_card(found.get("error"), final=True)
+    st.session_state.pop(f"test-asked-{run_id}")
 
 
 def _replay(run_id: str) -> None:
