@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def test_nothing_reads_test_rows_before_a_look_which_evaluates_as_the_run_does(
     assert result["score"] == result["metrics"][result["score_name"]]
     kinds_lab.ft30("test", name)
     assert "looked at 2 times" in kinds_lab.ft30("runs", "show", name).stdout
+    kinds_lab.ft30("export", name, "--output", str(tmp_path / "model.zip"))
+    with zipfile.ZipFile(tmp_path / "model.zip") as package:
+        (card,) = [one for one in package.namelist() if one.endswith("adapter/README.md")]
+        assert "looked at 2 times" in package.read(card).decode()
     first, second = looks_of(kinds_lab, name)
     assert (first["count"], second["count"]) == (1, 2)
     assert first["result"]["metrics"] == second["result"]["metrics"]

@@ -20,6 +20,7 @@ from typing import Any
 from finetune30.data.problem import Card, label_names
 from finetune30.errors import Finetune30Error, ModelError, StorageError, UsageError
 from finetune30.files import disk_errors
+from finetune30.modeling.card_blocks import draw_blocks
 from finetune30.modeling.model_files import weight_files
 from finetune30.modeling.published_base import find_local_base
 from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
@@ -27,8 +28,10 @@ from finetune30.problems import load_card
 from finetune30.service.models.usage_script import write_usage_script
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records, open_records, require_records
+from finetune30.service.runs.test_looks import build_look_blocks
 from finetune30.settings import Settings
 from finetune30.store import Run
+from finetune30.store.test_looks import load_looks
 
 _BLOCK_BYTES = 1 << 20
 #: So many sizes are kept before they are told anew.
@@ -111,7 +114,7 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     card = load_card(described["problem_type"], described["targets"])
     members = [
         Member("use_model.py", write_usage_script(card, described).encode()),
-        *_adapter_members(folder, adapter, private | said),
+        *_adapter_members(folder, adapter, private | said, _tests_of(records, run)),
         *(() if base is None else _base_members(base, described, card)),
     ]
     _require_no_place_of_this_machine(members, private)
@@ -138,7 +141,12 @@ class PackageSizes:
     def find(self, records: Records, run: Run) -> int | None:
         """Return the bytes of what the .zip would hold; None where it cannot be made."""
         try:
-            key = (run.id, run.manifest_sha256, *_stamps(records.require_folder(run).final_model))
+            key = (
+                run.id,
+                run.manifest_sha256,
+                _tests_of(records, run),
+                *_stamps(records.require_folder(run).final_model),
+            )
             if key not in self._known:
                 members = build_model_package(records, run).members
                 size = sum(
@@ -186,7 +194,13 @@ def _stamps(folder: Path) -> Iterator[tuple[str, int, int]]:
         yield path.name, found.st_size, found.st_mtime_ns
 
 
-def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, str]) -> Iterator[Member]:
+def _tests_of(records: Records, run: Run) -> str:
+    """Return what the card says of looks at test rows, which came after it was written; "" where there were none."""
+    blocks = build_look_blocks(load_looks(records.store, [run.id])[run.id])
+    return f"\n{draw_blocks(blocks)}\n" if blocks else ""
+
+
+def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, str], tests: str) -> Iterator[Member]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         content: bytes | Path = path
@@ -195,7 +209,7 @@ def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, s
         if name == _ADAPTER_CONFIG:
             content = _as_json(adapter)
         elif name == _CARD:
-            content = _without(path.read_text(encoding="utf-8"), private).encode()
+            content = _without(path.read_text(encoding="utf-8") + tests, private).encode()
         yield Member(f"adapter/{name}", content)
 
 
