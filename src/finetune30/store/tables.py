@@ -2,9 +2,9 @@
 
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
-may call the API, `audit` what was changed through it, `test_looks` who opened test rows. `models`, `model_versions` and
-`model_aliases` are the registry, `model_events` every change of it, as unalterable as those of runs. The schema is made
-by the migrations beside this file; a test holds both to the same shape.
+may call the API, `audit` what was changed through it, `test_looks` who opened test rows, `run_sets` runs that belong
+together. `models`, `model_versions` and `model_aliases` are the registry, `model_events` every change of it, as
+unalterable as those of runs. The schema is made by the migrations beside this file; a test holds both to the same shape.
 """
 
 from __future__ import annotations
@@ -233,6 +233,23 @@ test_looks = Table(
     Column("error", JsonTree),
     Index("ix_test_looks_of_run", "run_id", "number"),
     sqlite_autoincrement=True,
+)
+
+#: Runs that belong together (`store.run_sets`); `config` is theirs, `plan` what is each one's own.
+run_sets = Table(
+    "run_sets",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("request_sha256", String(64), nullable=False),
+    Column("submitted_by", String(200), nullable=False),  # as that of its runs
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("config", JsonTree, nullable=False),
+    Column("dataset_digest", String(64), nullable=False),
+    Column("plan", JsonTree, nullable=False),
+    UniqueConstraint("submitted_by", "request_sha256"),
+    Index("ix_run_sets_created", "created_at"),
 )
 
 #: An index of the dataset versions in the data folder, which stays the truth about them.

@@ -6,7 +6,7 @@ rows (Efron 1979, Annals of Statistics 7:1-26): rows are drawn with replacement 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,21 +44,43 @@ def score_interval(problem: Problem, predictions: pl.DataFrame, targets: Targets
 
     None without rows, and where the rows do not tell the score: no outcomes, and no way to score resamples.
     """
+    if is_share_right(problem, predictions):
+        low, high = wilson_interval(int(predictions["outcome"].sum()), predictions.height)
+        return ScoreInterval(low, high, "Wilson (1927)")
+    draws = _draws_of(problem, predictions, targets)
+    return None if draws is None else _percentiles(draws)
+
+
+def is_share_right(problem: Problem, predictions: pl.DataFrame) -> bool:
+    """Tell whether the score is the share of right rows, and rows are right or wrong."""
+    has_outcomes = predictions.height > 0 and predictions.schema.get("outcome") == pl.Boolean
+    return has_outcomes and problem.score.name == problem.score.share_right and not predictions["outcome"].null_count()
+
+
+def mean_score_interval(problem: Problem, runs: Sequence[pl.DataFrame], targets: Targets) -> ScoreInterval | None:
+    """Return the interval over rows of the mean score of runs on the same rows, each frame sorted alike.
+
+    One draw of rows is the same for all runs. None where `score_interval` would be None for one of them.
+    """
+    draws = [_draws_of(problem, predictions, targets) for predictions in runs]
+    if not draws or any(found is None for found in draws):
+        return None
+    return _percentiles(np.mean([found for found in draws if found is not None], axis=0))
+
+
+def _draws_of(problem: Problem, predictions: pl.DataFrame, targets: Targets) -> NDArray[np.float64] | None:
+    """Return the scores of resamples of a run's rows; None where the rows do not tell the score."""
     if not predictions.height:
         return None
     if isinstance(problem, ScoresResamples):
-        draws = _resample(predictions.height, lambda times: problem.score_resamples(predictions, targets, times))
-        return _percentiles(draws)
+        return _resample(predictions.height, lambda times: problem.score_resamples(predictions, targets, times))
     if "outcome" not in predictions.columns or predictions["outcome"].null_count():
         return None
     outcome = predictions["outcome"]
-    if outcome.dtype == pl.Boolean:
-        if problem.score.name != problem.score.share_right:
-            return None
-        low, high = wilson_interval(int(outcome.sum()), len(outcome))
-        return ScoreInterval(low, high, "Wilson (1927)")
-    losses = outcome.cast(pl.Float64).to_numpy()
-    return _percentiles(_resample(len(losses), lambda times: times @ losses / len(losses)))
+    if outcome.dtype == pl.Boolean and problem.score.name != problem.score.share_right:
+        return None
+    values = outcome.cast(pl.Float64).to_numpy()
+    return _resample(len(values), lambda times: times @ values / len(values))
 
 
 def _percentiles(draws: NDArray[np.float64]) -> ScoreInterval:

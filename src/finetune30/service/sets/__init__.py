@@ -1,0 +1,1 @@
+"""Runs that belong together: seeds of one configuration, folds of one data set, and what they say together."""

@@ -1,0 +1,130 @@
+"""Whether two sets differ by more than chance: seeds on the same rows, or the same folds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune30.errors import ConflictError
+from finetune30.service.runs.open_records import Records
+from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
+from finetune30.service.statistics import folds as fold_statistics
+from finetune30.service.statistics import seeds as seed_statistics
+from finetune30.service.statistics.mcnemar import CONFIDENCE
+from finetune30.service.statistics.sample_size import rows_needed
+from finetune30.store.run_sets import RunSet
+
+_SAME_ROWS = "make both on the same data with the same data.split_seed"
+
+
+def compare_sets(records: Records, first: RunSet, second: RunSet) -> dict[str, Any]:
+    """Return the verdict on two sets of one purpose, as JSON; `difference` is the second less the first.
+
+    Of seeds what is compared is what came of each row (right or wrong, or a loss), of folds the score. Raises
+    ConflictError where they are of other kinds, have other rows or too few finished runs.
+    """
+    if first.purpose != second.purpose:
+        raise ConflictError(f"a set of {first.purpose} and one of {second.purpose} cannot be compared", "compare like")
+    one, other = load_set_outcomes(records, first), load_set_outcomes(records, second)
+    for found in (one, other):
+        if not found.judged:
+            raise ConflictError(
+                f"no run of set {found.run_set.id[:8]} has finished", "wait for its runs: ft30 sets show SET"
+            )
+    return _compare_folds(one, other) if first.purpose == "folds" else _compare_seeds(one, other)
+
+
+def _compare_seeds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
+    before, after = one.outcomes(), other.outcomes()
+    rows = one.judged[0].predictions, other.judged[0].predictions
+    if before is None or after is None or not rows[0]["row_id"].equals(rows[1]["row_id"]):
+        raise ConflictError("the runs of the two sets were not judged on the same rows", _SAME_ROWS)
+    if one.is_right_or_wrong != other.is_right_or_wrong:
+        raise ConflictError("the rows of the two sets are judged in other ways", "compare sets of one problem")
+    found = seed_statistics.compare_seeds(before, after)
+    discordant = seed_statistics.discordant_share(before)
+    needed = None
+    if one.is_right_or_wrong and found.difference:
+        needed = rows_needed(abs(found.difference), *([] if discordant is None else [discordant]))
+    greater = one.is_right_or_wrong
+    return _verdict(
+        one,
+        other,
+        difference=found.difference,
+        interval=found.interval,
+        p_value=found.p_value,
+        is_better_greater=greater,
+        measured=f"{found.rows} rows, {before.shape[1]} and {after.shape[1]} seeds",
+        method=seed_statistics.METHOD,
+        rows_needed=needed,
+        as_points=greater,
+    )
+
+
+def _compare_folds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
+    scores = [{_place(found.entry): found.score for found in side.judged} for side in (one, other)]
+    if {_place(entry) for entry in one.run_set.plan} != {_place(entry) for entry in other.run_set.plan}:
+        raise ConflictError("the two sets have other folds", _SAME_ROWS)
+    both = sorted(scores[0].keys() & scores[1].keys())
+    if len(both) < 2:
+        raise ConflictError(f"{len(both)} folds have finished in both sets", "wait for the others")
+    folds = max(entry["fold"] for entry in one.run_set.plan)
+    found = fold_statistics.fold_mean([scores[1][place] - scores[0][place] for place in both], folds)
+    score = one.problem.score
+    return _verdict(
+        one,
+        other,
+        difference=found.mean,
+        interval=(found.low, found.high),
+        p_value=found.p_value,
+        is_better_greater=score.greater_is_better,
+        measured=f"{len(both)} folds",
+        method=fold_statistics.METHOD,
+        rows_needed=None,
+        as_points=score.format == "percent",
+    )
+
+
+def _place(entry: Any) -> tuple[int, int, str]:
+    return entry["repeat"], entry["fold"], entry["dataset_digest"]
+
+
+def _verdict(
+    one: SetOutcomes,
+    other: SetOutcomes,
+    *,
+    difference: float,
+    interval: tuple[float, float] | None,
+    p_value: float,
+    is_better_greater: bool,
+    measured: str,
+    method: str,
+    rows_needed: int | None,
+    as_points: bool,
+) -> dict[str, Any]:
+    """Return the verdict: the better set by name where chance is ruled out, else what it would take to see it."""
+    apart = p_value < 1 - CONFIDENCE
+    first, second = (f"'{side.run_set.name}' ({side.run_set.id[:8]})" for side in (one, other))
+    gains = difference if is_better_greater else -difference
+    better, worse = (second, first) if gains > 0 else (first, second)
+    size = f"{100 * abs(difference):.1f} points" if as_points else f"{abs(difference):.3g}"
+    said = f"{better} is better than {worse} by {size} (p = {p_value:.3g}; {measured})"
+    if not difference:
+        message = f"{first} and {second} are equal ({measured})"
+    elif apart:
+        message = said
+    else:
+        message = f"not distinguishable: {said}"
+        if rows_needed is not None:
+            message += f"; to see such a difference take about {rows_needed:,} rows"
+    return {
+        "first": one.run_set.id,
+        "second": other.run_set.id,
+        "distinguishable": apart,
+        "better": None if not (apart and difference) else (other if gains > 0 else one).run_set.id,
+        "difference": difference,
+        "interval": interval and list(interval),
+        "p_value": p_value,
+        "rows_needed": rows_needed,
+        "method": method,
+        "message": message,
+    }

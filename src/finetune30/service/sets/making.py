@@ -1,0 +1,66 @@
+"""From a configuration to a planned set: frozen rows, what they can tell, the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetune30.config.loading import LoadedConfig
+from finetune30.problems import load_problem
+from finetune30.service.sets.freezing import Frozen, freeze
+from finetune30.service.sets.groups import load_groups
+from finetune30.service.sets.planning import Plan, plan_folds, plan_seeds
+from finetune30.service.sets.summary import describe_power, say_power
+from finetune30.settings import Settings
+
+if TYPE_CHECKING:
+    from finetune30.data.versions.storage import VersionStore
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What kind of set: `seeds` runs on the same rows, or `folds` with `repeats` of them.
+
+    `group_column` names a column of the source whose rows of one value share a fold.
+    """
+
+    seeds: int | None = None
+    folds: int | None = None
+    repeats: int = 1
+    group_column: str | None = None
+
+
+def plan_set(loaded: LoadedConfig, wanted: Wanted, settings: Settings, versions: VersionStore, log: Log) -> Plan:
+    """Freeze the rows, say what so many rows can tell, and return the plan. Raises what freezing and planning raise."""
+    frozen = freeze(loaded, settings, versions, log)
+    for line in say_before(frozen, wanted):
+        log(line)
+    if wanted.folds is None:
+        return plan_seeds(frozen, wanted.seeds or 1)
+    column = wanted.group_column
+    groups = None if column is None else load_groups(loaded, column, settings, versions, log)
+    return plan_folds(frozen, versions, wanted.folds, wanted.repeats, groups)
+
+
+def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
+    """Return what is said before anything starts: the runs, their rows, and which difference these can tell."""
+    manifest = frozen.manifest
+    rows = {split: manifest.rows.get(split, 0) for split in ("train", "evaluation")}
+    told = f"version {manifest.short}: {rows['train']:,} training and {rows['evaluation']:,} evaluation rows"
+    judged = rows["evaluation"]
+    if wanted.folds is not None:
+        judged = sum(rows.values())
+        told += f"; {wanted.folds * wanted.repeats} runs, each judged on one of {wanted.folds} folds of {judged:,} rows"
+        told += ", without evaluations on the way, early stopping and a choice of weights"
+    else:
+        told += f"; {wanted.seeds} runs on these rows"
+    score = load_problem(manifest.problem_type).score
+    return [told, *([say_power(describe_power(judged))] if score.share_right is not None else [])]
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON, for a dry run."""
+    return {**plan.as_request(), "dataset_digest": plan.dataset_digest}

@@ -1,0 +1,85 @@
+"""The evaluations of a set's finished runs, side by side on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from finetune30.files import disk_errors
+from finetune30.problems import load_problem
+from finetune30.service.runs.open_records import Records
+from finetune30.service.runs.outcomes import load_outcomes
+from finetune30.store import Run, RunStatus
+from finetune30.store.run_sets import RunSet, runs_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finetune30.data.problem import Problem, Targets
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finished run of a set with its score; `predictions` are sorted by row."""
+
+    entry: Mapping[str, Any]
+    run: Run
+    score: float
+    predictions: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class SetOutcomes:
+    """What the finished runs of a set found, in the order of the plan, and the runs there are by number."""
+
+    run_set: RunSet
+    runs: Mapping[int, Run]
+    judged: tuple[Judged, ...]
+
+    @property
+    def problem(self) -> Problem:
+        """What was learnt; only where a run has finished."""
+        return load_problem(str((self.judged[0].run.metrics or {})["problem_type"]))
+
+    @property
+    def targets(self) -> Targets:
+        """What was asked; only where a run has finished."""
+        targets: Targets = (self.judged[0].run.metrics or {})["targets"]
+        return targets
+
+    def outcomes(self) -> NDArray[np.float64] | None:
+        """Return what came of each row, (rows, runs); None where runs have different rows, or rows have no outcome."""
+        if not self.judged:
+            return None
+        first = self.judged[0].predictions
+        if any(not one.predictions["row_id"].equals(first["row_id"]) for one in self.judged):
+            return None
+        if any("outcome" not in one.predictions.columns for one in self.judged):
+            return None
+        columns = [one.predictions["outcome"].cast(pl.Float64).to_numpy() for one in self.judged]
+        return np.stack(columns, axis=1)
+
+    @property
+    def is_right_or_wrong(self) -> bool:
+        """Whether rows are right or wrong, not losses."""
+        return bool(self.judged) and self.judged[0].predictions.schema.get("outcome") == pl.Boolean
+
+
+def load_set_outcomes(records: Records, run_set: RunSet) -> SetOutcomes:
+    """Read what the finished runs of a set predicted. Raises StorageError for predictions that cannot be read."""
+    found = runs_of(records.store, run_set)
+    judged = []
+    for entry in run_set.plan:
+        run = found.get(entry["number"])
+        if run is None or run.status is not RunStatus.SUCCEEDED or run.score is None:
+            continue
+        path = records.require_folder(run).predictions
+        load_outcomes(path)  # refuses what cannot be compared
+        with disk_errors(f"cannot read {path}"):
+            predictions = pl.read_parquet(path).sort("row_id")
+        judged.append(Judged(entry, run, run.score, predictions))
+    return SetOutcomes(run_set, found, tuple(judged))

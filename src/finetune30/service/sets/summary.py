@@ -1,0 +1,108 @@
+"""What a set says: the mean of its scores, how far they spread, and the interval that is right for it."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+from typing import Any
+
+from finetune30.service.runs.open_records import Records
+from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
+from finetune30.service.statistics import folds as fold_statistics
+from finetune30.service.statistics.sample_size import ASSUMED_DISCORDANT, rows_needed, visible_difference
+from finetune30.service.statistics.score_interval import mean_score_interval, score_interval
+from finetune30.service.statistics.seeds import discordant_share
+from finetune30.store.run_sets import RunSet
+
+_POINT = 0.01
+
+
+def describe_set(records: Records, run_set: RunSet) -> dict[str, Any]:
+    """Return the set, its runs with their scores, and the summary of those that finished, as JSON.
+
+    `summary` is None while none has finished.
+    """
+    outcomes = load_set_outcomes(records, run_set)
+    members = []
+    for entry in run_set.plan:
+        run = outcomes.runs.get(entry["number"])
+        told: dict[str, Any] = {"run_id": None, "name": None, "status": None, "score": None}
+        if run is not None:
+            told = {"run_id": run.id, "name": run.name, "status": str(run.status), "score": run.score}
+        members.append({**entry, **told})
+    return {**run_set.as_dict(), "runs": members, "summary": summarize(outcomes)}
+
+
+def summarize(outcomes: SetOutcomes) -> dict[str, Any] | None:
+    """Return what the finished runs of a set say together; None where none has finished.
+
+    Of seeds the interval is over rows, and says nothing of other seeds: `standard_deviation` does. Of folds it is the
+    corrected one. `interval` is None where too few have finished.
+    """
+    if not outcomes.judged:
+        return None
+    scores = [one.score for one in outcomes.judged]
+    score = outcomes.problem.score
+    rows = outcomes.judged[0].predictions.height
+    return {
+        "finished": len(scores),
+        "planned": len(outcomes.run_set.plan),
+        "score_name": score.name,
+        "score_format": score.format,
+        "mean": fmean(scores),
+        "standard_deviation": stdev(scores) if len(scores) > 1 else None,
+        "lowest": min(scores),
+        "highest": max(scores),
+        "interval": _interval(outcomes, scores),
+        "rows": rows if outcomes.run_set.purpose == "seeds" else sum(o.predictions.height for o in outcomes.judged),
+        "power": _power(outcomes, rows) if outcomes.run_set.purpose == "seeds" else None,
+    }
+
+
+def describe_power(rows: int, discordant: float | None = None) -> dict[str, Any]:
+    """Return which difference of right answers so many rows tell apart, and how many rows tell one point.
+
+    `discordant` is the share of rows that two seeds answer differently, None: not known yet.
+    """
+    share = ASSUMED_DISCORDANT if discordant is None else discordant
+    return {
+        "rows": rows,
+        "discordant": share,
+        "is_assumed": discordant is None,
+        "visible_difference": visible_difference(rows, share) if rows else None,
+        "rows_for_one_point": rows_needed(_POINT, share),
+    }
+
+
+def say_power(power: dict[str, Any]) -> str:
+    """Return `describe_power` as a sentence."""
+    told = "an assumed" if power["is_assumed"] else "a measured"
+    rows, visible = power["rows"], power["visible_difference"]
+    see = f"{rows:,} evaluation rows tell {100 * visible:.1f} points apart" if rows else "there are no evaluation rows"
+    return (
+        f"{see}; to see one point take {power['rows_for_one_point']:,} (80 % power at 5 %, {told} "
+        f"{100 * power['discordant']:.0f} % of rows on which two runs differ; Connor 1987)"
+    )
+
+
+def _power(outcomes: SetOutcomes, rows: int) -> dict[str, Any] | None:
+    if not outcomes.is_right_or_wrong:
+        return None
+    found = outcomes.outcomes()
+    return None if found is None else describe_power(rows, discordant_share(found))
+
+
+def _interval(outcomes: SetOutcomes, scores: list[float]) -> dict[str, Any] | None:
+    if outcomes.run_set.purpose == "folds":
+        folds = max(entry["fold"] for entry in outcomes.run_set.plan)
+        if len(scores) < 2:
+            return None
+        found = fold_statistics.fold_mean(scores, folds)
+        return {"low": found.low, "high": found.high, "method": fold_statistics.METHOD}
+    predictions = [one.predictions for one in outcomes.judged]
+    if len(predictions) == 1:
+        one = score_interval(outcomes.problem, predictions[0], outcomes.targets)
+        return None if one is None else one.as_dict()
+    if outcomes.outcomes() is None:
+        return None
+    several = mean_score_interval(outcomes.problem, predictions, outcomes.targets)
+    return None if several is None else several.as_dict()

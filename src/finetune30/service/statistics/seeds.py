@@ -1,0 +1,67 @@
+"""Repeats of one configuration under several seeds, all judged on the same rows.
+
+Two questions are asked of a difference between two configurations, and both must be answered by yes: would other rows
+show it too (paired permutation test over the rows, each with the mean of its outcomes over the seeds), and would other
+seeds (Welch's t, 1947, Biometrika 34:28-35, over the means of the seeds)? A single pair of seeds, compared row by row,
+takes the luck of a seed for a difference between configurations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune30.service.statistics.paired_losses import compare_losses
+
+METHOD = (
+    "over rows: paired permutation of the means over seeds (Phipson and Smyth 2010), interval: bootstrap, BCa (Efron "
+    "1987); over seeds: Welch (1947); the larger p-value counts"
+)
+
+
+@dataclass(frozen=True)
+class SeedComparison:
+    """`difference` is the second's mean outcome minus the first's; the interval is over rows, None for one row.
+
+    `p_value` is the larger one of those over rows and over seeds; the latter is None where a side has one seed.
+    """
+
+    rows: int
+    difference: float
+    interval: tuple[float, float] | None
+    p_rows: float
+    p_seeds: float | None
+    p_value: float
+
+
+def compare_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> SeedComparison:
+    """Compare outcomes of two configurations on the same rows, float64 (rows, seeds) each.
+
+    Raises ValueError without rows.
+    """
+    both = np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1)
+    test = compare_losses(both)[0, 1]
+    p_seeds = _welch(first.mean(axis=0), second.mean(axis=0))
+    p_value = test.p_value if p_seeds is None else max(test.p_value, p_seeds)
+    return SeedComparison(test.rows, test.difference, test.interval, test.p_value, p_seeds, p_value)
+
+
+def discordant_share(right: NDArray[np.float64]) -> float | None:
+    """Return the mean share of rows on which two seeds differ, of outcomes 0 or 1 (rows, seeds); None for one seed."""
+    seeds = right.shape[1]
+    if seeds < 2:
+        return None
+    share = right.mean(axis=1)
+    return float((2 * share * (1 - share)).mean() * seeds / (seeds - 1))
+
+
+def _welch(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    from scipy.stats import ttest_ind
+
+    if len(first) < 2 or len(second) < 2:
+        return None
+    if np.ptp(first) == 0 and np.ptp(second) == 0:  # t is undefined without any spread
+        return 1.0 if first[0] == second[0] else 0.0
+    return float(ttest_ind(first, second, equal_var=False).pvalue)
