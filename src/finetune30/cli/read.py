@@ -9,5 +9,6 @@ import click
 def command() -> None:
     """Answer one JSON line of standard input with one JSON document on standard output."""
     from finetune30.service.datasets.reading_tasks import main
+    from finetune30.service.sets.reading import read_run_set
 
-    main()
+    main({"run_set": read_run_set})

@@ -189,6 +189,15 @@ class ApiClient(ModelCalls):
         path = f"/experiments/{path_part(run_id)}/replay"
         return self._json("POST", path, headers={"Idempotency-Key": idempotency_key})
 
+    def list_run_sets(self) -> list[Json]:
+        """Return the newest sets of runs, without the scores of their runs."""
+        found: list[Json] = self._json("GET", "/run-sets")["items"]
+        return found
+
+    def load_run_set(self, set_id: str) -> Json:
+        """Return a set with its runs, and what those that have finished say together."""
+        return self._json("GET", f"/run-sets/{_part(set_id)}")
+
     def open_test_rows(self, run_id: str) -> Json:
         """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
         return self._json("POST", f"/experiments/{_part(run_id)}/test")

@@ -11,8 +11,10 @@ from finetune30.store import RunStore
 from finetune30.store.access import count_open_runs, is_submitted
 
 
-def require_room(store: RunStore, settings: Settings, submitted_by: str, idempotency_key: str | None = None) -> None:
-    """Raise QuotaError when the submitter has too many open runs, StorageError when the disk is nearly full.
+def require_room(
+    store: RunStore, settings: Settings, submitted_by: str, idempotency_key: str | None = None, *, count: int = 1
+) -> None:
+    """Raise QuotaError when the submitter had too many open runs with `count` more, StorageError for a full disk.
 
     What was submitted before under this key needs no room. Requests at the same moment may pass together, so the number
     can be exceeded by as many.
@@ -21,7 +23,7 @@ def require_room(store: RunStore, settings: Settings, submitted_by: str, idempot
         return
     require_disk_reserve(settings.results_folder, settings.disk_reserve_bytes)
     open_runs = count_open_runs(store, submitted_by)
-    if open_runs >= settings.max_open_runs:
+    if open_runs + count > settings.max_open_runs:
         raise QuotaError(
             f"{submitted_by or 'this machine'} has {open_runs} waiting or running runs, "
             f"allowed are {settings.max_open_runs}",

@@ -1,0 +1,205 @@
+"""Sets of real runs: seeds on the same rows, folds that hold out theirs, of every kind of learning; killed, completed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from sqlalchemy import text
+
+from finetune30.data.versions.storage import VersionStore
+from finetune30.store import open_store
+from support.fork_server import ForkServer
+from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab
+from support.talk_lab import TalkLab
+
+pytestmark = pytest.mark.integration
+
+POINTS = ("set.before_row", "set.after_row", "submit.after_row", "submit.before_message", "set.after_run")
+
+
+@pytest.fixture(scope="module")
+def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
+    """Rows and a base model, no runs."""
+    return KindsLab(fork_server, tmp_path_factory.mktemp("sets"), tiny_model())
+
+
+def write_config(lab: KindsLab, kind: Kind, name: str, **training: Any) -> str:
+    tree = {
+        "experiment_name": name,
+        "model": {"name": "base", "dropout": 0.0, **kind.config},
+        "lora": {"target_modules": "auto", "r": 4, "lora_dropout": 0.0},
+        "data": {
+            "dataset_name": f"{kind.name}-train.csv",
+            "eval_file": f"{kind.name}-eval.csv",
+            "label_separator": "|" if kind is MULTI_LABEL else None,
+            "max_length": 24,
+            "split_seed": 3,
+        },
+        "training": {
+            "device": "cpu",
+            "precision": "fp32",
+            "per_device_train_batch_size": 8,
+            "num_train_epochs": 2,
+            "learning_rate": 0.01,
+            **training,
+        },
+    }
+    (lab.folder / f"{name}.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return f"{name}.yaml"
+
+
+def show(lab: KindsLab, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lab.ft30("sets", "show", name, "--json").stdout)
+    return found
+
+
+def predictions_of(lab: KindsLab, name: str) -> pl.DataFrame:
+    return pl.read_parquet(lab.run_folder(name) / "predictions.parquet").sort("row_id")
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_seeds_judge_the_same_rows_and_say_mean_spread_and_interval(lab: KindsLab, kind: Kind) -> None:
+    name = f"seeds of {kind.name}"
+    file = write_config(lab, kind, name)
+    said = lab.ft30("seeds", file, "--seeds", "2", "--here")
+    assert ("evaluation rows tell" in said.stderr) == (kind is not REGRESSION), "before anything starts"
+    found = show(lab, name)
+    assert [run["status"] for run in found["runs"]] == ["SUCCEEDED", "SUCCEEDED"]
+    assert [run["seed"] for run in found["runs"]] == [42, 43]
+    first, second = (predictions_of(lab, run["name"]) for run in found["runs"])
+    assert first["row_id"].equals(second["row_id"])
+    assert first["label"].equals(second["label"])
+    summary = found["summary"]
+    scores = [run["score"] for run in found["runs"]]
+    assert summary["mean"] == pytest.approx(sum(scores) / 2)
+    assert summary["interval"]["low"] <= summary["mean"] <= summary["interval"]["high"]
+    assert (summary["power"] is None) == (kind is REGRESSION)
+    again = lab.ft30("seeds", file, "--seeds", "2", "--here")
+    assert "has succeeded" in again.stderr
+    assert [run["run_id"] for run in show(lab, name)["runs"]] == [run["run_id"] for run in found["runs"]]
+    assert json.loads(lab.ft30("seeds", file, "--seeds", "2", "--show", "--json").stdout)["id"] == found["id"]
+
+
+def test_a_seed_of_a_set_is_the_run_that_train_makes(lab: KindsLab) -> None:
+    file = write_config(lab, SINGLE_LABEL, "alone")
+    lab.ft30("seeds", file, "--seeds", "1", "--here")
+    (lab.folder / "plain.yaml").write_text(
+        (lab.folder / file).read_text(encoding="utf-8").replace("experiment_name: alone", "experiment_name: plain"),
+        encoding="utf-8",
+    )
+    lab.ft30("train", "--config", "plain.yaml")
+    one, other = (
+        json.loads((lab.run_folder(name) / "manifest.json").read_text(encoding="utf-8"))
+        for name in ("alone-seed42", "plain")
+    )
+    assert one["digests"] == other["digests"]
+    assert one["dataset_digest"] == other["dataset_digest"]
+
+
+def test_folds_hold_out_every_row_once_with_its_text_and_group_and_choose_nothing(lab: KindsLab) -> None:
+    rows = SINGLE_LABEL.rows()
+    with (lab.folder / "grouped.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = [(line, label, f"writer {number // 3}") for number, (line, label) in enumerate(rows)]
+        csv.writer(stream).writerows([("text", "label", "writer"), *table, (*rows[0], "writer 0")])
+    file = write_config(
+        lab, SINGLE_LABEL, "folds", eval_strategy="epoch", early_stopping_patience=1, load_best_model_at_end=True
+    )
+    flags = ("--dataset", "grouped.csv", "--data.eval_file", "null", "--group_column", "writer")
+    said = lab.ft30("crossval", file, "--folds", "3", "--here", *flags)
+    assert "without evaluations on the way, early stopping and a choice of weights" in said.stderr
+    found = show(lab, "folds")
+    assert [(run["repeat"], run["fold"]) for run in found["runs"]] == [(1, 1), (1, 2), (1, 3)]
+    assert "Nadeau and Bengio" in found["summary"]["interval"]["method"]
+    assert found["summary"]["rows"] == len(rows) + 1
+    store = VersionStore(lab.folder / "data_store")
+    held_out: list[str] = []
+    writer_of = {line: writer for line, _, writer in table}
+    for run in found["runs"]:
+        manifest = store.get(run["dataset_digest"])
+        train, test = (store.load_rows(manifest, split) for split in ("train", "evaluation"))
+        assert not {writer_of[line] for line in train["text"]} & {writer_of[line] for line in test["text"]}
+        held_out += test["text"].to_list()
+        history = (lab.run_folder(run["name"]) / "history.jsonl").read_text(encoding="utf-8")
+        assert '"eval"' not in history
+    assert sorted(held_out) == sorted([line for line, _ in rows] + [rows[0][0]])
+
+
+def test_two_sets_on_the_same_rows_get_a_verdict(lab: KindsLab) -> None:
+    learnt = write_config(lab, SINGLE_LABEL, "learnt", num_train_epochs=20)
+    barely = write_config(lab, SINGLE_LABEL, "barely", learning_rate=1e-6)
+    for file in (learnt, barely):
+        lab.ft30("seeds", file, "--seeds", "2", "--here")
+    found = json.loads(lab.ft30("sets", "compare", "barely", "learnt", "--json").stdout)
+    assert found["message"].startswith(("'learnt'", "not distinguishable: 'learnt'"))
+    assert found["difference"] > 0
+    assert "Welch" in found["method"]
+    same = lab.ft30("sets", "compare", "learnt", "learnt").stdout
+    assert "are equal" in same
+    refused = lab.server.run("sets", "compare", "learnt", "folds", cwd=lab.folder)
+    assert (refused.returncode, "a set of seeds and one of folds" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_set_that_was_killed_while_it_was_handed_in_is_completed_without_doubles(
+    lab: KindsLab, point: str, tmp_path: Path
+) -> None:
+    name = f"killed {point}"
+    file = write_config(lab, SINGLE_LABEL, name)
+    home = {"FT30_RESULTS_FOLDER": str(tmp_path / "results"), "FT30_REDIS_URL": "redis://127.0.0.1:1/0"}
+    command = ("seeds", file, "--seeds", "3")
+    ended = lab.server.run(*command, cwd=lab.folder, **home, FT30_FAILPOINT=f"{point}:1")
+    assert ended.returncode == -9, ended.stderr
+    for _ in range(2):
+        ended = lab.server.run(*command, cwd=lab.folder, **home)
+        assert ended.returncode == 0, ended.stderr
+    store = open_store(f"sqlite:///{tmp_path / 'results' / 'experiments.db'}")
+    with store.engine.connect() as connection:
+        assert connection.execute(text("select count(*) from run_sets")).scalar_one() == 1
+        keys = connection.execute(text("select idempotency_key from runs order by idempotency_key")).scalars().all()
+    store.close()
+    assert [str(key).rpartition(":")[2] for key in keys] == ["1", "2", "3"]
+    folders = [path for path in (tmp_path / "results").iterdir() if path.is_dir() and path.name.startswith(name)]
+    assert len(folders) in (3, 4), "a folder without a row may be left of the one that was killed"
+
+
+def test_a_set_that_was_cut_off_in_a_training_goes_on(lab: KindsLab) -> None:
+    file = write_config(lab, SINGLE_LABEL, "cut off", save_steps=1)
+    command = ("seeds", file, "--seeds", "2", "--here")
+    ended = lab.server.run(*command, cwd=lab.folder, FT30_FAILPOINT="training.after_step:3")
+    assert ended.returncode == -9
+    again = lab.ft30(*command)
+    assert "resuming from step" in again.stderr + again.stdout
+    assert [run["status"] for run in show(lab, "cut off")["runs"]] == ["SUCCEEDED", "SUCCEEDED"]
+
+
+def test_language_models_make_sets_too(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> None:
+    talk = TalkLab(fork_server, tmp_path_factory.mktemp("talk-sets"))
+    tree = {
+        "experiment_name": "talk",
+        "model": {"name": "base", "problem_type": "causal_lm"},
+        "lora": {"r": 2},
+        "data": {"dataset_name": "train.jsonl", "eval_file": "eval.jsonl", "max_length": 64},
+        "training": {"device": "cpu", "precision": "fp32", "max_steps": 2, "per_device_train_batch_size": 2},
+        "chat": {"eval_generations": 0, "general_rows": 0},
+    }
+    (talk.folder / "talk.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    for command in (("seeds", "--seeds", "2"), ("crossval", "--folds", "2")):
+        ended = talk.ft30(command[0], "talk.yaml", *command[1:], "--here", "--json")
+        assert ended.returncode == 0, ended.stderr
+        summary = json.loads(ended.stdout)["summary"]
+        assert (summary["finished"], summary["score_name"], summary["power"]) == (2, "eval_loss", None)
+        assert summary["interval"]["low"] < summary["mean"] < summary["interval"]["high"]
+
+
+def test_a_dry_run_makes_nothing(lab: KindsLab) -> None:
+    file = write_config(lab, SINGLE_LABEL, "dry")
+    said = lab.ft30("seeds", file, "--seeds", "4", "--dry-run")
+    assert "to see one point take 7,847" in said.stderr
+    assert len(said.stdout.splitlines()) == 4
+    assert not [line for line in lab.ft30("sets", "list").stdout.splitlines() if line.endswith("dry")]
