@@ -117,11 +117,12 @@ def _carry_out(
     records: Any, found: Any, settings: Settings, explicit: frozenset[str], *, here: bool, priority: int
 ) -> int:
     """Hand the runs in, or carry them out; return how many failed here."""
-    from finetune30.service.sets.handing_in import carry_out_here, hand_in
-
     if here:
+        from finetune30.service.sets.here import carry_out_here
+
         return carry_out_here(records, found, settings, explicit, _say)
     from finetune30.jobs.publishing import QueuePublisher
+    from finetune30.service.sets.handing_in import hand_in
 
     with QueuePublisher(settings) as publisher:
         hand_in(records.store, found, settings, explicit, publisher=publisher, priority=priority)

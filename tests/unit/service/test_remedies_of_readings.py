@@ -23,7 +23,7 @@ def read(*_, **__):
     raise ZeroDivisionError("a fault on purpose")
 
 reading_tasks.TASKS["upload"] = read
-reading_tasks.main()
+reading_tasks.main({})
 """
 
 

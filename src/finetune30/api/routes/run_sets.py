@@ -15,7 +15,7 @@ from finetune30.api.requested_data import ask_about_data
 from finetune30.api.schemas import RUN_ID, TrainRequest, Tree, errors
 from finetune30.service.sets.comparing import compare_sets
 from finetune30.service.sets.handing_in import hand_in, write_set
-from finetune30.service.sets.reading import restore_plan
+from finetune30.service.sets.plans import restore_plan
 from finetune30.service.sets.summary import describe_set
 from finetune30.service.submitting.limits import require_room
 from finetune30.store.run_sets import list_sets, load_set

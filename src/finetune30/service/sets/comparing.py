@@ -88,6 +88,24 @@ def _place(entry: Any) -> tuple[int, int, str]:
     return entry["repeat"], entry["fold"], entry["dataset_digest"]
 
 
+def _size(difference: float, *, as_points: bool) -> str:
+    return f"{100 * abs(difference):.1f} points" if as_points else f"{abs(difference):.3g}"
+
+
+def _say(
+    better: str, worse: str, size: str, p_value: float, measured: str, rows_needed: int | None, *, apart: bool
+) -> str:
+    """Return the verdict in words; where chance is not ruled out, with the rows that would do it, if known."""
+    if apart:
+        return f"{better} is better than {worse} by {size} (p = {p_value:.3g}; {measured})"
+    if rows_needed is None:
+        return f"not distinguishable: {size} between {better} and {worse} (p = {p_value:.3g}; {measured})"
+    return (
+        f"not distinguishable: {size} between {better} and {worse} (p = {p_value:.3g}; {measured}); to see such a "
+        f"difference take about {rows_needed:,} rows"
+    )
+
+
 def _verdict(
     one: SetOutcomes,
     other: SetOutcomes,
@@ -106,16 +124,7 @@ def _verdict(
     first, second = (f"'{side.run_set.name}' ({side.run_set.id[:8]})" for side in (one, other))
     gains = difference if is_better_greater else -difference
     better, worse = (second, first) if gains > 0 else (first, second)
-    size = f"{100 * abs(difference):.1f} points" if as_points else f"{abs(difference):.3g}"
-    said = f"{better} is better than {worse} by {size} (p = {p_value:.3g}; {measured})"
-    if not difference:
-        message = f"{first} and {second} are equal ({measured})"
-    elif apart:
-        message = said
-    else:
-        message = f"not distinguishable: {said}"
-        if rows_needed is not None:
-            message += f"; to see such a difference take about {rows_needed:,} rows"
+    size = _size(difference, as_points=as_points)
     return {
         "first": one.run_set.id,
         "second": other.run_set.id,
@@ -126,5 +135,7 @@ def _verdict(
         "p_value": p_value,
         "rows_needed": rows_needed,
         "method": method,
-        "message": message,
+        "message": _say(better, worse, size, p_value, measured, rows_needed, apart=apart)
+        if difference
+        else f"{first} and {second} are equal ({measured})",
     }

@@ -91,13 +91,6 @@ def freeze(loaded: LoadedConfig, settings: Settings, versions: VersionStore, log
     return Frozen(config, manifest, loaded.explicit | {"model.name", "data.dataset_name"})
 
 
-def on_version(config: ExperimentConfig, digest: str) -> ExperimentConfig:
-    """Return a frozen configuration that trains on another version."""
-    tree = config.as_tree()
-    tree["data"]["dataset_name"] = f"{VERSION_PREFIX}{digest}"
-    return ExperimentConfig.model_validate(tree)
-
-
 def _on_version(config: ExperimentConfig, digest: str, problem: str, revision: str | None) -> ExperimentConfig:
     tree: dict[str, Any] = config.as_tree()
     plain = DataConfig(dataset_name=VERSION_PREFIX).model_dump(mode="json")

@@ -10,7 +10,8 @@ from finetune30.config.loading import LoadedConfig
 from finetune30.problems import load_problem
 from finetune30.service.sets.freezing import Frozen, freeze
 from finetune30.service.sets.groups import load_groups
-from finetune30.service.sets.planning import Plan, plan_folds, plan_seeds
+from finetune30.service.sets.planning import plan_folds, plan_seeds
+from finetune30.service.sets.plans import Plan
 from finetune30.service.sets.summary import describe_power, say_power
 from finetune30.settings import Settings
 

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
-from finetune30.config.schema import shorten_name
 from finetune30.errors import ConflictError, DataError, UsageError
 from finetune30.problems import load_problem
-from finetune30.service.sets.freezing import Frozen, on_version
+from finetune30.service.sets.freezing import Frozen
+from finetune30.service.sets.plans import Plan
 
 if TYPE_CHECKING:
     import polars as pl
 
     from finetune30.data.versions.storage import VersionStore
-    from finetune30.store.run_sets import Purpose
 
 MOST_RUNS = 100
 #: What a fold's training leaves out: its held-out rows must choose neither the step to stop at nor the best weights.
 _NO_CHOICE = {"eval_strategy": "no", "early_stopping_patience": None, "load_best_model_at_end": False}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The configuration of all runs and what is each one's own (see `store.run_sets.RunSet`)."""
-
-    purpose: Purpose
-    config: ExperimentConfig
-    entries: tuple[dict[str, Any], ...]
-    explicit: frozenset[str]
-    dataset_digest: str
-
-    def as_request(self) -> dict[str, Any]:
-        """Return what tells two requests apart."""
-        return {"purpose": self.purpose, "config": self.config.as_tree(), "plan": list(self.entries)}
 
 
 def plan_seeds(frozen: Frozen, seeds: int) -> Plan:
@@ -91,15 +74,6 @@ def plan_folds(
     tree["training"] |= _NO_CHOICE
     chosen = ExperimentConfig.model_validate(tree)
     return Plan("folds", chosen, tuple(entries), frozen.explicit, manifest.digest)
-
-
-def config_of(config: ExperimentConfig, entry: Mapping[str, Any]) -> ExperimentConfig:
-    """Return the configuration of one planned run, under a name of its own."""
-    tree = on_version(config, entry["dataset_digest"]).as_tree()
-    tree["training"]["seed"] = entry["seed"]
-    suffix = f"-seed{entry['seed']}" if "fold" not in entry else f"-r{entry['repeat']}f{entry['fold']}"
-    tree["experiment_name"] = shorten_name(config.experiment_name, suffix=suffix)
-    return ExperimentConfig.model_validate(tree)
 
 
 def _store_fold(versions: VersionStore, frozen: Frozen, rows: pl.DataFrame, held_out: Any, note: str) -> str:

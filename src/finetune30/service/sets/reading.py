@@ -9,14 +9,13 @@ from finetune30.config.loading import LoadedConfig, validate_tree
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.runs.open_records import open_records
 from finetune30.service.sets.making import Wanted, plan_set
-from finetune30.service.sets.planning import Plan
 from finetune30.settings import Settings
 
 
 def read_run_set(
     settings: Settings, _name: str, config: Mapping[str, Any], explicit: Sequence[str], wanted: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the plan of a set as JSON (see `restore_plan`), and what was said of its rows."""
+    """Return the plan of a set as JSON (see `plans.restore_plan`), and what was said of its rows."""
     said: list[str] = []
     loaded = LoadedConfig(validate_tree(dict(config)), frozenset(explicit))
     with open_records(settings) as records:
@@ -27,14 +26,3 @@ def read_run_set(
         "dataset_digest": plan.dataset_digest,
         "said": said,
     }
-
-
-def restore_plan(told: Mapping[str, Any]) -> Plan:
-    """Return the plan that `read_run_set` told of."""
-    return Plan(
-        told["purpose"],
-        validate_tree(told["config"]),
-        tuple(told["plan"]),
-        frozenset(told["explicit"]),
-        told["dataset_digest"],
-    )

@@ -1,0 +1,82 @@
+"""Carrying the runs of a set out in this process, one after the other: no services are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from finetune30 import failpoints
+from finetune30.config.loading import validate_tree
+from finetune30.errors import CancelledError, Finetune30Error, UsageError
+from finetune30.service.execution.local import carry_out_locally
+from finetune30.service.runs.open_records import Records
+from finetune30.service.sets.plans import config_of
+from finetune30.service.submitting.submission import digest_request
+from finetune30.settings import Settings
+from finetune30.store import Run, RunStatus
+from finetune30.store.run_sets import RunSet, runs_of
+
+Log = Callable[[str], None]
+
+
+def carry_out_here(records: Records, run_set: RunSet, settings: Settings, explicit: frozenset[str], log: Log) -> int:
+    """Carry the runs of a set out in this process, one after the other; return how many failed.
+
+    Those that succeeded are left alone, those that were cut off go on from their last checkpoint, those that workers
+    have are left to them. Raises CancelledError, and UsageError where a run needs several processes.
+    """
+    config = validate_tree(run_set.config, source=f"the record of set {run_set.id[:8]}")
+    if config.training.processes > 1:
+        raise UsageError(f"runs of {config.training.processes} processes are not carried out here", "leave --here out")
+    failed = 0
+    for entry in run_set.plan:
+        run = runs_of(records.store, run_set).get(entry["number"])
+        told = f"run {entry['number']} of {len(run_set.plan)}"
+        if run is not None and run.status is RunStatus.SUCCEEDED:
+            log(f"{told}: {run.folder} has succeeded")
+        elif run is not None and _is_elsewhere(run):
+            log(f"{told}: {run.folder} is {run.status} elsewhere, and left alone")
+        else:
+            log(f"{told}: seed {entry['seed']}" + (f", fold {entry['fold']}" if "fold" in entry else ""))
+            failed += not _carry_out(records, run_set, entry["number"], run, settings, explicit, log)
+    return failed
+
+
+def _is_elsewhere(run: Run) -> bool:
+    """Tell whether a process carries the run out, or workers are about to."""
+    return run.status is RunStatus.RUNNING or (run.kind == "queued" and not run.status.is_final)
+
+
+def _carry_out(
+    records: Records,
+    run_set: RunSet,
+    number: int,
+    run: Run | None,
+    settings: Settings,
+    explicit: frozenset[str],
+    log: Log,
+) -> bool:
+    """Make or take up one run and carry it out; tell whether it succeeded."""
+    entry = next(entry for entry in run_set.plan if entry["number"] == number)
+    own = config_of(validate_tree(run_set.config), entry)
+    if run is None:
+        run = records.store.create(
+            own,
+            kind="local",
+            results_root=Path(records.results_root),
+            idempotency_key=run_set.key_of(number),
+            request_sha256=digest_request(own.as_tree()),
+            submitted_by=run_set.submitted_by or None,
+            explicit=explicit,
+        )
+        failpoints.reach("set.after_run")
+    elif run.status.is_final:
+        run = records.store.retry(run.id, kind="local")
+    try:
+        carry_out_locally(records, run, settings, explicit)
+    except CancelledError:
+        raise
+    except Finetune30Error as error:
+        log(f"run {number} FAILED: {error.message}")
+        return False
+    return True
