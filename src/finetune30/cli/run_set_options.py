@@ -64,6 +64,10 @@ def make_set(
     loaded = load_from_flags(context, file or config_file, preset)
     tell_notes(loaded.notes)
     settings = load_settings()
+    if here:
+        from finetune30.service.sets.here import require_one_process
+
+        require_one_process(loaded.config)
     failed = 0
     with open_records(settings) as records:
         plan = plan_set(loaded, wanted, settings, versions_of(settings, records.store), _say)

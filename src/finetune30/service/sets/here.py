@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetune30 import failpoints
+from finetune30.config import ExperimentConfig
 from finetune30.config.loading import validate_tree
 from finetune30.errors import CancelledError, Finetune30Error, UsageError
+from finetune30.machine.device_locks import held_gpus
 from finetune30.service.execution.local import carry_out_locally
 from finetune30.service.runs.open_records import Records
 from finetune30.service.sets.plans import config_of
@@ -23,11 +25,20 @@ def carry_out_here(records: Records, run_set: RunSet, settings: Settings, explic
     """Carry the runs of a set out in this process, one after the other; return how many failed.
 
     Those that succeeded are left alone, those that were cut off go on from their last checkpoint, those that workers
-    have are left to them. Raises CancelledError, and UsageError where a run needs several processes.
+    have are left to them. Raises CancelledError, and ConflictError where another training holds the GPU.
     """
     config = validate_tree(run_set.config, source=f"the record of set {run_set.id[:8]}")
+    with held_gpus(config.training.device):
+        return _carry_out_all(records, run_set, settings, explicit, log)
+
+
+def require_one_process(config: ExperimentConfig) -> None:
+    """Raise UsageError for runs of several processes, which are not carried out here."""
     if config.training.processes > 1:
         raise UsageError(f"runs of {config.training.processes} processes are not carried out here", "leave --here out")
+
+
+def _carry_out_all(records: Records, run_set: RunSet, settings: Settings, explicit: frozenset[str], log: Log) -> int:
     failed = 0
     for entry in run_set.plan:
         run = runs_of(records.store, run_set).get(entry["number"])
