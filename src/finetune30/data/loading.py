@@ -94,6 +94,8 @@ def load_rows(
     rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns, chosen=sources.chosen)
     if columns.target is not None:
         rows = _without_unlabelled_evaluation(rows, sources, log)
+    if not (rows["split"] == "evaluation").any():  # they are split off, whatever the set calls a split
+        sources = replace(sources, eval_split=None)
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
     declared = settled.names or tuple(dict.fromkeys(settled.spellings.get(name, name) for name in declared))
     detected = (
@@ -103,7 +105,7 @@ def load_rows(
         *differing_classes(tables, columns),
         *structured_texts(rows, columns),
         *swallowed_lines(tables),
-        *evaluated_on_test(sources.eval_split if (rows["split"] == "evaluation").any() else None),
+        *evaluated_on_test(sources.eval_split),
     )
     if settled.problem is chosen:
         log(f"data: the problem is {settled.problem.name}")

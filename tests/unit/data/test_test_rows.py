@@ -133,6 +133,14 @@ def test_evaluating_on_a_test_split_is_said(tmp_path: Path) -> None:
     assert all(entry["key"] != "data.test_split" for entry in said)
 
 
+def test_a_test_split_without_labels_is_not_evaluated_on(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.csv", 80)
+    pl.DataFrame({"text": ["no label here", "nor here"]}).write_csv(tmp_path / "test.csv")
+    data = prepare(tmp_path, dataset_name=str(tmp_path))
+    assert (data.evaluation.height, data.source["eval_split"], data.source["splits"]) == (8, None, ["test", "train"])
+    assert all(entry["key"] != "data.test_split" for entry in data.report["detected"])
+
+
 def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.csv", 20)
     with pytest.raises(DataError, match=r"has no split 'exam'; it has train") as refused:

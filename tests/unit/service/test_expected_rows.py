@@ -35,6 +35,7 @@ def test_lines_of_a_file_are_counted(tmp_path: Path, store: RunStore) -> None:
     assert expect_rows(DataConfig(dataset_name=str(table)), store, None) == 900
     assert expect_rows(DataConfig(dataset_name=str(lines), eval_fraction=0.5), store, None) == 500
     assert expect_rows(DataConfig(dataset_name=str(table), eval_file="eval.csv"), store, None) == 1000
+    assert expect_rows(DataConfig(dataset_name=str(table), test_fraction=0.2), store, None) == 720
     estimate = estimate_run(config_of(dataset_name=str(table)), store)
     assert (estimate["rows"], estimate["steps"]) == (900, 226)  # 2 epochs of 113 steps of 8 rows
 

@@ -16,7 +16,10 @@ _MOST_BYTES = 200_000_000
 _PIECE_BYTES = 1 << 20
 _MOST_RUNS = 50
 #: Keys of data that decide how many rows there are.
-_KEYS = ("dataset_name", "dataset_config", "train_split", "eval_split", "eval_file", "eval_fraction")
+_KEYS = (
+    *("dataset_name", "dataset_config", "train_split", "eval_split", "eval_file", "eval_fraction"),
+    *("test_split", "test_file", "test_fraction"),
+)
 
 
 def expect_rows(data: DataConfig, store: RunStore, data_folder: Path | None) -> int | None:
@@ -55,8 +58,8 @@ def _rows_of_version(data: DataConfig, data_folder: Path | None) -> int | None:
         rows = VersionStore(data_folder).get(data.dataset_name.removeprefix(VERSION_PREFIX)).rows
     except Finetune30Error:  # the training will say what is wrong with it
         return None
-    whole = rows.get("train", 0)
-    return whole if rows.get("evaluation") else round(whole * (1 - data.eval_fraction))
+    whole = rows.get("train", 0) * (1 - (data.test_fraction or 0.0))
+    return round(whole if rows.get("evaluation") else whole * (1 - data.eval_fraction))
 
 
 def _lines_of_file(data: DataConfig) -> int | None:
@@ -64,7 +67,8 @@ def _lines_of_file(data: DataConfig) -> int | None:
     if path.suffix.lower() not in _LINES or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return None
     rows = _count_rows(path)
-    kept = rows if data.eval_file else rows * (1 - data.eval_fraction)
+    left = rows * (1 - (data.test_fraction or 0.0))
+    kept = left if data.eval_file else left * (1 - data.eval_fraction)
     return round(kept) if kept >= 1 else None
 
 
