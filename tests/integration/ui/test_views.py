@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finetune30.store.run_sets import record_set
 from finetune30.ui import display
 from finetune30.ui.app import PAGES
 from finetune30.ui.client import ApiClient
@@ -333,3 +334,33 @@ def test_submit_begins_with_the_configuration_of_a_run(
     if "problem_type" not in kind.config:
         assert t("detected.title") in headings
         assert "model.problem_type" in shown
+
+
+def test_a_set_of_runs_stands_above_the_comparison(look: Callable[..., Page], kinds_api: Services) -> None:
+    run = kinds_api.store.get(SINGLE_LABEL.name)
+    own = {"seed": 1, "dataset_digest": run.dataset_digest}
+    record_set(
+        kinds_api.store,
+        name="together",
+        purpose="seeds",
+        request_sha256="0" * 64,
+        config=run.config,
+        dataset_digest=str(run.dataset_digest),
+        plan=[{"number": 1, **own}, {"number": 2, **own}],
+    )
+    page = look("compare")
+    assert of_label(page.selectbox, t("sets.choose")).value is not None
+    assert t("sets.none_finished") in [info.value for info in page.info]
+    assert t("sets.not_handed_in") in cells(page)
+
+
+def test_test_rows_are_opened_by_a_press_and_a_run_without_says_so(
+    look: Callable[..., Page], kinds_api: Services
+) -> None:
+    run = kinds_api.store.get(SINGLE_LABEL.name)
+    page = look("run", run=run.id)
+    page.button(key=f"test-{run.id}").click().run()
+    assert any("The look is counted" in block.value for block in page.markdown)
+    page.button(key=f"test-{run.id}-yes").click().run()
+    assert any("it has no test rows" in error.value for error in page.error)
+    assert ApiClient(kinds_api.api_address).load_test_looks(run.id)["looks"] == []

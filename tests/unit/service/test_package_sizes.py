@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from finetune30.service.models import model_package
 from finetune30.service.models.model_package import Member, ModelPackage, PackageSizes
+from finetune30.store import open_store
 
 RUN: Any = SimpleNamespace(id="a" * 32, manifest_sha256="b" * 64)
 
@@ -32,8 +34,10 @@ def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Any:
-    return SimpleNamespace(require_folder=lambda _: SimpleNamespace(final_model=tmp_path))
+def records(tmp_path: Path) -> Iterator[Any]:
+    store = open_store(f"sqlite:///{(tmp_path / 'looks' / 'runs.db').as_posix()}")
+    yield SimpleNamespace(store=store, require_folder=lambda _: SimpleNamespace(final_model=tmp_path))
+    store.close()
 
 
 def test_a_size_is_told_once_for_the_same_files(built: list[Path], records: Any, tmp_path: Path) -> None:

@@ -18,13 +18,17 @@ def show() -> None:
     sets = ask(lambda: client().list_run_sets())
     if not sets:
         return
-    names = {found["id"]: f"{found['name']} · {t('sets.' + found['purpose'])} · {found['id'][:8]}" for found in sets}
+    names = {found["id"]: f"{found['name']} · {_purpose(found)} · {found['id'][:8]}" for found in sets}
     with st.expander(t("sets.title"), icon=":material/stacks:"):
         chosen = st.selectbox(t("sets.choose"), list(names), format_func=lambda one: display.plain(names[one], 120))
         described = ask(lambda: client().load_run_set(str(chosen)))
         if described is not None:
             _show_summary(described.get("summary"))
             _show_runs(described["runs"])
+
+
+def _purpose(found: Json) -> str:
+    return t(f"sets.{found['purpose']}")
 
 
 def _show_summary(summary: Json | None) -> None:
