@@ -85,11 +85,6 @@ def print_run_details(details: Mapping[str, Any]) -> None:
     _print_pairs(console, "Files", {file["name"]: f"{file['size']:,} bytes" for file in details["files"]})
 
 
-def table_console() -> Console:
-    """Return the console that tables are printed on."""
-    return _console()
-
-
 def print_history(entries: list[dict[str, Any]]) -> None:
     """Print records of history.jsonl; the columns are the numbers that occur in them."""
     console = build_console()

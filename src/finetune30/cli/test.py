@@ -45,6 +45,6 @@ def command(run: str, device: str | None, show: bool, as_json: bool, output_dir:
         return
     from finetune30.blocks import as_tree
     from finetune30.cli.blocks import print_blocks
-    from finetune30.cli.run_tables import table_console
+    from finetune30.cli.run_tables import build_console
 
-    print_blocks(table_console(), [as_tree(block) for block in build_look_blocks(looks)])
+    print_blocks(build_console(), [as_tree(block) for block in build_look_blocks(looks)])

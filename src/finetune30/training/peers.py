@@ -23,8 +23,8 @@ from finetune30.errors import (
     PeerLostError,
     ServiceUnavailableError,
     first_line,
-    restore_error,
 )
+from finetune30.restored_errors import restore_error
 from finetune30.training.leaving import leave_at_once_at_exit
 
 if TYPE_CHECKING:

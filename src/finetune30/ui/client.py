@@ -11,6 +11,7 @@ import httpx
 
 from finetune30.ui.answer_events import read_events
 from finetune30.ui.model_calls import ModelCalls, path_part
+from finetune30.ui.set_calls import SetCalls
 
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 30.0
@@ -55,7 +56,7 @@ class ApiError(Exception):
         return [fault for fault in found if isinstance(fault, dict)] if isinstance(found, list) else []
 
 
-class ApiClient(ModelCalls):
+class ApiClient(ModelCalls, SetCalls):
     """Speaks to one API with one key. Raises ApiError and ApiUnreachableError."""
 
     def __init__(self, base_url: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
@@ -188,23 +189,6 @@ class ApiClient(ModelCalls):
         """Queue the repetition of a finished run; the answer is that of a submission."""
         path = f"/experiments/{path_part(run_id)}/replay"
         return self._json("POST", path, headers={"Idempotency-Key": idempotency_key})
-
-    def list_run_sets(self) -> list[Json]:
-        """Return the newest sets of runs, without the scores of their runs."""
-        found: list[Json] = self._json("GET", "/run-sets")["items"]
-        return found
-
-    def load_run_set(self, set_id: str) -> Json:
-        """Return a set with its runs, and what those that have finished say together."""
-        return self._json("GET", f"/run-sets/{_part(set_id)}")
-
-    def open_test_rows(self, run_id: str) -> Json:
-        """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
-        return self._json("POST", f"/experiments/{_part(run_id)}/test")
-
-    def load_test_looks(self, run_id: str) -> Json:
-        """Return the `state` of the look under way, why the last one failed, and every look so far."""
-        return self._json("GET", f"/experiments/{_part(run_id)}/test")
 
     def load_artifacts(self, run_id: str) -> Json:
         """Return `artifacts`, name and size of every published file, and `package_bytes`, the model's as one .zip."""

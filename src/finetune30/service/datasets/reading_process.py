@@ -18,7 +18,8 @@ import threading
 import time
 from typing import Any
 
-from finetune30.errors import DataError, ServiceUnavailableError, restore_error
+from finetune30.errors import DataError, ServiceUnavailableError
+from finetune30.restored_errors import restore_error
 from finetune30.settings import Settings, variable_name
 
 #: Longest answer that is taken: what is shown of data is cut anyway.

@@ -18,7 +18,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from finetune30.errors import ServiceUnavailableError, restore_error
+from finetune30.errors import ServiceUnavailableError
+from finetune30.restored_errors import restore_error
 from finetune30.service.runs.details import require_model
 from finetune30.store import Run
 

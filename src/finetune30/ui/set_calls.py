@@ -1,0 +1,35 @@
+"""What the page asks the API about sets of runs and about test rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from finetune30.ui.model_calls import path_part
+
+Json = dict[str, Any]
+
+
+class SetCalls(ABC):
+    """The part of the client that knows runs which belong together, and looks at the rows kept for a test."""
+
+    @abstractmethod
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        """Ask the API and return its JSON."""
+
+    def list_run_sets(self) -> list[Json]:
+        """Return the newest sets of runs, without the scores of their runs."""
+        found: list[Json] = self._json("GET", "/run-sets")["items"]
+        return found
+
+    def load_run_set(self, set_id: str) -> Json:
+        """Return a set with its runs, and what those that have finished say together."""
+        return self._json("GET", f"/run-sets/{path_part(set_id)}")
+
+    def open_test_rows(self, run_id: str) -> Json:
+        """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
+        return self._json("POST", f"/experiments/{path_part(run_id)}/test")
+
+    def load_test_looks(self, run_id: str) -> Json:
+        """Return the `state` of the look under way, why the last one failed, and every look so far."""
+        return self._json("GET", f"/experiments/{path_part(run_id)}/test")
