@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STOP_SECONDS = 5
 #: What a process needs beyond that to close what it has open.
 STOP_REST_SECONDS = 3
-#: On two cores more answers a second than one or three (docs/performance.md).
+#: On two cores more answers a second than one (docs/performance.md).
 USUAL_PROCESSES = 2
 #: Longer than clients keep idle connections, so that none of them is closed while a request is on its way.
 KEEP_ALIVE_SECONDS = 75

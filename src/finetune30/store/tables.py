@@ -4,7 +4,7 @@
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
 may call the API, `audit` what was changed through it, `test_looks` who opened test rows, `run_sets` runs that belong
 together. `models`, `model_versions` and `model_aliases` are the registry, `model_events` every change of it, as
-unalterable as those of runs. The schema is made by the migrations beside this file; a test holds both to the same shape.
+unalterable as those of runs. The schema is made by the migrations beside this file; a test holds both to one shape.
 """
 
 from __future__ import annotations
