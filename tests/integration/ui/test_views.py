@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from finetune30.store.run_sets import record_set
+from finetune30.store.test_looks import load_looks
 from finetune30.ui import display
 from finetune30.ui.app import PAGES
 from finetune30.ui.client import ApiClient
@@ -363,4 +364,4 @@ def test_test_rows_are_opened_by_a_press_and_a_run_without_says_so(
     assert any("The look is counted" in block.value for block in page.markdown)
     page.button(key=f"test-{run.id}-yes").click().run()
     assert any("it has no test rows" in error.value for error in page.error)
-    assert ApiClient(kinds_api.api_address).load_test_looks(run.id)["looks"] == []
+    assert load_looks(kinds_api.store, [run.id]) == {run.id: []}
