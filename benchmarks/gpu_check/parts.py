@@ -16,9 +16,9 @@ class Part:
 
 
 PARTS = (
-    Part("environment", "environment:check", 40),
-    Part("precision", "precision:check", 60),
-    Part("exact-resume", "exact_resume:check", 60),
+    Part("environment", "environment:check", 60),
+    Part("precision", "precision:check", 80),
+    Part("exact-resume", "exact_resume:check", 90),
     Part("isolation", "isolation:check", 40),
     Part("memory", "memory:check", 60),
     Part("qlora", "qlora:check", 60),
