@@ -8,7 +8,7 @@ import click
 @click.command("api-process", hidden=True)
 @click.argument("number", type=click.IntRange(1))
 @click.argument("parent", type=click.IntRange(1))
-@click.option("--access-log/--no-access-log", default=True)
+@click.option("--access_log/--no_access_log", "--access-log/--no-access-log", default=True)
 @click.argument("pipe", type=click.IntRange(0))
 def command(number: int, parent: int, access_log: bool, pipe: int) -> None:
     """Answer, as process NUMBER of PARENT, the connections that come through the socket with the descriptor PIPE."""

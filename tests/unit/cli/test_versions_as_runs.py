@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("other",),
     "cancel": (),
     "retry": (),
+    "test": (),
     "runs show": (),
     "runs logs": (),
     "runs history": (),

@@ -21,6 +21,8 @@ PAIRS = Asked((), {"text": "premise", "text_pair": "hypothesis"})
 class KnownLogits:
     """A predictor whose logits are chosen."""
 
+    temperature = 1.0
+
     def __init__(self, *rows: list[float]) -> None:
         self._rows = np.asarray(rows, dtype=np.float32)
 
