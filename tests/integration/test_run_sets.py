@@ -140,8 +140,10 @@ def test_two_sets_on_the_same_rows_get_a_verdict(lab: KindsLab) -> None:
     assert found["message"].startswith("'learnt'" if found["distinguishable"] else "not distinguishable: ")
     assert found["difference"] > 0
     assert "Welch" in found["method"]
-    same = lab.ft30("sets", "compare", "learnt", "learnt").stdout
-    assert "are equal" in same
+    same = lab.server.run("sets", "compare", "learnt", "learnt", cwd=lab.folder)
+    assert (same.returncode, "both are set" in same.stderr) == (1, True)
+    ids = [part["id"] for part in json.loads(lab.ft30("sets", "list", "--json").stdout)]
+    lab.ft30("sets", "compare", *ids[:2])
     refused = lab.server.run("sets", "compare", "learnt", "folds", cwd=lab.folder)
     assert (refused.returncode, "a set of seeds and one of folds" in refused.stderr) == (1, True)
 
@@ -177,6 +179,16 @@ def test_a_set_that_was_cut_off_in_a_training_goes_on(lab: KindsLab) -> None:
     again = lab.ft30(*command)
     assert "resuming from step" in again.stderr + again.stdout
     assert [run["status"] for run in show(lab, "cut off")["runs"]] == ["SUCCEEDED", "SUCCEEDED"]
+
+
+def test_a_set_that_waits_for_a_worker_is_taken_back_and_trained_here(lab: KindsLab) -> None:
+    file = write_config(lab, SINGLE_LABEL, "nobody", num_train_epochs=1)
+    lab.ft30("seeds", file, "--seeds", "1")
+    waits = lab.ft30("seeds", file, "--seeds", "1", "--here").stderr
+    (told,) = re.findall(r"ft30 (runs cancel \w+)", waits)
+    lab.ft30(*told.split())
+    lab.ft30("seeds", file, "--seeds", "1", "--here")
+    assert [run["status"] for run in show(lab, "nobody")["runs"]] == ["SUCCEEDED"]
 
 
 def test_language_models_make_sets_too(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -226,7 +238,8 @@ def test_what_is_said_about_sets_is_done_to_the_letter(lab: KindsLab, tmp_path: 
     made = ft30("seeds", file, "--seeds", "1", "--data.test_fraction", "0.1", "--json")
     (set_id,) = re.findall(r"follow them: ft30 sets show (\w+)", made)
     assert "QUEUED" in ft30("sets", "show", set_id)
-    refused = ft30("sets", "compare", set_id, set_id, code=1)
+    other = next(one["id"] for one in json.loads(ft30("sets", "list", "--json")) if not one["id"].startswith(set_id))
+    refused = ft30("sets", "compare", set_id, other, code=1)
     assert "wait for its runs: ft30 sets show SET" in refused
     assert set_id in ft30("sets", "list")
 

@@ -111,6 +111,10 @@ def test_a_look_that_fails_says_why_and_counts(kinds_lab: KindsLab) -> None:
     assert (ended.returncode, "no test row is left (1 unknown_label)" in ended.stderr) == (1, True)
     (look,) = looks_of(kinds_lab, name)
     assert look["error"]["error"] == DataError.code
+    tripwire.unlink()
+    missing = kinds_lab.server.run("test", name, cwd=kinds_lab.folder)
+    assert (missing.returncode, "is not there" in missing.stderr) == (1, True)
+    assert len(looks_of(kinds_lab, name)) == 1, "nothing was opened, so nothing counts"
     assert "TEST ROWS" in kinds_lab.ft30("compare", name, SINGLE_LABEL.name).stdout
 
 

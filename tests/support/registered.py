@@ -22,7 +22,13 @@ ROWS = 12
 
 
 def finish_model_run(
-    store: RunStore, results: Path, name: str = "trial", *, wrong: Sequence[int] = (), problem: str = PROBLEM
+    store: RunStore,
+    results: Path,
+    name: str = "trial",
+    *,
+    wrong: Sequence[int] = (),
+    problem: str = PROBLEM,
+    labels: Sequence[str] = NAMES,
 ) -> Run:
     """Record a run that SUCCEEDED, whose model answers twelve rows; those of `wrong` wrongly."""
     config = ExperimentConfig(experiment_name=name)
@@ -32,15 +38,15 @@ def finish_model_run(
     attempt = RunFolder(results / run.folder).open_attempt(claim.attempt)
     attempt.reveal("config.yaml", dump_config(config).encode())
     attempt.reveal("data_report.json", encode_json({"ledger": {"totals": {"train": {"input": 8, "used": 8}}}}))
-    save_model(attempt.outbox / "artifacts" / "final_model", name, problem)
-    label = [NAMES[row % 2] for row in range(ROWS)]
-    prediction = [NAMES[(row + (row in wrong)) % 2] for row in range(ROWS)]
+    save_model(attempt.outbox / "artifacts" / "final_model", name, problem, labels)
+    label = [labels[row % 2] for row in range(ROWS)]
+    prediction = [labels[(row + (row in wrong)) % 2] for row in range(ROWS)]
     outcome = [row not in wrong for row in range(ROWS)]
     rows = {"row_id": [f"r{row:02}" for row in range(ROWS)], "label": label, "prediction": prediction}
     pl.DataFrame({**rows, "outcome": outcome}).write_parquet(attempt.outbox / "predictions.parquet")
     score = sum(outcome) / ROWS
     metrics = {"score": score, "score_name": "eval_accuracy", "score_format": "percent", "eval_samples": ROWS}
-    metrics |= {"eval_accuracy": score, "labels": NAMES, "problem_type": problem, "train_samples": 8}
+    metrics |= {"eval_accuracy": score, "labels": list(labels), "problem_type": problem, "train_samples": 8}
     (attempt.outbox / "metrics.json").write_bytes(encode_json(metrics))
     base = {"name": "starter", "id": None, "revision": None, "sha256": "b" * 64}
     facts = {"environment": {}, "digests": {}, "dataset_digest": "d" * 64, "base": base, "data": {"name": "rows.csv"}}
@@ -48,14 +54,14 @@ def finish_model_run(
     return store.get(run.id)
 
 
-def save_model(folder: Path, name: str, problem: str) -> None:
+def save_model(folder: Path, name: str, problem: str, names: Sequence[str] = NAMES) -> None:
     """Write the files of a saved model; the weights differ with the name."""
     folder.mkdir(parents=True)
     save_file({"weight": torch.full((2,), float(len(name)))}, folder / "adapter_model.safetensors")
     labels: dict[str, Any] = {
         "problem_type": problem,
-        "label_names": NAMES,
-        "targets": {"label_names": NAMES},
+        "label_names": list(names),
+        "targets": {"label_names": list(names)},
         "max_length": 16,
         "recipe": [],
         "threshold": None,

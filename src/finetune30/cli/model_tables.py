@@ -15,19 +15,19 @@ Tree = Mapping[str, Any]
 
 
 def print_models(models: Sequence[Tree]) -> None:
-    """Print models, each with its newest version of those that are told."""
+    """Print models, each with the newest of its versions that are told and not retired."""
     if not models:
         build_console().print("No models that fit. Name one with: ft30 models register RUN NAME")
         return
-    table = _table("NAME", "PROBLEM", "VERSIONS", "ALIASES", "NEWEST SCORE", "BASE")
+    table = _table("NAME", "PROBLEM", "VERSIONS", "ALIASES", "NEWEST IN USE", "BASE")
     for model in models:
-        newest = model["versions"][0] if model["versions"] else None
+        newest = next((version for version in model["versions"] if version["state"] == "READY"), None)
         table.add_row(
             model["name"],
             show_controls(model["problem_type"]),
             str(len(model["versions"])),
             ", ".join(f"{one['alias']} → {one['number']}" for one in model["aliases"]),
-            describe_score(newest["facts"]["score"]) if newest else "",
+            f"{newest['number']}: {describe_score(newest['facts']['score'])}" if newest else "",
             show_controls(newest["facts"]["base"]["name"]) if newest else "",
         )
     build_console().print(table)

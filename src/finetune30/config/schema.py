@@ -119,6 +119,7 @@ class TrainingConfig(Section):
         None,
         description="Weights of classes in the loss, where some are rare: balanced, effective (Cui et al. 2019), or "
         "LABEL=WEIGHT for some; evaluations are not weighted.",
+        json_schema_extra={"allowed": "balanced, effective, a list such as [spam=3, ham=1], or null"},
     )
     label_smoothing: float = Field(
         0.0,

@@ -6,7 +6,7 @@ changes no row, and is told who was first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -105,14 +105,18 @@ def move_alias(
 
 
 def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor: str, reason: str) -> Move:
-    """Let an alias lead to the version that it led to before the present one was promoted. Raises as `move_alias`."""
+    """Let an alias lead to the version that it led to before the present one was promoted, past those that are retired.
+
+    Raises as `move_alias`.
+    """
     require_alias(alias)
     with writing(store.engine) as connection:
-        before = find_previous(load_model_events(connection, name, alias=alias, limit=1_000_000))
+        model = load_model(connection, name)
+        retired = {one.number for one in model.versions if one.state is VersionState.RETIRED}
+        before = find_previous(load_model_events(connection, name, alias=alias, limit=1_000_000), retired)
         if before is None:
-            load_model(connection, name)
             raise ConflictError(
-                f"there is nothing to go back to: {name}@{alias} led to no other version before",
+                f"there is nothing to go back to: no version that may be used stands before that of {name}@{alias}",
                 f"promote one: ft30 models promote {name} VERSION --to {alias} --reason TEXT",
             )
         return _move(connection, store, name, alias, before, seen, actor, reason, _ROLLED_BACK, None)
@@ -120,6 +124,8 @@ def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor:
 
 def retire_version(store: RunStore, name: str, number: int, *, actor: str, reason: str) -> ModelVersion:
     """Take a version out of use; it stays on record. Raises NotFoundError, ConflictError while an alias leads to it."""
+    if not reason.strip():
+        raise UsageError("taking a version out of use needs a reason", "say why with --reason TEXT")
     with writing(store.engine) as connection:
         version = load_version(connection, ModelReference(name, None, number))
         if held := load_model(connection, name, lock=True).aliases_of(number):
@@ -161,15 +167,16 @@ def find_events(store: RunStore, name: str, *, after: int = 0, limit: int = 1000
         return load_model_events(connection, name, after=after, limit=limit)
 
 
-def find_previous(events: Sequence[ModelEvent]) -> int | None:
+def find_previous(events: Sequence[ModelEvent], retired: Collection[int] = ()) -> int | None:
     """Return the version to which rolling an alias back leads, from the events of that alias, oldest first."""
     stood: list[int] = []
     for event in events:
         if event.kind == _ROLLED_BACK:
-            stood.pop()
+            while stood[-1] != event.version:  # what it went back past is left behind
+                stood.pop()
         elif event.version is not None:
             stood.append(event.version)
-    return stood[-2] if len(stood) > 1 else None
+    return next((number for number in reversed(stood[:-1]) if number not in retired and number != stood[-1]), None)
 
 
 # --- private

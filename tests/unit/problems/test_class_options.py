@@ -68,6 +68,8 @@ def test_a_label_without_training_rows_weighs_nothing_and_breaks_nothing() -> No
         (["other=2"], "'other=2' names no label"),
         (["spam"], "'spam' names no label"),
         (["spam=x"], "weight of 'spam' is 'x'"),
+        (["spam=2", "spam=3"], "'spam' has two weights"),
+        (["spam=1e30"], "weight of 'spam' is '1e30'"),
         (["spam=0"], "weight of 'spam' is '0'"),
         (["spam=inf"], "weight of 'spam' is 'inf'"),
     ],

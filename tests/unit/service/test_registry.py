@@ -121,6 +121,33 @@ def test_promoting_tells_and_records_how_the_versions_compare(records: Records) 
     assert (move.alias.number, move.alias.generation) == (1, 3)
 
 
+def test_promoting_says_that_a_version_answers_with_other_labels(records: Records) -> None:
+    register(records, "first")
+    run = finish_model_run(records.store, records.results_root, "second", labels=("no", "maybe"))
+    register_run(records, run.id, "reviews", VersionStore(records.results_root / "data"), actor="anna")
+    promote(records, "reviews", 1, "production", reason="a start", actor="anna")
+    found = preview_promotion(records, "reviews", 2, "production")
+    assert found.paired["message"].startswith("it answers with other labels: without yes, with maybe; ")
+
+
+@pytest.mark.parametrize("place", ["version", "run"])
+def test_a_damaged_version_is_neither_verified_nor_promoted(records: Records, place: str) -> None:
+    """Either lies before whoever asks: the run's files answer, the version's are what was registered."""
+    version = register(records)
+    folders = {"version": folder_of(records, version), "run": records.folder(records.store.get(version.run_id)).path}
+    (damaged,) = folders[place].rglob("labels.json")
+    content = damaged.read_text(encoding="utf-8").replace("yes", "no!")
+    damaged.unlink()  # the other one may be the same file under another name
+    damaged.write_text(content, encoding="utf-8")
+    for check in (
+        lambda: verify_version(records, version),
+        lambda: promote(records, "reviews", 1, "production", reason="a start", actor="anna"),
+    ):
+        with pytest.raises(StorageError, match=r"labels\.json"):
+            check()
+    assert [event.kind for event in find_events(records.store, "reviews")] == ["registered"]
+
+
 def test_what_cannot_be_compared_is_said(records: Records) -> None:
     first = register(records, "first")
     register(records, "second")

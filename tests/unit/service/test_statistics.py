@@ -82,6 +82,9 @@ def test_seeds_without_any_spread_are_compared_all_the_same() -> None:
     right, wrong = np.ones((20, 2)), np.zeros((20, 2))
     assert compare_seeds(right, right).p_value == 1.0
     assert compare_seeds(wrong, right).p_value < 0.001
+    nearly = right.copy()
+    nearly[0, 0] = 0.0  # one side without a spread, which is no reason for a warning
+    assert compare_seeds(nearly, right).p_value > 0.05
 
 
 def test_discordant_rows_are_those_on_which_two_seeds_differ() -> None:
@@ -181,6 +184,29 @@ def test_the_interval_of_one_accuracy_is_wilsons() -> None:
     low, high = binom.ppf([0.025, 0.975], 50, 0.8) / 50  # about the same
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.035)
     assert score_interval(problem, frame.head(0), {}) is None
+
+
+def test_the_interval_of_seeds_that_are_all_right_keeps_a_width_and_covers() -> None:
+    problem, names = load_problem("single_label_classification"), {"label_names": ["a", "b"]}
+    right = pl.DataFrame({"row_id": list(map(str, range(17))), "outcome": [True] * 17})
+    both, alone = mean_score_interval(problem, [right, right], names), score_interval(problem, right, names)
+    assert both is not None
+    assert alone is not None
+    assert (both.low, both.high) == (alone.low, alone.high)
+    assert both.low < 0.85
+    covered = 0
+    for number in range(200):
+        stream = np.random.default_rng(number)
+        hard = stream.random(60) < 0.2
+        runs = [right_or_wrong(np.where(hard, stream.random(60) < 0.5, stream.random(60) < 0.95)) for _ in range(3)]
+        found = mean_score_interval(problem, runs, names)
+        assert found is not None
+        covered += found.low <= 0.2 * 0.5 + 0.8 * 0.95 <= found.high
+    assert covered >= 184
+
+
+def right_or_wrong(outcome: Any) -> pl.DataFrame:
+    return pl.DataFrame({"row_id": list(map(str, range(len(outcome)))), "outcome": outcome})
 
 
 def test_the_interval_of_a_mean_loss_covers_and_that_of_seeds_is_over_the_same_rows() -> None:

@@ -137,6 +137,22 @@ def test_rolling_back_goes_to_what_was_promoted_before_and_not_back_and_forth(la
     assert told[-2:] == [("rolled_back", 3, 2), ("rolled_back", 2, 1)]
 
 
+def test_rolling_back_goes_past_what_was_retired_and_says_when_nothing_is_left(lab: Lab) -> None:
+    for number, content in enumerate("abcd"):
+        register(lab, content)
+        move(lab.store, number + 1, number)
+    retire_version(lab.store, "reviews", 3, actor="ben", reason="wrong labels")
+    retire_version(lab.store, "reviews", 2, actor="ben", reason="wrong labels")
+    found = roll_back_alias(lab.store, "reviews", "production", seen=4, actor="ben", reason="wrong answers")
+    assert (found.alias.number, found.from_version) == (1, 4)
+    with pytest.raises(ConflictError, match="no version that may be used stands before"):
+        roll_back_alias(lab.store, "reviews", "production", seen=5, actor="ben", reason="again")
+    move(lab.store, 4, 5)
+    assert roll_back_alias(lab.store, "reviews", "production", seen=6, actor="ben", reason="no").alias.number == 1
+    with pytest.raises(UsageError, match="needs a reason"):
+        retire_version(lab.store, "reviews", 4, actor="ben", reason=" ")
+
+
 def test_events_of_models_can_be_neither_changed_nor_removed(lab: Lab) -> None:
     register(lab)
     for change in (update(model_events).values(actor="nobody"), delete(model_events)):

@@ -62,6 +62,8 @@ def load_sources(
     train_split = config.train_split or TRAIN
     if train_split not in splits:
         raise _no_split(config, "train_split", train_split, splits)
+    if config.test_file is not None and not Path(config.test_file).expanduser().is_file():
+        raise DataError(f"data.test_file is not there: {config.test_file}", "name a file, which is not opened yet")
     if config.eval_file is not None:
         path = Path(config.eval_file).expanduser()
         taken = {table.name for table in splits[train_split]}

@@ -12,6 +12,7 @@ _ECE = Words("Calibration error", "校準誤差")
 _SCALED = Words("scaled by a temperature", "以溫度縮放後")
 _APPLIED = Words("Temperature of answers", "回答使用的溫度")
 _FITTED = Words("Temperature (not applied)", "溫度（未套用）")
+_WORSE = Words("Temperature (not applied: it makes it worse)", "溫度（未套用：套用後更差）")
 _MISSING = Words("Temperature (too few rows)", "溫度（資料太少）")
 
 
@@ -35,7 +36,9 @@ def calibration_figures(metrics: Mapping[str, Any]) -> list[Block]:
         )
     ]
     if is_number(temperature):
-        drawn.append(Figure(_APPLIED if found.get("is_applied") else _FITTED, temperature, "number"))
+        applied = found.get("is_applied")
+        title = _APPLIED if applied else _FITTED if applied is None else _WORSE
+        drawn.append(Figure(title, temperature, "number"))
     elif found.get("is_applied") is False:
         drawn.append(Figure(_MISSING, None, "number"))
     return drawn

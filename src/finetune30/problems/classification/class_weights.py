@@ -17,6 +17,9 @@ _BETA = 0.999
 #: The most that a label's presence counts against its absence: of a label that is hardly ever there, more is noise.
 _MOST_AGAINST_ABSENCE = 10.0
 
+#: Weights that anybody means; far beyond them one label alone would be learnt.
+_LEAST, _MOST = 0.001, 1000.0
+
 Weights = str | Sequence[str] | None
 
 
@@ -66,6 +69,7 @@ def _scarcity(name: str) -> Callable[[float], float]:
 
 def _named_weights(wanted: Sequence[str], label_names: Sequence[str]) -> NDArray[np.float64]:
     """Read `LABEL=WEIGHT` entries; a label may hold `=` itself. Raises ConfigError."""
+    named: set[str] = set()
     weights, places = np.ones(len(label_names)), {name: place for place, name in enumerate(label_names)}
     for entry in wanted:
         label, _, number = entry.rpartition("=")
@@ -78,9 +82,13 @@ def _named_weights(wanted: Sequence[str], label_names: Sequence[str]) -> NDArray
             weight = float(number)
         except ValueError:
             weight = 0.0
-        if not 0.0 < weight < np.inf:
+        if not _LEAST <= weight <= _MOST:
             raise ConfigError(
-                f"training.class_weights: the weight of {label!r} is {number!r}", "write a number above 0, as in spam=3"
+                f"training.class_weights: the weight of {label!r} is {number!r}",
+                f"write a number from {_LEAST} to {_MOST:.0f}, as in spam=3",
             )
+        if label in named:
+            raise ConfigError(f"training.class_weights: {label!r} has two weights", "name each label once")
+        named.add(label)
         weights[places[label]] = weight
     return weights

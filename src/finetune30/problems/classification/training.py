@@ -82,9 +82,10 @@ class ClassHead(TextHead):
             metrics["class_weights"] = dict(zip(self.label_names, map(float, self._weights), strict=True))
         if not self._scales:
             return Conclusion(metrics)
-        temperature = found.get("temperature")
-        found["is_applied"] = temperature is not None
-        return Conclusion(metrics, answering={} if temperature is None else {"temperature": temperature})
+        # Of rows that it was not fitted on: where these do not gain, neither would questions.
+        helps = "temperature" in found and found["scaled"]["log_loss"] < found["log_loss"]
+        found["is_applied"] = helps
+        return Conclusion(metrics, answering={"temperature": found["temperature"]} if helps else {})
 
     def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer texts (or pairs), as sure as the saved temperature says."""

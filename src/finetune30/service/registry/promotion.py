@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune30.errors import NotFoundError
+from finetune30.service.registry.registering import verify_version
 from finetune30.service.runs.comparable import group_runs
 from finetune30.service.runs.judging import judge
 from finetune30.service.runs.open_records import Records
@@ -49,9 +50,11 @@ def promote(
     """Let an alias lead to a version, with the paired test against the one that is there in the event.
 
     `seen` is the generation that the caller decided on; None: whatever is there at the begin of this call. Raises
-    NotFoundError, ConflictError, StaleGenerationError when somebody else moved the alias since.
+    NotFoundError, ConflictError, StaleGenerationError when somebody else moved the alias since, StorageError where a
+    file of the version is not as it was registered.
     """
     found = preview_promotion(records, name, number, alias)
+    verify_version(records, find_version(records.store, ModelReference(name, None, number)))
     generation = _generation(found.alias) if seen is None else seen
     move = move_alias(
         records.store, name, alias, number, seen=generation, actor=actor, reason=reason, detail={"paired": found.paired}
@@ -80,7 +83,20 @@ def compare_versions(records: Records, version: ModelVersion, before: int | None
         return {"against": before, "distinguishable": None, "message": f"it is {version.name} itself"}
     groups, left_out = group_runs(records, runs)
     verdict = judge(groups, left_out)["verdict"]
-    return {"against": before, **{key: value for key, value in verdict.items() if key not in _LEFT_OUT}}
+    told = {"against": before, **{key: value for key, value in verdict.items() if key not in _LEFT_OUT}}
+    if labels := _describe_labels(other, version):
+        told["message"] = f"{labels}; {told['message']}"
+    return told
+
+
+def _describe_labels(before: ModelVersion, now: ModelVersion) -> str:
+    """Say which labels another version answers with; nothing where they are the same."""
+    gone, come = (
+        sorted(set(one.facts["labels"]) - set(other.facts["labels"])) for one, other in ((before, now), (now, before))
+    )
+    if not gone and not come:
+        return ""
+    return f"it answers with other labels: without {', '.join(gone) or 'none'}, with {', '.join(come) or 'none'}"
 
 
 def find_alias(model: Model, alias: str) -> Alias | None:

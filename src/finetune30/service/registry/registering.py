@@ -18,6 +18,7 @@ from finetune30.service.registry.version_files import (
     require_version_files,
     version_folder,
 )
+from finetune30.service.runs.details import require_intact_model
 from finetune30.service.runs.open_records import Records
 from finetune30.store.model_names import LATEST, ModelReference, parse_reference, require_model_name
 from finetune30.store.model_records import ModelVersion
@@ -71,8 +72,13 @@ def load_version(records: Records, text: str) -> ModelVersion:
 
 
 def verify_version(records: Records, version: ModelVersion) -> int:
-    """Hash every file of a version again; return their number. Raises StorageError that names every file at fault."""
-    return require_version_files(_folder(records, version.model, version.number), version)
+    """Hash every file of a version again, and those of its run, which answer; return their number.
+
+    Raises StorageError that names every file at fault, or says that the run's folder is not here.
+    """
+    count = require_version_files(_folder(records, version.model, version.number), version)
+    require_intact_model(records, records.store.get(version.run_id))
+    return count
 
 
 def load_card(records: Records, version: ModelVersion) -> str:

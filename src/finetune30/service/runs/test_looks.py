@@ -34,7 +34,8 @@ def build_look_blocks(looks: Sequence[Look]) -> list[Block]:
     blocks: list[Block] = [Text(_TITLE, told)]
     known = [look for look in looks if look.result is not None]
     if known:
-        blocks.append(_figure(known[-1].result or {}))
+        found = known[-1].result or {}
+        blocks += [_figure(found), Text(Words("What became of the test rows", "測試資料的去向"), _account(found))]
     columns = (
         Column(Words("Look", "次序"), "count"),
         Column(Words("Opened (UTC)", "開啟時間（UTC）"), "text"),
@@ -60,6 +61,18 @@ def last_results(store: RunStore, runs: Sequence[Run]) -> list[dict[str, Any] | 
         told = {key: results[-1][key] for key in kept} if results else dict.fromkeys(kept)
         answers.append({"looks": len(looks), **told} if looks else None)
     return answers
+
+
+def _account(result: dict[str, Any]) -> Words:
+    """Say how many rows were read, how many count, and why the others do not."""
+    read, rows, near = result["rows_read"], result["rows"], result["near_leakage"]
+    left = {reason: count for reason, count in result["left_out"].items() if count}
+    en = [f"{read:,} read, {rows:,} judged"] + [f"{count:,} left out: {reason}" for reason, count in left.items()]
+    zh = [f"讀入 {read:,} 筆，評估 {rows:,} 筆"] + [f"排除 {count:,} 筆：{reason}" for reason, count in left.items()]
+    if near:
+        en.append(f"training rows that nearly are test rows: {near:,}")
+        zh.append(f"與測試資料幾乎相同的訓練資料：{near:,} 筆")
+    return Words("; ".join(en), "；".join(zh))
 
 
 def _figure(result: dict[str, Any]) -> Figure:

@@ -22,6 +22,10 @@ def compare_sets(records: Records, first: RunSet, second: RunSet) -> dict[str, A
     Of seeds what is compared is what came of each row (right or wrong, or a loss), of folds the score. Raises
     ConflictError where they are of other kinds, have other rows or too few finished runs.
     """
+    if first.id == second.id:
+        raise ConflictError(
+            f"both are set {first.id[:8]} '{first.name}'", "of sets of one name write the ids: ft30 sets list"
+        )
     if first.purpose != second.purpose:
         raise ConflictError(f"a set of {first.purpose} and one of {second.purpose} cannot be compared", "compare like")
     one, other = load_set_outcomes(records, first), load_set_outcomes(records, second)

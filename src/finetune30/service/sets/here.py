@@ -47,6 +47,8 @@ def _carry_out_all(records: Records, run_set: RunSet, settings: Settings, explic
             log(f"{told}: {run.folder} has succeeded")
         elif run is not None and _is_elsewhere(run):
             log(f"{told}: {run.folder} is {run.status} elsewhere, and left alone")
+            if run.status is RunStatus.QUEUED:
+                log(f"  a worker takes it (ft30 worker); to train it here: ft30 runs cancel {run.id[:8]}, then again")
         else:
             log(f"{told}: seed {entry['seed']}" + (f", fold {entry['fold']}" if "fold" in entry else ""))
             failed += not _carry_out(records, run_set, entry["number"], run, settings, explicit, log)

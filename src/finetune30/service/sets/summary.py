@@ -80,7 +80,8 @@ def say_power(power: dict[str, Any]) -> str:
     see = f"{rows:,} evaluation rows tell {100 * visible:.1f} points apart" if rows else "there are no evaluation rows"
     return (
         f"{see}; to see one point take {power['rows_for_one_point']:,} (80 % power at 5 %, {told} "
-        f"{100 * power['discordant']:.0f} % of rows on which two runs differ; Connor 1987)"
+        f"{100 * power['discordant']:.0f} % of rows on which two runs differ, or as many as the points where these are "
+        "more; Connor 1987)"
     )
 
 

@@ -60,8 +60,14 @@ def is_share_right(problem: Problem, predictions: pl.DataFrame) -> bool:
 def mean_score_interval(problem: Problem, runs: Sequence[pl.DataFrame], targets: Targets) -> ScoreInterval | None:
     """Return the interval over rows of the mean score of runs on the same rows, each frame sorted alike.
 
-    One draw of rows is the same for all runs. None where `score_interval` would be None for one of them.
+    Of shares of right rows it is Wilson's with the mean share of each row, which is a little too wide: where all rows
+    are right in all runs a bootstrap would leave no width at all. Else one draw of rows is the same for all runs. None
+    where `score_interval` would be None for one of them.
     """
+    if runs and all(is_share_right(problem, predictions) for predictions in runs):
+        right = float(np.mean([predictions["outcome"].sum() for predictions in runs]))
+        low, high = wilson_interval(right, runs[0].height)
+        return ScoreInterval(low, high, "Wilson (1927), of the mean over runs")
     draws = [_draws_of(problem, predictions, targets) for predictions in runs]
     if not draws or any(found is None for found in draws):
         return None

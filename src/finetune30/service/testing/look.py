@@ -56,6 +56,7 @@ def look_at_test_rows(
             source = find_test_source(config, manifest)
         except ConflictError as error:
             raise ConflictError(f"run {run.id[:8]} '{run.name}': {error.message}", error.remedy) from error
+        source.require()
         look = open_look(records.store, run.id, by)
         log(f"{source.describe()} is opened for the {say_looks(look.count)}")
         failpoints.reach("test_look.after_row")

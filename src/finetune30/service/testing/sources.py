@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetune30.config import ExperimentConfig
 from finetune30.config.schema import VERSION_PREFIX
-from finetune30.errors import ConflictError
+from finetune30.errors import ConflictError, DataError
 
 if TYPE_CHECKING:
     from finetune30.data.versions.manifest import Manifest
@@ -29,6 +30,11 @@ class SourceOfTest:
         if self.kind == "version":
             return f"the rows that version {self.name[:12]} keeps for a test"
         return f"the {self.kind} {self.name!r}"
+
+    def require(self) -> None:
+        """Raise DataError for a file that is not there: nothing was looked at then."""
+        if self.kind == "file" and not Path(self.name).expanduser().is_file():
+            raise DataError(f"the file of the test rows is not there: {self.name}", "put it there, then look again")
 
 
 def find_test_source(config: ExperimentConfig, manifest: Manifest) -> SourceOfTest:
