@@ -104,7 +104,7 @@ def test_a_look_that_was_killed_counts_and_leaves_nothing_else(kinds_lab: KindsL
 
 
 def test_a_look_that_fails_says_why_and_counts(kinds_lab: KindsLab) -> None:
-    name = "broken test file"
+    name = "unheard label"
     tripwire = train_with_tripwire(kinds_lab, SINGLE_LABEL, name)
     tripwire.write_text("text,label\nquite new,unheard\n", encoding="utf-8")
     ended = kinds_lab.server.run("test", name, cwd=kinds_lab.folder)

@@ -22,7 +22,7 @@ def command(run: str) -> None:
     import json
     import sys
 
-    from finetune30.errors import Finetune30Error, first_line
+    from finetune30.errors import Finetune30Error, ServiceUnavailableError, first_line
 
     held = _Held(run)
     for line in sys.stdin:
@@ -32,7 +32,7 @@ def command(run: str) -> None:
         except Finetune30Error as error:
             shape = error.as_dict()
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
-            shape = Finetune30Error(
+            shape = ServiceUnavailableError(
                 f"the model's process failed: {type(error).__name__}: {first_line(error)}",
                 "ask again; if it stays so: ft30 predict RUN TEXT shows why",
             ).as_dict()

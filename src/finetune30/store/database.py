@@ -51,7 +51,7 @@ _POOL_SIZE, _POOL_OVERFLOW = 10, 40
 _WRITE = "finetune30_write"
 _DURABLE = "finetune30_durable"
 _USED = "finetune30_used"  # of a PostgreSQL connection: when it came back last
-_FRESH_SECONDS = 1.0
+_FRESH_SECONDS = 0.1  # no server is started again so fast
 _RELAXED = "finetune30_relaxed"  # of a SQLite connection whose last write did not wait for the disk
 _sqlite_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 #: Which file each engine opened first, as the system tells files apart (device, number).
@@ -220,7 +220,7 @@ def _note_use(_connection: Any, record: Any) -> None:
 
 
 def _require_answer(connection: Any, record: Any, _proxy: Any) -> None:
-    """Ask a connection that nobody used for a second whether its server still answers; the pool takes another if not.
+    """Ask a connection that rested a moment whether its server still answers; the pool takes another if not.
 
     A server that was started again has closed all. One that was in use a moment ago need not be asked each time.
     """

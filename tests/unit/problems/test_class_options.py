@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,8 +124,9 @@ def test_gradients_are_those_of_finite_differences_in_float64(problem_type: str,
     assert torch.autograd.gradcheck(lambda logits: problem.loss(logits, targets), (outputs,))
 
 
-def test_both_paths_learn_from_the_weighted_and_smoothed_loss(tiny_model: Callable[..., Path]) -> None:
-    folder = tiny_model("bert")
+def test_both_paths_learn_from_the_weighted_and_smoothed_loss(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model("bert"), folder)  # others use that one too
     switch_off_dropout(folder)
     chosen: dict[str, Any] = {"class_weights": ["spam=4"], "label_smoothing": 0.1}
     batch = random_batch([9, 4, 12, 5])
