@@ -34,6 +34,9 @@ def build_publishing_app(settings: Settings) -> Celery:
     app = _build_app(settings, ANSWER_SECONDS)
     app.conf.broker_transport_options |= {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     app.conf.update(broker_pool_limit=4, task_publish_retry=False)
+    # Made here, by one thread: several that send their first message at once would each set the pool's limit, and it
+    # refuses to shrink below what they hold. Nothing connects yet.
+    app.amqp.producer_pool  # noqa: B018
     return app
 
 

@@ -147,6 +147,13 @@ def test_devices_are_found_without_torch(monkeypatch):
     assert find_devices(3) == ("cpu", "cpu", "cpu")
 
 
+def test_threads_that_send_their_first_message_at_once_find_the_pool_made():
+    """Each would make it and set its limit, and one of them was answered that it cannot shrink while it is in use."""
+    app = build_publishing_app(Settings())
+    assert app.amqp._producer_pool is not None
+    assert app.pool.limit == app.amqp.producer_pool.limit == 4
+
+
 def test_publishing_gives_up_in_time_when_redis_is_silent():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
