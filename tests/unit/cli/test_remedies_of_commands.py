@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,6 @@ from support.following import Terminal
 from unit.cli.test_runs import finish
 
 RESULTS = Path("results")
-
-
-@pytest.fixture
-def ft30(capsys: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(capsys)
-
-
-@pytest.fixture
-def store() -> Iterator[RunStore]:
-    opened = open_store("sqlite:///results/experiments.db")
-    yield opened
-    opened.close()
 
 
 def write_rows(path: str, count: int = 30, first: int = 0) -> str:

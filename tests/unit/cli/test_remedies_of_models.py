@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from finetune30.store import Run, RunStore, open_store
+from finetune30.store import Run, RunStore
 from support.following import Terminal
 from support.registered import finish_model_run
 
 RESULTS = Path("results")
-
-
-@pytest.fixture
-def ft30(capsys: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(capsys)
-
-
-@pytest.fixture
-def store() -> Iterator[RunStore]:
-    opened = open_store("sqlite:///results/experiments.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import finetune30
 from finetune30.cli.main import app
 from finetune30.errors import NotFoundError
-from finetune30.store import RunStore, open_store
+from finetune30.store import RunStore
 from support.following import Terminal
 from support.registered import finish_model_run
 
@@ -52,13 +52,6 @@ def walk(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Comm
             yield from walk(command, f"{prefix}{name} ")
         else:
             yield prefix + name, command
-
-
-@pytest.fixture
-def store() -> Iterator[RunStore]:
-    opened = open_store("sqlite:///results/experiments.db")
-    yield opened
-    opened.close()
 
 
 def test_the_table_holds_every_command_that_takes_a_run() -> None:

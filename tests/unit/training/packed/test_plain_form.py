@@ -12,7 +12,6 @@ import pytest
 
 from finetune30.modeling.base import find_base
 from finetune30.problems.trainables import load_trainable
-from finetune30.training.packed.native.library import describe_kernels
 from finetune30.training.paths import build_engine
 from support.decoders import build_tiny_decoder, configure_decoder, token_batch
 from support.engines import CPU_FP32, build_packed, configure, random_batch, switch_off_dropout
@@ -40,10 +39,9 @@ def _losses(engine: Any, batches: list[Any]) -> list[float]:
     return losses
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_losses_are_those_of_the_compiled_form(tmp_path: Path, kind: str) -> None:
-    if describe_kernels() == "none":
-        pytest.skip("the kernels were not compiled here")
     lengths = [13, 5, 30, 9]
     if kind == "encoder":
         folder, build = build_tiny_model(tmp_path / "base", "bert"), _encoder
