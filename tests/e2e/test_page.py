@@ -14,7 +14,7 @@ from finetune30.store import RunStatus
 from finetune30.ui import display
 from finetune30.ui.layout import ROW_PIXELS
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, BADGE, FORM, TASK, address, press_at_once
+from support.page_marks import AT_REST, FORM, TASK, address, press_at_once, wait_for_state
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -68,7 +68,7 @@ def test_from_a_submission_to_a_question_in_one_language(open_page, stack, finis
     page.get_by_role("heading", name=NAMES[language]).wait_for()
     guest = open_page(f"/follow?task={task_id}", locale=LOCALES[other])
     for visitor, words in ((page, language), (guest, other)):
-        visitor.locator(BADGE, has_text=translate(words, "status.SUCCEEDED")).wait_for(timeout=900_000)
+        wait_for_state(visitor, translate(words, "status.SUCCEEDED"))
     run = stack.services.store.get(task_id)
     assert run.status is FINISHED
     assert (run.name, run.config["training"]["learning_rate"]) == (NAMES[language], 0.0001)
@@ -189,14 +189,14 @@ def test_hostile_names_stay_text_and_ten_thousand_runs_are_paged(open_page, stac
 def test_cancel_asks_first_and_retry_is_offered(open_page, stack):
     task_id = stack.submit("too long", epochs=500)
     page = open_page(f"/follow?task={task_id}")
-    page.locator(BADGE, has_text="running").wait_for(timeout=900_000)
+    wait_for_state(page, "running")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="No, leave it").click()
     page.get_by_role("button", name="Stop this run").wait_for(state="detached")
     assert not stack.services.store.get(task_id).cancel_requested
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Stop this run").click()
-    page.locator(BADGE, has_text="cancelled").wait_for(timeout=900_000)
+    wait_for_state(page, "cancelled")
     page.get_by_role("button", name="Retry").wait_for()
     assert stack.services.store.get(task_id).status is RunStatus.CANCELLED
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from finetune30.store import RunStatus
-from support.page_marks import AT_REST, BADGE, FORM, TASK, address
+from support.page_marks import AT_REST, FORM, TASK, address, wait_for_state
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -91,7 +91,7 @@ def test_uploaded_file_is_looked_at_and_trained_to_its_end(open_page, stack, upl
     name.press("Tab")
     page.get_by_role("button", name="Submit", exact=True).click()
     page.wait_for_url(TASK)
-    page.locator(BADGE, has_text="finished").wait_for(timeout=900_000)
+    wait_for_state(page, "finished")
     run = stack.services.store.get(present(TASK.search(page.url)).group())
     assert run.config["data"]["dataset_name"].endswith("my reviews.csv")
 

@@ -13,7 +13,7 @@ import pytest
 from finetune30.ui import display
 from finetune30.ui.fields import get_value
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, BADGE, FORM, TASK
+from support.page_marks import AT_REST, FORM, TASK, wait_for_state
 from support.page_stack import Stack
 from support.present import present
 
@@ -102,7 +102,7 @@ def test_one_press_trains_the_starter_and_the_result_is_asked_where_it_was_watch
     page.get_by_role("button", name=t("first.try_button"), exact=True).click()
     page.wait_for_url(TASK, timeout=SLOW)
     page.locator("[data-testid=stVegaLiteChart]").first.wait_for(timeout=TRAINING)  # while it learns
-    page.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for(timeout=TRAINING)
+    wait_for_state(page, t("status.SUCCEEDED"))
     page.get_by_text({"en": "Accuracy", "zh": "準確率"}[language], exact=True).first.wait_for()
     text = page.get_by_role("textbox", name=t("try.text"), exact=True)
     text.fill("A splendid film.")
@@ -116,7 +116,7 @@ def test_one_press_trains_the_starter_and_the_result_is_asked_where_it_was_watch
     follow = at("/follow")
     follow.get_by_role("heading", name=t("follow.last_runs"), exact=True).wait_for()
     follow.get_by_test_id("stMain").get_by_role("button", name=display.raw("first_run")).click()
-    follow.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for()
+    wait_for_state(follow, t("status.SUCCEEDED"))
 
 
 def test_what_stands_in_is_shown_before_and_after(
@@ -133,7 +133,7 @@ def test_what_stands_in_is_shown_before_and_after(
     page.wait_for_url(TASK, timeout=SLOW)
     task_id = present(TASK.search(page.url)).group()
     page.get_by_text(pairs[0]).first.wait_for(timeout=TRAINING)  # at once, not at the end
-    page.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for(timeout=TRAINING)
+    wait_for_state(page, t("status.SUCCEEDED"))
     expect(page.get_by_test_id("stMain")).to_contain_text(t("field.training.num_train_epochs"))
     other = stack.services.store.get("first_run").id
     for path in (f"/run?run={task_id}", f"/try?run={task_id}", f"/compare?ids={task_id},{other}"):
@@ -163,7 +163,7 @@ def test_own_file_is_read_at_once_and_bad_rows_are_left_out_by_one_press(
     page.screenshot(path=stack.folder / f"own-file-{language}.png", full_page=True)
     rested(page).get_by_role("button", name=t("preview.leave_out", count="6")).click()
     page.wait_for_url(TASK, timeout=SLOW)
-    page.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for(timeout=TRAINING)
+    wait_for_state(page, t("status.SUCCEEDED"))
     run = stack.services.store.get(present(TASK.search(page.url)).group())
     assert get_value(run.config, "data.gate.max_faulty_share") == pytest.approx(6 / 66, abs=1e-4)
     assert (run.config["model"]["name"], run.config["model"]["num_labels"]) == ("starter", 3)

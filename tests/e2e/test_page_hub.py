@@ -10,7 +10,7 @@ import pytest
 
 from finetune30.store import RunStatus
 from finetune30.ui.translations import translate
-from support.page_marks import AT_REST, BADGE, FORM
+from support.page_marks import AT_REST, FORM, wait_for_state
 from support.stand_in_hub import faults
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
@@ -29,7 +29,7 @@ def test_a_fault_is_told_then_rows_are_shown_and_a_download_is_watched(open_page
     hub.fail(faults.too_many_requests(280))
     failed = hub_stack.submit(f"busy-{language}", **FROM_THE_HUB)
     page = at(f"/follow?task={failed}")
-    page.locator(BADGE, has_text=t("status.FAILED")).wait_for(timeout=900_000)
+    wait_for_state(page, t("status.FAILED"))
     said = {"en": "the hub answers 429: too many requests from here", "zh": "Hub 回應 429：從這裡發出的請求過多"}
     page.get_by_text(said[language]).first.wait_for()
     page.get_by_text({"en": "try again in 280 s", "zh": "請在 280 秒後再試"}[language]).first.wait_for()
@@ -52,7 +52,7 @@ def test_a_fault_is_told_then_rows_are_shown_and_a_download_is_watched(open_page
     page.get_by_text(shown).wait_for(timeout=300_000)
     page.screenshot(path=hub_stack.folder / f"fetching-{language}.png")
     hub.mend()
-    page.locator(BADGE, has_text=t("status.SUCCEEDED")).wait_for(timeout=900_000)
+    wait_for_state(page, t("status.SUCCEEDED"))
     assert hub_stack.services.store.get(fetching).status is RunStatus.SUCCEEDED
 
 

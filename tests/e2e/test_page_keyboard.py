@@ -8,7 +8,7 @@ import re
 import pytest
 
 from finetune30.store import RunStatus
-from support.page_marks import AT_REST, BADGE, FORM, TASK
+from support.page_marks import AT_REST, FORM, TASK, wait_for_state
 from support.present import present
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -103,7 +103,7 @@ def test_from_a_submission_to_a_question(open_page, stack, finished):
     keyboard.use(page.get_by_role("button", name="Submit", exact=True))
     page.wait_for_url(TASK)
     task_id = present(TASK.search(page.url)).group()
-    page.locator(BADGE, has_text="finished").wait_for(timeout=900_000)
+    wait_for_state(page, "finished")
     run = stack.services.store.get(task_id)
     assert (run.name, run.config["lora"]["bias"]) == ("by keyboard", "lora_only")
 

@@ -10,8 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 
 #: The id of a task in the address of Follow; on the way there the address of the view before has it for a moment.
 TASK = re.compile(r"(?<=/follow\?task=)[0-9a-f]{32}")
-#: The badge with the state of a run.
-BADGE = ".stMarkdownBadge"
 #: The page while no script of it is running: what is drawn stays.
 AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 #: The address of the form; the bare one shows three cards as long as nothing was run.
@@ -44,6 +42,11 @@ def choose(page: Any, field: str, option: re.Pattern[str]) -> None:
             page.get_by_role("option", name=option).first.click(timeout=seconds * 1000)
             return
     raise AssertionError(f"the list {field!r} offers nothing like {option.pattern!r}, or does not stay open")
+
+
+def wait_for_state(page: Any, words: str) -> None:
+    """Wait until the badge of a run says so; while the page is drawn anew, that of before can stand beside it."""
+    page.locator(".stMarkdownBadge", has_text=words).first.wait_for(timeout=900_000)
 
 
 def press_at_once(part: Any) -> None:

@@ -115,8 +115,10 @@ def test_a_test_file_is_not_opened_and_a_test_split_not_read(tmp_path: Path, mon
     assert (data.evaluation.height, sorted(data.source["splits"])) == (8, ["test", "train"])
     assert load_folder(tmp_path, unread="test")["test"] == []
     opened.clear()
-    prepare(tmp_path, dataset_name=str(tmp_path / "train.csv"), test_file=str(tmp_path / "nowhere.csv"))
+    prepare(tmp_path, dataset_name=str(tmp_path / "train.csv"), test_file=str(tmp_path / "test.csv"))
     assert opened == ["train.csv"]
+    with pytest.raises(DataError, match="test_file is not there"):
+        prepare(tmp_path, dataset_name=str(tmp_path / "train.csv"), test_file=str(tmp_path / "nowhere.csv"))
 
 
 def test_evaluating_on_a_test_split_is_said(tmp_path: Path) -> None:
