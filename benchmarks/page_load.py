@@ -140,15 +140,17 @@ def mark_row(visit: Visit) -> float:
 
 
 def filter_table(visit: Visit) -> float:
-    """Filter the table of runs by name: a table that is as high as one row needs.
+    """Filter the table of runs by name: a table that is as high as one row needs (rounded to pixels).
 
     What it says of its rows to screen readers comes 200 ms after its picture.
     """
     field = visit.page.get_by_role("textbox", name="Name contains")
     height = "document.querySelector('[data-testid=stDataFrame] canvas')?.getBoundingClientRect().height"
+    visit.page.wait_for_function(f"{height} !== undefined")
+    visit.rest()
     whole = visit.page.evaluate(height)
     field.fill("second")
-    taken = visit.press(lambda: field.press("Enter"), f"{height} <= {whole - (len(RUNS) - 1) * _ROW}")
+    taken = visit.press(lambda: field.press("Enter"), f"{height} < {whole - (len(RUNS) - 1.5) * _ROW}")
     field.fill("")
     field.press("Enter")
     visit.page.wait_for_function(f"{height} === {whole}")

@@ -31,11 +31,12 @@ FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
 class View(NamedTuple):
-    """An address, which part of it is pressed (by its place), and how high the picture is where it is a document's."""
+    """An address, which part of it is pressed and what is unfolded, and how high the picture of a document is."""
 
     path: str
     part: int | None = None
     height: int | None = None
+    fold: str | None = None
 
 
 VIEWS = {
@@ -46,6 +47,7 @@ VIEWS = {
     "follow_done": View("/follow?task={best}", height=1000),
     "follow_failed": View("/follow?task={failed}"),
     "experiments": View("/experiments", height=1000),
+    "sets": View("/experiments", fold="stacks"),
     "run_results": View("/run?run={best}", 0),
     "run_errors": View("/run?run={best}", 1),
     "run_curves": View("/run?run={best}", 2),
@@ -57,6 +59,7 @@ VIEWS = {
     "data": View("/data?version={version}"),
     "data_suspects": View("/data?version={version}", 1, height=1000),
     "try": View("/try?run={best}"),
+    "models": View("/models", fold="history"),
 }
 #: Pictures of the documents: name -> view, language.
 DOCUMENTS = {
@@ -107,18 +110,40 @@ def fill(api: str) -> None:
         submit(api, "bold rate", learning_rate=2e-3, num_train_epochs=2),
         submit(api, "a model that is not there", model={"name": "no-such-model-here"}),
     ]
-    for run_id in done:
-        while httpx.get(f"{api}/task/{run_id}").json()["status"] not in FINAL:
-            time.sleep(1)
+    wait_for(api, done)
     best = name_runs(api)["best"]
     marks = {"starred": True, "tags": ["baseline"], "edits": 0}
     httpx.patch(f"{api}/experiments/{best}", json=marks).raise_for_status()
     httpx.post(f"{api}/experiments/{best}/suspects", json={"folds": None}).raise_for_status()
     while httpx.get(f"{api}/experiments/{best}/suspects").json()["state"] not in ("ready", "failed"):
         time.sleep(1)
+    repeated = {"preset": "starter", "seeds": 2, "experiment_name": "two seeds"}
+    made = httpx.post(f"{api}/run-sets", json=repeated, timeout=120).raise_for_status().json()
+    wait_for(api, [str(run["run_id"]) for run in made["runs"]])
+    register(api, name_runs(api))
     submit(api, "a long one", num_train_epochs=60)
     submit(api, "waiting")
     time.sleep(30)  # some points for its curves
+
+
+def wait_for(api: str, runs: Sequence[str]) -> None:
+    """Wait until these runs have ended."""
+    for run_id in runs:
+        while httpx.get(f"{api}/task/{run_id}", timeout=60).json()["status"] not in FINAL:
+            time.sleep(1)
+
+
+def register(api: str, named: dict[str, str]) -> None:
+    """Make two versions of a model; one of them goes into production."""
+    for run in (named["other"], named["best"]):
+        body = {"name": "reviews", "run": run}
+        httpx.post(f"{api}/models", json=body, timeout=120).raise_for_status()
+    for seen, version in enumerate((1, 2)):
+        move_to: Json = {"version": version, "reason": "the better one of the evaluation"}
+        move = httpx.put(
+            f"{api}/models/reviews/aliases/production", json=move_to, headers={"If-Match": f'"{seen}"'}, timeout=120
+        )
+        move.raise_for_status()
 
 
 def submit(api: str, name: str, model: Json | None = None, **training: Any) -> str:
@@ -190,6 +215,9 @@ def _open(page: Any, address: str, view: View, names: dict[str, str]) -> None:
     if view.part:
         parts = page.get_by_test_id("stMain").get_by_test_id("stButtonGroup").first
         parts.get_by_role("radio").nth(view.part).click()
+        _rest(page)
+    if view.fold:
+        page.locator("summary").filter(has_text=view.fold).first.click()
         _rest(page)
 
 
