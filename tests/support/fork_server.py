@@ -117,6 +117,8 @@ def _tell(answer: dict[str, int]) -> None:
 
 
 def _become_command(request: dict) -> None:
+    import torch
+
     from finetune30.cli.main import main
 
     code = 70
@@ -125,6 +127,8 @@ def _become_command(request: dict) -> None:
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
         os.chdir(request["cwd"])
         os.environ.update(request["environment"])
+        if threads := request["environment"].get("OMP_NUM_THREADS"):
+            torch.set_num_threads(int(threads))  # the parent read the variable when it imported PyTorch
         sys.argv = ["ft30", *request["arguments"]]
         code = main() or 0
     except SystemExit as end:
