@@ -117,7 +117,8 @@ def fill(api: str) -> None:
     httpx.post(f"{api}/experiments/{best}/suspects", json={"folds": None}).raise_for_status()
     while httpx.get(f"{api}/experiments/{best}/suspects").json()["state"] not in ("ready", "failed"):
         time.sleep(1)
-    repeated = {"preset": "starter", "seeds": 2, "experiment_name": "two seeds"}
+    short = {"training": {"num_train_epochs": 1}}
+    repeated = {"preset": "starter", "seeds": 2, "experiment_name": "two seeds", "config": short}
     made = httpx.post(f"{api}/run-sets", json=repeated, timeout=120).raise_for_status().json()
     wait_for(api, [str(run["run_id"]) for run in made["runs"]])
     register(api, name_runs(api))
