@@ -6,6 +6,10 @@ import gc
 import importlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache, wraps
+from typing import Any, cast
 
 
 def import_heavy(*names: str) -> None:
@@ -23,8 +27,40 @@ def import_heavy(*names: str) -> None:
     gc.disable()
     try:
         for name in names:
-            importlib.import_module(name)
+            with _compiling_at_first_call() if name == "peft" else nullcontext():
+                importlib.import_module(name)
     finally:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def _compiling_at_first_call() -> Iterator[None]:
+    """Let `torch.compile`, of whatever is imported meanwhile, begin when what it compiles is first called.
+
+    bitsandbytes, which PEFT imports where it is installed, compiles functions of optimizers as it is imported. That
+    alone brings in PyTorch's inductor, for which every start waits a second.
+    """
+    torch = importlib.import_module("torch")
+    compile_now = torch.compile
+
+    def compile_later(function: Callable[..., Any] | None = None, **options: Any) -> Callable[..., Any]:
+        if function is None:
+            return lambda decorated: compile_later(decorated, **options)
+
+        @cache
+        def compiled() -> Callable[..., Any]:
+            return cast(Callable[..., Any], compile_now(function, **options))
+
+        @wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            return compiled()(*arguments, **named)
+
+        return call
+
+    torch.compile = compile_later
+    try:
+        yield
+    finally:
+        torch.compile = compile_now

@@ -1,6 +1,7 @@
 """Heavy imports: the modules are there, the garbage collector works on, and what they made is out of its way."""
 
 import gc
+import subprocess
 import sys
 
 import pytest
@@ -43,3 +44,33 @@ def test_collector_works_on_after_a_failed_import():
         import_heavy("no_such_module_anywhere")
     assert gc.isenabled()
     gc.unfreeze()
+
+
+#: A package of that name that compiles as it is imported, as bitsandbytes does when PEFT imports it.
+COMPILES = """
+import torch
+
+@torch.compile(dynamic=False, backend="eager")
+def doubled(values):
+    return 2 * values
+
+@torch.compile
+def named():
+    "What it says."
+"""
+CALLS = """
+import sys, torch
+from finetune30.modeling.heavy_imports import import_heavy
+compile_now = torch.compile
+import_heavy("peft")
+import peft
+print("torch._inductor" in sys.modules, torch.compile is compile_now, peft.named.__doc__)
+print(peft.doubled(torch.ones(2)).tolist(), "torch._dynamo.convert_frame" in sys.modules)
+"""
+
+
+def test_what_compiles_as_it_is_imported_brings_the_compiler_in_at_its_first_call(tmp_path):
+    (tmp_path / "peft.py").write_text(COMPILES)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{CALLS}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["False True What it says.", "[2.0, 2.0] True"], done.stderr

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from finetune30.problems import PROBLEMS, load_problem
+from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
 from finetune30.problems.classification.decisions import sigmoid, softmax
 from finetune30.problems.regression.metrics import measure_regression
 from finetune30.problems.trainables import load_trainable
@@ -30,6 +32,28 @@ def test_multi_label_metrics_name_every_label():
     assert metrics["accuracy"] == 0.5
     assert metrics["per_label"]["a"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 2}
     assert metrics["per_label"]["b"]["f1"] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_counted_is_what_scikit_learn_counts_to_the_last_bit(seed: int) -> None:
+    chosen = np.random.default_rng(seed)
+    rows, classes = int(chosen.integers(1, 60)), int(chosen.integers(2, 7))
+    labels, predicted = chosen.integers(0, chosen.integers(1, classes + 1), (2, rows))
+    found = measure_single_label(predicted, labels, classes)
+    theirs = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
+    assert (found["precision"], found["recall"], found["f1"]) == theirs[:3]
+    assert found["accuracy"] == accuracy_score(labels, predicted)
+    assert found["confusion_matrix"] == confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+
+    members, said = chosen.random((2, rows, classes)) < chosen.random((2, 1, classes)) * 0.7
+    names = tuple("abcdefg"[:classes])
+    several = measure_multi_label(said, members, names)
+    theirs = precision_recall_fscore_support(members, said, average="macro", zero_division=0)
+    assert (several["precision"], several["recall"], several["f1"]) == theirs[:3]
+    assert several["accuracy"] == accuracy_score(members, said)
+    assert several["f1_micro"] == f1_score(members, said, average="micro", zero_division=0)
+    each = zip(*precision_recall_fscore_support(members, said, average=None, zero_division=0), strict=True)
+    assert [tuple(of.values()) for of in several["per_label"].values()] == [tuple(one) for one in each]
 
 
 def test_regression_metrics_and_undefined_correlation():
