@@ -105,16 +105,17 @@ format: $(DEV) ## Reformat the sources and mend what the linter can mend
 	$(PYTHON_M) ruff check --fix .
 	$(PYTHON_M) ruff format .
 
-# Two processes: many tests wait for other processes. Whole files, so that a database server is started once for each.
+# Two processes: many tests wait for other processes. Whole files, so that a database server is started once for each,
+# in the order of tests/conftest.py: pytest-xdist's own, files of many tests first, leaves long ones for the end.
 test: $(DEV) ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@sh scripts/install_browser.sh
-	@$(PYTHON_M) pytest -n 2 --dist loadfile $(ARGS)
+	@$(PYTHON_M) pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Children that a test kills in the middle of writing leave files that cannot be read, of which nobody needs to hear.
 coverage: $(DEV) ## Run all tests and say how much of each room they reach, in child processes too (build/coverage/html)
 	@sh scripts/install_browser.sh
 	@rm -rf build/coverage
-	@$(PYTHON_M) coverage run -m pytest -n 2 --dist loadfile $(ARGS); tested=$$?; export PYTHONWARNINGS=ignore; \
+	@$(PYTHON_M) coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS); tested=$$?; export PYTHONWARNINGS=ignore; \
 	$(PYTHON_M) coverage combine --quiet && $(PYTHON_M) coverage html --quiet -d build/coverage/html && \
 	$(PYTHON_M) coverage json --quiet -o build/coverage/report.json && \
 	$(ENVIRONMENT)/bin/python scripts/report_coverage.py build/coverage/report.json && exit $$tested

@@ -29,6 +29,20 @@ for _name in [name for name in os.environ if name.startswith("FT30_")]:
     del os.environ[_name]
 
 
+#: Where files take long, the longest first.
+_LONG = ("e2e", "integration/distributed", "integration/hub", "integration/jobs", "integration")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the files, let them begin with the long ones: the short ones fill the end up."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank_of(item.path.relative_to(REPOSITORY / "tests")))
+
+
+def _rank_of(path: Path) -> int:
+    return next((rank for rank, room in enumerate(_LONG) if path.is_relative_to(room)), len(_LONG))
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_hub_cache, ignore_errors=True)
 
