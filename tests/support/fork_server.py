@@ -11,9 +11,33 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+#: What a command imports that reads no setting of hub clients; what does is imported by each child, with its own.
+_WITHOUT_HUB = (
+    "torch",
+    "torch._dynamo",
+    "torch.distributed.checkpoint.hf_storage",
+    "torch.distributed.fsdp",
+    "torch.distributed.tensor",
+    "scipy.optimize",
+    "scipy.stats",
+    "sqlalchemy",
+    "alembic.migration",
+    "alembic.operations",
+    "polars",
+    "pyarrow.parquet",
+    "safetensors.torch",
+    "tokenizers",
+    "finetune30.cli.main",
+    "finetune30.service.execution.local",
+    "finetune30.training.loop",
+    "finetune30.training.general",
+    "finetune30.training.packed.engine",
+)
+_READ_SETTINGS_OF_THE_HUB = ("huggingface_hub", "datasets", "transformers", "peft")
 _IMPORTED_FIRST = (
     "torch",
     "transformers",
@@ -45,14 +69,17 @@ class Ended(NamedTuple):
 class ForkServer:
     """The parent's client; use it as a context manager."""
 
-    def __init__(self, folder: Path, *paths: Path) -> None:
-        """`paths` are further folders on Python's path."""
+    def __init__(self, folder: Path, *paths: Path, hub_user: Mapping[str, str] | None = None) -> None:
+        """`paths` are further folders on Python's path.
+
+        `hub_user`: the whole environment of commands that use a hub; its settings may be others in each child.
+        """
         self._folder = folder
         tests = Path(__file__).resolve().parents[1]
         self.python_path = os.pathsep.join(map(str, [tests.parent / "src", tests, *paths]))
-        environment = {**os.environ, "PYTHONPATH": self.python_path}
+        environment = {**(os.environ if hub_user is None else hub_user), "PYTHONPATH": self.python_path}
         self._parent = subprocess.Popen(
-            [sys.executable, "-m", "support.fork_server"],
+            [sys.executable, "-m", "support.fork_server", *([] if hub_user is None else ["hub"])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -99,8 +126,11 @@ def serve() -> None:
     """Fork a child for every request on standard input."""
     import importlib
 
-    for name in _IMPORTED_FIRST:
+    uses_hub = sys.argv[1:] == ["hub"]
+    for name in _WITHOUT_HUB if uses_hub else _IMPORTED_FIRST:
         importlib.import_module(name)
+    if uses_hub and (read := [name for name in _READ_SETTINGS_OF_THE_HUB if name in sys.modules]):
+        raise AssertionError(f"{read} have read the settings of this process")
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

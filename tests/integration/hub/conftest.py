@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from support.fork_server import Ended, ForkServer
 from support.hub_client import HubClient, Running
 from support.hub_fixtures import empty_hub, hub, hub_contents
 from support.hub_user import HubUser
-from support.stand_in_hub import StandInHub, link_folder
+from support.stand_in_hub import StandInHub, link_folder, without_hub_settings
 
 __all__ = ["empty_hub", "hub", "hub_contents"]
 
@@ -34,16 +33,21 @@ def running(served: tuple[StandInHub, HubClient], tmp_path: Path) -> Running:
     return Running(hub, client, str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="session")
+def hub_user_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """A warm parent whose children read the settings of hub clients anew."""
+    folder = tmp_path_factory.mktemp("hub-user-server")
+    with ForkServer(folder, hub_user=without_hub_settings()) as server:
+        yield server
+
+
 @pytest.fixture
-def ft30(hub: StandInHub, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def ft30(hub: StandInHub, hub_user_server: ForkServer, tmp_path: Path) -> Callable[..., Ended]:
     """Run a command as a user of this hub, with caches in tmp_path/home."""
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "finetune30", *map(str, arguments)],
-            env={**hub.environment(tmp_path / "home"), **environment},
-            capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
+    def run(*arguments: object, **environment: str) -> Ended:
+        variables = {**hub.variables(tmp_path / "home"), **environment}
+        return hub_user_server.run(*map(str, arguments), cwd=tmp_path, **variables)
 
     return run
 

@@ -29,14 +29,6 @@ def user(hub: StandInHub, tmp_path: Path):
     asking.close()
 
 
-def ft30(hub: StandInHub, tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "finetune30", *map(str, arguments)],
-        env={**hub.environment(tmp_path / "home"), **environment},
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-
-
 def other_program(hub: StandInHub, home: Path, code: str) -> None:
     """Let another program fill the cache."""
     subprocess.run(
@@ -81,7 +73,7 @@ def test_a_model_without_a_tokenizer_is_refused_before_anything_is_fetched(hub, 
     assert not [request for request in hub.requests if request.action == "cdn"]
 
 
-def test_weights_that_do_not_fit_their_configuration_are_refused(hub, tmp_path):
+def test_weights_that_do_not_fit_their_configuration_are_refused(hub, ft30):
     config = json.loads(hub.content("models", MODEL, "config.json"))
     for name, changed in (("wider", {"vocab_size": config["vocab_size"] + 7}), ("deeper", {"n_layers": 5})):
         files = {
@@ -91,7 +83,7 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(hub, tmp_path):
             Repository("models", f"odd/{name}", {**files, "config.json": json.dumps({**config, **changed}).encode()})
         )
         few = ("--dataset", "starter", "--epochs", "1", "--train_samples", "16", "--data.eval_samples", "8")
-        done = ft30(hub, tmp_path, "train", "--model", f"odd/{name}", *few)
+        done = ft30("train", "--model", f"odd/{name}", *few)
         assert done.returncode == 1, done.stderr
         assert f"the weights of model 'odd/{name}' do not fit its config.json" in done.stderr
 
@@ -114,23 +106,23 @@ def test_what_the_library_prepared_serves_offline_only_for_the_same_configuratio
 
 
 def test_a_pinned_revision_of_the_default_set_never_falls_back_and_a_resumed_run_stays_as_it_was(
-    hub, tmp_path, repository
+    ft30, tmp_path, repository
 ):
     default = ("train", "--config", repository / "config" / "default.yaml", "--train_samples", "32")
-    pinned = ft30(hub, tmp_path, *default, "--data.revision", "a" * 40, HF_HUB_OFFLINE="1")
+    pinned = ft30(*default, "--data.revision", "a" * 40, HF_HUB_OFFLINE="1")
     assert pinned.returncode == 1
     assert "'glue' is not cached" not in pinned.stderr or "using 'starter' instead" not in pinned.stderr
-    killed = ft30(hub, tmp_path, *default, "--training.save_steps", "4", FT30_FAILPOINT="result.before_staging:1")
+    killed = ft30(*default, "--training.save_steps", "4", FT30_FAILPOINT="result.before_staging:1")
     assert killed.returncode == -9
     cache = tmp_path / "home" / "hub"
     kept = cache.rename(tmp_path / "kept")
-    refused = ft30(hub, tmp_path, "resume", "latest", HF_HUB_OFFLINE="1")
+    refused = ft30("resume", "latest", HF_HUB_OFFLINE="1")
     assert refused.returncode == 1
     assert "is not cached on this machine" in refused.stderr
-    run = json.loads(ft30(hub, tmp_path, "runs", "show", "latest", "--json").stdout)["run"]
+    run = json.loads(ft30("runs", "show", "latest", "--json").stdout)["run"]
     assert (run["model_name"], run["dataset_name"]) == ("distilbert-base-uncased", "glue")
     kept.rename(cache)
-    assert ft30(hub, tmp_path, "resume", "latest", HF_HUB_OFFLINE="1").returncode == 0
+    assert ft30("resume", "latest", HF_HUB_OFFLINE="1").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -141,21 +133,21 @@ def test_a_pinned_revision_of_the_default_set_never_falls_back_and_a_resumed_run
         ({"HF_ENDPOINT": "https"}, "is not the hub: it does not speak https"),
     ],
 )
-def test_a_mistake_in_a_setting_is_no_hub_out_of_reach(hub, tmp_path, repository, variables, words):
+def test_a_mistake_in_a_setting_is_no_hub_out_of_reach(hub, ft30, repository, variables, words):
     if variables["HF_ENDPOINT"] == "https":
         variables = {"HF_ENDPOINT": hub.endpoint.replace("http:", "https:")}
-    done = ft30(hub, tmp_path, "train", "--config", repository / "config" / "default.yaml", **variables)
+    done = ft30("train", "--config", repository / "config" / "default.yaml", **variables)
     assert done.returncode == 1
     assert words in done.stderr
     assert "using 'starter'" not in done.stderr
 
 
-def test_a_proxy_or_mirror_that_does_not_answer_is_named(hub, tmp_path):
+def test_a_proxy_or_mirror_that_does_not_answer_is_named(ft30):
     for variables, words in (
         ({"HTTP_PROXY": "http://127.0.0.1:9"}, "through the proxy in HTTP_PROXY"),
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub cannot be reached at http://127.0.0.1:9"),
     ):
-        done = ft30(hub, tmp_path, "data", "analyze", "glue", "--dataset_config", "sst2", **variables)
+        done = ft30("data", "analyze", "glue", "--dataset_config", "sst2", **variables)
         assert done.returncode == 1
         assert words in done.stderr
 
@@ -254,23 +246,21 @@ def test_leaving_the_hub_alone_in_threads_ends_with_the_last_of_them():
     assert constants.HF_HUB_OFFLINE is before
 
 
-def test_counting_tokens_keeps_to_the_revision_of_the_configuration(hub, tmp_path, repository):
+def test_counting_tokens_keeps_to_the_revision_of_the_configuration(hub, ft30, tmp_path, repository):
     first = hub.sha("models", MODEL)
     hub.commit("models", MODEL, {"config.json": hub.content("models", MODEL, "config.json") + b"\n"})
     config = ("--config", repository / "config" / "default.yaml")
-    assert ft30(hub, tmp_path, "data", "analyze", *config).returncode == 0
+    assert ft30("data", "analyze", *config).returncode == 0
     hub.forget_requests()
     (tmp_path / "pinned.yaml").write_text(
         (repository / "config" / "default.yaml").read_text().replace("revision: null ", f"revision: {first} ")
     )
-    assert ft30(hub, tmp_path, "data", "analyze", "--config", "pinned.yaml").returncode == 0
+    assert ft30("data", "analyze", "--config", "pinned.yaml").returncode == 0
     asked = {request.revision for request in hub.requests if request.kind == "models" and request.action == "resolve"}
     assert asked == {first}
 
 
-def test_a_folder_that_is_named_like_a_model_of_the_hub_is_said_and_has_no_revision(hub, tmp_path, tiny_model):
-    done = ft30(
-        hub, tmp_path, "train", "--model", tiny_model("distilbert"), "--model.revision", "main", "--dataset", "starter"
-    )
+def test_a_folder_that_is_named_like_a_model_of_the_hub_is_said_and_has_no_revision(ft30, tiny_model):
+    done = ft30("train", "--model", tiny_model("distilbert"), "--model.revision", "main", "--dataset", "starter")
     assert done.returncode == 1
     assert "is a folder here, and model.revision belongs to the hub" in done.stderr

@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from support.exactness import fingerprint
+from support.fork_server import Ended
 from support.stand_in_hub import StandInHub, faults
 
 pytestmark = pytest.mark.integration
 
-Ft30 = Callable[..., subprocess.CompletedProcess[str]]
+Ft30 = Callable[..., Ended]
 MODEL, SET = "distilbert/distilbert-base-uncased", "nyu-mll/glue"
 
 

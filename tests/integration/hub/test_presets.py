@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ import yaml
 
 from finetune30.config.presets import list_presets, load_preset
 from finetune30.config.schema import STARTER, STARTER_CHAT, STARTER_ZH
-from support.stand_in_hub import Repository, StandInHub
+from support.fork_server import Ended
+from support.stand_in_hub import Repository
 
 pytestmark = pytest.mark.integration
 
@@ -26,13 +26,10 @@ NEEDS_THE_HUB = sorted(
 )
 
 
-def train(hub: StandInHub, tmp_path: Path, name: str, *flags: str) -> dict:
+def train(ft30: Callable[..., Ended], tmp_path: Path, name: str, *flags: str, **environment: str) -> dict:
     """Train a preset for three steps; return the metrics."""
     few = ("--training.max_steps", "3", "--train_samples", "48", "--eval_samples", "24", "--training.precision", "fp32")
-    done = subprocess.run(
-        [sys.executable, "-m", "finetune30", "train", "--preset", name, *few, *flags],
-        env=hub.environment(tmp_path / "home"), capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    done = ft30("train", "--preset", name, *few, *flags, **environment)
     assert done.returncode == 0, done.stderr
     assert "instead" not in done.stderr
     (run,) = [path for path in (tmp_path / "results").iterdir() if path.is_dir()]
@@ -42,8 +39,8 @@ def train(hub: StandInHub, tmp_path: Path, name: str, *flags: str) -> dict:
 
 
 @pytest.mark.parametrize("name", [name for name in NEEDS_THE_HUB if name not in (*ROWS_FROM_THE_HUB, "trec_minilm")])
-def test_a_preset_trains_on_what_the_hub_has(hub, tmp_path, name):
-    metrics = train(hub, tmp_path, name)
+def test_a_preset_trains_on_what_the_hub_has(ft30, tmp_path, name):
+    metrics = train(ft30, tmp_path, name)
     config = load_preset(name).config
     assert metrics["problem_type"] == {"auto": "single_label_classification"}.get(
         config.model.problem_type, config.model.problem_type
@@ -53,13 +50,13 @@ def test_a_preset_trains_on_what_the_hub_has(hub, tmp_path, name):
 
 @pytest.mark.parametrize(("name", "rows"), ROWS_FROM_THE_HUB.items())
 def test_a_preset_with_local_rows_takes_them_from_the_hub_where_its_first_lines_say_so(
-    hub, tmp_path, repository, name, rows
+    hub, ft30, tmp_path, repository, name, rows
 ):
     assert f"--dataset {rows}" in (repository / "config" / f"{name}.yaml").read_text().partition("experiment_name")[0]
     labels = load_preset(name).config.model.num_labels
     hub.add(_rows_of_shape(rows, labels))
     # Few rows are enough here: so many classes need a row each.
-    metrics = train(hub, tmp_path, name, "--dataset", rows, "--train_samples", "null", "--eval_samples", "null")
+    metrics = train(ft30, tmp_path, name, "--dataset", rows, "--train_samples", "null", "--eval_samples", "null")
     assert len(metrics["labels"]) == labels
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ import pytest
 import yaml
 
 from finetune30.store import RunStatus
+from support.fork_server import Ended
 from support.hub_user import HubUser
 from support.services import Services
 from support.stand_in_hub import StandInHub
 
 pytestmark = pytest.mark.integration
 
-Ft30 = Callable[..., subprocess.CompletedProcess[str]]
+Ft30 = Callable[..., Ended]
 MODEL = "distilbert-base-uncased"
 
 

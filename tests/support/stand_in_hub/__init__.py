@@ -21,7 +21,7 @@ from support.stand_in_hub.faults import (
 )
 from support.stand_in_hub.protocol import TOKEN, TOKEN_WITHOUT_ACCESS
 from support.stand_in_hub.repositories import Repository, link_folder
-from support.stand_in_hub.server import Request, StandInHub
+from support.stand_in_hub.server import Request, StandInHub, without_hub_settings
 
 __all__ = [
     "TOKEN",
@@ -47,4 +47,5 @@ __all__ = [
     "server_error",
     "too_many_requests",
     "unauthorized",
+    "without_hub_settings",
 ]

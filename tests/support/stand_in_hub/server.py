@@ -21,6 +21,15 @@ _SETTINGS_OF_CLIENTS = ("HF_", "HUGGING", "HUB_", "TRANSFORMERS_", "XDG_CACHE_HO
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
+def without_hub_settings() -> dict[str, str]:
+    """Return this process's environment without settings of hub clients."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SETTINGS_OF_CLIENTS) and name.lower() not in _PROXIES
+    }
+
+
 @dataclass(frozen=True)
 class Request:
     """A request that came; `status` is what it got, 0 for none at all."""
@@ -173,12 +182,7 @@ class StandInHub:
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """Return the whole environment of a child process: this one's, without its settings of hub clients."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_SETTINGS_OF_CLIENTS) and name.lower() not in _PROXIES
-        }
-        return {**kept, **self.variables(home, **more)}
+        return {**without_hub_settings(), **self.variables(home, **more)}
 
     # --- serving
 
