@@ -3,7 +3,8 @@
 It claims, keeps its lease, checkpoints, stops when asked, publishes and records like a training, in a process of its
 own, but a step is a short sleep. So thousands of runs can be carried out while everything around them is killed. The
 environment of the worker selects it (FT30_DRILL); no configuration and no request can. The experiment's name may ask
-for a misfortune: drill-crash, drill-exit, drill-memory, drill-hang, drill-data.
+for a misfortune: drill-crash, drill-exit, drill-memory, drill-hang, drill-data; or to be held (drill-held) until there
+is a file of the name GO where the worker stands, however slow the machine is.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from finetune30.settings import load_settings
 from finetune30.store import open_store
 from finetune30.store.lease import LeaseKeeper
 from finetune30.store.run_folder import AttemptFolder, Published
+from support.patience import LOOK_SECONDS
 
 _STEPS = 5
+HELD, GO = "drill-held", "go"
 
 
 def drill_variables(step_seconds: float, *, trains_too: bool = False) -> dict[str, str]:
@@ -75,6 +78,9 @@ def _drill(
         save_json_atomic(attempt.checkpoints / "drill.json", {"step": step})
         failpoints.reach("drill.after_checkpoint")
         _stop_if_asked(execution, keeper, step, total)
+        while execution.run.name == HELD and not Path(GO).exists():
+            time.sleep(LOOK_SECONDS)
+            _stop_if_asked(execution, keeper, step, total)
     metrics = {"eval_accuracy": 1.0, "train_runtime": total * step_seconds, "total_steps": total, "resumed_from": first}
     attempt.outbox.joinpath("metrics.json").write_bytes(encode_json(metrics))
     return attempt.publish({"run_id": execution.run.id, "drill": True})

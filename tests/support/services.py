@@ -23,7 +23,7 @@ from finetune30.jobs.redis_server import find_redis_program
 from finetune30.service.submitting.submission import Submission, submit
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore, open_store
-from support.drill import drill_variables
+from support.drill import GO, HELD, drill_variables
 from support.other_versions import OtherVersion
 from support.patience import patient, wait_until
 
@@ -59,10 +59,10 @@ class Services:
         self.port = free_port()
         self.settings = Settings(
             database_url=database_url,
-            results_folder=folder / "results",
             submitted_folder=folder / "config",
             data_folder=folder / "data_store",
             **{
+                "results_folder": folder / "results",
                 "redis_url": f"redis://127.0.0.1:{self.port}/0",
                 "result_backend_url": f"redis://127.0.0.1:{self.port}/1",
                 "api_port": free_port(),
@@ -197,6 +197,13 @@ class Services:
         tree = {"experiment_name": name, "training": {"max_steps": steps, "processes": processes}}
         config = ExperimentConfig.model_validate(tree)
         return submit(self.store, config, self.settings, publisher=self.publisher, **options)
+
+    def submit_held(self, **options: Any) -> str:
+        """Submit a drill that goes on after its first step only once `let_go` was called; return its id."""
+        return self.submit(HELD, **options).run.id
+
+    def let_go(self) -> None:
+        (self.folder / GO).touch()
 
     def submit_many(self, count: int, **options: Any) -> list[str]:
         return [self.submit(f"drill{number}", **options).run.id for number in range(count)]

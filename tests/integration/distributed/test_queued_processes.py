@@ -30,17 +30,27 @@ SLOWLY: dict[str, Any] = {"FT30_FAILPOINT": "training.after_step:1+:wait1"}
 Bench = tuple[Services, Path, dict[str, Any]]
 
 
-@pytest.fixture
-def bench(make_gang: Callable[..., Gang], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Services in a lab, its configuration for two processes, and the fingerprint of torchrun's run of it."""
+@pytest.fixture(scope="module")
+def trained_by_hand(make_gang: Callable[..., Gang]) -> tuple[Gang, dict[str, Any]]:
+    """A lab with a configuration for two processes, and the fingerprint of torchrun's run of it."""
     gang = make_gang({"training.num_train_epochs": 10, "training.early_stopping_patience": None})  # 20 steps
     first, second = gang.run("train", "--config", "config.yaml", results="by_hand", OMP_NUM_THREADS="1")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    config = gang.lab.folder / "two.yaml"
-    config.write_text((gang.lab.folder / "config.yaml").read_text() + "  processes: 2\n")
+    two = (gang.lab.folder / "config.yaml").read_text() + "  processes: 2\n"
+    (gang.lab.folder / "two.yaml").write_text(two)
+    return gang, fingerprint(gang.lab.run_folder("by_hand"))
+
+
+@pytest.fixture
+def bench(
+    trained_by_hand: tuple[Gang, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """Services with results of their own, the lab's configuration, and the fingerprint of its run by hand."""
+    gang, by_hand = trained_by_hand
     monkeypatch.chdir(gang.lab.folder)
-    with running_services(gang.lab.folder, stop_grace_seconds=60.0) as services:
-        yield services, config, fingerprint(gang.lab.run_folder("by_hand"))
+    own = {"results_folder": tmp_path / "results", "stop_grace_seconds": 60.0}
+    with running_services(gang.lab.folder, **own) as services:
+        yield services, gang.lab.folder / "two.yaml", by_hand
 
 
 def submit_two(services: Services, config: Path) -> str:

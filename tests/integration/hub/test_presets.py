@@ -39,8 +39,14 @@ def train(ft30: Callable[..., Ended], tmp_path: Path, name: str, *flags: str, **
 
 
 @pytest.mark.parametrize("name", [name for name in NEEDS_THE_HUB if name not in (*ROWS_FROM_THE_HUB, "trec_minilm")])
-def test_a_preset_trains_on_what_the_hub_has(ft30, tmp_path, name):
-    metrics = train(ft30, tmp_path, name)
+def test_a_preset_trains_on_what_the_hub_has(ft30, tmp_path, name, request):
+    flags: tuple[str, ...] = ()
+    environment = {}
+    if load_preset(name).config.model.problem_type == "causal_lm":
+        flags = ("--set", "chat.eval_generations=2", "--set", "chat.general_rows=2")
+    if load_preset(name).config.model.name == STARTER_CHAT:
+        environment["FT30_DATA_FOLDER"] = str(request.getfixturevalue("starter_chat_data"))  # converted once for all
+    metrics = train(ft30, tmp_path, name, *flags, **environment)
     config = load_preset(name).config
     assert metrics["problem_type"] == {"auto": "single_label_classification"}.get(
         config.model.problem_type, config.model.problem_type

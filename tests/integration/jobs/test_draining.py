@@ -41,8 +41,8 @@ def events(services: Services, run_id: str) -> list[str]:
 
 def test_a_draining_worker_ends_with_its_run_and_takes_no_other(services: Services) -> None:
     services.start_api()
-    services.start_worker(drill=0.5)
-    first = services.submit(steps=120).run.id
+    services.start_worker()
+    first = services.submit_held()
     services.wait_for(first, RUNNING)
     worker = drain(services)
     second = services.submit("second").run.id
@@ -58,6 +58,7 @@ def test_a_draining_worker_ends_with_its_run_and_takes_no_other(services: Servic
     assert (waiting["code"], waiting["places"]) == ("no_worker", 1), "one place, that of the run that ends"
 
     assert services.store.get(first).status is RUNNING, "it was not disturbed"
+    services.let_go()
     assert worker.wait(patient(180)) == 0
     services.workers.pop("one")
     assert services.store.get(first).status is SUCCEEDED
@@ -70,8 +71,8 @@ def test_a_draining_worker_ends_with_its_run_and_takes_no_other(services: Servic
 
 
 def test_a_draining_worker_that_is_stopped_hands_its_run_back(services: Services) -> None:
-    services.start_worker(drill=0.5)
-    run_id = services.submit(steps=2000).run.id
+    services.start_worker()
+    run_id = services.submit_held()
     services.wait_for(run_id, RUNNING)
     worker = drain(services)
     worker.terminate()
@@ -82,12 +83,13 @@ def test_a_draining_worker_that_is_stopped_hands_its_run_back(services: Services
 
 
 def test_a_worker_drains_without_redis_too(services: Services) -> None:
-    services.start_worker(drill=0.5)
+    services.start_worker()
     services.wait_for_worker()
     services.kill_redis()
-    run_id = services.submit(steps=40).run.id
+    run_id = services.submit_held()
     services.wait_for(run_id, RUNNING)
     worker = drain(services)
+    services.let_go()
     assert worker.wait(patient(180)) == 0
     services.workers.pop("one")
     assert services.store.get(run_id).status is SUCCEEDED

@@ -101,7 +101,7 @@ def test_a_worker_of_an_older_commit_and_one_of_this_share_the_work(services: Se
     services.wait_for_api()
     body = {"config": {"training": {"max_steps": 3}}}
     ids = [before, long]
-    for number in range(30):
+    for number in range(8):
         answer = httpx.post(f"{services.api_address}/train", json=body | {"experiment_name": f"new{number}"})
         assert answer.status_code == 202, answer.text
         ids.append(answer.json()["task_id"])
@@ -142,7 +142,7 @@ def test_a_run_with_a_key_of_a_later_version_waits_for_a_worker_that_knows_it(
     services.start_worker()
     services.wait_for_worker()
     ahead = [submit(services, later, f"ahead{number}", "--priority", "5") for number in range(2)]
-    behind = services.submit_many(12)
+    behind = services.submit_many(4)
     for run_id in behind:
         services.wait_for(run_id, SUCCEEDED, seconds=120)
     services.start_api()
@@ -202,10 +202,10 @@ def test_a_worker_of_a_version_with_one_more_revision_shares_the_work(services: 
     )
     services.start_worker("one")
     services.wait_for_worker()
-    ids = services.submit_many(10, steps=10)
+    ids = services.submit_many(6, steps=10)
     services.start_worker("later", version=later)  # migrates while the other one works
     services.wait_for_worker("later")
-    ids += services.submit_many(30, steps=10)
+    ids += services.submit_many(10, steps=10)
     services.wait_for_all(300)
     verdict = check(services.settings.resolved_database_url, services.settings.results_folder, ids)
     assert verdict.breaches == [], verdict.summary()

@@ -83,7 +83,7 @@ def test_a_run_that_no_worker_has_places_for_waits_and_keeps_nobody_waiting(tmp_
 def test_free_places_are_kept_for_a_run_that_needs_several(tmp_path: Path) -> None:
     """Smaller runs behind a large one begin after it, although there was a free place for one of them before."""
     with running_services(tmp_path) as services:
-        long, short = services.submit(steps=60, submitted_by="ann").run.id, services.submit(submitted_by="ann").run.id
+        long, short = services.submit_held(submitted_by="ann"), services.submit(submitted_by="ann").run.id
         services.start_worker(concurrency=2, drill=0.2)
         services.wait_for(short, RunStatus.RUNNING, SUCCEEDED, seconds=300)
         large = services.submit(processes=2, submitted_by="bob").run.id
@@ -91,6 +91,7 @@ def test_free_places_are_kept_for_a_run_that_needs_several(tmp_path: Path) -> No
         services.wait_for(short, SUCCEEDED, seconds=300)
         codes = [present(load_task(services.store, run_id)["waiting"])["code"] for run_id in (large, behind)]
         assert codes == ["gathering", "places_kept"]
+        services.let_go()
         services.wait_for_all(300)
         begin, end = times(services, large)
         assert begin >= times(services, long)[1]

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from finetune30.problems import PROBLEMS, load_problem
-from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
 from finetune30.problems.classification.decisions import sigmoid, softmax
+from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
 from finetune30.problems.regression.metrics import measure_regression
 from finetune30.problems.trainables import load_trainable
 from support.measured import compute_metrics
