@@ -48,7 +48,7 @@ def bench(
     """Services with results of their own, the lab's configuration, and the fingerprint of its run by hand."""
     gang, by_hand = trained_by_hand
     monkeypatch.chdir(gang.lab.folder)
-    own = {"results_folder": tmp_path / "results", "stop_grace_seconds": 60.0}
+    own: dict[str, Any] = {"results_folder": tmp_path / "results", "stop_grace_seconds": 60.0}
     with running_services(gang.lab.folder, **own) as services:
         yield services, gang.lab.folder / "two.yaml", by_hand
 
