@@ -29,8 +29,8 @@ for _name in [name for name in os.environ if name.startswith("FT30_")]:
     del os.environ[_name]
 
 
-#: Where files take long, the longest first.
-_LONG = ("e2e", "integration/distributed", "integration/hub", "integration/jobs", "integration")
+#: Where files take long, in the order in which they are begun; services that tests of the page share live from then on.
+_LONG = ("integration/distributed", "integration/hub", "integration/jobs", "e2e", "integration")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
