@@ -1,8 +1,7 @@
 """`ft30 data` on conversations in real processes, from a file with broken rows to files that give the same rows."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from finetune30.service.datasets.preview import preview_data
 from finetune30.service.datasets.proposal import propose_settings
 from finetune30.settings import Settings
 from support.chat_models import build_tiny_chat
+from support.fork_server import ForkServer
 
 pytestmark = pytest.mark.integration
 
@@ -50,14 +50,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ft30(*arguments: str, folder: Path, code: int = 0) -> str:
-    command = [sys.executable, "-m", "finetune30", "data", *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == code, result.stderr + result.stdout
-    return result.stdout
+@pytest.fixture
+def ft30(fork_server: ForkServer) -> Callable[..., str]:
+    """Run `ft30 data` in a folder, look at its exit code, and return what it prints."""
+
+    def run(*arguments: str, folder: Path, code: int = 0) -> str:
+        ended = fork_server.run("data", *arguments, cwd=folder)
+        assert ended.returncode == code, ended.stderr + ended.stdout
+        return ended.stdout
+
+    return run
 
 
-def test_conversations_go_through_every_command(folder):
+def test_conversations_go_through_every_command(ft30, folder):
     said = ft30("validate", "rows.jsonl", "--quarantine", "aside.jsonl", folder=folder, code=1)
     assert all(f"rows.jsonl:{line}  " in said for line in (10, 11, 12))
     assert "turn 2 (assistant): empty answer" in said
@@ -78,7 +83,7 @@ def test_conversations_go_through_every_command(folder):
 
 
 @pytest.mark.parametrize("format_name", ["csv", "jsonl", "parquet"])
-def test_a_version_written_out_and_read_again_is_the_same_version(folder, format_name):
+def test_a_version_written_out_and_read_again_is_the_same_version(ft30, folder, format_name):
     first = json.loads(ft30("versions", "create", "rows.jsonl", "--json", folder=folder))
     ft30("versions", "checkout", first["digest"], "out", "--format", format_name, folder=folder)
     again = json.loads(ft30("versions", "create", "out", "--json", folder=folder))
@@ -99,7 +104,7 @@ def test_preview_and_proposal_show_conversations(folder):
     assert not {key for key in proposed["settings"] if key.endswith("_column")}
 
 
-def test_a_row_is_shown_as_it_is_trained_on(folder: Path) -> None:
+def test_a_row_is_shown_as_it_is_trained_on(ft30: Callable[..., str], folder: Path) -> None:
     build_tiny_chat(folder / "base")
     asked = ("tokens", "rows.jsonl", "--model", "base", "--data.gate.max_faulty_share", "1")
     said = ft30(*asked, "--row", "7", folder=folder).splitlines()
@@ -128,24 +133,26 @@ def test_a_row_is_shown_as_it_is_trained_on(folder: Path) -> None:
         assert "".join(piece["text"] for piece in cut["pieces"]) == "".join(piece["text"] for piece in tree["pieces"])
 
 
-def test_a_row_that_is_set_aside_or_not_there_is_said(folder: Path) -> None:
+def test_a_row_that_is_set_aside_or_not_there_is_said(
+    ft30: Callable[..., str], fork_server: ForkServer, folder: Path
+) -> None:
     build_tiny_chat(folder / "base")
     asked = ("tokens", "rows.jsonl", "--model", "base", "--data.gate.max_faulty_share", "1", "--row")
     for row, found in (("10", "rows.jsonl:10 is set aside as 'unknown_role'"), ("99", "stands at rows.jsonl:99")):
-        command = [sys.executable, "-m", "finetune30", "data", *asked, row]
-        refused = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        refused = fork_server.run("data", *asked, row, cwd=folder)
         assert refused.returncode == 1
         assert found in refused.stderr
         named = refused.stderr.rpartition("for example ")[2].split(",")[0].strip()
         assert ft30(*asked, named, folder=folder).startswith(f"{named} (train)")
 
 
-def test_whose_tokens_and_of_what_rows_is_said_and_done(folder: Path) -> None:
+def test_whose_tokens_and_of_what_rows_is_said_and_done(
+    ft30: Callable[..., str], fork_server: ForkServer, folder: Path
+) -> None:
     build_tiny_chat(folder / "base")
 
     def refused(*arguments: str) -> str:
-        command = [sys.executable, "-m", "finetune30", "data", "tokens", *arguments]
-        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        ended = fork_server.run("data", "tokens", *arguments, cwd=folder)
         assert ended.returncode != 0
         return ended.stderr
 

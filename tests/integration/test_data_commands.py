@@ -3,27 +3,38 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support.fork_server import Ended, ForkServer
+
 pytestmark = pytest.mark.integration
 
 
-def ft30(*arguments, folder: Path, code: int = 0):
-    result = subprocess.run(
-        [sys.executable, "-m", "finetune30", "data", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == code, result.stderr + result.stdout
-    return result
+def run_cold(*arguments: object, folder: Path) -> Ended:
+    """Run `ft30 data` in a process that has imported nothing."""
+    command = [sys.executable, "-m", "finetune30", "data", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def test_default_set_falls_back_loudly_and_prints_the_documented_keys(tmp_path):
-    result = ft30("analyze", "--json", folder=tmp_path)
+@pytest.fixture
+def ft30(fork_server: ForkServer) -> Callable[..., Ended]:
+    """Run `ft30 data` in a folder, and look at its exit code."""
+
+    def run(*arguments: object, folder: Path, code: int = 0) -> Ended:
+        ended = fork_server.run("data", *map(str, arguments), cwd=folder)
+        assert ended.returncode == code, ended.stderr + ended.stdout
+        return ended
+
+    return run
+
+
+def test_default_set_falls_back_loudly_and_prints_the_documented_keys(ft30, tmp_path):
+    result = run_cold("analyze", "--json", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
     tree = json.loads(result.stdout)
     assert tree["total_samples"] == 500
     assert tree["label_counts"] == {"negative": 250, "positive": 250}
@@ -32,7 +43,7 @@ def test_default_set_falls_back_loudly_and_prints_the_documented_keys(tmp_path):
     assert "imbalance_ratio: 1.0" in ft30("analyze", folder=tmp_path).stdout
 
 
-def test_validate_names_places_and_exits_with_1_on_errors(tmp_path):
+def test_validate_names_places_and_exits_with_1_on_errors(ft30, tmp_path):
     (tmp_path / "a.csv").write_text(
         "text,label\n" + "".join(f"word{i} number {i},{i % 2}\n" for i in range(50)) + ",1\n"
     )
@@ -44,7 +55,7 @@ def test_validate_names_places_and_exits_with_1_on_errors(tmp_path):
     assert "0 of them errors" in ft30("validate", "starter", folder=tmp_path).stdout
 
 
-def test_the_data_are_named_as_in_a_training_too(tmp_path):
+def test_the_data_are_named_as_in_a_training_too(ft30, tmp_path):
     (tmp_path / "a.csv").write_text("text,label\none text here,x\nanother text,y\n")
     named = ft30("validate", "a.csv", folder=tmp_path).stdout
     assert ft30("validate", "--dataset", "a.csv", folder=tmp_path).stdout == named
@@ -53,13 +64,13 @@ def test_the_data_are_named_as_in_a_training_too(tmp_path):
     assert refused.startswith("Error: SOURCE and --dataset cannot both say what to look at")
 
 
-def test_broken_file_is_two_lines_on_stderr(tmp_path):
+def test_broken_file_is_two_lines_on_stderr(ft30, tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"open,1\n')
     result = ft30("validate", "a.csv", folder=tmp_path, code=1)
     assert result.stderr.splitlines()[-2].startswith("Error: a.csv:2:1: the quote that opens here is never closed")
 
 
-def test_tag_of_another_version_is_never_moved_in_passing(tmp_path):
+def test_tag_of_another_version_is_never_moved_in_passing(ft30, tmp_path):
     (tmp_path / "a.csv").write_text("text,label\none text here,x\nanother text,y\n")
     (tmp_path / "b.csv").write_text("text,label\na third text,x\na fourth text,y\n")
     create = ("versions", "create", "--tag", "gold", "--json")
@@ -74,14 +85,14 @@ def test_tag_of_another_version_is_never_moved_in_passing(tmp_path):
     assert json.loads(ft30("versions", "show", "gold", "--json", folder=tmp_path).stdout)["digest"] == second["digest"]
 
 
-def test_name_that_is_no_tag_is_refused_before_anything_is_stored(tmp_path):
+def test_name_that_is_no_tag_is_refused_before_anything_is_stored(ft30, tmp_path):
     (tmp_path / "a.csv").write_text("text,label\none text here,x\nanother text,y\n")
     refused = ft30("versions", "create", "a.csv", "--tag", "../evil", folder=tmp_path, code=2)
     assert "'../evil' is no tag" in refused.stderr
     assert not (tmp_path / "data_store" / "versions").exists()
 
 
-def test_version_from_clean_rows_to_diff_checkout_and_gc(tmp_path):
+def test_version_from_clean_rows_to_diff_checkout_and_gc(ft30, tmp_path):
     (tmp_path / "a.csv").write_text(
         "text,label\none text here,x\nanother  text,y\none text here,x\n<b>bold</b> text,y\n"
     )
@@ -106,7 +117,7 @@ def test_version_from_clean_rows_to_diff_checkout_and_gc(tmp_path):
     assert "missing or cannot be read" in ft30("versions", "verify", folder=tmp_path, code=1).stdout
 
 
-def test_clean_writes_files_and_runs_a_recipe_again_to_the_same_content(tmp_path):
+def test_clean_writes_files_and_runs_a_recipe_again_to_the_same_content(ft30, tmp_path):
     (tmp_path / "a.tsv").write_text("text\tlabel\n  spaced   out \tx\nspaced out\tx\n")
     (tmp_path / "recipe.yaml").write_text("- step: white_space\n- step: dedupe\n")
     first = json.loads(
@@ -121,14 +132,14 @@ def test_clean_writes_files_and_runs_a_recipe_again_to_the_same_content(tmp_path
     assert "step 1 of the recipe is 'wash'" in result.stderr
 
 
-def test_page_with_plots_is_written(tmp_path):
+def test_page_with_plots_is_written(ft30, tmp_path):
     ft30("analyze", "starter-zh", "--html", "r.html", "--language", "zh-TW", "--against", "starter", folder=tmp_path)
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "資料報告" in page
     assert "<svg" in page
 
 
-def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_it_does_not_know(tmp_path):
+def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_it_does_not_know(ft30, tmp_path):
     (tmp_path / "a.jsonl").write_text(
         '{"text": "a first text", "label": ["joy"]}\n{"text": "a second text", "label": ["anger", "joy"]}\n'
         '{"text": "a third text", "label": ["anger"]}\n'
@@ -149,7 +160,7 @@ def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_i
     assert shown["statistics"]["label_counts"] == {"anger": 2, "joy": 2}
 
 
-def test_what_labels_were_taken_for_is_said_and_can_be_said_otherwise(tmp_path):
+def test_what_labels_were_taken_for_is_said_and_can_be_said_otherwise(ft30, tmp_path):
     lines = [json.dumps({"text": f"text number {n}", "label": ["no", "yes"][n % 2 :][:1]}) for n in range(30)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     told = ft30("validate", "a.jsonl", "--json", folder=tmp_path)
@@ -165,7 +176,7 @@ def test_what_labels_were_taken_for_is_said_and_can_be_said_otherwise(tmp_path):
     assert json.loads(otherwise.stdout)["problem_type"] == "multi_label_classification"
 
 
-def test_label_columns_are_named_by_the_error_and_taken_as_it_says(tmp_path):
+def test_label_columns_are_named_by_the_error_and_taken_as_it_says(ft30, tmp_path):
     rows = "".join(f"{n},this is comment number {n},{n % 2},{n // 2 % 2}\n" for n in range(30))
     (tmp_path / "a.csv").write_text("id,comment_text,toxic,obscene\n" + rows)
     refused = ft30("validate", "a.csv", folder=tmp_path, code=1)
@@ -175,14 +186,14 @@ def test_label_columns_are_named_by_the_error_and_taken_as_it_says(tmp_path):
     assert (tree["problem_type"], tree["errors"]) == ("multi_label_classification", 0)
 
 
-def test_cleaning_writes_labels_as_the_file_wrote_them(tmp_path):
+def test_cleaning_writes_labels_as_the_file_wrote_them(ft30, tmp_path):
     rows = "".join(f"this is text number {n},{('0101', '0912')[n % 2]}\n" for n in range(30))
     (tmp_path / "a.csv").write_text("text,label\n" + rows)
     ft30("clean", "a.csv", "--out", "clean", folder=tmp_path)
     assert (tmp_path / "clean" / "train.csv").read_text().count('"0101"') == 15
 
 
-def test_commands_that_errors_about_data_name_do_what_is_said(tmp_path):
+def test_commands_that_errors_about_data_name_do_what_is_said(ft30, tmp_path):
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"this is text number {n},{n % 2}\n" for n in range(30)))
     for command in (("versions", "show", "nothing"), ("versions", "tag", "--delete", "nothing")):
         refused = ft30(*command, folder=tmp_path, code=1)
@@ -201,7 +212,7 @@ def test_commands_that_errors_about_data_name_do_what_is_said(tmp_path):
     assert "drop_by_rule         2 rows dropped" in steps.stdout
 
 
-def test_a_strict_gate_names_the_command_that_lists_every_fault(tmp_path):
+def test_a_strict_gate_names_the_command_that_lists_every_fault(ft30, tmp_path):
     rows = "".join(f"this is text number {n},{n % 2}\n" for n in range(30)) + "hm,0\nha,1\n"
     (tmp_path / "a.csv").write_text("text,label\n" + rows)
     (tmp_path / "c.yaml").write_text(

@@ -51,13 +51,19 @@ def ft30(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
 
 
+@pytest.fixture
+def forked(fork_server, tmp_path):
+    """Run further commands where a first one has shown that a process which has imported nothing does it."""
+    return lambda *arguments: fork_server.run(*map(str, arguments), cwd=tmp_path)
+
+
 def rows_of(results):
     with sqlite3.connect(results / "experiments.db") as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute("SELECT * FROM runs ORDER BY created_at")]
 
 
-def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(flags, tmp_path):
+def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(flags, forked, tmp_path):
     done = ft30("train", *flags)
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "results").glob("first try_*")
@@ -92,12 +98,12 @@ def test_training_leaves_the_documented_folder_and_row_and_its_model_answers(fla
     labels = folder / "artifacts/final_model/labels.json"
     content = labels.read_bytes()
     labels.write_bytes(b"{")
-    refused = ft30("predict", "latest", "--output_dir", tmp_path / "results", "good film")
+    refused = forked("predict", "latest", "--output_dir", tmp_path / "results", "good film")
     assert refused.returncode == 1
     assert "final_model/labels.json has 1 bytes instead of" in refused.stderr
     labels.write_bytes(content)
 
-    again = ft30("train", "--config", folder / "config.yaml", "--output_dir", tmp_path / "again")
+    again = forked("train", "--config", folder / "config.yaml", "--output_dir", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     (second,) = (tmp_path / "again").glob("first try_*")
     model = "artifacts/final_model/adapter_model.safetensors"
@@ -185,8 +191,8 @@ def test_killed_training_is_never_stuck_running(flags, tmp_path):
     assert time.monotonic() - started < 45  # a lease would hold the run for a minute
 
 
-def test_labels_that_disagree_fail_before_any_training_and_are_recorded(flags, tmp_path):
-    done = ft30("train", *flags, "--num_labels", "3")
+def test_labels_that_disagree_fail_before_any_training_and_are_recorded(flags, forked, tmp_path):
+    done = forked("train", *flags, "--num_labels", "3")
     assert done.returncode == 1
     assert "num_labels" in done.stderr
     assert "Traceback" not in done.stderr
@@ -195,8 +201,8 @@ def test_labels_that_disagree_fail_before_any_training_and_are_recorded(flags, t
     assert not list((tmp_path / "results").glob("*/attempts/1/checkpoints/*"))
 
 
-def test_faulty_configuration_leaves_nothing_behind(flags, tmp_path):
-    done = ft30("train", *flags, "--training.learning_rate", "-1", "--set", "lora.rank=3")
+def test_faulty_configuration_leaves_nothing_behind(flags, forked, tmp_path):
+    done = forked("train", *flags, "--training.learning_rate", "-1", "--set", "lora.rank=3")
     assert done.returncode == 2
     assert "training.learning_rate" in done.stderr
     assert "lora.rank" in done.stderr
