@@ -59,8 +59,8 @@ def _compiling_at_first_call() -> Iterator[None]:
 
         return call
 
-    torch.compile = compile_later
+    torch.compile = compile_later  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.compile = compile_now
+        torch.compile = compile_now  # type: ignore[attr-defined]
