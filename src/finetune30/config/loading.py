@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from finetune30.errors import ConfigError
 
 MAX_FILE_BYTES = 1_000_000
 COMMAND_LINE = "command line"
+SEARCH_HINT = "a search is made with: ft30 search start FILE"
 REMEDY_KEYS = "see every key and its bounds: ft30 config schema --markdown"
 
 #: Keys that describe the model or data set of their file and mean nothing beside another one. Columns and splits stay:
@@ -89,11 +90,16 @@ class Fault:
 
 
 def load_config(
-    path: Path | None, overrides: Mapping[str, Any] | None = None, *, given_by: str = COMMAND_LINE
+    path: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    given_by: str = COMMAND_LINE,
+    take_beside: Callable[[dict[str, Any], Places], list[Fault]] | None = None,
 ) -> LoadedConfig:
     """Load a configuration file, lay `overrides` (dotted keys) over it and validate the whole.
 
-    `path` None means the schema's defaults; `given_by` says in faults where the overrides stood. Raises ConfigError
+    `path` None means the schema's defaults; `given_by` says in faults where the overrides stood. `take_beside` takes
+    what stands beside the sections of a run out of the tree of the file, and returns its faults. Raises ConfigError
     with every fault of the file and of the overrides.
     """
     overrides = dict(overrides or {})
@@ -101,7 +107,9 @@ def load_config(
     source = str(path) if path is not None else "defaults"
     tree = document.tree if isinstance(document.tree, dict) else {}
     notes = _drop_companions(tree, overrides, source)
-    places = _Places(source, document.lines, overrides, given_by)
+    places = Places(source, document.lines, overrides, given_by)
+    if take_beside is not None:
+        faults += take_beside(tree, places)
     for key, value in overrides.items():
         _put(tree, tuple(key.split(".")), value)
     config, more = _validate(tree, places)
@@ -114,8 +122,8 @@ def load_config(
 def validate_tree(tree: Any, *, source: str = "request") -> ExperimentConfig:
     """Validate a plain tree such as a request body; raises ConfigError with every fault."""
     if not isinstance(tree, dict):
-        raise config_error([Fault("", f"must be an object with sections, not {_show(tree)}", source)])
-    config, faults = _validate(tree, _Places(source, {}, {}))
+        raise config_error([Fault("", f"must be an object with sections, not {show_value(tree)}", source)])
+    config, faults = _validate(tree, Places(source, {}, {}))
     if faults or config is None:
         raise config_error(faults)
     return config
@@ -207,7 +215,7 @@ _FastDumper.add_representer(str, _represent_text)
 
 
 @dataclass(frozen=True)
-class _Places:
+class Places:
     """Where each key was written."""
 
     source: str
@@ -216,6 +224,7 @@ class _Places:
     given_by: str = COMMAND_LINE
 
     def fault(self, path: tuple[str, ...], problem: str, hint: str = "") -> Fault:
+        """Return the fault at a key, with the line of it or of what it stands in."""
         key = ".".join(path)
         if any(given == key or given.startswith(f"{key}.") or key.startswith(f"{given}.") for given in self.overrides):
             return Fault(key, problem, self.given_by, None, hint)
@@ -229,7 +238,7 @@ def _load_document(path: Path | None) -> tuple[YamlDocument, list[Fault]]:
     document = copy.deepcopy(_parse_document(_load_text(path)))
     faults = [Fault(".".join(fault.path), fault.problem, str(path), fault.line) for fault in document.faults]
     if document.tree is not None and not isinstance(document.tree, dict):
-        faults.append(Fault("", f"must hold sections (model:, data: …), not {_show(document.tree)}", str(path), 1))
+        faults.append(Fault("", f"must hold sections (model:, data: …), not {show_value(document.tree)}", str(path), 1))
     if faults and document.tree is None:
         raise config_error(faults)
     return document, faults
@@ -289,7 +298,7 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def _validate(tree: dict[str, Any], places: _Places) -> tuple[ExperimentConfig | None, list[Fault]]:
+def _validate(tree: dict[str, Any], places: Places) -> tuple[ExperimentConfig | None, list[Fault]]:
     tree = _without_empty_sections(tree)
     faults = _bool_faults(tree, places)
     found = {fault.key for fault in faults}
@@ -319,25 +328,26 @@ def _without_empty_sections(tree: dict[str, Any], prefix: str = "") -> dict[str,
     return cleaned
 
 
-def _bool_faults(tree: dict[str, Any], places: _Places) -> list[Fault]:
+def _bool_faults(tree: dict[str, Any], places: Places) -> list[Fault]:
     """Pydantic reads true as 1; nobody who writes `num_train_epochs: true` means that."""
     faults = []
     for path, value in _leaves(tree, ()):
         schema = field_schemas().get(".".join(path))
         if isinstance(value, bool) and schema is not None and "boolean" not in accepted_types(schema):
-            faults.append(places.fault(path, f"{_show(value)} is not allowed, must be {describe_allowed(schema)}"))
+            faults.append(places.fault(path, f"{show_value(value)} is not allowed, must be {describe_allowed(schema)}"))
     return faults
 
 
-def _fault_from(detail: Any, tree: dict[str, Any], places: _Places) -> Fault:
+def _fault_from(detail: Any, tree: dict[str, Any], places: Places) -> Fault:
     location = tuple(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return places.fault(location, "unknown key", suggest_key(location))
+        hint = SEARCH_HINT if location == ("search",) else suggest_key(location)
+        return places.fault(location, "unknown key", hint)
     path = _longest_known(location)
     key = ".".join(path)
     if detail["type"] == "value_error":
         return places.fault(path, str(detail["ctx"]["error"]))
-    value = _show(_value_at(tree, path))
+    value = show_value(_value_at(tree, path))
     if key in field_schemas():
         return places.fault(path, f"{value} is not allowed, must be {describe_allowed(field_schemas()[key])}")
     return places.fault(path, f"must be a section with keys, not {value}")
@@ -366,7 +376,7 @@ def _leaves(tree: Mapping[str, Any], prefix: tuple[str, ...]) -> Iterator[tuple[
             yield path, value
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
     """Show a value the way it stands in YAML, short and safe for any terminal."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     text = text.encode("utf-8", "backslashreplace").decode()

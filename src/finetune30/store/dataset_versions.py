@@ -15,7 +15,7 @@ from finetune30.data.versions.manifest import Manifest
 from finetune30.store.database import reading, writing
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
-from finetune30.store.tables import dataset_tags, dataset_versions, run_sets, runs
+from finetune30.store.tables import dataset_tags, dataset_versions, run_sets, runs, searches
 
 
 class DatasetIndex:
@@ -54,12 +54,13 @@ class DatasetIndex:
             connection.execute(delete(dataset_versions).where(dataset_versions.c.digest == digest))
 
     def referenced(self) -> frozenset[str]:
-        """Return the digests that runs refer to, and sets of runs, whose runs may not have begun."""
+        """Return the digests that runs refer to, and sets of runs and searches, whose runs may not have begun."""
         with reading(self._engine) as connection:
             query = select(runs.c.dataset_digest).where(runs.c.dataset_digest.is_not(None)).distinct()
             found = set(connection.execute(query).scalars())
             for digest, plan in connection.execute(select(run_sets.c.dataset_digest, run_sets.c.plan)):
                 found |= {digest, *(entry["dataset_digest"] for entry in plan)}
+            found |= set(connection.execute(select(searches.c.dataset_digest)).scalars())
             return frozenset(found)
 
     def runs_of(self, digest: str) -> list[dict[str, Any]]:

@@ -48,6 +48,7 @@ from finetune30.store.results_folder import (
     reserve_run_folder,
 )
 from finetune30.store.schema import migrate
+from finetune30.store.search_members import require_no_trial
 from finetune30.store.tables import runs, tombstones
 
 T = TypeVar("T")
@@ -210,7 +211,8 @@ class RunStore(AttemptStates):
     def delete(self, run_id: str, results_root: Path) -> None:
         """Remove a run that is not RUNNING: first its row (a tombstone remains), then its folder, then the tombstone.
 
-        Its events stay. Raises NotFoundError, ConflictError while RUNNING or with a version of a model, StorageError.
+        Its events stay. Raises NotFoundError, StorageError, ConflictError while RUNNING, with a version of a model or
+        as a trial of a search.
         """
         with writing(self.engine) as connection:
             run = queries.load_run(connection, run_id, lock=True)
@@ -219,6 +221,7 @@ class RunStore(AttemptStates):
                     f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 runs cancel {run.id[:8]}"
                 )
             require_no_version(connection, run.id)
+            require_no_trial(connection, run)
             now = self.now(connection)
             gone = connection.execute(runs.delete().where(*_unchanged(run)))
             _require_changed(gone.rowcount, run.id)

@@ -3,7 +3,7 @@
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
 may call the API, `audit` what was changed through it, `test_looks` who opened test rows, `run_sets` runs that belong
-together. `models`, `model_versions` and `model_aliases` are the registry, `model_events` every change of it, as
+together, `searches` and `search_trials` which configurations are tried. `models`, `model_versions` and `model_aliases` are the registry, `model_events` every change of it, as
 unalterable as those of runs. The schema is made by the migrations beside this file; a test holds both to one shape.
 """
 
@@ -250,6 +250,50 @@ run_sets = Table(
     Column("plan", JsonTree, nullable=False),
     UniqueConstraint("submitted_by", "request_sha256"),
     Index("ix_run_sets_created", "created_at"),
+)
+
+#: Searches over configurations (`store.searches`); `config` is that of trial 0, `spec` the section `search:`.
+searches = Table(
+    "searches",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),  # why it ended; '' while it has not
+    Column("kind", String(16), nullable=False),  # of its runs: queued, or local, in the process that drives it
+    Column("request_sha256", String(64), nullable=False),
+    Column("submitted_by", String(200), nullable=False),  # as that of its runs
+    Column("priority", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("config", JsonTree, nullable=False),
+    Column("explicit_keys", JsonTree, nullable=False),
+    Column("dataset_digest", String(64), nullable=False),
+    Column("spec", JsonTree, nullable=False),
+    Column("metric", String(100), nullable=False),
+    Column("greater_is_better", Boolean, nullable=False),
+    Column("failures_from", Integer, nullable=False),  # failures in a row count from this trial on
+    UniqueConstraint("submitted_by", "request_sha256"),
+    Index("ix_searches_created", "created_at"),
+    Index("ix_searches_status", "status"),
+)
+
+#: The trials of a search, each written before its run; what came of it is written once and never computed again.
+search_trials = Table(
+    "search_trials",
+    metadata,
+    Column("search_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("labels", JsonTree),  # of every parameter; null: trial 0, where the space does not hold the configuration
+    Column("parameters", JsonTree, nullable=False),  # the values that differ from the configuration's by name
+    Column("reused_from", Integer),  # the earlier trial whose run it shares, since the configuration is the same
+    Column("versions", JsonTree, nullable=False),  # of what made the suggestion, where results hang on them
+    Column("state", String(16), nullable=False),
+    Column("value", Double),
+    Column("reason", Text, nullable=False),  # why it has no value
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Index("ix_search_trials_state", "state", "search_id"),
 )
 
 #: An index of the dataset versions in the data folder, which stays the truth about them.

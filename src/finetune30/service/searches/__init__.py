@@ -1,0 +1,1 @@
+"""Searches over configurations: which trials, in which order, and what came of them."""

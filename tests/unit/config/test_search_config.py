@@ -1,0 +1,100 @@
+"""The section `search:`: what it takes, and every fault of it with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune30.config.loading import load_config
+from finetune30.config.search_loading import load_search, validate_search
+from finetune30.errors import ConfigError
+
+RATE = {"low": 1e-5, "high": 1e-3, "scale": "log"}
+
+
+def write(folder: Path, search: Any) -> Path:
+    path = folder / "search.yaml"
+    tree = {"experiment_name": "found", "training": {"num_train_epochs": 2}, "search": search}
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_a_file_gives_the_configuration_and_the_search_over_it(tmp_path: Path) -> None:
+    path = write(tmp_path, {"trials": 5, "parameters": {"training.learning_rate": RATE}})
+    found = load_search(path, {"training.max_steps": 3}, trials=7)
+    assert (found.loaded.config.experiment_name, found.loaded.config.training.max_steps) == ("found", 3)
+    assert (found.search.trials, found.search.window, found.search.sampler) == (7, 8, "random")
+    assert validate_search(found.search.as_tree()) == found.search
+    with pytest.raises(ConfigError, match=r"search: unknown key; a search is made with: ft30 search start FILE"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"training.learning_rat": RATE}, "unknown key; did you mean training.learning_rate?"),
+        ({"training.seed": {"values": [1, 2]}}, "cannot be varied: it is the same for all trials"),
+        ({"data.dataset_name": {"values": ["a.csv"]}}, "cannot be varied"),
+        ({"lora.r": {}}, "needs values, or low and high"),
+        ({"lora.r": {"values": [4], "low": 1, "high": 2}}, "has values and a range"),
+        ({"lora.r": {"values": [4, 0]}}, "lora.r.values: 0 is not allowed, must be a whole number from 1 up to 1024"),
+        ({"lora.r": {"values": [4, 4]}}, "holds a value twice"),
+        ({"lora.r": {"low": 1.5, "high": 4}}, "lora.r.low: 1.5 is not allowed"),
+        ({"lora.r": {"low": 8, "high": 4}}, "lora.r.low: 8.0 is not below high, 4.0"),
+        ({"training.warmup_ratio": {"low": 0, "high": 0.1, "scale": "log"}}, "has no logarithm"),
+        ({"training.learning_rate": {"low": 0.1, "high": 2}}, "high: 2.0 is not allowed"),
+        ({"training.eval_strategy": {"low": 1, "high": 2}}, "holds no number, and has no range"),
+        ({"lora.lora_alpha": {"times": "lora.r"}}, "needs values, its factors"),
+        ({"lora.lora_alpha": {"times": "lora.bias", "values": [1]}}, "is no key with a number"),
+        ({"lora.lora_alpha": {"times": "lora.r", "values": [-1]}}, "-1 is no factor"),
+        ({"lora.r": {"values": [1], "when": {"lora.bias": ["all"]}}}, "no parameter that stands above this one"),
+        (
+            {"lora.bias": {"values": ["all"]}, "lora.r": {"values": [1], "when": {"lora.bias": ["none"]}}},
+            "'none' is none of its values",
+        ),
+        ({"lora.use_dora": {"values": [7]}}, "lora.use_dora.values"),
+        ({"lora.r": {"value": [1]}}, "search.parameters.lora.r.value: unknown key"),
+    ],
+)
+def test_faults_of_parameters_are_named_with_their_line(tmp_path: Path, parameters: dict[str, Any], told: str) -> None:
+    path = write(tmp_path, {"trials": 5, "parameters": parameters})
+    with pytest.raises(ConfigError) as caught:
+        load_search(path)
+    assert told in caught.value.message
+    assert f"{path}:" in caught.value.message
+    (fault, *_) = caught.value.details["faults"]
+    assert fault["line"] >= 7, "below search: parameters:"
+
+
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        (None, "search: is missing; for example search: {trials: 20"),
+        (3, "search: must be a section with keys, not 3"),
+        ({"trials": 3}, "search.parameters: is missing"),
+        ({"trials": 0, "parameters": {"lora.r": {"values": [1]}}}, "search.trials: 0 is not allowed"),
+        ({"parameters": {"lora.r": {"values": [1]}}}, "search.trials: is needed with sampler random; or give"),
+        ({"sampler": "grid", "parameters": {"lora.r": {"low": 1, "high": 8}}}, "takes values, or points of a range"),
+        ({"trials": 3, "window": 0, "parameters": {"lora.r": {"values": [1]}}}, "search.window: 0 is not allowed"),
+        ({"trials": 3, "limits": {"hours": -1}, "parameters": {"lora.r": {"values": [1]}}}, "search.limits.hours"),
+    ],
+)
+def test_faults_of_the_section(tmp_path: Path, search: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_search(write(tmp_path, search))
+    assert told in caught.value.message
+
+
+def test_a_grid_beyond_reason_is_refused(tmp_path: Path) -> None:
+    parameters = {key: {"values": list(range(1, 500))} for key in ("lora.r", "training.num_train_epochs")}
+    with pytest.raises(ConfigError, match="make a grid of 249,001 combinations"):
+        load_search(write(tmp_path, {"sampler": "grid", "parameters": parameters}))
+
+
+def test_faults_of_both_halves_come_together(tmp_path: Path) -> None:
+    path = write(tmp_path, {"trials": 5, "parameters": {"lora.r": {"values": [0]}}})
+    with pytest.raises(ConfigError, match="2 faults"):
+        load_search(path, {"training.learning_rate": 7})
