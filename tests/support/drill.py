@@ -10,9 +10,11 @@ is a file of the name GO where the worker stands, however slow the machine is.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,12 @@ _STEPS = 5
 HELD, GO = "drill-held", "go"
 
 
-def drill_variables(step_seconds: float, *, trains_too: bool = False) -> dict[str, str]:
+def drill_variables(step_seconds: float, *, trains_too: bool = False, scored: bool = False) -> dict[str, str]:
     """Return what makes the attempts of a worker drills, for its environment.
 
-    `trains_too`: runs whose name does not begin with `drill` are trained.
+    `trains_too`: runs whose name does not begin with `drill` are trained; `scored`: see `build_scored_drill`.
     """
-    build = "build_drill_by_name" if trains_too else "build_drill"
+    build = "build_drill_by_name" if trains_too else "build_scored_drill" if scored else "build_drill"
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return {
         "FT30_DRILL": f"support.drill:{build}:{step_seconds}",
@@ -49,6 +51,18 @@ def drill_variables(step_seconds: float, *, trains_too: bool = False) -> dict[st
 def build_drill(step_seconds: str) -> Work:
     """Return the work of a drill whose steps take so long; the run's max_steps (default 5) says how many."""
     return partial(_drill, float(step_seconds))
+
+
+def build_scored_drill(step_seconds: str) -> Work:
+    """Return a drill whose accuracy its configuration decides, so that a search has something to find."""
+    return partial(_drill, float(step_seconds), measure=score_of)
+
+
+def score_of(config: ExperimentConfig) -> float:
+    """Return the accuracy of a scored drill: a hill around a rate of 3e-4. Raises DataError for rank 32."""
+    if config.lora.r == 32:
+        raise DataError("drill.csv:1:1: rank 32 fails on purpose", "nothing to mend: this is a drill")
+    return math.exp(-abs(math.log(config.training.learning_rate / 3e-4))) + config.lora.r / 1000
 
 
 def build_drill_by_name(step_seconds: str) -> Work:
@@ -63,7 +77,13 @@ def build_drill_by_name(step_seconds: str) -> Work:
 
 
 def _drill(
-    step_seconds: float, execution: Execution, attempt: AttemptFolder, keeper: LeaseKeeper, log: RunLog
+    step_seconds: float,
+    execution: Execution,
+    attempt: AttemptFolder,
+    keeper: LeaseKeeper,
+    log: RunLog,
+    *,
+    measure: Callable[[ExperimentConfig], float] = lambda config: 1.0,
 ) -> Published:
     config = ExperimentConfig.model_validate(execution.run.config)
     log.line(f"DRILL, nothing is trained: run {execution.run.id}, attempt {attempt.number}")
@@ -81,7 +101,13 @@ def _drill(
         while execution.run.name == HELD and not Path(GO).exists():
             time.sleep(LOOK_SECONDS)
             _stop_if_asked(execution, keeper, step, total)
-    metrics = {"eval_accuracy": 1.0, "train_runtime": total * step_seconds, "total_steps": total, "resumed_from": first}
+    accuracy = measure(config)
+    metrics = {
+        "eval_accuracy": accuracy,
+        "train_runtime": total * step_seconds,
+        "total_steps": total,
+        "resumed_from": first,
+    }
     attempt.outbox.joinpath("metrics.json").write_bytes(encode_json(metrics))
     return attempt.publish({"run_id": execution.run.id, "drill": True})
 

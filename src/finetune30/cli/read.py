@@ -9,6 +9,7 @@ import click
 def command() -> None:
     """Answer one JSON line of standard input with one JSON document on standard output."""
     from finetune30.service.datasets.reading_tasks import main
+    from finetune30.service.searches.reading import read_search
     from finetune30.service.sets.reading import read_run_set
 
-    main({"run_set": read_run_set})
+    main({"run_set": read_run_set, "search": read_search})

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "seeds": Entry("finetune30.cli.seeds:command", "Train", "Train under several seeds on the same rows."),
     "crossval": Entry("finetune30.cli.crossval:command", "Train", "Train on several folds of the rows."),
+    "search": Entry("finetune30.cli.search:command", "Train", "Search the best configuration, trial by trial."),
     "sets": Entry("finetune30.cli.sets:command", "Runs", "List, show and compare sets of runs: seeds and folds."),
     "test": Entry("finetune30.cli.test:command", "Train", "Open the rows kept for a finished run's test."),
     "replay": Entry("finetune30.cli.replay:command", "Train", "Repeat a finished run and compare it bit for bit."),

@@ -29,6 +29,7 @@ def command(context: click.Context, name: str | None, concurrency: int | None) -
     from finetune30.jobs.slots import DeviceSlots, find_devices
     from finetune30.jobs.worker import run_worker
     from finetune30.machine.device_locks import default_lock_folder
+    from finetune30.service.searches.advancing import SearchKeeper
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 
@@ -40,6 +41,6 @@ def command(context: click.Context, name: str | None, concurrency: int | None) -
     store = open_store(settings.resolved_database_url)
     tell(f"worker {node}: {', '.join(slots.devices)}; results in {settings.results_folder}")
     try:
-        context.exit(run_worker(store, settings, node, slots))
+        context.exit(run_worker(store, settings, node, slots, look_after=SearchKeeper(store, settings).look))
     finally:
         store.close()

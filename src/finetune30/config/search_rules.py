@@ -144,7 +144,8 @@ def _adapter(key: str) -> TypeAdapter[Any]:
     for section in sections:
         owner = owner.model_fields[section].annotation
     field = owner.model_fields[leaf]
-    return TypeAdapter(Annotated[field.annotation, field])
+    annotated: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotated)
 
 
 def _grid_size(search: SearchConfig) -> int:

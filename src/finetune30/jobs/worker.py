@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import finetune30
@@ -41,7 +42,16 @@ class Worker:
     Raises StorageError where the results or data folder is not the one of the database.
     """
 
-    def __init__(self, store: RunStore, settings: Settings, node: str, slots: DeviceSlots) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        settings: Settings,
+        node: str,
+        slots: DeviceSlots,
+        look_after: Callable[[QueuePublisher], object] | None = None,
+    ) -> None:
+        """`look_after` is done in every look of the reconciler, before it sends messages."""
+        self._look_after = look_after
         self.stopping = threading.Event()  # attempts hand their runs back
         self.leaving = threading.Event()  # nothing new is taken
         self._folders, notes = own_folders(store, settings.results_folder, settings.data_folder)
@@ -53,7 +63,7 @@ class Worker:
         self._other_versions: set[str] = set()  # of senders of messages, each told once
         self._publisher = QueuePublisher(settings)
         self._reconciler = Reconciler(
-            store, self._publisher, settings, before=self._report, after=self._fill_free_places
+            store, self._publisher, settings, before=self._begin_look, after=self._fill_free_places
         )
         self._own_turns: list[threading.Thread] = []
         self._choosing = threading.Lock()
@@ -138,6 +148,11 @@ class Worker:
             self._other_versions = {*list(self._other_versions)[:9], version}  # forged ones fill no memory
             _log.info("messages come from version %.40r too; this worker is %s", version, finetune30.__version__)
 
+    def _begin_look(self) -> None:
+        self._report()
+        if self._look_after is not None and not self.leaving.is_set():
+            self._look_after(self._publisher)
+
     def _report(self) -> None:
         refused = self._refusals.of_waiting(lambda: self._store.queue_places(self._settings.max_running_runs))
         report_worker(
@@ -168,9 +183,10 @@ def run_worker(
     node: str,
     slots: DeviceSlots,
     *,
+    look_after: Callable[[QueuePublisher], object] | None = None,
     log_level: str = "INFO",
 ) -> int:
-    """Listen and work until told to end. Returns the exit code.
+    """Listen and work until told to end; `look_after` is done in every look at the runs. Returns the exit code.
 
     SIGTERM and SIGINT let attempts hand their runs back; SIGUSR2 lets them end (a SIGTERM after it does not).
     """
@@ -185,7 +201,7 @@ def run_worker(
     from finetune30.jobs.celery_app import build_worker_app
 
     warnings.simplefilter("ignore", SecurityWarning)  # about root and pickle; nothing but JSON is accepted here
-    worker = Worker(store, settings, node, slots)
+    worker = Worker(store, settings, node, slots, look_after)
     app = build_worker_app(settings, worker.take_message)
     BrokerLog(settings).install()
 

@@ -186,7 +186,10 @@ def finish_trial(
     *,
     going: bool = False,
 ) -> bool:
-    """Write what came of an OPEN trial; False where it is written already. `going`: only while its search is RUNNING."""
+    """Write what came of an OPEN trial; False where it is written already.
+
+    `going`: only while its search is RUNNING.
+    """
     guarded = (
         (search_trials.c.search_id == trial.search_id)
         & (search_trials.c.number == trial.number)

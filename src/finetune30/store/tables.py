@@ -3,8 +3,9 @@
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
 may call the API, `audit` what was changed through it, `test_looks` who opened test rows, `run_sets` runs that belong
-together, `searches` and `search_trials` which configurations are tried. `models`, `model_versions` and `model_aliases` are the registry, `model_events` every change of it, as
-unalterable as those of runs. The schema is made by the migrations beside this file; a test holds both to one shape.
+together, `searches` and `search_trials` which configurations are tried. `models`, `model_versions` and `model_aliases`
+are the registry, `model_events` every change of it, as unalterable as those of runs. The schema is made by the
+migrations beside this file; a test holds both to one shape.
 """
 
 from __future__ import annotations

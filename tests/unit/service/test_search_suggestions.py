@@ -136,7 +136,7 @@ def test_a_grid_has_every_combination_once_in_the_order_of_the_file_without_tria
     config = ExperimentConfig.model_validate({"training": {"learning_rate": 1e-4}})
     search = validate_search({"sampler": "grid", "parameters": parameters})
     space = Space(config, search)
-    values = []
+    values: list[dict[str, Any]] = []
     while found := suggest(space, search, len(values) + 1, [], greater_is_better=True):
         values.append(space.settle(found.labels))
     # r 8: three rates, whatever the warm-up would be, and the first is trial 0; r 16: three rates, two warm-ups

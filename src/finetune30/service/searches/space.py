@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from finetune30.config import ExperimentConfig
+from finetune30.config.loading import validate_tree
 from finetune30.config.schema import shorten_name
 from finetune30.config.search import Parameter, SearchConfig
 from finetune30.config.search_rules import is_fraction, is_whole
@@ -66,7 +67,7 @@ class Space:
         return json.dumps(whole, sort_keys=True)
 
     def apply(self, values: Mapping[str, Any], number: int) -> ExperimentConfig:
-        """Return the configuration of a trial, under a name of its own. Raises ValidationError where none is made."""
+        """Return the configuration of a trial, under a name of its own. Raises ConfigError for values that clash."""
         tree: dict[str, Any] = self._config.as_tree()
         for key, value in values.items():
             *sections, leaf = key.split(".")
@@ -75,7 +76,7 @@ class Space:
                 part = part[section]
             part[leaf] = value
         tree["experiment_name"] = shorten_name(self._config.experiment_name, suffix=f"-trial{number}")
-        return ExperimentConfig.model_validate(tree)
+        return validate_tree(tree, source=f"trial {number}")
 
     def list_grid(self) -> Iterator[dict[str, Label]]:
         """Yield every combination in the order of the file, the last parameter changing first.

@@ -61,8 +61,8 @@ def suggest(
     Raises UsageError where Optuna is missing.
     """
     if search.sampler == "grid":
-        labels = next(islice(space.list_grid(), number - 1, None), None)
-        return None if labels is None else Suggestion(labels, is_new=True)
+        point = next(islice(space.list_grid(), number - 1, None), None)
+        return None if point is None else Suggestion(point, is_new=True)
     visible = count_visible(number, search.window)
     seen = [one if one.number < visible else replace(one, state="open", value=None) for one in past]
     tried = {one.identity for one in past}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from finetune30 import failpoints
 from finetune30.config.loading import validate_tree
+from finetune30.service.sets.members import Member, hand_in_member
 from finetune30.service.sets.plans import Plan, config_of
-from finetune30.service.submitting.submission import Publisher, digest_request, submit
+from finetune30.service.submitting.submission import Publisher, digest_request
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
 from finetune30.store.run_sets import RunSet, record_set, runs_of
@@ -46,18 +47,8 @@ def hand_in(
     for entry in run_set.plan:
         run = known.get(entry["number"])
         if run is None:
-            own = config_of(config, entry)
-            run = submit(
-                store,
-                own,
-                settings,
-                publisher=publisher,
-                explicit=explicit,
-                priority=priority,
-                idempotency_key=run_set.key_of(entry["number"]),
-                request_sha256=digest_request(own.as_tree()),
-                submitted_by=run_set.submitted_by or None,
-            ).run
+            member = Member(config_of(config, entry), explicit, run_set.key_of(entry["number"]), run_set.submitted_by)
+            run = hand_in_member(store, member, settings, publisher=publisher, priority=priority)
             failpoints.reach("set.after_run")
         found.append(run)
     return found

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from finetune30 import failpoints
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import validate_tree
 from finetune30.errors import CancelledError, Finetune30Error, UsageError
 from finetune30.machine.device_locks import held_gpus
-from finetune30.service.execution.local import carry_out_locally
 from finetune30.service.runs.open_records import Records
+from finetune30.service.sets.carrying_out import carry_out_member, is_elsewhere
+from finetune30.service.sets.members import Member
 from finetune30.service.sets.plans import config_of
-from finetune30.service.submitting.submission import digest_request
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus
 from finetune30.store.run_sets import RunSet, runs_of
@@ -45,7 +43,7 @@ def _carry_out_all(records: Records, run_set: RunSet, settings: Settings, explic
         told = f"run {entry['number']} of {len(run_set.plan)}"
         if run is not None and run.status is RunStatus.SUCCEEDED:
             log(f"{told}: {run.folder} has succeeded")
-        elif run is not None and _is_elsewhere(run):
+        elif run is not None and is_elsewhere(run):
             log(f"{told}: {run.folder} is {run.status} elsewhere, and left alone")
             if run.status is RunStatus.QUEUED:
                 log(f"  a worker takes it (ft30 worker); to train it here: ft30 runs cancel {run.id[:8]}, then again")
@@ -53,11 +51,6 @@ def _carry_out_all(records: Records, run_set: RunSet, settings: Settings, explic
             log(f"{told}: seed {entry['seed']}" + (f", fold {entry['fold']}" if "fold" in entry else ""))
             failed += not _carry_out(records, run_set, entry["number"], run, settings, explicit, log)
     return failed
-
-
-def _is_elsewhere(run: Run) -> bool:
-    """Tell whether a process carries the run out, or workers are about to."""
-    return run.status is RunStatus.RUNNING or (run.kind == "queued" and not run.status.is_final)
 
 
 def _carry_out(
@@ -72,21 +65,9 @@ def _carry_out(
     """Make or take up one run and carry it out; tell whether it succeeded."""
     entry = next(entry for entry in run_set.plan if entry["number"] == number)
     own = config_of(validate_tree(run_set.config), entry)
-    if run is None:
-        run = records.store.create(
-            own,
-            kind="local",
-            results_root=Path(records.results_root),
-            idempotency_key=run_set.key_of(number),
-            request_sha256=digest_request(own.as_tree()),
-            submitted_by=run_set.submitted_by or None,
-            explicit=explicit,
-        )
-        failpoints.reach("set.after_run")
-    elif run.status.is_final:
-        run = records.store.retry(run.id, kind="local")
+    member = Member(own, explicit, run_set.key_of(number), run_set.submitted_by)
     try:
-        carry_out_locally(records, run, settings, explicit)
+        carry_out_member(records, member, run, settings, after_row="set.after_run")
     except CancelledError:
         raise
     except Finetune30Error as error:

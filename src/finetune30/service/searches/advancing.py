@@ -1,0 +1,200 @@
+"""Taking a search one look further: what has ended is written, what may be suggested is, what waits is handed in.
+
+Every step is a row that is written once, and any number of processes may take them at the same moment: all compute the
+same. Whoever is killed between two steps leaves a search that the next look takes further.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from finetune30 import failpoints
+from finetune30.errors import ConfigError, Finetune30Error, first_line
+from finetune30.service.searches.standing import Standing, load_standing, value_of
+from finetune30.service.searches.suggesting import suggest, uses_optuna
+from finetune30.service.searches.tpe import optuna_versions
+from finetune30.service.sets.members import Member, hand_in_member
+from finetune30.service.submitting.submission import Publisher
+from finetune30.settings import Settings
+from finetune30.store import Run, RunStatus, RunStore
+from finetune30.store.records import utc_now
+from finetune30.store.search_members import key_of_trial
+from finetune30.store.searches import (
+    SearchStatus,
+    Trial,
+    TrialState,
+    change_search,
+    finish_trial,
+    list_driven,
+    record_trial,
+)
+
+RUNNING = SearchStatus.RUNNING
+_log = logging.getLogger(__name__)
+
+
+class SearchKeeper:
+    """Looks after all searches whose trials workers carry out; a trouble of one is told once and holds up no other."""
+
+    def __init__(self, store: RunStore, settings: Settings) -> None:
+        self._store, self._settings = store, settings
+        self._troubles: dict[str, str] = {}
+
+    def look(self, publisher: Publisher) -> None:
+        """Take every search one look further. Raises StorageError where they cannot even be listed."""
+        for search in list_driven(self._store):
+            try:
+                advance(self._store, search.id, self._settings, publisher)
+                self._troubles.pop(search.id, None)
+            except Finetune30Error as error:
+                if self._troubles.get(search.id) != error.message:
+                    _log.warning("search %s waits: %s", search.id[:8], error.message)
+                    self._troubles[search.id] = error.message
+            except Exception:  # noqa: BLE001 - runs are looked after whatever a search meets
+                _log.exception("search %s could not be taken further", search.id[:8])
+
+
+def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> None:
+    """Take a search one look further. Raises StorageError, and UsageError where Optuna is needed and missing."""
+    standing = load_standing(store, search_id)
+    settle_trials(store, standing)
+    standing = suggest_trials(store, decide(store, load_standing(store, search_id)))
+    if standing.search.status is not RUNNING:
+        return
+    for trial in standing.open:
+        if trial.reused_from is None and trial.number not in standing.runs:
+            _hand_in(store, standing, trial, settings, publisher)
+
+
+def settle_trials(store: RunStore, standing: Standing) -> None:
+    """Write what came of open trials whose run has ended; a run that a stop cancelled is left to be taken up again."""
+    for trial in standing.open:
+        failpoints.reach("search.before_result")
+        if trial.reused_from is not None:
+            source = standing.trials[trial.reused_from]
+            if source.state is not TrialState.OPEN:
+                finish_trial(store, trial, source.state, source.value, source.reason)
+        elif (run := standing.runs.get(trial.number)) is not None:
+            settle_trial(store, standing, trial, run)
+
+
+def settle_trial(store: RunStore, standing: Standing, trial: Trial, run: Run) -> None:
+    """Write what came of a trial whose run has ended."""
+    if run.status is RunStatus.SUCCEEDED:
+        value = value_of(run, standing.search.metric)
+        if value is None:
+            reason = f"the run has no number as {standing.search.metric}"
+            finish_trial(store, trial, TrialState.FAILED, reason=reason)
+        else:
+            finish_trial(store, trial, TrialState.DONE, value)
+    elif run.status is RunStatus.FAILED:
+        finish_trial(store, trial, TrialState.FAILED, reason=str((run.error or {}).get("message", "the run failed")))
+    elif run.status is RunStatus.CANCELLED:
+        finish_trial(store, trial, TrialState.CANCELLED, reason="the run was cancelled", going=True)
+
+
+def decide(store: RunStore, standing: Standing) -> Standing:
+    """End a search that has made its trials, failed too often or used its hours; return it as it stands then."""
+    search, limits = standing.search, standing.spec.limits
+    if search.status is not RUNNING:
+        return standing
+    if failed := _find_failures(standing):
+        numbers = ", ".join(str(trial.number) for trial in failed)
+        reason = f"trials {numbers} failed one after the other: {failed[-1].reason}"
+        if change_search(store, search.id, RUNNING, status=SearchStatus.FAILED, reason=reason):
+            cancel_waiting(store, standing)
+    elif standing.ended == len(standing.trials) and len(standing.trials) >= standing.planned:
+        change_search(store, search.id, RUNNING, status=SearchStatus.SUCCEEDED, reason="")
+    elif limits.hours is not None and (used := hours_of(standing.runs.values(), utc_now())) >= limits.hours:
+        reason = f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
+        change_search(store, search.id, RUNNING, status=SearchStatus.STOPPED, reason=reason)
+    else:
+        return standing
+    return load_standing(store, search.id)
+
+
+def suggest_trials(store: RunStore, standing: Standing) -> Standing:
+    """Write the trials that may be suggested now, each before it trains; return the search as it stands then."""
+    while standing.search.status is RUNNING and standing.may_suggest:
+        failpoints.reach("search.before_trial")
+        number = len(standing.trials)
+        if number == 0:
+            written: dict[str, Any] = {"labels": standing.space.labels_of_base(), "parameters": {}, "versions": {}}
+        else:
+            past, spec, space = standing.past(number), standing.spec, standing.space
+            found = suggest(space, spec, number, past, greater_is_better=standing.search.greater_is_better)
+            if found is None or (spec.trials is None and not found.is_new):
+                return _end_of_space(store, standing)
+            parameters = space.settle(found.labels)
+            same = [one.number for one in past if one.identity == space.identify(parameters)]
+            versions = optuna_versions() if uses_optuna(spec, number) else {}
+            written = {"labels": found.labels, "parameters": parameters, "versions": versions}
+            written["reused_from"] = _own_run(standing, same[0]) if same else None
+        record_trial(store, standing.search.id, number, **written)
+        failpoints.reach("search.after_trial")
+        standing = load_standing(store, standing.search.id)
+        if len(standing.trials) == number:  # it was stopped in this moment
+            break
+    return standing
+
+
+def member_of(standing: Standing, trial: Trial) -> Member:
+    """Return what the run of a trial is made of. Raises ConfigError where its values clash."""
+    search = standing.search
+    config = standing.space.apply(trial.parameters, trial.number)
+    explicit = frozenset(search.explicit_keys) | trial.parameters.keys()
+    return Member(config, explicit, key_of_trial(search.id, trial.number), search.submitted_by)
+
+
+def cancel_waiting(store: RunStore, standing: Standing, *, running_too: bool = False) -> None:
+    """Cancel the runs of open trials that wait, or also those that train; `resume` takes them up again."""
+    wanted = (RunStatus.QUEUED, RunStatus.RUNNING) if running_too else (RunStatus.QUEUED,)
+    for trial in standing.open:
+        run = standing.runs.get(trial.number)
+        if run is not None and store.get(run.id).status in wanted:
+            store.request_cancel(run.id)
+
+
+def hours_of(runs: Iterable[Run], now: datetime) -> float:
+    """Return how long runs have trained, in hours, added up: of each its last attempt."""
+    return (
+        sum((((run.finished_at or now) - run.started_at).total_seconds() for run in runs if run.started_at), 0.0) / 3600
+    )
+
+
+def _hand_in(store: RunStore, standing: Standing, trial: Trial, settings: Settings, publisher: Publisher) -> None:
+    try:
+        member = member_of(standing, trial)
+    except ConfigError as error:
+        finish_trial(store, trial, TrialState.FAILED, reason=first_line(error))
+        return
+    hand_in_member(store, member, settings, publisher=publisher, priority=standing.search.priority)
+    failpoints.reach("search.after_run")
+
+
+def _find_failures(standing: Standing) -> list[Trial]:
+    """Return the first trials, among those before the first open one, that failed so often in a row."""
+    counted = standing.trials[standing.search.failures_from : standing.ended]
+    for failed, group in groupby(counted, key=lambda trial: trial.state is TrialState.FAILED):
+        members = list(group)
+        if failed and len(members) >= standing.spec.limits.failed_in_a_row:
+            return members[: standing.spec.limits.failed_in_a_row]
+    return []
+
+
+def _own_run(standing: Standing, number: int) -> int:
+    """Return the trial whose run a trial has: its own number, or that of the one it shares."""
+    source = standing.trials[number].reused_from
+    return number if source is None else source
+
+
+def _end_of_space(store: RunStore, standing: Standing) -> Standing:
+    """End a search that finds no configuration it has not tried, once its open trials have ended."""
+    if not standing.open:
+        reason = "no configuration was found that has not been tried"
+        change_search(store, standing.search.id, RUNNING, status=SearchStatus.SUCCEEDED, reason=reason)
+    return load_standing(store, standing.search.id)

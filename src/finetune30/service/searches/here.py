@@ -1,0 +1,68 @@
+"""Carrying the trials of a search out in this process, one after the other: no services are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from finetune30.config.loading import validate_tree
+from finetune30.errors import CancelledError, ConfigError, Finetune30Error, first_line
+from finetune30.machine.device_locks import held_gpus
+from finetune30.service.runs.open_records import Records
+from finetune30.service.searches.advancing import (
+    RUNNING,
+    decide,
+    member_of,
+    settle_trial,
+    settle_trials,
+    suggest_trials,
+)
+from finetune30.service.searches.standing import Standing, load_standing
+from finetune30.service.sets.carrying_out import carry_out_member
+from finetune30.settings import Settings
+from finetune30.store import RunStatus
+from finetune30.store.searches import Search, Trial, TrialState, finish_trial, list_trials
+
+Log = Callable[[str], None]
+
+
+def carry_out_here(records: Records, search: Search, settings: Settings, log: Log) -> Standing:
+    """Carry the trials out in the order of their numbers, until the search ends; return it as it stands then.
+
+    The trials are those that workers would make. A trial that was cut off goes on from its last checkpoint. Raises
+    CancelledError, and ConflictError where another training holds the GPU.
+    """
+    with held_gpus(validate_tree(search.config).training.device):
+        while True:
+            standing = _advance(records, search)
+            trial = next(iter(standing.open), None)
+            if trial is None or standing.search.status is not RUNNING:
+                return standing
+            _carry_out(records, standing, trial, settings, log)
+
+
+def _advance(records: Records, search: Search) -> Standing:
+    """Settle trials whose runs succeeded or are shared, and suggest; what was cut off is no result."""
+    store = records.store
+    standing = load_standing(store, search.id)
+    finished = {number: run for number, run in standing.runs.items() if run.status is RunStatus.SUCCEEDED}
+    settle_trials(store, Standing(standing.search, standing.spec, standing.space, standing.trials, finished))
+    return suggest_trials(store, decide(store, load_standing(store, search.id)))
+
+
+def _carry_out(records: Records, standing: Standing, trial: Trial, settings: Settings, log: Log) -> None:
+    store = records.store
+    tried = ", ".join(f"{key} {value}" for key, value in trial.parameters.items()) or "the configuration as it is"
+    log(f"trial {trial.number}: {tried}")
+    try:
+        member = member_of(standing, trial)
+        run = carry_out_member(records, member, standing.runs.get(trial.number), settings, after_row="search.after_run")
+    except CancelledError:
+        raise
+    except Finetune30Error as error:
+        message = first_line(error) if isinstance(error, ConfigError) else error.message
+        finish_trial(store, trial, TrialState.FAILED, reason=message)
+    else:
+        settle_trial(store, standing, trial, run)
+    ended = list_trials(store, standing.search.id)[trial.number]
+    value = f"{standing.search.metric} {ended.value:.4f}" if ended.value is not None else ended.reason
+    log(f"trial {trial.number} {ended.state}: {value}")

@@ -1,0 +1,246 @@
+"""Searches on the real queue and at a terminal: killed anywhere, on any number of workers, the same trials."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune30.config import ExperimentConfig
+from finetune30.config.search_loading import validate_search
+from finetune30.errors import ConflictError, DataError
+from finetune30.service.runs.open_records import Records
+from finetune30.service.searches.changing import begin_search, delete_search, resume_search, stop_search, write_search
+from finetune30.service.searches.making import SearchPlan
+from finetune30.service.searches.space import Space
+from finetune30.service.searches.standing import load_standing
+from finetune30.service.searches.suggesting import Past, suggest
+from finetune30.service.searches.verifying import verify_search
+from finetune30.store import RunStatus, open_store
+from finetune30.store.searches import Search, SearchStatus, TrialState, list_searches, list_trials
+from support.drill import drill_variables, score_of
+from support.fork_server import ForkServer
+from support.kinds import SINGLE_LABEL, KindsLab
+from support.patience import wait_until
+from support.services import Services, running_services
+
+pytestmark = pytest.mark.integration
+
+PARAMETERS = {
+    "training.learning_rate": {"low": 1e-5, "high": 2e-3, "scale": "log"},
+    "lora.r": {"values": [4, 8, 16, 32]},
+    "lora.lora_alpha": {"times": "lora.r", "values": [1, 2]},
+}
+CONFIG = ExperimentConfig.model_validate({"experiment_name": "sought", "training": {"max_steps": 1}})
+
+
+def plan(**search: Any) -> SearchPlan:
+    spec = validate_search({"seed": 7, "window": 3, "parameters": PARAMETERS, **search})
+    return SearchPlan(CONFIG, frozenset(), "0" * 64, spec, "eval_accuracy", greater_is_better=True)
+
+
+def begin(services: Services, wanted: SearchPlan) -> Search:
+    search = write_search(services.store, wanted, kind="queued")
+    begin_search(services.store, search, services.settings, services.publisher)
+    return search
+
+
+def expect(wanted: SearchPlan) -> list[tuple[dict[str, Any], str, float | None]]:
+    """Return values, state and value of every trial, computed without any queue, one after the other."""
+    space, spec = Space(wanted.config, wanted.search), wanted.search
+    past: list[Past] = []
+    found: list[tuple[dict[str, Any], str, float | None]] = []
+    for number in range(spec.trials or 0):
+        if number == 0:
+            labels, values = space.labels_of_base(), dict[str, Any]()
+        else:
+            suggested = suggest(space, spec, number, past, greater_is_better=True)
+            assert suggested is not None
+            labels, values = suggested.labels, space.settle(suggested.labels)
+        identity = space.identify(values)
+        try:
+            value = score_of(space.apply(values, number))
+        except DataError:
+            past.append(Past(number, labels, identity, "failed"))
+            found.append((values, "FAILED", None))
+        else:
+            past.append(Past(number, labels, identity, "done", value))
+            found.append((values, "DONE", value))
+    return found
+
+
+def found_in(services: Services, search: Search) -> list[tuple[dict[str, Any], str, float | None]]:
+    return [(one.parameters, str(one.state), one.value) for one in list_trials(services.store, search.id)]
+
+
+def status_of(services: Services, search: Search) -> SearchStatus:
+    return load_standing(services.store, search.id).search.status
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    with running_services(tmp_path) as started:
+        yield started
+
+
+def test_trials_are_the_same_however_often_workers_and_reconcilers_are_killed(services: Services) -> None:
+    wanted = plan(sampler="tpe", trials=13, limits={"failed_in_a_row": 13})
+    search = begin(services, wanted)
+    assert [len(list_trials(services.store, search.id)), len(services.store.queue())] == [3, 3], "a window of trials"
+    drilled = drill_variables(0.02, scored=True)
+    for point in ("search.before_result:2", "search.after_trial:1", "search.after_run:1", "search.before_trial:2"):
+        worker = services.start_worker(drill=None, **drilled, FT30_FAILPOINT=point)
+        assert worker.wait(120) == -9, point
+        services.workers.clear()
+    for name in ("one", "two"):
+        services.start_worker(name, drill=None, **drilled)
+    wait_until(lambda: len(list_trials(services.store, search.id)) >= 9, 120, "trials go on")
+    services.kill_worker("one")  # in the midst of a trial, or between two
+    wait_until(lambda: status_of(services, search) is SearchStatus.SUCCEEDED, 120, "the search ends")
+    assert found_in(services, search) == expect(wanted)
+    standing = load_standing(services.store, search.id, all_runs=True)
+    assert len({run.id for run in standing.runs.values()}) == 13
+    assert "optuna" in standing.trials[12].versions
+    assert verify_search(standing) == {"checked": 13, "differ": [], "not_checked": []}
+
+
+def test_a_search_is_stopped_resumed_for_more_trials_and_deleted_whole(services: Services) -> None:
+    search = begin(services, plan(trials=2))
+    stop_search(services.store, search, now=True)
+    assert {run.status for run in load_standing(services.store, search.id).runs.values()} == {RunStatus.CANCELLED}
+    services.start_worker(drill=None, **drill_variables(0.01, scored=True))
+    services.wait_for_worker()
+    with pytest.raises(ConflictError, match="is STOPPED, and suggests nothing more"):
+        stop_search(services.store, search)
+    assert [one.state for one in list_trials(services.store, search.id)] == [TrialState.OPEN] * 2
+    resume_search(services.store, search, trials=4)
+    wait_until(lambda: status_of(services, search) is SearchStatus.SUCCEEDED, 120, "the search ends")
+    assert found_in(services, search) == expect(plan(trials=4, limits={"failed_in_a_row": 9}))
+    with pytest.raises(ConflictError, match="has made all its trials"):
+        resume_search(services.store, search)
+    run = next(iter(load_standing(services.store, search.id, all_runs=True).runs.values()))
+    results = services.settings.results_folder
+    with pytest.raises(ConflictError, match=r"is a trial of search .* and cannot be deleted alone"):
+        services.store.delete(run.id, results)
+    assert delete_search(Records(services.store, results), search) == []
+    assert (services.store.stats().total, list_searches(services.store)) == (0, [])
+
+
+def test_three_failures_in_a_row_end_it_and_what_waits_is_not_trained(services: Services) -> None:
+    ranks = {"lora.r": {"values": [32]}, "training.learning_rate": PARAMETERS["training.learning_rate"]}
+    search = begin(services, plan(trials=20, window=5, parameters=ranks))
+    services.start_worker(drill=None, **drill_variables(0.01, scored=True))
+    wait_until(lambda: status_of(services, search) is SearchStatus.FAILED, 120, "the search ends")
+    standing = load_standing(services.store, search.id, all_runs=True)
+    assert standing.search.reason.startswith("trials 1, 2, 3 failed one after the other: drill.csv:1:1: rank 32 fails")
+    assert len(standing.trials) <= 9
+    wait_until(lambda: not services.store.stats().by_status.get("QUEUED"), 30, "nothing waits")
+
+
+@pytest.fixture(scope="module")
+def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
+    """Rows and a base model, no runs."""
+    return KindsLab(fork_server, tmp_path_factory.mktemp("searches"), tiny_model())
+
+
+def write_search_file(lab: KindsLab, name: str, **search: Any) -> str:
+    tree = {
+        "experiment_name": name,
+        "model": {"name": "base", "dropout": 0.0, "num_labels": 3},
+        "lora": {"target_modules": "auto", "r": 4, "lora_dropout": 0.0},
+        "data": {
+            "dataset_name": f"{SINGLE_LABEL.name}-train.csv",
+            "eval_file": f"{SINGLE_LABEL.name}-eval.csv",
+            "max_length": 24,
+            "split_seed": 3,
+        },
+        "training": {"device": "cpu", "precision": "fp32", "max_steps": 4, "save_steps": 1, "learning_rate": 0.01},
+        "search": {"seed": 1, "trials": 3, "window": 2, "parameters": {"lora.r": {"values": [2, 4, 8]}}, **search},
+    }
+    (lab.folder / f"{name}.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return f"{name}.yaml"
+
+
+def test_a_search_at_a_terminal_goes_on_after_a_kill_and_trains_what_train_would(lab: KindsLab) -> None:
+    command = ("search", "start", write_search_file(lab, "here"), "--here")
+    ended = lab.server.run(*command, cwd=lab.folder, FT30_FAILPOINT="training.after_step:6")
+    assert ended.returncode == -9, "in the second trial"
+    again = lab.ft30(*command)
+    assert "resuming from step" in again.stderr + again.stdout
+    shown = json.loads(lab.ft30("search", "show", "here", "--json").stdout)
+    assert (shown["status"], shown["counts"]) == ("SUCCEEDED", {"DONE": 3})
+    assert sorted(trial["parameters"].get("lora.r", 4) for trial in shown["trials"]) == [2, 4, 8]
+    assert math.isfinite(shown["best"]["value"])
+    assert "3 of 3 suggestions made again are the same" in lab.ft30("search", "verify", "here").stdout
+    tree = yaml.safe_load((lab.folder / "here.yaml").read_text(encoding="utf-8"))
+    del tree["search"]
+    tree |= {"experiment_name": "plain", "lora": tree["lora"] | {"r": shown["trials"][1]["parameters"]["lora.r"]}}
+    (lab.folder / "plain.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    lab.ft30("train", "--config", "plain.yaml")
+    digests = [
+        json.loads((lab.run_folder(name) / "manifest.json").read_text(encoding="utf-8"))["digests"]
+        for name in ("here-trial1", "plain")
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_configurations_that_come_again_share_a_run(lab: KindsLab) -> None:
+    file = write_search_file(lab, "small", trials=4, parameters={"lora.r": {"values": [4]}})
+    lab.ft30("search", "start", file, "--here", "--training.max_steps", "1")
+    trials = json.loads(lab.ft30("search", "show", "small", "--json").stdout)["trials"]
+    assert [trial["reused_from"] for trial in trials] == [None, 0, 0, 0]
+    assert len({(trial["run_id"], trial["value"]) for trial in trials}) == 1
+
+
+def test_a_tampered_record_does_not_verify(lab: KindsLab) -> None:
+    file = write_search_file(lab, "tampered", trials=2)
+    home = {"FT30_RESULTS_FOLDER": str(lab.folder / "tampered"), "FT30_REDIS_URL": "redis://127.0.0.1:1/0"}
+    assert lab.server.run("search", "start", file, cwd=lab.folder, **home).returncode == 0
+    store = open_store(f"sqlite:///{lab.folder / 'tampered' / 'experiments.db'}")
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("update search_trials set parameters = '{\"lora.r\": 3}' where number = 1")
+    store.close()
+    ended = lab.server.run("search", "verify", "tampered", cwd=lab.folder, **home)
+    assert (ended.returncode, "trial 1 differs" in ended.stdout) == (1, True)
+
+
+def test_what_is_said_about_searches_is_done_to_the_letter(lab: KindsLab, tmp_path: Path) -> None:
+    home = {"FT30_RESULTS_FOLDER": str(tmp_path / "results"), "FT30_REDIS_URL": "redis://127.0.0.1:1/0"}
+
+    def ft30(*arguments: str, code: int = 0) -> str:
+        ended = lab.server.run(*arguments, cwd=lab.folder, **home)
+        assert ended.returncode == code, ended.stderr
+        return ended.stderr + ended.stdout
+
+    file = write_search_file(lab, "letter")
+    assert "a search is made with: ft30 search start FILE" in ft30("train", "--config", file, code=2)
+    dry = ft30("search", "start", file, "--dry-run")
+    assert "3 trials by random, 2 open at a time at most" in dry
+    assert "the configuration as it is" in dry
+    assert "No searches yet. Make one with: ft30 search start FILE" in ft30("search", "list")
+    assert "list them with: ft30 search list" in ft30("search", "show", "nowhere", code=1)
+    (search_id,) = re.findall(r"follow it: ft30 search show (\w+)", ft30("search", "start", file))
+    assert "QUEUED" in ft30("search", "show", search_id)
+    assert search_id in ft30("search", "list")
+    assert "leave --here out" in ft30("search", "start", file, "--here", code=1)
+    going = ft30("search", "resume", search_id, code=1)
+    assert f"see it with: ft30 search show {search_id}" in going
+    run_id = json.loads(ft30("search", "show", search_id, "--json"))["trials"][0]["run_id"]
+    alone = ft30("runs", "delete", run_id, "--yes", code=1)
+    assert f"delete the whole search: ft30 search delete {search_id}" in alone
+    refused = ft30("search", "delete", search_id, "--yes", code=1)
+    (told,) = re.findall(r"stop it first: ft30 (search stop \w+ --now)", refused)
+    (resume,) = re.findall(r"go on with: ft30 (search resume \w+)", ft30(*told.split()))
+    assert "RUNNING" in ft30(*resume.split())
+    ft30(*told.split())
+    assert "add --yes" in ft30("search", "delete", search_id, code=2)
+    assert f"deleted search {search_id}" in ft30("search", "delete", search_id, "--yes")
+    assert "No searches yet" in ft30("search", "list")
+    none = write_search_file(lab, "none", parameters={"lora.rr": {"values": [1]}})
+    assert "did you mean lora.r" in ft30("search", "start", none, code=2)
