@@ -192,7 +192,11 @@ def test_a_search_at_a_terminal_goes_on_after_a_kill_and_trains_what_train_would
 
 def test_configurations_that_come_again_share_a_run(lab: KindsLab) -> None:
     file = write_search_file(lab, "small", trials=4, parameters={"lora.r": {"values": [4]}})
-    lab.ft30("search", "start", file, "--here", "--training.max_steps", "1")
+    command = ("search", "start", file, "--training.max_steps", "1")
+    lab.ft30(*command, "--here")
+    refused = lab.server.run(*command, cwd=lab.folder)
+    assert (refused.returncode, "add --here" in refused.stderr) == (1, True)
+    lab.ft30(*command, "--here")
     trials = json.loads(lab.ft30("search", "show", "small", "--json").stdout)["trials"]
     assert [trial["reused_from"] for trial in trials] == [None, 0, 0, 0]
     assert len({(trial["run_id"], trial["value"]) for trial in trials}) == 1
@@ -229,6 +233,7 @@ def test_what_is_said_about_searches_is_done_to_the_letter(lab: KindsLab, tmp_pa
     assert "QUEUED" in ft30("search", "show", search_id)
     assert search_id in ft30("search", "list")
     assert "leave --here out" in ft30("search", "start", file, "--here", code=1)
+    assert "leave --config and --preset out" in ft30("search", "start", file, "--preset", "starter", code=2)
     going = ft30("search", "resume", search_id, code=1)
     assert f"see it with: ft30 search show {search_id}" in going
     run_id = json.loads(ft30("search", "show", search_id, "--json"))["trials"][0]["run_id"]

@@ -48,8 +48,9 @@ ROLES: dict[tuple[str, str], Role] = {
     ("POST", "/datasets/proposal"): Role.VIEWER,
     ("POST", "/datasets/tokens"): Role.VIEWER,
 }
-#: Submitters may delete and edit runs (their own only: the route sees to that) and take tags from versions.
-_DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/datasets/[^/]+/tags/[^/]+")
+#: Submitters may delete and edit runs and delete searches (their own only: the route sees to that), and take tags from
+#: versions.
+_DELETABLE_BY_SUBMITTERS = re.compile(r"/experiments/.+|/searches/[^/]+|/datasets/[^/]+/tags/[^/]+")
 _EDITABLE_BY_SUBMITTERS = re.compile(r"/experiments/[^/]+")
 #: Changes nothing although it is a POST, so it leaves no trail.
 _UNTRAILED = frozenset(

@@ -18,6 +18,7 @@ from finetune30.settings import Settings
 from finetune30.store import Run, RunStore
 from finetune30.store.access import Role
 from finetune30.store.model_names import PROTECTED
+from finetune30.store.searches import Search
 
 if TYPE_CHECKING:
     from finetune30.service.submitting.submission import Publisher
@@ -61,11 +62,22 @@ class Caller:
 
     def require_own(self, run: Run) -> None:
         """Raise AccessError unless the run is the caller's own, or the caller an admin."""
-        if self.role is not Role.ADMIN and (run.submitted_by or "") != self.name:
+        if not self._owns(run.submitted_by or ""):
             raise AccessError(
                 f"run {run.id} was submitted by {run.submitted_by or 'local'!r}, not by {self.label!r}",
                 "ask its submitter, or use a key with the role admin",
             )
+
+    def require_own_search(self, search: Search) -> None:
+        """Raise AccessError unless the search is the caller's own, or the caller an admin."""
+        if not self._owns(search.submitted_by):
+            raise AccessError(
+                f"search {search.id} was submitted by {search.submitted_by or 'local'!r}, not by {self.label!r}",
+                "ask its submitter, or use a key with the role admin",
+            )
+
+    def _owns(self, submitted_by: str) -> bool:
+        return self.role is Role.ADMIN or submitted_by == self.name
 
     def require_alias(self, alias: str) -> None:
         """Raise AccessError for an alias that the caller's role may not move."""

@@ -36,6 +36,7 @@ def show(context: click.Context, config_file: Path | None, preset: str | None, a
 def check(files: tuple[Path, ...], as_request: bool) -> None:
     """Check configuration files and report every fault with its line."""
     from finetune30.config.loading import config_error, load_config
+    from finetune30.config.search_loading import check_beside
     from finetune30.errors import ConfigError
     from finetune30.service.submitting.named_files import find_file_faults
     from finetune30.settings import load_settings
@@ -44,7 +45,7 @@ def check(files: tuple[Path, ...], as_request: bool) -> None:
     faults: list[ConfigError] = []
     for file in files:
         try:
-            config = load_config(file).config
+            config = load_config(file, take_beside=check_beside).config
             if settings is not None and (found := find_file_faults(config, settings, str(file))):
                 raise config_error(found)
         except ConfigError as error:
@@ -57,11 +58,21 @@ def check(files: tuple[Path, ...], as_request: bool) -> None:
 
 @command.command("schema")
 @click.option("--markdown", is_flag=True, help="Print a table instead of JSON Schema.")
-def schema(markdown: bool) -> None:
+@click.option("--search", "of_search", is_flag=True, help="Of the section search: beside a configuration.")
+def schema(markdown: bool, of_search: bool) -> None:
     """Print every key with its type, bounds, default and meaning."""
-    from finetune30.config.reference import build_json_schema, build_markdown
+    from finetune30.config.reference import (
+        build_json_schema,
+        build_markdown,
+        build_search_markdown,
+        build_search_schema,
+    )
 
-    click.echo(build_markdown() if markdown else json.dumps(build_json_schema(), indent=2, ensure_ascii=False))
+    if markdown:
+        click.echo(build_search_markdown() if of_search else build_markdown())
+        return
+    tree = build_search_schema() if of_search else build_json_schema()
+    click.echo(json.dumps(tree, indent=2, ensure_ascii=False))
 
 
 @command.command("settings")

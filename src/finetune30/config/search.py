@@ -22,7 +22,9 @@ class Parameter(Section):
     """The values that one key may have: a list, or a range."""
 
     values: Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES)] | None = Field(
-        None, description="The values to choose from; with times: the factors."
+        None,
+        description="The values to choose from; with times: the factors.",
+        json_schema_extra={"allowed": "a list of 1 to 1000 values that the key may have, or null"},
     )
     low: FiniteFloat | None = Field(None, description="Least value of a range.")
     high: FiniteFloat | None = Field(None, description="Greatest value of a range.")
@@ -35,6 +37,7 @@ class Parameter(Section):
         None,
         description="Varied only where each of these keys, which stand above this one, has one of its values; "
         "elsewhere the key is as in the configuration.",
+        json_schema_extra={"allowed": "keys of the parameters above with lists of their values, or null"},
     )
 
 

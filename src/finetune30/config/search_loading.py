@@ -54,6 +54,11 @@ def validate_search(tree: Any, *, source: str = "request") -> SearchConfig:
     return search
 
 
+def check_beside(tree: dict[str, Any], places: Places) -> list[Fault]:
+    """Take the section out of the tree of a file, where there is one, and return its faults."""
+    return _read_section(tree.pop(SECTION), places)[1] if SECTION in tree else []
+
+
 def _read_section(section: Any, places: Places) -> tuple[SearchConfig | None, list[Fault]]:
     if not isinstance(section, dict):
         said = "is missing" if section is None else f"must be a section with keys, not {show_value(section)}"

@@ -77,7 +77,10 @@ def plan_search(wanted: LoadedSearch, settings: Settings, versions: VersionStore
         require_optuna()
     frozen = freeze(wanted.loaded, settings, versions, log)
     if frozen.evaluation_rows == 0:
-        raise UsageError("there are no evaluation rows to tell trials apart by", "raise data.eval_samples")
+        raise UsageError(
+            "there are no evaluation rows to tell trials apart by",
+            "name an evaluation file or split, or let a share be split off",
+        )
     score = load_problem(frozen.manifest.problem_type).score
     metric = search.metric or score.name
     given = search.greater_is_better
