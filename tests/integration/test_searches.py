@@ -40,6 +40,9 @@ PARAMETERS = {
 CONFIG = ExperimentConfig.model_validate({"experiment_name": "sought", "training": {"max_steps": 1}})
 
 
+DRILLED: dict[str, Any] = drill_variables(0.01, scored=True)
+
+
 def plan(**search: Any) -> SearchPlan:
     spec = validate_search({"seed": 7, "window": 3, "parameters": PARAMETERS, **search})
     return SearchPlan(CONFIG, frozenset(), "0" * 64, spec, "eval_accuracy", greater_is_better=True)
@@ -93,13 +96,12 @@ def test_trials_are_the_same_however_often_workers_and_reconcilers_are_killed(se
     wanted = plan(sampler="tpe", trials=13, limits={"failed_in_a_row": 13})
     search = begin(services, wanted)
     assert [len(list_trials(services.store, search.id)), len(services.store.queue())] == [3, 3], "a window of trials"
-    drilled = drill_variables(0.02, scored=True)
     for point in ("search.before_result:2", "search.after_trial:1", "search.after_run:1", "search.before_trial:2"):
-        worker = services.start_worker(drill=None, **drilled, FT30_FAILPOINT=point)
+        worker = services.start_worker(drill=None, **DRILLED, FT30_FAILPOINT=point)
         assert worker.wait(120) == -9, point
         services.workers.clear()
     for name in ("one", "two"):
-        services.start_worker(name, drill=None, **drilled)
+        services.start_worker(name, drill=None, **DRILLED)
     wait_until(lambda: len(list_trials(services.store, search.id)) >= 9, 120, "trials go on")
     services.kill_worker("one")  # in the midst of a trial, or between two
     wait_until(lambda: status_of(services, search) is SearchStatus.SUCCEEDED, 120, "the search ends")
@@ -114,7 +116,7 @@ def test_a_search_is_stopped_resumed_for_more_trials_and_deleted_whole(services:
     search = begin(services, plan(trials=2))
     stop_search(services.store, search, now=True)
     assert {run.status for run in load_standing(services.store, search.id).runs.values()} == {RunStatus.CANCELLED}
-    services.start_worker(drill=None, **drill_variables(0.01, scored=True))
+    services.start_worker(drill=None, **DRILLED)
     services.wait_for_worker()
     with pytest.raises(ConflictError, match="is STOPPED, and suggests nothing more"):
         stop_search(services.store, search)
@@ -135,7 +137,7 @@ def test_a_search_is_stopped_resumed_for_more_trials_and_deleted_whole(services:
 def test_three_failures_in_a_row_end_it_and_what_waits_is_not_trained(services: Services) -> None:
     ranks = {"lora.r": {"values": [32]}, "training.learning_rate": PARAMETERS["training.learning_rate"]}
     search = begin(services, plan(trials=20, window=5, parameters=ranks))
-    services.start_worker(drill=None, **drill_variables(0.01, scored=True))
+    services.start_worker(drill=None, **DRILLED)
     wait_until(lambda: status_of(services, search) is SearchStatus.FAILED, 120, "the search ends")
     standing = load_standing(services.store, search.id, all_runs=True)
     assert standing.search.reason.startswith("trials 1, 2, 3 failed one after the other: drill.csv:1:1: rank 32 fails")
@@ -188,6 +190,38 @@ def test_a_search_at_a_terminal_goes_on_after_a_kill_and_trains_what_train_would
         for name in ("here-trial1", "plain")
     ]
     assert digests[0] == digests[1]
+
+
+def test_only_the_best_model_is_kept_and_what_the_disk_may_take_ends_it(lab: KindsLab) -> None:
+    file = write_search_file(lab, "best", keep="best", limits={"disk_gb": 1e-6})
+    assert "of 1e-06 GB were taken after 2 trials" in lab.ft30("search", "start", file, "--here").stdout
+    lab.ft30("search", "resume", "best", "--disk-gb", "10", "--here")
+    shown = json.loads(lab.ft30("search", "show", "best", "--json").stdout)
+    assert (shown["status"], shown["reason"]) == ("SUCCEEDED", "")
+    removed = [trial for trial in shown["trials"] if trial["model_removed"]]
+    assert [trial["number"] for trial in removed] == [n for n in range(3) if n != shown["best"]["number"]]
+    lab.ft30("predict", shown["best"]["run_id"], "the film was great great slow")
+    gone = removed[-1]["run_id"]
+    assert "files" in lab.ft30("runs", "verify", gone).stdout
+    refused = lab.server.run("predict", gone, "it is the room", cwd=lab.folder)
+    assert refused.returncode == 1
+    (told,) = re.findall(r"make it again with: ft30 (replay \w+)", refused.stderr)
+    lab.ft30(*told.split())
+    name = f"best-trial{removed[-1]['number']}"
+    published = [
+        json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
+        for folder in sorted((lab.folder / "results").glob(f"{name}*"))
+    ]
+    adapter = "artifacts/final_model/adapter_model.safetensors"
+    assert [files[adapter] for files in published] == [published[0][adapter]] * 2
+
+
+def test_hours_end_it_and_more_hours_go_on(lab: KindsLab) -> None:
+    file = write_search_file(lab, "hours", trials=None, limits={"hours": 1e-9})
+    assert "of 1e-09 hours were used after" in lab.ft30("search", "start", file, "--here").stdout
+    ended = lab.ft30("search", "resume", "hours", "--hours", "1", "--here").stdout
+    assert "no configuration was found that has not been tried" in ended
+    assert json.loads(lab.ft30("search", "show", "hours", "--json").stdout)["counts"] == {"DONE": 3}
 
 
 def test_configurations_that_come_again_share_a_run(lab: KindsLab) -> None:

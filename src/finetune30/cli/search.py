@@ -134,13 +134,20 @@ def stop(name: str, now: bool) -> None:
 @_search
 @_trials
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Hours of training in all (limits.hours).")
+@named_option("disk_gb", type=click.FloatRange(0, min_open=True), help="Gigabytes in all (limits.disk_gb).")
 @_here
 @_as_json
 @click.pass_context
 def resume(
-    context: click.Context, name: str, trials: int | None, hours: float | None, here: bool, as_json: bool
+    context: click.Context,
+    name: str,
+    trials: int | None,
+    hours: float | None,
+    disk_gb: float | None,
+    here: bool,
+    as_json: bool,
 ) -> None:
-    """Go on with a search, also for more trials or hours; the trials that there are stay what they are."""
+    """Go on with a search, also for more trials, hours or space; the trials that there are stay what they are."""
     from finetune30.cli.run_options import opened
     from finetune30.service.searches.changing import require_kind, resume_search
     from finetune30.settings import load_settings
@@ -150,7 +157,7 @@ def resume(
     with opened(None) as records:
         search = load_search(records.store, name)
         require_kind(search, "local" if here else "queued")
-        resume_search(records.store, search, trials=trials, hours=hours)
+        resume_search(records.store, search, trials=trials, hours=hours, disk_gb=disk_gb)
         context.exit(_carry_on(records, search, settings, here=here, as_json=as_json))
 
 

@@ -47,6 +47,12 @@ class SearchLimits(Section):
     hours: FiniteFloat | None = Field(
         None, gt=0.0, le=100_000.0, description="Hours of training, those of all trials added up; null: no limit."
     )
+    disk_gb: FiniteFloat | None = Field(
+        None,
+        gt=0.0,
+        le=1_000_000.0,
+        description="Gigabytes (10^9 bytes) that the folders of ended trials may take; null: no limit.",
+    )
     failed_in_a_row: int = Field(
         3, ge=1, le=MOST_TRIALS, description="Trials, by their numbers, that fail one after the other and end it."
     )
@@ -80,6 +86,11 @@ class SearchConfig(Section):
     greater_is_better: bool | None = Field(None, description="Direction of that metric; null: told from its name.")
     parameters: Annotated[dict[Name, Parameter], Field(min_length=1, max_length=50)] = Field(
         description="What is varied, by dotted key."
+    )
+    keep: Literal["all", "best"] = Field(
+        "all",
+        description="Models that stay: all, or that of the best trial so far and what is a version of a model; records "
+        "and results of all stay.",
     )
     limits: SearchLimits = Field(SearchLimits(), description="When it ends early.")
 

@@ -14,6 +14,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from finetune30.files import (
     encode_json,
     load_json,
     save_bytes_atomic,
+    save_json_atomic,
     sha256_of,
     sync_file,
     sync_folder,
@@ -44,6 +48,8 @@ from finetune30.store.published_files import (
 )
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK})
+#: Why the finished model is not there any more; no part of what is published.
+MODEL_REMOVED = "model_removed.json"
 _OUTBOX = "outbox"
 _INHERITED = "inherited"
 
@@ -74,6 +80,7 @@ class RunFolder:
         self.manifest = path / MANIFEST
         self.artifacts = path / "artifacts"
         self.final_model = path / "artifacts" / "final_model"
+        self.model_removed = path / MODEL_REMOVED
         self.attempts = path / "attempts"
 
     def open_attempt(self, number: int) -> AttemptFolder:
@@ -120,12 +127,43 @@ class RunFolder:
         manifest = load_usable_manifest(self.manifest)
         if manifest is None:
             return [f"{MANIFEST} is missing or broken"]
-        files = {name: entry for name, entry in manifest["files"].items() if name.startswith(below)}
+        files = {name: entry for name, entry in self._without_removed(manifest).items() if name.startswith(below)}
         return find_faults({"files": files}, [self.path])
 
     def verify_model(self) -> list[str]:
         """Re-hash the files of the finished model and return what is wrong."""
+        if self.model_removed.is_file():
+            return [str((load_json(self.model_removed) or {}).get("reason", "its model was removed"))]
         return self.verify(self.final_model.relative_to(self.path).as_posix())
+
+    def count_files(self) -> int:
+        """Return how many published files there are to be, without those of a model that was removed."""
+        return len(self._without_removed(self.load_manifest()))
+
+    def remove_model(self, reason: str) -> None:
+        """Remove the finished model to save its space; what was published stays on record, and so does the reason."""
+        with disk_errors(f"cannot remove {self.final_model}"):
+            save_json_atomic(self.model_removed, {"reason": reason})
+            failpoints.reach("model.before_removal")
+            if self.final_model.is_dir():
+                shutil.rmtree(self.final_model)
+
+    def size_bytes(self) -> int:
+        """Return how much all files of the run take; one with several names counts once."""
+        with disk_errors(f"cannot look at {self.path}"):
+            seen = {(status.st_dev, status.st_ino): status.st_size for status in self._statuses()}
+        return sum(seen.values())
+
+    def _statuses(self) -> Iterator[os.stat_result]:
+        for path in self.path.rglob("*"):
+            with suppress(FileNotFoundError):  # an attempt tidies up
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    yield status
+
+    def _without_removed(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        model = self.final_model.relative_to(self.path).as_posix() if self.model_removed.is_file() else None
+        return {name: entry for name, entry in manifest["files"].items() if not model or not name.startswith(model)}
 
     def load_manifest(self) -> dict[str, Any]:
         """Return the manifest as it stands, unchecked. Raises NotFoundError, StorageError."""

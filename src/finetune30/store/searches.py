@@ -94,6 +94,8 @@ class Trial:
     state: TrialState
     value: float | None
     reason: str
+    size_bytes: int | None
+    model_removed: bool
     created_at: datetime
     finished_at: datetime | None
 
@@ -165,7 +167,8 @@ def change_search(store: RunStore, search_id: str, *statuses: SearchStatus, **va
 
 def record_trial(store: RunStore, search_id: str, number: int, **values: Any) -> bool:
     """Write a trial of a RUNNING search, OPEN; False where it is written already, or the search does not go on."""
-    row = {"search_id": search_id, "number": number, "state": TrialState.OPEN, "reason": "", **values}
+    row = {"search_id": search_id, "number": number, "state": TrialState.OPEN, "reason": "", "model_removed": False}
+    row |= values
     try:
         with writing(store.engine) as connection:
             going = select(searches.c.status).where(searches.c.id == search_id).with_for_update()
@@ -184,6 +187,7 @@ def finish_trial(
     value: float | None = None,
     reason: str = "",
     *,
+    size_bytes: int | None = None,
     going: bool = False,
 ) -> bool:
     """Write what came of an OPEN trial; False where it is written already.
@@ -198,8 +202,16 @@ def finish_trial(
     if going:
         guarded &= exists().where(searches.c.id == trial.search_id, searches.c.status == SearchStatus.RUNNING)
     with writing(store.engine) as connection:
-        ended = {"state": state, "value": value, "reason": reason, "finished_at": store.now(connection)}
+        ended = {"state": state, "value": value, "reason": reason, "size_bytes": size_bytes}
+        ended["finished_at"] = store.now(connection)
         return connection.execute(update(search_trials).where(guarded).values(**ended)).rowcount == 1
+
+
+def note_removal(store: RunStore, trial: Trial, size_bytes: int) -> None:
+    """Write that the model of a trial is gone, and what its folder takes since."""
+    its = (search_trials.c.search_id == trial.search_id) & (search_trials.c.number == trial.number)
+    with writing(store.engine) as connection:
+        connection.execute(update(search_trials).where(its).values(model_removed=True, size_bytes=size_bytes))
 
 
 def list_trials(store: RunStore, search_id: str) -> list[Trial]:

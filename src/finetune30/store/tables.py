@@ -292,6 +292,8 @@ search_trials = Table(
     Column("state", String(16), nullable=False),
     Column("value", Double),
     Column("reason", Text, nullable=False),  # why it has no value
+    Column("size_bytes", BigInteger),  # of the folder of its run, once it has ended
+    Column("model_removed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Index("ix_search_trials_state", "state", "search_id"),

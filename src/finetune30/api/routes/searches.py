@@ -60,6 +60,7 @@ class ResumeRequest(BaseModel):
 
     trials: int | None = Field(None, ge=1, le=1000, description="Trials in all; null: as before.")
     hours: float | None = Field(None, gt=0, le=100_000, description="Hours of training in all; null: as before.")
+    disk_gb: float | None = Field(None, gt=0, le=1_000_000, description="Gigabytes in all; null: as before.")
 
 
 class SearchSummary(BaseModel):
@@ -86,9 +87,10 @@ class SearchDetails(SearchSummary):
     """A search with its trials."""
 
     planned: int | None = Field(description="Trials that it is to make; null: until its hours are used.")
+    size_bytes: int = Field(description="What the folders of its ended trials take.")
     hours: float = Field(description="Hours that its trials have trained, added up.")
     trials: list[Tree] = Field(
-        description="number, state, value, parameters, reused_from, reason, run_id, run_status; in their order."
+        description="number, state, value, parameters, reused_from, reason, run_id, run_status, model_removed."
     )
     best: Tree | None = Field(description="The best trial with a value, of equal ones the first; null: none yet.")
     said: list[str] = Field(default=[], description="What was said of the rows before the search was made.")
@@ -148,11 +150,11 @@ def stop(here: Here, who: Who, search_id: SearchId, body: StopRequest, request: 
     "/{search_id}/resume", summary="Resume a search", response_model=SearchDetails, responses=errors(404, 409, 422)
 )
 def resume(here: Here, who: Who, search_id: SearchId, body: ResumeRequest, request: Request) -> Response:
-    """Go on, also for more trials or hours; the trials that there are stay what they are. Workers take it further."""
+    """Go on, also for more trials, hours or space; the trials that there are stay what they are."""
     search = load_search(here.store, search_id)
     who.require_own_search(search)
     request.state.target = search.id
-    resume_search(here.store, search, trials=body.trials, hours=body.hours)
+    resume_search(here.store, search, **body.model_dump())
     return Json(describe_search(here.store, search))
 
 

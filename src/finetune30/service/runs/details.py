@@ -77,7 +77,7 @@ def verify_run(records: Records, run: Run) -> int:
     if run.manifest_sha256 and folder.manifest.is_file() and sha256_of(folder.manifest) != run.manifest_sha256:
         faults.append("manifest.json is not the one that the database knows")
     _refuse_faults(run, faults)
-    return len(folder.load_manifest()["files"])
+    return folder.count_files()
 
 
 def require_intact_model(records: Records, run: Run) -> Path:

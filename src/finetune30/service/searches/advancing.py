@@ -10,17 +10,19 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
 from finetune30.errors import ConfigError, Finetune30Error, first_line
+from finetune30.service.searches.keeping import remove_beaten
 from finetune30.service.searches.standing import Standing, load_standing, value_of
 from finetune30.service.searches.suggesting import suggest, uses_optuna
 from finetune30.service.searches.tpe import optuna_versions
 from finetune30.service.sets.members import Member, hand_in_member
 from finetune30.service.submitting.submission import Publisher
 from finetune30.settings import Settings
-from finetune30.store import Run, RunStatus, RunStore
+from finetune30.store import Run, RunFolder, RunStatus, RunStore
 from finetune30.store.records import utc_now
 from finetune30.store.search_members import key_of_trial
 from finetune30.store.searches import (
@@ -60,8 +62,8 @@ class SearchKeeper:
 
 def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> None:
     """Take a search one look further. Raises StorageError, and UsageError where Optuna is needed and missing."""
-    standing = load_standing(store, search_id)
-    settle_trials(store, standing)
+    standing = settle_trials(store, load_standing(store, search_id), settings.results_folder)
+    remove_beaten(store, standing, settings.results_folder)
     standing = suggest_trials(store, decide(store, load_standing(store, search_id)))
     if standing.search.status is not RUNNING:
         return
@@ -70,8 +72,11 @@ def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publ
             _hand_in(store, standing, trial, settings, publisher)
 
 
-def settle_trials(store: RunStore, standing: Standing) -> None:
-    """Write what came of open trials whose run has ended; a run that a stop cancelled is left to be taken up again."""
+def settle_trials(store: RunStore, standing: Standing, results: Path) -> Standing:
+    """Write what came of open trials whose run has ended; a run that a stop cancelled is left to be taken up again.
+
+    `results` is the folder of the runs. Returns the search as it stands then.
+    """
     for trial in standing.open:
         failpoints.reach("search.before_result")
         if trial.reused_from is not None:
@@ -79,20 +84,23 @@ def settle_trials(store: RunStore, standing: Standing) -> None:
             if source.state is not TrialState.OPEN:
                 finish_trial(store, trial, source.state, source.value, source.reason)
         elif (run := standing.runs.get(trial.number)) is not None:
-            settle_trial(store, standing, trial, run)
+            settle_trial(store, standing, trial, run, results)
+    return load_standing(store, standing.search.id) if standing.open else standing
 
 
-def settle_trial(store: RunStore, standing: Standing, trial: Trial, run: Run) -> None:
+def settle_trial(store: RunStore, standing: Standing, trial: Trial, run: Run, results: Path) -> None:
     """Write what came of a trial whose run has ended."""
+    size = RunFolder(results / run.folder).size_bytes() if run.status.is_final else None
     if run.status is RunStatus.SUCCEEDED:
         value = value_of(run, standing.search.metric)
         if value is None:
             reason = f"the run has no number as {standing.search.metric}"
-            finish_trial(store, trial, TrialState.FAILED, reason=reason)
+            finish_trial(store, trial, TrialState.FAILED, reason=reason, size_bytes=size)
         else:
-            finish_trial(store, trial, TrialState.DONE, value)
+            finish_trial(store, trial, TrialState.DONE, value, size_bytes=size)
     elif run.status is RunStatus.FAILED:
-        finish_trial(store, trial, TrialState.FAILED, reason=str((run.error or {}).get("message", "the run failed")))
+        reason = str((run.error or {}).get("message", "the run failed"))
+        finish_trial(store, trial, TrialState.FAILED, reason=reason, size_bytes=size)
     elif run.status is RunStatus.CANCELLED:
         finish_trial(store, trial, TrialState.CANCELLED, reason="the run was cancelled", going=True)
 
@@ -111,6 +119,9 @@ def decide(store: RunStore, standing: Standing) -> Standing:
         change_search(store, search.id, RUNNING, status=SearchStatus.SUCCEEDED, reason="")
     elif limits.hours is not None and (used := hours_of(standing.runs.values(), utc_now())) >= limits.hours:
         reason = f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
+        change_search(store, search.id, RUNNING, status=SearchStatus.STOPPED, reason=reason)
+    elif limits.disk_gb is not None and (taken := standing.size_bytes / 1e9) >= limits.disk_gb:
+        reason = f"{taken:.3g} of {limits.disk_gb:g} GB were taken after {len(standing.trials)} trials"
         change_search(store, search.id, RUNNING, status=SearchStatus.STOPPED, reason=reason)
     else:
         return standing

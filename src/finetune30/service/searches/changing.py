@@ -84,9 +84,14 @@ def stop_search(store: RunStore, search: Search, *, now: bool = False) -> None:
 
 
 def resume_search(
-    store: RunStore, search: Search, *, trials: int | None = None, hours: float | None = None
+    store: RunStore,
+    search: Search,
+    *,
+    trials: int | None = None,
+    hours: float | None = None,
+    disk_gb: float | None = None,
 ) -> Standing:
-    """Let a search go on, also for more trials or hours; runs that a stop cancelled are queued again.
+    """Let a search go on, also for more trials, hours or space; runs that a stop cancelled are queued again.
 
     The trials that there are stay what they are. Raises UsageError for fewer trials, ConflictError where nothing is
     left to do or a run is still stopping.
@@ -97,7 +102,8 @@ def resume_search(
         raise UsageError(
             f"search {search.id[:8]} has {len(standing.trials)} trials already, not {trials}", "give as many or more"
         )
-    limits = spec.limits if hours is None else spec.limits.model_copy(update={"hours": hours})
+    given = {name: value for name, value in (("hours", hours), ("disk_gb", disk_gb)) if value is not None}
+    limits = spec.limits.model_copy(update=given)
     spec = spec.model_copy(update={"limits": limits} | ({} if trials is None else {"trials": trials}))
     status = standing.search.status
     if spec == standing.spec and status in (RUNNING, SearchStatus.SUCCEEDED):

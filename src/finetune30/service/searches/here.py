@@ -16,6 +16,7 @@ from finetune30.service.searches.advancing import (
     settle_trials,
     suggest_trials,
 )
+from finetune30.service.searches.keeping import remove_beaten
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.service.sets.carrying_out import carry_out_member
 from finetune30.settings import Settings
@@ -45,7 +46,8 @@ def _advance(records: Records, search: Search) -> Standing:
     store = records.store
     standing = load_standing(store, search.id)
     finished = {number: run for number, run in standing.runs.items() if run.status is RunStatus.SUCCEEDED}
-    settle_trials(store, Standing(standing.search, standing.spec, standing.space, standing.trials, finished))
+    settled = Standing(standing.search, standing.spec, standing.space, standing.trials, finished)
+    remove_beaten(store, settle_trials(store, settled, records.results_root), records.results_root)
     return suggest_trials(store, decide(store, load_standing(store, search.id)))
 
 
@@ -62,7 +64,7 @@ def _carry_out(records: Records, standing: Standing, trial: Trial, settings: Set
         message = first_line(error) if isinstance(error, ConfigError) else error.message
         finish_trial(store, trial, TrialState.FAILED, reason=message)
     else:
-        settle_trial(store, standing, trial, run)
+        settle_trial(store, standing, trial, run, records.results_root)
     ended = list_trials(store, standing.search.id)[trial.number]
     value = f"{standing.search.metric} {ended.value:.4f}" if ended.value is not None else ended.reason
     log(f"trial {trial.number} {ended.state}: {value}")

@@ -58,6 +58,11 @@ class Standing:
         return number < self.planned and self.ended >= min(count_visible(number, self.spec.window), number)
 
     @property
+    def size_bytes(self) -> int:
+        """What the folders of ended trials take."""
+        return sum(trial.size_bytes or 0 for trial in self.trials)
+
+    @property
     def best(self) -> Trial | None:
         """The best trial with a value, of equal ones the first; None where there is none."""
         done = [trial for trial in self.trials if trial.value is not None]

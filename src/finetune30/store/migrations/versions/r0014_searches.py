@@ -49,6 +49,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("value", sa.Double),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("size_bytes", sa.BigInteger),
+        sa.Column("model_removed", sa.Boolean, nullable=False),
         sa.Column("created_at", moment, nullable=False),
         sa.Column("finished_at", moment),
     )
