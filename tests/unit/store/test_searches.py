@@ -1,0 +1,90 @@
+"""Searches and trials in the database: written once, whoever is faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune30.store import RunStore
+from finetune30.store.searches import (
+    Search,
+    SearchStatus,
+    Trial,
+    TrialState,
+    change_search,
+    find_search,
+    finish_trial,
+    list_driven,
+    list_trials,
+    record_search,
+    record_trial,
+    remove_search,
+)
+from support.run_store_lab import Lab
+
+RATE = 1.0000000000000001e-05
+
+
+def make(store: RunStore, **values: Any) -> Search:
+    plain = {
+        "name": "sought",
+        "kind": "queued",
+        "request_sha256": "a" * 64,
+        "submitted_by": "",
+        "priority": -10,
+        "config": {},
+        "explicit_keys": [],
+        "dataset_digest": "b" * 64,
+        "spec": {"trials": 3},
+        "metric": "eval_accuracy",
+        "greater_is_better": True,
+    }
+    return record_search(store, plain | values)
+
+
+def write(store: RunStore, search: Search, number: int, **values: Any) -> bool:
+    plain: dict[str, Any] = {"labels": {"training.learning_rate": RATE, "lora.r": 1}, "parameters": {}, "versions": {}}
+    return record_trial(store, search.id, number, **plain | values)
+
+
+def trial(store: RunStore, search: Search, number: int) -> Trial:
+    return list_trials(store, search.id)[number]
+
+
+def test_a_search_and_each_trial_are_written_once(lab: Lab) -> None:
+    store = lab.store
+    search = make(store)
+    assert make(store, priority=3) == search == find_search(store, "a" * 64)
+    assert make(store, submitted_by="somebody").id != search.id
+    assert [write(store, search, 0, labels=None), write(store, search, 1), write(store, search, 1)] == [
+        True,
+        True,
+        False,
+    ]
+    assert [one.labels for one in list_trials(store, search.id)] == [
+        None,
+        {"training.learning_rate": RATE, "lora.r": 1},
+    ]
+    first = trial(store, search, 0)
+    assert finish_trial(store, first, TrialState.DONE, 0.1 + 0.2)
+    assert not finish_trial(store, first, TrialState.FAILED, reason="later")
+    assert (trial(store, search, 0).state, trial(store, search, 0).value) == (TrialState.DONE, 0.1 + 0.2)
+
+
+def test_a_search_that_was_stopped_gets_no_trial_and_its_cancelled_ones_stay_open(lab: Lab) -> None:
+    store = lab.store
+    search = make(store)
+    write(store, search, 0)
+    assert change_search(store, search.id, SearchStatus.RUNNING, status=SearchStatus.STOPPED, reason="it was stopped")
+    assert not change_search(store, search.id, SearchStatus.RUNNING, status=SearchStatus.FAILED)
+    assert not write(store, search, 1)
+    assert not finish_trial(store, trial(store, search, 0), TrialState.CANCELLED, going=True)
+    assert [one.id for one in list_driven(store)] == [search.id], "a trial is open"
+    assert change_search(store, search.id, SearchStatus.STOPPED, status=SearchStatus.RUNNING, reason="")
+    assert finish_trial(store, trial(store, search, 0), TrialState.CANCELLED, going=True)
+    found = find_search(store, "a" * 64)
+    assert found is not None
+    assert (found.status, found.finished_at) == (SearchStatus.RUNNING, None)
+    change_search(store, search.id, SearchStatus.RUNNING, status=SearchStatus.SUCCEEDED)
+    assert list_driven(store) == []
+    remove_search(store, search.id)
+    assert (find_search(store, "a" * 64), list_trials(store, search.id)) == (None, [])
