@@ -202,7 +202,7 @@ def finish_trial(
     if going:
         guarded &= exists().where(searches.c.id == trial.search_id, searches.c.status == SearchStatus.RUNNING)
     with writing(store.engine) as connection:
-        ended = {"state": state, "value": value, "reason": reason, "size_bytes": size_bytes}
+        ended: dict[str, Any] = {"state": state, "value": value, "reason": reason, "size_bytes": size_bytes}
         ended["finished_at"] = store.now(connection)
         return connection.execute(update(search_trials).where(guarded).values(**ended)).rowcount == 1
 

@@ -1,4 +1,4 @@
-"""What the page asks the API about sets of runs and about test rows."""
+"""What the page asks the API about sets of runs, searches and test rows."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ class SetCalls(ABC):
     def load_run_set(self, set_id: str) -> Json:
         """Return a set with its runs, and what those that have finished say together."""
         return self._json("GET", f"/run-sets/{path_part(set_id)}")
+
+    def list_searches(self) -> list[Json]:
+        """Return the newest searches, without their trials."""
+        found: list[Json] = self._json("GET", "/searches")["items"]
+        return found
+
+    def load_search(self, search_id: str) -> Json:
+        """Return a search with its trials and the best of them."""
+        return self._json("GET", f"/searches/{path_part(search_id)}")
 
     def open_test_rows(self, run_id: str) -> Json:
         """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""

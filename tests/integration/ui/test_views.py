@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from finetune30.store.run_sets import record_set
+from finetune30.store.searches import TrialState, finish_trial, list_trials, record_search, record_trial
 from finetune30.store.test_looks import load_looks
 from finetune30.ui import display
 from finetune30.ui.app import PAGES
@@ -353,6 +354,36 @@ def test_a_set_of_runs_stands_above_the_comparison(look: Callable[..., Page], ki
     assert of_label(page.selectbox, t("sets.choose")).value is not None
     assert t("sets.none_finished") in [info.value for info in page.info]
     assert t("sets.not_handed_in") in cells(page)
+
+
+def test_a_search_stands_above_the_comparison(look: Callable[..., Page], kinds_api: Services) -> None:
+    run = kinds_api.store.get(SINGLE_LABEL.name)
+    spec = {"trials": 5, "sampler": "random", "parameters": {"lora.r": {"values": [4, 8]}}}
+    search = record_search(
+        kinds_api.store,
+        {
+            "name": "sought",
+            "kind": "queued",
+            "request_sha256": "0" * 64,
+            "submitted_by": "",
+            "priority": -10,
+            "config": run.config,
+            "explicit_keys": [],
+            "dataset_digest": str(run.dataset_digest),
+            "spec": spec,
+            "metric": "eval_accuracy",
+            "greater_is_better": True,
+        },
+    )
+    for number, parameters in enumerate(({}, {"lora.r": 8})):
+        record_trial(kinds_api.store, search.id, number, labels=None, parameters=parameters, versions={})
+    finish_trial(kinds_api.store, list_trials(kinds_api.store, search.id)[1], TrialState.DONE, 0.875)
+    page = look("compare")
+    assert of_label(page.selectbox, t("searches.choose")).value == search.id
+    shown = cells(page)
+    assert f"0,{t('searches.trial_state.OPEN')}" in shown
+    assert f"1,{t('searches.trial_state.DONE')},0.875,8," in shown
+    assert t("searches.luck") in [caption.value for caption in page.caption]
 
 
 def test_test_rows_are_opened_by_a_press_and_a_run_without_says_so(
