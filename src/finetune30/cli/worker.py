@@ -29,7 +29,7 @@ def command(context: click.Context, name: str | None, concurrency: int | None) -
     from finetune30.jobs.slots import DeviceSlots, find_devices
     from finetune30.jobs.worker import run_worker
     from finetune30.machine.device_locks import default_lock_folder
-    from finetune30.service.searches.advancing import SearchKeeper
+    from finetune30.service.searches.keeper import SearchKeeper
     from finetune30.settings import load_settings
     from finetune30.store import open_store
 

@@ -6,7 +6,6 @@ same. Whoever is killed between two steps leaves a search that the next look tak
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import ConfigError, Finetune30Error, first_line
+from finetune30.errors import ConfigError, first_line
 from finetune30.service.searches.keeping import remove_beaten
 from finetune30.service.searches.standing import Standing, load_standing, value_of
 from finetune30.service.searches.suggesting import suggest, uses_optuna
@@ -31,33 +30,10 @@ from finetune30.store.searches import (
     TrialState,
     change_search,
     finish_trial,
-    list_driven,
     record_trial,
 )
 
 RUNNING = SearchStatus.RUNNING
-_log = logging.getLogger(__name__)
-
-
-class SearchKeeper:
-    """Looks after all searches whose trials workers carry out; a trouble of one is told once and holds up no other."""
-
-    def __init__(self, store: RunStore, settings: Settings) -> None:
-        self._store, self._settings = store, settings
-        self._troubles: dict[str, str] = {}
-
-    def look(self, publisher: Publisher) -> None:
-        """Take every search one look further. Raises StorageError where they cannot even be listed."""
-        for search in list_driven(self._store):
-            try:
-                advance(self._store, search.id, self._settings, publisher)
-                self._troubles.pop(search.id, None)
-            except Finetune30Error as error:
-                if self._troubles.get(search.id) != error.message:
-                    _log.warning("search %s waits: %s", search.id[:8], error.message)
-                    self._troubles[search.id] = error.message
-            except Exception:  # noqa: BLE001 - runs are looked after whatever a search meets
-                _log.exception("search %s could not be taken further", search.id[:8])
 
 
 def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> None:

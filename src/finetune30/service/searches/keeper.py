@@ -1,0 +1,39 @@
+"""Looking after searches in a worker's look at the runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from finetune30.errors import Finetune30Error
+from finetune30.settings import Settings
+from finetune30.store import RunStore
+from finetune30.store.searches import list_driven
+
+if TYPE_CHECKING:
+    from finetune30.service.submitting.submission import Publisher
+
+_log = logging.getLogger(__name__)
+
+
+class SearchKeeper:
+    """Looks after all searches whose trials workers carry out; a trouble of one is told once and holds up no other."""
+
+    def __init__(self, store: RunStore, settings: Settings) -> None:
+        self._store, self._settings = store, settings
+        self._troubles: dict[str, str] = {}
+
+    def look(self, publisher: Publisher) -> None:
+        """Take every search one look further. Raises StorageError where they cannot even be listed."""
+        for search in list_driven(self._store):
+            from finetune30.service.searches.advancing import advance  # most workers never meet a search
+
+            try:
+                advance(self._store, search.id, self._settings, publisher)
+                self._troubles.pop(search.id, None)
+            except Finetune30Error as error:
+                if self._troubles.get(search.id) != error.message:
+                    _log.warning("search %s waits: %s", search.id[:8], error.message)
+                    self._troubles[search.id] = error.message
+            except Exception:  # noqa: BLE001 - runs are looked after whatever a search meets
+                _log.exception("search %s could not be taken further", search.id[:8])
