@@ -192,6 +192,20 @@ def test_a_search_at_a_terminal_goes_on_after_a_kill_and_trains_what_train_would
     assert digests[0] == digests[1]
 
 
+def test_a_trial_that_another_process_has_is_left_to_it(lab: KindsLab) -> None:
+    command = ("search", "start", write_search_file(lab, "two terminals", trials=1), "--here")
+    assert lab.server.run(*command, cwd=lab.folder, FT30_FAILPOINT="search.after_run:1").returncode == -9
+    store = open_store(f"sqlite:///{lab.folder / 'results' / 'experiments.db'}")
+    store.reconcile()
+    claim = store.claim(store.retry(store.get("two terminals-trial0").id, kind="local").id, lease_seconds=60)
+    assert claim is not None
+    refused = lab.server.run(*command, cwd=lab.folder)
+    assert (refused.returncode, "trial 0 is carried out elsewhere" in refused.stderr) == (1, True)
+    store.cancelled(claim)
+    store.close()
+    assert "1 of 1 trials" in lab.ft30(*command).stdout
+
+
 def test_only_the_best_model_is_kept_and_what_the_disk_may_take_ends_it(lab: KindsLab) -> None:
     file = write_search_file(lab, "best", keep="best", limits={"disk_gb": 1e-6})
     assert "of 1e-06 GB were taken after 2 trials" in lab.ft30("search", "start", file, "--here").stdout

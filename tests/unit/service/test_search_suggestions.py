@@ -15,6 +15,7 @@ import pytest
 from finetune30.config import ExperimentConfig
 from finetune30.config.search import SearchConfig
 from finetune30.config.search_loading import validate_search
+from finetune30.errors import UsageError
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.suggesting import Past, count_visible, suggest
 
@@ -80,6 +81,15 @@ def test_the_same_seed_gives_the_same_40_trials_on_any_workers_in_any_order(samp
     assert carry_out(space, other, workers=1, schedule=0, trials=3)[1:] != alone[1:3]
     longer = carry_out(space, search.model_copy(update={"trials": 41}), workers=3, schedule=4, trials=41)
     assert longer[:40] == alone, "a longer search begins with the shorter one"
+
+
+def test_only_what_optuna_suggests_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    space, search = make("tpe")
+    with pytest.raises(UsageError, match="sampler tpe needs Optuna") as caught:
+        carry_out(space, search, workers=1, schedule=0, trials=40)
+    assert "pip install 'finetune30[search]', or choose sampler: random" in caught.value.remedy
+    assert len(carry_out(space, search, workers=1, schedule=0, trials=10)) == 10
 
 
 def test_tpe_learns_and_random_does_not() -> None:

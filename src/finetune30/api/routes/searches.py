@@ -18,6 +18,7 @@ from finetune30.service.searches.changing import (
     USUAL_PRIORITY,
     begin_search,
     delete_search,
+    require_kind,
     resume_search,
     stop_search,
     write_search,
@@ -153,6 +154,7 @@ def resume(here: Here, who: Who, search_id: SearchId, body: ResumeRequest, reque
     """Go on, also for more trials, hours or space; the trials that there are stay what they are."""
     search = load_search(here.store, search_id)
     who.require_own_search(search)
+    require_kind(search, "queued")
     request.state.target = search.id
     resume_search(here.store, search, **body.model_dump())
     return Json(describe_search(here.store, search))

@@ -7,13 +7,14 @@ same. Whoever is killed between two steps leaves a search that the next look tak
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import ConfigError, first_line
+from finetune30.errors import ConfigError, ConflictError, first_line
 from finetune30.service.searches.keeping import remove_beaten
 from finetune30.service.searches.standing import Standing, load_standing, value_of
 from finetune30.service.searches.suggesting import suggest, uses_optuna
@@ -143,7 +144,8 @@ def cancel_waiting(store: RunStore, standing: Standing, *, running_too: bool = F
     for trial in standing.open:
         run = standing.runs.get(trial.number)
         if run is not None and store.get(run.id).status in wanted:
-            store.request_cancel(run.id)
+            with suppress(ConflictError):  # it ended in this moment
+                store.request_cancel(run.id)
 
 
 def hours_of(runs: Iterable[Run], now: datetime) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from finetune30.config.loading import validate_tree
-from finetune30.errors import CancelledError, ConfigError, Finetune30Error, first_line
+from finetune30.errors import CancelledError, ConfigError, ConflictError, Finetune30Error, first_line
 from finetune30.machine.device_locks import held_gpus
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.advancing import (
@@ -18,7 +18,7 @@ from finetune30.service.searches.advancing import (
 )
 from finetune30.service.searches.keeping import remove_beaten
 from finetune30.service.searches.standing import Standing, load_standing
-from finetune30.service.sets.carrying_out import carry_out_member
+from finetune30.service.sets.carrying_out import carry_out_member, is_elsewhere
 from finetune30.settings import Settings
 from finetune30.store import RunStatus
 from finetune30.store.searches import Search, Trial, TrialState, finish_trial, list_trials
@@ -52,13 +52,15 @@ def _advance(records: Records, search: Search) -> Standing:
 
 
 def _carry_out(records: Records, standing: Standing, trial: Trial, settings: Settings, log: Log) -> None:
-    store = records.store
+    store, run = records.store, standing.runs.get(trial.number)
+    if run is not None and is_elsewhere(run):
+        raise ConflictError(f"trial {trial.number} is carried out elsewhere: {run.folder}", "wait until it has ended")
     tried = ", ".join(f"{key} {value}" for key, value in trial.parameters.items()) or "the configuration as it is"
     log(f"trial {trial.number}: {tried}")
     try:
         member = member_of(standing, trial)
-        run = carry_out_member(records, member, standing.runs.get(trial.number), settings, after_row="search.after_run")
-    except CancelledError:
+        run = carry_out_member(records, member, run, settings, after_row="search.after_run")
+    except (CancelledError, ConflictError):  # no result: somebody stopped it, or has it
         raise
     except Finetune30Error as error:
         message = first_line(error) if isinstance(error, ConfigError) else error.message
