@@ -17,7 +17,7 @@ from finetune30.config.search_loading import validate_search
 from finetune30.errors import ConflictError, DataError
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.changing import begin_search, delete_search, resume_search, stop_search, write_search
-from finetune30.service.searches.making import SearchPlan
+from finetune30.service.searches.plans import SearchPlan
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.standing import load_standing
 from finetune30.service.searches.suggesting import Past, suggest

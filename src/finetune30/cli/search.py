@@ -15,7 +15,7 @@ from finetune30.cli.terminal_text import show_controls, tell, tell_notes
 
 if TYPE_CHECKING:
     from finetune30.service.runs.open_records import Records
-    from finetune30.service.searches.making import SearchPlan
+    from finetune30.service.searches.plans import SearchPlan
     from finetune30.settings import Settings
     from finetune30.store.searches import Search
 
@@ -251,7 +251,7 @@ def _print(records: Records, search: Search, *, as_json: bool) -> None:
 def _print_first(plan: SearchPlan, *, as_json: bool) -> None:
     """Print the trials that are suggested before any has ended."""
     from finetune30.cli.search_tables import describe_values
-    from finetune30.service.searches.making import list_first
+    from finetune30.service.searches.plans import list_first
 
     first: list[dict[str, Any]] = list_first(plan)
     if as_json:

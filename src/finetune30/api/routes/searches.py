@@ -23,7 +23,7 @@ from finetune30.service.searches.changing import (
     stop_search,
     write_search,
 )
-from finetune30.service.searches.making import restore_plan
+from finetune30.service.searches.plans import restore_plan
 from finetune30.service.searches.summary import describe_search, summarize_search
 from finetune30.service.submitting.limits import require_room
 from finetune30.store.searches import find_search, list_searches, load_search

@@ -6,7 +6,7 @@ from finetune30 import failpoints
 from finetune30.errors import ConflictError, UsageError
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.advancing import RUNNING, advance, cancel_waiting
-from finetune30.service.searches.making import SearchPlan
+from finetune30.service.searches.plans import SearchPlan
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.service.submitting.submission import Publisher
 from finetune30.settings import Settings

@@ -16,7 +16,7 @@ from finetune30.settings import Settings
 def read_search(
     settings: Settings, _name: str, config: Mapping[str, Any], explicit: Sequence[str], search: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the plan of a search as JSON (see `making.restore_plan`), and what was said of its rows."""
+    """Return the plan of a search as JSON (see `plans.restore_plan`), and what was said of its rows."""
     said: list[str] = []
     loaded = LoadedConfig(validate_tree(dict(config)), frozenset(explicit))
     wanted = LoadedSearch(loaded, validate_search(dict(search)))
