@@ -90,19 +90,25 @@ class Predictor:
 
     def encode(self, texts: list[str], pairs: list[str] | None = None) -> EncodedTexts:
         """Return token ids of texts (or pairs), cleaned and cut as in training."""
-        return self._encoder.encode(*self._clean(texts, pairs), self._max_length)
+        return self._encoder.encode(*self.clean(texts, pairs), self._max_length)
 
     def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
         """Return the positions of texts (or pairs) that say nothing to the model, as training leaves such rows out.
 
         They give no token of their own, or nothing in them can be seen. A model that learnt empty texts answers them.
         """
-        texts, pairs = self._clean(texts, pairs)
+        texts, pairs = self.clean(texts, pairs)
         encoded = self._encoder.encode(texts, pairs, self._max_length)
         found = find_tokenless(encoded, texts, pairs)
         return [i for i in found if not (self._reading.allow_empty and encoded.ids[i])]
 
-    def _clean(self, texts: list[str], pairs: list[str] | None) -> tuple[list[str], list[str] | None]:
+    @property
+    def reads_padding(self) -> bool:
+        """Whether answers depend on the padding behind a text (see `mixes_neighbours`)."""
+        return self._reads_padding
+
+    def clean(self, texts: list[str], pairs: list[str] | None) -> tuple[list[str], list[str] | None]:
+        """Return texts (and pairs) cleaned as those of the training were."""
         if not self._recipe:
             return texts, pairs
         from finetune30.data.cleaning import clean_texts

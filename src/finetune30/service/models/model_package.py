@@ -25,6 +25,7 @@ from finetune30.modeling.model_files import weight_files
 from finetune30.modeling.published_base import find_local_base
 from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.problems import load_card
+from finetune30.service.models.private_places import find_private_names, require_no_place, without_places
 from finetune30.service.models.usage_script import write_usage_script
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records, open_records, require_records
@@ -107,7 +108,7 @@ def build_model_package(records: Records, run: Run) -> ModelPackage:
     described = load_targets(folder)
     is_copied = adapter.get("revision") is None
     base = _require_base(folder) if is_copied else None
-    private = _private_names(run, records, None if base is None else str(base))
+    private = find_private_names(run, records, None if base is None else str(base))
     said = {repr(adapter["base_model_name_or_path"]): repr(_BASE)} if is_copied else {}
     if is_copied:
         adapter["base_model_name_or_path"] = _BASE
@@ -209,7 +210,7 @@ def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, s
         if name == _ADAPTER_CONFIG:
             content = _as_json(adapter)
         elif name == _CARD:
-            content = _without(path.read_text(encoding="utf-8") + tests, private).encode()
+            content = without_places(path.read_text(encoding="utf-8") + tests, private).encode()
         yield Member(f"adapter/{name}", content)
 
 
@@ -228,39 +229,10 @@ def _base_members(folder: Path, described: dict[str, Any], card: Card) -> Iterat
             yield Member(f"{_BASE}/{path.name}", path)
 
 
-def _private_names(run: Run, records: Records, base: str | None) -> dict[str, str]:
-    """Return what names a place on this machine -> what may be said instead."""
-    config = run.config
-    named = [base, config["model"]["name"], config["data"]["dataset_name"], config["training"].get("start_adapter")]
-    places = {str(name): Path(str(name)).name for name in named if name and _is_place(str(name))}
-    for path in (records.results_root, records.results_root.resolve()):
-        if path.is_absolute():
-            places[str(path)] = path.name
-    # A place inside of another one is replaced before it.
-    return dict(sorted(places.items(), key=lambda place: -len(place[0])))
-
-
-def _is_place(name: str) -> bool:
-    """Tell a path that says where somebody keeps things from a name of the hub or a file beside the command."""
-    return Path(name).is_absolute() or name.startswith(("~", ".", "\\")) or name.count("/") > 1
-
-
-def _without(text: str, private: dict[str, str]) -> str:
-    for place, said in private.items():
-        text = text.replace(place, said)
-    return text
-
-
 def _require_no_place_of_this_machine(members: Sequence[Member], private: dict[str, str]) -> None:
     for member in members:
-        if member.name.endswith(_WEIGHTS):
-            continue
-        content = b"".join(member.blocks())
-        if place := next((place for place in private if place.encode() in content), None):
-            raise StorageError(
-                f"{member.name} names a place on this machine ({place}) and cannot leave it so",
-                "take the files of the run one by one, and look at that one first",
-            )
+        if not member.name.endswith(_WEIGHTS):
+            require_no_place(member.name, b"".join(member.blocks()), private)
 
 
 def _as_json(tree: dict[str, Any]) -> bytes:

@@ -1,0 +1,1 @@
+"""Finished models in forms that others load, each held against the adapter before it is there."""

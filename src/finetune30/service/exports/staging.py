@@ -1,0 +1,88 @@
+"""The folder of an export: filled beside its place and renamed into it, so that it is there whole or not at all.
+
+Whoever fills one holds a lock on it, which a process that dies lets go of: what it left is taken away by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from finetune30 import failpoints
+from finetune30.errors import ConflictError, UsageError
+from finetune30.files import disk_errors, sha256_of, sync_file, sync_folder
+
+SUMS = "SHA256SUMS"
+
+
+@contextmanager
+def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Lend an empty folder; when the block ends well it becomes `target`, with the sha256 of its files in SHA256SUMS.
+
+    Raises UsageError where something is there already, ConflictError where another process makes the same export, and
+    StorageError.
+    """
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    replaced = target.with_name(f".{target.name}.replaced")
+    with disk_errors(f"cannot write {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _held(unfinished, target):
+            _restore(replaced, target)
+            if target.exists() and not overwrite:
+                raise UsageError(f"'{target}' is there already", "give another --output, or add --overwrite")
+            try:
+                failpoints.reach("export.before_files")
+                yield unfinished
+                _seal(unfinished)
+                failpoints.reach("export.before_rename")
+                if target.exists():
+                    target.rename(replaced)
+                    failpoints.reach("export.between_renames")
+                unfinished.rename(target)
+                sync_folder(target.parent)
+                failpoints.reach("export.after_rename")
+                shutil.rmtree(replaced, ignore_errors=True)
+            finally:
+                _restore(replaced, target)
+                shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path, target: Path) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConflictError(
+                f"another process writes '{target}' at this moment", "wait for it, or give another --output"
+            ) from error
+        for left in folder.iterdir():  # by an export that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+    finally:
+        os.close(handle)
+
+
+def _restore(replaced: Path, target: Path) -> None:
+    """Put back what was there, where an export was killed before its own stood in the place."""
+    if replaced.exists():
+        if target.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            replaced.rename(target)
+
+
+def _seal(folder: Path) -> None:
+    """Write the sha256 of every file, and make all of it survive a power loss."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    for path in (*files, folder / SUMS, *(path for path in folder.rglob("*") if path.is_dir())):
+        sync_file(path)
+    sync_folder(folder)

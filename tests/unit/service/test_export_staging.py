@@ -1,0 +1,87 @@
+"""The folder of an export is there whole or not at all, whenever the process that writes it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import finetune30
+from finetune30.errors import ConflictError, UsageError
+from finetune30.files import sha256_of
+from finetune30.service.exports.staging import SUMS, staged
+
+POINTS = ("before_files", "before_rename", "between_renames", "after_rename")
+_WRITE = """
+import sys
+from pathlib import Path
+from finetune30.service.exports.staging import staged
+with staged(Path(sys.argv[1]), overwrite=True) as folder:
+    (folder / "model").write_text("new")
+    (folder / "part").mkdir()
+    (folder / "part" / "more").write_text("new")
+"""
+
+
+def write_and_die(target: Path, point: str) -> None:
+    environment = {**os.environ, "FT30_FAILPOINT": f"export.{point}:1"}
+    environment["PYTHONPATH"] = str(Path(finetune30.__file__).parents[1])
+    ended = subprocess.run([sys.executable, "-c", _WRITE, str(target)], env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def write(target: Path, content: str, *, overwrite: bool = False) -> None:
+    with staged(target, overwrite=overwrite) as folder:
+        (folder / "model").write_text(content)
+
+
+def content(target: Path) -> str:
+    """Return what a whole export holds."""
+    for line in (target / SUMS).read_text().splitlines():
+        digest, name = line.split("  ")
+        assert sha256_of(target / name) == digest
+    return (target / "model").read_text()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_export_leaves_the_old_one_the_new_one_or_none(tmp_path, point):
+    target = tmp_path / "exports" / "model"
+    if point != "between_renames":  # of a first export there is nothing to rename
+        write_and_die(target, point)
+        assert not target.exists() or content(target) == "new"
+    write(target, "old", overwrite=True)
+    write_and_die(target, point)
+    if target.exists():
+        assert content(target) == ("new" if point == "after_rename" else "old")
+    else:
+        assert point == "between_renames"
+    with pytest.raises(UsageError, match="is there already"):
+        write(target, "next")
+    assert content(target) == ("new" if point == "after_rename" else "old")
+    write(target, "next", overwrite=True)
+    assert content(target) == "next"
+    assert [path.name for path in target.parent.iterdir()] == ["model"]
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path):
+    def fail():
+        with staged(tmp_path / "model", overwrite=False) as folder:
+            (folder / "half").write_text("half")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_make_the_same_export_do_not_meet(tmp_path):
+    with staged(tmp_path / "model", overwrite=False) as folder:
+        (folder / "model").write_text("first")
+        with pytest.raises(ConflictError, match="another process writes"), staged(tmp_path / "model", overwrite=True):
+            pytest.fail("both write")
+        write(tmp_path / "other", "second")
+    assert content(tmp_path / "model") == "first"
