@@ -198,6 +198,8 @@ def test_an_adapter_of_a_quantised_base_is_measured_merged_into_both(talk):
     done(
         talk.train("four", {"model.quantization": "nf4", "training.engine": "general", "training.num_train_epochs": 1})
     )
+    elsewhere = talk.ft30("export", "talk", "--as", "gguf", "--output", "four-gguf", results="four")
+    assert (elsewhere.returncode, "--as zip, or --as merged" in elsewhere.stderr) == (2, True)
     refused = talk.ft30("export", "talk", "--as", "merged", "--output", "four-merged", results="four")
     assert refused.returncode == 1
     assert "whole: logits differ by up to" in refused.stderr

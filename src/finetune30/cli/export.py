@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: Made as it is, and not measured: the adapter stays what it was.
 _ZIP = "zip"
-_FORMS = (_ZIP, "merged")
+_FORMS = (_ZIP, "merged", "onnx")
+_PRECISIONS = ("f32", "int8")
 
 
 @click.command(
@@ -42,6 +43,7 @@ _FORMS = (_ZIP, "merged")
     type=click.Choice(["dequantised", "whole"]),
     help="Which base an adapter of a quantised base is merged into; left out: both are measured, nothing is written.",
 )
+@click.option("--precision", type=click.Choice(_PRECISIONS), help="That of the weights; left out: f32.")
 @output_dir_option
 def command(
     run: str,
@@ -50,6 +52,7 @@ def command(
     overwrite: bool,
     accept_gap: float | None,
     into: str | None,
+    precision: str | None,
     output_dir: Path | None,
 ) -> None:
     """Write the model of RUN (id, folder, name, latest, NAME@alias or NAME:7) for other machines and programs.
@@ -58,6 +61,9 @@ def command(
     in it names a place on this machine.
 
     merged: one model in safetensors, the adapter merged into its base, which plain transformers loads.
+
+    onnx: a model with a head, the adapter merged into its base, as one file for onnxruntime. Batch and length are free.
+    With --precision int8 its weights take 8 bits; then an answer depends on the texts that are asked with it.
 
     All forms but zip are read by another program in a process of its own and held against the adapter on evaluation
     rows of the run; receipt.json beside the model says how far they lie apart. Outside the bound nothing is written.
@@ -71,9 +77,10 @@ def command(
     if form == _ZIP:
         from finetune30.service.models.model_package import export_package
 
-        if accept_gap is not None or into is not None:
+        if accept_gap is not None or into is not None or precision is not None:
             raise UsageError(
-                "--accept_gap and --into are for forms that are measured", "leave them out, or choose another --as"
+                "--accept_gap, --into and --precision are for forms that are measured",
+                "leave them out, or choose another --as",
             )
         written = export_package(settings, output_dir, run, output, overwrite=overwrite)
         click.echo(f'{written}\nask it there: unzip {written.name} && python {written.stem}/use_model.py "some text"')
@@ -91,6 +98,7 @@ def command(
         accepted_gap=accept_gap,
         by=local_actor(),
         into=into,
+        precision=precision,
     )
     _print(made)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from finetune30.data.problem import label_names
 from finetune30.errors import SelfTestError, StorageError, first_line
 from finetune30.modeling.loadable_adapter import loadable
+from finetune30.modeling.model_facts import reads_token_types
 from finetune30.modeling.quiet import quiet_transformers
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.modeling.saving import LoadSaved, save_tokenizer
@@ -70,24 +71,15 @@ def load_on_whole(adapter: Path, load: LoadSaved) -> PeftModel:
 def save_merged(
     merged: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, adapter: Path, folder: Path, ends: Sequence[int] = ()
 ) -> None:
-    """Write a merged model as transformers reads it: weights float32, configuration, tokenizer.
+    """Write a merged model as transformers reads it: weights float32, and what `save_settings` writes.
 
-    The configuration names the labels; `ends` are the tokens that end an answer of a language model, and its tokenizer
-    gets the chat template that the adapter was trained under. Raises StorageError.
+    `ends` are the tokens that end an answer of a language model. Raises StorageError.
     """
-    described = load_targets(adapter)
-    config: Any = merged.config
-    config.pad_token_id = tokenizer.pad_token_id
-    if names := label_names(described["targets"]):
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: number for number, name in enumerate(names)}
-    template = (described["targets"].get("chat") or {}).get("template")
-    if template is not None:
-        tokenizer.chat_template = template["text"]
     generation: Any = getattr(merged, "generation_config", None)
     if ends and generation is not None:
         generation.eos_token_id = list(ends)
         generation.pad_token_id = tokenizer.pad_token_id
+    save_settings(merged, tokenizer, adapter, folder)
     try:
         with quiet_transformers():
             merged.save_pretrained(folder, max_shard_size="5GB")
@@ -97,6 +89,24 @@ def save_merged(
         if type(error).__name__ != "SafetensorError":  # how the library reports a full disk
             raise
         raise StorageError(f"cannot write the merged weights: {error}", "free space") from error
+
+
+def save_settings(merged: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, adapter: Path, folder: Path) -> None:
+    """Write config.json with the names of the labels, and the tokenizer with the template that was trained under."""
+    described = load_targets(adapter)
+    config: Any = merged.config
+    config.pad_token_id = tokenizer.pad_token_id
+    if names := label_names(described["targets"]):
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}
+    template = (described["targets"].get("chat") or {}).get("template")
+    if template is not None:
+        tokenizer.chat_template = template["text"]
+    types = ["token_type_ids"] if reads_token_types(config) else []
+    names_of_inputs = ["input_ids", *types, "attention_mask"]  # without types, pairs would run together unseen
+    tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names_of_inputs
+    with quiet_transformers():
+        config.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
 
 

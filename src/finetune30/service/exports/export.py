@@ -61,6 +61,7 @@ def export_model(
     accepted_gap: float | None = None,
     by: str = "",
     into: str | None = None,
+    precision: str | None = None,
 ) -> Export:
     """Make an export of a SUCCEEDED run's model and return it; it appears whole, or not at all.
 
@@ -74,8 +75,9 @@ def export_model(
     with open_records(settings, output_dir) as records:
         run = require_model(records.store.get(run_name))
         adapter = require_intact_model(records, run)
-        form = choose_form(form_name, adapter, into)
-        target = output or records.results_root / EXPORTS / f"{run.folder}-{form_name}"
+        form = choose_form(form_name, precision, adapter, into)
+        suffix = form_name if precision is None else f"{form_name}-{precision}"
+        target = output or records.results_root / EXPORTS / f"{run.folder}-{suffix}"
         private = find_private_names(run, records, _place_of_base(adapter))
         with staged(target, overwrite=overwrite) as folder, disk_errors(f"cannot write {target}"):
             source, reference = measure_adapter(settings, records, run, adapter, log)
@@ -96,19 +98,33 @@ def export_model(
     return Export(target, receipt)
 
 
-def choose_form(name: str, adapter: Path, into: str | None) -> Form | None:
+def choose_form(name: str, precision: str | None, adapter: Path, into: str | None) -> Form | None:
     """Return how an export is made; None for an adapter of a quantised base that nothing says what to merge into.
 
-    Raises UsageError where `into` is said of another adapter.
+    Without a `precision` it is the first one that the form has. Raises UsageError where there is no such form, or
+    `into` is said of another adapter.
     """
     from finetune30.modeling.saved_targets import load_targets
-    from finetune30.service.exports.forms import FORMS, QUANTISED_BASES
+    from finetune30.service.exports.forms import FORMS, MERGED, QUANTISED_BASES
 
-    is_quantised = load_targets(adapter).get("quantization") is not None
+    precisions = [known for form, known in FORMS if form == name]
+    if precision is not None and precision not in precisions:
+        raise UsageError(
+            f"--as {name} has no precision {precision}; it has {', '.join(precisions)}",
+            "choose one of these, or leave it out",
+        )
+    described = load_targets(adapter)
+    form = FORMS[name, precision or precisions[0]]
+    form.require_kind(load_trainable(described["problem_type"], described["targets"]))
+    is_quantised = described.get("quantization") is not None
     if into is not None and not is_quantised:
         raise UsageError("--into is for adapters of a quantised base, and this one's base is whole", "leave it out")
     if not is_quantised:
-        return FORMS[name]
+        return form
+    if form.name != MERGED.name:
+        raise UsageError(
+            f"an adapter of a quantised base cannot be exported as {name}", "choose --as zip, or --as merged"
+        )
     return None if into is None else QUANTISED_BASES[into]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from finetune30.errors import UsageError
 from finetune30.modeling.saving import logit_tolerance
 from finetune30.service.exports.judging import Bound
 from finetune30.service.exports.reading import Read, read_export
@@ -30,7 +31,7 @@ class Source:
 class Form:
     """`make` fills a folder; `read` lets the form's reader answer a request about it.
 
-    `what` and `use` are said in its README; `precision` is that of its weights.
+    `what` and `use` are said in its README; `precision` is that of its weights; `kind` are the models that it fits.
     """
 
     name: str
@@ -40,6 +41,13 @@ class Form:
     read: Callable[[Path, Mapping[str, Any]], Read]
     what: str
     use: Callable[[Trainable], str]
+    kind: Literal["any", "head", "language"] = "any"
+
+    def require_kind(self, trainable: Trainable) -> None:
+        """Raise UsageError for a model that has no such form."""
+        if self.kind != "any" and trainable.scores_tokens != (self.kind == "language"):
+            fits = "language models" if self.kind == "language" else "models with a head (classifiers, regression)"
+            raise UsageError(f"--as {self.name} is for {fits}", "choose --as merged")
 
 
 def _make_merged(source: Source, folder: Path) -> None:
@@ -82,7 +90,58 @@ MERGED = Form(
     what="The adapter merged into its base model, in float32: plain transformers loads it, without peft.",
     use=_use_merged,
 )
-FORMS = {form.name: form for form in (MERGED,)}
+
+
+def _make_onnx(source: Source, folder: Path) -> None:
+    from finetune30.modeling.exporting.merging import merge_adapter, save_settings
+    from finetune30.modeling.exporting.onnx_files import require_onnx, write_onnx
+
+    require_onnx()
+    merged = merge_adapter(source.model)
+    save_settings(merged, source.tokenizer, source.adapter, folder)
+    write_onnx(merged, source.tokenizer, source.adapter, folder)
+
+
+def _make_onnx_int8(source: Source, folder: Path) -> None:
+    from finetune30.modeling.exporting.onnx_files import quantize_onnx
+
+    _make_onnx(source, folder)
+    quantize_onnx(folder)
+
+
+def _use_onnx(trainable: Trainable) -> str:
+    return """```python
+import numpy, onnxruntime, tokenizers
+
+tokenizer = tokenizers.Tokenizer.from_file("path/to/this/folder/tokenizer.json")
+session = onnxruntime.InferenceSession("path/to/this/folder/model.onnx")
+encoded = tokenizer.encode("some text")
+values = {"input_ids": encoded.ids, "attention_mask": encoded.attention_mask, "token_type_ids": encoded.type_ids}
+inputs = {one.name: numpy.array([values[one.name]], dtype=numpy.int64) for one in session.get_inputs()}
+logits = session.run(["logits"], inputs)[0][0]
+```
+"""
+
+
+ONNX = Form(
+    name="onnx",
+    precision="f32",
+    bound=Bound(logit_tolerance("fp32")),
+    make=_make_onnx,
+    read=lambda folder, request: read_export("onnx_reader", folder, request),
+    what="The adapter merged into its base model, as ONNX in float32: onnxruntime runs it, without Python or torch.",
+    use=_use_onnx,
+    kind="head",
+)
+ONNX_INT8 = replace(
+    ONNX,
+    precision="int8",
+    make=_make_onnx_int8,
+    what="The adapter merged into its base model, as ONNX with weights in 8 bits. Activations are scaled over the "
+    "whole batch: the answer to a text depends on the texts that are asked with it, and on the processor. Ask one at "
+    "a time where answers must repeat.",
+)
+FORMS = {(form.name, form.precision): form for form in (MERGED, ONNX, ONNX_INT8)}
 #: What an adapter that was trained on a quantised base can be merged into, in the order in which they are tried.
 QUANTISED_BASES = {
     "whole": replace(
