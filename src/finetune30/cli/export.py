@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Made as it is, and not measured: the adapter stays what it was.
 _ZIP = "zip"
-_FORMS = (_ZIP, "merged", "onnx")
-_PRECISIONS = ("f32", "int8")
+_FORMS = (_ZIP, "merged", "onnx", "gguf")
+_PRECISIONS = ("f32", "f16", "q8_0", "int8")
 
 
 @click.command(
@@ -43,7 +43,7 @@ _PRECISIONS = ("f32", "int8")
     type=click.Choice(["dequantised", "whole"]),
     help="Which base an adapter of a quantised base is merged into; left out: both are measured, nothing is written.",
 )
-@click.option("--precision", type=click.Choice(_PRECISIONS), help="That of the weights; left out: f32.")
+@click.option("--precision", type=click.Choice(_PRECISIONS), help="That of the weights; left out: f32, of gguf f16.")
 @output_dir_option
 def command(
     run: str,
@@ -64,6 +64,9 @@ def command(
 
     onnx: a model with a head, the adapter merged into its base, as one file for onnxruntime. Batch and length are free.
     With --precision int8 its weights take 8 bits; then an answer depends on the texts that are asked with it.
+
+    gguf: a Llama that answers, for llama.cpp and Ollama, in f16 or, with --precision q8_0, in 8 bits; with its
+    tokenizer, template and end tokens, and a Modelfile where the template is a known one.
 
     All forms but zip are read by another program in a process of its own and held against the adapter on evaluation
     rows of the run; receipt.json beside the model says how far they lie apart. Outside the bound nothing is written.

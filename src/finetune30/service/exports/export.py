@@ -180,7 +180,9 @@ def measure_adapter(
     reference: Reference
     if trainable.scores_tokens:
         reference = token_reference.refer_to_tokens(problem, trainable, model, rows, described["max_length"])
-        return Source(model.model, model.tokenizer, adapter, trainable, tuple(reference.ends)), reference
+        return Source(
+            model.model, model.tokenizer, adapter, trainable, tuple(reference.ends), reference.begins
+        ), reference
     reference = text_reference.refer_to_texts(problem, trainable, model, rows, described["max_length"])
     return Source(model.model, model.tokenizer, adapter, trainable), reference
 

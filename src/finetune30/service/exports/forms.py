@@ -10,21 +10,32 @@ from typing import TYPE_CHECKING, Any, Literal
 from finetune30.errors import UsageError
 from finetune30.modeling.saving import logit_tolerance
 from finetune30.service.exports.judging import Bound
-from finetune30.service.exports.reading import Read, read_export
+from finetune30.service.exports.modelfile import write_modelfile
+from finetune30.service.exports.reading import Read, read_export, read_gguf
 
 if TYPE_CHECKING:
     from finetune30.training.problem import Trainable
 
 
+#: Of the largest logit: weights keep 11 bits, and what they are multiplied with is rounded alike.
+_F16_SHARE = 0.01
+#: Of the largest logit: blocks of 32 weights share a scale, which keeps 7 bits of the largest one.
+_Q8_SHARE = 0.1
+
+
 @dataclass(frozen=True)
 class Source:
-    """A loaded adapter: its model under PEFT (used up by a form), tokenizer, folder; `ends` end answers."""
+    """A loaded adapter: its model under PEFT (used up by a form), tokenizer, folder; `ends` end answers.
+
+    `begins`: whether texts begin with a token of the tokenizer's own.
+    """
 
     model: Any
     tokenizer: Any
     adapter: Path
     trainable: Trainable
     ends: tuple[int, ...] = ()
+    begins: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,48 @@ ONNX_INT8 = replace(
     "whole batch: the answer to a text depends on the texts that are asked with it, and on the processor. Ask one at "
     "a time where answers must repeat.",
 )
-FORMS = {(form.name, form.precision): form for form in (MERGED, ONNX, ONNX_INT8)}
+
+
+def _make_gguf(precision: str) -> Callable[[Source, Path], None]:
+    def make(source: Source, folder: Path) -> None:
+        from finetune30.modeling.exporting.gguf_files import require_llama, write_gguf
+        from finetune30.modeling.exporting.merging import merge_adapter, save_settings
+
+        require_llama(source.model.get_base_model().config)
+        merged = merge_adapter(source.model)
+        save_settings(merged, source.tokenizer, source.adapter, folder)
+        write_gguf(merged, source.tokenizer, folder, precision, source.ends, begins=source.begins)
+        write_modelfile(source.tokenizer, source.ends, folder)
+
+    return make
+
+
+def _use_gguf(_: Trainable) -> str:
+    return """```bash
+llama-cli -m path/to/this/folder/model.gguf          # llama.cpp
+ollama create NAME -f path/to/this/folder/Modelfile  # where there is one
+```
+"""
+
+
+GGUF = Form(
+    name="gguf",
+    precision="f16",
+    bound=Bound(_F16_SHARE),
+    make=_make_gguf("f16"),
+    read=read_gguf,
+    what="The adapter merged into its base model, as GGUF with matrices in float16, for llama.cpp and Ollama.",
+    use=_use_gguf,
+    kind="language",
+)
+GGUF_Q8 = replace(
+    GGUF,
+    precision="q8_0",
+    bound=Bound(_Q8_SHARE, keeps_greedy=False),
+    make=_make_gguf("q8_0"),
+    what="The adapter merged into its base model, as GGUF with matrices in 8 bits (q8_0), for llama.cpp and Ollama.",
+)
+FORMS = {(form.name, form.precision): form for form in (MERGED, ONNX, ONNX_INT8, GGUF, GGUF_Q8)}
 #: What an adapter that was trained on a quantised base can be merged into, in the order in which they are tried.
 QUANTISED_BASES = {
     "whole": replace(

@@ -51,8 +51,9 @@ def _figures(measured: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([] if measured["flips"] is None else [("answers that differ", str(measured["flips"]))]),
         (f"{score['name']} of the adapter", _with_interval(score["adapter"])),
         (f"{score['name']} of this model", _with_interval(score["export"])),
-        ("alone against in a batch, largest", f"{measured['alone_against_batch']['export']['largest']:.3g}"),
     ]
+    if alone := measured.get("alone_against_batch"):
+        rows.append(("alone against in a batch, largest", f"{alone['export']['largest']:.3g}"))
     if greedy := measured.get("greedy"):
         rows.append((f"greedy answers of {greedy['tokens']} tokens", f"{greedy['equal']} of {greedy['prompts']} equal"))
     return rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.errors import SelfTestError
+from finetune30.errors import ModelError, SelfTestError
 
 _READERS = Path(__file__).parent / "readers"
 _LONGEST_END = 300
+#: Names the folder of node-llama-cpp to the reader of GGUF.
+_MODULES = "FT30_READER_MODULES"
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,43 @@ def read_export(reader: str, model: Path, request: Mapping[str, Any]) -> Read:
     return run_reader([sys.executable, "-I", str(_READERS / f"{reader}.py")], model, request)
 
 
-def run_reader(command: Sequence[str], model: Path, request: Mapping[str, Any]) -> Read:
-    """Run a reader with model, request and a folder for its answer. Raises SelfTestError."""
+def read_gguf(model: Path, request: Mapping[str, Any]) -> Read:
+    """Let llama.cpp answer a request about model.gguf in a folder. Raises ModelError where it is not installed."""
+    modules = reader_modules()
+    if modules is None:
+        raise ModelError(
+            "an export as GGUF is read by llama.cpp before it is there, and node-llama-cpp is not installed",
+            "install it with: make install-peers (it needs node and npm)",
+        )
+    return run_reader(["node", str(_READERS / "gguf_reader.mjs")], model, request, {_MODULES: str(modules)})
+
+
+def reader_modules() -> Path | None:
+    """Return the folder in which `make install-peers` put node-llama-cpp; None where it, or node, is missing."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "finetune30" / "peers" / "node-llama-cpp"
+    is_there = (folder / "node_modules" / "node-llama-cpp").is_dir() and shutil.which("node") is not None
+    return folder if is_there else None
+
+
+def run_reader(
+    command: Sequence[str], model: Path, request: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Read:
+    """Run a reader with model, request and a folder for its answer. Raises SelfTestError.
+
+    Its arrays stand in arrays.npz; or in files of float32 that `arrays` of its answer describes.
+    """
+    further = dict(environment or {})
     with tempfile.TemporaryDirectory(prefix="ft30-export-") as passing:
         asked, given = Path(passing, "request.json"), Path(passing, "answer")
         asked.write_text(json.dumps(request), encoding="utf-8")
         given.mkdir()
         done = subprocess.run(
-            [*command, str(model), str(asked), str(given)], capture_output=True, text=True, check=False
+            [*command, str(model), str(asked), str(given)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **further},
         )
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:_LONGEST_END]
@@ -52,5 +85,11 @@ def run_reader(command: Sequence[str], model: Path, request: Mapping[str, Any]) 
                 "nothing was published; please report this with the run's config.yaml",
             )
         answer = json.loads((given / "answer.json").read_text(encoding="utf-8"))
+        if described := answer.get("arrays"):
+            found = {
+                name: np.fromfile(given / one["file"], dtype=np.float32).reshape(one["shape"])
+                for name, one in described.items()
+            }
+            return Read(answer, found)
         with np.load(given / "arrays.npz") as arrays:
             return Read(answer, {name: arrays[name] for name in arrays.files})

@@ -64,6 +64,7 @@ class TokenReference:
     rendered: list[list[int]]
     ends: list[int]
     template: str | None
+    begins: bool
     evaluated: Evaluated
 
     def measure(self, answer: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Measured:
@@ -86,21 +87,21 @@ class TokenReference:
             return Measured(Gap(np.inf, np.inf), 1.0, {}, faults)
         shown = arrays["shown"][:, :vocabulary].astype(np.float32)
         found = self._evaluate(losses, hits)
-        gap = Gap.between(shown, self.shown)
+        gap, lost_gap = Gap.between(shown, self.shown), Gap.between(losses, self.losses)
         greedy = [_compare(*one) for one in zip(answer["greedy"], self.greedy, self.margins, strict=True)]
         parted = [margin for _, margin in greedy if margin is not None]
         figures = {
             "rows": len(self.request["rows"]),
             "tokens": len(losses),
             "logits": {**gap.as_dict(), "tokens": len(shown)},
-            "losses": Gap.between(losses, self.losses).as_dict(),
+            "losses": lost_gap.as_dict(),
             "flips": int((hits != self.hits).sum()),
             "score": {
                 "name": self.problem.score.name,
                 "adapter": self.evaluated.as_dict(),
                 "export": found.as_dict(),
             },
-            "alone_against_batch": {"export": Gap.between(arrays["together"][:, :vocabulary], shown).as_dict()},
+            **_in_one_batch(arrays, shown),
             "greedy": {
                 "tokens": NEW_TOKENS,
                 "prompts": len(greedy),
@@ -110,10 +111,19 @@ class TokenReference:
             },
             "ids": {"texts": len(self.texts), "conversations": len(self.rendered)},
         }
-        return Measured(gap, float(np.abs(self.shown).max(initial=0.0)), figures, faults)
+        # A loss is the difference of two numbers that logits decide, each of which moves as far as they do at most.
+        judged = Gap(max(gap.largest, lost_gap.largest / 2), gap.mean)
+        return Measured(judged, float(np.abs(self.shown).max(initial=0.0)), figures, faults)
 
     def _evaluate(self, losses: NDArray[np.float32], hits: NDArray[np.bool_]) -> Evaluated:
         return evaluate_tokens(self.problem, self.trainable, self.split, losses, hits)
+
+
+def _in_one_batch(arrays: Mapping[str, NDArray[Any]], shown: NDArray[np.float32]) -> dict[str, Any]:
+    """Return how far logits move with all rows in one batch, where the reader has such batches."""
+    if "together" not in arrays:
+        return {}
+    return {"alone_against_batch": {"export": Gap.between(arrays["together"][:, : shown.shape[1]], shown).as_dict()}}
 
 
 def evaluate_tokens(
@@ -168,6 +178,7 @@ def refer_to_tokens(
         rendered=rendered,
         ends=sorted(model.stops),
         template=None if template is None else template.text,
+        begins=opening > 0,
         evaluated=evaluate_tokens(problem, trainable, split, losses, hits),
     )
 
