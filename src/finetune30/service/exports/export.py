@@ -1,4 +1,4 @@
-"""`ft30 export --as merged`: a finished run's model in another form, measured before it is there."""
+"""`ft30 export` but for `--as zip`: a finished run's model in another form, measured before it is there."""
 
 from __future__ import annotations
 
