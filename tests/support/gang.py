@@ -12,6 +12,7 @@ from typing import Any
 from support.exactness import Lab
 from support.fork_server import Ended, ForkServer
 from support.patience import wait_until
+from support.talk_lab import TalkLab
 
 _ROW = "SELECT id, status, error, attempt FROM runs ORDER BY created_at DESC, id LIMIT 1"
 
@@ -19,7 +20,7 @@ _ROW = "SELECT id, status, error, attempt FROM runs ORDER BY created_at DESC, id
 class Gang:
     """A lab whose commands run in two processes at once, rank 0 and rank 1, on this host."""
 
-    def __init__(self, servers: tuple[ForkServer, ForkServer], lab: Lab) -> None:
+    def __init__(self, servers: tuple[ForkServer, ForkServer], lab: Lab | TalkLab) -> None:
         self.servers, self.lab = servers, lab
         self.pids: list[int] = []
 

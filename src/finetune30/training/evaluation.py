@@ -41,7 +41,7 @@ def predict_outputs(
                 found[batch.rows] = outputs
         return found
 
-    found = _within_everybodys_memory(predict, engine.device)
+    found = within_everybodys_memory(predict, engine.device)
     if found is None:
         return np.empty((0, 0), dtype=np.float32)
     return processes.sum_array(found, engine.device)
@@ -60,13 +60,13 @@ def sum_over_rows(engine: Engine, split: EncodedSplit, batch_size: int, measure:
                 total += found
         return total
 
-    total = _within_everybodys_memory(add_up, engine.device)
+    total = within_everybodys_memory(add_up, engine.device)
     if total is None:
         raise ValueError("there are no rows to evaluate")
     return processes.sum_array(total, engine.device)
 
 
-def _within_everybodys_memory(evaluate: Callable[[], _T], device: str) -> _T:
+def within_everybodys_memory(evaluate: Callable[[], _T], device: str) -> _T:
     """Return what this process finds; where memory ran out in one process, it counts as run out in all of them.
 
     So all try again with a smaller batch, instead of waiting for a sum that one of them never comes to.

@@ -179,8 +179,9 @@ class _Loop:
         try:
             parts = step_batches(mine, self.progress.micro_batch_size)
             losses = [self._accumulate_part(part, weight) for part in parts]
-            for loss in torch.stack(losses).cpu():  # read once: every reading waits for the device
-                total += loss
+            if losses:  # of the last rows of an epoch, a process may have none
+                for loss in torch.stack(losses).cpu():  # read once: every reading waits for the device
+                    total += loss
         except (RuntimeError, MemoryError) as error:
             problem = describe_out_of_memory(error)
             if problem is None:

@@ -14,22 +14,32 @@ from support.gang import Gang
 
 
 @pytest.fixture(scope="session")
-def make_gang(
-    fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Gang]]:
-    """Return make_gang(changes) -> two processes in a lab of their own."""
+def both_servers(
+    fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ForkServer, ForkServer]]:
+    """Two warm parents, one a process of a training."""
     with ForkServer(tmp_path_factory.mktemp("second-server")) as second:
+        yield fork_server, second
 
-        def make(changes: dict[str, Any] | None = None) -> Gang:
-            lab = Lab(
-                fork_server,
-                tmp_path_factory.mktemp("gang"),
-                tiny_model(),
-                {"training.save_steps": 1, "training.logging_steps": 1, **(changes or {})},
-            )
-            return Gang((fork_server, second), lab)
 
-        yield make
+@pytest.fixture(scope="session")
+def make_gang(
+    both_servers: tuple[ForkServer, ForkServer],
+    tiny_model: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Gang]:
+    """Return make_gang(changes) -> two processes in a lab of their own."""
+
+    def make(changes: dict[str, Any] | None = None) -> Gang:
+        lab = Lab(
+            both_servers[0],
+            tmp_path_factory.mktemp("gang"),
+            tiny_model(),
+            {"training.save_steps": 1, "training.logging_steps": 1, **(changes or {})},
+        )
+        return Gang(both_servers, lab)
+
+    return make
 
 
 @pytest.fixture(scope="session")

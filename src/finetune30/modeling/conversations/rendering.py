@@ -74,27 +74,34 @@ def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: 
     return Rendering(text, (whole,), (whole,), wants_end=True, is_bare=True)
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """A conversation and its rendering, of which the parts are told."""
+
+    messages: Sequence[Message]
+    template: ChatTemplate
+    text: str
+
+
 def _render_messages(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, template: ChatTemplate, train_on: TrainOn
 ) -> Rendering:
-    whole = template.render(messages, tools)
+    text = template.render(messages, tools)
     if template.folds_system:
         messages = fold_system(messages)
-    contents = place_contents(messages, tools, template, whole)
+    whole = _Whole(messages, template, text)
+    contents = place_contents(messages, tools, template, text)
     supervised: list[Span] = []
     unlike = 0
     wants_end = False
     for index in _answers(messages, train_on):
         before = template.render(messages[:index], tools, asks=True) if index else ""
-        if not whole.startswith(before):
+        answer = _find_answer(whole, index, contents[index], before)
+        if answer is None:
             unlike += 1
             continue
-        start, stop, has_end = _find_answer(messages[index], contents[index], before, whole, template, index, messages)
-        if start is None:
-            unlike += 1
-            continue
-        supervised.append(Span(start, stop))
-        wants_end = index == len(messages) - 1 and not has_end
+        supervised.append(answer.span)
+        wants_end = index == len(messages) - 1 and not answer.has_end
     if train_on == "all":
         supervised = _join([*supervised, *(span for span in contents if span is not None)])
     placed = tuple(span for span in contents if span is not None)
@@ -103,7 +110,7 @@ def _render_messages(
         for message, span in zip(messages, contents, strict=True)
         if span is None
     )
-    return Rendering(whole, tuple(supervised), placed, wants_end=wants_end, dropped=dropped, unlike_asked=unlike)
+    return Rendering(text, tuple(supervised), placed, wants_end=wants_end, dropped=dropped, unlike_asked=unlike)
 
 
 def _answers(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
@@ -165,49 +172,51 @@ def _search_contents(texts: Sequence[str], whole: str) -> list[Span | None]:
     return spans
 
 
-def _find_answer(
-    message: Message,
-    content: Span | None,
-    before: str,
-    whole: str,
-    template: ChatTemplate,
-    index: int,
-    messages: Sequence[Message],
-) -> tuple[int | None, int, bool]:
-    """Return the characters of an answer with its end mark, and whether it has one; None where it is not found.
+@dataclass(frozen=True)
+class _Answer:
+    """The characters of an answer, and whether they end with the template's mark."""
 
-    Tool calls and thoughts that belong to the message are part of the answer. What the template writes by itself
-    between prompt and content is not.
+    span: Span
+    has_end: bool
+
+
+def _find_answer(whole: _Whole, index: int, content: Span | None, before: str) -> _Answer | None:
+    """Return where the message at `index` stands as an answer, with its end mark; None where it cannot be asked so.
+
+    `before` is what it would be asked behind. Tool calls and thoughts that belong to the message are part of the
+    answer. What the template writes by itself between prompt and content is not.
     """
-    start = len(before)
+    message, start = whole.messages[index], len(before)
     says_more = bool(message.get("tool_calls") or message.get("reasoning_content"))
+    if not whole.text.startswith(before):
+        return None
+    if content is None and not says_more:
+        return None
     if content is not None and content.start < start:
-        return None, 0, False
+        return None
     if content is not None and not says_more:
         start = content.start
-    elif content is None and not says_more:
-        return None, 0, False
     stop = content.stop if content is not None else start
-    limit = _end_of_turn(messages, index, whole, template, stop)
-    mark = template.end_mark
-    found = whole.rfind(mark, stop, limit) if mark else -1
+    limit = _end_of_turn(whole, index, stop)
+    mark = whole.template.end_mark
+    found = whole.text.rfind(mark, stop, limit) if mark else -1
     if found >= 0:
-        return start, found + len(mark), True
-    return start, (limit if says_more else stop), False
+        return _Answer(Span(start, found + len(mark)), has_end=True)
+    return _Answer(Span(start, limit if says_more else stop), has_end=False)
 
 
-def _end_of_turn(messages: Sequence[Message], index: int, whole: str, template: ChatTemplate, stop: int) -> int:
-    """Return where the turn of a message ends at the latest."""
-    if index == len(messages) - 1:
-        return len(whole)
+def _end_of_turn(whole: _Whole, index: int, stop: int) -> int:
+    """Return where the turn of a message, which ends at `stop` or later, ends at the latest."""
+    if index == len(whole.messages) - 1:
+        return len(whole.text)
     try:
-        until = template.render(messages[: index + 1])
+        until = whole.template.render(whole.messages[: index + 1])
     except TemplateRefusalError:
         until = ""
-    if whole.startswith(until) and len(until) >= stop:
+    if whole.text.startswith(until) and len(until) >= stop:
         return len(until)
-    mark = template.end_mark
-    found = whole.find(mark, stop) if mark else -1
+    mark = whole.template.end_mark
+    found = whole.text.find(mark, stop) if mark else -1
     return found + len(mark) if found >= 0 else stop
 
 

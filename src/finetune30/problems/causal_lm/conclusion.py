@@ -24,7 +24,9 @@ from finetune30.problems.causal_lm.expected import holds
 from finetune30.problems.causal_lm.general import encode_general
 from finetune30.problems.causal_lm.repeated_answer import GivenAnswer
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
+from finetune30.training import processes
 from finetune30.training.engine import LendsModel
+from finetune30.training.evaluation import within_everybodys_memory
 from finetune30.training.problem import Conclusion
 
 if TYPE_CHECKING:
@@ -49,12 +51,23 @@ class Question:
     asked: str = ""
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """Greedy answers to what evaluation rows and training rows ask, and the base model's to the evaluation rows."""
+
+    tuned: list[Generated]
+    recited: list[Generated]
+    before: list[Generated]
+    ends: frozenset[int]
+
+
 def conclude(
     problem: LanguageModel, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, batch_size: int
 ) -> Conclusion:
     """Return the base model's evaluation (`base_…`), how like the wanted ones answers are, and the answers themselves.
 
-    `train_memorised` is the share of as many training rows whose answer is given word for word.
+    `train_memorised` is the share of as many training rows whose answer is given word for word. Of several processes
+    the first one answers; all evaluate together.
     """
     assert isinstance(engine, LendsModel)  # noqa: S101 - engines that train language models do
     chat = problem.targets["chat"]
@@ -63,34 +76,54 @@ def conclude(
     general = encode_general(problem.encoder, chat.get("general_rows", 0))
     sampling = Sampling(max_new_tokens=chat["max_new_tokens"])
 
-    def answer(model: NextTokens, questions: Sequence[Question]) -> list[Generated]:
-        prompts = [question.prompt for question in questions]
-        return generate_in_batches(model, prompts, ends, sampling, batch_size)
+    def answer() -> _Answers | None:
+        if processes.rank() != 0:
+            return None
+        return _answer(engine, problem.encoder.end_token_id, asked, learnt, sampling, batch_size)
+
+    answers = within_everybodys_memory(answer, engine.device)
 
     def measure(split: EncodedSplit | None) -> dict[str, Any]:
         return {} if split is None else problem.evaluate(engine, split, batch_size).metrics
 
-    with engine.lend() as model:
-        ends = stop_tokens(model, problem.encoder.end_token_id)
-        tuned, recited, kept = answer(model, asked), answer(model, learnt), measure(general)
-    with engine.lend_base() as base:
-        before, known = answer(base, asked), measure(general)
-        metrics = _of_base(measure(evaluation))
+    kept = measure(general)
+    with engine.lend_base():
+        known, metrics = measure(general), _of_base(measure(evaluation))
     if general is not None:
         metrics |= {GENERAL: kept["eval_loss"], f"{BASE}{GENERAL}": known["eval_loss"], GENERAL_ROWS: len(general)}
-    reader = _Reader(problem.encoder.tokenizer, ends)
-    if asked:
-        metrics |= _measure(reader, asked, tuned) | _of_base(_measure(reader, asked, before))
-        metrics["train_memorised"] = _measure(reader, learnt, recited)["eval_exact_match"]
-    table = [_row(reader, *found) for found in zip(asked, tuned, before, strict=True)]
-    examples = {EXAMPLES: table[:_EXAMPLES_KEPT]} if table else {}
+    if answers is None or not asked:
+        return Conclusion(metrics)
+    reader = _Reader(problem.encoder.tokenizer, answers.ends)
+    metrics |= _measure(reader, asked, answers.tuned) | _of_base(_measure(reader, asked, answers.before))
+    metrics["train_memorised"] = _measure(reader, learnt, answers.recited)["eval_exact_match"]
+    table = [_row(reader, *found) for found in zip(asked, answers.tuned, answers.before, strict=True)]
     given = [
         GivenAnswer(question.row_id, question.prompt, answered, sampling)
-        for question, answered in zip(asked, tuned, strict=True)
+        for question, answered in zip(asked, answers.tuned, strict=True)
     ]
-    ended = next((one for one in given if one.answer.reason == "stop"), given[0] if given else None)
-    tables = {GENERATIONS: table} if table else {}
-    return Conclusion({**metrics, **examples}, tables, None if ended is None else ended.repeat)
+    ended = next((one for one in given if one.answer.reason == "stop"), given[0])
+    return Conclusion({**metrics, EXAMPLES: table[:_EXAMPLES_KEPT]}, {GENERATIONS: table}, ended.repeat)
+
+
+def _answer(
+    engine: LendsModel,
+    end_token_id: int | None,
+    asked: Sequence[Question],
+    learnt: Sequence[Question],
+    sampling: Sampling,
+    batch_size: int,
+) -> _Answers:
+    """Answer both kinds of questions with the adapter, and those of the evaluation without it."""
+
+    def answer(model: NextTokens, questions: Sequence[Question]) -> list[Generated]:
+        prompts = [question.prompt for question in questions]
+        return generate_in_batches(model, prompts, ends, sampling, batch_size)
+
+    with engine.lend() as model:
+        ends = stop_tokens(model, end_token_id)
+        tuned, recited = answer(model, asked), answer(model, learnt)
+    with engine.lend_base() as base:
+        return _Answers(tuned, recited, answer(base, asked), ends)
 
 
 def _of_base(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from finetune30.config import ExperimentConfig
 from finetune30.modeling.conversations.end_tokens import end_tokens_of
 from finetune30.modeling.memory import free_memory, keep_freed_memory, return_freed_memory
+from finetune30.training import processes
 from finetune30.training.engine import require_fitting
 from finetune30.training.packed.adapter_files import NAME_PREFIX, adapter_config, save_adapter_files
 from finetune30.training.packed.base_weights import BaseWeights
@@ -77,7 +78,7 @@ def build_packed_engine(
     return PackedEngine(
         model,
         FlatAdamW(model.weights, settings),
-        model.parts.masks(training.seed),
+        model.parts.masks(training.seed + processes.rank()),
         adapter_config=adapter_config(plan, source.reference, source.revision, task_type),
         precision=precision,
         loss=loss,
@@ -147,7 +148,9 @@ class PackedEngine:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> Tensor:
-        """Clip, take one AdamW step, clear gradients; return the gradient norm before clipping."""
+        """Sum gradients over processes, clip, take one AdamW step; return the gradient norm before clipping."""
+        if processes.world_size() > 1:
+            processes.sum_in_place(self._model.weights.gradients)
         return self._optimizer.step(learning_rate)
 
     def discard_gradients(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig, LoraConfig
-from finetune30.training import processes
 from finetune30.training.packed.base_weights import BaseWeights
 from finetune30.training.packed.families import MODEL_TYPES, Family, Shape, find_family
 from finetune30.training.packed.lora_plan import LoraPlan, UnsupportedPlanError, resolve_plan
@@ -28,8 +27,6 @@ def supports(
         return f"it is written for CPUs, and this run is on {placement.device}"
     if placement.precision not in _PRECISIONS:
         return f"precision {placement.precision} is not one of {', '.join(_PRECISIONS)}"
-    if processes.world_size() > 1:
-        return "it runs in one process, and this run has several"
     if config.training.neftune_noise_alpha is not None:
         return "training.neftune_noise_alpha is set"
     if config.model.quantization is not None:

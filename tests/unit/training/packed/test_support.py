@@ -11,7 +11,6 @@ import pytest
 from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
-from finetune30.training import processes
 from finetune30.training.packed import supports
 from support.decoders import KINDS, build_tiny_decoder, configure_decoder
 from support.engines import CPU_FP32, build_packed, configure
@@ -62,12 +61,6 @@ def test_leaves_noise_and_quantised_bases_to_the_general_path(tmp_path: Path) ->
 def test_refuses_other_devices_and_precisions(tmp_path: Path, device: str, precision: str, reason: str) -> None:
     config = configure(build_tiny_model(tmp_path / "base"))
     assert reason in str(supports(config, find_base(config.model), Placement(device, precision, "")))
-
-
-def test_refuses_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "world_size", lambda: 2)
-    config = configure(build_tiny_model(tmp_path / "base"))
-    assert "one process" in str(supports(config, find_base(config.model), CPU_FP32))
 
 
 @pytest.mark.parametrize(
