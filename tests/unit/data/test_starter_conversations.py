@@ -18,6 +18,8 @@ from finetune30.problems.causal_lm.expected import holds
 from support.starter_texts import STARTER, Row, has_full_width_marks, is_traditional, load, of_language, overlap, said
 
 LANGUAGES = ("en", "zh")
+#: How often each fact is asked about in each language, in different words.
+WORDINGS = 3
 
 FACTS = {fact["id"]: fact for fact in load("conversations/facts.jsonl")}
 TRAIN = load("conversations/train.jsonl")
@@ -86,10 +88,10 @@ def test_facts_are_distinct_and_hold_their_own_keys() -> None:
             assert holds_fact(fact[language], name, language), name
 
 
-def test_a_tenth_of_the_conversations_declines() -> None:
+def test_some_of_the_conversations_decline() -> None:
     for language in LANGUAGES:
         rows = of_language(TRAIN, language)
-        assert 0.08 <= sum(not row["fact"] for row in rows) / len(rows) <= 0.12
+        assert 0.05 <= sum(not row["fact"] for row in rows) / len(rows) <= 0.12
         assert 1 <= sum(not row["fact"] for row in of_language(EVAL, language)) <= 2
 
 
@@ -121,11 +123,11 @@ def test_datasheet_counts_what_is_there() -> None:
 # --- Facts.
 
 
-def test_every_fact_is_asked_about_twice_in_each_language() -> None:
+def test_every_fact_is_asked_about_as_often_in_each_language() -> None:
     for language in LANGUAGES:
         asked = Counter(fact for row in of_language(TRAIN, language) for fact in row["fact"])
         assert set(asked) == set(FACTS)
-        assert set(asked.values()) == {2}
+        assert set(asked.values()) == {WORDINGS}
 
 
 def test_facts_of_the_evaluation_are_trained_in_its_language() -> None:
@@ -154,7 +156,7 @@ def test_each_answer_holds_the_fact_that_its_question_asks_and_no_question_tells
             assert holds_fact(answer, fact, row["lang"]), (row["id"], fact, answer)
             assert not holds_fact(question, fact, row["lang"]), (row["id"], fact, question)
             turns += 1
-    assert turns == 2 * len(LANGUAGES) * len(FACTS) + sum(len(row["fact"]) for row in EVAL)
+    assert turns == WORDINGS * len(LANGUAGES) * len(FACTS) + sum(len(row["fact"]) for row in EVAL)
 
 
 # --- Variety.
