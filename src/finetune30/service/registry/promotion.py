@@ -80,7 +80,7 @@ def compare_versions(records: Records, version: ModelVersion, before: int | None
     except NotFoundError as error:
         return {"against": before, "distinguishable": None, "message": f"not compared: {error.message}"}
     if other.number == version.number:
-        return {"against": before, "distinguishable": None, "message": f"it is {version.name} itself"}
+        return {"against": before, "distinguishable": None, "message": f"this version stands there: {version.name}"}
     groups, left_out = group_runs(records, runs)
     verdict = judge(groups, left_out)["verdict"]
     told = {"against": before, **{key: value for key, value in verdict.items() if key not in _LEFT_OUT}}

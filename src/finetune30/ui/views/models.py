@@ -76,7 +76,7 @@ def _show_model(model: Json) -> None:
 def _version_row(version: Json) -> Json:
     return {
         t("models.version"): str(version["number"]),
-        t("models.state"): version["state"],
+        t("models.state"): t(f"models.state.{version['state']}"),
         t("models.aliases"): ", ".join(version["aliases"]),
         t("models.score"): say_score(version["facts"]["score"]),
         t("models.run"): display.raw(f"{version['facts']['run_name']} · {version['run_id'][:8]}", 120),
