@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.run_store_lab import new_postgresql_database, postgresql_server
+from support.run_store_lab import Lab, new_postgresql_database, postgresql_server
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +23,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/results/experiments.db"
     return new_postgresql_database(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def lab(postgresql: Any, tmp_path: Path) -> Iterator[Lab]:
+    """A store on an empty PostgreSQL, for tests of SQLite that run again."""
+    lab = Lab(new_postgresql_database(postgresql), tmp_path / "results")
+    yield lab
+    lab.store.close()

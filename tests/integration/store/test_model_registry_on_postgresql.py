@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from support.run_store_lab import Lab, new_postgresql_database
 from unit.store.test_model_registry import (  # noqa: F401
     test_a_version_under_an_alias_cannot_be_retired_nor_its_run_deleted,
     test_events_of_models_can_be_neither_changed_nor_removed,
@@ -19,10 +14,3 @@ from unit.store.test_model_registry import (  # noqa: F401
 )
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def lab(postgresql: Any, tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(new_postgresql_database(postgresql), tmp_path / "results")
-    yield lab
-    lab.store.close()
