@@ -28,8 +28,8 @@ WORKERS = ("a", "b")
 #: Every service and the host that it is on.
 SERVICES = {"postgresql": "c", "redis": "c", "api": "a", "worker-a": "a", "worker-b": "b"}
 _DATABASE_PORT, _REDIS_PORT, _API_PORT = 5432, 6379, 8000
-#: Trainings are slow enough to be killed in the middle.
-SLOWLY = {"FT30_FAILPOINT": "training.after_step:1+:wait0.5"}
+#: Trainings are slow enough to be killed in the middle, and to lose a lease before their end.
+SLOWLY = {"FT30_FAILPOINT": "training.after_step:1+:wait1"}
 #: How soon a silent connection is given up, in the proportions of the defaults to the lease.
 _IMPATIENT = "connect_timeout=2&tcp_user_timeout=4000&keepalives_idle=2&keepalives_interval=1&keepalives_count=2"
 #: A lease of seconds instead of a minute; the rest in the proportions of the defaults.

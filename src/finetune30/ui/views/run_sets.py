@@ -8,6 +8,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.scores import score_title, score_value
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -24,7 +25,7 @@ def show() -> None:
         described = ask(lambda: client().load_run_set(str(chosen)))
         if described is not None:
             _show_summary(described.get("summary"))
-            _show_runs(described["runs"])
+            _show_runs(described["runs"], described.get("summary") or {})
 
 
 def _purpose(found: Json) -> str:
@@ -35,29 +36,41 @@ def _show_summary(summary: Json | None) -> None:
     if summary is None:
         st.info(t("sets.none_finished"), icon=":material/hourglass_empty:")
         return
-    interval, power = summary["interval"], summary["power"]
-    ends = "" if interval is None else f"{interval['low']:.4f} – {interval['high']:.4f}"
+    interval, power, name = summary["interval"], summary["power"], str(summary["score_name"])
+    ends = "" if interval is None else f"{_write(summary, interval['low'])} – {_write(summary, interval['high'])}"
     figures = [
         (t("sets.finished"), f"{summary['finished']} / {summary['planned']}"),
-        (summary["score_name"], f"{summary['mean']:.4f}"),
-        (t("sets.spread"), display.number(summary["standard_deviation"])),
+        (score_title(name), _write(summary, summary["mean"])),
+        (t("sets.spread"), _write_spread(summary)),
         (t("sets.interval"), ends),
     ]
     if power is not None and power["visible_difference"] is not None:
-        figures.append((t("sets.visible"), f"{100 * power['visible_difference']:.1f}"))
+        points = t("unit.points", value=f"{100 * power['visible_difference']:.1f}")
+        figures.append((t("sets.visible"), points))
     show_figures(figures)
     if interval is not None:
         st.caption(display.plain(interval["method"], 300))
 
 
-def _show_runs(runs: list[Json]) -> None:
+def _write(summary: Json, score: float) -> str:
+    return score_value({**summary, "score": score})
+
+
+def _write_spread(summary: Json) -> str:
+    deviation = summary["standard_deviation"]
+    if deviation is None or summary["score_format"] != "percent":
+        return display.number(deviation)
+    return t("unit.points", value=f"{100 * deviation:.2f}")
+
+
+def _show_runs(runs: list[Json], summary: Json) -> None:
     shown = [
         {
             t("sets.run"): display.raw(run["name"] or ""),
             t("sets.seed"): run["seed"],
             t("sets.fold"): "" if "fold" not in run else f"{run['repeat']} / {run['fold']}",
-            t("sets.state"): run["status"] or t("sets.not_handed_in"),
-            t("sets.score"): None if run["score"] is None else round(run["score"], 4),
+            t("sets.state"): t(f"status.{run['status']}") if run["status"] else t("sets.not_handed_in"),
+            t("sets.score"): score_value({**summary, **run}),
         }
         for run in runs
     ]

@@ -8,6 +8,8 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.metrics import metric_value
+from finetune30.ui.scores import score_title
 from finetune30.ui.session import ask, client, t
 
 Json = dict[str, Any]
@@ -28,13 +30,13 @@ def show() -> None:
 
 
 def _show_summary(described: Json) -> None:
-    best, planned = described["best"], described["planned"]
+    best, planned, metric = described["best"], described["planned"], str(described["metric"])
     ended = sum(count for state, count in described["counts"].items() if state != "OPEN")
     show_figures(
         [
             (t("searches.state"), t(f"searches.state.{described['status']}")),
             (t("searches.ended"), str(ended) if planned is None else f"{ended} / {planned}"),
-            (described["metric"], display.number(best and best["value"])),
+            (score_title(metric), metric_value(metric, best and best["value"])),
             (t("searches.best"), "" if best is None else str(best["number"])),
             (t("searches.hours"), f"{described['hours']:.2f}"),
         ]
@@ -46,12 +48,12 @@ def _show_summary(described: Json) -> None:
 
 
 def _show_trials(described: Json) -> None:
-    varied = list(described["spec"]["parameters"])
+    varied, metric = list(described["spec"]["parameters"]), str(described["metric"])
     shown = [
         {
             t("searches.trial"): trial["number"],
             t("searches.trial_state"): t(f"searches.trial_state.{trial['state']}"),
-            described["metric"]: None if trial["value"] is None else round(trial["value"], 4),
+            score_title(metric): None if trial["value"] is None else round(trial["value"], 4),
             **{key: _tell(trial["parameters"].get(key)) for key in varied},
             t("searches.run"): (trial["run_id"] or "")[:8],
             t("searches.why"): display.raw(trial["reason"]),
