@@ -31,7 +31,7 @@ _PRECISIONS = ("f32", "f16", "q8_0", "int8")
     help="The .zip to write, left out: FOLDER-OF-THE-RUN.zip; of another form its folder, left out: below exports in "
     "the results folder.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an export that is there.")
 @named_option(
     "accept_gap",
     metavar="GAP",

@@ -85,3 +85,30 @@ def test_two_that_make_the_same_export_do_not_meet(tmp_path):
             pytest.fail("both write")
         write(tmp_path / "other", "second")
     assert content(tmp_path / "model") == "first"
+
+
+@pytest.mark.parametrize("is_an_export", [True, False])
+def test_only_what_an_export_wrote_is_replaced(tmp_path, is_an_export):
+    folder = tmp_path / "mine"
+    if is_an_export:
+        write(folder, "old")
+    (folder / "empty").mkdir(parents=True)
+    note = folder / "notes.txt"
+    note.write_text("precious")
+    for target in (folder, note, folder / "empty" / ".."):
+        with pytest.raises(UsageError, match=r"is not replaced: no export wrote 'notes\.txt'"):
+            write(target, "new", overwrite=True)
+    assert note.read_text() == "precious"
+    assert not list(tmp_path.rglob(".*"))
+    note.rename(tmp_path / "notes.txt")  # "move that away"
+    write(folder, "new", overwrite=True)
+    assert content(folder) == "new"
+
+
+def test_an_empty_folder_is_replaced_and_the_working_folder_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    write(tmp_path / "mine", "new", overwrite=True)
+    assert content(tmp_path / "mine") == "new"
+    with pytest.raises(UsageError, match=f"'{tmp_path}' is there already"):
+        write(Path(), "new")

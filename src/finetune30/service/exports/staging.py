@@ -23,9 +23,13 @@ SUMS = "SHA256SUMS"
 def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Lend an empty folder; when the block ends well it becomes `target`, with the sha256 of its files in SHA256SUMS.
 
-    Raises UsageError where something is there already, ConflictError where another process makes the same export, and
-    StorageError.
+    With `overwrite` only what an export wrote is replaced. Raises UsageError where something is there already,
+    ConflictError where another process makes the same export, and StorageError.
     """
+    if target.name in ("", ".."):  # a folder that is named by where it lies
+        target = target.resolve()
+    if overwrite or not target.name:
+        _require_replaceable(target)
     unfinished = target.with_name(f".{target.name}.unfinished")
     replaced = target.with_name(f".{target.name}.replaced")
     with disk_errors(f"cannot write {target}"):
@@ -76,6 +80,26 @@ def _restore(replaced: Path, target: Path) -> None:
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             replaced.rename(target)
+
+
+def _require_replaceable(target: Path) -> None:
+    """Raise UsageError where something is there that no export wrote: nothing else is ever taken away."""
+    with disk_errors(f"cannot look at {target}"):
+        if not target.is_dir():
+            foreign = target.name if target.exists() else None
+        else:
+            sums = target / SUMS
+            known = {SUMS} | _listed(sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else "")
+            files = (path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir())
+            foreign = next((name for name in files if name not in known), None)
+        if foreign is not None:
+            raise UsageError(
+                f"'{target}' is not replaced: no export wrote '{foreign}'", "give another --output, or move that away"
+            )
+
+
+def _listed(sums: str) -> set[str]:
+    return {name for _, _, name in (line.partition("  ") for line in sums.splitlines())}
 
 
 def _seal(folder: Path) -> None:
