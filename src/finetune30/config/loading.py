@@ -34,6 +34,7 @@ MAX_FILE_BYTES = 1_000_000
 COMMAND_LINE = "command line"
 SEARCH_HINT = "a search is made with: ft30 search start FILE"
 REMEDY_KEYS = "see every key and its bounds: ft30 config schema --markdown"
+REMEDY_SEARCH_KEYS = "see every key of a search and its bounds: ft30 config schema --search --markdown"
 
 #: Keys that describe the model or data set of their file and mean nothing beside another one. Columns and splits stay:
 #: where they do not fit, an error that names the right ones is better than a guess.
@@ -174,7 +175,8 @@ def config_error(faults: list[Fault]) -> ConfigError:
     }
     lines = [str(fault) for fault in faults]
     message = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} faults in the configuration", *lines])
-    return ConfigError(message, REMEDY_KEYS, details=details)
+    is_of_search = all(fault.key.startswith("search.") for fault in faults)
+    return ConfigError(message, REMEDY_SEARCH_KEYS if is_of_search else REMEDY_KEYS, details=details)
 
 
 def _dump_tree(tree: Mapping[str, Any]) -> str:
@@ -251,7 +253,7 @@ def _parse_document(text: str) -> YamlDocument:
 
 
 def _load_text(path: Path) -> str:
-    remedy = "give a YAML file with --config, or list the shipped ones: ft30 config presets"
+    remedy = "give a YAML file, or list the shipped ones: ft30 config presets"
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from finetune30.config.fields import describe_allowed
+from finetune30.config.fields import describe_allowed, field_schemas
 from finetune30.config.loading import COMMAND_LINE, Fault, LoadedConfig, Places, config_error, load_config, show_value
-from finetune30.config.search import SearchConfig
-from finetune30.config.search_rules import find_parameter_faults
+from finetune30.config.search import Parameter, SearchConfig, SearchLimits
+from finetune30.config.search_rules import RANGE_OR_VALUES, find_parameter_faults
 
 SECTION = "search"
 _EXAMPLE = "for example search: {trials: 20, parameters: {training.learning_rate: {low: 1e-5, high: 1e-3, scale: log}}}"
@@ -66,16 +67,31 @@ def _read_section(section: Any, places: Places) -> tuple[SearchConfig | None, li
     try:
         search = SearchConfig.model_validate(section)
     except ValidationError as error:
-        return None, [_fault_from(detail, section, places) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        return None, [_fault_from(one, section, places) for one in details] + _faults_of_rest(section, details, places)
     faults = [places.fault((SECTION, *path), problem, hint) for path, problem, hint in find_parameter_faults(search)]
     return search, faults
+
+
+def _faults_of_rest(section: Mapping[str, Any], details: Sequence[Any], places: Places) -> list[Fault]:
+    """Return what is wrong with the parameters that can be read, where other keys of the section cannot."""
+    unread = {tuple(str(part) for part in detail["loc"]) for detail in details}
+    fields, keys = {path[0] for path in unread if path[0] != "parameters"}, {path[1] for path in unread if path[1:]}
+    rest = {name: value for name, value in section.items() if name not in fields}
+    parameters = rest.get("parameters")
+    if not isinstance(parameters, dict) or parameters.keys() <= keys:
+        return []
+    rest["parameters"] = {key: value for key, value in parameters.items() if key not in keys}
+    found = find_parameter_faults(SearchConfig.model_validate(rest))
+    told = [one for one in found if one[0][0] not in fields and not ("when" in one[0] and one[0][-1] in keys)]
+    return [places.fault((SECTION, *path), problem, hint) for path, problem, hint in told]
 
 
 def _fault_from(detail: Any, section: Mapping[str, Any], places: Places) -> Fault:
     location = tuple(str(part) for part in detail["loc"])
     path = (SECTION, *location)
     if detail["type"] == "extra_forbidden":
-        return places.fault(path, "unknown key", f"see docs/searching.md; {_EXAMPLE}")
+        return places.fault(path, "unknown key", _suggest(location))
     if detail["type"] == "missing":
         return places.fault(path, "is missing", _EXAMPLE)
     value: Any = section
@@ -83,7 +99,20 @@ def _fault_from(detail: Any, section: Mapping[str, Any], places: Places) -> Faul
         value = value.get(part) if isinstance(value, dict) else value
     schema = _schema_at(location)
     allowed = describe_allowed(schema) if schema else ""
-    return places.fault(path, f"{show_value(value)} is not allowed, must be {allowed or 'a section with keys'}")
+    hint = RANGE_OR_VALUES if len(location) == 2 and location[0] == "parameters" else ""
+    return places.fault(path, f"{show_value(value)} is not allowed, must be {allowed or 'a section with keys'}", hint)
+
+
+def _suggest(location: tuple[str, ...]) -> str:
+    """Return a hint for an unknown key of the section: the nearest one, else all that there are beside it."""
+    *above, leaf = location
+    dotted = ".".join(location[1:])
+    if above[:1] == ["parameters"] and dotted in field_schemas():
+        return f"write the key with its dots: {dotted}: {{values: …}}"
+    owner = {"limits": SearchLimits, "parameters": Parameter}.get(above[0], SearchConfig) if above else SearchConfig
+    known = list(owner.model_fields)
+    near = get_close_matches(leaf, known, n=1)
+    return f"did you mean {'.'.join((SECTION, *above, near[0]))}?" if near else f"known: {', '.join(known)}"
 
 
 def _schema_at(location: tuple[str, ...]) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ _SHARED = frozenset(
 )
 #: Keys of other sections that may be varied; the others say what the rows and the base model are.
 _FURTHER = frozenset({"model.dropout", "model.quantization", "data.max_length"})
+RANGE_OR_VALUES = "for example {values: [4, 8]} or {low: 4, high: 16}"
 _TRIAL_KEYS = "lora.…, training.… but for what all trials share, model.dropout, model.quantization, data.max_length"
 
 
@@ -53,7 +54,11 @@ def find_parameter_faults(search: SearchConfig) -> Iterator[Problem]:
     for key, parameter in search.parameters.items():
         found = list(_find_faults(key, parameter, above, search.sampler == "grid"))
         yield from ((("parameters", *path), problem, hint) for path, problem, hint in found)
-        above[key] = parameter
+        if parameter.times in search.parameters and parameter.times not in above and parameter.times != key:
+            hint = f"move it below {parameter.times}"
+            yield ("parameters", key, "times"), f"{show_value(parameter.times)} is varied further down", hint
+        if may_vary(key) and key in field_schemas():
+            above[key] = parameter
     if search.sampler == "grid" and (count := _grid_size(search)) > 100 * MOST_TRIALS:
         yield ("parameters",), f"make a grid of {count:,} combinations", "give fewer values, or sampler: random"
 
@@ -69,7 +74,7 @@ def _find_faults(key: str, parameter: Parameter, above: dict[str, Parameter], is
     if parameter.times is not None:
         yield from _find_tie_faults(key, parameter)
     elif parameter.values is not None:
-        if any(field is not None for field in (parameter.low, parameter.high, parameter.points)):
+        if _has_range(parameter):
             yield (key,), "has values and a range", "give one of them"
         for value in parameter.values:
             if not accepts(key, value):
@@ -95,7 +100,7 @@ def _find_condition_faults(key: str, parameter: Parameter, above: dict[str, Para
 
 def _find_tie_faults(key: str, parameter: Parameter) -> Iterator[Problem]:
     base = parameter.times or ""
-    if parameter.values is None or parameter.low is not None or parameter.high is not None:
+    if parameter.values is None or _has_range(parameter):
         yield (key,), "is tied by times and needs values, its factors", "for example values: [1, 2]"
     if base not in field_schemas() or not (is_whole(base) or is_fraction(base)) or base == key:
         yield (key, "times"), f"{show_value(base)} is no key with a number", "for example times: lora.r"
@@ -109,7 +114,7 @@ def _find_tie_faults(key: str, parameter: Parameter) -> Iterator[Problem]:
 def _find_range_faults(key: str, parameter: Parameter, is_grid: bool) -> Iterator[Problem]:
     low, high = parameter.low, parameter.high
     if low is None or high is None:
-        yield (key,), "needs values, or low and high", "for example {values: [4, 8]} or {low: 4, high: 16}"
+        yield (key,), "needs values, or low and high", RANGE_OR_VALUES
         return
     if not (is_whole(key) or is_fraction(key)):
         yield (key,), "holds no number, and has no range", "give values"
@@ -126,9 +131,17 @@ def _find_range_faults(key: str, parameter: Parameter, is_grid: bool) -> Iterato
         yield (key,), "a grid takes values, or points of a range", "for example points: 5"
 
 
+def _has_range(parameter: Parameter) -> bool:
+    range_of = (parameter.low, parameter.high, parameter.points)
+    return parameter.scale != "linear" or any(field is not None for field in range_of)
+
+
 def accepts(key: str, value: Any) -> bool:
-    """Tell whether a key may have a value, whatever the other keys have."""
-    if isinstance(value, bool) and "boolean" not in accepted_types(field_schemas()[key]):
+    """Tell whether a key may have a value, whatever the other keys have; a number in quotes is a text."""
+    types = accepted_types(field_schemas()[key])
+    if isinstance(value, bool) and "boolean" not in types:
+        return False
+    if isinstance(value, str) and "string" not in types:  # times would repeat its digits
         return False
     try:
         _adapter(key).validate_python(value)

@@ -49,7 +49,7 @@ def test_a_tag_is_given_as_the_error_writes_it(ft30: Terminal) -> None:
 
 def test_a_missing_configuration_is_given_or_a_shipped_one_taken(ft30: Terminal) -> None:
     refused = ft30("config", "show", "--config", "mine.yaml")
-    assert refused.remedy == "give a YAML file with --config, or list the shipped ones: ft30 config presets"
+    assert refused.remedy == "give a YAML file, or list the shipped ones: ft30 config presets"
     Path("mine.yaml").write_text("lora:\n  r: 3\n")
     assert json.loads(ft30("config", "show", "--config", "mine.yaml", "--json").out)["lora"]["r"] == 3
     assert "starter" in ft30.type("ft30 config presets").out

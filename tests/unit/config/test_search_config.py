@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from finetune30.cli.main import app
 from finetune30.config.loading import load_config
 from finetune30.config.search_loading import load_search, validate_search
 from finetune30.errors import ConfigError
@@ -56,6 +58,20 @@ def test_a_file_gives_the_configuration_and_the_search_over_it(tmp_path: Path) -
             "'none' is none of its values",
         ),
         ({"lora.use_dora": {"values": [7]}}, "lora.use_dora.values"),
+        ({"lora.r": {"values": ["4", 8]}}, "lora.r.values: '4' is not allowed"),
+        ({"lora.r": {"values": [4, 8], "scale": "log"}}, "has values and a range"),
+        ({"lora.lora_alpha": {"times": "lora.r", "values": [1], "points": 3}}, "needs values, its factors"),
+        (
+            {"lora.lora_alpha": {"times": "lora.r", "values": [1]}, "lora.r": {"values": [4]}},
+            "lora.lora_alpha.times: 'lora.r' is varied further down; move it below lora.r",
+        ),
+        (
+            {"lora.rr": {"low": 1, "high": 2}, "lora.r": {"values": [1], "when": {"lora.rr": [1]}}},
+            "lora.rr: unknown key; did you mean lora.r?",
+        ),
+        ({"lora.r": [4, 8]}, "must be a section with keys; for example {values: [4, 8]}"),
+        ({"lora.r": {"valeus": [4, 8]}}, "unknown key; did you mean search.parameters.lora.r.values?"),
+        ({"lora": {"r": {"values": [4]}}}, "unknown key; write the key with its dots: lora.r: {values: …}"),
         ({"lora.r": {"value": [1]}}, "search.parameters.lora.r.value: unknown key"),
     ],
 )
@@ -75,6 +91,8 @@ def test_faults_of_parameters_are_named_with_their_line(tmp_path: Path, paramete
         (None, "search: is missing; for example search: {trials: 20"),
         (3, "search: must be a section with keys, not 3"),
         ({"trials": 3}, "search.parameters: is missing"),
+        ({"trails": 3, "parameters": {"lora.r": {"values": [1]}}}, "unknown key; did you mean search.trials?"),
+        ({"trials": 3, "limits": {"money": 3}, "parameters": {}}, "known: hours, disk_gb, failed_in_a_row"),
         ({"trials": 0, "parameters": {"lora.r": {"values": [1]}}}, "search.trials: 0 is not allowed"),
         ({"parameters": {"lora.r": {"values": [1]}}}, "search.trials: is needed with sampler random; or give"),
         ({"sampler": "grid", "parameters": {"lora.r": {"low": 1, "high": 8}}}, "takes values, or points of a range"),
@@ -86,6 +104,30 @@ def test_faults_of_the_section(tmp_path: Path, search: Any, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_search(write(tmp_path, search))
     assert told in caught.value.message
+
+
+def test_keys_that_cannot_be_read_hide_no_fault_of_the_others(tmp_path: Path) -> None:
+    varied = {
+        "lora.bias": {"valeus": ["all"]},
+        "lora.r": {"values": [0], "when": {"lora.bias": ["all"]}},
+        "training.seed": {"values": [1, 2]},
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_search(write(tmp_path, {"trials": 0, "parameters": varied}))
+    assert [fault["key"].removeprefix("search.") for fault in caught.value.details["faults"]] == [
+        "trials",
+        "parameters.lora.bias.valeus",
+        "parameters.lora.r.values",
+        "parameters.training.seed",
+    ]
+
+
+def test_the_table_of_a_search_shows_the_bounds_of_the_key_at_fault(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_search(write(tmp_path, {"trials": 0, "parameters": {"lora.r": {"values": [1]}}}))
+    command = caught.value.remedy.partition(": ft30 ")[2].split()
+    shown = CliRunner().invoke(app, command)
+    assert "| `search.trials` | `null` | a whole number from 1 up to 1000, or null |" in shown.output
 
 
 def test_a_grid_beyond_reason_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from finetune30.config import ExperimentConfig
 from finetune30.config.search import SearchConfig
 from finetune30.config.search_loading import validate_search
-from finetune30.errors import UsageError
+from finetune30.errors import ConfigError, UsageError
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.suggesting import Past, count_visible, suggest
 
@@ -190,3 +190,11 @@ def test_a_trial_is_the_configuration_with_its_values_and_a_name_of_its_own() ->
     space, _ = make()
     own = space.apply({"lora.r": 16, "lora.lora_alpha": 32}, 3)
     assert (own.lora.r, own.lora.lora_alpha, own.experiment_name) == (16, 32, "default_experiment-trial3")
+
+
+def test_what_is_tied_to_a_key_without_a_value_is_refused_with_its_trial() -> None:
+    tied = {"training.warmup_steps": {"times": "training.max_steps", "values": [2]}}
+    space, _ = make("random", parameters=tied)  # by epochs: training.max_steps is null
+    with pytest.raises(ConfigError, match="trial 1: training.warmup_steps: null is not allowed, must be a whole"):
+        space.apply(space.settle({"training.warmup_steps": 0}), 1)
+    assert space.labels_of_base() is None

@@ -95,7 +95,8 @@ class Space:
     def _value_of(self, key: str, parameter: Parameter, label: Label, values: Mapping[str, Any]) -> Any:
         value: Any = label if parameter.values is None else parameter.values[int(label)]
         if parameter.times is not None:
-            value *= values.get(parameter.times, self.base_value(parameter.times))
+            base = values.get(parameter.times, self.base_value(parameter.times))
+            value = None if base is None else value * base  # what the key allows is asked when it is applied
         if is_whole(key) and isinstance(value, float) and value.is_integer():
             return int(value)
         return float(value) if is_fraction(key) and isinstance(value, int) and not isinstance(value, bool) else value
