@@ -173,8 +173,9 @@ def test_a_search_at_a_terminal_goes_on_after_a_kill_and_trains_what_train_would
     command = ("search", "start", write_search_file(lab, "here"), "--here")
     ended = lab.server.run(*command, cwd=lab.folder, FT30_FAILPOINT="training.after_step:6")
     assert ended.returncode == -9, "in the second trial"
-    again = lab.ft30(*command)
+    again = lab.ft30("search", "resume", "here", "--here")
     assert "resuming from step" in again.stderr + again.stdout
+    lab.ft30(*command)  # nothing is left to do
     shown = json.loads(lab.ft30("search", "show", "here", "--json").stdout)
     assert (shown["status"], shown["counts"]) == ("SUCCEEDED", {"DONE": 3})
     assert sorted(trial["parameters"].get("lora.r", 4) for trial in shown["trials"]) == [2, 4, 8]
@@ -203,7 +204,8 @@ def test_a_trial_that_another_process_has_is_left_to_it(lab: KindsLab) -> None:
     assert (refused.returncode, "trial 0 is carried out elsewhere" in refused.stderr) == (1, True)
     store.cancelled(claim)
     store.close()
-    assert "1 of 1 trials" in lab.ft30(*command).stdout
+    (resume,) = re.findall(r"go on with: ft30 (.*)", lab.ft30("search", "stop", "two terminals").stdout)
+    assert "1 of 1 trials" in lab.ft30(*resume.split()).stdout
 
 
 def test_only_the_best_model_is_kept_and_what_the_disk_may_take_ends_it(lab: KindsLab) -> None:
@@ -220,7 +222,7 @@ def test_only_the_best_model_is_kept_and_what_the_disk_may_take_ends_it(lab: Kin
     refused = lab.server.run("predict", gone, "it is the room", cwd=lab.folder)
     assert refused.returncode == 1
     (told,) = re.findall(r"make it again with: ft30 (replay \w+)", refused.stderr)
-    lab.ft30(*told.split())
+    assert "identical (weights, optimizer" in lab.ft30(*told.split()).stdout
     name = f"best-trial{removed[-1]['number']}"
     published = [
         json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
@@ -289,7 +291,7 @@ def test_what_is_said_about_searches_is_done_to_the_letter(lab: KindsLab, tmp_pa
     assert f"delete the whole search: ft30 search delete {search_id}" in alone
     refused = ft30("search", "delete", search_id, "--yes", code=1)
     (told,) = re.findall(r"stop it first: ft30 (search stop \w+ --now)", refused)
-    (resume,) = re.findall(r"go on with: ft30 (search resume \w+)", ft30(*told.split()))
+    (resume,) = re.findall(r"go on with: ft30 (search resume \w+)$", ft30(*told.split()).strip())
     assert "RUNNING" in ft30(*resume.split())
     ft30(*told.split())
     assert "add --yes" in ft30("search", "delete", search_id, code=2)

@@ -37,7 +37,7 @@ def command() -> None:
 @_trials
 @_here
 @click.option("--priority", type=click.IntRange(-100, 100), default=-10, show_default=True, help="Higher is earlier.")
-@named_option("dry_run", is_flag=True, help="Say what the rows can tell and which trials come first; make nothing.")
+@named_option("dry_run", is_flag=True, help="Say what the rows can tell and which trials come first.")
 @_as_json
 @click.pass_context
 def start(
@@ -127,7 +127,8 @@ def stop(name: str, now: bool) -> None:
     with opened(None) as records:
         search = load_search(records.store, name)
         stop_search(records.store, search, now=now)
-    click.echo(f"stopped; go on with: ft30 search resume {search.id[:8]}")
+    here = " --here" if search.kind == "local" else ""
+    click.echo(f"stopped; go on with: ft30 search resume {search.id[:8]}{here}")
 
 
 @command.command("resume", epilog=_EPILOG)

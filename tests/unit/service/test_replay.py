@@ -118,6 +118,21 @@ def test_a_damaged_original_leaves_the_repetition_without_a_verdict(tmp_path: Pa
     assert fault in report.get("fault", "")
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_weights_that_were_removed_are_compared_by_their_sha256(tmp_path: Path, is_same: bool) -> None:
+    store, results = open_store(f"sqlite:///{tmp_path / 'runs.db'}"), tmp_path / "results"
+    run = finish_run(store, ExperimentConfig(), results)
+    repeated = RunFolder(tmp_path / "repeated")
+    publish_result(repeated, 1, ExperimentConfig())
+    RunFolder(results / run.folder).remove_model("its model was removed")
+    if not is_same:
+        (repeated.path / WEIGHTS).write_bytes(b"x")
+    report = judge_replay(store, results, run.id, Result.published(repeated))
+    store.close()
+    assert report["identical"] is is_same
+    assert report["tensors"] == ({} if is_same else {"adapter_model.safetensors": None})
+
+
 class Silent:
     """A queue that loses every message."""
 

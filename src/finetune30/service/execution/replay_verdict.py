@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune30.errors import NotFoundError, StorageError
-from finetune30.files import disk_errors, load_json, load_json_lines
+from finetune30.files import disk_errors, load_json, load_json_lines, sha256_of
 from finetune30.store import RunFolder, RunStore
 
 #: Parts of keys whose values a clock decides.
@@ -23,6 +23,7 @@ _CIRCUMSTANCES = frozenset(
     # Made of the ledger, the metrics and the predictions, which are compared.
     | {"evaluation_set_aside", "eval_calibration"}
 )
+_WEIGHTS = "adapter_model.safetensors"
 #: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.
 _SINCE_SCORES = "score_name"
 
@@ -32,8 +33,8 @@ class Comparison:
     """What two runs of one record have in common; every list is empty when they are identical.
 
     `environment` and `inputs` (rows, base model, order of the labels) hold `key: recorded -> now`, and the environment
-    also why equal ones may come out differently; `tensors` the
-    largest difference of each weight that differs, None where shape or type do; `states` which of optimizer and random
+    also why equal ones may come out differently; `tensors` the largest difference of each weight that differs, None
+    where shape or type do, or where the recorded ones were removed; `states` which of optimizer and random
     streams differ; `history` and `metrics` the values.
     """
 
@@ -104,7 +105,7 @@ def compare_results(before: Result, now: Result) -> Comparison:
             *_list_differences(_inputs_of(recorded), _inputs_of(repeated)),
             *_compare_label_orders(old["labels"], new["labels"], is_earlier),
         ],
-        tensors=_compare_tensors(before.final_model, now.final_model),
+        tensors=_compare_weights(before, now),
         states=[name for name, digest in recorded["digests"].items() if repeated["digests"].get(name) != digest],
         history=_compare_histories(load_json_lines(before.history), load_json_lines(now.history), is_earlier),
         metrics=_compare_records(_measured(old), _measured(new), is_earlier),
@@ -156,12 +157,20 @@ def _list_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
     return [f"{key}: {old} -> {new}" for key, (old, new) in find_differences(before, now).items()]
 
 
+def _compare_weights(before: Result, now: Result) -> dict[str, float | None]:
+    """Return which weights differ; of a model that was removed (`keep: best`) only the sha256 of its file is left."""
+    if (before.final_model / _WEIGHTS).is_file():
+        return _compare_tensors(before.final_model / _WEIGHTS, now.final_model / _WEIGHTS)
+    recorded = before.facts["files"][f"artifacts/final_model/{_WEIGHTS}"]["sha256"]
+    return {} if sha256_of(now.final_model / _WEIGHTS) == recorded else {_WEIGHTS: None}
+
+
 def _compare_tensors(before: Path, now: Path) -> dict[str, float | None]:
     """Return the largest absolute difference of each weight that is not equal bit for bit; None where shapes differ."""
     import torch
     from safetensors.torch import load_file
 
-    recorded, repeated = (load_file(folder / "adapter_model.safetensors") for folder in (before, now))
+    recorded, repeated = load_file(before), load_file(now)
     found: dict[str, float | None] = {}
     for name in sorted(recorded.keys() | repeated.keys()):
         old, new = recorded.get(name), repeated.get(name)

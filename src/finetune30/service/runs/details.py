@@ -83,6 +83,9 @@ def verify_run(records: Records, run: Run) -> int:
 def require_intact_model(records: Records, run: Run) -> Path:
     """Return the folder of a finished model whose files are as they were published; raises StorageError."""
     folder = records.require_folder(run)
+    if folder.model_removed.is_file():
+        reason = "; ".join(folder.verify_model())
+        raise StorageError(f"{run.folder}: {reason}", f"make it again with: ft30 replay {run.id[:8]}")
     _refuse_faults(run, folder.verify_model())
     return folder.final_model
 

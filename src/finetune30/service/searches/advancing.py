@@ -71,7 +71,8 @@ def settle_trial(store: RunStore, standing: Standing, trial: Trial, run: Run, re
     if run.status is RunStatus.SUCCEEDED:
         value = value_of(run, standing.search.metric)
         if value is None:
-            reason = f"the run has no number as {standing.search.metric}"
+            known = sorted(name for name in run.metrics or {} if value_of(run, name) is not None)
+            reason = f"the run has no number as {standing.search.metric}; it has {', '.join(known) or 'none'}"
             finish_trial(store, trial, TrialState.FAILED, reason=reason, size_bytes=size)
         else:
             finish_trial(store, trial, TrialState.DONE, value, size_bytes=size)

@@ -106,8 +106,9 @@ def resume_search(
     limits = spec.limits.model_copy(update=given)
     spec = spec.model_copy(update={"limits": limits} | ({} if trials is None else {"trials": trials}))
     status = standing.search.status
-    if spec == standing.spec and status in (RUNNING, SearchStatus.SUCCEEDED):
-        done = "goes on already" if status is RUNNING else "has made all its trials"
+    goes_on_by_itself = status is RUNNING and search.kind != "local"  # a command that was killed left it RUNNING
+    if spec == standing.spec and (goes_on_by_itself or status is SearchStatus.SUCCEEDED):
+        done = "goes on already" if goes_on_by_itself else "has made all its trials"
         raise ConflictError(f"search {search.id[:8]} {done}", f"see it with: ft30 search show {search.id[:8]}")
     for trial in standing.open:
         run = standing.runs.get(trial.number)

@@ -36,8 +36,7 @@ def remove_beaten(store: RunStore, standing: Standing, results: Path) -> None:
             continue
         folder = RunFolder(results / run.folder)
         folder.remove_model(
-            f"its model was removed, since trial {best.number} of search {standing.search.id[:8]} was better; make it "
-            f"again with: ft30 replay {run.id[:8]}"
+            f"its model was removed, since trial {best.number} of search {standing.search.id[:8]} is at least as good"
         )
         note_removal(store, trial, folder.size_bytes())
 
