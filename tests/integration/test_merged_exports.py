@@ -232,3 +232,6 @@ def test_what_belongs_to_another_form_is_refused(talk):
     done(talk.ft30("export", "talk", "--output", "plain.zip"))
     whole = talk.ft30("export", "talk", "--as", "merged", "--output", "other", "--into", "whole")
     assert (whole.returncode, "this one's base is whole" in whole.stderr) == (2, True)
+    for gap in ("inf", "nan"):  # no receipt could hold them
+        endless = talk.ft30("export", "talk", "--as", "merged", "--output", "other", "--accept-gap", gap)
+        assert (endless.returncode, f"{gap} is no number above 0" in endless.stderr) == (2, True)

@@ -284,6 +284,7 @@ def test_what_is_said_about_searches_is_done_to_the_letter(lab: KindsLab, tmp_pa
     assert search_id in ft30("search", "list")
     assert "leave --here out" in ft30("search", "start", file, "--here", code=1)
     assert "leave --config and --preset out" in ft30("search", "start", file, "--preset", "starter", code=2)
+    assert not re.findall(r"--(?:config|preset)\b", ft30("search", "start", "--help"))
     going = ft30("search", "resume", search_id, code=1)
     assert f"see it with: ft30 search show {search_id}" in going
     run_id = json.loads(ft30("search", "show", search_id, "--json"))["trials"][0]["run_id"]

@@ -36,8 +36,8 @@ _SEVERAL = ("label_columns",)
 _STATE = "finetune30.overrides"
 
 
-def config_options(command: Decorated) -> Decorated:
-    """Add every configuration flag to a click command; `load_from_flags` turns them into a LoadedConfig."""
+def key_options(command: Decorated) -> Decorated:
+    """Add a flag for every key of a configuration to a click command; `given_keys` returns what they gave."""
     for key in reversed(field_schemas()):
         if "." in key:
             command = _key_option(key)(command)
@@ -52,6 +52,12 @@ def config_options(command: Decorated) -> Decorated:
     )(command)
     for flag, key in reversed({**SHORT_NAMES, **FLAG_NAMES, **READING_NAMES}.items()):
         command = _short_option(flag, key)(command)
+    return command
+
+
+def config_options(command: Decorated) -> Decorated:
+    """Add every configuration flag to a click command; `load_from_flags` turns them into a LoadedConfig."""
+    command = key_options(command)
     command = click.option("--preset", metavar="NAME", help="A shipped configuration: ft30 config presets.")(command)
     return click.option(
         "--config",

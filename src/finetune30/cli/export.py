@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 _ZIP = "zip"
 _FORMS = (_ZIP, "merged", "onnx", "gguf")
 _PRECISIONS = ("f32", "f16", "q8_0", "int8")
+
+
+def _require_finite(_context: click.Context, _option: click.Parameter, gap: float | None) -> float | None:
+    if gap is not None and not math.isfinite(gap):
+        raise click.BadParameter(f"{gap} is no number above 0.")
+    return gap
 
 
 @click.command(
@@ -36,6 +43,7 @@ _PRECISIONS = ("f32", "f16", "q8_0", "int8")
     "accept_gap",
     metavar="GAP",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_require_finite,
     help="Publish it although logits lie up to GAP from the adapter's; the receipt keeps who said so.",
 )
 @click.option(

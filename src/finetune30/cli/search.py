@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from finetune30.cli.config_options import config_options, given_keys
+from finetune30.cli.config_options import given_keys, key_options
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import show_controls, tell, tell_notes
 
@@ -33,7 +33,9 @@ def command() -> None:
 
 @command.command("start", epilog="Example: ft30 search start search.yaml --trials 20")
 @click.argument("file", type=click.Path(path_type=Path))
-@config_options
+@key_options
+@click.option("--config", "config_file", type=click.Path(path_type=Path), hidden=True)
+@click.option("--preset", hidden=True)
 @_trials
 @_here
 @click.option("--priority", type=click.IntRange(-100, 100), default=-10, show_default=True, help="Higher is earlier.")
@@ -51,7 +53,7 @@ def start(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make the search of a configuration with a section `search:`; every key of the rest is a flag.
+    """Make the search of a configuration file. Its section `search:` says what is varied; every other key is a flag.
 
     The rows are stored as one dataset version on which all trials train. Trial 0 is the configuration as it stands.
     The same command again goes on with a search that was cut off, and makes no trial twice.
@@ -107,7 +109,7 @@ def list_all(as_json: bool) -> None:
 @_search
 @_as_json
 def show(name: str, as_json: bool) -> None:
-    """Print the trials of a search with their values, and the best of them."""
+    """Print the trials of a search, and the best. Each with its state, run and values."""
     from finetune30.cli.run_options import opened
     from finetune30.store.searches import load_search
 
@@ -119,7 +121,7 @@ def show(name: str, as_json: bool) -> None:
 @_search
 @click.option("--now", is_flag=True, help="Cancel the trials that wait or train, too; resume takes them up again.")
 def stop(name: str, now: bool) -> None:
-    """Suggest nothing more; trials that wait or train go on."""
+    """Suggest nothing more. Trials that wait or train go on."""
     from finetune30.cli.run_options import opened
     from finetune30.service.searches.changing import stop_search
     from finetune30.store.searches import load_search
@@ -148,7 +150,7 @@ def resume(
     here: bool,
     as_json: bool,
 ) -> None:
-    """Go on with a search, also for more trials, hours or space; the trials that there are stay what they are."""
+    """Go on with a search. Also for more trials, hours or space; the trials that there are stay what they are."""
     from finetune30.cli.run_options import opened
     from finetune30.service.searches.changing import require_kind, resume_search
     from finetune30.settings import load_settings
@@ -167,7 +169,7 @@ def resume(
 @_as_json
 @click.pass_context
 def verify(context: click.Context, name: str, as_json: bool) -> None:
-    """Make every suggestion again out of seed and results, and compare it with the record. Exit code 1: one differs."""
+    """Make every suggestion again. Out of seed and results, as on record; exit code 1 when one differs."""
     from finetune30.cli.run_options import opened
     from finetune30.service.searches.standing import load_standing
     from finetune30.service.searches.verifying import verify_search
@@ -193,7 +195,7 @@ def verify(context: click.Context, name: str, as_json: bool) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(context: click.Context, name: str, yes: bool) -> None:
-    """Remove a search that has stopped with all its runs and their folders."""
+    """Remove a search with all its runs. Their folders go too; a search that goes on is stopped first."""
     from finetune30.cli.run_options import opened
     from finetune30.errors import UsageError
     from finetune30.service.searches.changing import delete_search

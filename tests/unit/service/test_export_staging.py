@@ -37,6 +37,7 @@ def write_and_die(target: Path, point: str) -> None:
 def write(target: Path, content: str, *, overwrite: bool = False) -> None:
     with staged(target, overwrite=overwrite) as folder:
         (folder / "model").write_text(content)
+        (folder / "model").chmod(0o600)
 
 
 def content(target: Path) -> str:
@@ -110,5 +111,6 @@ def test_an_empty_folder_is_replaced_and_the_working_folder_has_a_name(tmp_path,
     (tmp_path / "mine").mkdir()
     write(tmp_path / "mine", "new", overwrite=True)
     assert content(tmp_path / "mine") == "new"
+    assert len({path.stat().st_mode for path in (tmp_path / "mine").iterdir()}) == 1, "all who may read one read the others"
     with pytest.raises(UsageError, match=f"'{tmp_path}' is there already"):
         write(Path(), "new")

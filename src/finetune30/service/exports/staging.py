@@ -107,6 +107,8 @@ def _seal(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    for path in files:  # some libraries write weights for one account only; the others are to read an export as well
+        path.chmod((folder / SUMS).stat().st_mode)
     for path in (*files, folder / SUMS, *(path for path in folder.rglob("*") if path.is_dir())):
         sync_file(path)
     sync_folder(folder)
