@@ -219,8 +219,10 @@ def test_only_the_best_model_is_kept_and_what_the_disk_may_take_ends_it(lab: Kin
     lab.ft30("predict", shown["best"]["run_id"], "the film was great great slow")
     gone = removed[-1]["run_id"]
     assert "files" in lab.ft30("runs", "verify", gone).stdout
-    refused = lab.server.run("predict", gone, "it is the room", cwd=lab.folder)
-    assert refused.returncode == 1
+    assert "final_model" not in lab.ft30("runs", "show", gone).stdout
+    for command in (("predict", gone, "it is the room"), ("models", "register", gone, "none"), ("export", gone)):
+        refused = lab.server.run(*command, cwd=lab.folder)
+        assert (refused.returncode, "its model was removed, since trial" in refused.stderr) == (1, True)
     (told,) = re.findall(r"make it again with: ft30 (replay \w+)", refused.stderr)
     assert "identical (weights, optimizer" in lab.ft30(*told.split()).stdout
     name = f"best-trial{removed[-1]['number']}"

@@ -138,7 +138,14 @@ class RunFolder:
 
     def count_files(self) -> int:
         """Return how many published files there are to be, without those of a model that was removed."""
-        return len(self._without_removed(self.load_manifest()))
+        return len(self.list_kept())
+
+    def list_kept(self) -> dict[str, Any]:
+        """Return what the manifest says of each published file, without those of a model that was removed.
+
+        Raises NotFoundError, StorageError.
+        """
+        return self._without_removed(self.load_manifest())
 
     def remove_model(self, reason: str) -> None:
         """Remove the finished model to save its space; what was published stays on record, and so does the reason."""

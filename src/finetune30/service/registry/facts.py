@@ -14,7 +14,7 @@ from finetune30.files import load_json
 from finetune30.modeling.saved_targets import LABELS_FILE
 from finetune30.modeling.travelling import find_travel_faults
 from finetune30.service.runs.blocks import build_result_blocks
-from finetune30.service.runs.details import require_model, verify_run
+from finetune30.service.runs.details import require_kept_model, require_model, verify_run
 from finetune30.service.runs.evaluation_rows import load_row_texts
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run
@@ -35,8 +35,9 @@ def collect_facts(records: Records, run: Run, versions: VersionStore) -> tuple[N
     Raises ConflictError for a run without a finished model, StorageError for files that are not as published.
     """
     require_model(run)
-    verify_run(records, run)
     folder = records.require_folder(run)
+    require_kept_model(run, folder)
+    verify_run(records, run)
     manifest = folder.load_manifest()
     files, metrics = manifest["files"], run.metrics or {}
     if missing := [name for name in (_ADAPTER, f"{_MODEL}/{LABELS_FILE}") if name not in files]:

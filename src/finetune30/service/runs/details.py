@@ -32,10 +32,9 @@ SUMMARY_KEYS = (
 
 
 def load_run_files(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return name and size in bytes of every file of a run: as published, else as it lies there."""
+    """Return name and size in bytes of every file of a run: as published and kept, else as it lies there."""
     if folder.manifest.is_file():
-        files: Mapping[str, Any] = folder.load_manifest()["files"]
-        return [{"name": name, "size": entry["size"]} for name, entry in files.items()]
+        return [{"name": name, "size": entry["size"]} for name, entry in folder.list_kept().items()]
     if not folder.path.is_dir():
         return []
     paths = (path for path in sorted(folder.path.rglob("*")) if path.is_file())
@@ -83,11 +82,16 @@ def verify_run(records: Records, run: Run) -> int:
 def require_intact_model(records: Records, run: Run) -> Path:
     """Return the folder of a finished model whose files are as they were published; raises StorageError."""
     folder = records.require_folder(run)
+    require_kept_model(run, folder)
+    _refuse_faults(run, folder.verify_model())
+    return folder.final_model
+
+
+def require_kept_model(run: Run, folder: RunFolder) -> None:
+    """Raise StorageError where a search removed the model of a run (`keep: best`)."""
     if folder.model_removed.is_file():
         reason = "; ".join(folder.verify_model())
         raise StorageError(f"{run.folder}: {reason}", f"make it again with: ft30 replay {run.id[:8]}")
-    _refuse_faults(run, folder.verify_model())
-    return folder.final_model
 
 
 def require_model(run: Run, next_command: str = "ft30 runs list --status SUCCEEDED") -> Run:
