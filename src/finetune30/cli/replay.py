@@ -57,7 +57,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
 
 def _print_differences(report: Mapping[str, Any]) -> None:
     weights = [
-        f"{name}: not the same, by how much cannot be said" if difference is None else f"{name}: by up to {difference:.3g}"
+        f"{name}: other, how far cannot be said" if difference is None else f"{name}: by up to {difference:.3g}"
         for name, difference in report.get("tensors", {}).items()
     ]
     for title, lines in (

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from finetune30.config.field_types import Section
 from finetune30.config.fields import describe_allowed, field_schemas
 from finetune30.config.loading import COMMAND_LINE, Fault, LoadedConfig, Places, config_error, load_config, show_value
 from finetune30.config.search import Parameter, SearchConfig, SearchLimits
@@ -109,8 +110,8 @@ def _suggest(location: tuple[str, ...]) -> str:
     dotted = ".".join(location[1:])
     if above[:1] == ["parameters"] and dotted in field_schemas():
         return f"write the key with its dots: {dotted}: {{values: …}}"
-    owner = {"limits": SearchLimits, "parameters": Parameter}.get(above[0], SearchConfig) if above else SearchConfig
-    known = list(owner.model_fields)
+    below: Mapping[str, type[Section]] = {"limits": SearchLimits, "parameters": Parameter}
+    known = list(below.get(above[0] if above else "", SearchConfig).model_fields)
     near = get_close_matches(leaf, known, n=1)
     return f"did you mean {'.'.join((SECTION, *above, near[0]))}?" if near else f"known: {', '.join(known)}"
 

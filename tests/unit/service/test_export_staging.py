@@ -111,6 +111,7 @@ def test_an_empty_folder_is_replaced_and_the_working_folder_has_a_name(tmp_path,
     (tmp_path / "mine").mkdir()
     write(tmp_path / "mine", "new", overwrite=True)
     assert content(tmp_path / "mine") == "new"
-    assert len({path.stat().st_mode for path in (tmp_path / "mine").iterdir()}) == 1, "all who may read one read the others"
+    modes = {path.stat().st_mode for path in (tmp_path / "mine").iterdir()}
+    assert len(modes) == 1, "who may read its papers may read the model"
     with pytest.raises(UsageError, match=f"'{tmp_path}' is there already"):
         write(Path(), "new")

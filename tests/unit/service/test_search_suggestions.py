@@ -195,6 +195,6 @@ def test_a_trial_is_the_configuration_with_its_values_and_a_name_of_its_own() ->
 def test_what_is_tied_to_a_key_without_a_value_is_refused_with_its_trial() -> None:
     tied = {"training.warmup_steps": {"times": "training.max_steps", "values": [2]}}
     space, _ = make("random", parameters=tied)  # by epochs: training.max_steps is null
-    with pytest.raises(ConfigError, match="trial 1: training.warmup_steps: null is not allowed, must be a whole"):
+    with pytest.raises(ConfigError, match=r"trial 1: training\.warmup_steps: null is not allowed"):
         space.apply(space.settle({"training.warmup_steps": 0}), 1)
     assert space.labels_of_base() is None
