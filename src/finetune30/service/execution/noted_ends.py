@@ -10,13 +10,16 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from finetune30.store.process_identity import describe_owner
+from finetune30.store.process_identity import describe_owner, is_dead
 
 #: Names the folder of the notes to the processes that are started.
 NOTES_VARIABLE = "FINETUNE30_NOTED_ENDS"
 _LOOK_SECONDS = 0.05
+#: So long the signal of a process that is gone is waited for; one that ended by itself has none.
+_PATIENCE_SECONDS = 2.0
 
 
 def note_ends(folder: Path) -> None:
@@ -35,11 +38,22 @@ def describe_peer(owner: str) -> str:
     parts = owner.split(":")
     if folder is None or len(parts) != 4:
         return words
-    try:
-        name = (Path(folder) / parts[2]).read_text()
-    except OSError:  # it lives, ended by itself, or on another host
+    name = _read_note(Path(folder) / parts[2], _PATIENCE_SECONDS if is_dead(owner) else 0.0)
+    if not name:  # it lives, ended by itself, or on another host
         return words
     return f"{words}, ended by {name}{' (often: out of memory)' if name == signal.SIGKILL.name else ''}"
+
+
+def _read_note(path: Path, patience_seconds: float) -> str:
+    """Return the name of the signal; its parent learns of an end in the same moment as those that look for it."""
+    until = time.monotonic() + patience_seconds
+    while True:
+        with suppress(OSError):  # not written, or not yet
+            if name := path.read_text():
+                return name
+        if time.monotonic() >= until:
+            return ""
+        time.sleep(_LOOK_SECONDS)
 
 
 def _note(folder: Path) -> None:
