@@ -73,8 +73,11 @@ def wait_for_checkpoint(services: Services, run_id: str) -> tuple[int, dict[int,
         saved = (folder / str(run.attempt)).glob("checkpoints/checkpoint-*")
         return run.status is RunStatus.RUNNING and any(saved)
 
-    wait_until(look, 120, "a checkpoint")
-    starter = present(next((pid for pid in services.attempt_processes() if find_members(pid)), None))
+    def find_starter() -> int | None:
+        return next((pid for pid in services.attempt_processes() if find_members(pid)), None)
+
+    wait_until(look, 120, "a checkpoint")  # of a later attempt it may be there before its processes
+    starter = wait_until(find_starter, 120, "the processes of the attempt")
     return starter, wait_for_members(starter, 2)
 
 

@@ -96,8 +96,12 @@ def test_what_a_crashed_attempt_printed_last_is_shown(services: Services) -> Non
     assert "Segmentation fault" in type_line(services, f"ft30 runs show {run.id[:8]}")
 
 
-def test_an_attempt_that_needs_longer_is_given_longer(tmp_path: Path) -> None:
-    # So short that its processes are stopped while they still load, before they write a line.
+def test_an_attempt_that_needs_longer_is_given_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its processes are stopped while they still load, before they write a line, however late the worker looks.
+    slow = "import sys, time\nif 'attempt' in sys.orig_argv:\n    time.sleep(600)\n"
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "sitecustomize.py").write_text(slow)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "slow"), os.environ.get("PYTHONPATH", "")]))
     with running_services(tmp_path, no_progress_seconds=0.2) as services:
         run = services.submit(steps=1).run
         services.start_worker()
@@ -110,6 +114,7 @@ def test_an_attempt_that_needs_longer_is_given_longer(tmp_path: Path) -> None:
         assert "or see why it did not: ft30 runs show RUN" in type_line(services, f"ft30 runs logs {short}", code=1)
         assert "took no step and wrote no line for 0 s" in type_line(services, f"ft30 runs show {short}")
         services.stop_worker()
+        monkeypatch.undo()
         services.start_worker("two", FT30_NO_PROGRESS_SECONDS="0")
         type_line(services, f"ft30 retry {short}")
         services.wait_for(run.id, SUCCEEDED)
