@@ -6,24 +6,20 @@ in part is completed by handing it in again.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Row
 
 from finetune30.errors import ConflictError, NotFoundError
-from finetune30.store.database import reading, writing
-from finetune30.store.queries import run_of
 from finetune30.store.records import Run
+from finetune30.store.run_groups import find_by_request, find_candidates, list_newest, record_once, runs_by_key
 from finetune30.store.run_store import RunStore
-from finetune30.store.tables import run_sets, runs
+from finetune30.store.tables import run_sets
 
 Purpose = Literal["seeds", "folds"]
-_SHORTEST_PREFIX = 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,6 @@ def record_set(
 ) -> RunSet:
     """Write a set and return it; one that was written before for the same request is returned instead."""
     values = {
-        "id": uuid.uuid4().hex,
         "name": name,
         "purpose": purpose,
         "request_sha256": request_sha256,
@@ -76,60 +71,34 @@ def record_set(
         "dataset_digest": dataset_digest,
         "plan": [dict(entry) for entry in plan],
     }
-    if known := find_set(store, request_sha256, submitted_by):
-        return known
-    try:
-        with writing(store.engine) as connection:
-            connection.execute(insert(run_sets).values(**values, created_at=store.now(connection)))
-    except IntegrityError:  # somebody else was faster
-        pass
-    found = find_set(store, request_sha256, submitted_by)
-    assert found is not None  # noqa: S101 - one of the two writers has written it
-    return found
+    return _set(record_once(store, run_sets, values))
 
 
 def find_set(store: RunStore, request_sha256: str, submitted_by: str = "") -> RunSet | None:
     """Return the set of a request, None where there is none."""
-    chosen = (run_sets.c.request_sha256 == request_sha256) & (run_sets.c.submitted_by == submitted_by)
-    with reading(store.engine) as connection:
-        row = connection.execute(select(run_sets).where(chosen)).first()
+    row = find_by_request(store, run_sets, request_sha256, submitted_by)
     return None if row is None else _set(row)
 
 
 def load_set(store: RunStore, reference: str) -> RunSet:
     """Return a set by id, the beginning of one, or name (the newest). Raises NotFoundError, ConflictError."""
-    with reading(store.engine) as connection:
-        newest = run_sets.c.created_at.desc(), run_sets.c.id
-        named = connection.execute(select(run_sets).where(run_sets.c.name == reference).order_by(*newest)).first()
-        if named is not None:
-            return _set(named)
-        near = _begin_with(connection, reference) if len(reference) >= _SHORTEST_PREFIX else []
+    near = find_candidates(store, run_sets, reference)
     if len(near) > 1:
         raise ConflictError(f"{len(near)} sets begin with {reference!r}", "write more digits of the id")
     if not near:
         raise NotFoundError(f"there is no set of runs {reference!r}", "list them with: ft30 sets list")
-    return near[0]
+    return _set(near[0])
 
 
 def list_sets(store: RunStore, limit: int = 100) -> list[RunSet]:
     """Return the newest sets, the newest first."""
-    with reading(store.engine) as connection:
-        rows = connection.execute(select(run_sets).order_by(run_sets.c.created_at.desc(), run_sets.c.id).limit(limit))
-        return [_set(row) for row in rows]
+    return [_set(row) for row in list_newest(store, run_sets, limit)]
 
 
 def runs_of(store: RunStore, found: RunSet) -> dict[int, Run]:
     """Return the runs of a set by their numbers in the plan; those that are not handed in, or deleted, are missing."""
     numbers = {found.key_of(entry["number"]): int(entry["number"]) for entry in found.plan}
-    chosen = runs.c.idempotency_key.in_(list(numbers)) & (runs.c.submitted_by == found.submitted_by)
-    with reading(store.engine) as connection:
-        rows = [run_of(row) for row in connection.execute(select(runs).where(chosen))]
-    return {numbers[str(run.idempotency_key)]: run for run in rows}
-
-
-def _begin_with(connection: Connection, beginning: str) -> list[RunSet]:
-    query = select(run_sets).where(run_sets.c.id.startswith(beginning, autoescape=True)).limit(2)
-    return [_set(row) for row in connection.execute(query)]
+    return runs_by_key(store, numbers, found.submitted_by)
 
 
 def _set(row: Row[Any]) -> RunSet:

@@ -6,25 +6,22 @@ second changes nothing. Its run is found by an idempotency key, as those of sets
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, insert, or_, select, update
+from sqlalchemy import Row, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.database import reading, writing
-from finetune30.store.queries import run_of
 from finetune30.store.records import Run, RunKind
+from finetune30.store.run_groups import find_by_request, find_candidates, list_newest, record_once, runs_by_key
 from finetune30.store.run_store import RunStore
 from finetune30.store.search_members import key_of_trial
-from finetune30.store.tables import runs, search_trials, searches
-
-_SHORTEST_PREFIX = 4
+from finetune30.store.tables import search_trials, searches
 
 
 class SearchStatus(StrEnum):
@@ -102,48 +99,29 @@ class Trial:
 
 def record_search(store: RunStore, values: Mapping[str, Any]) -> Search:
     """Write a search, RUNNING, and return it; one that was written before for the same request is returned instead."""
-    digest, owner = values["request_sha256"], values["submitted_by"]
-    if known := find_search(store, digest, owner):
-        return known
-    row = {**values, "id": uuid.uuid4().hex, "status": SearchStatus.RUNNING, "reason": "", "failures_from": 0}
-    try:
-        with writing(store.engine) as connection:
-            connection.execute(insert(searches).values(**row, created_at=store.now(connection)))
-    except IntegrityError:  # somebody else was faster
-        pass
-    found = find_search(store, digest, owner)
-    assert found is not None  # noqa: S101 - one of the two writers has written it
-    return found
+    begun = {"status": SearchStatus.RUNNING, "reason": "", "failures_from": 0}
+    return _search(record_once(store, searches, {**values, **begun}))
 
 
 def find_search(store: RunStore, request_sha256: str, submitted_by: str = "") -> Search | None:
     """Return the search of a request, None where there is none."""
-    chosen = (searches.c.request_sha256 == request_sha256) & (searches.c.submitted_by == submitted_by)
-    with reading(store.engine) as connection:
-        row = connection.execute(select(searches).where(chosen)).first()
+    row = find_by_request(store, searches, request_sha256, submitted_by)
     return None if row is None else _search(row)
 
 
 def load_search(store: RunStore, reference: str) -> Search:
     """Return a search by id, the beginning of one, or name (the newest). Raises NotFoundError, ConflictError."""
-    newest = searches.c.created_at.desc(), searches.c.id
-    with reading(store.engine) as connection:
-        named = connection.execute(select(searches).where(searches.c.name == reference).order_by(*newest)).first()
-        if named is not None:
-            return _search(named)
-        near = _begin_with(connection, reference) if len(reference) >= _SHORTEST_PREFIX else []
+    near = find_candidates(store, searches, reference)
     if len(near) > 1:
         raise ConflictError(f"{len(near)} searches begin with {reference!r}", "write more digits of the id")
     if not near:
         raise NotFoundError(f"there is no search {reference!r}", "list them with: ft30 search list")
-    return near[0]
+    return _search(near[0])
 
 
 def list_searches(store: RunStore, limit: int = 100) -> list[Search]:
     """Return the newest searches, the newest first."""
-    with reading(store.engine) as connection:
-        query = select(searches).order_by(searches.c.created_at.desc(), searches.c.id).limit(limit)
-        return [_search(row) for row in connection.execute(query)]
+    return [_search(row) for row in list_newest(store, searches, limit)]
 
 
 def list_driven(store: RunStore) -> list[Search]:
@@ -224,10 +202,7 @@ def list_trials(store: RunStore, search_id: str) -> list[Trial]:
 def runs_of_trials(store: RunStore, search: Search, numbers: Iterable[int]) -> dict[int, Run]:
     """Return the runs of trials by number; those that are not handed in are missing."""
     by_key = {key_of_trial(search.id, number): number for number in numbers}
-    chosen = runs.c.idempotency_key.in_(list(by_key)) & (runs.c.submitted_by == search.submitted_by)
-    with reading(store.engine) as connection:
-        found = [run_of(row) for row in connection.execute(select(runs).where(chosen))]
-    return {by_key[str(run.idempotency_key)]: run for run in found}
+    return runs_by_key(store, by_key, search.submitted_by)
 
 
 def remove_search(store: RunStore, search_id: str) -> None:
@@ -235,11 +210,6 @@ def remove_search(store: RunStore, search_id: str) -> None:
     with writing(store.engine) as connection:
         connection.execute(searches.delete().where(searches.c.id == search_id))
         connection.execute(search_trials.delete().where(search_trials.c.search_id == search_id))
-
-
-def _begin_with(connection: Connection, beginning: str) -> list[Search]:
-    query = select(searches).where(searches.c.id.startswith(beginning, autoescape=True)).limit(2)
-    return [_search(row) for row in connection.execute(query)]
 
 
 def _search(row: Row[Any]) -> Search:
