@@ -57,6 +57,10 @@ class Gang:
         """Wait until the newest run has taken so many steps."""
         wait_until(lambda: self._steps(results) >= step, 60, f"step {step}")
 
+    def wait_for_checkpoint(self, after: int, results: str) -> None:
+        """Wait until the run there has a whole checkpoint of a later step than `after`."""
+        wait_until(lambda: max(self.checkpoints(results), default=0) > after, 180, f"a checkpoint after step {after}")
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to both, as a launcher or a terminal does."""
         for pid in self.pids:
@@ -69,8 +73,8 @@ class Gang:
         return {"id": run_id, "status": status, "error": json.loads(error) if error else None, "attempt": attempt}
 
     def checkpoints(self, results: str) -> list[int]:
-        """Return the steps of which the newest run has whole checkpoints."""
-        names = [path.name for path in self.lab.run_folder(results).glob("attempts/*/checkpoints/checkpoint-*")]
+        """Return the steps of which the run there has whole checkpoints; none before it has a folder."""
+        names = [path.name for path in self.lab.folder.glob(f"{results}/*/attempts/*/checkpoints/checkpoint-*")]
         return sorted(int(step) for name in names if (step := name.removeprefix("checkpoint-")).isdigit())
 
     def _steps(self, results: str) -> int:

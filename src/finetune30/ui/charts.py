@@ -8,6 +8,7 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 import streamlit as st
+from altair.utils import schemapi
 
 from finetune30.ui.display import moment, raw
 from finetune30.ui.session import t
@@ -32,6 +33,9 @@ PALETTES = {
     "light": (ACCENT, "#c2703d", "#7a9e3f", "#7d5a9e", "#1b3a4b", "#d9a441", "#4fa3a5", "#8c4a4a"),
     "dark": ("#6fb3d2", "#d98a55", "#a3c266", "#b39ad6", "#e4eaed", "#d9a441", "#4fa3a5", "#cf7f7f"),
 }
+
+#: Altair checks every part of a chart as it is made, which takes longer than all else. Tests check what is drawn.
+schemapi.DEBUG_MODE = False
 
 
 def bars(counts: Mapping[str, Mapping[str, int]], *, title: str, key: str) -> None:
@@ -213,7 +217,7 @@ def draw(
 ) -> None:
     """Draw a chart of tables by their names.
 
-    Not by `st.altair_chart`: Altair's check of what it draws takes longer than the rest of a press.
+    Not by `st.altair_chart`, which has Altair check all that it draws.
     """
     datasets = {name: pd.DataFrame(rows) for name, rows in tables.items()}
     spec = {**_describe(chart), "datasets": datasets}

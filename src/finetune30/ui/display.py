@@ -30,7 +30,9 @@ def plain_lines(text: Any, limit: int = LONGEST_TEXT) -> str:
 
 def raw(text: Any, limit: int = LONGEST_TEXT) -> str:
     """Return text for places without Markdown: no control or direction-changing characters, not endless."""
-    shown = "".join(character for character in str(text)[: limit + 1] if _is_harmless(character))
+    shown = str(text)[: limit + 1]
+    if not shown.isprintable():  # what is printable is harmless, and nearly all that is shown
+        shown = "".join(filter(_is_harmless, shown))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.fields import COMMON, Field, difference, get_value, put_value
 from finetune30.ui.interruptions import finished_first
+from finetune30.ui.layout import fold
 from finetune30.ui.session import language, t, t_or
 
 Json = dict[str, Any]
@@ -100,7 +101,7 @@ def show_folded(fields: Mapping[str, Field], faults: Mapping[str, list[str]], hi
         key = section_key(section)
         if any(field.key in faults for field in members):
             st.session_state[key] = True
-        folded = st.expander(t_or(f"section.{section or 'top'}", display.plain(section)), key=key, on_change="rerun")
+        folded = fold(t_or(f"section.{section or 'top'}", display.plain(section)), key)
         if folded.open:
             with folded:
                 show_fields(members, faults)

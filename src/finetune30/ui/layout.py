@@ -1,4 +1,4 @@
-"""Pieces of every page that look the same everywhere: a row of figures, a table."""
+"""Pieces of every page that look the same everywhere: a row of figures, a table, what is folded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.mutable_expander_container import ExpanderContainer
 
 from finetune30.ui.display import NOTHING
 
 ROW_PIXELS = 33
 #: Figures beside each other; of one more, a single one would take a line of its own.
 MOST_IN_LINE = 6
+
+
+def fold(label: str, key: str, icon: str | None = None) -> ExpanderContainer:
+    """Show a part of a page that is folded at first; what is in it is to be made only while it is `.open`.
+
+    Streamlit sends what is folded too, and the browser draws every table and chart in it before anybody sees one.
+    """
+    return st.expander(label, key=key, icon=icon, on_change="rerun")
 
 
 def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]]) -> None:

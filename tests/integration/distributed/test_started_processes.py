@@ -13,7 +13,6 @@ import pytest
 from support.exactness import fingerprint
 from support.gang import Gang
 from support.members import wait_for_members, wait_until_gone
-from support.patience import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -22,17 +21,15 @@ TWO = ("train", "--config", "config.yaml", "--training.processes", "2")
 SLOWLY = "training.after_step:1+:wait1"
 
 
-def begin_slowly(gang: Gang, results: str, *command: str, step: int = 1) -> tuple[int, dict[int, int]]:
-    """Start a command, wait for a step, and return the process ids of the one that starts the others, and of those."""
+def begin_slowly(gang: Gang, results: str, *command: str, after: int = 0) -> tuple[int, dict[int, int]]:
+    """Start a command and wait for a checkpoint after a step.
+
+    Returns:
+        The process ids of the one that starts the others, and of those by their rank.
+    """
     environment = {"FT30_RESULTS_FOLDER": results, "FT30_FAILPOINT": SLOWLY}
-
-    def count_attempts() -> int:
-        return len(list(gang.lab.folder.glob(f"{results}/*/attempts/*/history.jsonl")))
-
-    before = count_attempts()
     pid = gang.servers[0].start(*command, cwd=gang.lab.folder, **environment)
-    wait_until(lambda: count_attempts() > before, 120, "an attempt of this command's own")
-    gang.wait_for_step(step, results)
+    gang.wait_for_checkpoint(after, results)
     return pid, wait_for_members(pid, 2)
 
 
@@ -59,13 +56,13 @@ def test_a_killed_process_a_killed_starter_and_a_stopped_one_end_as_with_one_pro
     assert ", ended by SIGKILL (often: out of memory)) of 2 is gone" in row["error"]["message"]
 
     reached = gang.checkpoints("ends")[-1]
-    pid, members = begin_slowly(gang, "ends", "resume", "latest", step=reached + 1)
+    pid, members = begin_slowly(gang, "ends", "resume", "latest", after=reached)
     os.kill(pid, signal.SIGKILL)
     assert gang.servers[0].wait().returncode == -signal.SIGKILL
     wait_until_gone(members.values())
 
     reached = gang.checkpoints("ends")[-1]
-    pid, members = begin_slowly(gang, "ends", "resume", "latest", step=reached + 1)
+    pid, members = begin_slowly(gang, "ends", "resume", "latest", after=reached)
     os.kill(pid, signal.SIGINT)
     ended, row = gang.servers[0].wait(), gang.row("ends")
     assert (ended.returncode, row["status"]) == (130, "CANCELLED"), ended.stderr

@@ -94,6 +94,8 @@ def test_columns_are_chosen_and_stand_in_the_address(service: Any, visit: Callab
     add(service, "fast", 0.75, training={"learning_rate": 0.002})
     add(service, "slow", 0.5, training={"learning_rate": 0.0001})
     page = visit(service.url, "experiments", lang="en")
+    page.session_state["experiments-columns-menu"] = True
+    page.run()
     page.toggle(key="experiments_differing").set_value(False).run()
     assert t("field.training.learning_rate") not in table(page)
     page.multiselect(key="experiments_columns").set_value(["score", "lora.r", "metrics.eval_loss"]).run()
@@ -102,6 +104,10 @@ def test_columns_are_chosen_and_stand_in_the_address(service: Any, visit: Callab
     assert list(table(page)[t("metric.eval_loss")]) == [0.5, 0.25]
     assert page.query_params["columns"] == ["score", "lora.r", "metrics.eval_loss"]
     assert page.query_params["differing"] == "false"
+    page.session_state["experiments-columns-menu"] = False
+    page.run()
+    assert list(table(page)[t("field.lora.r")]) == [8, 8]  # chosen also while its menu is folded
+    assert page.query_params["columns"] == ["score", "lora.r", "metrics.eval_loss"]
 
 
 @LANGUAGES

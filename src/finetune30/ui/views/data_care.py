@@ -8,6 +8,7 @@ import streamlit as st
 
 from finetune30.ui import charts, display
 from finetune30.ui.findings import show_analysis, show_detected, show_quarantine_rows, show_rule_shares, show_summary
+from finetune30.ui.layout import fold
 from finetune30.ui.session import ask, client, in_own_words, t
 
 Json = dict[str, Any]
@@ -25,8 +26,9 @@ def show_report(digest: str) -> None:
     show_detected(report.get("detected") or [])
     show_rule_shares(report.get("rule_shares") or [])
     show_summary(report.get("summary") or [], report.get("findings") or [])
-    with st.expander(t("run.report_whole"), icon=":material/data_object:"):
-        st.json({name: value for name, value in report.items() if name != "quarantine"}, expanded=1)
+    whole = fold(t("run.report_whole"), "data-report", ":material/data_object:")
+    if whole.open:
+        whole.json({name: value for name, value in report.items() if name != "quarantine"}, expanded=1)
 
 
 def show_quarantine(digest: str) -> None:

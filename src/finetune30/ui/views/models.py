@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.layout import fold
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.session import ask, client, local_time, t, t_or
 from finetune30.ui.views import promotion
@@ -67,9 +68,9 @@ def _show_model(model: Json) -> None:
     rows = [_version_row(version) for version in model["versions"]]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     promotion.show(model)
-    events = ask(lambda: client().load_model_events(model["name"]))
-    if events:
-        with st.expander(t("models.history"), icon=":material/history:"):
+    part = fold(t("models.history"), f"models-history-{model['name']}", ":material/history:")
+    if part.open and (events := ask(lambda: client().load_model_events(model["name"]))):
+        with part:
             st.dataframe(pd.DataFrame([_event_row(event) for event in events]), hide_index=True, width="stretch")
 
 

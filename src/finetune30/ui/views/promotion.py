@@ -8,6 +8,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.confirmation import confirmed_button, take_done
+from finetune30.ui.layout import fold
 from finetune30.ui.session import ask, client, in_own_words, t
 from finetune30.ui.views.verdicts import say_pair
 
@@ -32,9 +33,9 @@ def show(model: Json) -> None:
         st.success(t("models.promoted", name=name, alias=display.plain(alias or "")), icon=":material/check:")
     if alias:
         _offer_moves(model, number, alias, reason)
-    card = ask(lambda: client().load_card(name, number))
-    if card is not None:
-        with st.expander(t("models.card", number=number), icon=":material/badge:"):
+    part = fold(t("models.card", number=number), f"models-card-{name}-{number}", ":material/badge:")
+    if part.open and (card := ask(lambda: client().load_card(name, number))) is not None:
+        with part:
             st.code("\n".join(map(display.raw, card.splitlines())), language=None, wrap_lines=True)
 
 

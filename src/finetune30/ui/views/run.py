@@ -18,7 +18,7 @@ from finetune30.ui.findings import (
     show_rule_shares,
     yes_or_no,
 )
-from finetune30.ui.layout import show_figures
+from finetune30.ui.layout import fold, show_figures
 from finetune30.ui.run_header import show_error_card, show_log, show_state, show_times
 from finetune30.ui.session import ask, client, t
 from finetune30.ui.stand_ins import show_stand_ins
@@ -188,8 +188,9 @@ def _show_data(run: Json) -> None:
     show_findings(report)
     show_ledger(report.get("ledger") or {})
     _show_quarantine(run)
-    with st.expander(t("run.report_whole")):
-        st.json(report, expanded=1)
+    whole = fold(t("run.report_whole"), "run-report")
+    if whole.open:
+        whole.json(report, expanded=1)
 
 
 def _show_quarantine(run: Json) -> None:

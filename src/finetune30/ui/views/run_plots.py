@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from finetune30.ui.layout import fold
 from finetune30.ui.many_charts import Axis, build_axis, parallel, scatter
 from finetune30.ui.metrics import is_share
 from finetune30.ui.session import t
@@ -26,11 +27,10 @@ def show_plots(runs: Sequence[Json], page: Json, *, are_marked: bool) -> None:
     """Show the plots, folded at first."""
     if len(runs) < FEWEST:
         return
-    with st.expander(
-        t("plots.title"), icon=":material/scatter_plot:", key="experiments_plots", on_change="rerun"
-    ) as part:
-        if not part.open:
-            return
+    part = fold(t("plots.title"), "experiments_plots", ":material/scatter_plot:")
+    if not part.open:
+        return
+    with part:
         told = t("plots.of_marked", count=len(runs)) if are_marked else t("plots.of_page", count=len(runs))
         st.caption(told)
         metrics = sorted(map(str, page.get("metrics") or ()), key=_rank)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from finetune30.ui import display
 from finetune30.ui.blocks import show_blocks
-from finetune30.ui.layout import show_table
+from finetune30.ui.layout import fold, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.session import t, t_or
 from finetune30.ui.states import FINAL
@@ -30,14 +30,20 @@ def show(run: Json) -> None:
     if run.get("replay"):
         _show_replay(run["replay"])
     show_blocks(run.get("blocks") or (), str(run["id"]), _on_press(run))
-    with st.expander(t("run.numbers")):
-        shown = [
-            {t("run.metric"): t_or(f"metric.{name}", name), t("run.value"): metric_value(name, value)}
-            for name, value in metrics.items()
-            if isinstance(value, PLAIN_NUMBER) and not isinstance(value, bool)
-        ]
-        show_table(shown, alt=t("run.metric"), most_pixels=320)
+    numbers = fold(t("run.numbers"), "run-numbers")
+    if numbers.open:
+        with numbers:
+            _show_numbers(metrics)
     _show_lineage(run)
+
+
+def _show_numbers(metrics: Json) -> None:
+    shown = [
+        {t("run.metric"): t_or(f"metric.{name}", name), t("run.value"): metric_value(name, value)}
+        for name, value in metrics.items()
+        if isinstance(value, PLAIN_NUMBER) and not isinstance(value, bool)
+    ]
+    show_table(shown, alt=t("run.metric"), most_pixels=320)
 
 
 def _show_replay(report: Json) -> None:

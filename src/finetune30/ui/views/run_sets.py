@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.layout import fold, show_figures, show_table
 from finetune30.ui.scores import score_title, score_value
 from finetune30.ui.session import ask, client, t
 
@@ -20,7 +20,10 @@ def show() -> None:
     if not sets:
         return
     names = {found["id"]: f"{found['name']} · {_purpose(found)} · {found['id'][:8]}" for found in sets}
-    with st.expander(t("sets.title"), icon=":material/stacks:"):
+    part = fold(t("sets.title"), "compare-sets", ":material/stacks:")
+    if not part.open:
+        return
+    with part:
         chosen = st.selectbox(t("sets.choose"), list(names), format_func=lambda one: display.plain(names[one], 120))
         described = ask(lambda: client().load_run_set(str(chosen)))
         if described is not None:

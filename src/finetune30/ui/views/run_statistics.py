@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import streamlit as st
-
 from finetune30.ui import charts, display
-from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.layout import fold, show_figures, show_table
 from finetune30.ui.scores import score_in_sentence, score_title, score_value
 from finetune30.ui.session import ask, client, t
 
@@ -32,15 +30,20 @@ def load_statistics() -> Json:
     show_figures(facts)
     days = stats.get("last_30_days") or {}
     if days:
-        with st.expander(t("experiments.last_30_days"), icon=":material/bar_chart:"):
-            charts.daily(days, title=t("experiments.last_30_days"), key="experiments-daily")
+        part = fold(t("experiments.last_30_days"), "experiments-days", ":material/bar_chart:")
+        if part.open:
+            with part:
+                charts.daily(days, title=t("experiments.last_30_days"), key="experiments-daily")
     return stats
 
 
 def show_best(best: list[Json]) -> None:
     """Show the best run of each data version and score: figures of different data say nothing beside each other."""
-    if best:
-        with st.expander(t("experiments.best_of_each"), icon=":material/trophy:"):
+    if not best:
+        return
+    part = fold(t("experiments.best_of_each"), "experiments-best", ":material/trophy:")
+    if part.open:
+        with part:
             show_table([_best_row(run) for run in best], alt=t("experiments.best_of_each"))
 
 

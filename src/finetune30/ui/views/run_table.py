@@ -62,29 +62,39 @@ def state_label(status: str) -> str:
 def choose_columns(page: Json) -> list[str]:
     """Show the choice of columns; return those to show: facts, keys of the configuration, `metrics.NAME`."""
     differing = [str(key) for key in page.get("differing") or ()]
-    shown = differing[:MOST_DIFFERING]
     state = st.session_state  # an address may have said otherwise
     state.setdefault("experiments_differing", True)
     state.setdefault("experiments_columns", list(DEFAULT))
-    with st.popover(t("columns.choose"), icon=":material/view_column:", width="content"):
-        adds_differing = st.toggle(
-            t("columns.differing", count=len(differing)),
-            key="experiments_differing",
-            help=t("columns.differing_help", most=MOST_DIFFERING),
-            persist_state="session",
-        )
-        options = _options(page, state.experiments_columns)
-        chosen = st.multiselect(
-            t("columns.chosen"),
-            options,
-            format_func=column_title,
-            key="experiments_columns",
-            persist_state="session",
-        )
+    menu = st.popover(
+        t("columns.choose"), icon=":material/view_column:", width="content", key="experiments-columns-menu",
+        on_change="rerun",
+    )  # fmt: skip
+    if menu.open:  # the names of all settings take as long as the table
+        with menu:
+            _show_choice(page, len(differing))
+    chosen: list[str] = state.experiments_columns
     facts = [name for name in FACTS if name in chosen and not _is_empty(name, page["experiments"])]
-    keys = dict.fromkeys([*(shown if adds_differing else ()), *(key for key in chosen if key not in FACTS)])
+    keys = dict.fromkeys(
+        [*(shown if state.experiments_differing else ()), *(key for key in chosen if key not in FACTS)]
+    )
     # What came out stands beside what was told; what is looked up now and then comes behind both.
     return [*(name for name in facts if name in _FIRST), *keys, *(name for name in facts if name not in _FIRST)]
+
+
+def _show_choice(page: Json, differing: int) -> None:
+    st.toggle(
+        t("columns.differing", count=differing),
+        key="experiments_differing",
+        help=t("columns.differing_help", most=MOST_DIFFERING),
+        persist_state="session",
+    )
+    st.multiselect(
+        t("columns.chosen"),
+        _options(page, st.session_state.experiments_columns),
+        format_func=column_title,
+        key="experiments_columns",
+        persist_state="session",
+    )
 
 
 def asked_keys() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.layout import show_figures, show_table
+from finetune30.ui.layout import fold, show_figures, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_title
 from finetune30.ui.session import ask, client, t
@@ -21,7 +21,10 @@ def show() -> None:
     if not found:
         return
     names = {one["id"]: f"{one['name']} · {one['spec']['sampler']} · {one['id'][:8]}" for one in found}
-    with st.expander(t("searches.title"), icon=":material/search_insights:"):
+    part = fold(t("searches.title"), "compare-searches", ":material/search_insights:")
+    if not part.open:
+        return
+    with part:
         chosen = st.selectbox(t("searches.choose"), list(names), format_func=lambda one: display.plain(names[one], 120))
         described = ask(lambda: client().load_search(str(chosen)))
         if described is not None:
