@@ -74,9 +74,8 @@ def choose_columns(page: Json) -> list[str]:
             _show_choice(page, len(differing))
     chosen: list[str] = state.experiments_columns
     facts = [name for name in FACTS if name in chosen and not _is_empty(name, page["experiments"])]
-    keys = dict.fromkeys(
-        [*(shown if state.experiments_differing else ()), *(key for key in chosen if key not in FACTS)]
-    )
+    added = differing[:MOST_DIFFERING] if state.experiments_differing else ()
+    keys = dict.fromkeys([*added, *(key for key in chosen if key not in FACTS)])
     # What came out stands beside what was told; what is looked up now and then comes behind both.
     return [*(name for name in facts if name in _FIRST), *keys, *(name for name in facts if name not in _FIRST)]
 
