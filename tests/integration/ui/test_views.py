@@ -81,6 +81,12 @@ def of_label(widgets: Any, label: str) -> Any:
     return found[0]
 
 
+def unfold(page: Page, key: str) -> Page:
+    """Open a folded part of a page: what is in it is made then."""
+    page.session_state[key] = True
+    return checked(page.run())
+
+
 def figures(page: Page) -> dict[str, str]:
     return {metric.label: metric.value for metric in page.metric}
 
@@ -201,7 +207,7 @@ def test_experiments_judge_each_kind_by_its_own_score(look: Callable[..., Page],
     scores = dict(zip(run_names(table), table[t("column.score_name")], strict=True))
     assert scores[REGRESSION.name] == t("metric.eval_mse")
     assert scores[SINGLE_LABEL.name] == t("metric.eval_accuracy")
-    best = page.dataframe[-1].value  # one of each kind: they were trained on different data
+    best = unfold(page, "experiments-best").dataframe[-1].value  # one of each kind: they were trained on different data
     assert sorted(best[t("column.score_name")]) == sorted(t(f"metric.{name}") for name in SCORES)
 
 
@@ -350,7 +356,7 @@ def test_a_set_of_runs_stands_above_the_comparison(look: Callable[..., Page], ki
         dataset_digest=str(run.dataset_digest),
         plan=[{"number": 1, **own}, {"number": 2, **own}],
     )
-    page = look("compare")
+    page = unfold(look("compare"), "compare-sets")
     assert of_label(page.selectbox, t("sets.choose")).value is not None
     assert t("sets.none_finished") in [info.value for info in page.info]
     assert t("sets.not_handed_in") in cells(page)
@@ -378,7 +384,7 @@ def test_a_search_stands_above_the_comparison(look: Callable[..., Page], kinds_a
     for number, parameters in enumerate(({}, {"lora.r": 8})):
         record_trial(kinds_api.store, search.id, number, labels=None, parameters=parameters, versions={})
     finish_trial(kinds_api.store, list_trials(kinds_api.store, search.id)[1], TrialState.DONE, 0.875)
-    page = look("compare")
+    page = unfold(look("compare"), "compare-searches")
     assert of_label(page.selectbox, t("searches.choose")).value == search.id
     shown = cells(page)
     assert f"0,{t('searches.trial_state.OPEN')}" in shown
