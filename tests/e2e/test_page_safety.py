@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
+from finetune30.config import ExperimentConfig
 from finetune30.store import RunStatus
-from finetune30.ui.translations import LANGUAGE_TAGS, load_catalogue
+from finetune30.store.access import Role, create_key
+from finetune30.ui.translations import LANGUAGE_TAGS, load_catalogue, translate
+from support.page_marks import AT_REST, FORM, TASK, wait_for_state
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
@@ -15,6 +19,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 SECRET = "a-key-for-this-test-0123456789"
 PAGES = ("submit", "follow", "experiments", "compare", "models", "data", "try")
+#: What is done about the run of somebody else.
+SUBMITTERS_ONLY = {"en": "ask its submitter, or use a key with the role admin", "zh": "請聯絡提交者"}
 #: English texts that are the same in Chinese, or part of data that people wrote.
 LONG_ENOUGH = 9
 
@@ -54,6 +60,46 @@ def test_refused_key_is_said_in_chinese(open_page, locked):
     page = open_page("/experiments", locale="zh-TW", base=locked)
     page.get_by_text("需要 API 金鑰").first.wait_for()
     page.get_by_text("解決方法：").first.wait_for()
+
+
+@pytest.mark.parametrize(("language", "locale"), [("en", "en-US"), ("zh", "zh-TW")])
+def test_a_submitter_trains_and_what_others_made_is_refused_in_words(open_page, stack, locked, language, locale):
+    t = partial(translate, language)
+    store = stack.services.store
+    _, secret = create_key(store, f"anna-{language}", Role.SUBMITTER)
+    config = ExperimentConfig.model_validate({"experiment_name": "theirs"})
+    theirs = store.create(
+        config, kind="queued", results_root=stack.services.settings.results_folder, submitted_by="ben"
+    )
+    store.request_cancel(theirs.id)
+
+    def use_key(page):
+        field = page.get_by_label(t("key.label"), exact=True)
+        field.wait_for()
+        page.get_by_text(t("health.locked")).wait_for()
+        page.locator(AT_REST).wait_for()
+        field.fill(secret)
+        page.get_by_role("button", name=t("key.use")).click()
+        page.get_by_text(t("key.in_use")).wait_for(state="attached")
+        page.get_by_text(t("health.locked")).wait_for(state="detached")
+
+    page = open_page(FORM, base=locked, locale=locale)
+    use_key(page)
+    page.get_by_role("button", name=t("submit.button"), exact=True).click()
+    page.wait_for_url(TASK)
+    own = TASK.search(page.url).group()
+    assert store.get(own).submitted_by == f"anna-{language}"
+    page.get_by_role("button", name=t("follow.cancel"), exact=True).click()
+    page.get_by_role("button", name=t("follow.cancel_confirm")).click()
+    wait_for_state(page, t("status.CANCELLED"))
+
+    page.goto(f"{locked}/run?run={theirs.id}")  # another visit: a key is kept nowhere
+    use_key(page)
+    page.get_by_role("heading", name="theirs", level=1).wait_for()
+    page.get_by_role("button", name=t("run.delete"), exact=True).click()
+    page.get_by_role("button", name=t("run.delete_confirm", name="theirs")).click()
+    page.get_by_text(SUBMITTERS_ONLY[language]).first.wait_for()
+    assert store.get(theirs.id).name == "theirs"
 
 
 def test_every_page_is_chinese_for_a_chinese_browser(open_page, one_run):

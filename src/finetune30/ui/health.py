@@ -23,12 +23,17 @@ _SIGNS = {True: ":green[:material/check_circle:]", False: ":red[:material/error:
 
 
 def load_health() -> Json | None:
-    """Return the state of the service, at most some seconds old; None while the API is away or does not tell."""
+    """Return the state of the service, at most some seconds old; None while the API is away or does not tell.
+
+    `locked` alone stands in it where the API tells it to holders of another key only.
+    """
     held: tuple[float, Json | None] | None = st.session_state.get("health")
     if held is None or time.monotonic() - held[0] > FRESH_SECONDS:
         try:
             answer: Json | None = client().load_health()
-        except (ApiError, ApiUnreachableError):
+        except ApiError as error:
+            answer = {"locked": True} if error.status in (401, 403) else None
+        except ApiUnreachableError:
             answer = None
         held = (time.monotonic(), answer)
         st.session_state.health = held
@@ -49,6 +54,9 @@ def show_health() -> None:
         health = load_health()
         if health is None:
             _line(False, t("health.api"), t("health.away"))
+            return
+        if "locked" in health:
+            _line(None, t("health.api"), t("health.locked"))
             return
         _show_services(health)
         _show_machine(health.get("machine") or {})

@@ -72,7 +72,8 @@ def use_key(key: str | None) -> None:
     """Speak to the API with this key from now on; it is forgotten when the page is closed."""
     if (held := st.session_state.pop("client", None)) is not None:
         held.close()
-    st.session_state.pop("highest_priority", None)
+    for told in ("highest_priority", "health"):  # to the holder of the key before
+        st.session_state.pop(told, None)
     st.session_state.api_key = key or None
 
 
