@@ -322,6 +322,7 @@ def test_submit_takes_the_data_of_a_version(visit: Callable[..., Page], kinds_ap
     (error,) = page.error  # the default model is out of reach, and never replaced unasked beside data of one's own
     assert "not cached on this machine" in error.value
     assert of_label(page.button, t("stand_ins.take_starter"))
+    assert any(t("submit.out_of_reach") in caption.value for caption in page.caption)
     chosen = t("data_choice.chosen", name=display.plain(name[: len("version:") + 12]))
     assert chosen in [caption.value for caption in page.caption]
 

@@ -64,7 +64,12 @@ def show(expected: Json | None, *, is_complete: bool) -> None:
 
 
 def in_short(expected: Json) -> list[str]:
-    """Return in a few words how much a run would do; nothing where that is not known."""
+    """Return in a few words how much a run would do, or that it would fail; nothing where that is not known.
+
+    What the API cannot reach, a worker on another machine may; so it can be submitted all the same.
+    """
+    if expected.get("out_of_reach"):
+        return [f":material/cloud_off: {t('submit.out_of_reach')}"]
     if expected.get("steps") is None:
         return []
     steps = t("submit.steps_in_short", steps=display.number(expected["steps"]))
