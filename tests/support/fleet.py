@@ -21,6 +21,7 @@ from finetune30.store import Run, RunStatus, RunStore, open_store
 from support.drill import drill_variables
 from support.hosts import Host, Network, kill_family, network_of_hosts
 from support.patience import wait_until
+from support.run_waits import wait_for_run
 from support.services import environment_of, redis_program
 
 API_KEY = "a-key-of-the-lab-that-nobody-guesses"
@@ -141,12 +142,7 @@ class Fleet:
 
     def wait_for(self, run_id: str, *statuses: RunStatus, seconds: float = 60) -> Run:
         """Wait until a run is in one of these states, and return it."""
-
-        def look() -> Run | None:
-            run = self.store.get(run_id)
-            return run if run.status in statuses else None
-
-        return wait_until(look, seconds, f"run {run_id} is {statuses}: {self.store.get(run_id)}")
+        return wait_for_run(self.store, run_id, statuses, seconds)
 
     def wait_for_step(self, run_id: str, step: int, attempt: int = 1) -> str:
         """Wait until an attempt has taken so many steps, and return the letter of the host that does it."""
@@ -156,7 +152,7 @@ class Fleet:
             reached = (run.progress or {}).get("step", 0) >= step and run.attempt == attempt
             return (run.lease_owner or "").partition(":")[0] if reached else None
 
-        owner = str(wait_until(look, 90, f"attempt {attempt} takes step {step}: {self.store.get(run_id)}"))
+        owner = str(wait_until(look, 90, lambda: f"attempt {attempt} takes step {step}: {self.store.get(run_id)}"))
         return owner.removeprefix("host-").removesuffix(".lab")
 
     def claims(self, run_id: str) -> list[str]:

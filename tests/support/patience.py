@@ -16,11 +16,14 @@ def patient(seconds: float) -> float:
     return SLOWEST * seconds
 
 
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait for a true answer and return it; fail after so many seconds, or as many as a slow machine takes for them."""
+def wait_until(condition: Callable[[], Any], seconds: float, what: str | Callable[[], str]) -> Any:
+    """Wait for a true answer and return it; fail after so many seconds, or as many as a slow machine takes for them.
+
+    `what` was waited for; a function says it as things stand in the end.
+    """
     deadline = time.monotonic() + patient(seconds)
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {patient(seconds):.0f} s: {what}")
+            raise AssertionError(f"not within {patient(seconds):.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(LOOK_SECONDS)
     return answer

@@ -26,6 +26,7 @@ from finetune30.store import Run, RunStatus, RunStore, open_store
 from support.drill import GO, HELD, drill_variables
 from support.other_versions import OtherVersion
 from support.patience import patient, wait_until
+from support.run_waits import wait_for_run
 
 #: Short enough for tests, in the same proportions as the defaults.
 QUICK = {"lease_seconds": 3.0, "heartbeat_seconds": 0.5, "reconcile_seconds": 1.0, "stop_grace_seconds": 5.0}
@@ -209,11 +210,8 @@ class Services:
         return [self.submit(f"drill{number}", **options).run.id for number in range(count)]
 
     def wait_for(self, run_id: str, *statuses: RunStatus, seconds: float = 60) -> Run:
-        def look() -> Run | None:
-            run = self.store.get(run_id)
-            return run if run.status in statuses else None
-
-        return wait_until(look, seconds, f"run {run_id} is {statuses}, it is {self.store.get(run_id).status}")
+        """Wait until a run is in one of these states, and return it."""
+        return wait_for_run(self.store, run_id, statuses, seconds)
 
     def wait_for_all(self, seconds: float) -> None:
         open_states = (RunStatus.QUEUED, RunStatus.RUNNING)
