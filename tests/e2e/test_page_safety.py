@@ -12,6 +12,7 @@ from finetune30.store import RunStatus
 from finetune30.store.access import Role, create_key
 from finetune30.ui.translations import LANGUAGE_TAGS, load_catalogue, translate
 from support.page_marks import AT_REST, FORM, TASK, wait_for_state
+from support.present import present
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 
@@ -87,7 +88,7 @@ def test_a_submitter_trains_and_what_others_made_is_refused_in_words(open_page, 
     use_key(page)
     page.get_by_role("button", name=t("submit.button"), exact=True).click()
     page.wait_for_url(TASK)
-    own = TASK.search(page.url).group()
+    own = present(TASK.search(page.url)).group()
     assert store.get(own).submitted_by == f"anna-{language}"
     page.get_by_role("button", name=t("follow.cancel"), exact=True).click()
     page.get_by_role("button", name=t("follow.cancel_confirm")).click()
