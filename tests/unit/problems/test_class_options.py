@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from finetune30.config import ExperimentConfig
+from finetune30.data.batching import Batch
 from finetune30.errors import ConfigError
 from finetune30.modeling.base import find_base
 from finetune30.problems.classification.class_weights import weigh_classes, weigh_presence
@@ -142,3 +143,27 @@ def test_both_paths_learn_from_the_weighted_and_smoothed_loss(tiny_model: Callab
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     assert learn("packed", {}) != pytest.approx((losses[1], norms[1]), rel=1e-2)
+
+
+@pytest.mark.parametrize("path", ["general", "packed"])
+def test_a_weighted_step_is_the_same_however_its_rows_are_cut(
+    path: str, tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model("bert"), folder)  # others use that one too
+    switch_off_dropout(folder)
+    chosen: dict[str, Any] = {"class_weights": ["spam=4", "a=b=9"], "label_smoothing": 0.1}
+    batch = random_batch([9, 4, 12, 5, 7, 7, 3, 10])
+    batch.targets[:] = [0, 1, 2, 0, 0, 0, 0, 1]
+
+    def step(micro_batch: int) -> list[float]:
+        config = configure(folder, **chosen)
+        problem = head("single_label_classification", ROWS, **chosen)
+        engine = build_engine(path, config, find_base(config.model), problem, CPU_FP32)
+        columns = ("rows", "input_ids", "attention_mask", "token_type_ids", "targets", "lengths")
+        cuts = [slice(start, start + micro_batch) for start in range(0, 8, micro_batch)]
+        parts = [Batch(*(getattr(batch, column)[cut] for column in columns)) for cut in cuts]
+        return [sum(float(engine.accumulate(part, 1 / 8)) for part in parts), float(engine.step(0.0))]
+
+    assert step(1) == pytest.approx(step(8), rel=1e-4)
+    assert step(2) == pytest.approx(step(8), rel=1e-4)
