@@ -19,6 +19,7 @@ NEW_KEYS: frozenset[str] = frozenset(
         "training.class_weights",
         "training.label_smoothing",
         "training.temperature_scaling",
+        "training.threshold_tuning",
         "training.gradient_checkpointing",
         "training.packing",
         "training.neftune_noise_alpha",

@@ -132,6 +132,11 @@ class TrainingConfig(Section):
         description="Divide a classifier's logits by a temperature that is fitted on the evaluation rows, when it "
         "answers: the answers stay, how sure they are gets truer.",
     )
+    threshold_tuning: bool = Field(
+        False,
+        description="Answer labels by thresholds that are tuned for F1 on the evaluation rows, where rows that they "
+        "were not tuned on gain by it: for two labels, or several a row.",
+    )
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="Decoupled weight decay (not on biases and norms).")
     adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW beta1.")
     adam_beta2: float = Field(0.999, ge=0.0, lt=1.0, description="AdamW beta2.")

@@ -34,8 +34,8 @@ class Predictor:
         self._max_length: int = described["max_length"]
         self._recipe: list[dict[str, Any]] = described["recipe"]
         self._reading: Reading = described["reading"]
-        #: By which logits are divided before they become probabilities.
-        self.temperature: float = described.get("temperature", 1.0)
+        #: What `load_targets` gave: how the problem answers besides (see `Conclusion.answering`) stands there.
+        self.described: dict[str, Any] = described
         self.device, self._load_saved = placement.device, load
         self._load(folder, placement.precision)
         if placement.precision != "fp32" and not self._computes():

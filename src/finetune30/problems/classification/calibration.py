@@ -6,7 +6,7 @@ is. It is fitted on evaluation rows; what it would bring is told of rows that it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,18 @@ def measure_calibration(outputs: NDArray[np.float32], targets: NDArray[Any], *, 
     found = {**_describe(plain), "ece_interval": _resample(plain), "bins": _bin(plain)}
     if len(logits) < _LEAST_ROWS:
         return found
-    scaled, places = np.empty_like(logits), np.arange(len(logits)) % _FOLDS
-    for fold in range(_FOLDS):
-        fitted = fit_temperature(logits[places != fold], targets[places != fold], several=several)
-        scaled[places == fold] = logits[places == fold] / fitted
+    scaled = np.empty_like(logits)
+    for rest, part in deal_folds(len(logits)):
+        scaled[part] = logits[part] / fit_temperature(logits[rest], targets[rest], several=several)
     temperature = fit_temperature(logits, targets, several=several)
     return {**found, "temperature": temperature, "scaled": _describe(judge(scaled, targets))}
+
+
+def deal_folds(rows: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield for each fifth of the rows which ones to fit on and which ones to tell the result of, bool (n,)."""
+    places = np.arange(rows) % _FOLDS
+    for fold in range(_FOLDS):
+        yield places != fold, places == fold
 
 
 def fit_temperature(logits: Logits, targets: NDArray[Any], *, several: bool) -> float:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.problems.classification.calibration import measure_calibration
+from finetune30.problems.classification.answering import Answering
 from finetune30.problems.classification.class_weights import Weights, weigh_classes, weigh_presence
+from finetune30.problems.classification.concluding import AnswerOptions, conclude_classes
 from finetune30.problems.classification.decisions import (
     MULTI_NAME,
     MULTI_SCORE,
@@ -47,13 +48,13 @@ class ClassHead(TextHead):
     _wanted_weights: Weights = None
     _weights: NDArray[np.float32] | None = None
     _smoothing = 0.0
-    _scales = False
+    _answer_options = AnswerOptions()
 
     def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
-        """Return itself with what the configuration says of classes."""
+        """Return itself with what the configuration says of classes. Raises ConfigError for thresholds of many."""
         known, training = copy(self), config.training
         known._wanted_weights, known._smoothing = training.class_weights, training.label_smoothing
-        known._scales = training.temperature_scaling
+        known._answer_options = AnswerOptions.choose(training, self.label_names, several=self.decides_several)
         return known
 
     def with_baseline_of(self, train: EncodedSplit) -> Trainable:
@@ -74,23 +75,22 @@ class ClassHead(TextHead):
     def conclude(
         self, engine: Engine, train: EncodedSplit, evaluation: EncodedSplit, last: Evaluation, batch_size: int
     ) -> Conclusion:
-        """Return how far probabilities can be believed, and the temperature where answers are to be scaled by it."""
+        """Return how far probabilities can be believed, and what answers are given with besides the weights."""
         assert last.outputs is not None  # noqa: S101 - `evaluate` keeps them
-        found = measure_calibration(last.outputs, evaluation.targets, several=self.decides_several)
-        metrics: dict[str, Any] = {"eval_calibration": found}
+        metrics, answering = conclude_classes(
+            last.outputs, evaluation.targets, self.label_names, self._answer_options, several=self.decides_several
+        )
         if self._weights is not None:
             metrics["class_weights"] = dict(zip(self.label_names, map(float, self._weights), strict=True))
-        if not self._scales:
-            return Conclusion(metrics)
-        # Of rows that it was not fitted on: where these do not gain, neither would questions.
-        helps = "temperature" in found and found["scaled"]["log_loss"] < found["log_loss"]
-        found["is_applied"] = helps
-        return Conclusion(metrics, answering={"temperature": found["temperature"]} if helps else {})
+        return Conclusion(metrics, answering=answering.as_tree())
 
     def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
-        """Answer texts (or pairs), as sure as the saved temperature says."""
-        logits = model.answer_logits(texts, pairs, batch_size)
-        return self.answers(logits if model.temperature == 1.0 else logits / np.float32(model.temperature))
+        """Answer texts (or pairs) by the temperature and the thresholds that are saved with the model."""
+        return self.answers(model.answer_logits(texts, pairs, batch_size), Answering.restore(model.described))
+
+    @abstractmethod
+    def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
+        """Return the answer of each row of outputs (n, head_outputs)."""
 
     @abstractmethod
     def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:
@@ -134,12 +134,13 @@ class SingleLabelHead(ClassHead):
         """Doubt one class for every row, and an accuracy like that of the most frequent class."""
         return doubt_single_label(decide_one(outputs), targets, self.label_names)
 
-    def answers(self, outputs: NDArray[np.float32]) -> list[Answer]:
-        """Return the most probable class."""
-        chosen = decide_one(outputs)
+    def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
+        """Return the most probable class, or of two the one that its threshold says."""
+        scaled = answering.scale(outputs)
+        chosen = decide_one(answering.shift(scaled, self.label_names))
         return [
             _answer(self.label_names, [self.label_names[best]], row)
-            for best, row in zip(chosen, softmax(outputs), strict=True)
+            for best, row in zip(chosen, softmax(scaled), strict=True)
         ]
 
 
@@ -179,12 +180,13 @@ class MultiLabelHead(ClassHead):
         """Doubt one set of classes for every row, and scores like those of the most frequent set."""
         return doubt_multi_label(decide_several(outputs), targets.astype(bool), self.label_names)
 
-    def answers(self, outputs: NDArray[np.float32]) -> list[Answer]:
-        """Return the classes that are more probable than not."""
-        names = np.asarray(self.label_names, dtype=object)
+    def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
+        """Return the classes that are more probable than not, or than their thresholds."""
+        names, scaled = np.asarray(self.label_names, dtype=object), answering.scale(outputs)
+        decided = decide_several(answering.shift(scaled, self.label_names))
         return [
             _answer(self.label_names, names[chosen].tolist(), row)
-            for chosen, row in zip(decide_several(outputs), sigmoid(outputs), strict=True)
+            for chosen, row in zip(decided, sigmoid(scaled), strict=True)
         ]
 
 
@@ -193,7 +195,7 @@ def _answer(names: tuple[str, ...], chosen: list[str], shares: NDArray[np.float3
     return Answer(
         tree={"labels": chosen, "probabilities": probabilities},
         cells={"prediction": "|".join(chosen), **{f"p_{name}": share for name, share in probabilities.items()}},
-        line=f"{', '.join(chosen) or '(none)'}\t{max(probabilities.values()):.4f}",
+        line=f"{', '.join(chosen) or '(none)'}\t{max(probabilities[name] for name in chosen or names):.4f}",
     )
 
 

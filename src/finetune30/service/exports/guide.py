@@ -72,4 +72,7 @@ def _describe_reading(described: Mapping[str, Any]) -> str:
         lines.append(f"The training cleaned its texts first (`labels.json`, recipe: {steps}); clean yours alike.")
     if (temperature := described.get("temperature", 1.0)) != 1.0:
         lines.append(f"Divide logits by {temperature:.4g} before they become probabilities.")
+    if thresholds := described.get("thresholds", {}):
+        named = ", ".join(f"`{name}` {share:.4g}" for name, share in thresholds.items())
+        lines.append(f"Answer a label whose probability is above its threshold: {named}.")
     return "\n" + "\n".join(lines) + "\n"

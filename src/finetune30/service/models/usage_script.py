@@ -33,14 +33,14 @@ options = {{{options}}}
 model = {auto_class}.from_pretrained("adapter", **options).eval()
 {settled}tokenizer = AutoTokenizer.from_pretrained("adapter")
 model.config.pad_token_id = tokenizer.pad_token_id
-{cleaning}
+{cleaning}{deciding}
 
 def ask(text, second=None):
     """Return the answer to a text, or to a pair of texts."""
     encoded = tokenizer(text, second, truncation=True, max_length=learnt["max_length"], return_tensors="pt")
     with torch.inference_mode():
         logits = model(**encoded).logits[0]
-    return {answer}
+{decided}    return {answer}
 
 
 if __name__ == "__main__":
@@ -55,6 +55,11 @@ _QUANTIZED = """options |= {{
 """
 _SETTLED = """for module in model.modules():
     module.support_avx512bf16_for_cpu = False  # else some CPUs round what scales the weights once more
+"""
+#: Labels were given thresholds: shifted so that the answer to 0, or to a tie, is at them.
+_DECIDING = """shares = torch.tensor([learnt["thresholds"].get(name, 0.5) for name in names])
+"""
+_DECIDED = """    logits = logits / learnt.get("temperature", 1.0) - shares.logit()  # decided at the thresholds
 """
 
 
@@ -72,6 +77,8 @@ def write_usage_script(card: Card, described: Mapping[str, Any]) -> str:
         options=named if options else "",
         cleaning=cleaned,
         answer=card.reading,
+        deciding=_DECIDING if described.get("thresholds") else "",
+        decided=_DECIDED if described.get("thresholds") else "",
         further=", BitsAndBytesConfig" if quantization else "",
         packages=f" {QUANTIZING_PACKAGE}" if quantization else "",
         quantized=_QUANTIZED.format(settings=_write_settings(quantization)) if quantization else "",
