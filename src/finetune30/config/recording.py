@@ -20,6 +20,7 @@ NEW_KEYS: frozenset[str] = frozenset(
         "training.label_smoothing",
         "training.temperature_scaling",
         "training.threshold_tuning",
+        "training.abstention_risk",
         "training.gradient_checkpointing",
         "training.packing",
         "training.neftune_noise_alpha",

@@ -137,6 +137,13 @@ class TrainingConfig(Section):
         description="Answer labels by thresholds that are tuned for F1 on the evaluation rows, where rows that they "
         "were not tuned on gain by it: for two labels, or several a row.",
     )
+    abstention_risk: float | None = Field(
+        None,
+        gt=0.0,
+        le=0.5,
+        description="Share of wrong answers that a classifier may give: it says 'not sure' where it is less sure than "
+        "the evaluation rows ask for that; null: it answers every question.",
+    )
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="Decoupled weight decay (not on biases and norms).")
     adam_beta1: float = Field(0.9, ge=0.0, lt=1.0, description="AdamW beta1.")
     adam_beta2: float = Field(0.999, ge=0.0, lt=1.0, description="AdamW beta2.")

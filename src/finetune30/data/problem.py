@@ -112,8 +112,9 @@ class Card:
 
     `task` follows "trained for"; `answers` is Markdown; `pipeline_tag` is the hub's; `auto_class` is PEFT's class that
     loads the model, `arguments` what it needs besides the folder, as Python text; `saved` is what lies beside LoRA;
-    `reading` makes an answer of a text's `logits` and the label `names`, as Python text; `threshold` is the probability
-    from which a label counts where each is decided alone.
+    `reading` makes an answer of a text's `logits` and the label `names`, as Python text; `confidence` is how sure that
+    answer is, of the `logits` that decide it and the `scaled` ones that give probabilities; `threshold` is the
+    probability from which a label counts where each is decided alone.
     """
 
     task: str
@@ -123,6 +124,7 @@ class Card:
     arguments: str = ""
     saved: str = "head saved with it"
     reading: str = "logits.tolist()"
+    confidence: str = ""
     threshold: float | None = None
 
 

@@ -30,3 +30,12 @@ def test_a_run_that_reads_other_columns_has_its_own_texts(monkeypatch: pytest.Mo
     assert (row["text"], row["one aaaaaaaa prediction"], row["kept"]) == ("of title", "of title", "k")
     assert row["two bbbbbbbb prediction"] == f"of {other}"
     assert row.get("two bbbbbbbb text") == (None if other == "title" else "of body")
+
+
+def test_an_answer_that_is_withheld_is_said_and_its_share_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(try_file, "t", lambda key: key)
+    withheld = {"text": "?", "no_answer": {"code": "not_sure", "message": "…"}, "probabilities": {"a": 0.6, "b": 0.4}}
+    silent = {"text": " ", "no_answer": {"code": "no_tokens", "message": "…"}}
+    assert [try_file._answer_cell(answer) for answer in (withheld, silent)] == ["try.not_sure", "try.no_tokens"]
+    assert [try_file._share_cell(answer) for answer in (withheld, silent)] == [0.6, None]
+    assert try_file.parts_of(withheld) == [{"a": 0.6, "b": 0.4}]

@@ -34,7 +34,8 @@ class Answers(BaseModel):
     """One answer a text: labels and probabilities, or the value of a regression.
 
     A text that gives the model nothing to read (blank, or of characters that its tokenizer drops) has `no_answer` with
-    code and message in their place.
+    code `no_tokens` and a message in their place. So has one that the model is not sure enough about, where it was
+    trained to withhold such answers (`training.abstention_risk`): code `not_sure`, with the probabilities.
     """
 
     answers: list[Tree] = Field(

@@ -35,7 +35,7 @@ def measure_thresholds(
     else they are class ids (n,) of two classes.
     """
     decided, names = np.empty_like(scaled), tuple(label_names)
-    tune = _plan_several(targets, names) if several else _plan_one(targets, names)
+    tune = plan_tuning(targets, names, several=several)
     for rest, part in deal_folds(len(scaled)):
         found = Answering(thresholds=tune(scaled[rest], targets[rest]))
         decided[part] = found.shift(scaled[part], names)
@@ -47,10 +47,15 @@ def measure_thresholds(
 
 
 #: Logits and targets of some rows to the thresholds that are best for them, by label.
-_Tune = Callable[[Logits, NDArray[Any]], dict[str, float]]
+Tune = Callable[[Logits, NDArray[Any]], dict[str, float]]
 
 
-def _plan_one(targets: NDArray[Any], names: tuple[str, ...]) -> _Tune:
+def plan_tuning(targets: NDArray[Any], label_names: Sequence[str], *, several: bool) -> Tune:
+    """Return what tunes thresholds on some of the rows that all have these targets; see `measure_thresholds`."""
+    return (_plan_several if several else _plan_one)(targets, tuple(label_names))
+
+
+def _plan_one(targets: NDArray[Any], names: tuple[str, ...]) -> Tune:
     """Tune the threshold of the rarer of two classes for macro F1."""
     rarer = int(2 * (targets == 1).sum() <= len(targets))
     suffices = _suffices(targets == rarer)
@@ -62,7 +67,7 @@ def _plan_one(targets: NDArray[Any], names: tuple[str, ...]) -> _Tune:
     return tune
 
 
-def _plan_several(targets: NDArray[Any], names: tuple[str, ...]) -> _Tune:
+def _plan_several(targets: NDArray[Any], names: tuple[str, ...]) -> Tune:
     """Tune the threshold of each label for its F1; labels with few rows share that of all decisions."""
     suffices, have_own = _suffices(targets), [_suffices(column) for column in targets.T]
 

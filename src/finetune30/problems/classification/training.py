@@ -20,8 +20,6 @@ from finetune30.problems.classification.decisions import (
     SINGLE_SCORE,
     decide_one,
     decide_several,
-    sigmoid,
-    softmax,
 )
 from finetune30.problems.classification.doubts import doubt_multi_label, doubt_single_label
 from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
@@ -38,6 +36,10 @@ if TYPE_CHECKING:
     from finetune30.modeling.predictor import Predictor
     from finetune30.training.engine import Engine
     from finetune30.training.problem import Trainable
+
+#: Why a question has no answer: the code beside it, and what is said in its place.
+NOT_SURE = "not_sure"
+_NOT_SURE = "the model is not sure enough: answers like this one are wrong too often"
 
 
 class ClassHead(TextHead):
@@ -85,12 +87,17 @@ class ClassHead(TextHead):
         return Conclusion(metrics, answering=answering.as_tree())
 
     def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
-        """Answer texts (or pairs) by the temperature and the thresholds that are saved with the model."""
+        """Answer texts (or pairs) by what is saved with the model: temperature, thresholds, how sure it is to be."""
         return self.answers(model.answer_logits(texts, pairs, batch_size), Answering.restore(model.described))
 
-    @abstractmethod
     def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
-        """Return the answer of each row of outputs (n, head_outputs)."""
+        """Return the answer of each row of outputs (n, head_outputs); none where it is less sure than it is to be."""
+        decided, names = answering.decide(outputs, self.label_names, several=self.decides_several), self.label_names
+        labels = np.asarray(names, dtype=object)
+        return [
+            _answer(names, labels[chosen].tolist(), shares, is_given=bool(sure >= answering.least_confidence))
+            for chosen, shares, sure in zip(decided.chosen, decided.shares, decided.confidence, strict=True)
+        ]
 
     @abstractmethod
     def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:
@@ -107,6 +114,7 @@ class SingleLabelHead(ClassHead):
     name = SINGLE_NAME
     score = SINGLE_SCORE
     reading = "names[int(logits.argmax())]"
+    confidence = "scaled.softmax(-1)[logits.argmax()]"
     decides_several = False
 
     def weigh(self, targets: NDArray[Any]) -> NDArray[np.float32] | None:
@@ -134,15 +142,6 @@ class SingleLabelHead(ClassHead):
         """Doubt one class for every row, and an accuracy like that of the most frequent class."""
         return doubt_single_label(decide_one(outputs), targets, self.label_names)
 
-    def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
-        """Return the most probable class, or of two the one that its threshold says."""
-        scaled = answering.scale(outputs)
-        chosen = decide_one(answering.shift(scaled, self.label_names))
-        return [
-            _answer(self.label_names, [self.label_names[best]], row)
-            for best, row in zip(chosen, softmax(scaled), strict=True)
-        ]
-
 
 class MultiLabelHead(ClassHead):
     """Any number of classes a row: targets float32 (n, classes) of 0 and 1; a row's loss is the mean over classes."""
@@ -150,6 +149,7 @@ class MultiLabelHead(ClassHead):
     name = MULTI_NAME
     score = MULTI_SCORE
     reading = "[name for name, logit in zip(names, logits.tolist()) if logit > 0]"
+    confidence = "(scaled.sigmoid() - (logits <= 0).float()).abs().min()"
     threshold = 0.5  # the probability of a logit of 0
     decides_several = True
 
@@ -180,22 +180,21 @@ class MultiLabelHead(ClassHead):
         """Doubt one set of classes for every row, and scores like those of the most frequent set."""
         return doubt_multi_label(decide_several(outputs), targets.astype(bool), self.label_names)
 
-    def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
-        """Return the classes that are more probable than not, or than their thresholds."""
-        names, scaled = np.asarray(self.label_names, dtype=object), answering.scale(outputs)
-        decided = decide_several(answering.shift(scaled, self.label_names))
-        return [
-            _answer(self.label_names, names[chosen].tolist(), row)
-            for chosen, row in zip(decided, sigmoid(scaled), strict=True)
-        ]
 
-
-def _answer(names: tuple[str, ...], chosen: list[str], shares: NDArray[np.float32]) -> Answer:
+def _answer(names: tuple[str, ...], chosen: list[str], shares: NDArray[np.float32], *, is_given: bool) -> Answer:
     probabilities = {name: round(float(share), 6) for name, share in zip(names, shares, strict=True)}
+    cells = {f"p_{name}": share for name, share in probabilities.items()}
+    sure = f"{max(probabilities[name] for name in chosen or names):.4f}"
+    if not is_given:
+        return Answer(
+            tree={"no_answer": {"code": NOT_SURE, "message": _NOT_SURE}, "probabilities": probabilities},
+            cells={"prediction": None, **cells, "no_answer": _NOT_SURE},
+            line=f"(not sure)\t{sure}",
+        )
     return Answer(
         tree={"labels": chosen, "probabilities": probabilities},
-        cells={"prediction": "|".join(chosen), **{f"p_{name}": share for name, share in probabilities.items()}},
-        line=f"{', '.join(chosen) or '(none)'}\t{max(probabilities[name] for name in chosen or names):.4f}",
+        cells={"prediction": "|".join(chosen), **cells},
+        line=f"{', '.join(chosen) or '(none)'}\t{sure}",
     )
 
 

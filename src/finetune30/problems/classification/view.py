@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Matrix, RowFilter, Table, Words
+from finetune30.problems.classification.abstention_view import abstention_figures, risk_curve
 from finetune30.problems.classification.calibration_view import calibration_figures, reliability_curve
 from finetune30.problems.classification.thresholds_view import threshold_figures, threshold_table
 from finetune30.problems.shared.intervals import wilson_interval
@@ -46,14 +47,14 @@ def view_single_label(metrics: Mapping[str, Any], targets: Mapping[str, Any]) ->
         _figure(metrics, "eval_loss", Words("Evaluation loss", "評估損失"), "number"),
     ]
     drawn: list[Block] = [figure for figure in figures if figure is not None]
-    drawn.extend([*calibration_figures(metrics), *threshold_figures(metrics)])
+    drawn.extend(_answer_figures(metrics))
     if counts:
         matrix = [_confusion(counts, names)] if len(counts) <= _MOST_NAMES_IN_MATRIX else []
         pairs = _confused_pairs(counts, names)
         drawn.append(_label_table(names, [_judge_label(counts, place) for place in range(len(counts))]))
         # Among many labels the pairs say first what the matrix would have to be searched for.
         drawn.extend([*matrix, *pairs] if len(counts) <= _FEW_NAMES else [*pairs, *matrix])
-    return [*drawn, *threshold_table(metrics), *reliability_curve(metrics)]
+    return [*drawn, *threshold_table(metrics), *reliability_curve(metrics), *risk_curve(metrics)]
 
 
 def view_multi_label(metrics: Mapping[str, Any]) -> list[Block]:
@@ -67,12 +68,16 @@ def view_multi_label(metrics: Mapping[str, Any]) -> list[Block]:
         _figure(metrics, "eval_loss", Words("Evaluation loss", "評估損失"), "number"),
     ]
     drawn: list[Block] = [figure for figure in figures if figure is not None]
-    drawn.extend([*calibration_figures(metrics), *threshold_figures(metrics)])
+    drawn.extend(_answer_figures(metrics))
     labels = metrics.get("eval_per_label")
     if isinstance(labels, Mapping) and labels:
         judged = [found if isinstance(found, Mapping) else {} for found in labels.values()]
         drawn.append(_label_table([str(name) for name in labels], judged))
-    return [*drawn, *threshold_table(metrics), *reliability_curve(metrics)]
+    return [*drawn, *threshold_table(metrics), *reliability_curve(metrics), *risk_curve(metrics)]
+
+
+def _answer_figures(metrics: Mapping[str, Any]) -> list[Block]:
+    return [*calibration_figures(metrics), *threshold_figures(metrics), *abstention_figures(metrics)]
 
 
 def _accuracy(

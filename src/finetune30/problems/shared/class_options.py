@@ -9,7 +9,13 @@ from finetune30.errors import ConfigError
 if TYPE_CHECKING:
     from finetune30.config import TrainingConfig
 
-_OFF = {"class_weights": None, "label_smoothing": 0.0, "temperature_scaling": False, "threshold_tuning": False}
+_OFF = {
+    "class_weights": None,
+    "label_smoothing": 0.0,
+    "temperature_scaling": False,
+    "threshold_tuning": False,
+    "abstention_risk": None,
+}
 
 
 def refuse_class_options(training: TrainingConfig, problem: str) -> None:

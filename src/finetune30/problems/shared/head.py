@@ -42,6 +42,8 @@ class TextHead(ABC):
     score: Score
     #: How its card reads an answer from logits, see `Card.reading`.
     reading = Card.reading
+    #: See `Card.confidence`.
+    confidence = Card.confidence
     #: See `Card.threshold`.
     threshold: float | None = None
     peft_task_type = PEFT_TASK_TYPE
@@ -126,6 +128,7 @@ class TextHead(ABC):
             auto_class="AutoPeftModelForSequenceClassification",
             arguments=f", num_labels={outputs}, ignore_mismatched_sizes=True",  # the base may have a head of its own
             reading=self.reading,
+            confidence=self.confidence,
             threshold=self.threshold,
         )
 

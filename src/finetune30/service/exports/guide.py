@@ -75,4 +75,6 @@ def _describe_reading(described: Mapping[str, Any]) -> str:
     if thresholds := described.get("thresholds", {}):
         named = ", ".join(f"`{name}` {share:.4g}" for name, share in thresholds.items())
         lines.append(f"Answer a label whose probability is above its threshold: {named}.")
+    if least := described.get("least_confidence", 0.0):
+        lines.append(f"Give no answer where the probability of what was decided is below {least:.4g}: it is not sure.")
     return "\n" + "\n".join(lines) + "\n"

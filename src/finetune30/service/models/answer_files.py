@@ -56,8 +56,9 @@ def save_answers(path: Path, answers: Sequence[Answered]) -> None:
 
 def _own_columns(answers: Sequence[Answered]) -> list[str]:
     cells = dict.fromkeys(name for answered in answers if answered.answer for name in answered.answer.cells)
-    missing = [_NO_ANSWER] if any(answered.answer is None for answered in answers) else []
-    return ["row_id", "text", "text_pair", *cells, *missing]
+    if any(answered.answer is None for answered in answers):
+        cells[_NO_ANSWER] = None
+    return ["row_id", "text", "text_pair", *cells]
 
 
 def _name_others(own: Sequence[str], answers: Sequence[Answered]) -> dict[str, str]:

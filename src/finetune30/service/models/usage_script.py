@@ -56,10 +56,14 @@ _QUANTIZED = """options |= {{
 _SETTLED = """for module in model.modules():
     module.support_avx512bf16_for_cpu = False  # else some CPUs round what scales the weights once more
 """
-#: Labels were given thresholds: shifted so that the answer to 0, or to a tie, is at them.
-_DECIDING = """shares = torch.tensor([learnt["thresholds"].get(name, 0.5) for name in names])
+#: How logits decide where the model answers by more than them: 0, or a tie, is at the thresholds of the labels.
+_THRESHOLDS = """shares = torch.tensor([learnt.get("thresholds", {{}}).get(name, 0.5) for name in names])
 """
-_DECIDED = """    logits = logits / learnt.get("temperature", 1.0) - shares.logit()  # decided at the thresholds
+_DECIDED = """    scaled = logits / learnt.get("temperature", 1.0)
+    logits = scaled - shares.logit()
+"""
+_WITHHELD = """    if {confidence} < learnt["least_confidence"]:
+        return None  # not sure
 """
 
 
@@ -71,14 +75,15 @@ def write_usage_script(card: Card, described: Mapping[str, Any]) -> str:
     )
     options = card.arguments.removeprefix(", ")
     named = ", ".join(f'"{key}": {value}' for key, _, value in (part.partition("=") for part in options.split(", ")))
-    quantization = described.get("quantization")
+    quantization, withholds = described.get("quantization"), bool(described.get("least_confidence"))
+    decides = withholds or bool(described.get("thresholds"))
     return _SCRIPT.format(
         auto_class=card.auto_class,
         options=named if options else "",
         cleaning=cleaned,
         answer=card.reading,
-        deciding=_DECIDING if described.get("thresholds") else "",
-        decided=_DECIDED if described.get("thresholds") else "",
+        deciding=_THRESHOLDS.format() if decides else "",
+        decided=(_DECIDED if decides else "") + (_WITHHELD.format(confidence=card.confidence) if withholds else ""),
         further=", BitsAndBytesConfig" if quantization else "",
         packages=f" {QUANTIZING_PACKAGE}" if quantization else "",
         quantized=_QUANTIZED.format(settings=_write_settings(quantization)) if quantization else "",

@@ -16,6 +16,8 @@ Json = dict[str, Any]
 #: What an answer repeats of its question, and what it says where it has none.
 ASKED = ("row_id", "text", "text_pair", "columns")
 NO_ANSWER = "no_answer"
+#: The code of a question that the model is not sure enough about; others gave it nothing to read.
+NOT_SURE = "not_sure"
 FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "ods", "gz", "zip", "txt"]
 LARGEST_FILE_MB = 50
 #: Key of the choice of a column -> the text that it is for.
@@ -63,6 +65,11 @@ def describe(run: Json) -> str:
 def parts_of(answer: Json) -> list[Any]:
     """Return the parts of an answer, without the question; their kinds say how each is shown."""
     return [value for key, value in answer.items() if key not in (*ASKED, NO_ANSWER)]
+
+
+def why_no_answer(answer: Json) -> str:
+    """Say why a question has no answer."""
+    return t("try.not_sure") if answer[NO_ANSWER]["code"] == NOT_SURE else t("try.no_tokens")
 
 
 def _reading(chosen: Sequence[str], file: Any) -> Json:
@@ -171,7 +178,7 @@ def _collect(run_id: str, questions: Sequence[Json], bar: Any) -> list[Json]:
 def _answer_cell(answer: Json) -> Any:
     """Return what was answered as one cell: the first part that is no shares, names joined; or why nothing was."""
     if NO_ANSWER in answer:
-        return t("try.no_tokens")
+        return why_no_answer(answer)
     found = next((value for value in parts_of(answer) if not isinstance(value, dict)), None)
     return "|".join(map(str, found)) if isinstance(found, list) else found
 

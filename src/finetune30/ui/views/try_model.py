@@ -161,7 +161,7 @@ def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) 
 
 def _show_parts(answer: Json, key: str) -> None:
     if try_file.NO_ANSWER in answer:
-        st.info(t("try.no_tokens"), icon=":material/help:")
+        st.info(try_file.why_no_answer(answer), icon=":material/help:")
     if "finish_reason" in answer:
         chat.show_reply(answer)
         return
