@@ -1,4 +1,4 @@
-"""A classifier with weights of classes, smoothing, a temperature, thresholds, withheld: from the command to its answers."""
+"""The options of classifiers from the command to the answers of a model, here and elsewhere."""
 
 from __future__ import annotations
 
