@@ -109,9 +109,9 @@ def test_thresholds_and_what_is_withheld_hold_wherever_the_model_answers(tiny_mo
     chosen_names, expected = [], []
     for logits in plain_logits(saved, texts, outputs=2):
         shares = sigmoid(logits)
-        chosen = [share > cut for share, cut in zip(shares, thresholds, strict=True)]
-        sure = min(share if there else 1 - share for share, there in zip(shares, chosen, strict=True))
-        names = [name for name, there in zip(settled["label_names"], chosen, strict=True) if there]
+        is_there = [share > cut for share, cut in zip(shares, thresholds, strict=True)]
+        sure = min(share if there else 1 - share for share, there in zip(shares, is_there, strict=True))
+        names = [name for name, there in zip(settled["label_names"], is_there, strict=True) if there]
         chosen_names.append(names)
         expected.append(names if sure >= settled["least_confidence"] else None)
     assert expected[0] == []

@@ -61,7 +61,8 @@ def conclude_classes(
     `several`: each label is decided by itself, targets (n, classes) of 0 and 1; else they are class ids (n,).
     """
     calibration = measure_calibration(outputs, targets, several=several)
-    metrics, answering = {"eval_calibration": calibration}, Answering()
+    metrics: dict[str, Any] = {"eval_calibration": calibration}
+    answering = Answering()
     if options.scales:
         helps = "temperature" in calibration and calibration["scaled"]["log_loss"] < calibration["log_loss"]
         calibration["is_applied"] = helps
