@@ -33,6 +33,7 @@ NAMES = ["anger", "middle", "zest"]
 LEARNT = 0.5
 #: 36 decisions are enough for three bins, 12 are not.
 RELIABILITY = "Reliability (believable: as often right as sure)"
+RISK = "Wrong answers, where only the surest are given"
 
 
 def model_of(lab: KindsLab, kind: Kind) -> Path:
@@ -67,8 +68,12 @@ def test_predictions_hold_every_row_with_the_shares_of_the_saved_model(
 @pytest.mark.parametrize(
     ("kind", "figure", "pieces"),
     [
-        (SINGLE_LABEL, "Accuracy | 100.00 % | 75.75 % to 100.00 % | 12 | 33.33 %", ["Each label", "Confusion matrix"]),
-        (MULTI_LABEL, "Exact match | 100.00 % | 75.75 % to 100.00 % | 12 |", ["Each label", RELIABILITY]),
+        (
+            SINGLE_LABEL,
+            "Accuracy | 100.00 % | 75.75 % to 100.00 % | 12 | 33.33 %",
+            ["Each label", "Confusion matrix", RISK],
+        ),
+        (MULTI_LABEL, "Exact match | 100.00 % | 75.75 % to 100.00 % | 12 |", ["Each label", RELIABILITY, RISK]),
         # Four rows each of 2.5, -1.5 and 0.5, as many of each in the training: its mean is 0.5, the squares 4, 4 and 0.
         (REGRESSION, "2.667 (always the training rows' mean) |", ["Residuals (prediction - target)"]),
     ],

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from finetune30.training.engine import Engine
     from finetune30.training.problem import Trainable
 
+#: How weights alone answer.
+_AS_TRAINED = Answering()
 #: Why a question has no answer: the code beside it, and what is said in its place.
 NOT_SURE = "not_sure"
 _NOT_SURE = "the model is not sure enough: answers like this one are wrong too often"
@@ -90,7 +92,7 @@ class ClassHead(TextHead):
         """Answer texts (or pairs) by what is saved with the model: temperature, thresholds, how sure it is to be."""
         return self.answers(model.answer_logits(texts, pairs, batch_size), Answering.restore(model.described))
 
-    def answers(self, outputs: NDArray[np.float32], answering: Answering = Answering()) -> list[Answer]:  # noqa: B008
+    def answers(self, outputs: NDArray[np.float32], answering: Answering = _AS_TRAINED) -> list[Answer]:
         """Return the answer of each row of outputs (n, head_outputs); none where it is less sure than it is to be."""
         decided, names = answering.decide(outputs, self.label_names, several=self.decides_several), self.label_names
         labels = np.asarray(names, dtype=object)
