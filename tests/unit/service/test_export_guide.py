@@ -6,14 +6,17 @@ from typing import Any
 
 from finetune30.service.exports.guide import write_guide
 
+_SCORE = {"value": 1.0, "interval": None}
+_MEASURED = {"rows": 3, "logits": {"largest": 0.0, "mean": 0.0}, "allowed_gap": 0.1, "flips": None}
 _RECEIPT: dict[str, Any] = {
-    "name": "reviews", "run_id": "1", "version": None, "finetune30": "1", "base": {"name": "base"},
+    "name": "reviews",
+    "run_id": "1",
+    "version": None,
+    "finetune30": "1",
+    "base": {"name": "base"},
     "reader": {"name": "torch", "version": "2"},
-    "measured": {
-        "rows": 3, "logits": {"largest": 0.0, "mean": 0.0}, "allowed_gap": 0.1, "flips": None,
-        "score": {"name": "f1", "adapter": {"value": 1.0, "interval": None}, "export": {"value": 1.0, "interval": None}},
-    },
-}  # fmt: skip
+    "measured": _MEASURED | {"score": {"name": "f1", "adapter": _SCORE, "export": _SCORE}},
+}
 
 
 def test_settings_of_answers_are_told_where_there_are_any() -> None:
