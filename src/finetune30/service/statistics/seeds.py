@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.service.statistics.mcnemar import CONFIDENCE
 from finetune30.service.statistics.paired_losses import compare_losses
 
 METHOD = (
@@ -41,11 +42,27 @@ def compare_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> Se
 
     Raises ValueError without rows.
     """
-    both = np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1)
-    test = compare_losses(both)[0, 1]
+    test = compare_losses(np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1))[0, 1]
     p_seeds = _welch(first.mean(axis=0), second.mean(axis=0))
     p_value = test.p_value if p_seeds is None else max(test.p_value, p_seeds)
     return SeedComparison(test.rows, test.difference, test.interval, test.p_value, p_seeds, p_value)
+
+
+def welch_interval(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return Welch's 95 % interval of the second's mean less the first's, of means of seeds; None for one seed."""
+    from scipy.stats import t
+
+    if len(first) < 2 or len(second) < 2:
+        return None
+    difference = float(second.mean() - first.mean())
+    parts = [float(side.var(ddof=1)) / len(side) for side in (first, second)]
+    if sum(parts) == 0:
+        return difference, difference
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(side) - 1) for part, side in zip(parts, (first, second), strict=True)
+    )
+    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * float(np.sqrt(sum(parts)))
+    return difference - half, difference + half
 
 
 def discordant_share(right: NDArray[np.float64]) -> float | None:
