@@ -15,15 +15,31 @@ import yaml
 from finetune30.config import ExperimentConfig
 from finetune30.config.search_loading import validate_search
 from finetune30.errors import ConflictError, DataError
+from finetune30.jobs.publishing import QueuePublisher
 from finetune30.service.runs.open_records import Records
+from finetune30.service.searches.advancing import advance
 from finetune30.service.searches.changing import begin_search, delete_search, resume_search, stop_search, write_search
+from finetune30.service.searches.ending import SUPERSEDED, runs_of_end
+from finetune30.service.searches.keeper import SearchKeeper
 from finetune30.service.searches.plans import SearchPlan
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.standing import load_standing
 from finetune30.service.searches.suggesting import Past, suggest
+from finetune30.service.searches.summary import describe_search
 from finetune30.service.searches.verifying import verify_search
+from finetune30.settings import load_settings
 from finetune30.store import RunStatus, open_store
-from finetune30.store.searches import Search, SearchStatus, TrialState, list_searches, list_trials
+from finetune30.store.run_sets import list_sets
+from finetune30.store.search_ends import SearchEnd, list_ends, list_tests, load_end
+from finetune30.store.searches import (
+    Search,
+    SearchStatus,
+    TrialState,
+    finish_trial,
+    list_searches,
+    list_trials,
+    load_search,
+)
 from support.drill import drill_variables, score_of
 from support.fork_server import ForkServer
 from support.kinds import SINGLE_LABEL, KindsLab
@@ -44,7 +60,7 @@ DRILLED: dict[str, Any] = drill_variables(0.01, scored=True)
 
 
 def plan(**search: Any) -> SearchPlan:
-    spec = validate_search({"seed": 7, "window": 3, "parameters": PARAMETERS, **search})
+    spec = validate_search({"seed": 7, "window": 3, "parameters": PARAMETERS, "confirm": {"seeds": 0}, **search})
     return SearchPlan(CONFIG, frozenset(), "0" * 64, spec, "eval_accuracy", greater_is_better=True)
 
 
@@ -145,6 +161,69 @@ def test_three_failures_in_a_row_end_it_and_what_waits_is_not_trained(services: 
     wait_until(lambda: not services.store.stats().by_status.get("QUEUED"), 30, "nothing waits")
 
 
+def end_of(services: Services, search: Search) -> SearchEnd:
+    end = load_end(services.store, search.id)
+    assert end is not None
+    return end
+
+
+def test_the_best_and_the_default_are_repeated_and_judged_however_often_workers_are_killed(services: Services) -> None:
+    rates = {"training.learning_rate": {"values": [3e-4, 1e-4]}}
+    wanted = plan(trials=3, sampler="grid", parameters=rates, confirm={"seeds": 2})
+    search = begin(services, wanted)
+    for point in ("search.after_end:1", "search.before_verdict:1"):
+        worker = services.start_worker(drill=None, **DRILLED, FT30_FAILPOINT=point)
+        assert worker.wait(120) == -9, point
+        services.workers.clear()
+    services.start_worker(drill=None, **DRILLED)
+    wait_until(lambda: end_of(services, search).judged_at is not None, 120, "it is judged")
+    end = end_of(services, search)
+    runs = runs_of_end(services.store, end)
+    assert sorted((run.name, run.config["training"]["seed"]) for run in runs) == [
+        ("sought-trial0-seed43", 43),
+        ("sought-trial0-seed44", 44),
+        ("sought-trial1-seed43", 43),
+        ("sought-trial1-seed44", 44),
+    ]
+    assert {run.priority for run in runs} == {-10}
+    verdict = end.verdict or {}
+    assert (end.tried, end.best, verdict["verdict"], verdict["best"]) == (3, 1, "better", 1)
+    assert verdict["message"].startswith("better than the default (trial 1: +")
+    assert verdict["near"]["compared"] == 3
+    with pytest.raises(ConflictError, match="has made all its trials"):
+        resume_search(services.store, search)
+    shown = describe_search(services.store, search)["end"]
+    assert (shown["runs"], shown["verdict"], shown["tests"]) == ({"SUCCEEDED": 4}, verdict, [])
+    results = services.settings.results_folder
+    assert delete_search(Records(services.store, results), search) == []
+    assert (services.store.stats().total, list_sets(services.store), load_end(services.store, search.id)) == (
+        0,
+        [],
+        None,
+    )
+
+
+def test_an_end_is_stopped_and_goes_on_and_more_trials_come_after_it(services: Services) -> None:
+    rates = {"training.learning_rate": {"values": [3e-4, 1e-4, 2e-4]}}
+    search = begin(services, plan(trials=2, sampler="grid", parameters=rates, confirm={"seeds": 2}))
+    for number, one in enumerate(list_trials(services.store, search.id)):
+        finish_trial(services.store, one, TrialState.DONE, number / 2)
+    for _ in range(2):  # it is over, then its repeats are handed in
+        assert not advance(services.store, search.id, services.settings, services.publisher)
+    with pytest.raises(ConflictError, match="cannot be deleted"):
+        delete_search(Records(services.store, services.settings.results_folder), search)
+    stop_search(services.store, search, now=True)
+    assert {run.status for run in runs_of_end(services.store, end_of(services, search))} == {RunStatus.CANCELLED}
+    assert not advance(services.store, search.id, services.settings, services.publisher)
+    resume_search(services.store, search)
+    resume_search(services.store, search, trials=4)
+    services.start_worker(drill=None, **DRILLED)
+    wait_until(lambda: end_of(services, search).tried == 4, 120, "another end")
+    wait_until(lambda: end_of(services, search).judged_at is not None, 120, "it is judged")
+    said = [one.verdict or {} for one in list_ends(services.store, search.id)]
+    assert (said[0], said[1]["rows"]) == (SUPERSEDED, 80)
+
+
 @pytest.fixture(scope="module")
 def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
     """Rows and a base model, no runs."""
@@ -163,7 +242,10 @@ def write_search_file(lab: KindsLab, name: str, **search: Any) -> str:
             "split_seed": 3,
         },
         "training": {"device": "cpu", "precision": "fp32", "max_steps": 4, "save_steps": 1, "learning_rate": 0.01},
-        "search": {"seed": 1, "trials": 3, "window": 2, "parameters": {"lora.r": {"values": [2, 4, 8]}}, **search},
+        "search": {
+            **{"seed": 1, "trials": 3, "window": 2, "parameters": {"lora.r": {"values": [2, 4, 8]}}},
+            **{"confirm": {"seeds": 0}, **search},
+        },
     }
     (lab.folder / f"{name}.yaml").write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return f"{name}.yaml"
@@ -191,6 +273,56 @@ def test_a_search_at_a_terminal_goes_on_after_a_kill_and_trains_what_train_would
         for name in ("here-trial1", "plain")
     ]
     assert digests[0] == digests[1]
+
+
+def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
+    lab: KindsLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_search_file(lab, "end", trials=2, sampler="grid", confirm={"seeds": 2})
+    tree = yaml.safe_load((lab.folder / file).read_text(encoding="utf-8"))
+    tree["data"] |= {"test_fraction": 0.3}
+    tree["training"] |= {"max_steps": 40, "save_steps": 40, "learning_rate": 1e-5}  # trial 0 learns nothing
+    tree["search"]["parameters"] = {"training.learning_rate": {"values": [0.02]}}
+    (lab.folder / file).write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    ended = lab.server.run("search", "start", file, "--here", cwd=lab.folder, FT30_FAILPOINT="search.before_verdict:1")
+    assert ended.returncode == -9
+    monkeypatch.chdir(lab.folder)  # where a worker stands
+    settings = load_settings()
+    store = open_store(settings.resolved_database_url)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("update searches set kind = 'queued' where name = 'end'")
+    search, keeper = load_search(store, "end"), SearchKeeper(store, settings)
+    with QueuePublisher(settings) as publisher:  # nothing is left to hand in
+        keeper.look(publisher)
+    end = load_end(store, search.id)
+    assert end is not None
+    assert end.judged_at is not None
+    wait_until(lambda: any(test.ended_at for test in list_tests(store, end)), 120, "it has looked")
+    keeper.close()
+    store.close()
+    before = lab.ft30("search", "show", "end").stdout
+    assert "evaluation rows: " in before
+    lab.ft30("search", "test", "end", "--once")
+    assert lab.ft30("search", "show", "end").stdout == before, "it was opened"
+    again = lab.server.run("search", "test", "end", cwd=lab.folder, FT30_FAILPOINT="search.after_test_row:1")
+    assert again.returncode == -9
+    assert "test rows, look 2: no result" in lab.ft30("search", "show", "end").stdout
+    shown = json.loads(lab.ft30("search", "show", "end", "--json").stdout)["end"]
+    assert [test["count"] for test in shown["tests"]] == [1, 2]
+    found = shown["tests"][0]["result"]
+    assert (found["verdict"] in ("better", "not_enough"), found["seeds"], found["best"]) == (True, 2, 1)
+    assert 0 < found["rows"] < 30
+    run = lab.ft30("test", "end-trial1-seed43", "--show").stdout
+    assert "looked at once" in run
+    assert shown["verdict"]["luck"]["metric"] == "eval_accuracy"
+
+
+def test_where_the_default_is_best_it_is_kept_without_repeats(lab: KindsLab) -> None:
+    file = write_search_file(lab, "kept", trials=1, confirm={"seeds": 2})
+    told = lab.ft30("search", "start", file, "--here").stdout
+    assert "no trial is better than trial 0: keep the default" in told
+    refused = lab.server.run("search", "test", "kept", cwd=lab.folder)
+    assert (refused.returncode, "has no repeats to test" in refused.stderr) == (1, True)
 
 
 def test_a_trial_that_another_process_has_is_left_to_it(lab: KindsLab) -> None:

@@ -164,6 +164,30 @@ def resume(
         context.exit(_carry_on(records, search, settings, here=here, as_json=as_json))
 
 
+@command.command("test", epilog=_EPILOG)
+@_search
+@click.option("--device", help="Where to evaluate, in the place of the runs' own device.")
+@click.option("--once", is_flag=True, help="Only where they were not opened for this end before.")
+@_as_json
+def test(name: str, device: str | None, once: bool, as_json: bool) -> None:
+    """Open the test rows for the best trial and trial 0. Every repeat of both is judged on them; each look is counted.
+
+    Workers do it once by themselves, as --here does, where there are test rows. What is chosen after the first look is
+    chosen by these rows too.
+    """
+    from finetune30.cli.run_options import opened
+    from finetune30.service.searches.opening import open_test_rows
+    from finetune30.service.searches.standing import load_standing
+    from finetune30.settings import load_settings
+    from finetune30.store.searches import load_search
+
+    with opened(None) as records:
+        search = load_search(records.store, name)
+        standing = load_standing(records.store, search.id)
+        open_test_rows(records, standing, load_settings(), _say, device=device, only_first=once)
+        _print(records, search, as_json=as_json)
+
+
 @command.command("verify", epilog=_EPILOG)
 @_search
 @_as_json

@@ -24,10 +24,13 @@ def describe_lines(described: Mapping[str, Any]) -> Iterator[str]:
         run = (best["run_id"] or "-")[:8]
         yield (
             f"best {described['metric']}: {best['value']:.4f}, trial {best['number']}, run {run}"
-            " (the best of many is partly luck)"
+            f"{_say_luck(described['end'])}"
         )
     else:
         yield "no trial has a value yet"
+    yield from _describe_importance(described["importance"])
+    if described["end"] is not None:
+        yield from _describe_end(described["end"])
 
 
 def describe_values(values: Mapping[str, Any]) -> str:
@@ -43,3 +46,49 @@ def _describe_trial(trial: Mapping[str, Any]) -> str:
     run = (trial["run_id"] or "-")[:8]
     values = describe_values(trial["parameters"])
     return f"{trial['number']:>4}  {trial['state']:<9}  {run:<8}  {value:<8}  {values}{shared}"
+
+
+def _say_luck(end: Mapping[str, Any] | None) -> str:
+    """Return how much better the best of so many equal configurations looks, where it is known."""
+    luck = ((end or {}).get("verdict") or {}).get("expected_luck")
+    if luck is None:
+        return " (the best of many is partly luck)"
+    size = f"{100 * luck['size']:.1f} points" if luck["as_points"] else f"{luck['size']:.3g}"
+    return f" (of {luck['tried']} equal configurations the best looks {size} better than their mean, by luck)"
+
+
+def _describe_end(end: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the end: what is repeated, what the evaluation rows say, and what the test rows."""
+    said = end["verdict"]
+    if said is None:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(end["runs"].items())) or "none handed in yet"
+        yield f"repeats of trial 0 and trial {end['best']} under other seeds: {states}"
+        return
+    yield f"evaluation rows: {said['message']}"
+    if luck := said.get("luck"):
+        chosen, repeated = luck["chosen"], luck["repeated"]
+        yield f"{luck['metric']} of trial {end['best']}: {chosen:.4f} as chosen, {repeated:.4f} repeated"
+    if near := said.get("near"):
+        yield (
+            f"not distinguishable from the best: {len(near['trials'])} of {near['compared']} trials; the cheapest of "
+            f"them is trial {near['cheapest']} ({near['costs'][str(near['cheapest'])][0]:,.0f} trainable parameters)"
+        )
+    for test in end["tests"]:
+        look = f"test rows, look {test['count']}"
+        if test["result"] is not None:
+            yield f"{look}: {test['result']['message']}"
+        else:
+            yield f"{look}: {'no result' if test['error'] is None else test['error']['message']}"
+
+
+def _describe_importance(importance: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what share of the differences goes with each parameter, beside what chance makes."""
+    if not importance:
+        return
+    shares = (
+        f"{key.rpartition('.')[2]} {100 * one['share']:.0f} %{' *' if one['stands_out'] else ''} "
+        f"(chance: up to {100 * one['line']:.0f} %)"
+        for key, one in sorted(importance.items(), key=lambda item: -item[1]["share"])
+    )
+    found = any(one["stands_out"] for one in importance.values())
+    yield f"differences go with: {', '.join(shares)}{'' if found else '; nothing stands out'}"

@@ -40,7 +40,9 @@ def command(context: click.Context, name: str | None, concurrency: int | None) -
     slots = DeviceSlots(find_devices(concurrency or settings.worker_concurrency), default_lock_folder())
     store = open_store(settings.resolved_database_url)
     tell(f"worker {node}: {', '.join(slots.devices)}; results in {settings.results_folder}")
+    keeper = SearchKeeper(store, settings)
     try:
-        context.exit(run_worker(store, settings, node, slots, look_after=SearchKeeper(store, settings).look))
+        context.exit(run_worker(store, settings, node, slots, look_after=keeper.look))
     finally:
+        keeper.close()
         store.close()

@@ -58,6 +58,24 @@ class SearchLimits(Section):
     )
 
 
+class SearchConfirm(Section):
+    """What is made of the best trial at the end, against trial 0."""
+
+    seeds: int = Field(
+        3,
+        ge=0,
+        le=20,
+        description="Seeds, other than that of the trials, under which the best trial and trial 0 are each trained "
+        "again; from 2 on, 0: no end.",
+    )
+    least_gain: FiniteFloat = Field(
+        0.01,
+        gt=0.0,
+        lt=1.0,
+        description="Gain that is worth a change: of the share of right rows, or of a loss as a share of trial 0's.",
+    )
+
+
 class SearchConfig(Section):
     """A search over configurations; trial 0 is the configuration as it stands."""
 
@@ -92,6 +110,7 @@ class SearchConfig(Section):
         description="Models that stay: all, or that of the best trial so far and what is a version of a model; records "
         "and results of all stay.",
     )
+    confirm: SearchConfirm = Field(SearchConfirm(), description="How the best is judged at the end.")
     limits: SearchLimits = Field(SearchLimits(), description="When it ends early.")
 
     def as_tree(self) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def find_parameter_faults(search: SearchConfig) -> Iterator[Problem]:
     """Return everything that is wrong with a search whose fields are right one by one."""
     if search.sampler != "grid" and search.trials is None and search.limits.hours is None:
         yield ("trials",), f"is needed with sampler {search.sampler}", "or give limits.hours, or both"
+    if search.confirm.seeds == 1:
+        yield ("confirm", "seeds"), "1 tells nothing of seeds", "give 2 or more, or 0 for no end"
     above: dict[str, Parameter] = {}
     for key, parameter in search.parameters.items():
         found = list(_find_faults(key, parameter, above, search.sampler == "grid"))

@@ -21,7 +21,7 @@ from finetune30.store.records import Run, RunKind
 from finetune30.store.run_groups import find_by_request, find_candidates, list_newest, record_once, runs_by_key
 from finetune30.store.run_store import RunStore
 from finetune30.store.search_members import key_of_trial
-from finetune30.store.tables import search_trials, searches
+from finetune30.store.tables import run_sets, search_ends, search_tests, search_trials, searches
 
 
 class SearchStatus(StrEnum):
@@ -125,9 +125,13 @@ def list_searches(store: RunStore, limit: int = 100) -> list[Search]:
 
 
 def list_driven(store: RunStore) -> list[Search]:
-    """Return the searches that workers look after, the oldest first: those that go on, or have open trials."""
+    """Return the searches that workers look after, the oldest first.
+
+    Those that go on, and those with open trials or an end of which nothing is said yet.
+    """
     is_open = exists().where(search_trials.c.search_id == searches.c.id, search_trials.c.state == TrialState.OPEN)
-    wanted = (searches.c.kind == "queued") & or_(searches.c.status == SearchStatus.RUNNING, is_open)
+    is_unjudged = exists().where(search_ends.c.search_id == searches.c.id, search_ends.c.judged_at.is_(None))
+    wanted = (searches.c.kind == "queued") & or_(searches.c.status == SearchStatus.RUNNING, is_open, is_unjudged)
     with reading(store.engine) as connection:
         query = select(searches).where(wanted).order_by(searches.c.created_at, searches.c.id)
         return [_search(row) for row in connection.execute(query)]
@@ -206,8 +210,13 @@ def runs_of_trials(store: RunStore, search: Search, numbers: Iterable[int]) -> d
 
 
 def remove_search(store: RunStore, search_id: str) -> None:
-    """Remove a search and its trials from the record; its runs are any runs from then on."""
+    """Remove a search, its trials, ends and their sets from the record; its runs are any runs from then on."""
+    its = search_ends.c.search_id == search_id
     with writing(store.engine) as connection:
+        for column in (search_ends.c.default_set, search_ends.c.best_set):
+            connection.execute(run_sets.delete().where(run_sets.c.id.in_(select(column).where(its))))
+        connection.execute(search_ends.delete().where(its))
+        connection.execute(search_tests.delete().where(search_tests.c.search_id == search_id))
         connection.execute(searches.delete().where(searches.c.id == search_id))
         connection.execute(search_trials.delete().where(search_trials.c.search_id == search_id))
 

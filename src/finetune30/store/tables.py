@@ -3,9 +3,9 @@
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
 may call the API, `audit` what was changed through it, `test_looks` who opened test rows, `run_sets` runs that belong
-together, `searches` and `search_trials` which configurations are tried. `models`, `model_versions` and `model_aliases`
-are the registry, `model_events` every change of it, as unalterable as those of runs. The schema is made by the
-migrations beside this file; a test holds both to one shape.
+together, `searches` and `search_trials` which configurations are tried, `search_ends` and `search_tests` what is said
+of the best one. `models`, `model_versions` and `model_aliases` are the registry, `model_events` every change of it, as
+unalterable as those of runs. The schema is made by the migrations beside this file; a test holds both to one shape.
 """
 
 from __future__ import annotations
@@ -259,6 +259,35 @@ search_trials = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Index("ix_search_trials_state", "state", "search_id"),
+)
+
+#: Ends of searches (`store.search_ends`): the best after so many trials, repeated by two sets, and what is said of it.
+search_ends = Table(
+    "search_ends",
+    metadata,
+    Column("search_id", String(32), primary_key=True),
+    Column("tried", Integer, primary_key=True, autoincrement=False),  # trials that there were
+    Column("best", Integer, nullable=False),
+    Column("default_set", String(32)),  # null: trial 0 is the best, and nothing is repeated
+    Column("best_set", String(32)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("judged_at", UtcDateTime),
+    Column("verdict", JsonTree),
+    Index("ix_search_ends_judged", "judged_at", "search_id"),
+)
+
+#: Each opening of the test rows for an end, written before they are read; `count` is the how manyth, from 1.
+search_tests = Table(
+    "search_tests",
+    metadata,
+    Column("search_id", String(32), primary_key=True),
+    Column("tried", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, primary_key=True, autoincrement=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("opened_by", String(200), nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("result", JsonTree),
+    Column("error", JsonTree),
 )
 
 #: An index of the dataset versions in the data folder, which stays the truth about them.

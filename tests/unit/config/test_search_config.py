@@ -140,3 +140,12 @@ def test_faults_of_both_halves_come_together(tmp_path: Path) -> None:
     path = write(tmp_path, {"trials": 5, "parameters": {"lora.r": {"values": [0]}}})
     with pytest.raises(ConfigError, match="2 faults"):
         load_search(path, {"training.learning_rate": 7})
+
+
+def test_one_seed_is_no_repeat_and_an_unknown_key_of_the_end_is_named() -> None:
+    given = {"trials": 3, "parameters": {"training.learning_rate": RATE}}
+    assert validate_search({**given, "confirm": {"seeds": 0}}).confirm.least_gain == 0.01
+    with pytest.raises(ConfigError, match=r"search.confirm.seeds: 1 tells nothing of seeds; give 2 or more, or 0"):
+        validate_search({**given, "confirm": {"seeds": 1}})
+    with pytest.raises(ConfigError, match=r"search.confirm.seed: unknown key; did you mean search.confirm.seeds\?"):
+        validate_search({**given, "confirm": {"seed": 3}})

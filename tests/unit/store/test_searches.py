@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from finetune30.store import RunStore
+from finetune30.store.search_ends import (
+    close_test,
+    list_ends,
+    list_tests,
+    load_end,
+    open_test,
+    record_end,
+    write_verdict,
+)
 from finetune30.store.searches import (
     Search,
     SearchStatus,
@@ -88,3 +97,31 @@ def test_a_search_that_was_stopped_gets_no_trial_and_its_cancelled_ones_stay_ope
     assert list_driven(store) == []
     remove_search(store, search.id)
     assert (find_search(store, "a" * 64), list_trials(store, search.id)) == (None, [])
+
+
+def test_an_end_its_verdict_and_each_opening_of_test_rows_are_written_once(lab: Lab) -> None:
+    store = lab.store
+    search = make(store)
+    assert load_end(store, search.id) is None
+    record_end(store, search.id, 3, 1, "a" * 32, "b" * 32)
+    record_end(store, search.id, 3, 2, None, None)
+    end = load_end(store, search.id)
+    assert end is not None
+    assert (end.tried, end.best, end.sets, end.verdict) == (3, 1, ["a" * 32, "b" * 32], None)
+    assert change_search(store, search.id, SearchStatus.RUNNING, status=SearchStatus.SUCCEEDED, reason="")
+    assert [one.id for one in list_driven(store)] == [search.id]
+    assert [write_verdict(store, end, {"p": 0.1 + 0.2}), write_verdict(store, end, {"p": 1})] == [True, False]
+    assert list_driven(store) == []
+    first = open_test(store, end, "somebody", only_first=True)
+    assert first is not None
+    assert open_test(store, end, only_first=True) is None
+    second = open_test(store, end)
+    assert second is not None
+    close_test(store, second, result={"verdict": "better"})
+    close_test(store, second, error={"message": "later"})
+    told = [(one.count, one.opened_by, one.result, one.error) for one in list_tests(store, end)]
+    assert told == [(1, "somebody", None, None), (2, "", {"verdict": "better"}, None)]
+    record_end(store, search.id, 5, 0, None, None)
+    assert [(one.tried, one.verdict) for one in list_ends(store, search.id)] == [(3, {"p": 0.1 + 0.2}), (5, None)]
+    remove_search(store, search.id)
+    assert (list_ends(store, search.id), list_tests(store, end)) == ([], [])

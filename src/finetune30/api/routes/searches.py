@@ -94,6 +94,15 @@ class SearchDetails(SearchSummary):
         description="number, state, value, parameters, reused_from, reason, run_id, run_status, model_removed."
     )
     best: Tree | None = Field(description="The best trial with a value, of equal ones the first; null: none yet.")
+    end: Tree | None = Field(
+        description="What is said of the best: tried, best, sets (repeats of trial 0 and of it), runs by status, "
+        "verdict (evaluation rows: verdict, message, gain, p_value, rows_needed, luck, expected_luck, near) and tests "
+        "(each opening of the test rows); null: trials are not over, or search.confirm.seeds is 0."
+    )
+    importance: dict[str, Tree] = Field(
+        description="Of each parameter the share of the differences between trials, the line that chance rarely "
+        "passes, and whether it stands_out; empty below 8 trials."
+    )
     said: list[str] = Field(default=[], description="What was said of the rows before the search was made.")
 
 

@@ -6,7 +6,7 @@ same. Whoever is killed between two steps leaves a search that the next look tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
@@ -15,6 +15,7 @@ from typing import Any
 
 from finetune30 import failpoints
 from finetune30.errors import ConfigError, ConflictError, first_line
+from finetune30.service.searches.ending import advance_end, plan_end
 from finetune30.service.searches.keeping import remove_beaten
 from finetune30.service.searches.standing import Standing, load_standing, value_of
 from finetune30.service.searches.suggesting import suggest, uses_optuna
@@ -37,16 +38,20 @@ from finetune30.store.searches import (
 RUNNING = SearchStatus.RUNNING
 
 
-def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> None:
-    """Take a search one look further. Raises StorageError, and UsageError where Optuna is needed and missing."""
+def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> bool:
+    """Take a search one look further; tell whether its best trial was judged by this.
+
+    Raises StorageError, and UsageError where Optuna is needed and missing.
+    """
     standing = settle_trials(store, load_standing(store, search_id), settings.results_folder)
     remove_beaten(store, standing, settings.results_folder)
     standing = suggest_trials(store, decide(store, load_standing(store, search_id)))
     if standing.search.status is not RUNNING:
-        return
+        return advance_end(store, standing, settings, publisher)
     for trial in standing.open:
         if trial.reused_from is None and trial.number not in standing.runs:
             _hand_in(store, standing, trial, settings, publisher)
+    return False
 
 
 def settle_trials(store: RunStore, standing: Standing, results: Path) -> Standing:
@@ -94,6 +99,7 @@ def decide(store: RunStore, standing: Standing) -> Standing:
         if change_search(store, search.id, RUNNING, status=SearchStatus.FAILED, reason=reason):
             cancel_waiting(store, standing)
     elif standing.ended == len(standing.trials) and len(standing.trials) >= standing.planned:
+        plan_end(store, standing)
         change_search(store, search.id, RUNNING, status=SearchStatus.SUCCEEDED, reason="")
     elif limits.hours is not None and (used := hours_of(standing.runs.values(), utc_now())) >= limits.hours:
         reason = f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
@@ -142,9 +148,14 @@ def member_of(standing: Standing, trial: Trial) -> Member:
 def cancel_waiting(store: RunStore, standing: Standing, *, running_too: bool = False) -> None:
     """Cancel the runs of open trials that wait, or also those that train; `resume` takes them up again."""
     wanted = (RunStatus.QUEUED, RunStatus.RUNNING) if running_too else (RunStatus.QUEUED,)
-    for trial in standing.open:
-        run = standing.runs.get(trial.number)
-        if run is not None and store.get(run.id).status in wanted:
+    own = (standing.runs.get(trial.number) for trial in standing.open)
+    cancel_runs(store, [run for run in own if run is not None], wanted)
+
+
+def cancel_runs(store: RunStore, runs: Iterable[Run], wanted: Container[RunStatus]) -> None:
+    """Cancel those of the runs that have one of the statuses."""
+    for run in runs:
+        if store.get(run.id).status in wanted:
             with suppress(ConflictError):  # it ended in this moment
                 store.request_cancel(run.id)
 
@@ -185,6 +196,7 @@ def _own_run(standing: Standing, number: int) -> int:
 def _end_of_space(store: RunStore, standing: Standing) -> Standing:
     """End a search that finds no configuration it has not tried, once its open trials have ended."""
     if not standing.open:
+        plan_end(store, standing)
         reason = "no configuration was found that has not been tried"
         change_search(store, standing.search.id, RUNNING, status=SearchStatus.SUCCEEDED, reason=reason)
     return load_standing(store, standing.search.id)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from finetune30 import failpoints
 from finetune30.errors import ConflictError, UsageError
 from finetune30.service.runs.open_records import Records
-from finetune30.service.searches.advancing import RUNNING, advance, cancel_waiting
+from finetune30.service.searches.advancing import RUNNING, advance, cancel_runs, cancel_waiting
+from finetune30.service.searches.ending import open_end, runs_of_end
 from finetune30.service.searches.plans import SearchPlan
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.service.submitting.submission import Publisher
 from finetune30.settings import Settings
 from finetune30.store import RunStatus, RunStore
 from finetune30.store.records import RunKind
+from finetune30.store.search_ends import list_ends
 from finetune30.store.searches import (
     Search,
     SearchStatus,
@@ -23,6 +25,7 @@ from finetune30.store.searches import (
 
 #: People's own runs go first.
 USUAL_PRIORITY = -10
+_GOING = (RunStatus.QUEUED, RunStatus.RUNNING)
 _OVER = (SearchStatus.STOPPED, SearchStatus.SUCCEEDED, SearchStatus.FAILED)
 
 
@@ -74,13 +77,15 @@ def stop_search(store: RunStore, search: Search, *, now: bool = False) -> None:
     """Make no further suggestion; trials that are open go on, or with `now` are cancelled. Raises ConflictError."""
     is_stopped = change_search(store, search.id, RUNNING, status=SearchStatus.STOPPED, reason="it was stopped")
     standing = load_standing(store, search.id)
-    if not is_stopped and not (now and standing.open):
+    end = open_end(store, standing)
+    if not is_stopped and not (now and (standing.open or end)):
         raise ConflictError(
             f"search {search.id[:8]} is {standing.search.status}, and suggests nothing more",
             f"see it with: ft30 search show {search.id[:8]}",
         )
     if now:
         cancel_waiting(store, standing, running_too=True)
+        cancel_runs(store, [] if end is None else runs_of_end(store, end), _GOING)
 
 
 def resume_search(
@@ -106,6 +111,8 @@ def resume_search(
     limits = spec.limits.model_copy(update=given)
     spec = spec.model_copy(update={"limits": limits} | ({} if trials is None else {"trials": trials}))
     status = standing.search.status
+    if spec == standing.spec and _resume_end(store, standing):
+        return standing
     goes_on_by_itself = status is RUNNING and search.kind != "local"  # a command that was killed left it RUNNING
     if spec == standing.spec and (goes_on_by_itself or status is SearchStatus.SUCCEEDED):
         done = "goes on already" if goes_on_by_itself else "has made all its trials"
@@ -122,19 +129,32 @@ def resume_search(
     return load_standing(store, search.id)
 
 
+def _resume_end(store: RunStore, standing: Standing) -> bool:
+    """Queue the cancelled runs of the end that is under way again; tell whether the end has something left to do."""
+    end = open_end(store, standing)
+    runs = [] if end is None else runs_of_end(store, end)
+    cancelled = [run for run in runs if run.status is RunStatus.CANCELLED]
+    for run in cancelled if standing.search.kind != "local" else []:
+        store.retry(run.id)
+    return bool(cancelled) or (end is not None and standing.search.kind == "local")
+
+
 def delete_search(records: Records, search: Search) -> list[str]:
     """Remove a search and its runs; return in words which runs were kept, and why. Raises ConflictError."""
     store = records.store
     standing = load_standing(store, search.id, all_runs=True)
-    training = [run for run in standing.runs.values() if run.status is RunStatus.RUNNING]
-    if standing.search.status is RUNNING or training:
+    repeats = [run for end in list_ends(store, search.id) for run in runs_of_end(store, end)]
+    runs = {run.id: run for run in (*standing.runs.values(), *repeats)}
+    training = [run for run in runs.values() if run.status is RunStatus.RUNNING]
+    waits = [run for run in repeats if run.status is RunStatus.QUEUED]
+    if standing.search.status is RUNNING or training or waits:
         raise ConflictError(
             f"search {search.id[:8]} goes on ({len(training)} runs are RUNNING) and cannot be deleted",
             f"stop it first: ft30 search stop {search.id[:8]} --now",
         )
     remove_search(store, search.id)
     kept = []
-    for run in standing.runs.values():
+    for run in runs.values():
         try:
             store.delete(run.id, records.results_root)
         except ConflictError as error:

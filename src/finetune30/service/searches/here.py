@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from finetune30.config.loading import validate_tree
 from finetune30.errors import CancelledError, ConfigError, ConflictError, Finetune30Error, first_line
@@ -16,9 +17,12 @@ from finetune30.service.searches.advancing import (
     settle_trials,
     suggest_trials,
 )
+from finetune30.service.searches.ending import carry_out_end
 from finetune30.service.searches.keeping import remove_beaten
+from finetune30.service.searches.opening import open_test_rows_once
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.service.sets.carrying_out import carry_out_member, is_elsewhere
+from finetune30.service.sets.here import carry_out_here as carry_set_out_here
 from finetune30.settings import Settings
 from finetune30.store import RunStatus
 from finetune30.store.searches import Search, Trial, TrialState, finish_trial, list_trials
@@ -27,7 +31,7 @@ Log = Callable[[str], None]
 
 
 def carry_out_here(records: Records, search: Search, settings: Settings, log: Log) -> Standing:
-    """Carry the trials out in the order of their numbers, until the search ends; return it as it stands then.
+    """Carry the trials out in the order of their numbers, until the search ends, then its end; return how it stands.
 
     The trials are those that workers would make. A trial that was cut off goes on from its last checkpoint. Raises
     CancelledError, and ConflictError where another training holds the GPU.
@@ -37,8 +41,13 @@ def carry_out_here(records: Records, search: Search, settings: Settings, log: Lo
             standing = _advance(records, search)
             trial = next(iter(standing.open), None)
             if trial is None or standing.search.status is not RUNNING:
-                return standing
+                break
             _carry_out(records, standing, trial, settings, log)
+    if carry_out_end(
+        records, standing, lambda run_set, explicit: carry_set_out_here(records, run_set, settings, explicit, log)
+    ):
+        open_test_rows_once(records, standing, settings, log)
+    return standing
 
 
 def _advance(records: Records, search: Search) -> Standing:
@@ -46,7 +55,7 @@ def _advance(records: Records, search: Search) -> Standing:
     store = records.store
     standing = load_standing(store, search.id)
     finished = {number: run for number, run in standing.runs.items() if run.status is RunStatus.SUCCEEDED}
-    settled = Standing(standing.search, standing.spec, standing.space, standing.trials, finished)
+    settled = replace(standing, runs=finished)
     remove_beaten(store, settle_trials(store, settled, records.results_root), records.results_root)
     return suggest_trials(store, decide(store, load_standing(store, search.id)))
 

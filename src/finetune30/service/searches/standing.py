@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from finetune30.config import ExperimentConfig
 from finetune30.config.loading import validate_tree
 from finetune30.config.search import MOST_TRIALS, SearchConfig
 from finetune30.config.search_loading import validate_search
@@ -28,6 +29,7 @@ class Standing:
     """A search with its trials, and the runs of those that have one of their own by number."""
 
     search: Search
+    config: ExperimentConfig
     spec: SearchConfig
     space: Space
     trials: Sequence[Trial]
@@ -89,7 +91,7 @@ def load_standing(store: RunStore, search_id: str, *, all_runs: bool = False) ->
     trials = list_trials(store, search.id)
     everything = all_runs or spec.limits.hours is not None
     wanted = [one.number for one in trials if everything or one.state is TrialState.OPEN]
-    return Standing(search, spec, Space(config, spec), trials, runs_of_trials(store, search, wanted))
+    return Standing(search, config, spec, Space(config, spec), trials, runs_of_trials(store, search, wanted))
 
 
 def value_of(run: Run, metric: str) -> float | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from finetune30.service.searches.advancing import hours_of
+from finetune30.service.searches.ending import runs_of_end
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.store import RunStore
 from finetune30.store.records import utc_now
+from finetune30.store.search_ends import list_tests, load_end
 from finetune30.store.searches import Search, Trial, list_trials
 
 
@@ -24,6 +27,8 @@ def describe_search(store: RunStore, search: Search) -> dict[str, Any]:
         "hours": hours_of(standing.runs.values(), utc_now()),
         "trials": [_describe_trial(standing, trial) for trial in standing.trials],
         "best": None if best is None else _describe_trial(standing, best),
+        "end": _describe_end(store, search),
+        "importance": _describe_importance(standing),
     }
 
 
@@ -32,9 +37,39 @@ def summarize_search(store: RunStore, search: Search) -> dict[str, Any]:
     return {**search.as_dict(), "counts": count_states(list_trials(store, search.id))}
 
 
-def count_states(trials: Any) -> dict[str, int]:
-    """Return how many trials are in each state, of the states that there are."""
-    return dict(Counter(str(trial.state) for trial in trials))
+def count_states(found: Iterable[Any], name: str = "state") -> dict[str, int]:
+    """Return how many trials (or runs, by `status`) are in each state, of the states that there are."""
+    return dict(Counter(str(getattr(one, name)) for one in found))
+
+
+def _describe_end(store: RunStore, search: Search) -> dict[str, Any] | None:
+    """Return the end of a search: what is repeated, what the evaluation rows say, and each opening of the test rows."""
+    end = load_end(store, search.id)
+    if end is None:
+        return None
+    runs = runs_of_end(store, end)
+    return {
+        "tried": end.tried,
+        "best": end.best,
+        "sets": end.sets,
+        "runs": count_states(runs, "status"),
+        "verdict": end.verdict,
+        "tests": [test.as_dict() for test in list_tests(store, end)],
+    }
+
+
+def _describe_importance(standing: Standing) -> dict[str, Any]:
+    """Return of each parameter the share of the variance of the values, and the line that chance rarely passes."""
+    from finetune30.service.statistics.importance import measure_importance
+
+    known = [one for one in standing.trials if one.value is not None and one.labels and one.reused_from is None]
+    labels: dict[str, list[float | None]] = {
+        key: [None if key not in standing.space.settle(one.labels or {}) else (one.labels or {})[key] for one in known]
+        for key in standing.space.parameters
+    }
+    ranges = frozenset(key for key, one in standing.spec.parameters.items() if one.values is None)
+    found = measure_importance([one.value for one in known if one.value is not None], labels, ranges)
+    return {key: {"share": one.share, "line": one.line, "stands_out": one.stands_out} for key, one in found.items()}
 
 
 def _describe_trial(standing: Standing, trial: Trial) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from finetune30.problems import load_problem
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.execution.publication import score_of
 from finetune30.service.runs.details import require_intact_model, require_model
-from finetune30.service.runs.open_records import open_records, require_records
+from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.service.runs.test_looks import say_looks
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from finetune30.data.versions.manifest import Manifest
     from finetune30.service.testing.measuring import Measured
     from finetune30.service.testing.rows import OpenedRows
+    from finetune30.store import Run
 
 Log = Callable[[str], None]
 
@@ -41,36 +42,43 @@ def look_at_test_rows(
     The look is counted before a row is read, so one that is killed or fails counts too. Raises NotFoundError,
     ConflictError (no model, no test rows), StorageError, and what reading and evaluating raise, after recording it.
     """
+    require_records(settings, output_dir)
+    with open_records(settings, output_dir) as records:
+        look, _ = look_at(records, settings, records.store.get(run_name), log, by=by, device=device)
+        return look
+
+
+def look_at(
+    records: Records, settings: Settings, run: Run, log: Log, *, by: str = "", device: str | None = None
+) -> tuple[Look, Measured]:
+    """Look as `look_at_test_rows` does; return the look and what was measured, row by row."""
     from finetune30.modeling.saved_targets import load_targets
     from finetune30.service.testing.measuring import measure_rows
     from finetune30.service.testing.rows import open_rows
 
-    require_records(settings, output_dir)
-    with open_records(settings, output_dir) as records:
-        run = require_model(records.store.get(run_name))
-        folder = require_intact_model(records, run)
-        versions = versions_of(settings, records.store)
-        manifest = versions.get(str(run.dataset_digest))
-        config = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
-        try:
-            source = find_test_source(config, manifest)
-        except ConflictError as error:
-            raise ConflictError(f"run {run.id[:8]} '{run.name}': {error.message}", error.remedy) from error
-        source.require()
-        look = open_look(records.store, run.id, by)
-        log(f"{source.describe()} is opened for the {say_looks(look.count)}")
-        failpoints.reach("test_look.after_row")
-        try:
-            opened = open_rows(source, config, manifest, versions, load_targets(folder)["targets"], log)
-            failpoints.reach("test_look.after_rows")
-            measured = measure_rows(run, config, folder, opened.frame, log, settings.data_folder, device)
-            result = _describe(manifest, opened, measured, source.describe())
-        except BaseException as error:
-            end_look(records.store, look, error=_shape(error))
-            raise
-        failpoints.reach("test_look.before_result")
-        end_look(records.store, look, result=result)
-        return load_looks(records.store, [run.id])[run.id][look.count - 1]
+    folder = require_intact_model(records, require_model(run))
+    versions = versions_of(settings, records.store)
+    manifest = versions.get(str(run.dataset_digest))
+    config = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
+    try:
+        source = find_test_source(config, manifest)
+    except ConflictError as error:
+        raise ConflictError(f"run {run.id[:8]} '{run.name}': {error.message}", error.remedy) from error
+    source.require()
+    look = open_look(records.store, run.id, by)
+    log(f"{source.describe()} is opened for the {say_looks(look.count)}")
+    failpoints.reach("test_look.after_row")
+    try:
+        opened = open_rows(source, config, manifest, versions, load_targets(folder)["targets"], log)
+        failpoints.reach("test_look.after_rows")
+        measured = measure_rows(run, config, folder, opened.frame, log, settings.data_folder, device)
+        result = _describe(manifest, opened, measured, source.describe())
+    except BaseException as error:
+        end_look(records.store, look, error=shape_error(error))
+        raise
+    failpoints.reach("test_look.before_result")
+    end_look(records.store, look, result=result)
+    return load_looks(records.store, [run.id])[run.id][look.count - 1], measured
 
 
 def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source: str) -> dict[str, Any]:
@@ -94,7 +102,8 @@ def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source
     }
 
 
-def _shape(error: BaseException) -> dict[str, Any]:
+def shape_error(error: BaseException) -> dict[str, Any]:
+    """Return an error as records hold it."""
     if isinstance(error, Finetune30Error):
         return error.as_dict()
     return Finetune30Error(f"{type(error).__name__}: {error}", "look again").as_dict()

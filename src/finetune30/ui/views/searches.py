@@ -10,7 +10,7 @@ from finetune30.ui import display
 from finetune30.ui.layout import fold, show_figures, show_table
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_title
-from finetune30.ui.session import ask, client, t
+from finetune30.ui.session import ask, client, in_own_words, t
 
 Json = dict[str, Any]
 
@@ -29,7 +29,9 @@ def show() -> None:
         described = ask(lambda: client().load_search(str(chosen)))
         if described is not None:
             _show_summary(described)
+            _show_end(described)
             _show_trials(described)
+            _show_importance(described)
 
 
 def _show_summary(described: Json) -> None:
@@ -47,7 +49,66 @@ def _show_summary(described: Json) -> None:
     if described["reason"]:
         st.info(display.plain(described["reason"], 400), icon=":material/info:")
     if best is not None:
-        st.caption(t("searches.luck"))
+        st.caption(_say_luck(described))
+
+
+def _say_luck(described: Json) -> str:
+    """Say how much better the best of so many equal configurations looks, where it is known."""
+    luck = ((described["end"] or {}).get("verdict") or {}).get("expected_luck")
+    if luck is None:
+        return t("searches.luck")
+    return t("searches.luck_size", tried=luck["tried"], size=_size(luck))
+
+
+def _show_end(described: Json) -> None:
+    """Show what is said of the best trial: on test rows where these were opened, and on the evaluation rows."""
+    end = described["end"]
+    if end is None:
+        return
+    said = end["verdict"]
+    if said is None:
+        ended = sum(count for state, count in end["runs"].items() if state in ("SUCCEEDED", "FAILED"))
+        st.info(t("searches.repeating", best=end["best"], ended=ended), icon=":material/hourglass_top:")
+        return
+    for test in end["tests"]:
+        where = t("searches.test_rows", count=test["count"])
+        found, error = test["result"], test["error"]
+        _show_verdict(
+            where, found if found is not None else {"verdict": None, "message": (error or {}).get("message", "")}
+        )
+    _show_verdict(t("searches.evaluation_rows"), said)
+    if near := said.get("near"):
+        count, compared = len(near["trials"]), near["compared"]
+        st.caption(t("searches.near", count=count, compared=compared, cheapest=near["cheapest"]))
+
+
+def _show_verdict(where: str, said: Json) -> None:
+    message = display.plain(in_own_words(said["message"]), 400) or t("searches.no_result")
+    show = st.success if said["verdict"] == "better" else st.info
+    show(f"{where}: {message}", icon=":material/gavel:")
+
+
+def _show_importance(described: Json) -> None:
+    """Show what share of the differences goes with each parameter, beside what chance makes of shuffled values."""
+    importance = described["importance"]
+    if not importance:
+        return
+    shown = [
+        {
+            t("searches.parameter"): key,
+            t("searches.share"): f"{100 * one['share']:.0f} %",
+            t("searches.by_chance"): f"{100 * one['line']:.0f} %",
+            t("searches.stands_out"): t("searches.yes") if one["stands_out"] else "",
+        }
+        for key, one in sorted(importance.items(), key=lambda item: -item[1]["share"])
+    ]
+    show_table(shown, alt=t("searches.importance"), most_pixels=300)
+    if not any(one["stands_out"] for one in importance.values()):
+        st.caption(t("searches.nothing_stands_out"))
+
+
+def _size(luck: Json) -> str:
+    return t("unit.points", value=f"{100 * luck['size']:.1f}") if luck["as_points"] else f"{luck['size']:.3g}"
 
 
 def _show_trials(described: Json) -> None:

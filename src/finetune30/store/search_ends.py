@@ -1,0 +1,132 @@
+"""Ends of searches: a row before anything is repeated, its verdict once; and each opening of the test rows for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from finetune30.store.database import reading, writing
+from finetune30.store.run_store import RunStore
+from finetune30.store.tables import search_ends, search_tests
+
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """The end of a search after `tried` trials; without sets its trial 0 is the best, and nothing is repeated."""
+
+    search_id: str
+    tried: int
+    best: int
+    default_set: str | None
+    best_set: str | None
+    created_at: datetime
+    judged_at: datetime | None
+    verdict: dict[str, Any] | None
+
+    @property
+    def sets(self) -> list[str]:
+        """The sets of trial 0 and of the best trial, in this order."""
+        return [one for one in (self.default_set, self.best_set) if one is not None]
+
+
+@dataclass(frozen=True)
+class SearchTest:
+    """One opening of the test rows: without result and error it goes on, or died."""
+
+    search_id: str
+    tried: int
+    count: int
+    opened_at: datetime
+    opened_by: str
+    ended_at: datetime | None
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON tree."""
+        return {
+            "count": self.count,
+            "opened_at": self.opened_at.isoformat(),
+            "opened_by": self.opened_by,
+            "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
+            "result": self.result,
+            "error": self.error,
+        }
+
+
+def record_end(
+    store: RunStore, search_id: str, tried: int, best: int, default_set: str | None, best_set: str | None
+) -> None:
+    """Write the end after so many trials; one that is written already stays."""
+    row = {"search_id": search_id, "tried": tried, "best": best, "default_set": default_set, "best_set": best_set}
+    try:
+        with writing(store.engine) as connection:
+            connection.execute(insert(search_ends).values(**row, created_at=store.now(connection)))
+    except IntegrityError:  # written before, or by somebody faster: the same
+        return
+
+
+def load_end(store: RunStore, search_id: str) -> SearchEnd | None:
+    """Return the end after the most trials; None where there is none."""
+    query = select(search_ends).where(search_ends.c.search_id == search_id).order_by(search_ends.c.tried.desc())
+    with reading(store.engine) as connection:
+        row = connection.execute(query.limit(1)).first()
+    return None if row is None else SearchEnd(**row._mapping)
+
+
+def list_ends(store: RunStore, search_id: str) -> list[SearchEnd]:
+    """Return all ends of a search, that after the fewest trials first."""
+    query = select(search_ends).where(search_ends.c.search_id == search_id).order_by(search_ends.c.tried)
+    with reading(store.engine) as connection:
+        return [SearchEnd(**row._mapping) for row in connection.execute(query)]
+
+
+def write_verdict(store: RunStore, end: SearchEnd, verdict: Mapping[str, Any]) -> bool:
+    """Write what is said of an end; False where it is written already."""
+    its = (search_ends.c.search_id == end.search_id) & (search_ends.c.tried == end.tried)
+    with writing(store.engine) as connection:
+        values = {"verdict": dict(verdict), "judged_at": store.now(connection)}
+        unjudged = its & search_ends.c.judged_at.is_(None)
+        return connection.execute(update(search_ends).where(unjudged).values(**values)).rowcount == 1
+
+
+def open_test(store: RunStore, end: SearchEnd, by: str = "", *, only_first: bool = False) -> SearchTest | None:
+    """Record that the test rows are about to be read for an end; from now on this counts.
+
+    None where somebody else does it in this moment, or with `only_first` where it was done before.
+    """
+    its = (search_tests.c.search_id == end.search_id) & (search_tests.c.tried == end.tried)
+    try:
+        with writing(store.engine) as connection:
+            count = int(connection.execute(select(func.count()).select_from(search_tests).where(its)).scalar_one()) + 1
+            if only_first and count > 1:
+                return None
+            key = {"search_id": end.search_id, "tried": end.tried, "count": count}
+            connection.execute(insert(search_tests).values(**key, opened_at=store.now(connection), opened_by=by))
+    except IntegrityError:
+        return None
+    return list_tests(store, end)[count - 1]
+
+
+def close_test(
+    store: RunStore, test: SearchTest, *, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None
+) -> None:
+    """Record what came of an opening; whatever was recorded before stays."""
+    its = (search_tests.c.search_id == test.search_id) & (search_tests.c.tried == test.tried)
+    unended = its & (search_tests.c["count"] == test.count) & search_tests.c.ended_at.is_(None)
+    with writing(store.engine) as connection:
+        values = {"ended_at": store.now(connection), "result": result, "error": error}
+        connection.execute(update(search_tests).where(unended).values(**values))
+
+
+def list_tests(store: RunStore, end: SearchEnd) -> list[SearchTest]:
+    """Return the openings of the test rows for an end, the first one first."""
+    its = (search_tests.c.search_id == end.search_id) & (search_tests.c.tried == end.tried)
+    with reading(store.engine) as connection:
+        query = select(search_tests).where(its).order_by(search_tests.c["count"])
+        return [SearchTest(**row._mapping) for row in connection.execute(query)]
