@@ -105,7 +105,7 @@ def _drill(
             time.sleep(LOOK_SECONDS)
             _stop_if_asked(execution, keeper, step, total)
     accuracy = measure(config)
-    metrics = {
+    metrics: dict[str, Any] = {
         "eval_accuracy": accuracy,
         "train_runtime": total * step_seconds,
         "total_steps": total,
