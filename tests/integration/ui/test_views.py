@@ -394,7 +394,7 @@ def test_a_search_stands_above_the_comparison(look: Callable[..., Page], kinds_a
     assert t("searches.luck") in [caption.value for caption in page.caption]
     assert not any(t("searches.evaluation_rows") in info.value for info in page.info)
     record_end(kinds_api.store, search.id, 2, 1, None, None)
-    page = look("compare")
+    page = unfold(look("compare"), "compare-searches")
     assert t("searches.repeating", best=1, ended=0) in [info.value for info in page.info]
     end = load_end(kinds_api.store, search.id)
     assert end is not None
@@ -407,9 +407,11 @@ def test_a_search_stands_above_the_comparison(look: Callable[..., Page], kinds_a
     test = open_test(kinds_api.store, end)
     assert test is not None
     close_test(kinds_api.store, test, result={"verdict": "better", "message": better})
-    page = look("compare")
-    assert f"{t('searches.evaluation_rows')}: {lacking}" in [info.value for info in page.info]
-    assert f"{t('searches.test_rows', count=1)}: {better}" in [success.value for success in page.success]
+    page = unfold(look("compare"), "compare-searches")
+    assert f"{t('searches.evaluation_rows')}: {display.plain(lacking, 400)}" in [info.value for info in page.info]
+    assert f"{t('searches.test_rows', count=1)}: {display.plain(better, 400)}" in [
+        success.value for success in page.success
+    ]
     captions = [caption.value for caption in page.caption]
     assert t("searches.luck_size", tried=20, size="4.1 points") in captions
     assert t("searches.near", count=2, compared=5, cheapest=0) in captions
