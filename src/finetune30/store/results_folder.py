@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
@@ -71,12 +72,17 @@ def _is_of_reservation(name: str) -> bool:
 
 
 def remove_run_folder(results_root: Path, folder: str) -> None:
-    """Remove a run's folder: hidden by one rename first, so that nobody sees half of it. Raises StorageError."""
+    """Remove a run's folder: hidden by one rename first, so that nobody sees half of it. Raises StorageError.
+
+    Several processes may do it at the same time: each ends when the folder is gone.
+    """
     if Path(folder).name != folder or folder in ("", ".", ".."):
         raise StorageError(f"{folder!r} is not the name of a run folder", "check the row in the database")
     hidden = results_root / f".deleted-{folder}"
     with disk_errors(f"cannot remove {folder}"):
         if (results_root / folder).is_dir():
-            (results_root / folder).rename(hidden)
-        if hidden.is_dir():
-            shutil.rmtree(hidden)
+            with suppress(FileNotFoundError):
+                (results_root / folder).rename(hidden)
+        while hidden.is_dir():
+            with suppress(FileNotFoundError):  # another process removed what was about to be
+                shutil.rmtree(hidden)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -194,3 +196,20 @@ def test_remove_takes_plain_names_only(tmp_path):
         with pytest.raises(StorageError, match="not the name of a run folder"):
             remove_run_folder(tmp_path / "results", name)
     assert victim.is_dir()
+
+
+def test_a_folder_that_several_remove_at_the_same_time_is_gone_for_each(tmp_path: Path) -> None:
+    removers = 8
+    for round_number in range(5):
+        for part in range(300):
+            (tmp_path / "trial" / f"{part % 3}").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "trial" / f"{part % 3}" / f"file{part}").write_bytes(b"")
+        together = Barrier(removers)
+
+        def remove() -> bool:
+            together.wait()  # noqa: B023 - all of a round are awaited in it
+            remove_run_folder(tmp_path, "trial")
+            return not list(tmp_path.iterdir())
+
+        with ThreadPoolExecutor(removers) as pool:
+            assert all(done.result() for done in [pool.submit(remove) for _ in range(removers)]), round_number
