@@ -219,7 +219,7 @@ def test_without_the_evaluation_rows_only_the_adapter_is_given_out(talk):
     aside = versions.rename(talk.folder / "aside")
     try:
         refused = talk.ft30("export", "talk", "--as", "merged", "--output", "unmeasured")
-        assert (refused.returncode, "nothing is exported unmeasured" in refused.stderr) == (1, True)
+        assert (refused.returncode, "nothing can be measured without them" in refused.stderr) == (1, True)
         assert not (talk.folder / "unmeasured").exists()
         done(talk.ft30("export", "talk", "--as", "zip", "--output", "adapter.zip"))
     finally:

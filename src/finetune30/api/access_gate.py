@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from finetune30.api.answers import answer_error
@@ -42,6 +43,7 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 #: Routes whose need differs from that of their method. Methods: reading needs viewer, POST submitter, all else admin.
 ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/audit"): Role.ADMIN,
+    ("GET", "/v1/models"): Role.CALLER,
     ("POST", "/config/validate"): Role.VIEWER,
     ("POST", "/config/estimate"): Role.VIEWER,
     ("POST", "/datasets/preview"): Role.VIEWER,
@@ -63,7 +65,7 @@ _UNTRAILED = frozenset(
         "/datasets/tokens",
     }
 )
-_ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)")
+_ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)|/predict/[^/]+|/v1/(chat/)?completions")
 _MOVES_AN_ALIAS = re.compile(r"/models/[^/]+/aliases/([^/]+)(?:/rollback)?")
 _RETIRES = re.compile(r"/models/[^/]+/versions/[^/]+/retire")
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
@@ -86,9 +88,20 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """ASGI middleware; `keys` is called when the first request comes, after the application has started."""
+    """ASGI middleware; `keys` is called when the first request comes, after the application has started.
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Callable[[], KeyRing], store: Callable[[], Any]) -> None:
+    `answer` gives the answer of an error to a request for a path.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        keys: Callable[[], KeyRing],
+        store: Callable[[], Any],
+        answer: Callable[[Finetune30Error, str], Response] = lambda error, _: answer_error(error),
+    ) -> None:
+        self._answer = answer
         self._app, self._settings, self._keys, self._store = app, settings, keys, store
         self._hosts = allowed_hosts(settings)
         self._changes = asyncio.Semaphore(CHANGES_AT_A_TIME)
@@ -107,7 +120,7 @@ class Gate:
             scope.setdefault("state", {})["caller"] = caller
             receive = await self._admit(scope, caller, receive)
         except Finetune30Error as error:
-            await answer_error(error)(scope, receive, send)
+            await self._answer(error, scope["path"])(scope, receive, send)
             return
         async with self._turn(scope):
             if not _only_asks(scope):
@@ -126,6 +139,8 @@ class Gate:
         if scope["path"] in PUBLIC_PATHS and scope["method"] in ("GET", "HEAD"):
             return Caller("", Role.VIEWER)  # also while the database that holds the keys is out of reach
         keys = self._keys()
+        if (own := keys.find_own(_secret(headers))) is not None:
+            return own
         if keys.is_stale():
             await run_in_threadpool(keys.refresh)
         if not keys.in_use:

@@ -52,6 +52,7 @@ from finetune30.service.datasets.uploads import remove_abandoned
 from finetune30.service.datasets.version_report import VersionReports
 from finetune30.service.models.model_package import PackageSizes
 from finetune30.service.models.model_process import ModelProcesses
+from finetune30.service.registry.checks import ChecksInWork
 from finetune30.service.runs.evaluation_frames import EvaluationFrames
 from finetune30.service.submitting.forecast import HubWatch
 from finetune30.service.suspects.search import SuspectSearches
@@ -164,6 +165,8 @@ async def _lifespan(
         app.state.package_sizes = PackageSizes()
         app.state.suspects = searches = SuspectSearches()
         stack.push_async_callback(run_in_threadpool, searches.close)
+        app.state.checks = checks = ChecksInWork()
+        stack.push_async_callback(run_in_threadpool, checks.close)
         app.state.test_looks = looks = LooksInWork()
         stack.push_async_callback(run_in_threadpool, looks.close)
         if is_first:

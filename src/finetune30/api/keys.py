@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from finetune30.api.context import Caller
 from finetune30.errors import AuthenticationError
@@ -18,9 +18,16 @@ _REMEDY = "send the header Authorization: Bearer KEY; an admin makes keys with: 
 
 
 class KeyRing:
-    """Tells callers by their key; safe to share between threads."""
+    """Tells callers by their key; safe to share between threads. `own` is a key that a server made for itself."""
 
-    def __init__(self, settings: Settings, store: RunStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: RunStore,
+        clock: Callable[[], float] = time.monotonic,
+        own: Mapping[str, Caller] | None = None,
+    ) -> None:
+        self._own = {digest_key(secret): caller for secret, caller in (own or {}).items()}
         secrets = [key.get_secret_value() for key in settings.api_keys]
         self._fixed = {
             digest_key(secret): Caller(f"FT30_API_KEYS[{n}]", Role.ADMIN) for n, secret in enumerate(secrets)
@@ -45,6 +52,10 @@ class KeyRing:
     def in_use(self) -> bool:
         """Whether any key was ever made: then nobody gets in without one, also once all are revoked."""
         return bool(self._known)
+
+    def find_own(self, secret: str | None) -> Caller | None:
+        """Return who has a key that this server made for itself."""
+        return None if secret is None else self._own.get(digest_key(secret))
 
     def find(self, secret: str | None) -> Caller:
         """Return the caller with this key. Raises AuthenticationError."""

@@ -23,19 +23,23 @@ class Alias(BaseModel):
 
 
 class Version(BaseModel):
-    """A version of a model; only `state` ever changes."""
+    """A version of a model; only `state` and `certificate` ever change."""
 
     name: str = Field(description="May be given wherever a run is.", examples=["reviews:7"])
     model: str
     number: int
     run_id: str = Field(examples=[RUN_ID])
-    state: VersionState = Field(description="RETIRED: no alias can lead to it any more.")
+    state: VersionState = Field(
+        description="CHECKING: it is being asked; REFUSED: it does not answer as its run predicted; RETIRED: no alias "
+        "can lead to it any more."
+    )
     manifest_sha256: str = Field(description=_SHA256)
     adapter_sha256: str = Field(description=_SHA256)
     labels_sha256: str = Field(description=_SHA256)
     base_sha256: str = Field(description="sha256 over the weights of the base model.")
     version_sha256: str = Field(description="Of version.json, which names every file.")
     facts: Tree = Field(description="Of its run: base, data, score with its interval, labels, doubts.")
+    certificate: Tree | None = Field(description="How it answers beside what its run predicted; null: not asked yet.")
     created_at: Moment
     created_by: str
 

@@ -115,6 +115,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         500: "Something unexpected; the log of the API says more.",
         502: "The hub is out of reach.",
         503: "A service is out of reach.",
+        504: "It took longer than it may.",
         507: "Disk or database refused.",
     }
     wanted = sorted({400, 401, 403, 507, *statuses})

@@ -34,6 +34,7 @@ KEEP_ALIVE_SECONDS = 75
 #: How long a thread goes on before another one may. A submission asks the database a dozen times, and after every
 #: answer its thread waits for its turn: with Python's 5 ms, fifty busy clients make it last a second.
 SWITCH_SECONDS = 0.0005
+_FREE_THE_PORT = "stop what uses the port, or choose another for the API and its page: FT30_API_PORT=8001"
 
 
 def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool = True) -> None:
@@ -62,13 +63,13 @@ def count_processes(settings: Settings) -> int:
     return settings.api_processes or min(USUAL_PROCESSES, os.cpu_count() or 1)
 
 
-def build_server_config(app: ASGIApp, *, access_log: bool) -> uvicorn.Config:
-    """Return how an application is served, in whichever process."""
+def build_server_config(app: ASGIApp, *, access_log: bool, stop_seconds: float = STOP_SECONDS) -> uvicorn.Config:
+    """Return how an application is served, in whichever process; `stop_seconds`: see STOP_SECONDS."""
     return uvicorn.Config(
         app,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_graceful_shutdown=int(stop_seconds),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         lifespan="on",
         ws="none",
@@ -128,8 +129,8 @@ def _require_own_folders(settings: Settings, tell: Callable[[str], None]) -> Non
         store.close()
 
 
-def open_listener(settings: Settings) -> socket.socket:
-    """Return a bound socket. Raises ServiceUnavailableError when address or port cannot be had."""
+def open_listener(settings: Settings, *, remedy: str = _FREE_THE_PORT) -> socket.socket:
+    """Return a bound socket. Raises ServiceUnavailableError, with a remedy, when address or port cannot be had."""
     host = "0.0.0.0" if settings.api_host in ("", "*") else settings.api_host  # noqa: S104 - asked for by name
     try:
         family, *_, address = socket.getaddrinfo(host, settings.api_port, type=socket.SOCK_STREAM)[0]
@@ -145,6 +146,6 @@ def open_listener(settings: Settings) -> socket.socket:
     except OSError as error:
         raise ServiceUnavailableError(
             f"the API cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}",
-            "stop what uses the port, or choose another for the API and its page: FT30_API_PORT=8001",
+            remedy,
         ) from error
     return listener

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -25,7 +25,7 @@ from finetune30.store.totals import RunTotals, load_run_totals
 
 #: However many scrapers ask, the database counts no more often.
 TOTALS_SECONDS = 2.0
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Telemetry:
@@ -37,7 +37,7 @@ class Telemetry:
             "ft30_request_seconds",
             "Time from a request to the first byte of its answer.",
             ("method", "route", "status"),
-            buckets=_BUCKETS,
+            buckets=REQUEST_BUCKETS,
             registry=self._registry,
         )
         self._lock = threading.Lock()
@@ -67,10 +67,18 @@ class Telemetry:
         return together
 
 
+class ObservesRequests(Protocol):
+    """Whoever counts requests."""
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        ...
+
+
 class RequestMeter:
     """ASGI middleware that times every request, also those that the gate refuses."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, telemetry: ObservesRequests) -> None:
         self._app, self._telemetry = app, telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def command(run: str) -> None:
     """Answer every JSON line of standard input with one on standard output.
 
-    A line has texts and text_pairs, or suspects, or test, or a conversation: chat begins an answer, step asks for its
-    next token, leave gives it up.
+    A line has texts and text_pairs, or suspects, or test, or certify, or a conversation: chat begins an answer, step
+    asks for its next token, leave gives it up.
     """
     import json
     import sys
@@ -88,7 +88,23 @@ def _work_on(run: str, asked: dict[str, Any]) -> dict[str, Any] | None:
     """Return what came of a work that leaves its result on record; None: it is a question to the model."""
     if "suspects" in asked:
         return _search_suspects(run, asked["suspects"]["folds"])
+    if "certify" in asked:
+        return _certify(asked["certify"]["version"], asked["certify"]["by"])
     return _look_at_test_rows(run, asked["test"]["by"]) if "test" in asked else None
+
+
+def _certify(name: str, by: str) -> dict[str, str]:
+    """Check a version on behalf of whoever registered it over the API."""
+    from finetune30.service.datasets.operations import versions_of
+    from finetune30.service.registry.certifying import certify_version
+    from finetune30.service.registry.registering import load_version
+    from finetune30.service.runs.open_records import open_records
+    from finetune30.settings import load_settings
+
+    settings = load_settings()
+    with open_records(settings) as records:
+        version = load_version(records, name)
+        return {"state": certify_version(records, version, versions_of(settings, records.store), actor=by).state}
 
 
 def _look_at_test_rows(run_name: str, by: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetune30.cli.local_actor import local_actor, record_local
+from finetune30.cli.model_tables import describe_certificate
 from finetune30.cli.run_options import RUN_HELP, opened, output_dir_option
 from finetune30.cli.terminal_text import show_controls, tell
 
@@ -31,17 +32,23 @@ _number = click.argument("number", type=click.IntRange(1), metavar="VERSION")
 def register(run: str, name: str, output_dir: Path | None) -> None:
     """Make a version of model NAME of a finished run; the first one makes the model.
 
-    The run cannot be deleted any more. Registering it again gives the version that is there.
+    It is asked about evaluation rows before it is READY, by the path that ft30 serve takes, and REFUSED where it does
+    not answer as its run did. The run cannot be deleted any more. Registering it again gives the version that is there.
     """
     from finetune30.service.datasets.operations import versions_of
+    from finetune30.service.registry.certifying import certify_version
     from finetune30.service.registry.registering import register_run
     from finetune30.settings import load_settings
+    from finetune30.store.model_records import VersionState
 
     with opened(output_dir) as records:
         versions = versions_of(load_settings(), records.store)
         made, is_new = register_run(records, run, name, versions, actor=local_actor())
         record_local(records.store, "models register", made.name)
-    click.echo(f"{made.name}" if is_new else f"{made.name} is this run already")
+        click.echo(f"{made.name}" if is_new else f"{made.name} is this run already")
+        if made.state is VersionState.CHECKING:
+            made = certify_version(records, made, versions, actor=local_actor())
+            click.echo(describe_certificate(made))
     for fault in made.facts["travel_faults"]:
         tell(f"note: {show_controls(fault)}; train again for files that can be used elsewhere")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from finetune30.blocks import format_value
 from finetune30.cli.run_tables import build_console
 from finetune30.cli.terminal_text import show_controls
+
+if TYPE_CHECKING:
+    from finetune30.store.model_records import ModelVersion
 
 Tree = Mapping[str, Any]
 
@@ -69,6 +72,16 @@ def describe_score(score: Tree) -> str:
     ends = score["interval"]
     interval = f" ({format_value(ends[0], form)} to {format_value(ends[1], form)})" if ends else ""
     return f"{str(score['name']).removeprefix('eval_')} {format_value(score['value'], form)}{interval}"
+
+
+def describe_certificate(version: ModelVersion) -> str:
+    """Return what the certificate of a version says, in one line."""
+    told = version.certificate or {}
+    said = f"{version.name} is {version.state}: asked {told['reference']['rows']} rows again, {told['path']}"
+    if gap := told.get("predictions"):
+        said += f"; {gap['largest']:.2g} from what its run predicted"
+        said += f", {gap['flips']} answers differ" if "flips" in gap else ""
+    return said
 
 
 def _describe(event: Tree) -> str:

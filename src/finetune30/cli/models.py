@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from finetune30.cli import model_changes
+from finetune30.cli.local_actor import local_actor
 from finetune30.cli.run_options import opened, output_dir_option
 from finetune30.cli.terminal_text import show_controls
 
@@ -99,12 +100,21 @@ def card(version: str, output_dir: Path | None) -> None:
 @click.argument("version", metavar="NAME")
 @output_dir_option
 def verify(version: str, output_dir: Path | None) -> None:
-    """Hash the files of a version again and compare them with what was registered."""
+    """Hash the files of a version again, and ask it again what it was asked when it was registered.
+
+    A version whose check was not over is checked now.
+    """
+    from finetune30.cli.model_tables import describe_certificate
+    from finetune30.service.datasets.operations import versions_of
+    from finetune30.service.registry.certifying import certify_version
     from finetune30.service.registry.registering import load_version, verify_version
+    from finetune30.settings import load_settings
 
     with opened(output_dir) as records:
         found = load_version(records, version)
         click.echo(f"{found.name}: {verify_version(records, found)} files are as they were registered")
+        versions = versions_of(load_settings(), records.store)
+        click.echo(describe_certificate(certify_version(records, found, versions, actor=local_actor())))
 
 
 def _find(output_dir: Path | None, as_json: bool, **wanted: str | None) -> None:

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Entry] = {
     "read": Entry("finetune30.cli.read:command", "Services", "Read data for the API.", hidden=True),
     "answer": Entry("finetune30.cli.answer:command", "Services", "Hold a model for the API.", hidden=True),
     "data": Entry("finetune30.cli.data:command", "Data", "Analyse, validate, clean and version data."),
+    "serve": Entry("finetune30.cli.serve:command", "Services", "Serve models by name."),
     "api": Entry("finetune30.cli.api:command", "Services", "Serve the REST API."),
     "api-process": Entry("finetune30.cli.api_process:command", "Services", "Answer for the API.", hidden=True),
     "keys": Entry("finetune30.cli.keys:command", "Services", "Make, list and revoke keys of the API."),

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.encoding import EncodedTexts, find_tokenless
+from finetune30.data.encoding import EncodedTexts
 from finetune30.errors import OutOfMemoryError
 from finetune30.modeling.memory import describe_out_of_memory, free_memory
-from finetune30.modeling.model_facts import (
-    count_tokens_configured,
-    mixes_neighbours,
-    pools_the_last_place,
-    reads_token_types,
-)
-from finetune30.modeling.saved_targets import Reading, load_targets
-from finetune30.modeling.saving import LoadSaved, load_base_config, load_saved
-from finetune30.modeling.tokenizing import TokenizerEncoder, pad_before
+from finetune30.modeling.model_facts import mixes_neighbours, pools_the_last_place
+from finetune30.modeling.saved_targets import load_targets
+from finetune30.modeling.saving import LoadSaved, load_saved
+from finetune30.modeling.text_reader import TextReader
+from finetune30.modeling.tokenizing import pad_before
 
 if TYPE_CHECKING:
     from finetune30.modeling.devices import Placement
@@ -30,12 +26,8 @@ class Predictor:
     """A saved model, loaded once, ready for many texts; long texts run together, so little is padded."""
 
     def __init__(self, folder: Path, placement: Placement, load: LoadSaved) -> None:
-        described = load_targets(folder)
-        self._max_length: int = described["max_length"]
-        self._recipe: list[dict[str, Any]] = described["recipe"]
-        self._reading: Reading = described["reading"]
         #: What `load_targets` gave: how the problem answers besides (see `Conclusion.answering`) stands there.
-        self.described: dict[str, Any] = described
+        self.described: dict[str, Any] = load_targets(folder)
         self.device, self._load_saved = placement.device, load
         self._load(folder, placement.precision)
         if placement.precision != "fp32" and not self._computes():
@@ -58,9 +50,17 @@ class Predictor:
 
         Where memory does not suffice for a batch it is halved. Raises OutOfMemoryError where one text is too much.
         """
+        return self.collect_encoded(read, self.encode(texts, pairs), batch_size)
+
+    def collect_encoded(
+        self,
+        read: Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]],
+        encoded: EncodedTexts,
+        batch_size: int = 32,
+    ) -> NDArray[np.float32]:
+        """Return the same for texts that `encode` made token ids of."""
         import torch
 
-        encoded = self.encode(texts, pairs)
         found: NDArray[np.float32] | None = None
         waiting = list(self._batches([len(ids) for ids in encoded.ids], batch_size))
         while waiting:
@@ -84,23 +84,17 @@ class Predictor:
                 continue
             kept = read(outputs, tensors["attention_mask"].cpu().numpy())
             if found is None:
-                found = np.zeros((len(texts), kept.shape[1]), dtype=np.float32)
+                found = np.zeros((len(encoded.ids), kept.shape[1]), dtype=np.float32)
             found[rows] = kept
         return np.zeros((0, 0), dtype=np.float32) if found is None else found
 
     def encode(self, texts: list[str], pairs: list[str] | None = None) -> EncodedTexts:
         """Return token ids of texts (or pairs), cleaned and cut as in training."""
-        return self._encoder.encode(*self.clean(texts, pairs), self._max_length)
+        return self.reader.encode(texts, pairs)
 
     def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
-        """Return the positions of texts (or pairs) that say nothing to the model, as training leaves such rows out.
-
-        They give no token of their own, or nothing in them can be seen. A model that learnt empty texts answers them.
-        """
-        texts, pairs = self.clean(texts, pairs)
-        encoded = self._encoder.encode(texts, pairs, self._max_length)
-        found = find_tokenless(encoded, texts, pairs)
-        return [i for i in found if not (self._reading.allow_empty and encoded.ids[i])]
+        """See `TextReader.find_tokenless`."""
+        return self.reader.find_tokenless(texts, pairs)
 
     @property
     def reads_padding(self) -> bool:
@@ -109,11 +103,7 @@ class Predictor:
 
     def clean(self, texts: list[str], pairs: list[str] | None) -> tuple[list[str], list[str] | None]:
         """Return texts (and pairs) cleaned as those of the training were."""
-        if not self._recipe:
-            return texts, pairs
-        from finetune30.data.cleaning import clean_texts
-
-        return clean_texts(texts, self._recipe), clean_texts(pairs, self._recipe) if pairs else None
+        return self.reader.clean(texts, pairs)
 
     def _batches(self, lengths: list[int], batch_size: int) -> Iterator[NDArray[np.int64]]:
         """Yield the texts that are asked together, longest first; of one length where the model reads its padding."""
@@ -131,13 +121,7 @@ class Predictor:
         self.model = model.to(self.device)
         self._pad_token_id = int(self.tokenizer.pad_token_id)
         self._pads_before, self._reads_padding = pools_the_last_place(model), mixes_neighbours(model)
-        self._encoder = TokenizerEncoder(
-            self.tokenizer,
-            uses_token_types=reads_token_types(model.config),
-            # PEFT gives a word that only the tokenizer knows an embedding that nothing has trained.
-            known_tokens=count_tokens_configured(load_base_config(folder)),
-            marks_are_text=self._reading.marks_are_text,
-        )
+        self.reader = TextReader(folder, self.tokenizer)
 
     def _computes(self) -> bool:
         """Tell whether the model answers at all: some families hold weights of two precisions, once they are loaded."""

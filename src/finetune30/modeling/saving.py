@@ -44,8 +44,6 @@ def load_saved(
     libraries themselves never ask. Raises ModelError and HubError.
     """
     import_heavy("transformers.modeling_utils", "peft")
-    from transformers import AutoTokenizer
-
     from finetune30.modeling.loadable_adapter import loadable
     from finetune30.modeling.quantization import loading_options, require_quantization, use_one_arithmetic
     from finetune30.modeling.quiet import quiet_transformers
@@ -59,11 +57,20 @@ def load_saved(
     with loadable(folder) as place, quiet_transformers(), hub_left_alone(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # below it is an error
         model = load(str(place), **options, trust_remote_code=False, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        tokenizer = load_saved_tokenizer(folder)
     use_one_arithmetic(model)
     _require_all_loaded(folder, model)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer
+
+
+def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a saved adapter."""
+    from transformers import AutoTokenizer
+
+    with hub_left_alone():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    return tokenizer
 
 
 def _require_all_loaded(folder: Path, model: PreTrainedModel) -> None:

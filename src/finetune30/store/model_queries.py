@@ -83,10 +83,12 @@ def load_model_events(
 def _model_of(row: Row[Any], versions: Sequence[Row[Any]], aliases: Sequence[Row[Any]]) -> Model:
     return Model(
         **row._mapping,
-        versions=tuple(
-            ModelVersion(**{**one._mapping, "state": VersionState(one.state)})
-            for one in versions
-            if one.model == row.name
-        ),
+        versions=tuple(_version_of(one) for one in versions if one.model == row.name),
         aliases=tuple(Alias(**one._mapping) for one in aliases if one.model == row.name),
     )
+
+
+def _version_of(row: Row[Any]) -> ModelVersion:
+    values = dict(row._mapping)
+    newer = values.pop("newer_state")
+    return ModelVersion(**{**values, "state": VersionState(newer or row.state)})

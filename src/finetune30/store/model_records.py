@@ -11,8 +11,13 @@ from finetune30.store.model_names import PROTECTED
 
 
 class VersionState(StrEnum):
-    """READY can be promoted; RETIRED stays on record and can be asked by number, but no alias may lead to it."""
+    """CHECKING: whether it answers as its run did is not known yet; REFUSED: it does not.
 
+    READY can be promoted; RETIRED stays on record and can be asked by number, but no alias may lead to it.
+    """
+
+    CHECKING = "CHECKING"
+    REFUSED = "REFUSED"
     READY = "READY"
     RETIRED = "RETIRED"
 
@@ -32,7 +37,10 @@ class NewVersion:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A version on record; `facts` are what is shown and searched of its run."""
+    """A version on record; `facts` are what is shown and searched of its run.
+
+    `certificate` says how it answers beside what its run predicted; None where that was not asked yet.
+    """
 
     model: str
     number: int
@@ -44,6 +52,7 @@ class ModelVersion:
     base_sha256: str
     version_sha256: str
     facts: dict[str, Any]
+    certificate: dict[str, Any] | None
     created_at: datetime
     created_by: str
 

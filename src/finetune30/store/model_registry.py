@@ -74,7 +74,8 @@ def register_version(
         sha256 = make_files(number, [one.number for one in model.versions])
         failpoints.reach("models.register.after_files")
         values = {key: value for key, value in vars(new).items() if key != "problem_type"}
-        row = {**values, "version_sha256": sha256, "state": VersionState.READY, "created_at": now, "created_by": actor}
+        row = {**values, "version_sha256": sha256, "created_at": now, "created_by": actor}
+        row |= _state_columns(VersionState.CHECKING)
         connection.execute(insert(model_versions).values(model=name, number=number, **row))
         _record(connection, name, now, "registered", actor, version=number, detail={"run_id": run.id})
         failpoints.reach("models.register.before_commit")
@@ -112,8 +113,8 @@ def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor:
     require_alias(alias)
     with writing(store.engine) as connection:
         model = load_model(connection, name)
-        retired = {one.number for one in model.versions if one.state is VersionState.RETIRED}
-        before = find_previous(load_model_events(connection, name, alias=alias, limit=1_000_000), retired)
+        unfit = {one.number for one in model.versions if one.state is not VersionState.READY}
+        before = find_previous(load_model_events(connection, name, alias=alias, limit=1_000_000), unfit)
         if before is None:
             raise ConflictError(
                 f"there is nothing to go back to: no version that may be used stands before that of {name}@{alias}",
@@ -136,9 +137,31 @@ def retire_version(store: RunStore, name: str, number: int, *, actor: str, reaso
         if version.state is VersionState.RETIRED:
             return version
         chosen = (model_versions.c.model == name, model_versions.c.number == number)
-        connection.execute(update(model_versions).where(*chosen).values(state=VersionState.RETIRED))
+        connection.execute(update(model_versions).where(*chosen).values(**_state_columns(VersionState.RETIRED)))
         _record(connection, name, store.now(connection), "retired", actor, version=number, reason=reason)
         failpoints.reach("models.retire.before_commit")
+        return load_version(connection, ModelReference(name, None, number))
+
+
+def settle_version(
+    store: RunStore, name: str, number: int, state: VersionState, certificate: dict[str, Any], *, actor: str
+) -> ModelVersion:
+    """Record what a check found: a version that is CHECKING becomes READY or REFUSED; one that is READY without a
+    certificate gets its first one. Raises NotFoundError, ConflictError for a version that is neither.
+    """
+    with writing(store.engine) as connection:
+        load_model(connection, name, lock=True)
+        version = load_version(connection, ModelReference(name, None, number))
+        first = version.state is VersionState.READY and version.certificate is None and state is VersionState.READY
+        if version.state is not VersionState.CHECKING and not first:
+            raise ConflictError(f"{version.name} is {version.state} already", f"see it: ft30 models show {name}")
+        chosen = (model_versions.c.model == name, model_versions.c.number == number)
+        values = {**_state_columns(state), "certificate": certificate}
+        connection.execute(update(model_versions).where(*chosen).values(**values))
+        faults = "; ".join(certificate.get("faults") or ()) or None
+        kind = "certified" if state is VersionState.READY else "refused"
+        _record(connection, name, store.now(connection), kind, actor, version=number, reason=faults)
+        failpoints.reach("models.settle.before_commit")
         return load_version(connection, ModelReference(name, None, number))
 
 
@@ -182,6 +205,13 @@ def find_previous(events: Sequence[ModelEvent], retired: Collection[int] = ()) -
 # --- private
 
 
+def _state_columns(state: VersionState) -> dict[str, Any]:
+    """Return what a version's row holds in a state; releases that do not know it read one to which no alias leads."""
+    if state in (VersionState.READY, VersionState.RETIRED):
+        return {"state": state, "newer_state": None}
+    return {"state": VersionState.RETIRED, "newer_state": state}
+
+
 def _put_model(connection: Connection, name: str, problem_type: str, at: datetime, actor: str) -> None:
     if connection.execute(select(models.c.name).where(models.c.name == name)).first() is not None:
         return
@@ -212,9 +242,11 @@ def _move(
     before = load_alias(connection, name, alias)
     if (0 if before is None else before.generation) != seen:
         raise _stale(connection, name, alias, seen)
-    if version.state is VersionState.RETIRED:
+    if version.state is VersionState.CHECKING:
+        raise ConflictError(f"{version.name} is not checked yet", f"check it: ft30 models verify {version.name}")
+    if version.state is not VersionState.READY:
         raise ConflictError(
-            f"{version.name} is RETIRED and cannot be promoted", f"choose another: ft30 models show {name}"
+            f"{version.name} is {version.state} and cannot be promoted", f"choose another: ft30 models show {name}"
         )
     if before is not None and before.number == number:
         raise ConflictError(f"{name}@{alias} leads to {version.name} already", f"see it: ft30 models history {name}")

@@ -12,7 +12,7 @@ import pytest
 
 from finetune30.store.model_registry import find_model
 from finetune30.ui.translations import translate
-from support.registered import finish_model_run
+from support.registered import finish_model_run, register_ready
 from support.services import Services
 
 pytestmark = [
@@ -31,7 +31,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         started.wait_for_api()
         for name, wrong in (("first", range(8)), ("second", ())):
             run = finish_model_run(started.store, folder / "results", name, wrong=list(wrong))
-            send(started, "POST", "/models", {"name": "reviews", "run": run.id})
+            register_ready(started.store, folder / "results", run, "reviews")
         move(started, 1, 0)
         yield started
 

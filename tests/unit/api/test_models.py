@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from finetune30.store.access import Role, create_key, load_audit
-from support.registered import finish_model_run
+from support.registered import finish_model_run, make_ready, register_ready
 
 Start = Callable[..., TestClient]
 
@@ -22,9 +22,8 @@ def store_of(api: TestClient) -> Any:
 
 def register(api: TestClient, name: str = "first", model: str = "reviews", **options: Any) -> dict[str, Any]:
     run = finish_model_run(store_of(api), Path("results"), name, **options)
-    answer = api.post("/models", json={"name": model, "run": run.id})
-    assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
+    made = register_ready(store_of(api), Path("results"), run, model)
+    found: dict[str, Any] = api.get(f"/models/{made.model}/versions/{made.number}").json()
     return found
 
 
@@ -35,8 +34,11 @@ def move(api: TestClient, version: int, seen: object, alias: str = "production",
 
 
 def test_a_run_becomes_a_version_once(api: TestClient) -> None:
-    made = register(api)
-    assert (made["name"], made["state"]) == ("reviews:1", "READY")
+    run = finish_model_run(store_of(api), Path("results"), "first")
+    answer = api.post("/models", json={"name": "reviews", "run": run.id})
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert (made["name"], made["state"], made["certificate"]) == ("reviews:1", "CHECKING", None)
     again = api.post("/models/reviews/versions", json={"run": made["run_id"]})
     assert (again.status_code, again.json()) == (200, made)
     assert api.post("/models/others/versions", json={"run": made["run_id"]}).status_code == 404
@@ -115,6 +117,7 @@ def test_who_may_do_what(start: Start) -> None:
     body = {"name": "reviews", "run": run.id}
     assert api.post("/models", json=body, headers=keys[Role.VIEWER]).status_code == 403
     assert api.post("/models", json=body, headers=keys[Role.SUBMITTER]).status_code == 201
+    make_ready(store, "reviews", 1)
     for role in (Role.CALLER, Role.VIEWER, Role.SUBMITTER):
         for alias in ("production", "staging"):
             assert move(api, 1, 0, alias, **keys[role]).status_code == 403, role

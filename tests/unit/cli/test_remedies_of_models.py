@@ -8,7 +8,7 @@ import pytest
 
 from finetune30.store import Run, RunStore
 from support.following import Terminal
-from support.registered import finish_model_run
+from support.registered import finish_model_run, register_ready
 
 RESULTS = Path("results")
 
@@ -18,7 +18,7 @@ def runs(store: RunStore, ft30: Terminal) -> list[Run]:
     """Two versions of the model reviews, the first of which is in production."""
     found = [finish_model_run(store, RESULTS, name) for name in ("one", "three")]
     for run in found:
-        assert ft30("models", "register", run.id, "reviews").code == 0
+        register_ready(store, RESULTS, run, "reviews")
     assert promote(ft30, 1) == 0
     return found
 
@@ -31,7 +31,7 @@ def test_a_first_model_is_named_as_the_empty_list_says(ft30: Terminal, store: Ru
     run = finish_model_run(store, RESULTS)
     listed = ft30("models", "list")
     assert "No models that fit. Name one with: ft30 models register RUN NAME" in listed.out
-    assert ft30("models", "register", run.id, "reviews").out == "reviews:1\n"
+    assert ft30("models", "register", run.id, "reviews").out.startswith("reviews:1\n")
     assert "reviews" in ft30("models", "list").out
 
 
@@ -115,3 +115,15 @@ def test_a_version_in_use_is_retired_after_another_was_promoted(ft30: Terminal) 
     assert refused.remedy == told
     assert ft30.type("ft30 models promote reviews 2 --to production --reason better").code == 0
     assert ft30("models", "retire", "reviews", "1", "--reason", "old").code == 0
+
+
+def test_a_version_that_is_not_checked_yet_is_checked(ft30: Terminal, store: RunStore) -> None:
+    """This one's weights fit no base model, so the check cannot be made, and says why."""
+    run = finish_model_run(store, RESULTS)
+    assert ft30("models", "register", run.id, "reviews").code == 1
+    refused = ft30("models", "promote", "reviews", "1", "--to", "production", "--reason", "better")
+    assert refused.remedy == "check it: ft30 models verify reviews:1"
+    assert (
+        "weights are in the saved adapter or in this model, but not in both"
+        in ft30.type("ft30 models verify reviews:1").err
+    )

@@ -15,7 +15,7 @@ from finetune30.cli.main import app
 from finetune30.errors import NotFoundError
 from finetune30.store import RunStore
 from support.following import Terminal
-from support.registered import finish_model_run
+from support.registered import finish_model_run, register_ready
 
 SOURCES = Path(finetune30.__file__).parent
 #: Commands that take a run, with what they need besides it, so that they get as far as looking the run up.
@@ -69,7 +69,7 @@ def test_a_command_takes_a_version_for_a_run(name: str, capsys: pytest.CaptureFi
     ft30 = Terminal(capsys)
     run = finish_model_run(store, Path("results"), "one")
     finish_model_run(store, Path("results"), "other")
-    assert ft30("models", "register", run.id, "reviews").code == 0
+    register_ready(store, Path("results"), run, "reviews")
     assert ft30("models", "promote", "reviews", "1", "--to", "production", "--reason", "a start").code == 0
     rest = COMMANDS[name]
     told = ft30(*name.split(), "reviews@staging", *rest)

@@ -19,7 +19,7 @@ from finetune30.service.runs.open_records import Records
 from finetune30.store.annotations import RunEdit, edit_run
 from finetune30.store.model_records import ModelVersion
 from finetune30.store.model_registry import find_events, retire_version
-from support.registered import NAMES, finish_model_run
+from support.registered import NAMES, finish_model_run, register_ready
 from support.run_store_lab import Lab
 
 
@@ -34,7 +34,7 @@ def register(
     records: Records, name: str = "trial", model: str = "reviews", wrong: tuple[int, ...] = ()
 ) -> ModelVersion:
     run = finish_model_run(records.store, records.results_root, name, wrong=wrong)
-    return register_run(records, run.id, model, VersionStore(records.results_root / "data"), actor="anna")[0]
+    return register_ready(records.store, records.results_root, run, model)
 
 
 def folder_of(records: Records, version: ModelVersion) -> Path:
@@ -124,7 +124,7 @@ def test_promoting_tells_and_records_how_the_versions_compare(records: Records) 
 def test_promoting_says_that_a_version_answers_with_other_labels(records: Records) -> None:
     register(records, "first")
     run = finish_model_run(records.store, records.results_root, "second", labels=("no", "maybe"))
-    register_run(records, run.id, "reviews", VersionStore(records.results_root / "data"), actor="anna")
+    register_ready(records.store, records.results_root, run, "reviews")
     promote(records, "reviews", 1, "production", reason="a start", actor="anna")
     found = preview_promotion(records, "reviews", 2, "production")
     assert found.paired["message"].startswith("it answers with other labels: without yes, with maybe; ")
@@ -145,7 +145,7 @@ def test_a_damaged_version_is_neither_verified_nor_promoted(records: Records, pl
     ):
         with pytest.raises(StorageError, match=r"labels\.json"):
             check()
-    assert [event.kind for event in find_events(records.store, "reviews")] == ["registered"]
+    assert [event.kind for event in find_events(records.store, "reviews")] == ["registered", "certified"]
 
 
 def test_what_cannot_be_compared_is_said(records: Records) -> None:

@@ -24,6 +24,7 @@ from finetune30.store.model_registry import (
     register_version,
     retire_version,
     roll_back_alias,
+    settle_version,
 )
 from finetune30.store.tables import model_events
 from support.published import finish_run
@@ -47,7 +48,8 @@ def without_files(_number: int, _known: Sequence[int]) -> str:
 
 def register(lab: Lab, content: str = "a", name: str = "reviews", run: Run | None = None) -> ModelVersion:
     new = new_version(run or finished(lab), content)
-    return register_version(lab.store, name, new, without_files, actor="anna")[0]
+    made = register_version(lab.store, name, new, without_files, actor="anna")[0]
+    return settle_version(lab.store, name, made.number, VersionState.READY, {"faults": []}, actor="anna")
 
 
 def move(store: RunStore, number: int, seen: int, actor: str = "anna", alias: str = "production") -> int:
@@ -60,7 +62,7 @@ def test_versions_are_counted_and_the_same_files_are_the_version_that_is_there(l
     run = lab.store.get(second.run_id)
     again, is_new = register_version(lab.store, "reviews", new_version(run, "b"), without_files, actor="ben")
     assert (again, is_new) == (second, False)
-    assert [event.kind for event in find_events(lab.store, "reviews")] == ["registered", "registered"]
+    assert [event.kind for event in find_events(lab.store, "reviews")] == ["registered", "certified"] * 2
 
 
 def test_a_version_is_named_wherever_a_run_is(lab: Lab) -> None:

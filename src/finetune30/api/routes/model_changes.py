@@ -16,6 +16,7 @@ from finetune30.api.routes.models import OF_ONE, AliasName, ModelName, Number
 from finetune30.api.schemas import RUN_ID, errors
 from finetune30.errors import GenerationMissingError, UsageError
 from finetune30.service.datasets.operations import versions_of
+from finetune30.service.registry.checks import ChecksInWork
 from finetune30.service.registry.promotion import promote, roll_back
 from finetune30.service.registry.registering import register_run
 from finetune30.store.model_registry import find_model, retire_version
@@ -61,7 +62,10 @@ class AliasMove(Reason):
 
 @router.post("", summary="Register a run", response_model=Version, status_code=201, responses={200: {}, **OF_ONE})
 async def create_model(here: Here, who: Who, body: NewModel, request: Request) -> Response:
-    """Make a version of a finished run; the first one makes the model. 200: the run is that version already."""
+    """Make a version of a finished run; the first one makes the model. 200: the run is that version already.
+
+    It is CHECKING until it has answered as its run predicted, then READY, else REFUSED.
+    """
     return await answer_slowly(request, lambda: _register(here, who.label, body.name, body.run, request))
 
 
@@ -125,6 +129,8 @@ def retire_model_version(
 
 def _register(here: Services, actor: str, name: str, run: str, request: Request) -> Response:
     made, is_new = register_run(here.records, run, name, versions_of(here.settings, here.store), actor=actor)
+    checks: ChecksInWork = request.app.state.checks
+    checks.start(made, actor)
     request.state.target = made.name
     place = f"/models/{made.model}/versions/{made.number}"
     return Json(made.as_dict(), status_code=201 if is_new else 200, headers={"Location": place})

@@ -53,13 +53,18 @@ class Answers(BaseModel):
 )
 async def predict(here: Here, experiment_id: ExperimentId, body: Questions, request: Request) -> Response:
     """The first question loads the model into a process of its own, which goes away when nobody asks any more."""
-    if any(len(text) > LONGEST_TEXT for text in (*body.texts, *(body.text_pairs or ()))):
-        raise UsageError(f"a text is longer than {LONGEST_TEXT} characters", "shorten it, or cut it into pieces")
-    if body.text_pairs is not None and len(body.text_pairs) != len(body.texts):
-        raise UsageError(f"{len(body.texts)} texts but {len(body.text_pairs)} second texts", "give as many, or none")
+    require_texts(body)
     models: ModelProcesses = request.app.state.models
 
     def ask() -> Response:
         return Json({"answers": models.ask(here.store.get(experiment_id), body.texts, body.text_pairs)})
 
     return await answer_slowly(request, ask)
+
+
+def require_texts(body: Questions) -> None:
+    """Raise UsageError for a text that is too long, and for second texts that are not as many."""
+    if any(len(text) > LONGEST_TEXT for text in (*body.texts, *(body.text_pairs or ()))):
+        raise UsageError(f"a text is longer than {LONGEST_TEXT} characters", "shorten it, or cut it into pieces")
+    if body.text_pairs is not None and len(body.text_pairs) != len(body.texts):
+        raise UsageError(f"{len(body.texts)} texts but {len(body.text_pairs)} second texts", "give as many, or none")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.batching import collate, evaluation_order
+from finetune30.data.batching import Batch, collate, evaluation_order
 from finetune30.data.texts import is_blank
 from finetune30.errors import DataError
 from finetune30.modeling.conversations.encoder import restore_encoder
@@ -44,6 +44,9 @@ class ChatModel:
     `outputs` is the problem's own way to ask the model for losses (`Trainable.outputs`).
     """
 
+    #: What `Trainable.evaluate` asks of an engine, with `device`, `pad_token_id` and `outputs`.
+    name = "chat model"
+
     def __init__(
         self,
         folder: Path,
@@ -52,17 +55,17 @@ class ChatModel:
         outputs: Callable[[PreTrainedModel, Mapping[str, Tensor], Tensor], Tensor],
     ) -> None:
         described = load_targets(folder)
-        self._max_length: int = described["max_length"]
+        self.max_length: int = described["max_length"]
         self._outputs, self.device = outputs, placement.device
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[placement.precision]
         loaded, self.tokenizer = load_saved(folder, load, dtype, self.device)
         model: Any = loaded
         self.model: Any = model.to(self.device)
-        self._pad = int(self.tokenizer.pad_token_id)
+        self.pad_token_id = int(self.tokenizer.pad_token_id)
         self.encoder = restore_encoder(
             self.tokenizer, described["targets"]["chat"], count_tokens_configured(load_base_config(folder))
         )
-        self.next_tokens = TransformersNextTokens(self.model, self._pad)
+        self.next_tokens = TransformersNextTokens(self.model, self.pad_token_id)
         self.stops = stop_tokens(self.next_tokens, self.encoder.end_token_id)
 
     def find_tokenless(self, texts: list[str], pairs: list[str] | None = None) -> list[int]:
@@ -80,23 +83,28 @@ class ChatModel:
 
         A text that is longer than `max_length` has as many lines as parts.
         """
-        import torch
-
-        split = self.encoder.encode_rows(texts, self._max_length)
+        split = self.encoder.encode_rows(texts, self.max_length)
         found: NDArray[np.float32] | None = None
         for rows in evaluation_order(split.lengths, batch_size):
-            batch = collate(split, rows, self._pad)
-            inputs = {
-                name: torch.from_numpy(array).to(self.device)
-                for name, array in (("input_ids", batch.input_ids), ("attention_mask", batch.attention_mask))
-            }
-            with torch.inference_mode():
-                given = self._outputs(self.model, inputs, torch.from_numpy(batch.targets).to(self.device))
-            kept = read(given.float().cpu().numpy(), batch.attention_mask)
+            batch = collate(split, rows, self.pad_token_id)
+            kept = read(self.outputs(batch), batch.attention_mask)
             if found is None:
                 found = np.zeros((len(split), kept.shape[1]), dtype=np.float32)
             found[rows] = kept
         return np.zeros((0, 0), dtype=np.float32) if found is None else found
+
+    def outputs(self, batch: Batch) -> NDArray[np.float32]:
+        """Return what the problem asks of the model for each token of a batch, float32 (B, L, k)."""
+        import torch
+
+        inputs = {
+            name: torch.from_numpy(array).to(self.device)
+            for name, array in (("input_ids", batch.input_ids), ("attention_mask", batch.attention_mask))
+        }
+        with torch.inference_mode():
+            given = self._outputs(self.model, inputs, torch.from_numpy(batch.targets).to(self.device))
+        found: NDArray[np.float32] = given.float().cpu().numpy()
+        return found
 
     def answer(self, conversations: Sequence[Messages], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
         """Answer conversations, in their order. Raises DataError where the template does not take one."""
@@ -135,7 +143,7 @@ class ChatModel:
             told = text
         if len(text := self.read(ids)) > len(told):
             yield text[len(told) :]
-        yield Ended(reason, len(ids))
+        yield Ended(reason, tuple(ids))
 
     @property
     def positions(self) -> int | None:

@@ -75,10 +75,15 @@ class Generated:
 
 @dataclass(frozen=True)
 class Ended:
-    """Why an answer that was told piece by piece ended, and how many tokens it has without the one that ended it."""
+    """Why an answer that was told piece by piece ended, and its token ids without the one that ended it."""
 
     reason: EndReason
-    tokens: int
+    ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has."""
+        return len(self.ids)
 
 
 def generate(

@@ -17,9 +17,9 @@ from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.exports.judging import judge
-from finetune30.service.exports.rows import load_measured_rows
 from finetune30.service.exports.staging import staged
 from finetune30.service.models.private_places import find_private_names, require_no_place
+from finetune30.service.parity.rows import load_measured_rows
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.settings import Settings

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from finetune30.data.problem import label_names
 from finetune30.data.texts import texts_and_pairs
 from finetune30.service.exports.evaluated import Evaluated, count_flips, evaluate_outputs
-from finetune30.service.exports.measured import Gap, Measured
+from finetune30.service.exports.measured import Measured
+from finetune30.service.parity.gap import Gap
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,7 +15,8 @@ from finetune30.modeling.conversations.generation import Sampling, generate
 from finetune30.modeling.conversations.rendering import ASSISTANT
 from finetune30.modeling.conversations.template import TemplateRefusalError, fold_system, special_marks
 from finetune30.service.exports.evaluated import Evaluated, evaluate_outputs
-from finetune30.service.exports.measured import Gap, Measured
+from finetune30.service.exports.measured import Measured
+from finetune30.service.parity.gap import Gap
 
 if TYPE_CHECKING:
     import polars as pl

@@ -60,6 +60,11 @@ def load_version(records: Records, text: str) -> ModelVersion:
 
     Raises UsageError for what names none, NotFoundError.
     """
+    return find_version(records.store, parse_version_name(text))
+
+
+def parse_version_name(text: str) -> ModelReference:
+    """Return what `NAME`, `NAME@alias` or `NAME:7` means; the bare name is NAME@latest. Raises UsageError."""
     reference = parse_reference(text)
     if reference is None:
         try:
@@ -68,7 +73,7 @@ def load_version(records: Records, text: str) -> ModelVersion:
             raise UsageError(
                 f"{text[:80]!r} names no version of a model", "write NAME, NAME@alias or NAME:7: ft30 models list"
             ) from error
-    return find_version(records.store, reference)
+    return reference
 
 
 def verify_version(records: Records, version: ModelVersion) -> int:

@@ -1,4 +1,4 @@
-"""The evaluation rows of a run on which its exports are held against its adapter."""
+"""The evaluation rows of a run on which what serves, or was exported, is held against its adapter."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def load_measured_rows(
         stored = versions.load_rows(manifest, "evaluation")
     except Finetune30Error as error:
         raise StorageError(
-            f"the evaluation rows of run {run.id[:8]} are not stored any more, and nothing is exported unmeasured: "
-            f"{error.message}",
+            f"the evaluation rows of run {run.id[:8]} are not stored any more, and nothing can be measured without "
+            f"them: {error.message}",
             f"take the adapter with: ft30 export {run.id[:8]} --as zip",
         ) from error
     answered = pl.read_parquet(folder.predictions, columns=["row_id"])["row_id"]

@@ -1,0 +1,1 @@
+"""Finished models over HTTP: one server, its own port, a few names."""

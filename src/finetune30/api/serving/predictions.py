@@ -1,0 +1,121 @@
+"""POST /predict/NAME: questions to a classifier or a regression."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from finetune30.api.answers import Json
+from finetune30.api.routes.predictions import Questions, require_texts
+from finetune30.api.schemas import Tree, errors
+from finetune30.api.serving.context import Here, Serving
+from finetune30.data.questions import NO_TOKENS
+from finetune30.errors import ConflictError, DataError
+from finetune30.service.serving.asked import Row, TextModel
+from finetune30.service.serving.batcher import DeadlineError
+from finetune30.service.serving.slots import Loaded
+from finetune30.values import is_text
+
+router = APIRouter(tags=["models"])
+
+#: How often it is looked whether the caller is still there.
+_LOOK_SECONDS = 0.5
+ServedName = Annotated[str, Path(max_length=130, description="NAME, or NAME@alias or NAME:7 as it is served.")]
+
+
+class ServedAnswers(BaseModel):
+    """One answer a text, and who gave them.
+
+    A text that gives the model nothing to read has `no_answer` in place of labels or value.
+    """
+
+    model: str = Field(examples=["reviews"])
+    version: int = Field(description="Of the model; the same for all answers of a request.", examples=[7])
+    adapter_sha256: str = Field(description="Of the weights that answered.")
+    answers: list[Tree] = Field(
+        description="labels and probabilities, or value; `tokens` of the text, `max_tokens` that the model reads, "
+        "`truncated` where these are fewer.",
+    )
+
+
+@router.post(
+    "/predict/{name}",
+    summary="Ask a model",
+    response_model=ServedAnswers,
+    responses=errors(404, 409, 413, 415, 422, 429, 503, 504),
+)
+async def predict(here: Here, name: ServedName, body: Questions, request: Request) -> Response:
+    """Answer texts, or pairs of texts, with the version that the name leads to as the request comes in."""
+    require_texts(body)
+    loaded = here.find(name, request)
+    if loaded.texts is None:
+        raise ConflictError(f"'{name}' is a language model", "ask it at POST /v1/chat/completions or /v1/completions")
+    answers = await _answer(here, loaded.texts, body, request)
+    if answers is None:
+        return Response(status_code=499)  # nobody reads it
+    cut = sum(answer.get("truncated", False) for answer in answers)
+    here.telemetry.count_rows(loaded.version.model, loaded.version.number, len(answers), cut)
+    return Json({**loaded.describe(), "answers": answers}, headers=_name(loaded))
+
+
+async def _answer(here: Serving, model: TextModel, body: Questions, request: Request) -> list[Tree] | None:
+    """Return the answers; None where the caller has gone."""
+    texts, pairs = body.texts, body.text_pairs
+    until = time.monotonic() + here.limits.deadline
+
+    def read() -> tuple[set[int], list[Row]]:
+        _require_text(texts, pairs)
+        tokenless = set(model.find_tokenless(texts, pairs))
+        kept = [place for place in range(len(texts)) if place not in tokenless]
+        beside = None if pairs is None else [pairs[place] for place in kept]
+        return tokenless, list(model.read([texts[place] for place in kept], beside)) if kept else []
+
+    tokenless, rows = await run_in_threadpool(read)
+    asked = here.batcher.ask(model, rows)
+    if not await _wait(asked, until, request):
+        return None
+    given = await run_in_threadpool(lambda: model.answers(asked.result()) if rows else [])
+    ready = iter(zip(rows, given, strict=True))
+    answers: list[Tree] = []
+    for place, text in enumerate(texts):
+        asked_text: dict[str, Any] = {"text": text} | ({} if pairs is None else {"text_pair": pairs[place]})
+        if place in tokenless:
+            answers.append({**asked_text, "no_answer": {"code": "no_tokens", "message": NO_TOKENS}})
+            continue
+        row, answer = next(ready)
+        length = {"tokens": row.full_length, "max_tokens": model.max_length}
+        answers.append({**asked_text, **answer.tree, **length, "truncated": row.full_length > len(row.ids)})
+    return answers
+
+
+async def _wait(asked: Future[Any], until: float, request: Request) -> bool:
+    """Wait for rows that are asked; False where the caller has gone, who is not answered then. Raises DeadlineError."""
+    future = asyncio.wrap_future(asked)
+    while True:
+        done, _ = await asyncio.wait({future}, timeout=min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
+        if done:
+            future.result()
+            return True
+        if time.monotonic() >= until:
+            future.cancel()
+            raise DeadlineError("the request took longer than it may", "ask less at a time, or start with --deadline")
+        if await request.is_disconnected():
+            future.cancel()
+            return False
+
+
+def _require_text(texts: list[str], pairs: list[str] | None) -> None:
+    for place, text in enumerate((*texts, *(pairs or ())), start=1):
+        if not is_text(text):
+            raise DataError(f"text {place} holds what is no text: half of a character", "give it as UTF-8")
+
+
+def _name(loaded: Loaded) -> dict[str, str]:
+    return {"X-Model-Version": loaded.version.name}

@@ -1,0 +1,97 @@
+"""Serving models on a port of their own, from the first check through HTTP to the last answer."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import uvicorn
+
+from finetune30.api.host_names import is_wildcard
+from finetune30.api.server import (
+    build_server_config,
+    describe_own_address,
+    open_listener,
+    require_keys_beyond_loopback,
+    take_short_turns,
+)
+from finetune30.api.serving.application import build_serving_app
+from finetune30.api.serving.context import Serving
+from finetune30.errors import Finetune30Error
+from finetune30.settings import Settings
+
+#: What a stopping server gives answers in work beyond their own time.
+_REST_SECONDS = 5.0
+_REMEDY = "stop what uses the port, or choose another: ft30 serve NAME --port 8101"
+
+
+class Follows(Protocol):
+    """Keeps what is served as the registry says."""
+
+    failure: Finetune30Error | None
+
+    def begin(self, failed: Callable[[], None]) -> object:
+        """Start to follow; `failed` is called where a first version does not come to answer."""
+        ...
+
+    def stop(self) -> None:
+        """Look no more."""
+        ...
+
+
+def serve_models(
+    settings: Settings,
+    serving: Serving,
+    follow: Callable[[str, int, str], Follows],
+    tell: Callable[[str], None],
+    *,
+    access_log: bool,
+) -> None:
+    """Serve until SIGINT or SIGTERM: then nothing more is taken, and what is in work is answered.
+
+    `settings` hold host and port. `follow` makes what looks after the names, given where this server reaches itself
+    (host, port) and the key that it made for that. Raises ConfigError for an address beyond this machine without keys,
+    ServiceUnavailableError for a taken port, and why a first version does not answer.
+    """
+    require_keys_beyond_loopback(settings)
+    listener = open_listener(settings, remedy=_REMEDY)
+    take_short_turns()
+    own_key = secrets.token_urlsafe(32)
+    app = build_serving_app(settings, serving, own_key)
+    config = build_server_config(
+        app, access_log=access_log, stop_seconds=serving.limits.deadline + _REST_SECONDS
+    )  # fmt: skip
+    server = _Draining(config, serving)
+    host = "127.0.0.1" if is_wildcard(settings.api_host) else settings.api_host
+    follower = follow(host, listener.getsockname()[1], own_key)
+    tell(f"models: {describe_own_address(settings)}; loading and checking, ready when /readyz says so")
+    follower.begin(server.give_up)
+    with listener:
+        server.run(sockets=[listener])
+    follower.stop()
+    serving.close()
+    if follower.failure is not None:
+        raise follower.failure
+
+
+class _Draining(uvicorn.Server):
+    """Says so to whoever asks /readyz on an open connection, once it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, serving: Serving) -> None:
+        super().__init__(config)
+        self._serving = serving
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Take nothing more; a second Ctrl-C waits for nothing.
+
+        uvicorn would raise the signal again at the end, and the process end by it; it has done what it was told.
+        """
+        self._serving.is_draining = True
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    def give_up(self) -> None:
+        """Stop, from another thread."""
+        self.should_exit = True

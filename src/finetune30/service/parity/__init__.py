@@ -1,0 +1,1 @@
+"""Whether a finished model answers when it serves as it did when it was evaluated."""

@@ -1,0 +1,101 @@
+"""Answers of language models in work: one thread takes a token of each in turn, so that none waits for another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from finetune30.errors import Finetune30Error, QuotaError, ServiceUnavailableError, first_line
+from finetune30.service.serving.asked import Ended, TalkingModel
+from finetune30.service.serving.batcher import DeadlineError
+
+#: A piece of text, how the answer ended, or why it could not be given.
+Event = str | Ended | Finetune30Error
+#: Answers in work at a time: each keeps keys and values of its whole conversation in memory.
+MOST_ANSWERS = 16
+
+
+@dataclass(eq=False)
+class Talk:
+    """An answer in work; whoever does not wait for it any more sets `left`."""
+
+    model: TalkingModel
+    prompt: Sequence[int]
+    sampling: Mapping[str, Any]
+    tell: Callable[[Event], None]
+    until: float
+    left: bool = False
+    pieces: Iterator[str | Ended] | None = field(default=None, repr=False)
+
+
+class Talks:
+    """`begin` may be called from any thread; `tell` of an answer is called by the one that asks the models."""
+
+    def __init__(self, deadline: float, most: int = MOST_ANSWERS) -> None:
+        self._deadline, self._most = deadline, most
+        self._open: deque[Talk] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
+        self._thread.start()
+
+    @property
+    def in_work(self) -> int:
+        """Answers in work."""
+        return len(self._open)
+
+    def begin(
+        self, model: TalkingModel, prompt: Sequence[int], sampling: Mapping[str, Any], tell: Callable[[Event], None]
+    ) -> Talk:
+        """Begin an answer. Raises QuotaError where too many are in work, ServiceUnavailableError at the end."""
+        talk = Talk(model, prompt, sampling, tell, time.monotonic() + self._deadline)
+        with self._changed:
+            if self._closing:
+                raise ServiceUnavailableError("the server is being stopped", "ask another one, or again in a moment")
+            if len(self._open) >= self._most:
+                raise QuotaError(f"{len(self._open)} answers are in work", "ask again once one of them has ended")
+            self._open.append(talk)
+            self._changed.notify()
+        return talk
+
+    def close(self) -> None:
+        """Tell what is in work to its end, then end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._open:
+                    if self._closing:
+                        return
+                    self._changed.wait()
+                talk = self._open[0]
+            ended = talk.left or self._step(talk)
+            with self._changed:
+                self._open.popleft()
+                if not ended:
+                    self._open.append(talk)
+
+    def _step(self, talk: Talk) -> bool:
+        """Take one token of an answer; return whether it ended."""
+        try:
+            if time.monotonic() > talk.until:
+                raise DeadlineError("the answer took longer than it may", "ask for fewer tokens: max_tokens")
+            if talk.pieces is None:
+                talk.pieces = talk.model.stream(talk.prompt, talk.sampling)
+            said: Event = next(talk.pieces)
+        except Finetune30Error as error:
+            said = error
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
+            said = ServiceUnavailableError(
+                f"the model failed: {type(error).__name__}: {first_line(error)}", "ask again"
+            )
+        talk.tell(said)
+        return not isinstance(said, str)

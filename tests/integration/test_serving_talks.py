@@ -1,0 +1,154 @@
+"""Language models of `ft30 serve`: the shapes of OpenAI, what is refused, answers that take turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from finetune30.service.serving.batcher import Limits
+from support.serving_lab import ServingLab, serve_lab
+from support.talk_lab import QUESTIONS, TalkLab
+
+pytestmark = pytest.mark.integration
+
+ASKED = [{"role": "user", "content": "When do you open? 0"}]
+
+
+@pytest.fixture(scope="module")
+def talk(fork_server, tmp_path_factory: pytest.TempPathFactory) -> TalkLab:
+    lab = TalkLab(fork_server, tmp_path_factory.mktemp("talk-serving"))
+    assert lab.train("results", {"training.num_train_epochs": 1}).returncode == 0
+    assert lab.ft30("models", "register", "latest", "talk").returncode == 0
+    return lab
+
+
+@pytest.fixture(scope="module")
+def lab(talk: TalkLab) -> Iterator[ServingLab]:
+    with serve_lab(talk.folder, "talk") as found:
+        found.watcher.look()
+        yield found
+
+
+def post(lab: ServingLab, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
+    asked = {"model": "talk", "max_tokens": 8, **({} if "prompt" in body else {"messages": ASKED}), **body}
+    return httpx.post(lab.address + path, json=asked, timeout=120)
+
+
+def stream(lab: ServingLab, **body: Any) -> list[Any]:
+    answer = post(lab, stream=True, **body)
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *events, done, rest = answer.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    return [json.loads(event.removeprefix("data: ")) for event in events]
+
+
+def test_a_whole_answer_has_what_clients_read(lab: ServingLab) -> None:
+    told = post(lab, temperature=0).json()
+    assert (told["object"], told["model"], told["ft30"]["version"]) == ("chat.completion", "talk:1", 1)
+    (choice,) = told["choices"]
+    assert (choice["index"], choice["message"]["role"], choice["logprobs"]) == (0, "assistant", None)
+    assert choice["finish_reason"] in ("stop", "length")
+    usage = told["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["completion_tokens"] <= 8
+    (model,) = httpx.get(f"{lab.address}/v1/models").json()["data"]
+    assert (model["id"], model["object"], model["ft30"]["version"]) == ("talk@latest", "model", 1)
+
+
+def test_a_streamed_answer_is_the_whole_one_with_its_end_and_usage(lab: ServingLab) -> None:
+    whole = post(lab).json()
+    *chunks, last, usage = stream(lab, stream_options={"include_usage": True})
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
+    assert text == whole["choices"][0]["message"]["content"]
+    assert {chunk["choices"][0]["finish_reason"] for chunk in chunks} == {None}
+    assert last["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
+    assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
+    assert len({(chunk["id"], chunk["created"]) for chunk in (*chunks, last, usage)}) == 1
+    assert "usage" not in stream(lab)[-1]
+
+
+def test_a_stop_text_ends_an_answer_before_it(lab: ServingLab) -> None:
+    text = post(lab, max_tokens=32).json()["choices"][0]["message"]["content"]
+    assert len(text) > 4
+    stop = text[2:4]
+    told = post(lab, max_tokens=32, stop=[stop]).json()["choices"][0]
+    assert (told["message"]["content"], told["finish_reason"]) == (text[: text.index(stop)], "stop")
+    pieces = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream(lab, max_tokens=32, stop=stop)]
+    assert "".join(pieces) == text[: text.index(stop)]
+
+
+def test_a_text_is_gone_on_with(lab: ServingLab) -> None:
+    told = post(lab, "/v1/completions", prompt="When do you", return_token_ids=True).json()
+    assert told["object"] == "text_completion"
+    assert len(told["choices"][0]["token_ids"]) == told["usage"]["completion_tokens"]
+    assert len(told["prompt_token_ids"]) == told["usage"]["prompt_tokens"]
+
+
+REFUSED = {
+    "tools": ({"tools": [{"type": "function"}]}, 400, "tools"),
+    "several answers": ({"n": 2}, 400, "n"),
+    "a format": ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+    "probabilities": ({"logprobs": True}, 400, "logprobs"),
+    "an image": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, None),
+    "a penalty": ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
+    "a wrong number": ({"temperature": -1}, 400, "temperature"),
+    "a long conversation": ({"messages": [{"role": "user", "content": "a " * 3000}]}, 400, "messages"),
+    "no model": ({"model": "nothing"}, 404, None),
+    "a turn out of turn": ({"messages": [*ASKED, *ASKED]}, None, None),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_done_is_refused_by_name(lab: ServingLab, name: str) -> None:
+    change, status, param = REFUSED[name]
+    answer = post(lab, **change)
+    if status is None:  # templates differ in what they take
+        assert answer.status_code in (200, 422)
+        return
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["param"] == param
+    assert status != 400 or error["type"] == "invalid_request_error"
+
+
+def test_what_asks_for_nothing_is_taken(lab: ServingLab) -> None:
+    neutral = {"n": 1, "tools": [], "logprobs": False, "response_format": {"type": "text"}, "user": "anna"}
+    assert post(lab, **neutral).status_code == 200
+    parts = [{"role": "user", "content": [{"type": "text", "text": ASKED[0]["content"]}]}]
+    assert post(lab, messages=parts).json()["choices"] == post(lab).json()["choices"]
+
+
+def test_answers_take_turns_and_none_is_anothers(lab: ServingLab) -> None:
+    asked = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    alone = [post(lab, messages=messages).json()["choices"] for messages in asked]
+    with ThreadPoolExecutor(8) as callers:
+        together = list(callers.map(lambda place: post(lab, messages=asked[place % 5]).json()["choices"], range(15)))
+    assert together == [alone[place % 5] for place in range(15)]
+
+
+def test_whoever_leaves_ends_the_answer(lab: ServingLab) -> None:
+    from support.patience import wait_until
+
+    body = {"model": "talk", "messages": ASKED, "stream": True, "max_tokens": 60}
+    with httpx.stream("POST", f"{lab.address}/v1/chat/completions", json=body) as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: lab.serving.talks.in_work == 0, 30, "nothing is in work")
+
+
+def test_a_late_answer_and_a_classifiers_question_are_refused(talk: TalkLab) -> None:
+    with serve_lab(talk.folder, "talk", limits=Limits(deadline=60)) as lab:
+        lab.watcher.look()
+        lab.serving.talks._deadline = -1.0
+        late = post(lab)
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
+        assert late.json()["error"]["type"] == "server_error"
+        asked = httpx.post(f"{lab.address}/predict/talk", json={"texts": ["a"]})
+        assert (asked.status_code, "/v1/chat/completions" in asked.json()["remedy"]) == (409, True)

@@ -1,0 +1,47 @@
+"""Adapters of one base share it in memory, and none answers for another."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from finetune30.service.serving.loading import AskedTexts
+from support.kinds import KINDS, KindsLab
+from support.serving_lab import ServingLab, serve_lab
+
+pytestmark = pytest.mark.integration
+
+TEXTS = [text for text, _ in KINDS["single-label"].rows()][:8]
+
+
+def test_adapters_of_one_base_are_asked_in_turn(kinds_lab: KindsLab) -> None:
+    kinds_lab.train(KINDS["single-label"], "other-adapter", num_train_epochs=6, seed=7)
+    for run, model in (("single-label", "one"), ("other-adapter", "two"), ("regression", "three")):
+        kinds_lab.ft30("models", "register", run, model)
+    with serve_lab(kinds_lab.folder, "one:1", "two:1", "three:1") as lab:
+        lab.watcher.look()
+        one, two, three = (engine_of(lab, name) for name in ("one", "two", "three"))
+        assert one is two  # three has another head
+        assert one is not three
+        wanted = {name: answers(lab, name) for name in ("one", "two")}
+        assert wanted["one"] != wanted["two"]
+        with ThreadPoolExecutor(8) as callers:
+            asked = ["one", "two"] * 20
+            found = list(callers.map(lambda name: answers(lab, name), asked))
+        for name, shares in zip(asked, found, strict=True):
+            assert shares == pytest.approx(wanted[name], abs=1e-4)
+
+
+def engine_of(lab: ServingLab, name: str) -> object:
+    texts = lab.serving.slots.find(name).texts
+    assert isinstance(texts, AskedTexts)
+    assert texts.served._packed is not None
+    return texts.served._packed.shared
+
+
+def answers(lab: ServingLab, name: str) -> list[float]:
+    """Return the probabilities of some texts, one after the other."""
+    found = lab.predict(name, TEXTS)
+    assert found["model"] == name
+    return [share for answer in found["answers"] for share in answer["probabilities"].values()]
