@@ -48,7 +48,10 @@ def certify_version(records: Records, version: ModelVersion, versions: VersionSt
 
 
 def load_served(records: Records, version: ModelVersion, engines: SavedEngines | None = None) -> Served:
-    """Load the model of a version in the path that serves; `engines`: see `Served`. Raises StorageError, ModelError, HubError."""
+    """Load the model of a version in the path that serves; `engines`: see `Served`.
+
+    Raises StorageError, ModelError, HubError.
+    """
     from finetune30.service.parity.checking import Served
 
     run = require_model(records.store.get(version.run_id))
