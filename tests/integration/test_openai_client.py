@@ -24,10 +24,14 @@ pytestmark = [
 ]
 
 
+#: Trained less, or on the packed path, a model of this kind may say nothing at all.
+TRAINED = {"training.num_train_epochs": 2, "training.engine": "general"}
+
+
 @pytest.fixture(scope="module")
 def found(fork_server, tmp_path_factory: pytest.TempPathFactory) -> Any:
     lab = TalkLab(fork_server, tmp_path_factory.mktemp("talk-openai"))
-    assert lab.train("results", {"training.num_train_epochs": 1}).returncode == 0
+    assert lab.train("results", TRAINED).returncode == 0
     assert lab.ft30("models", "register", "latest", "talk").returncode == 0
     with serve_lab(lab.folder, "talk:1") as served:
         served.watcher.look()
@@ -42,13 +46,14 @@ def test_an_answer_is_read_whole_streamed_and_with_the_helper(found: Any) -> Non
     whole, streamed, helper = found["whole"], found["streamed"], found["helper"]
     assert found["models"] == ["talk:1"]
     assert whole["model"] == "talk:1"
-    assert streamed["text"] == helper["text"] == whole["text"]
+    assert streamed["text"] == whole["text"]
+    assert (helper["text"], helper["reason"]) == (found["cut"], "stop")
     assert (streamed["role"], streamed["ids"]) == ("assistant", 1)
-    assert streamed["reasons"][-1] == helper["reason"] == whole["reason"]
+    assert streamed["reasons"][-1] == whole["reason"]
     assert set(streamed["reasons"][:-1]) == {None}
     assert streamed["usage"] == whole["usage"]
     assert whole["usage"]["total_tokens"] == whole["usage"]["prompt_tokens"] + whole["usage"]["completion_tokens"]
-    assert helper["done"]
+    assert helper["done"], found["cut"]
     assert found["completion"]["reason"] in ("stop", "length")
 
 

@@ -19,10 +19,14 @@ pytestmark = pytest.mark.integration
 ASKED = [{"role": "user", "content": "When do you open? 0"}]
 
 
+#: Trained less, or on the packed path, a model of this kind may say nothing at all.
+TRAINED = {"training.num_train_epochs": 2, "training.engine": "general"}
+
+
 @pytest.fixture(scope="module")
 def talk(fork_server, tmp_path_factory: pytest.TempPathFactory) -> TalkLab:
     lab = TalkLab(fork_server, tmp_path_factory.mktemp("talk-serving"))
-    assert lab.train("results", {"training.num_train_epochs": 1}).returncode == 0
+    assert lab.train("results", TRAINED).returncode == 0
     assert lab.ft30("models", "register", "latest", "talk").returncode == 0
     return lab
 
@@ -76,8 +80,8 @@ def test_a_streamed_answer_is_the_whole_one_with_its_end_and_usage(lab: ServingL
 
 def test_a_stop_text_ends_an_answer_before_it(lab: ServingLab) -> None:
     text = post(lab, max_tokens=32).json()["choices"][0]["message"]["content"]
-    assert len(text) > 4
-    stop = text[2:4]
+    stop = text[-2:]
+    assert text.index(stop) > 0
     told = post(lab, max_tokens=32, stop=[stop]).json()["choices"][0]
     assert (told["message"]["content"], told["finish_reason"]) == (text[: text.index(stop)], "stop")
     pieces = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream(lab, max_tokens=32, stop=stop)]
@@ -91,17 +95,21 @@ def test_a_text_is_gone_on_with(lab: ServingLab) -> None:
     assert len(told["prompt_token_ids"]) == told["usage"]["prompt_tokens"]
 
 
-REFUSED = {
+IMAGE = {"role": "user", "content": [{"type": "image_url"}]}
+REFUSED: dict[str, tuple[dict[str, Any], int, str | None]] = {
     "tools": ({"tools": [{"type": "function"}]}, 400, "tools"),
     "several answers": ({"n": 2}, 400, "n"),
     "a format": ({"response_format": {"type": "json_object"}}, 400, "response_format"),
     "probabilities": ({"logprobs": True}, 400, "logprobs"),
-    "an image": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, None),
+    "an image": (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        400,
+        "messages.0.content.0.type",
+    ),
     "a penalty": ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
     "a wrong number": ({"temperature": -1}, 400, "temperature"),
     "a long conversation": ({"messages": [{"role": "user", "content": "a " * 3000}]}, 400, "messages"),
     "no model": ({"model": "nothing"}, 404, None),
-    "a turn out of turn": ({"messages": [*ASKED, *ASKED]}, None, None),
 }
 
 
@@ -109,9 +117,6 @@ REFUSED = {
 def test_what_cannot_be_done_is_refused_by_name(lab: ServingLab, name: str) -> None:
     change, status, param = REFUSED[name]
     answer = post(lab, **change)
-    if status is None:  # templates differ in what they take
-        assert answer.status_code in (200, 422)
-        return
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
@@ -120,7 +125,13 @@ def test_what_cannot_be_done_is_refused_by_name(lab: ServingLab, name: str) -> N
 
 
 def test_what_asks_for_nothing_is_taken(lab: ServingLab) -> None:
-    neutral = {"n": 1, "tools": [], "logprobs": False, "response_format": {"type": "text"}, "user": "anna"}
+    neutral: dict[str, Any] = {
+        "n": 1,
+        "tools": [],
+        "logprobs": False,
+        "response_format": {"type": "text"},
+        "user": "anna",
+    }
     assert post(lab, **neutral).status_code == 200
     parts = [{"role": "user", "content": [{"type": "text", "text": ASKED[0]["content"]}]}]
     assert post(lab, messages=parts).json()["choices"] == post(lab).json()["choices"]

@@ -97,7 +97,7 @@ def test_the_steps_of_the_training_are_what_cleans(trained: tuple[Experiment, Pr
     _, predictor = trained
     clean, raw = "the film was good", "the fi\u200blm was good"
     assert predictor.encode([raw]).ids == predictor.encode([clean]).ids
-    predictor._recipe = []
+    predictor.reader._recipe = []
     assert predictor.encode([raw]).ids != predictor.encode([clean]).ids
 
 

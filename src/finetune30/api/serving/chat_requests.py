@@ -141,5 +141,5 @@ def _text(message: Message, place: int) -> str:
         return message.content
     for number, part in enumerate(message.content):
         if part.get("type") != "text" or not isinstance(part.get("text"), str):
-            raise unsupported(f"messages.{place}.content.{number}.type {str(part.get('type'))[:40]!r}")
+            raise unsupported(f"messages.{place}.content.{number}.type")
     return "".join(part["text"] for part in message.content)
