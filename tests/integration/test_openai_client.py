@@ -24,8 +24,7 @@ pytestmark = [
 ]
 
 
-#: Trained less, or on the packed path, a model of this kind may say nothing at all.
-TRAINED = {"training.num_train_epochs": 2, "training.engine": "general"}
+TRAINED = {"training.num_train_epochs": 1}
 
 
 @pytest.fixture(scope="module")

@@ -202,10 +202,12 @@ def test_a_full_queue_is_answered_429_and_a_late_answer_504(folder: Path) -> Non
                 "quota_exceeded",
                 True,
             )
+            assert full.json()["remedy"].endswith("or start the server with a longer --max_queue_rows")
             late = [one.result() for one in asked]
             stuck.go.set()
         assert [one.status_code for one in late] == [504] * 3
         assert {one.json()["error"] for one in late} == {"deadline_exceeded"}
+        assert "start with --deadline" in late[0].json()["remedy"]
         assert _ask(lab, 2).status_code == 200
 
 
@@ -252,6 +254,9 @@ def test_the_command_serves_follows_the_alias_and_drains(kinds_lab: KindsLab, fo
     server = subprocess.Popen(command, cwd=folder, env=dict(os.environ), stderr=subprocess.PIPE, text=True)
     try:
         wait_until(lambda: _version(address) == 1, 120, "the server is ready")
+        taken = kinds_lab.server.run("serve", "moods@production", "--port", str(port), cwd=folder)
+        assert taken.returncode == 1
+        assert "or choose another: ft30 serve NAME --port 8101" in taken.stderr
         kinds_lab.ft30("models", "promote", "moods", "2", "--to", "production", "--reason", "another")
         wait_until(lambda: _version(address) == 2, 120, "the alias is followed")
         with ThreadPoolExecutor(8) as callers:

@@ -19,8 +19,7 @@ pytestmark = pytest.mark.integration
 ASKED = [{"role": "user", "content": "When do you open? 0"}]
 
 
-#: Trained less, or on the packed path, a model of this kind may say nothing at all.
-TRAINED = {"training.num_train_epochs": 2, "training.engine": "general"}
+TRAINED = {"training.num_train_epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +78,14 @@ def test_a_streamed_answer_is_the_whole_one_with_its_end_and_usage(lab: ServingL
 
 
 def test_a_stop_text_ends_an_answer_before_it(lab: ServingLab) -> None:
-    text = post(lab, max_tokens=32).json()["choices"][0]["message"]["content"]
+    # The likeliest tokens of a model so small are all the same.
+    drawn: dict[str, Any] = {"max_tokens": 32, "temperature": 1.5, "seed": 5}
+    text = post(lab, **drawn).json()["choices"][0]["message"]["content"]
     stop = text[-2:]
     assert text.index(stop) > 0
-    told = post(lab, max_tokens=32, stop=[stop]).json()["choices"][0]
+    told = post(lab, **drawn, stop=[stop]).json()["choices"][0]
     assert (told["message"]["content"], told["finish_reason"]) == (text[: text.index(stop)], "stop")
-    pieces = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream(lab, max_tokens=32, stop=stop)]
+    pieces = [chunk["choices"][0]["delta"].get("content", "") for chunk in stream(lab, **drawn, stop=stop)]
     assert "".join(pieces) == text[: text.index(stop)]
 
 

@@ -12,7 +12,7 @@ def main(address: str) -> None:
 
     client: Any = openai.OpenAI(base_url=f"{address}/v1", api_key="unused", max_retries=0)
     messages = [{"role": "user", "content": "When do you open? 0"}]
-    asked = {"model": "talk", "messages": messages, "max_tokens": 8, "temperature": 0}
+    asked = {"model": "talk", "messages": messages, "max_tokens": 12, "temperature": 1.5, "seed": 5}
     found: dict[str, Any] = {"models": [model.id for model in client.models.list()]}
     whole = client.chat.completions.create(**asked)
     found["whole"] = {

@@ -1,4 +1,4 @@
-"""GET /v1/models: what is served here, as clients of OpenAI list it."""
+"""GET /v1/models: the language models that are served here, as clients of OpenAI list them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ router = APIRouter(prefix="/v1", tags=["language models"])
 
 @router.get("/models", summary="The models that are served")
 async def list_models(here: Here) -> Response:
-    """Every name whose version answers, with that version."""
-    return Json({"object": "list", "data": [_describe(slot) for slot in here.slots.slots if slot.live is not None]})
+    """Every name of a language model whose version answers, with that version."""
+    return Json({"object": "list", "data": [_describe(slot) for slot in here.slots.slots if _talks(slot)]})
 
 
 @router.get("/models/{name}", summary="A model that is served")
 async def read_model(here: Here, name: str) -> Response:
     """One of them."""
     for slot in here.slots.slots:
-        if slot.live is not None and name in (str(slot.reference), slot.reference.model):
+        if _talks(slot) and name in (str(slot.reference), slot.reference.model):
             return Json(_describe(slot))
     raise NotFoundError(f"no model {name[:80]!r} is served here", "see GET /v1/models")
+
+
+def _talks(slot: Slot) -> bool:
+    return slot.live is not None and slot.live.talks is not None
 
 
 def _describe(slot: Slot) -> dict[str, Any]:
