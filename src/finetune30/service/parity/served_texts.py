@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class _KnownLogits:
     """Logits that are known already, as a problem asks a saved model for them."""
 
     logits: NDArray[np.float32]
-    temperature: float
+    described: dict[str, Any]
 
     def answer_logits(self, _texts: list[str], _pairs: list[str] | None, _size: int) -> NDArray[np.float32]:
         return self.logits
@@ -62,7 +62,7 @@ class ServedTexts:
         from finetune30.modeling.devices import choose_placement
 
         self.problem = problem
-        self._temperature: float = load_targets(folder).get("temperature", 1.0)
+        self._described = load_targets(folder)
         self._packed, self.path_reason = engines.open(folder, problem)
         self._padded: Predictor | None = None
         if self._packed is None:
@@ -99,8 +99,8 @@ class ServedTexts:
         return self._pad(ids, cut)
 
     def answers(self, logits: NDArray[np.float32]) -> list[Answer]:
-        """Return the answers that logits are, as sure as the saved temperature says."""
-        known = _KnownLogits(logits, self._temperature)
+        """Return the answers that logits are, by what is saved with the model: temperature, thresholds."""
+        known = _KnownLogits(logits, self._described)
         return self.problem.answer(known, [""] * len(logits), None, len(logits))
 
     def _pad(self, ids: list[list[int]], types: list[list[int]] | None) -> NDArray[np.float32]:

@@ -93,10 +93,10 @@ def _distance(wanted: Any, given: Any) -> float:
         if not isinstance(given, Mapping) or not wanted.keys() <= given.keys():
             return float("inf")
         return max((_distance(wanted[key], given[key]) for key in wanted), default=0.0)
-    if isinstance(wanted, float | int) and isinstance(given, float | int):
+    if isinstance(wanted, float) and isinstance(given, float | int):
         return abs(wanted - given) / max(1.0, abs(wanted))
-    # Which labels are named follows from the numbers: within the bound, two answers may name others.
-    return 0.0 if isinstance(given, type(wanted)) else float("inf")
+    # Which labels are named, and whether any, follows from the numbers: within the bound, two answers may name others.
+    return float("inf") if isinstance(wanted, float) else 0.0
 
 
 def _refused(version: ModelVersion, fault: str) -> SelfTestError:
