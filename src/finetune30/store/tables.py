@@ -366,7 +366,7 @@ model_versions = Table(
     Column("base_sha256", String(64), nullable=False),
     Column("version_sha256", String(64), nullable=False),  # of version.json, which names every file
     Column("facts", JsonTree, nullable=False),  # what is shown and searched: base, data, score …
-    Column("newer_state", String(16)),  # one that releases before r0015 do not know; they read RETIRED
+    Column("newer_state", String(16)),  # one that releases before r0016 do not know; they read RETIRED
     Column("certificate", JsonTree),
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", String(200), nullable=False),

@@ -34,7 +34,7 @@ class Version(BaseModel):
     name: Literal["finetune30"]
     version: str = Field(examples=["0.1.0"])
     python: str = Field(examples=["3.11.7"])
-    schema_revision: str = Field(description="Of the run database.", examples=["r0015_certificates"])
+    schema_revision: str = Field(description="Of the run database.", examples=["r0016_certificates"])
 
 
 class Me(BaseModel):

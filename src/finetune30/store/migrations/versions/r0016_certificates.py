@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "r0015_certificates"
-down_revision = "r0014_searches"
+revision = "r0016_certificates"
+down_revision = "r0015_search_ends"
 additive = True
 
 
