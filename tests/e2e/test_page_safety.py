@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import partial
 
@@ -12,6 +13,7 @@ from finetune30.store import RunStatus
 from finetune30.store.access import Role, create_key
 from finetune30.ui.translations import LANGUAGE_TAGS, load_catalogue, translate
 from support.page_marks import AT_REST, FORM, TASK, wait_for_state
+from support.page_stack import Stack
 from support.present import present
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
@@ -20,6 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 SECRET = "a-key-for-this-test-0123456789"
 PAGES = ("submit", "follow", "experiments", "compare", "models", "data", "try")
+LOCALES = {"en": "en-US", "zh": "zh-TW"}
 #: What is done about the run of somebody else.
 SUBMITTERS_ONLY = {"en": "ask its submitter, or use a key with the role admin", "zh": "請聯絡提交者"}
 #: English texts that are the same in Chinese, or part of data that people wrote.
@@ -63,11 +66,22 @@ def test_refused_key_is_said_in_chinese(open_page, locked):
     page.get_by_text("解決方法：").first.wait_for()
 
 
-@pytest.mark.parametrize(("language", "locale"), [("en", "en-US"), ("zh", "zh-TW")])
-def test_a_submitter_trains_and_what_others_made_is_refused_in_words(open_page, stack, locked, language, locale):
+@pytest.fixture(scope="module")
+def of_key_holders(browser, tmp_path_factory):
+    """API and page of an installation of its own: once it has a key, everybody needs one."""
+    with contextlib.closing(Stack(tmp_path_factory.mktemp("keys"))) as running:
+        secrets = {
+            language: create_key(running.services.store, f"anna-{language}", Role.SUBMITTER)[1] for language in LOCALES
+        }
+        running.start_page()
+        yield running, secrets
+
+
+@pytest.mark.parametrize("language", LOCALES)
+def test_a_submitter_trains_and_what_others_made_is_refused_in_words(open_page, of_key_holders, language):
     t = partial(translate, language)
+    stack, secrets = of_key_holders
     store = stack.services.store
-    _, secret = create_key(store, f"anna-{language}", Role.SUBMITTER)
     config = ExperimentConfig.model_validate({"experiment_name": "theirs"})
     theirs = store.create(
         config, kind="queued", results_root=stack.services.settings.results_folder, submitted_by="ben"
@@ -79,12 +93,12 @@ def test_a_submitter_trains_and_what_others_made_is_refused_in_words(open_page, 
         field.wait_for()
         page.get_by_text(t("health.locked")).wait_for()
         page.locator(AT_REST).wait_for()
-        field.fill(secret)
+        field.fill(secrets[language])
         page.get_by_role("button", name=t("key.use")).click()
         page.get_by_text(t("key.in_use")).wait_for(state="attached")
         page.get_by_text(t("health.locked")).wait_for(state="detached")
 
-    page = open_page(FORM, base=locked, locale=locale)
+    page = open_page(FORM, base=stack.page_url, locale=LOCALES[language])
     use_key(page)
     page.get_by_role("button", name=t("submit.button"), exact=True).click()
     page.wait_for_url(TASK)
@@ -94,7 +108,7 @@ def test_a_submitter_trains_and_what_others_made_is_refused_in_words(open_page, 
     page.get_by_role("button", name=t("follow.cancel_confirm")).click()
     wait_for_state(page, t("status.CANCELLED"))
 
-    page.goto(f"{locked}/run?run={theirs.id}")  # another visit: a key is kept nowhere
+    page.goto(f"{stack.page_url}/run?run={theirs.id}")  # another visit: a key is kept nowhere
     use_key(page)
     page.get_by_role("heading", name="theirs", level=1).wait_for()
     page.get_by_role("button", name=t("run.delete"), exact=True).click()
