@@ -28,7 +28,10 @@ def command(context: click.Context, parent: int, end: Path, arguments: tuple[str
     from finetune30.cli.main import run_command
     from finetune30.files import save_bytes_atomic
 
-    code = run_command(arguments)
+    try:
+        code = run_command(arguments)
+    except SystemExit as left:  # of what ended it the first process tells
+        code = int(left.code or 0)
     if os.environ.get("RANK") == "0":
         save_bytes_atomic(end, str(code).encode())
     elif code != 0:
