@@ -186,6 +186,16 @@ class ModelError(Finetune30Error):
     http_status = 422
 
 
+class NotFiniteError(ModelError):
+    """A model answered with what is no number."""
+
+    code = "not_finite"
+    http_status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "ask otherwise, or another version of the model")
+
+
 class DeviceError(Finetune30Error):
     """A device or precision that this machine does not have."""
 

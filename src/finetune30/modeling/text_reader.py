@@ -41,10 +41,14 @@ class TextReader:
 
         They give no token of their own, or nothing in them can be seen. A model that learnt empty texts answers them.
         """
+        return self.read(texts, pairs)[1]
+
+    def read(self, texts: list[str], pairs: list[str] | None = None) -> tuple[EncodedTexts, list[int]]:
+        """Return what `encode` gives and what `find_tokenless` finds, at the price of one of them."""
         texts, pairs = self.clean(texts, pairs)
         encoded = self._encoder.encode(texts, pairs, self.max_length)
         found = find_tokenless(encoded, texts, pairs)
-        return [i for i in found if not (self._reading.allow_empty and encoded.ids[i])]
+        return encoded, [i for i in found if not (self._reading.allow_empty and encoded.ids[i])]
 
     def clean(self, texts: list[str], pairs: list[str] | None) -> tuple[list[str], list[str] | None]:
         """Return texts (and pairs) cleaned as those of the training were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ class TokenizerEncoder:
 
     `known_tokens`: how many tokens the model has embeddings for; one beyond is refused with ModelError.
     `marks_are_text`: whether special tokens in texts are text, as everywhere but in models of earlier versions.
+    Safe to use from several threads.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class TokenizerEncoder:
         marks_are_text: bool = True,
     ) -> None:
         self._tokenizer, self._marks_are_text = tokenizer, marks_are_text
+        # Whether it cuts is a state of the tokenizer: another thread's call would cut what is counted here whole.
+        self._lock = threading.Lock()
         self._marks: tuple[str, ...] = ()
         if marks_are_text:
             self._tokenizer, self._marks = _with_marks_as_text(tokenizer)
@@ -88,6 +92,10 @@ class TokenizerEncoder:
 
     def encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         """Encode texts (or pairs), cutting the longest text first, to at most `max_length` tokens."""
+        with self._lock:
+            return self._encode(texts, pairs, max_length)
+
+    def _encode(self, texts: list[str], pairs: list[str] | None, max_length: int) -> EncodedTexts:
         full = self._call(texts, pairs, None)
         ids, types = full["input_ids"], full.get("token_type_ids")
         lengths = [len(row) for row in ids]

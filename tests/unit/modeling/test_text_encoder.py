@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,15 @@ def test_unknown_tokens_are_counted_and_byte_level_tokenizers_have_none(tmp_path
     found, expected = _both(BaseSource("tiny", str(tmp_path), tmp_path, None), ["fine 漢字 film ☃", "film"], None)
     assert found.unknown_tokens == expected.unknown_tokens == (2 if unknown == "<unk>" else 0)
     assert found.ids == expected.ids
+
+
+def test_texts_are_cut_and_counted_alike_from_many_threads(tmp_path: Path) -> None:
+    """Whether it cuts is a state of the tokenizer: short and long texts at once must not see each other's."""
+    save_wordpiece_tokenizer(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    encoder = TokenizerEncoder(load_tokenizer(BaseSource("tiny", str(tmp_path), tmp_path, None)), uses_token_types=True)
+    texts = [["the film was " * (1 if place % 2 else 60)] * (1 + place % 5) for place in range(16)]
+    wanted = [encoder.encode(some, None, 12) for some in texts]
+    with ThreadPoolExecutor(16) as callers:
+        found = list(callers.map(lambda place: encoder.encode(texts[place % 16], None, 12), range(480)))
+    assert found == [wanted[place % 16] for place in range(480)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune30.errors import DataError, QuotaError, ServiceUnavailableError
+from finetune30.data.questions import Asked
+from finetune30.errors import DataError, NotFiniteError, QuotaError, ServiceUnavailableError
 from finetune30.service.serving.batcher import Batcher, DeadlineError, Limits
+
+from support.patience import wait_until
+
+UNSOUND = 77
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,8 @@ class Row:
     """A text of so many tokens; the first one tells it apart."""
 
     ids: list[int]
+
+    is_empty: bool = False
 
     @property
     def full_length(self) -> int:
@@ -31,6 +39,7 @@ class Model:
 
     pads: bool = False
     max_length: int = 8
+    most: int | None = None
     batches: list[list[int]] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     begun: threading.Event = field(default_factory=threading.Event)
@@ -41,9 +50,11 @@ class Model:
         self.batches.append([row.ids[0] for row in rows])
         if any(row.ids[0] < 0 for row in rows):
             raise DataError("a row that cannot be asked")
-        return np.asarray([[row.ids[0]] for row in rows], dtype=np.float32)
+        found = [[np.nan if row.ids[0] == UNSOUND else row.ids[0]] for row in rows]
+        return np.asarray(found[: self.most], dtype=np.float32)
 
-    def find_tokenless(self, texts: list[str], pairs: list[str] | None) -> list[int]:
+    @property
+    def asked(self) -> Asked:
         raise NotImplementedError
 
     def read(self, texts: list[str], pairs: list[str] | None) -> Sequence[Any]:
@@ -118,14 +129,59 @@ def test_a_fault_fails_the_request_that_it_belongs_to(batcher: Batcher) -> None:
 def test_a_full_queue_and_a_closed_one_take_nothing(limits: Limits) -> None:
     batcher, model = Batcher(limits), Model()
     hold(batcher, model)
-    waiting = batcher.ask(model, [row(1)] * 8)
-    with pytest.raises(QuotaError, match="8 rows wait, and 8 may"):
-        batcher.ask(model, [row(2)])
+    with batcher.admit(3), pytest.raises(QuotaError, match="3 rows wait, and 8 may"), batcher.admit(6):
+        pytest.fail("rows that are read count")
+    with batcher.admit(8):
+        waiting = batcher.ask(model, [row(1)] * 8)
+    with pytest.raises(QuotaError, match="8 rows wait, and 8 may"), batcher.admit(1):
+        pytest.fail("the queue is full")
     model.go.set()
     batcher.close()
     assert waiting.result(0).shape == (8, 1)
     with pytest.raises(ServiceUnavailableError, match="is being stopped"):
         batcher.ask(model, [row(3)])
+    with pytest.raises(ServiceUnavailableError, match="is being stopped"), batcher.admit(1):
+        pytest.fail("it is closed")
+
+
+def test_numbers_that_are_not_finite_fail_their_request_alone(batcher: Batcher) -> None:
+    model = Model()
+    hold(batcher, model)
+    good, bad = batcher.ask(model, [row(1, 1)]), batcher.ask(model, [row(2, 1), row(UNSOUND, 1)])
+    model.go.set()
+    assert good.result(30).tolist() == [[1]]
+    with pytest.raises(NotFiniteError, match="its numbers for 1 of 2 texts are not finite") as failed:
+        bad.result(30)
+    assert failed.value.http_status == 500
+
+
+def test_whatever_goes_wrong_is_told_and_the_thread_goes_on() -> None:
+    """A model that leaves rows out, and a count that cannot be kept."""
+
+    def observe(rows: int, tokens: int) -> None:
+        if rows == 2:
+            raise RuntimeError("no place for a count")
+
+    batcher, model = Batcher(Limits(), observe), Model(most=0)
+    model.go.set()
+    with pytest.raises(ValueError, match="zip"):
+        batcher.ask(model, [row(1)]).result(30)
+    model.most = None
+    with pytest.raises(RuntimeError, match="no place for a count"):
+        batcher.ask(model, [row(1), row(2)]).result(30)
+    assert batcher.ask(model, [row(3)]).result(30).tolist() == [[3]]
+    assert batcher.is_alive
+    batcher.close()
+    assert not batcher.is_alive
+
+
+def test_no_model_is_held_while_nothing_waits(batcher: Batcher) -> None:
+    model = Model()
+    model.go.set()
+    batcher.ask(model, [row(1)]).result(30)
+    held = weakref.ref(model)
+    del model
+    wait_until(lambda: held() is None, 30, "the model is gone")
 
 
 def test_what_nobody_waits_for_is_not_asked() -> None:

@@ -23,6 +23,7 @@ async def chat_completions(here: Here, body: ChatRequest, request: Request) -> R
     body.require_known()
     messages = body.read_messages()
     loaded, model = _find(here, body, request)
+    here.talks.require_room()
     if not model.holds_conversations:
         raise UsageError(f"'{body.model}' has no chat template", "ask it at POST /v1/completions")
     _require_text("messages", [message["content"] for message in messages])
@@ -36,6 +37,7 @@ async def completions(here: Here, body: CompletionRequest, request: Request) -> 
     body.require_known()
     text = body.read_prompt()
     loaded, model = _find(here, body, request)
+    here.talks.require_room()
     _require_text("prompt", [text])
     prompt = await run_in_threadpool(lambda: model.ask_text(text))
     return await _tell(here, body, request, loaded, prompt, COMPLETION)

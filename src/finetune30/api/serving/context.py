@@ -37,6 +37,11 @@ class Serving:
         """Return what answers to a name for this request. Raises as `Slots.find`."""
         return self.slots.find(name, checks=request.state.caller is CHECKER)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the threads that ask the models are there."""
+        return self.batcher.is_alive and self.talks.is_alive
+
     def close(self) -> None:
         """Answer what waits, and end."""
         self.is_draining = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Annotated, Any
 
@@ -16,10 +17,10 @@ from finetune30.api.answers import Json
 from finetune30.api.routes.predictions import Questions, require_texts
 from finetune30.api.schemas import Tree, errors
 from finetune30.api.serving.context import Here, Serving
-from finetune30.data.questions import NO_TOKENS
+from finetune30.data.questions import NO_TOKENS, Question, require_sides
 from finetune30.errors import ConflictError, DataError
 from finetune30.service.serving.asked import Row, TextModel
-from finetune30.service.serving.batcher import DeadlineError
+from finetune30.service.serving.batcher import late
 from finetune30.service.serving.slots import Loaded
 from finetune30.values import is_text
 
@@ -54,6 +55,7 @@ class ServedAnswers(BaseModel):
 async def predict(here: Here, name: ServedName, body: Questions, request: Request) -> Response:
     """Answer texts, or pairs of texts, with the version that the name leads to as the request comes in."""
     require_texts(body)
+    _require_text(body.texts, body.text_pairs)
     loaded = here.find(name, request)
     if loaded.texts is None:
         raise ConflictError(f"'{name}' is a language model", "ask it at POST /v1/chat/completions or /v1/completions")
@@ -68,30 +70,24 @@ async def predict(here: Here, name: ServedName, body: Questions, request: Reques
 async def _answer(here: Serving, model: TextModel, body: Questions, request: Request) -> list[Tree] | None:
     """Return the answers; None where the caller has gone."""
     texts, pairs = body.texts, body.text_pairs
+    questions = [Question(*both) for both in zip(texts, pairs or [None] * len(texts), strict=True)]
+    require_sides(model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out")
     until = time.monotonic() + here.limits.deadline
-
-    def read() -> tuple[set[int], list[Row]]:
-        _require_text(texts, pairs)
-        tokenless = set(model.find_tokenless(texts, pairs))
-        kept = [place for place in range(len(texts)) if place not in tokenless]
-        beside = None if pairs is None else [pairs[place] for place in kept]
-        return tokenless, list(model.read([texts[place] for place in kept], beside)) if kept else []
-
-    tokenless, rows = await run_in_threadpool(read)
-    asked = here.batcher.ask(model, rows)
+    with here.batcher.admit(len(texts)):
+        rows: Sequence[Row] = await run_in_threadpool(lambda: model.read(texts, pairs))
+        kept = [row for row in rows if not row.is_empty]
+        asked = here.batcher.ask(model, kept)
     if not await _wait(asked, until, request):
         return None
-    given = await run_in_threadpool(lambda: model.answers(asked.result()) if rows else [])
-    ready = iter(zip(rows, given, strict=True))
+    given = iter(await run_in_threadpool(lambda: model.answers(asked.result()) if kept else []))
     answers: list[Tree] = []
-    for place, text in enumerate(texts):
-        asked_text: dict[str, Any] = {"text": text} | ({} if pairs is None else {"text_pair": pairs[place]})
-        if place in tokenless:
+    for place, row in enumerate(rows):
+        asked_text: dict[str, Any] = {"text": texts[place]} | ({} if pairs is None else {"text_pair": pairs[place]})
+        if row.is_empty:
             answers.append({**asked_text, "no_answer": {"code": "no_tokens", "message": NO_TOKENS}})
             continue
-        row, answer = next(ready)
         length = {"tokens": row.full_length, "max_tokens": model.max_length}
-        answers.append({**asked_text, **answer.tree, **length, "truncated": row.full_length > len(row.ids)})
+        answers.append({**asked_text, **next(given).tree, **length, "truncated": row.full_length > len(row.ids)})
     return answers
 
 
@@ -105,7 +101,7 @@ async def _wait(asked: Future[Any], until: float, request: Request) -> bool:
             return True
         if time.monotonic() >= until:
             future.cancel()
-            raise DeadlineError("the request took longer than it may", "ask less at a time, or start with --deadline")
+            raise late()
         if await request.is_disconnected():
             future.cancel()
             return False

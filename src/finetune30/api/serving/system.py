@@ -19,8 +19,11 @@ async def healthz() -> Response:
 
 @router.get("/readyz", summary="Whether every name answers")
 async def readyz(here: Here) -> Response:
-    """200 once every name has a version that passed its check through HTTP; 503 before, and while the server stops."""
-    is_ready = here.slots.is_ready and not here.is_draining
+    """200 once every name has a version that passed its check through HTTP; 503 before, and while the server stops.
+
+    503 too where a thread that asks the models has ended: start the server again.
+    """
+    is_ready = here.slots.is_ready and here.is_alive and not here.is_draining
     told = {"ready": is_ready, "draining": here.is_draining, "models": [slot.describe() for slot in here.slots.slots]}
     return Json(told, status_code=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "1"})
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from finetune30.data.batching import evaluation_order
+from finetune30.errors import NotFiniteError
 
 if TYPE_CHECKING:
     import torch
@@ -146,9 +147,14 @@ def stop_tokens(model: NextTokens, own: int | None) -> frozenset[int]:
 
 
 def _choose(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
-    """Return the next token of each row, int64 (B,); logits float32 (B, V)."""
+    """Return the next token of each row, int64 (B,); logits float32 (B, V).
+
+    A token that the model rules out has -inf. Raises NotFiniteError where one is no number, or all are ruled out.
+    """
     import torch
 
+    if not bool(torch.isfinite(logits.amax(dim=-1)).all()):
+        raise NotFiniteError("the model failed: the numbers of its next token are not finite")
     if sampling.temperature == 0.0:
         return logits.argmax(dim=-1).cpu()
     scaled = (logits / sampling.temperature).cpu()

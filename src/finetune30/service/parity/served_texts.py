@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from finetune30.data.batching import Batch, collate
 from finetune30.data.encoding import EncodedSplit, EncodedTexts
+from finetune30.data.questions import Asked
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.modeling.saving import load_saved_tokenizer
 from finetune30.modeling.text_reader import TextReader
+from finetune30.problems import load_problem
 
 if TYPE_CHECKING:
     from finetune30.modeling.predictor import Predictor
@@ -26,11 +28,15 @@ _PADDED_ROWS = 32
 
 @dataclass(frozen=True)
 class ReadText:
-    """A text, or a pair, as the model reads it; `full_length`: its tokens before it was cut."""
+    """A text, or a pair, as the model reads it; `full_length`: its tokens before it was cut.
+
+    `is_empty`: it gives the model nothing to read, as training leaves such rows out.
+    """
 
     ids: list[int]
     type_ids: list[int] | None
     full_length: int
+    is_empty: bool = False
 
     @property
     def is_cut(self) -> bool:
@@ -50,9 +56,9 @@ class _KnownLogits:
 
 
 class ServedTexts:
-    """Ready to be asked, by one thread at a time; reading texts is safe beside that.
+    """Ready to be asked, by one thread at a time; texts may be read by any beside that.
 
-    `name`, `device`, `pad_token_id` and `outputs` are what `Trainable.evaluate` asks of an engine.
+    `asked`: which texts a question has. `name`, `device`, `pad_token_id` and `outputs` are what `Trainable.evaluate` asks of an engine.
     """
 
     name = "serving"
@@ -63,6 +69,7 @@ class ServedTexts:
 
         self.problem = problem
         self._described = load_targets(folder)
+        self.asked = Asked(load_problem(self._described["problem_type"]).columns, self._described["reading"].columns)
         self._packed, self.path_reason = engines.open(folder, problem)
         self._padded: Predictor | None = None
         if self._packed is None:
@@ -79,9 +86,10 @@ class ServedTexts:
 
     def read(self, texts: list[str], pairs: list[str] | None = None) -> list[ReadText]:
         """Return token ids of texts (or pairs), cleaned and cut as in training."""
-        encoded = self.reader.encode(texts, pairs)
+        encoded, tokenless = self.reader.read(texts, pairs)
         types: Sequence[list[int] | None] = encoded.type_ids or [None] * len(texts)
-        return [ReadText(*row) for row in zip(encoded.ids, types, encoded.full_lengths, strict=True)]
+        empty = [place in tokenless for place in range(len(texts))]
+        return [ReadText(*row) for row in zip(encoded.ids, types, encoded.full_lengths, empty, strict=True)]
 
     def logits(self, rows: Sequence[ReadText]) -> NDArray[np.float32]:
         """Return the logits of what was read, float32 (n, outputs), all asked together."""

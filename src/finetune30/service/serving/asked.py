@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.questions import Asked
+
 
 class Row(Protocol):
     """A text, or a pair, as a model reads it."""
@@ -20,6 +22,11 @@ class Row(Protocol):
     @property
     def full_length(self) -> int:
         """Its tokens before it was cut."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it gives the model nothing to read: such a row is not asked."""
         ...
 
 
@@ -59,8 +66,9 @@ class TextModel(Protocol):
         """The most tokens of one text."""
         ...
 
-    def find_tokenless(self, texts: list[str], pairs: list[str] | None) -> list[int]:
-        """Return the positions of texts that give the model nothing to read."""
+    @property
+    def asked(self) -> Asked:
+        """Which texts a question has."""
         ...
 
     def read(self, texts: list[str], pairs: list[str] | None) -> Sequence[Any]:

@@ -6,21 +6,25 @@ came; those of one model together, shorter ones last. A request is answered when
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.errors import QuotaError, ServiceUnavailableError
+from finetune30.errors import Finetune30Error, NotFiniteError, QuotaError, ServiceUnavailableError
 from finetune30.service.serving.asked import Row, TextModel
 
 _AGAIN = "ask again in a moment, or start the server with a longer --max_queue_rows"
+
+_log = logging.getLogger(__name__)
 
 
 class DeadlineError(ServiceUnavailableError):
@@ -66,13 +70,13 @@ Observe = Callable[[int, int], None]
 
 
 class Batcher:
-    """One thread that asks models; `ask` may be called from any."""
+    """One thread that asks models; `admit` and `ask` may be called from any."""
 
     def __init__(self, limits: Limits, observe: Observe = lambda rows, tokens: None) -> None:
         self._limits, self._observe = limits, observe
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing, self._read = False, 0
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
@@ -81,21 +85,41 @@ class Batcher:
         """Rows that wait."""
         return len(self._queue)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread is there."""
+        return self._thread.is_alive()
+
+    @contextmanager
+    def admit(self, count: int) -> Iterator[None]:
+        """Keep room for rows while they are read and asked.
+
+        Raises QuotaError where too many wait or are read already, ServiceUnavailableError once the batcher is closed.
+        """
+        with self._changed:
+            self._require_open()
+            taken = len(self._queue) + self._read
+            if taken and taken + count > self._limits.queue_rows:
+                raise QuotaError(f"{taken} rows wait, and {self._limits.queue_rows} may", _AGAIN)
+            self._read += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._read -= count
+
     def ask(self, model: TextModel, rows: Sequence[Row]) -> Future[NDArray[np.float32]]:
         """Return the logits to come, float32 (n, outputs), in the order of the rows.
 
-        Whoever does not wait for them any more cancels them. Raises QuotaError where too many rows wait,
-        ServiceUnavailableError once the batcher is closed. The answer raises DeadlineError, or what the model raised.
+        Whoever does not wait for them any more cancels them. Raises ServiceUnavailableError once the batcher is
+        closed. The answer raises DeadlineError, NotFiniteError, or what the model raised.
         """
         request = _Request(model, len(rows), time.monotonic() + self._limits.deadline)
         if not rows:
             request.answer.set_result(np.zeros((0, 0), dtype=np.float32))
             return request.answer
         with self._changed:
-            if self._closing:
-                raise ServiceUnavailableError("the server is being stopped", "ask another one, or again in a moment")
-            if self._queue and len(self._queue) + len(rows) > self._limits.queue_rows:
-                raise QuotaError(f"{len(self._queue)} rows wait, and {self._limits.queue_rows} may", _AGAIN)
+            self._require_open()
             self._queue.extend(_Waiting(request, place, row) for place, row in enumerate(rows))
             self._changed.notify()
         return request.answer
@@ -107,13 +131,23 @@ class Batcher:
             self._changed.notify()
         self._thread.join()
 
+    def _require_open(self) -> None:
+        if self._closing:
+            raise ServiceUnavailableError("the server is being stopped", "ask another one, or again in a moment")
+
     def _work(self) -> None:
-        while taken := self._take():
-            groups: dict[int, list[_Waiting]] = {}
-            for waiting in taken:
-                groups.setdefault(id(waiting.request.model), []).append(waiting)
-            for group in groups.values():
-                self._answer(sorted(group, key=lambda one: -len(one.row.ids)))
+        while self._answer_next():
+            pass
+
+    def _answer_next(self) -> bool:
+        """Ask what waits, once something does; False at the end. No model is held while nothing waits."""
+        taken = self._take()
+        groups: dict[int, list[_Waiting]] = {}
+        for waiting in taken:
+            groups.setdefault(id(waiting.request.model), []).append(waiting)
+        for group in groups.values():
+            self._answer(sorted(group, key=lambda one: -len(one.row.ids)))
+        return bool(taken)
 
     def _take(self) -> list[_Waiting]:
         """Return the rows that are asked together next, in the order in which they came; none at the end."""
@@ -140,25 +174,40 @@ class Batcher:
     def _answer(self, group: Sequence[_Waiting]) -> None:
         try:
             logits = group[0].request.model.logits([one.row for one in group])
+            self._observe(len(group), _cost(group))
+            _share_out(group, logits)
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
             self._answer_apart(group, error)
-            return
-        self._observe(len(group), _cost(group))
-        for waiting, found in zip(group, logits, strict=True):
-            request = waiting.request
-            request.found[waiting.place] = found
-            if len(request.found) == request.count:
-                _settle(request, np.stack([request.found[place] for place in range(request.count)]))
 
     def _answer_apart(self, group: Sequence[_Waiting], error: Exception) -> None:
         """Ask the rows of each request by themselves, so that a fault fails only the request that it belongs to."""
         requests = list(dict.fromkeys(one.request for one in group))
         if len(requests) == 1:
+            if not isinstance(error, Finetune30Error):
+                _log.error("a batch of %d rows failed", len(group), exc_info=error)
             if not requests[0].answer.done():
                 _settle(requests[0], error)
             return
         for request in requests:
             self._answer([one for one in group if one.request is request])
+
+
+def late() -> DeadlineError:
+    """Return the error of a request whose time is over."""
+    return DeadlineError("the request took longer than it may", "ask less at a time, or start with --deadline")
+
+
+def _share_out(group: Sequence[_Waiting], logits: NDArray[np.float32]) -> None:
+    """Give every request its rows, and settle those that have all of theirs."""
+    for waiting, found in zip(group, logits, strict=True):
+        request = waiting.request
+        request.found[waiting.place] = found
+        if len(request.found) < request.count:
+            continue
+        whole = np.stack([request.found[place] for place in range(request.count)])
+        unsound = int((~np.isfinite(whole).all(axis=1)).sum())
+        said = f"the model failed: its numbers for {unsound} of {request.count} texts are not finite"
+        _settle(request, NotFiniteError(said) if unsound else whole)
 
 
 def _cost(rows: Sequence[_Waiting]) -> int:
@@ -169,7 +218,7 @@ def _cost(rows: Sequence[_Waiting]) -> int:
 
 def _give_up(request: _Request) -> None:
     if not request.answer.done():
-        _settle(request, DeadlineError("the request waited longer than it may", _AGAIN))
+        _settle(request, late())
 
 
 def _settle(request: _Request, outcome: Any) -> None:

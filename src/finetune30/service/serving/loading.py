@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.questions import Asked
 from finetune30.errors import ConflictError
 from finetune30.modeling.conversations.generation import Sampling
 from finetune30.service.parity import conversations
@@ -43,10 +44,10 @@ class AskedTexts:
         """See `TextModel.max_length`."""
         return int(self.served.reader.max_length)
 
-    def find_tokenless(self, texts: list[str], pairs: list[str] | None) -> list[int]:
-        """See `TextModel.find_tokenless`."""
-        found: list[int] = self.served.reader.find_tokenless(texts, pairs)
-        return found
+    @property
+    def asked(self) -> Asked:
+        """See `TextModel.asked`."""
+        return self.served.asked
 
     def read(self, texts: list[str], pairs: list[str] | None) -> Sequence[ReadText]:
         """See `TextModel.read`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +18,14 @@ from finetune30.service.serving.batcher import DeadlineError
 Event = str | Ended | Finetune30Error
 #: Answers in work at a time: each keeps keys and values of its whole conversation in memory.
 MOST_ANSWERS = 16
+
+_log = logging.getLogger(__name__)
+
+
+class AnswerError(Finetune30Error):
+    """A model failed in the middle of an answer."""
+
+    code = "answer_failed"
 
 
 @dataclass(eq=False)
@@ -38,7 +47,7 @@ class Talks:
     def __init__(self, deadline: float, most: int = MOST_ANSWERS) -> None:
         self._deadline, self._most = deadline, most
         self._open: deque[Talk] = deque()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # whose lock may be taken again by the thread that has it
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
         self._thread.start()
@@ -48,16 +57,26 @@ class Talks:
         """Answers in work."""
         return len(self._open)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread is there."""
+        return self._thread.is_alive()
+
+    def require_room(self) -> None:
+        """Raise what `begin` raises where it would take no answer now: before its conversation is read."""
+        with self._changed:
+            if self._closing:
+                raise ServiceUnavailableError("the server is being stopped", "ask another one, or again in a moment")
+            if len(self._open) >= self._most:
+                raise QuotaError(f"{len(self._open)} answers are in work", "ask again once one of them has ended")
+
     def begin(
         self, model: TalkingModel, prompt: Sequence[int], sampling: Mapping[str, Any], tell: Callable[[Event], None]
     ) -> Talk:
         """Begin an answer. Raises QuotaError where too many are in work, ServiceUnavailableError at the end."""
         talk = Talk(model, prompt, sampling, tell, time.monotonic() + self._deadline)
         with self._changed:
-            if self._closing:
-                raise ServiceUnavailableError("the server is being stopped", "ask another one, or again in a moment")
-            if len(self._open) >= self._most:
-                raise QuotaError(f"{len(self._open)} answers are in work", "ask again once one of them has ended")
+            self.require_room()
             self._open.append(talk)
             self._changed.notify()
         return talk
@@ -70,18 +89,26 @@ class Talks:
         self._thread.join()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._open:
-                    if self._closing:
-                        return
-                    self._changed.wait()
-                talk = self._open[0]
-            ended = talk.left or self._step(talk)
-            with self._changed:
-                self._open.popleft()
-                if not ended:
-                    self._open.append(talk)
+        while self._take_turn():
+            pass
+
+    def _take_turn(self) -> bool:
+        """Take one step of the answer whose turn it is, once there is one; False at the end.
+
+        No model is held while nothing is in work.
+        """
+        with self._changed:
+            while not self._open:
+                if self._closing:
+                    return False
+                self._changed.wait()
+            talk = self._open[0]
+        ended = talk.left or self._step(talk)
+        with self._changed:
+            self._open.popleft()
+            if not ended:
+                self._open.append(talk)
+        return True
 
     def _step(self, talk: Talk) -> bool:
         """Take one token of an answer; return whether it ended."""
@@ -93,9 +120,12 @@ class Talks:
             said: Event = next(talk.pieces)
         except Finetune30Error as error:
             said = error
-        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
-            said = ServiceUnavailableError(
-                f"the model failed: {type(error).__name__}: {first_line(error)}", "ask again"
-            )
-        talk.tell(said)
+        except Exception as error:
+            _log.exception("an answer failed")
+            said = AnswerError(f"the model failed: {type(error).__name__}: {first_line(error)}", "ask again")
+        try:
+            talk.tell(said)
+        except Exception:  # nobody can be told any more
+            _log.exception("an answer could not be told")
+            return True
         return not isinstance(said, str)

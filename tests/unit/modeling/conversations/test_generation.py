@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from finetune30.errors import NotFiniteError
 from finetune30.modeling.conversations.generation import NextTokens, Sampling, generate, stream
 from finetune30.modeling.conversations.transformers_tokens import TransformersNextTokens
 from support.chat_models import build_tiny_chat
@@ -104,3 +105,21 @@ def test_drawing_follows_the_models_shares(model: Any, lent: NextTokens) -> None
     counts = torch.tensor([first.count(int(token)) for token in best.indices]) / 300
     assert set(first) <= set(best.indices.tolist())
     torch.testing.assert_close(counts, best.values / best.values.sum(), atol=0.12, rtol=0)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(3), Sampling(3, 1.0)], ids=["greedy", "drawn"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_no_token_is_chosen_of_what_is_no_number(sampling: Sampling, number: str) -> None:
+    class Unsound:
+        positions, end_tokens = None, frozenset[int]()
+
+        def begin(self, count: int) -> Unsound:
+            return self
+
+        def read(self, tokens: Any) -> torch.Tensor:
+            logits = torch.zeros((len(tokens), 4))
+            logits[-1, 1 if number != "-inf" else slice(None)] = float(number)
+            return logits
+
+    with pytest.raises(NotFiniteError, match="the numbers of its next token are not finite"):
+        generate(Unsound(), [[1], [2]], frozenset(), sampling)

@@ -1,0 +1,91 @@
+"""Answers in work: a fault ends the answer that it belongs to, and whatever is told goes on being told."""
+
+from __future__ import annotations
+
+import queue
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from finetune30.errors import QuotaError, ServiceUnavailableError
+from finetune30.service.serving.asked import Ended
+from finetune30.service.serving.talking import AnswerError, Event, Talks
+from support.patience import wait_until
+
+
+class Done:
+    """How every answer ends."""
+
+    reason, ids = "stop", ()
+
+
+class Model:
+    """Says the tokens of its prompt as texts; a 0 among them is a fault."""
+
+    positions, holds_conversations = None, False
+
+    def ask(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        raise NotImplementedError
+
+    def ask_text(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any]) -> Iterator[str | Ended]:
+        for token in prompt:
+            yield str(1 // token * token)
+        yield Done()
+
+
+@pytest.fixture
+def talks() -> Iterator[Talks]:
+    found = Talks(60.0, most=2)
+    yield found
+    found.close()
+
+
+def test_an_unexpected_fault_is_a_failed_answer_and_the_thread_goes_on(
+    talks: Talks, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: queue.Queue[Event] = queue.Queue()
+    talks.begin(Model(), [1, 0], {}, told.put)
+    assert told.get(timeout=30) == "1"
+    failed = told.get(timeout=30)
+    assert isinstance(failed, AnswerError)
+    assert (failed.http_status, "ZeroDivisionError" in failed.message) == (500, True)
+    assert "an answer failed" in caplog.text
+    talks.begin(Model(), [1], {}, told.put)
+    assert told.get(timeout=30) == "1"
+
+
+def test_whoever_cannot_be_told_ends_nothing_but_its_own_answer(talks: Talks) -> None:
+    def fail(_event: Event) -> None:
+        raise RuntimeError("nobody is there")
+
+    talks.begin(Model(), [1, 1], {}, fail)
+    wait_until(lambda: talks.in_work == 0, 30, "nothing is in work")
+    told: queue.Queue[Event] = queue.Queue()
+    talks.begin(Model(), [1], {}, told.put)
+    assert told.get(timeout=30) == "1"
+    assert talks.is_alive
+
+
+def test_there_is_no_room_while_others_are_in_work_and_none_at_the_end() -> None:
+    talks = Talks(60.0, most=0)
+    for ask in (talks.require_room, lambda: talks.begin(Model(), [1], {}, lambda event: None)):
+        with pytest.raises(QuotaError, match="answers are in work"):
+            ask()
+    talks.close()
+    with pytest.raises(ServiceUnavailableError, match="is being stopped"):
+        talks.require_room()
+    assert not talks.is_alive
+
+
+def test_no_model_is_held_while_nothing_is_in_work(talks: Talks) -> None:
+    model = Model()
+    told: queue.Queue[Event] = queue.Queue()
+    talks.begin(model, [1], {}, told.put)
+    held = weakref.ref(model)
+    del model
+    wait_until(lambda: held() is None, 30, "the model is gone")
