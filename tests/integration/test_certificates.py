@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from finetune30.errors import ConflictError, SelfTestError, StorageError
 from finetune30.service.datasets.operations import versions_of
+from finetune30.service.parity import checking
 from finetune30.service.parity.checking import Served
-from finetune30.service.registry.certifying import REFERENCE, certify_version, load_reference
+from finetune30.service.parity.predictions import Published
+from finetune30.service.registry.certifying import REFERENCE, certify_version, load_reference, load_served
 from finetune30.service.registry.promotion import promote
 from finetune30.service.registry.registering import load_version, register_run
 from finetune30.service.runs.open_records import Records, open_records
@@ -95,6 +97,17 @@ def shorten(folder: Path) -> None:
     path.write_text(json.dumps({**described, "max_length": 4}), encoding="utf-8")
 
 
+def remove_adapter(folder: Path) -> None:
+    """Leave the base with the head that was trained: what LoRA adds becomes nothing."""
+    path = folder / "adapter_model.safetensors"
+    state = load_file(path)
+    save_file(
+        {name: torch.zeros_like(one) if "lora_B" in name else one for name, one in state.items()},
+        path,
+        {"format": "pt"},
+    )
+
+
 MUTANTS = {
     "swapped label": (swap_labels, "answers are not those that the run predicted, where it is sure by"),
     "changed tensor": (change_tensor("lora_B"), "from what the run predicted it differs"),
@@ -121,6 +134,55 @@ def test_a_classifier_that_is_another_one_is_found(kinds_lab: KindsLab, tmp_path
         mutant = Served(mutate(folder.final_model, tmp_path / "mutant", change))
         found = mutant.refer(run, folder, versions_of(settings, records.store)).found
     assert any(fault in said for said in found.faults), found
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every run as if it had predicted in bf16, where most is allowed."""
+    monkeypatch.setattr(
+        checking,
+        "Published",
+        lambda predictions, _precision, quantization: Published(predictions, "bf16", quantization),
+    )
+
+
+def refer(settings: Settings, run: str, adapter: Callable[[Path], Path]) -> list[str]:
+    with open_records(settings) as records:
+        folder = records.require_folder(records.store.get(run))
+        served = Served(adapter(folder.final_model))
+        return served.refer(records.store.get(run), folder, versions_of(settings, records.store)).found.faults
+
+
+@pytest.mark.usefixtures("coarse")
+@pytest.mark.parametrize("kind", ["single-label", "regression"])
+def test_a_base_without_its_adapter_is_found_where_most_is_allowed(
+    kinds_lab: KindsLab, tmp_path: Path, kind: str
+) -> None:
+    settings = settings_of(kinds_lab.folder)
+    assert refer(settings, kind, lambda folder: folder) == []
+    faults = refer(settings, kind, lambda folder: mutate(folder, tmp_path / "mutant", remove_adapter))
+    assert any("from what the run predicted it differs" in said for said in faults), faults
+
+
+@pytest.mark.usefixtures("coarse")
+def test_a_language_model_without_its_adapter_is_found_where_most_is_allowed(talk: TalkLab, tmp_path: Path) -> None:
+    settings = settings_of(talk.folder)
+    assert refer(settings, "latest", lambda folder: folder) == []
+    faults = refer(settings, "latest", lambda folder: mutate(folder, tmp_path / "mutant", remove_adapter))
+    assert any("from the loss of the run's predictions its own differs" in said for said in faults), faults
+
+
+def test_a_model_that_goes_on_with_nothing_is_refused(talk: TalkLab) -> None:
+    """Its every answer is empty: there is nothing that another model would give otherwise."""
+    settings = settings_of(talk.folder)
+    with open_records(settings) as records:
+        folder = records.require_folder(records.store.get("latest"))
+        served = Served(folder.final_model)
+        assert served.chat is not None
+        served.chat.stops = frozenset(range(100_000))
+        run = records.store.get("latest")
+        found = served.refer(run, folder, versions_of(settings, records.store)).found
+    assert "nothing could be asked: 5 conversations, 4 prompts, no tokens" in found.faults
 
 
 def test_a_language_model_with_another_tensor_is_found(talk: TalkLab, tmp_path: Path) -> None:
@@ -152,6 +214,36 @@ def test_a_version_is_promoted_only_once_it_was_checked(kinds_lab: KindsLab) -> 
             certify_version(
                 records, load_version(records, version.name), versions_of(settings, records.store), actor="anna"
             )
+
+
+def test_only_the_run_that_a_version_was_made_of_is_loaded(kinds_lab: KindsLab) -> None:
+    """The run's folder holds another model, whole: its own files agree with its own manifest."""
+    kinds_lab.train(KINDS["single-label"], "exchanged", num_train_epochs=1)
+    settings = settings_of(kinds_lab.folder)
+    with open_records(settings) as records:
+        versions = versions_of(settings, records.store)
+        version = register_run(records, "exchanged", "exchanged", versions, actor="anna")[0]
+        version = certify_version(records, version, versions, actor="anna")
+        folder = records.require_folder(records.store.get("exchanged")).path
+        other = records.require_folder(records.store.get("single-label")).path
+        shutil.rmtree(folder)
+        shutil.copytree(other, folder, symlinks=True)
+        with pytest.raises(StorageError, match=r"exchanged:1: manifest\.json of its run is missing, or not the one"):
+            load_served(records, version)
+
+
+def test_of_two_checks_at_once_the_files_are_those_of_the_one_on_record(kinds_lab: KindsLab) -> None:
+    settings = settings_of(kinds_lab.folder)
+    with open_records(settings) as records:
+        versions = versions_of(settings, records.store)
+        version = register_run(records, "single-label", "twice", versions, actor="anna")[0]
+        certify_version(records, version, versions, actor="anna")
+        path = settings.results_folder / "registry/twice/v1" / REFERENCE
+        before = path.stat().st_mtime_ns
+        with pytest.raises(ConflictError, match="twice:1 is READY already"):
+            certify_version(records, version, versions, actor="bert")  # it saw the version before it was settled
+        assert path.stat().st_mtime_ns == before
+        assert load_reference(records, load_version(records, "twice:1")).height == 12
 
 
 def test_a_version_that_answers_otherwise_is_refused_for_good(kinds_lab: KindsLab) -> None:

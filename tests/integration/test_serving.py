@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from finetune30.data.questions import Asked
 from finetune30.errors import NotFoundError, SelfTestError
 from finetune30.service.serving.batcher import Limits
 from finetune30.store.access import Role, create_key
@@ -176,12 +177,13 @@ class Stuck:
     """A model that does not answer before it is let go; the rest is the real one's."""
 
     def __init__(self, model: Any) -> None:
-        self._model, self.go = model, threading.Event()
+        self._model, self.go, self.begun = model, threading.Event(), threading.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def logits(self, rows: Any) -> Any:
+        self.begun.set()
         self.go.wait()
         return self._model.logits(rows)
 
@@ -194,7 +196,9 @@ def test_a_full_queue_is_answered_429_and_a_late_answer_504(folder: Path) -> Non
         stuck = Stuck(slot.live.texts)
         slot.live = _with(slot.live, stuck)
         with ThreadPoolExecutor(4) as callers:
-            asked = [callers.submit(_ask, lab, 1) for _ in range(3)]
+            asked = [callers.submit(_ask, lab, 1)]
+            assert stuck.begun.wait(30)
+            asked += [callers.submit(_ask, lab, 1) for _ in range(2)]
             wait_until(lambda: lab.serving.batcher.waiting == 2, 30, "two rows wait")
             full = _ask(lab, 1)
             assert (full.status_code, full.json()["error"], "Retry-After" in full.headers) == (
@@ -213,6 +217,58 @@ def test_a_full_queue_is_answered_429_and_a_late_answer_504(folder: Path) -> Non
 
 def _ask(lab: ServingLab, count: int) -> httpx.Response:
     return httpx.post(f"{lab.address}/predict/moods", json={"texts": TEXTS[:count]}, timeout=60)
+
+
+def test_pairs_are_not_asked_of_a_model_of_single_texts(lab: ServingLab) -> None:
+    lab.watcher.look()
+    body = {"texts": ["it is"], "text_pairs": ["slow"]}
+    refused = httpx.post(f"{lab.address}/predict/moods", json=body)
+    assert (refused.status_code, refused.json()["remedy"]) == (422, "leave text_pairs out")
+    live = lab.serving.slots.slots[0].live
+    assert live is not None
+    assert live.texts is not None
+    lab.serving.slots.slots[0].live = _with(live, Pairs(live.texts))
+    single = httpx.post(f"{lab.address}/predict/moods", json={"texts": ["it is"]})
+    assert (single.status_code, single.json()["remedy"]) == (422, "give text_pairs, as many as texts")
+
+
+class Pairs:
+    """The same model, as if it had been trained on pairs."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.asked = Asked(model.asked.roles, {"text": "premise", "text_pair": "hypothesis"})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+class Unsound(Pairs):
+    """A model whose numbers are none."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def logits(self, rows: Any) -> Any:
+        return self._model.logits(rows) * float("nan")
+
+
+def test_numbers_that_are_not_finite_are_no_answer(lab: ServingLab) -> None:
+    lab.watcher.look()
+    live = lab.serving.slots.slots[0].live
+    assert live is not None
+    lab.serving.slots.slots[0].live = _with(live, Unsound(live.texts))
+    failed = httpx.post(f"{lab.address}/predict/moods", json={"texts": ["it is"]}, timeout=60)
+    assert (failed.status_code, failed.json()["error"]) == (500, "not_finite")
+    assert lab.predict("scores@production", ["it is"])["version"] == 1
+
+
+def test_a_server_whose_thread_has_ended_is_not_ready(lab: ServingLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.watcher.look()
+    assert httpx.get(f"{lab.address}/readyz").status_code == 200
+    monkeypatch.setattr(lab.serving.batcher, "_answer_next", sys.exit)
+    lab.predict("moods", [TEXTS[0]])  # it ends after this one
+    wait_until(lambda: httpx.get(f"{lab.address}/readyz").status_code == 503, 30, "it says so")
 
 
 def test_a_key_of_a_caller_asks_and_nothing_else(folder: Path, tmp_path: Path) -> None:

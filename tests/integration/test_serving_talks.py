@@ -96,6 +96,18 @@ def test_a_text_is_gone_on_with(lab: ServingLab) -> None:
     assert len(told["prompt_token_ids"]) == told["usage"]["prompt_tokens"]
 
 
+def test_tokens_are_told_up_to_a_stop_text_and_in_a_stream(lab: ServingLab) -> None:
+    drawn: dict[str, Any] = {"max_tokens": 32, "temperature": 1.5, "seed": 5, "return_token_ids": True}
+    free = post(lab, **drawn).json()
+    text, ids = free["choices"][0]["message"]["content"], free["choices"][0]["token_ids"]
+    told = post(lab, **drawn, stop=text[-2:]).json()
+    cut = told["choices"][0]["token_ids"]
+    assert cut
+    assert cut == ids[: told["usage"]["completion_tokens"]]
+    *_, last = stream(lab, **drawn, stop=text[-2:])
+    assert (last["choices"][0]["token_ids"], last["prompt_token_ids"]) == (cut, told["prompt_token_ids"])
+
+
 IMAGE = {"role": "user", "content": [{"type": "image_url"}]}
 REFUSED: dict[str, tuple[dict[str, Any], int, str | None]] = {
     "tools": ({"tools": [{"type": "function"}]}, 400, "tools"),

@@ -144,10 +144,20 @@ def retire_version(store: RunStore, name: str, number: int, *, actor: str, reaso
 
 
 def settle_version(
-    store: RunStore, name: str, number: int, state: VersionState, certificate: dict[str, Any], *, actor: str
+    store: RunStore,
+    name: str,
+    number: int,
+    state: VersionState,
+    certificate: dict[str, Any],
+    save_files: Callable[[], None] = lambda: None,
+    *,
+    actor: str,
 ) -> ModelVersion:
     """Record what a check found: a version that is CHECKING becomes READY or REFUSED; one that is READY without a
     certificate gets its first one. Raises NotFoundError, ConflictError for a version that is neither.
+
+    `save_files` is called within the transaction: of two checks at once, only the files of the one that is recorded
+    are written.
     """
     with writing(store.engine) as connection:
         load_model(connection, name, lock=True)
@@ -155,6 +165,7 @@ def settle_version(
         first = version.state is VersionState.READY and version.certificate is None and state is VersionState.READY
         if version.state is not VersionState.CHECKING and not first:
             raise ConflictError(f"{version.name} is {version.state} already", f"see it: ft30 models show {name}")
+        save_files()
         chosen = (model_versions.c.model == name, model_versions.c.number == number)
         values = {**_state_columns(state), "certificate": certificate}
         connection.execute(update(model_versions).where(*chosen).values(**values))

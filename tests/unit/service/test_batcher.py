@@ -14,7 +14,6 @@ import pytest
 from finetune30.data.questions import Asked
 from finetune30.errors import DataError, NotFiniteError, QuotaError, ServiceUnavailableError
 from finetune30.service.serving.batcher import Batcher, DeadlineError, Limits
-
 from support.patience import wait_until
 
 UNSOUND = 77

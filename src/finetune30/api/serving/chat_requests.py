@@ -13,9 +13,31 @@ _USUAL_TOKENS = 256
 _MOST_CHARACTERS = 200_000
 #: Names the person who asks; nothing hangs on it.
 _WITHOUT_EFFECT = frozenset({"user"})
-#: Values by which a client says that it does not want what the field is for.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {"n": (1,), "best_of": (1,), "response_format": ({"type": "text"},)}
-_NOTHING: tuple[Any, ...] = (None, False, 0, [], {}, "")
+#: Values, beside null, by which a client says that it does not want what the field is for.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+    "service_tier": ("auto", "default"),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "repetition_penalty": (1,),
+    "length_penalty": (1,),
+    "typical_p": (1,),
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "suffix": ("",),
+    "skip_special_tokens": (True,),
+    "add_generation_prompt": (True,),
+}
+#: What says so in every other field. A number or an empty text may well ask for something.
+_NOTHING: tuple[Any, ...] = (False, [], {})
 
 
 class StreamOptions(BaseModel):
@@ -69,10 +91,21 @@ class Sampled(BaseModel):
         for name, value in given.items():
             if name not in _WITHOUT_EFFECT and not _asks_for_nothing(name, value):
                 raise unsupported(name)
+        self._require_temperature()
         if len(self.stops) > 4 or "" in self.stops:
             raise UsageError(
                 "stop holds more than 4 texts, or an empty one", "leave some out", details={"param": "stop"}
             )
+
+    def _require_temperature(self) -> None:
+        if self.temperature is not None:
+            return
+        for name, value, nothing in (("top_p", self.top_p, 1), ("top_k", self.top_k, 0), ("seed", self.seed, None)):
+            if value is not None and value != nothing:
+                raise UsageError(
+                    f"{name} does nothing without a temperature: unset, the likeliest token is taken",
+                    "give temperature too", details={"param": name},
+                )  # fmt: skip
 
 
 class Message(BaseModel):
@@ -88,12 +121,23 @@ class ChatRequest(Sampled):
     """A conversation that is to be answered."""
 
     messages: list[Message] = Field(min_length=1, max_length=1000)
-    max_completion_tokens: int | None = Field(None, ge=1, le=MOST_NEW_TOKENS, description="The same as max_tokens.")
+    max_completion_tokens: int | None = Field(
+        None, ge=1, le=MOST_NEW_TOKENS, description="The newer name of max_tokens."
+    )
 
     @property
     def new_tokens(self) -> int:
         """See `Sampled.new_tokens`."""
         return self.max_completion_tokens or super().new_tokens
+
+    def require_known(self) -> None:
+        """See `Sampled.require_known`."""
+        super().require_known()
+        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise UsageError(
+                f"max_tokens is {self.max_tokens} and max_completion_tokens {self.max_completion_tokens}",
+                "give one of them", details={"param": "max_completion_tokens"},
+            )  # fmt: skip
 
     def read_messages(self) -> list[dict[str, str]]:
         """Return the turns as a template takes them. Raises UsageError for what is no text, or too long."""
@@ -125,7 +169,8 @@ def unsupported(name: str) -> UsageError:
 
 
 def _asks_for_nothing(name: str, value: Any) -> bool:
-    return value in _NEUTRAL.get(name, ()) or any(value == nothing for nothing in _NOTHING)
+    neutral = _NEUTRAL.get(name, _NOTHING)
+    return value is None or any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
 
 
 def _role(message: Message) -> str:
@@ -135,7 +180,7 @@ def _role(message: Message) -> str:
 def _text(message: Message, place: int) -> str:
     """Return the text of a turn, whose parts may only be texts."""
     for name, value in (message.model_extra or {}).items():
-        if name != "name" and not _asks_for_nothing(name, value):
+        if not _asks_for_nothing(name, value):
             raise unsupported(f"messages.{place}.{name}")
     if isinstance(message.content, str):
         return message.content

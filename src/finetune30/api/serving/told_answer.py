@@ -99,7 +99,9 @@ class ToldAnswer:
                 return
             self._tokens += 1
             yield self._stops.pass_on(event)
-            if self._stops.found:
+            if self._stops.found:  # later tokens may be there already; they are none of the answer
+                self._ids = tuple(self._talk.ids[: self._tokens])
+                self._tokens = len(self._ids)
                 return
 
     async def _chunks(self) -> AsyncIterator[bytes]:
@@ -109,8 +111,7 @@ class ToldAnswer:
             async for text in self._pieces():
                 if text:
                     yield self._chunk(self._delta({"content": text}, None))
-            last = self._delta({}, self._reason)
-            yield self._chunk(last | ({"token_ids": list(self._ids)} if self._body.return_token_ids else {}))
+            yield self._chunk(self._delta({}, self._reason) | self._own_ids(), **self._asked_ids())
             if self._body.stream_options is not None and self._body.stream_options.include_usage:
                 yield _event({**self._head, "object": self._shape.piece, "choices": [], "usage": self._usage()})
             yield _DONE
@@ -124,18 +125,21 @@ class ToldAnswer:
         said: dict[str, Any] = {"delta": delta} if self._shape is CHAT else {"text": delta.get("content", "")}
         return {"index": 0, **said, "logprobs": None, "finish_reason": reason}
 
-    def _chunk(self, choice: dict[str, Any]) -> bytes:
-        return _event({**self._head, "object": self._shape.piece, "choices": [choice]})
+    def _chunk(self, choice: dict[str, Any], **further: Any) -> bytes:
+        return _event({**self._head, "object": self._shape.piece, "choices": [choice], **further})
+
+    def _own_ids(self) -> dict[str, list[int]]:
+        return {"token_ids": list(self._ids)} if self._body.return_token_ids else {}
+
+    def _asked_ids(self) -> dict[str, list[int]]:
+        return {"prompt_token_ids": self._prompt} if self._body.return_token_ids else {}
 
     def _whole(self, text: str) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
         said: dict[str, Any] = {"message": message} if self._shape is CHAT else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": self._reason}
+        choice = {"index": 0, **said, "logprobs": None, "finish_reason": self._reason, **self._own_ids()}
         told = {**self._head, "object": self._shape.whole, "choices": [choice], "usage": self._usage()}
-        if self._body.return_token_ids:
-            choice["token_ids"] = list(self._ids)
-            told["prompt_token_ids"] = self._prompt
-        return told
+        return told | self._asked_ids()
 
     def _usage(self) -> dict[str, int]:
         asked = len(self._prompt)

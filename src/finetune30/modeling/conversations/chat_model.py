@@ -115,13 +115,15 @@ class ChatModel:
         """Go on with texts as they stand, in their order."""
         return self._generate([self.encoder.ask_text(text) for text in texts], sampling, batch_size)
 
-    def stream(self, prompt: Sequence[int], sampling: Sampling, *, base: bool = False) -> Iterator[str | Ended]:
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, ids: list[int] | None = None, *, base: bool = False
+    ) -> Iterator[str | Ended]:
         """Yield the answer to what `ask` gave: a text for every token, and how it ended as the last thing.
 
-        A text is "" where the rest of a character is still to come. `base`: without the adapter. Between two tokens
-        the model is free for others.
+        A text is "" where the rest of a character is still to come. `ids`: where the tokens are put as they come.
+        `base`: without the adapter. Between two tokens the model is free for others.
         """
-        ids: list[int] = []
+        ids = [] if ids is None else ids
         told = ""
         reason: EndReason = "length"
         tokens = stream(self.next_tokens, [prompt], self.stops, sampling)

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.modeling.saving import logit_tolerance
 
-#: Of the largest logit above 1: the same path in float32, asked again, alone or among others, differs by the order of
-#: sums. Measured: 3e-6 with six layers of 384 numbers; room for deeper models and for other processors.
+@dataclass(frozen=True)
+class Bound:
+    """The largest and the mean difference that are allowed: shares of the largest number of the same row, at least 1.
+
+    The mean is what tells another model from rounding: a row may be moved far by chance, all of them may not.
+    """
+
+    row: float
+    mean: float
+
+    @staticmethod
+    def scales(numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what differences of each row are shares of, float64 (n, 1); `numbers` (n, k)."""
+        sizes = np.abs(numbers.astype(np.float64)).max(axis=1, keepdims=True, initial=1.0)
+        return np.asarray(sizes, dtype=np.float64)
+
+
+#: The same path in float32, asked again, alone or among others, differs by the order of sums. Measured: 3e-6 with six
+#: layers of 384 numbers; room for deeper models and for other processors.
 REPEATED = 1e-4
-#: Largest difference of a probability from the one that an evaluation in this precision predicted. Measured for bf16:
-#: 0.001 with 77 labels; a wrong tensor or label moves some row by far more than these.
-_PROBABILITY = {"fp32": 1e-3, "fp16": 0.01, "bf16": 0.05}
-_QUANTISED = 0.05
+REPEATED_BOUND = Bound(REPEATED, REPEATED)
+#: Of probabilities, by the precision of the evaluation. Measured for bf16: 0.001 with 77 labels.
+_PROBABILITIES = {"fp32": Bound(1e-3, 5e-4), "fp16": Bound(0.01, 0.002), "bf16": Bound(0.05, 0.01)}
+#: Of a regression's values, and of a language model's loss a token of each row. MEASURED
+_VALUES = {"fp32": Bound(1e-3, 5e-4), "fp16": Bound(0.02, 0.005), "bf16": Bound(0.15, 0.03)}
+#: A base that was quantised for the run is quantised alike, but its kernels differ from device to device.
+_QUANTISED = Bound(0.15, 0.03)
+#: Share of all tokens by which the likeliest ones may differ: those between which the model is undecided.
+_TOKENS_RIGHT = {"fp32": 0.002, "fp16": 0.005, "bf16": 0.02}
 
 
-def repeated_bound(numbers: NDArray[Any]) -> float:
-    """Return how far numbers may lie apart that the same path gives again."""
-    return REPEATED * max(1.0, float(np.abs(numbers).max(initial=0.0)))
-
-
-def predicted_bound(numbers: NDArray[Any], precision: str, quantization: str | None, *, shares: bool) -> float:
+def predicted_bound(precision: str, quantization: str | None, *, shares: bool) -> Bound:
     """Return how far numbers may lie from those that a run predicted in a precision; `shares`: they lie in 0 to 1."""
-    if shares:
-        return max(_PROBABILITY[precision], _QUANTISED if quantization else 0.0)
-    return logit_tolerance(precision, quantization) * max(1.0, float(np.abs(numbers).max(initial=0.0)))
+    bound = (_PROBABILITIES if shares else _VALUES)[precision]
+    if quantization is None:
+        return bound
+    coarse = _PROBABILITIES["bf16"] if shares else _QUANTISED
+    return Bound(max(bound.row, coarse.row), max(bound.mean, coarse.mean))
+
+
+def tokens_right_bound(precision: str, quantization: str | None, asked: int) -> float:
+    """Return by how many tokens the number of those that were right may differ, of so many."""
+    return max(1.0, asked * max(_TOKENS_RIGHT[precision], _TOKENS_RIGHT["bf16"] if quantization else 0.0))

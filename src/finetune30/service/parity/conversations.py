@@ -64,11 +64,12 @@ def repeat_conversations(model: ChatModel, reference: pl.DataFrame) -> Found:
         found.faults.append(f"{others} of {len(asked)} conversations are read as other tokens")
     answers = [one for one in reference["tokens"].to_list() if one is not None]
     prompts = wanted[: len(answers)]
-    together = _go_on(model, prompts)
     alone = [_go_on(model, [prompt])[0] for prompt in prompts]
-    for name, given in (("in a batch", together), ("alone", alone)):
+    for name, given in (("in a batch", _go_on(model, prompts)), ("alone", alone)):
         if parted := sum(one != other for one, other in zip(given, answers, strict=True)):
             found.faults.append(f"asked {name}, it goes on with other tokens after {parted} of {len(answers)} prompts")
+    if not any(answers):
+        found.faults.append(f"nothing could be asked: {len(asked)} conversations, {len(answers)} prompts, no tokens")
     found.figures["conversations"] = {"asked": len(asked), "equal": len(asked) - others}
     found.figures["greedy"] = {"prompts": len(answers), "tokens": sum(map(len, answers))}
     return found

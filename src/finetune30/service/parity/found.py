@@ -13,6 +13,8 @@ from finetune30.service.parity.gap import Gap
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.service.parity.bounds import Bound
+
 
 @dataclass
 class Found:
@@ -21,12 +23,26 @@ class Found:
     figures: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
-    def hold(self, name: str, one: NDArray[np.float32], other: NDArray[np.float32], allowed: float, what: str) -> None:
-        """Note how far two arrays of one shape lie apart; beyond what is allowed it is a fault, told as `what`."""
-        gap = Gap.between(one, other)
-        self.figures[name] = {"rows": len(one), **gap.as_dict(), "allowed": allowed}
-        if not gap.largest <= allowed:
-            self.faults.append(f"{what} by up to {gap.largest:.4g}, allowed: {allowed:.4g}")
+    def hold(self, name: str, one: NDArray[np.float32], other: NDArray[np.float32], bound: Bound, what: str) -> None:
+        """Note how far numbers (n, k) lie from the `other` ones; beyond the bound it is a fault, told as `what`.
+
+        The bound is a share of each row of `other`. What is not finite is a fault whatever stands beside it.
+        """
+        told: dict[str, Any] = {"rows": len(one), "allowed": bound.row, "allowed_mean": bound.mean}
+        unsound = int((~(np.isfinite(one) & np.isfinite(other)).all(axis=1)).sum())
+        if unsound:
+            self.figures[name] = told | {"not_finite": unsound}
+            self.faults.append(f"{what}: the numbers of {unsound} of {len(one)} rows are not finite")
+            return
+        scales = bound.scales(other)
+        shares = np.abs(one.astype(np.float64) - other) / scales
+        self.figures[name] = {**told, **Gap.between(one, other).as_dict()}
+        if shares.size and not shares.max() <= bound.row:
+            row = int(shares.max(axis=1).argmax())
+            far, allowed = float(shares[row].max() * scales[row, 0]), float(bound.row * scales[row, 0])
+            self.faults.append(f"{what} by up to {far:.4g}, allowed: {allowed:.4g}")
+        if shares.size and not shares.mean() <= bound.mean:
+            self.faults.append(f"{what} by {shares.mean():.4g} of its size on average, allowed: {bound.mean:.4g}")
 
     def add(self, other: Found) -> None:
         """Take over what another comparison found."""

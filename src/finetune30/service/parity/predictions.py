@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.service.parity.bounds import predicted_bound
+from finetune30.service.parity.bounds import Bound, predicted_bound, tokens_right_bound
 from finetune30.service.parity.found import Found
 
 if TYPE_CHECKING:
@@ -34,19 +34,45 @@ def hold_predictions(given: pl.DataFrame, published: Published) -> Found:
         found.faults.append(f"it gives {list(one.shape)} numbers and the run published {list(other.shape)}")
         return found
     answers = "prediction" in given.columns and not given["prediction"].dtype.is_numeric()
-    allowed = predicted_bound(other, published.precision, published.quantization, shares=answers)
-    found.hold("predictions", one, other, allowed, "from what the run predicted it differs")
+    bound = predicted_bound(published.precision, published.quantization, shares=answers)
+    found.hold("predictions", one, other, bound, "from what the run predicted it differs")
+    if "tokens_right" in given.columns:
+        found.add(_hold_tokens(given, wanted, published))
     told = found.figures["predictions"] | {"precision": published.precision}
-    if answers:
+    if answers and "not_finite" not in told:
         told |= (flips := _flips(given, wanted, one))
         # What two models that lie so near decide otherwise, each of them is unsure of.
-        if flips["flips"] and flips["surest_flip"] > 2 * allowed:
+        if flips["flips"] and flips["surest_flip"] > 2 * bound.row:
             found.faults.append(
                 f"{flips['flips']} answers are not those that the run predicted, where it is sure by up to "
-                f"{flips['surest_flip']:.4g}, allowed: {2 * allowed:.4g}"
+                f"{flips['surest_flip']:.4g}, allowed: {2 * bound.row:.4g}"
             )
     found.figures["predictions"] = told
     return found
+
+
+def _hold_tokens(given: pl.DataFrame, wanted: pl.DataFrame, published: Published) -> Found:
+    """Hold what a language model's rows give together: their loss a token, and how many tokens were right."""
+    found = Found()
+    asked = int(given["tokens_asked"].sum())
+    if given["tokens_asked"].to_list() != wanted["tokens_asked"].to_list():
+        found.faults.append("it is asked for other tokens than the run was")
+        return found
+    losses = [np.asarray([[_loss_of(rows, asked)]], dtype=np.float32) for rows in (given, wanted)]
+    mean = predicted_bound(published.precision, published.quantization, shares=False).mean
+    found.hold("loss", *losses, Bound(mean, mean), "from the loss of the run's predictions its own differs")
+    right, before = (int(rows["tokens_right"].sum()) for rows in (given, wanted))
+    allowed = tokens_right_bound(published.precision, published.quantization, asked)
+    found.figures["tokens"] = {"asked": asked, "right": right, "predicted_right": before, "allowed": allowed}
+    if abs(right - before) > allowed:
+        found.faults.append(
+            f"{right} of {asked} tokens are right, and {before} were in the run, allowed: {allowed:.4g}"
+        )
+    return found
+
+
+def _loss_of(rows: pl.DataFrame, asked: int) -> float:
+    return float((rows["outcome"].fill_null(0.0) * rows["tokens_asked"]).sum()) / max(1, asked)
 
 
 def _numbers(rows: pl.DataFrame, column: str) -> NDArray[np.float32]:

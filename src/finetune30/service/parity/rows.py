@@ -38,4 +38,9 @@ def load_measured_rows(
     answered = pl.read_parquet(folder.predictions, columns=["row_id"])["row_id"]
     rows = rows_of_version(stored, manifest.schema)
     rows = rows.filter(pl.col("row_id").is_in(answered.unique().implode())).head(most)
+    if rows.is_empty():
+        raise StorageError(
+            f"none of the rows that run {run.id[:8]} answered is among the evaluation rows of its data version",
+            "take the data folder from a backup",
+        )
     return load_problem(manifest.problem_type).encode_targets(rows, targets)

@@ -58,7 +58,8 @@ class _KnownLogits:
 class ServedTexts:
     """Ready to be asked, by one thread at a time; texts may be read by any beside that.
 
-    `asked`: which texts a question has. `name`, `device`, `pad_token_id` and `outputs` are what `Trainable.evaluate` asks of an engine.
+    `asked`: which texts a question has.
+    `name`, `device`, `pad_token_id` and `outputs` are what `Trainable.evaluate` asks of an engine.
     """
 
     name = "serving"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from finetune30.data.texts import texts_and_pairs
-from finetune30.service.parity.bounds import repeated_bound
+from finetune30.service.parity.bounds import REPEATED_BOUND
 from finetune30.service.parity.found import Found, Referred
 from finetune30.service.parity.predictions import hold_predictions
 
@@ -78,7 +78,6 @@ def repeat_texts(served: ServedTexts, reference: pl.DataFrame) -> Found:
         found.faults.append(f"it gives outputs of shape {list(together.shape)} and not {list(wanted.shape)}")
         return found
     alone = np.concatenate([served.logits([row]) for row in read[:ALONE]])
-    allowed = repeated_bound(wanted)
-    found.hold("in_a_batch", together, wanted, allowed, "asked in a batch, its logits differ")
-    found.hold("alone", alone, wanted[: len(alone)], allowed, "asked alone, its logits differ")
+    found.hold("in_a_batch", together, wanted, REPEATED_BOUND, "asked in a batch, its logits differ")
+    found.hold("alone", alone, wanted[: len(alone)], REPEATED_BOUND, "asked alone, its logits differ")
     return found

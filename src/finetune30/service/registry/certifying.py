@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
     from finetune30.service.parity.checking import Served
     from finetune30.service.parity.found import Found
+    from finetune30.store import RunFolder
     from finetune30.training.saved_engine import SavedEngines
 
 REFERENCE = "serving_reference.parquet"
@@ -50,11 +51,13 @@ def certify_version(records: Records, version: ModelVersion, versions: VersionSt
 def load_served(records: Records, version: ModelVersion, engines: SavedEngines | None = None) -> Served:
     """Load the model of a version in the path that serves; `engines`: see `Served`.
 
-    Raises StorageError, ModelError, HubError.
+    Raises StorageError (also where the run's folder holds another model than the version was made of), ModelError,
+    HubError.
     """
     from finetune30.service.parity.checking import Served
 
     run = require_model(records.store.get(version.run_id))
+    _require_own_manifest(records.require_folder(run), version)
     return Served(require_intact_model(records, run), engines)
 
 
@@ -90,17 +93,29 @@ def _certify(
     content, folder = buffer.getvalue(), _folder(records, version)
     digest = hashlib.sha256(content).hexdigest()
     certificate = dict(describe_certificate(served, referred.found, digest, referred.rows.height))
-    save_bytes_atomic(folder / REFERENCE, content)
-    save_bytes_atomic(folder / CERTIFICATE, encode_json(certificate))
+
+    def save_files() -> None:
+        save_bytes_atomic(folder / REFERENCE, content)
+        save_bytes_atomic(folder / CERTIFICATE, encode_json(certificate))
+
     if (
         referred.found.faults and version.state is VersionState.READY
     ):  # it was registered before there were certificates
         raise _refused(version, referred.found.faults)
     state = VersionState.REFUSED if referred.found.faults else VersionState.READY
-    settled = settle_version(records.store, version.model, version.number, state, certificate, actor=actor)
+    settled = settle_version(records.store, version.model, version.number, state, certificate, save_files, actor=actor)
     if referred.found.faults:
         raise _refused(version, referred.found.faults)
     return settled
+
+
+def _require_own_manifest(folder: RunFolder, version: ModelVersion) -> None:
+    """Raise StorageError where a run published something else than the version was made of."""
+    if not folder.manifest.is_file() or sha256_of(folder.manifest) != version.manifest_sha256:
+        raise StorageError(
+            f"{version.name}: manifest.json of its run is missing, or not the one that it was registered with",
+            "take the run's folder from a backup, or register the run again under another name",
+        )
 
 
 def _folder(records: Records, version: ModelVersion) -> Path:

@@ -105,6 +105,9 @@ class TalkingModel(Protocol):
         """Return the tokens of a text that is to be gone on with."""
         ...
 
-    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any]) -> Iterator[str | Ended]:
-        """Yield the answer, a text for every token, and how it ended as the last thing; `sampling` as `Sampling`."""
+    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]) -> Iterator[str | Ended]:
+        """Yield the answer, a text for every token, and how it ended as the last thing; `sampling` as `Sampling`.
+
+        `ids`: where the tokens are put, each before its text.
+        """
         ...

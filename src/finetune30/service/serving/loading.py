@@ -86,9 +86,9 @@ class AskedTalk:
         """See `TalkingModel.ask_text`."""
         return self.chat.encoder.ask_text(text)
 
-    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any]) -> Iterator[str | Ended]:
+    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]) -> Iterator[str | Ended]:
         """See `TalkingModel.stream`."""
-        return self.chat.stream(prompt, Sampling(**sampling))
+        return self.chat.stream(prompt, Sampling(**sampling), ids)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class AnswerError(Finetune30Error):
 
 @dataclass(eq=False)
 class Talk:
-    """An answer in work; whoever does not wait for it any more sets `left`."""
+    """An answer in work; whoever does not wait for it any more sets `left`. `ids`: its tokens so far."""
 
     model: TalkingModel
     prompt: Sequence[int]
@@ -38,6 +38,7 @@ class Talk:
     tell: Callable[[Event], None]
     until: float
     left: bool = False
+    ids: list[int] = field(default_factory=list)
     pieces: Iterator[str | Ended] | None = field(default=None, repr=False)
 
 
@@ -116,16 +117,16 @@ class Talks:
             if time.monotonic() > talk.until:
                 raise DeadlineError("the answer took longer than it may", "ask for fewer tokens: max_tokens")
             if talk.pieces is None:
-                talk.pieces = talk.model.stream(talk.prompt, talk.sampling)
+                talk.pieces = talk.model.stream(talk.prompt, talk.sampling, talk.ids)
             said: Event = next(talk.pieces)
         except Finetune30Error as error:
             said = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
             _log.exception("an answer failed")
             said = AnswerError(f"the model failed: {type(error).__name__}: {first_line(error)}", "ask again")
         try:
             talk.tell(said)
-        except Exception:  # nobody can be told any more
+        except Exception:  # noqa: BLE001 - nobody can be told any more, and the others are answered
             _log.exception("an answer could not be told")
             return True
         return not isinstance(said, str)

@@ -1,0 +1,87 @@
+"""What the certificate holds a model to: each row by its own size, all of them together, and only numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from finetune30.service.parity.bounds import REPEATED_BOUND
+from finetune30.service.parity.found import Found
+from finetune30.service.parity.predictions import Published, hold_predictions
+
+DIFFERS = "from what the run predicted it differs"
+
+
+def regression(values: list[float]) -> pl.DataFrame:
+    rows = [f"r{place}" for place in range(len(values))]
+    return pl.DataFrame({"row_id": rows, "prediction": values, "probabilities": [[value] for value in values]})
+
+
+def classifier(shares: list[float]) -> pl.DataFrame:
+    rows = [f"r{place}" for place in range(len(shares))]
+    named = ["yes" if share > 0.5 else "no" for share in shares]
+    return pl.DataFrame(
+        {"row_id": rows, "prediction": named, "probabilities": [[share, 1 - share] for share in shares]}
+    )
+
+
+def language_model(losses: list[float], right: list[int], asked: int = 100) -> pl.DataFrame:
+    rows = [f"r{place}" for place in range(len(losses))]
+    tokens = {"tokens_right": right, "tokens_asked": [asked] * len(losses)}
+    return pl.DataFrame({"row_id": rows, "outcome": losses, **tokens})
+
+
+def hold(given: pl.DataFrame, predicted: pl.DataFrame, precision: str = "bf16") -> Found:
+    return hold_predictions(given, Published(predicted, precision, None))
+
+
+def test_a_row_is_held_by_its_own_size_and_not_by_the_largest_one() -> None:
+    predicted = regression([100.0, *[1.0] * 39])
+    found = hold(regression([101.0, *[1.0] * 38, 1.4]), predicted)
+    assert found.faults == [f"{DIFFERS} by up to 0.4, allowed: 0.15"]
+    assert found.figures["predictions"]["largest"] == pytest.approx(1.0)
+    assert hold(regression([101.0, *[1.0] * 39]), predicted).faults == []
+
+
+@pytest.mark.parametrize(
+    ("given", "predicted"),
+    [(classifier([0.72] * 8), classifier([0.70] * 8)), (regression([2.1] * 8), regression([2.0] * 8))],
+    ids=["classifier", "regression"],
+)
+def test_all_rows_may_not_lie_where_one_may(given: pl.DataFrame, predicted: pl.DataFrame) -> None:
+    (fault,) = hold(given, predicted).faults
+    assert fault.startswith(f"{DIFFERS} by 0.0")
+    assert "of its size on average, allowed: 0.0" in fault
+    one = pl.concat([given[:1], predicted[1:]])
+    assert hold(one, predicted).faults == []
+
+
+def test_a_language_model_is_held_to_its_loss_and_to_the_tokens_that_were_right() -> None:
+    predicted = language_model([2.0, 2.0], [40, 40])
+    found = hold(language_model([2.05, 1.95], [41, 40]), predicted)
+    assert (found.faults, found.figures["tokens"]["predicted_right"]) == ([], 80)
+    said = hold(language_model([2.2, 2.2], [30, 30]), predicted).faults
+    assert [fault.partition(" by ")[0] for fault in said] == [
+        DIFFERS,
+        "from the loss of the run's predictions its own differs",
+        "from the loss of the run's predictions its own differs",
+        "60 of 200 tokens are right, and 80 were in the run, allowed: 4",
+    ]
+    others = hold(language_model([2.0, 2.0], [40, 40], asked=99), predicted)
+    assert others.faults == ["it is asked for other tokens than the run was"]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_no_number_is_a_fault_even_where_both_are(number: float) -> None:
+    for given, predicted in (([number, 1.0], [1.0, 1.0]), ([1.0, 1.0], [number, 1.0]), ([number] * 2, [number] * 2)):
+        (fault,) = hold(regression(given), regression(predicted)).faults
+        assert "rows are not finite" in fault
+    numbers: Any = np.asarray([[number, 0.0]], dtype=np.float32)
+    found = Found()
+    found.hold("alone", numbers, numbers, REPEATED_BOUND, "asked alone, its logits differ")
+    assert found.faults == ["asked alone, its logits differ: the numbers of 1 of 1 rows are not finite"]
+    shares = classifier([float(number), 0.4])
+    assert "not_finite" in hold(shares, classifier([0.6, 0.4])).figures["predictions"]
