@@ -58,9 +58,9 @@ def _hold_tokens(given: pl.DataFrame, wanted: pl.DataFrame, published: Published
     if given["tokens_asked"].to_list() != wanted["tokens_asked"].to_list():
         found.faults.append("it is asked for other tokens than the run was")
         return found
-    losses = [np.asarray([[_loss_of(rows, asked)]], dtype=np.float32) for rows in (given, wanted)]
+    loss, before_loss = (np.asarray([[_loss_of(rows, asked)]], dtype=np.float32) for rows in (given, wanted))
     mean = predicted_bound(published.precision, published.quantization, shares=False).mean
-    found.hold("loss", *losses, Bound(mean, mean), "from the loss of the run's predictions its own differs")
+    found.hold("loss", loss, before_loss, Bound(mean, mean), "from the loss of the run's predictions its own differs")
     right, before = (int(rows["tokens_right"].sum()) for rows in (given, wanted))
     allowed = tokens_right_bound(published.precision, published.quantization, asked)
     found.figures["tokens"] = {"asked": asked, "right": right, "predicted_right": before, "allowed": allowed}
