@@ -63,11 +63,14 @@ def test_a_language_model_is_held_to_its_loss_and_to_the_tokens_that_were_right(
     predicted = language_model([2.0, 2.0], [40, 40])
     found = hold(language_model([2.05, 1.95], [41, 40]), predicted)
     assert (found.faults, found.figures["tokens"]["predicted_right"]) == ([], 80)
-    said = hold(language_model([2.2, 2.2], [30, 30]), predicted).faults
+    assert hold(language_model([2.05, 2.05], [40, 40]), predicted).faults == [
+        "its loss is 2.05, and that of what the run predicted 2, allowed: 0.02049"
+    ]
+    said = hold(language_model([2.4, 2.4], [30, 30]), predicted).faults
     assert [fault.partition(" by ")[0] for fault in said] == [
         DIFFERS,
-        "from the loss of the run's predictions its own differs",
-        "from the loss of the run's predictions its own differs",
+        DIFFERS,
+        "its loss is 2.4, and that of what the run predicted 2, allowed: 0.02049",
         "60 of 200 tokens are right, and 80 were in the run, allowed: 4",
     ]
     others = hold(language_model([2.0, 2.0], [40, 40], asked=99), predicted)

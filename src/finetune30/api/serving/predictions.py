@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from itertools import repeat
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -70,7 +71,7 @@ async def predict(here: Here, name: ServedName, body: Questions, request: Reques
 async def _answer(here: Serving, model: TextModel, body: Questions, request: Request) -> list[Tree] | None:
     """Return the answers; None where the caller has gone."""
     texts, pairs = body.texts, body.text_pairs
-    questions = [Question(*both) for both in zip(texts, pairs or [None] * len(texts), strict=True)]
+    questions = [Question(*both) for both in zip(texts, pairs or repeat(None, len(texts)), strict=True)]
     require_sides(model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out")
     until = time.monotonic() + here.limits.deadline
     with here.batcher.admit(len(texts)):

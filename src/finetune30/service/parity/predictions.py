@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.service.parity.bounds import Bound, predicted_bound, tokens_right_bound
+from finetune30.service.parity.bounds import loss_bound, predicted_bound, tokens_right_bound
 from finetune30.service.parity.found import Found
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ def hold_predictions(given: pl.DataFrame, published: Published) -> Found:
     answers = "prediction" in given.columns and not given["prediction"].dtype.is_numeric()
     bound = predicted_bound(published.precision, published.quantization, shares=answers)
     found.hold("predictions", one, other, bound, "from what the run predicted it differs")
-    if "tokens_right" in given.columns:
-        found.add(_hold_tokens(given, wanted, published))
     told = found.figures["predictions"] | {"precision": published.precision}
-    if answers and "not_finite" not in told:
+    is_finite = "not_finite" not in told
+    if "tokens_right" in given.columns and is_finite:
+        found.add(_hold_tokens(given, wanted, published))
+    if answers and is_finite:
         told |= (flips := _flips(given, wanted, one))
         # What two models that lie so near decide otherwise, each of them is unsure of.
         if flips["flips"] and flips["surest_flip"] > 2 * bound.row:
@@ -58,9 +59,13 @@ def _hold_tokens(given: pl.DataFrame, wanted: pl.DataFrame, published: Published
     if given["tokens_asked"].to_list() != wanted["tokens_asked"].to_list():
         found.faults.append("it is asked for other tokens than the run was")
         return found
-    loss, before_loss = (np.asarray([[_loss_of(rows, asked)]], dtype=np.float32) for rows in (given, wanted))
-    mean = predicted_bound(published.precision, published.quantization, shares=False).mean
-    found.hold("loss", loss, before_loss, Bound(mean, mean), "from the loss of the run's predictions its own differs")
+    loss, before_loss = (_loss_of(rows, asked) for rows in (given, wanted))
+    most = loss_bound(published.precision, published.quantization, asked) * max(1.0, before_loss)
+    found.figures["loss"] = {"served": loss, "predicted": before_loss, "allowed": most}
+    if not abs(loss - before_loss) <= most:
+        found.faults.append(
+            f"its loss is {loss:.4g}, and that of what the run predicted {before_loss:.4g}, allowed: {most:.4g}"
+        )
     right, before = (int(rows["tokens_right"].sum()) for rows in (given, wanted))
     allowed = tokens_right_bound(published.precision, published.quantization, asked)
     found.figures["tokens"] = {"asked": asked, "right": right, "predicted_right": before, "allowed": allowed}
