@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,7 @@ def loss_bound(precision: str, quantization: str | None, asked: int) -> float:
     0.001.
     """
     mean = predicted_bound(precision, quantization, shares=False).mean
-    return max(_VALUES["fp32"].mean, min(mean, mean / 5 + 2 * mean / max(1, asked) ** 0.5))
+    return max(_VALUES["fp32"].mean, min(mean, mean / 5 + 2 * mean / math.sqrt(max(1, asked))))
 
 
 def tokens_right_bound(precision: str, quantization: str | None, asked: int) -> float:
