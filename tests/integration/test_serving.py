@@ -266,7 +266,7 @@ def test_numbers_that_are_not_finite_are_no_answer(lab: ServingLab) -> None:
 def test_a_server_whose_thread_has_ended_is_not_ready(lab: ServingLab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.watcher.look()
     assert httpx.get(f"{lab.address}/readyz").status_code == 200
-    monkeypatch.setattr(lab.serving.batcher, "_answer_next", sys.exit)
+    monkeypatch.setattr(lab.serving.batcher, "_answer_next", lambda: False)
     lab.predict("moods", [TEXTS[0]])  # it ends after this one
     wait_until(lambda: httpx.get(f"{lab.address}/readyz").status_code == 503, 30, "it says so")
 
