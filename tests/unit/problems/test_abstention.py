@@ -64,6 +64,25 @@ def test_too_few_rows_promise_nothing_and_certain_ones_withhold_nothing() -> Non
     assert (found["least_confidence"], found["coverage"], found["wrong"]) == (0.0, 1.0, 0.0)
 
 
+def test_no_row_lies_at_the_confidence_that_is_asked() -> None:
+    """A batch that is rounded otherwise decides no evaluation row otherwise."""
+    confidence = np.repeat([0.6, 0.8, 0.9], 200)
+    found = choose_confidence(confidence, confidence > 0.7, 0.05)
+    assert found["least_confidence"] == pytest.approx(0.7)
+    assert (found["coverage"], found["wrong"]) == (pytest.approx(2 / 3), 0.0)
+    side_by_side = np.repeat([0.6, 0.8, np.nextafter(0.8, 1)], 200)
+    found = choose_confidence(side_by_side, side_by_side > 0.8, 0.05)
+    assert found["least_confidence"] == np.nextafter(0.8, 1)
+
+
+def test_answers_are_decided_in_float64() -> None:
+    """In float32 both rows would be as sure as each other, or wholly sure."""
+    logits = np.array([[0.0, 17.5], [0.0, 18.5]], dtype=np.float32)
+    decided = Answering().decide(logits, NAMES, several=False)
+    assert (decided.confidence.dtype, decided.shares.dtype) == (np.float64, np.float64)
+    assert 0 < 1 - decided.confidence[1] < 1 - decided.confidence[0] < 1e-7
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_what_is_answered_is_as_seldom_wrong_as_was_asked(several: bool) -> None:
     stream = np.random.default_rng(4)

@@ -21,11 +21,11 @@ _RECEIPT: dict[str, Any] = {
 
 def test_settings_of_answers_are_told_where_there_are_any() -> None:
     plain = {"recipe": [], "max_length": 16}
-    settled = plain | {"temperature": 2.5, "thresholds": {"spam": 0.25}, "least_confidence": 0.75}
+    settled = plain | {"temperature": 2.5, "thresholds": {"spam": 0.25}, "least_confidence": 0.99996}
     plain_text, text = (write_guide(_RECEIPT, "", "", described) for described in (plain, settled))
     told = text.removeprefix(plain_text.rstrip("\n")).strip().splitlines()
     assert told == [
         "Divide logits by 2.5 before they become probabilities.",
         "Answer a label whose probability is above its threshold: `spam` 0.25.",
-        "Give no answer where the probability of what was decided is below 0.75: it is not sure.",
+        "Give no answer where the probability of what was decided is below 0.99996: it is not sure.",
     ]

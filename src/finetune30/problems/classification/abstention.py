@@ -33,7 +33,8 @@ def choose_confidence(confidence: NDArray[Any], is_right: NDArray[np.bool_], ris
     """Return the confidence (n,) from which at most a share `risk` of the answers is wrong, with 95 % certainty.
 
     `least_confidence`, `coverage` (the share of rows that has it), `wrong` among these and the upper `bound` of that
-    share; nothing where no confidence keeps it. Found by halving; the bounds of Clopper and Pearson (1934) share the
+    share; nothing where no confidence keeps it. The confidence lies midway between two rows, so that none of them is
+    withheld or given by how its batch was rounded. Found by halving; the bounds of Clopper and Pearson (1934) share the
     5 % over the places that are tried, the whole among them.
     """
     ordered, count = np.sort(confidence), len(confidence)
@@ -46,7 +47,7 @@ def choose_confidence(confidence: NDArray[Any], is_right: NDArray[np.bool_], ris
         bound = _upper_bound(wrong, given, _DELTA / tries)
         if bound <= risk:
             found = {
-                "least_confidence": float(ordered[place]) if place else 0.0,
+                "least_confidence": _cut_below(ordered, place),
                 "coverage": given / count,
                 "wrong": wrong / given,
                 "bound": bound,
@@ -58,6 +59,16 @@ def choose_confidence(confidence: NDArray[Any], is_right: NDArray[np.bool_], ris
             break
         place = -(-(low + high) // 2)
     return found
+
+
+def _cut_below(ordered: NDArray[Any], place: int) -> float:
+    """Return the middle between a confidence and the next lower one; 0 where there is none, so all are answered."""
+    low = int(np.searchsorted(ordered, ordered[place]))
+    if low == 0:
+        return 0.0
+    below, own = float(ordered[low - 1]), float(ordered[place])
+    middle = (below + own) / 2
+    return middle if middle > below else own
 
 
 def _upper_bound(wrong: int, given: int, chance: float) -> float:

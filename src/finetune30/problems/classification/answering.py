@@ -16,12 +16,12 @@ from finetune30.problems.classification.decisions import decide_one, decide_seve
 class Decided:
     """What logits of n rows were taken for: `chosen` bool (n, classes), `shares` the probabilities (n, classes).
 
-    `confidence` (n,) is the probability of what was decided: of several labels, that of the least probable decision.
+    All in float64. `confidence` (n,) is the probability of what was decided: of several labels, that of the least probable decision.
     """
 
     chosen: NDArray[np.bool_]
-    shares: NDArray[Any]
-    confidence: NDArray[Any]
+    shares: NDArray[np.float64]
+    confidence: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,11 @@ class Answering:
         return np.asarray(scaled - np.log(shares / (1.0 - shares)).astype(scaled.dtype))
 
     def decide(self, logits: NDArray[Any], label_names: Sequence[str], *, several: bool) -> Decided:
-        """Return what logits (n, classes) are taken for; `several`: each label is decided by itself."""
-        scaled = self.scale(logits)
+        """Return what logits (n, classes) are taken for; `several`: each label is decided by itself.
+
+        In float64, as thresholds and the least confidence were chosen.
+        """
+        scaled = self.scale(logits.astype(np.float64))
         shifted = self.shift(scaled, label_names)
         if several:
             chosen, shares = decide_several(shifted), sigmoid(scaled)

@@ -71,10 +71,10 @@ def _describe_reading(described: Mapping[str, Any]) -> str:
     if steps:
         lines.append(f"The training cleaned its texts first (`labels.json`, recipe: {steps}); clean yours alike.")
     if (temperature := described.get("temperature", 1.0)) != 1.0:
-        lines.append(f"Divide logits by {temperature:.4g} before they become probabilities.")
+        lines.append(f"Divide logits by {temperature!r} before they become probabilities.")
     if thresholds := described.get("thresholds", {}):
-        named = ", ".join(f"`{name}` {share:.4g}" for name, share in thresholds.items())
+        named = ", ".join(f"`{name}` {share!r}" for name, share in thresholds.items())
         lines.append(f"Answer a label whose probability is above its threshold: {named}.")
     if least := described.get("least_confidence", 0.0):
-        lines.append(f"Give no answer where the probability of what was decided is below {least:.4g}: it is not sure.")
+        lines.append(f"Give no answer where the probability of what was decided is below {least!r}: it is not sure.")
     return "\n" + "\n".join(lines) + "\n"

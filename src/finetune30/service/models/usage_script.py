@@ -57,9 +57,9 @@ _SETTLED = """for module in model.modules():
     module.support_avx512bf16_for_cpu = False  # else some CPUs round what scales the weights once more
 """
 #: How logits decide where the model answers by more than them: 0, or a tie, is at the thresholds of the labels.
-_THRESHOLDS = """shares = torch.tensor([learnt.get("thresholds", {{}}).get(name, 0.5) for name in names])
+_THRESHOLDS = """shares = torch.tensor([learnt.get("thresholds", {{}}).get(name, 0.5) for name in names], dtype=torch.float64)
 """
-_DECIDED = """    scaled = logits / learnt.get("temperature", 1.0)
+_DECIDED = """    scaled = logits.double() / learnt.get("temperature", 1.0)
     logits = scaled - shares.logit()
 """
 _WITHHELD = """    if {confidence} < learnt["least_confidence"]:

@@ -20,6 +20,8 @@ ROWS = 32
 _SECONDS = 300.0
 #: Probabilities are told with six digits.
 _ROUNDING = 1e-6
+#: What is decided by the numbers: within the bound, a row at a threshold may be decided otherwise, or withheld.
+_DECIDED = frozenset({"labels", "no_answer", "confidence"})
 
 
 class HttpCheck:
@@ -90,12 +92,12 @@ def _require_version(version: ModelVersion, told: Mapping[str, Any]) -> None:
 def _distance(wanted: Any, given: Any) -> float:
     """Return how far the numbers of two answers lie apart; infinite where one lacks what the other has."""
     if isinstance(wanted, Mapping):
-        if not isinstance(given, Mapping) or not wanted.keys() <= given.keys():
+        told = wanted.keys() - _DECIDED
+        if not isinstance(given, Mapping) or not told <= given.keys():
             return float("inf")
-        return max((_distance(wanted[key], given[key]) for key in wanted), default=0.0)
+        return max((_distance(wanted[key], given[key]) for key in told), default=0.0)
     if isinstance(wanted, float) and isinstance(given, float | int):
         return abs(wanted - given) / max(1.0, abs(wanted))
-    # Which labels are named, and whether any, follows from the numbers: within the bound, two answers may name others.
     return float("inf") if isinstance(wanted, float) else 0.0
 
 
