@@ -32,10 +32,19 @@ def test_a_run_that_reads_other_columns_has_its_own_texts(monkeypatch: pytest.Mo
     assert row.get("two bbbbbbbb text") == (None if other == "title" else "of body")
 
 
-def test_an_answer_that_is_withheld_is_said_and_its_share_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_stands_beside_its_own_probability() -> None:
+    by_threshold = {"labels": ["spam"], "probabilities": {"ham": 0.75, "spam": 0.25}, "confidence": 0.25}
+    several = {"labels": ["a", "b"], "probabilities": {"a": 0.3, "b": 0.9, "c": 0.4}, "confidence": 0.3}
+    none = {"labels": [], "probabilities": {"a": 0.3}, "confidence": 0.7}
+    assert [try_file._share_cell(answer) for answer in (by_threshold, several, none)] == [0.25, "0.3|0.9", None]
+    assert try_file._answer_cell(several) == "a|b"
+
+
+def test_an_answer_that_is_withheld_is_said_and_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(try_file, "t", lambda key: key)
     withheld = {"text": "?", "no_answer": {"code": "not_sure", "message": "…"}, "probabilities": {"a": 0.6, "b": 0.4}}
+    withheld["confidence"] = 0.6
     silent = {"text": " ", "no_answer": {"code": "no_tokens", "message": "…"}}
     assert [try_file._answer_cell(answer) for answer in (withheld, silent)] == ["try.not_sure", "try.no_tokens"]
-    assert [try_file._share_cell(answer) for answer in (withheld, silent)] == [0.6, None]
+    assert [try_file._share_cell(answer) for answer in (withheld, silent)] == [None, None]
     assert try_file.parts_of(withheld) == [{"a": 0.6, "b": 0.4}]

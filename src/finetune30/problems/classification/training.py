@@ -97,7 +97,7 @@ class ClassHead(TextHead):
         decided, names = answering.decide(outputs, self.label_names, several=self.decides_several), self.label_names
         labels = np.asarray(names, dtype=object)
         return [
-            _answer(names, labels[chosen].tolist(), shares, is_given=bool(sure >= answering.least_confidence))
+            _answer(names, labels[chosen].tolist(), shares, sure, is_given=bool(sure >= answering.least_confidence))
             for chosen, shares, sure in zip(decided.chosen, decided.shares, decided.confidence, strict=True)
         ]
 
@@ -183,18 +183,21 @@ class MultiLabelHead(ClassHead):
         return doubt_multi_label(decide_several(outputs), targets.astype(bool), self.label_names)
 
 
-def _answer(names: tuple[str, ...], chosen: list[str], shares: NDArray[np.float32], *, is_given: bool) -> Answer:
+def _answer(
+    names: tuple[str, ...], chosen: list[str], shares: NDArray[np.float64], confidence: np.float64, *, is_given: bool
+) -> Answer:
     probabilities = {name: round(float(share), 6) for name, share in zip(names, shares, strict=True)}
-    cells = {f"p_{name}": share for name, share in probabilities.items()}
-    sure = f"{max(probabilities[name] for name in chosen or names):.4f}"
+    numbers = {"probabilities": probabilities, "confidence": round(float(confidence), 6)}
+    cells = {**{f"p_{name}": share for name, share in probabilities.items()}, "confidence": numbers["confidence"]}
+    sure = f"{confidence:.4f}"
     if not is_given:
         return Answer(
-            tree={"no_answer": {"code": NOT_SURE, "message": _NOT_SURE}, "probabilities": probabilities},
+            tree={"no_answer": {"code": NOT_SURE, "message": _NOT_SURE}, **numbers},
             cells={"prediction": None, **cells, "no_answer": _NOT_SURE},
             line=f"(not sure)\t{sure}",
         )
     return Answer(
-        tree={"labels": chosen, "probabilities": probabilities},
+        tree={"labels": chosen, **numbers},
         cells={"prediction": "|".join(chosen), **cells},
         line=f"{', '.join(chosen) or '(none)'}\t{sure}",
     )

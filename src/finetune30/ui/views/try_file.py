@@ -16,6 +16,8 @@ Json = dict[str, Any]
 #: What an answer repeats of its question, and what it says where it has none.
 ASKED = ("row_id", "text", "text_pair", "columns")
 NO_ANSWER = "no_answer"
+#: The probability of what a classifier decided: of several labels, that of the least probable decision.
+CONFIDENCE = "confidence"
 #: The code of a question that the model is not sure enough about; others gave it nothing to read.
 NOT_SURE = "not_sure"
 FILE_TYPES = ["csv", "tsv", "json", "jsonl", "parquet", "xlsx", "ods", "gz", "zip", "txt"]
@@ -64,7 +66,7 @@ def describe(run: Json) -> str:
 
 def parts_of(answer: Json) -> list[Any]:
     """Return the parts of an answer, without the question; their kinds say how each is shown."""
-    return [value for key, value in answer.items() if key not in (*ASKED, NO_ANSWER)]
+    return [value for key, value in answer.items() if key not in (*ASKED, NO_ANSWER, CONFIDENCE)]
 
 
 def why_no_answer(answer: Json) -> str:
@@ -146,11 +148,13 @@ def _predict(runs: dict[str, Json], read: dict[str, Json]) -> bytes | None:
             return None
         name = f"{runs[run_id]['name']} {run_id[:8]}"
         own = _texts(one["questions"]) if one["read"] != first["read"] else {}
-        names += [*(f"{name} {text}" for text in own), f"{name} prediction", f"{name} probability"]
+        told = ("prediction", "probability", CONFIDENCE)
+        names += [*(f"{name} {text}" for text in own), *(f"{name} {one}" for one in told)]
         tables += [
             *own.values(),
             [_answer_cell(answer) for answer in answers],
             [_share_cell(answer) for answer in answers],
+            [answer.get(CONFIDENCE) for answer in answers],
         ]
     for column in dict.fromkeys(name for q in questions for name in q["columns"]):
         names.append(f"file_{column}" if column in names else column)
@@ -184,6 +188,8 @@ def _answer_cell(answer: Json) -> Any:
 
 
 def _share_cell(answer: Json) -> Any:
-    """Return the highest share of an answer that has shares."""
-    shares = next((value for value in parts_of(answer) if isinstance(value, dict)), {})
-    return max(shares.values(), default=None)
+    """Return the share of what was answered, of several names as they stand in the answer; None where nothing was."""
+    shares: Json = next((value for value in parts_of(answer) if isinstance(value, dict)), {})
+    named = next((value for value in parts_of(answer) if isinstance(value, list)), [])
+    found = [shares[name] for name in named if name in shares]
+    return "|".join(map(str, found)) if len(found) > 1 else found[0] if found else None

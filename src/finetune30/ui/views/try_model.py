@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import streamlit as st
@@ -21,6 +20,7 @@ LONGEST_TEXT = 20_000
 #: Names shown at first.
 SHOWN_NAMES = 5
 #: A lead of fewer points (as a share) says little; shares of names that exclude each other add up to 1, nearly.
+#: It is the lead of what was answered: by a threshold that may be a name that others are more probable than.
 SMALL_LEAD, EXCLUSIVE = 0.1, 0.01
 
 
@@ -167,6 +167,10 @@ def _show_parts(answer: Json, key: str) -> None:
         return
     for value in try_file.parts_of(answer):
         _show_value(value, key)
+    if (confidence := answer.get(try_file.CONFIDENCE)) is not None:
+        st.caption(t("try.confidence", share=display.percent(confidence)))
+    if is_unsure(answer):
+        st.badge(t("try.unsure"), icon=":material/help:", color="orange")
 
 
 def _show_value(value: Any, key: str) -> None:
@@ -182,9 +186,7 @@ def _show_value(value: Any, key: str) -> None:
 
 
 def _show_shares(shares: dict[str, float], key: str) -> None:
-    """Show the names with the largest shares, all of them when asked, and say where the lead is small."""
-    if is_unsure(shares.values()):
-        st.badge(t("try.unsure"), icon=":material/help:", color="orange")
+    """Show the names with the largest shares, all of them when asked."""
     ordered = sorted(shares.items(), key=lambda item: -item[1])
     place = st.container()
     everything = len(ordered) <= SHOWN_NAMES or st.toggle(t("try.show_all", count=len(ordered)), key=key)
@@ -193,9 +195,17 @@ def _show_shares(shares: dict[str, float], key: str) -> None:
             st.progress(min(1.0, max(0.0, float(share))), f"{display.plain(name, 60)} · {display.percent(share)}")
 
 
-def is_unsure(shares: Iterable[float]) -> bool:
-    """Tell whether an answer was a near thing: two names are nearly alike, or one is nearly half true."""
-    ordered = sorted(map(float, shares), reverse=True)
-    if len(ordered) > 1 and abs(sum(ordered) - 1) < EXCLUSIVE:
-        return ordered[0] - ordered[1] < SMALL_LEAD
-    return any(abs(share - 0.5) < SMALL_LEAD / 2 for share in ordered)
+def is_unsure(answer: Json) -> bool:
+    """Tell whether an answer was a near thing: its name hardly leads, or of several a decision is hardly probable.
+
+    What is withheld says already that it is not sure.
+    """
+    confidence, shares = answer.get(try_file.CONFIDENCE), answer.get("probabilities")
+    if confidence is None or not isinstance(shares, dict) or try_file.NO_ANSWER in answer:
+        return False
+    named, ordered = answer.get("labels") or [], sorted(map(float, shares.values()))
+    if len(named) == 1 and len(ordered) > 1 and abs(sum(ordered) - 1) < EXCLUSIVE:
+        given = float(shares[named[0]])
+        others = ordered[-2] if given == ordered[-1] else ordered[-1]
+        return given - others < SMALL_LEAD
+    return float(confidence) < 0.5 + SMALL_LEAD / 2
