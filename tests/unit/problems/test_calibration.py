@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from finetune30.blocks import Curve, Figure
-from finetune30.problems.classification.calibration import fit_temperature, measure_calibration
+from finetune30.problems.classification.calibration import deal_folds, fit_temperature, measure_calibration
 from finetune30.problems.classification.calibration_view import calibration_figures, reliability_curve
 from finetune30.problems.classification.decisions import sigmoid, softmax
 
@@ -44,6 +44,16 @@ def test_too_sure_probabilities_are_found_and_the_temperature_undoes_it() -> Non
     assert found["brier"] == pytest.approx(np.square(softmax(logits.astype(np.float64)) - wanted).sum(axis=1).mean())
     sure = softmax(logits.astype(np.float64))[range(len(labels)), labels]
     assert found["log_loss"] == pytest.approx(-np.log(sure).mean())
+
+
+def test_parts_of_a_cross_fit_do_not_follow_the_order_of_a_file() -> None:
+    """Every fifth row may be of one kind; a part that has all of its kind is told of by rows without any."""
+    parts = [part for _, part in deal_folds(1000)]
+    assert (np.sum(parts, axis=0) == 1).all()
+    every_fifth = np.arange(1000) % 5 == 0
+    assert all(20 <= part[every_fifth].sum() <= 60 and part.sum() == 200 for part in parts)
+    assert all((~part == rest).all() for rest, part in deal_folds(1000))
+    assert all((one == part).all() for (_, one), part in zip(deal_folds(1000), parts, strict=True))
 
 
 def test_labels_that_are_decided_each_alone_are_calibrated_by_decision() -> None:
