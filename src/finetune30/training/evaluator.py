@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -85,14 +86,22 @@ class Evaluator:
         self._tell_doubts(evaluation, progress, ended=True)
         return evaluation
 
-    def conclude(self, train: EncodedSplit) -> Conclusion:
+    def conclude(self, train: EncodedSplit, progress: Progress) -> Conclusion:
         """Return what the problem finds once, with the weights that the engine holds at the end; after `finish`."""
-        last = self._last
-        assert last is not None  # noqa: S101 - `finish` has made it
+        assert self._last is not None  # noqa: S101 - `finish` has made it
+        last = replace(self._last, chosen_of=self._count_competitors(progress))
         with preserved_streams():
             return self._within_memory(
                 lambda batch_size: self._problem.conclude(self._engine, train, self._split, last, batch_size)
             )
+
+    def _count_competitors(self, progress: Progress) -> int:
+        """Return how many evaluations decided which weights these are: the best of them, or when to stop."""
+        config = self._config
+        if not config.load_best_model_at_end and config.early_stopping_patience is None:
+            return 1
+        by_steps = config.eval_strategy == "steps"
+        return max(1, progress.global_step // (config.eval_steps or 1) if by_steps else progress.epoch)
 
     def _tell_doubts(self, evaluation: Evaluation, progress: Progress, *, ended: bool = False) -> None:
         """Record a doubt once when it begins to hold, and when it holds no more.

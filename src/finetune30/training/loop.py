@@ -312,7 +312,7 @@ class _Loop:
             "random_streams": digest_streams(gather_streams(self.engine)),
         }
         evaluation = self.evaluator.finish(progress, self._kept_checkpoint())
-        concluded = self.evaluator.conclude(self.train_split)
+        concluded = self.evaluator.conclude(self.train_split, progress)
         trained = {"train_loss": progress.loss_sum / max(1, progress.global_step)}
         if progress.skipped_steps:
             trained["skipped_steps"] = progress.skipped_steps

@@ -48,7 +48,8 @@ class Evaluation:
 
     `metrics` have the `eval_` prefix and hold `eval_loss`. `outputs` is the little that is kept a row, in the split's
     order, or None where sums are enough. `unsound_rows` are ids of rows whose outputs are not finite. `doubts` is the
-    problem's judgement, at most one a code; nothing where the evaluation shows that something was learnt.
+    problem's judgement, at most one a code; nothing where the evaluation shows that something was learnt. `chosen_of`
+    is how many evaluations of these rows the weights were chosen by; 1 where they were not.
     """
 
     metrics: dict[str, Any]
@@ -56,6 +57,7 @@ class Evaluation:
     outputs: NDArray[Any] | None = None
     unsound_rows: list[str] = field(default_factory=list)
     doubts: tuple[Doubt, ...] = ()
+    chosen_of: int = 1
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,20 @@ def test_the_bound_is_that_of_the_binomial_test() -> None:
     assert found["wrong"] < found["bound"] <= 0.2
 
 
+def test_weights_that_were_chosen_on_the_rows_pay_for_it() -> None:
+    """The best of sixty models that are alike looks better on the rows that it was chosen on than on new ones."""
+    stream, broken = np.random.default_rng(6), {1: 0, 60: 0}
+    sure = np.ones(200)
+    for _ in range(100):
+        tries = stream.random((60, 200)) < 0.9
+        best = tries[tries.sum(axis=1).argmax()]
+        for chosen_of in broken:
+            broken[chosen_of] += bool(choose_confidence(sure, best, 0.0999, chosen_of))
+    assert broken[60] <= 5 < broken[1]
+    bounds = [choose_confidence(sure, np.arange(200) > 5, 0.2, chosen_of)["bound"] for chosen_of in broken]
+    assert bounds[0] < bounds[1]
+
+
 def test_new_rows_keep_what_is_promised() -> None:
     stream, broken = np.random.default_rng(2), 0
     for _ in range(100):
@@ -93,6 +107,7 @@ def test_what_is_answered_is_as_seldom_wrong_as_was_asked(several: bool) -> None
     options = AnswerOptions(scales=True, tunes=True, risk=0.1)
     metrics, answering = conclude_classes(3 * logits, targets, NAMES, options, several=several)
     assert metrics["eval_abstention"]["is_applied"]
+    assert metrics["eval_abstention"]["is_approximate"]
     decided = answering.decide(3 * logits, NAMES, several=several)
     given = decided.confidence >= answering.least_confidence
     wanted = targets.astype(bool) if several else targets[:, None] == np.arange(2)
@@ -139,6 +154,11 @@ def test_all_faces_show_the_curve_and_what_is_withheld() -> None:
     figures = {one.title.en: one for one in blocks if isinstance(one, Figure)}
     assert figures["Questions answered (the others: not sure)"].value == metrics["eval_abstention"]["coverage"]
     assert figures["Wrong among these"].baseline is not None
+    (_, bound), told = figures["Wrong among these"].baseline, metrics["eval_abstention"]
+    assert (bound, told["chosen_of"], told["is_approximate"]) == (told["bound"], 1, False)
+    about = view_multi_label({"eval_abstention": told | {"is_approximate": True}})
+    (wrong,) = [one for one in about if isinstance(one, Figure) and one.baseline]
+    assert "about 95 %" in wrong.baseline[0].en
     metrics, answering = conclude_classes(outputs, labels, NAMES, AnswerOptions(risk=0.001), several=False)
     assert answering == Answering()
     (figure,) = [one for one in view_multi_label(metrics | {"eval_calibration": None}) if isinstance(one, Figure)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from finetune30.blocks import Words
-from finetune30.config import TrainingConfig
+from finetune30.config import ExperimentConfig, TrainingConfig
 from finetune30.errors import CancelledError, ConfigError, NonFiniteLossError, OutOfMemoryError
 from finetune30.training import loop
 from finetune30.training.checkpoints import Checkpoints
@@ -145,6 +145,23 @@ def test_best_weights_are_published_when_asked_for(build_engine, hooks):
     losses = {r["step"]: r["eval_loss"] for r in hooks.records if r["type"] == "eval"}
     assert result.progress.best_step == min(losses, key=losses.__getitem__)
     assert result.metrics["eval_loss"] == pytest.approx(min(losses.values()), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "chosen_of"),
+    [
+        ({"eval_strategy": "steps", "eval_steps": 5}, 1),
+        ({"eval_strategy": "steps", "eval_steps": 5, "load_best_model_at_end": True}, 2),
+        ({"eval_strategy": "epoch", "load_best_model_at_end": True}, 3),
+        ({"eval_strategy": "epoch", "early_stopping_patience": 1, "early_stopping_threshold": 10.0}, 2),
+    ],
+)
+def test_the_conclusion_knows_how_many_evaluations_chose_the_weights(build_engine, hooks, changes, chosen_of):
+    config = settings(abstention_risk=0.5, **changes)
+    asked = PROBLEM.with_base(None, ExperimentConfig(training=config), print)
+    splits = encoded_split(23), encoded_split(9, seed=1)
+    result = train(build_engine(), *splits, config, asked, hooks)
+    assert result.metrics["eval_abstention"]["chosen_of"] == chosen_of
 
 
 def test_unknown_best_metric_is_a_config_error_that_lists_the_metrics(build_engine, hooks):

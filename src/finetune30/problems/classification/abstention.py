@@ -29,13 +29,16 @@ def trace_risk(confidence: NDArray[Any], is_right: NDArray[np.bool_]) -> list[li
     return [[float(count / len(wrong)), float(wrong[count - 1] / count)] for count in counts]
 
 
-def choose_confidence(confidence: NDArray[Any], is_right: NDArray[np.bool_], risk: float) -> dict[str, float]:
+def choose_confidence(
+    confidence: NDArray[Any], is_right: NDArray[np.bool_], risk: float, chosen_of: int = 1
+) -> dict[str, float]:
     """Return the confidence (n,) from which at most a share `risk` of the answers is wrong, with 95 % certainty.
 
     `least_confidence`, `coverage` (the share of rows that has it), `wrong` among these and the upper `bound` of that
     share; nothing where no confidence keeps it. The confidence lies midway between two rows, so that none of them is
     withheld or given by how its batch was rounded. Found by halving; the bounds of Clopper and Pearson (1934) share the
-    5 % over the places that are tried, the whole among them.
+    5 % over the places that are tried, the whole among them, and over the `chosen_of` evaluations of these rows by
+    which the weights were chosen: the best of several is better on them than on others.
     """
     ordered, count = np.sort(confidence), len(confidence)
     tries = math.ceil(math.log2(count)) + 1 if count > 1 else 1
@@ -44,7 +47,7 @@ def choose_confidence(confidence: NDArray[Any], is_right: NDArray[np.bool_], ris
     for _ in range(tries):
         answered = confidence >= ordered[place]
         given, wrong = int(answered.sum()), int((answered & ~is_right).sum())
-        bound = _upper_bound(wrong, given, _DELTA / tries)
+        bound = _upper_bound(wrong, given, _DELTA / (tries * chosen_of))
         if bound <= risk:
             found = {
                 "least_confidence": _cut_below(ordered, place),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Labels of which a row has one, so that one threshold decides between them.
 _ONE_THRESHOLD = 2
+#: What stands beside the bound of `eval_abstention`: the run itself cannot know what it was chosen among.
+_PROMISE = "the bound holds for one training: where a search or a comparison on these rows chose it, nothing is proved"
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,12 @@ def conclude_classes(
     options: AnswerOptions,
     *,
     several: bool,
+    chosen_of: int = 1,
 ) -> tuple[dict[str, Any], Answering]:
     """Return metrics beyond those of an evaluation, and how the model answers; outputs (n, classes) are logits.
 
     `several`: each label is decided by itself, targets (n, classes) of 0 and 1; else they are class ids (n,).
+    `chosen_of`: see `Evaluation`.
     """
     calibration = measure_calibration(outputs, targets, several=several)
     metrics: dict[str, Any] = {"eval_calibration": calibration}
@@ -76,8 +80,15 @@ def conclude_classes(
     confidence, is_right = _decide_apart(outputs.astype(np.float64), targets, label_names, answering, several=several)
     metrics["eval_risk_coverage"] = trace_risk(confidence, is_right)
     if options.risk is not None:
-        chosen = choose_confidence(confidence, is_right, options.risk)
-        metrics["eval_abstention"] = {"risk": options.risk, "is_applied": bool(chosen), **chosen}
+        chosen = choose_confidence(confidence, is_right, options.risk, chosen_of)
+        metrics["eval_abstention"] = {
+            "risk": options.risk,
+            "is_applied": bool(chosen),
+            "chosen_of": chosen_of,
+            "is_approximate": answering != Answering(),
+            "note": _PROMISE,
+            **chosen,
+        }
         answering = replace(answering, least_confidence=chosen.get("least_confidence", 0.0))
     return metrics, answering
 

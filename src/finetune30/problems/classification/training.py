@@ -82,7 +82,12 @@ class ClassHead(TextHead):
         """Return how far probabilities can be believed, and what answers are given with besides the weights."""
         assert last.outputs is not None  # noqa: S101 - `evaluate` keeps them
         metrics, answering = conclude_classes(
-            last.outputs, evaluation.targets, self.label_names, self._answer_options, several=self.decides_several
+            last.outputs,
+            evaluation.targets,
+            self.label_names,
+            self._answer_options,
+            several=self.decides_several,
+            chosen_of=last.chosen_of,
         )
         if self._weights is not None:
             metrics["class_weights"] = dict(zip(self.label_names, map(float, self._weights), strict=True))
