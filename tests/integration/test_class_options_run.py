@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from finetune30.cli.export import command as export
 from finetune30.cli.predict import command as predict
 from finetune30.cli.replay import command as replay
+from finetune30.cli.test import command as test_rows
 from finetune30.cli.train import command as train
 from support.plain_answers import plain_logits, sigmoid, softmax
 
@@ -86,6 +87,7 @@ def test_thresholds_and_what_is_withheld_hold_wherever_the_model_answers(tiny_mo
         "data.dataset_name": "rows.jsonl",
         "data.eval_fraction": "0.7",
         "data.max_length": "16",
+        "data.test_fraction": "0.2",
         "training.threshold_tuning": "true",
         "training.abstention_risk": "0.2",
         "training.learning_rate": "0.002",
@@ -127,4 +129,9 @@ def test_thresholds_and_what_is_withheld_hold_wherever_the_model_answers(tiny_mo
     assert ask_elsewhere(script, texts) == expected
     (script.parent / "adapter" / "labels.json").write_text(json.dumps({**settled, "least_confidence": 0.0}))
     assert ask_elsewhere(script, texts) == chosen_names
+    (look,) = json.loads(run(test_rows, "latest", "--json"))
+    judged = look["result"]["metrics"]["eval_answers"]
+    assert judged["f1_at_one_half"] == look["result"]["metrics"]["eval_f1"] < judged["f1"]
+    assert 0 < judged["given"] < judged["rows"]
+    assert "Rows answered (the others: not sure)" in run(test_rows, "latest", "--show")
     assert "identical" in run(replay, "latest")

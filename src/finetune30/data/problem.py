@@ -37,6 +37,10 @@ _RESERVED = ROW_COLUMNS | {
 }
 
 
+#: The metric under which a look at test rows has what the model's answers are worth, see `JudgesAnswers`.
+ANSWERS = "eval_answers"
+
+
 def label_names(targets: Targets) -> tuple[str, ...]:
     """Return the names that answers have (the index is the class id), `()` where they have none."""
     return tuple(targets.get("label_names", ()))

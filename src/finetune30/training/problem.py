@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from finetune30.blocks import Words
 
@@ -205,4 +205,18 @@ class Trainable(Protocol):
 
     def answer(self, model: Any, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer texts (or pairs) with a saved model, one that `open_saved` gave, in their order."""
+        ...
+
+
+@runtime_checkable
+class JudgesAnswers(Protocol):
+    """What a problem has besides, where a saved model answers with more than its weights (`Conclusion.answering`)."""
+
+    def judge_answers(
+        self, outputs: NDArray[np.float32], targets: NDArray[Any], described: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the metric `eval_answers` of rows, at least one; nothing where the weights alone decide.
+
+        `outputs` as an evaluation keeps them; `described` is what `load_targets` gives of the model.
+        """
         ...

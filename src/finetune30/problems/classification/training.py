@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from finetune30.problems.classification.decisions import (
     decide_several,
 )
 from finetune30.problems.classification.doubts import doubt_multi_label, doubt_single_label
+from finetune30.problems.classification.judging import judge_answers
 from finetune30.problems.classification.metrics import measure_multi_label, measure_single_label
 from finetune30.problems.shared.head import TextHead
 from finetune30.training.problem import Answer, Conclusion, Doubt, Evaluation
@@ -96,6 +97,13 @@ class ClassHead(TextHead):
     def answer(self, model: Predictor, texts: list[str], pairs: list[str] | None, batch_size: int) -> list[Answer]:
         """Answer texts (or pairs) by what is saved with the model: temperature, thresholds, how sure it is to be."""
         return self.answers(model.answer_logits(texts, pairs, batch_size), Answering.restore(model.described))
+
+    def judge_answers(
+        self, outputs: NDArray[np.float32], targets: NDArray[Any], described: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what the answers are worth that are given by what is saved with the model; see `judge_answers`."""
+        answering = Answering.restore(described)
+        return judge_answers(outputs, targets, self.label_names, answering, several=self.decides_several)
 
     def answers(self, outputs: NDArray[np.float32], answering: Answering = _AS_TRAINED) -> list[Answer]:
         """Return the answer of each row of outputs (n, head_outputs); none where it is less sure than it is to be."""

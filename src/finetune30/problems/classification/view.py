@@ -8,6 +8,7 @@ from typing import Any
 from finetune30.blocks import Block, Column, Figure, Matrix, RowFilter, Table, Words
 from finetune30.problems.classification.abstention_view import abstention_figures, risk_curve
 from finetune30.problems.classification.calibration_view import calibration_figures, reliability_curve
+from finetune30.problems.classification.judging_view import answer_figures
 from finetune30.problems.classification.thresholds_view import threshold_figures, threshold_table
 from finetune30.problems.shared.intervals import wilson_interval
 from finetune30.values import is_number
@@ -77,7 +78,8 @@ def view_multi_label(metrics: Mapping[str, Any]) -> list[Block]:
 
 
 def _answer_figures(metrics: Mapping[str, Any]) -> list[Block]:
-    return [*calibration_figures(metrics), *threshold_figures(metrics), *abstention_figures(metrics)]
+    told = (calibration_figures, threshold_figures, abstention_figures, answer_figures)
+    return [figure for figures in told for figure in figures(metrics)]
 
 
 def _accuracy(

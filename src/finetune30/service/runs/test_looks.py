@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Table, Text, Words
+from finetune30.data.problem import ANSWERS
+from finetune30.problems import find_problem
 from finetune30.store import Run, RunStore
 from finetune30.store.test_looks import Look, load_looks
 
@@ -35,7 +37,7 @@ def build_look_blocks(looks: Sequence[Look]) -> list[Block]:
     known = [look for look in looks if look.result is not None]
     if known:
         found = known[-1].result or {}
-        blocks += [_figure(found), Text(Words("What became of the test rows", "測試資料的去向"), _account(found))]
+        blocks += [_figure(found), *_answers(found), Text(Words("What became of the test rows", "測試資料的去向"), _account(found))]
     columns = (
         Column(Words("Look", "次序"), "count"),
         Column(Words("Opened (UTC)", "開啟時間（UTC）"), "text"),
@@ -85,6 +87,12 @@ def _figure(result: dict[str, Any]) -> Figure:
         interval=None if interval is None else (interval["low"], interval["high"]),
         rows=result["rows"],
     )
+
+
+def _answers(result: dict[str, Any]) -> list[Block]:
+    """Return what the answers are worth that the saved model gives, as its problem shows it."""
+    judged, problem = result["metrics"].get(ANSWERS), find_problem(str(result["problem_type"]))
+    return [] if judged is None or problem is None else problem.view({ANSWERS: judged}, result["targets"])
 
 
 def _row(look: Look) -> tuple[Any, ...]:

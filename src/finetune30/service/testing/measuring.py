@@ -15,6 +15,7 @@ from finetune30.errors import DataError
 from finetune30.modeling.base import ADAPTER_CONFIG
 from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
+from finetune30.training.problem import JudgesAnswers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics (as `Evaluation.metrics`), predictions (as `Problem.predictions`), and rows left out by reason."""
+    """Metrics (as `Evaluation.metrics`, and what answers are worth), predictions (as `Problem.predictions`), and rows left out by reason."""
 
     metrics: dict[str, Any]
     predictions: pl.DataFrame
@@ -80,7 +81,10 @@ def measure_rows(
     batch = config.training.per_device_eval_batch_size
     evaluation = evaluator.finish(Progress(0, 1, batch), "the run itself is as it was")
     kept = problem.predictions(split, evaluation.outputs, trainable.targets)
-    return Measured(evaluation.metrics, kept, trainable.targets, left_out)
+    metrics = dict(evaluation.metrics)
+    if isinstance(trainable, JudgesAnswers) and evaluation.outputs is not None:
+        metrics |= trainable.judge_answers(evaluation.outputs, split.targets, described)
+    return Measured(metrics, kept, trainable.targets, left_out)
 
 
 def _encode_what_says_something(
