@@ -66,7 +66,7 @@ def command(
     """
     from finetune30.cli.terminal_text import note
     from finetune30.service.models.answer_files import require_answer_file, save_answers
-    from finetune30.service.models.predict import predict
+    from finetune30.service.models.predict import predict, say_missing
     from finetune30.settings import load_settings
 
     if output is not None:
@@ -74,8 +74,8 @@ def command(
     settings = load_settings()
     questions = _load_questions(context, settings, run, texts, text_pairs, file, output_dir)
     answers = predict(settings, output_dir, run, questions, device=device, batch_size=batch_size)
-    if silent := sum(answer.answer is None for answer in answers):
-        note(f"{silent} of {len(answers)} texts have no answer: they give the model nothing to read")
+    for missing in say_missing(answers):
+        note(missing)
     if output is not None:
         save_answers(output, answers)
         click.echo(f"{len(answers)} answers: {output}")

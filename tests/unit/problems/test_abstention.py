@@ -19,7 +19,7 @@ from finetune30.problems.classification.concluding import AnswerOptions, conclud
 from finetune30.problems.classification.view import view_multi_label, view_single_label
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.models.answer_files import save_answers
-from finetune30.service.models.predict import LoadedModel, answer_questions
+from finetune30.service.models.predict import LoadedModel, answer_questions, say_missing
 
 NAMES = ("ham", "spam")
 
@@ -118,11 +118,14 @@ def test_what_is_answered_is_as_seldom_wrong_as_was_asked(several: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("problem_type", "sure", "unsure"),
-    [("single_label_classification", [0.0, 3.0], [0.0, 0.5]), ("multi_label_classification", [-3.0, 3.0], [-0.1, 3.0])],
+    ("problem_type", "sure", "unsure", "unsure_of"),
+    [
+        ("single_label_classification", [0.0, 3.0], [0.0, 0.5], 0.622459),
+        ("multi_label_classification", [-3.0, 3.0], [-0.1, 3.0], 0.524979),
+    ],
 )
 def test_not_sure_stands_in_the_place_of_an_answer(
-    problem_type: str, sure: list[float], unsure: list[float], tmp_path: Path
+    problem_type: str, sure: list[float], unsure: list[float], unsure_of: float, tmp_path: Path
 ) -> None:
     rows = np.array([sure, unsure], dtype=np.float32)
     predictor: Any = SimpleNamespace(
@@ -135,9 +138,17 @@ def test_not_sure_stands_in_the_place_of_an_answer(
     assert "labels" not in withheld
     assert len(withheld["probabilities"]) == 2
     assert (withheld["no_answer"]["code"], silent["no_answer"]["code"]) == ("not_sure", "no_tokens")
-    assert answers[1].line.startswith("(not sure)\t")
+    assert (given["confidence"], withheld["confidence"]) == (pytest.approx(0.952574), pytest.approx(unsure_of))
+    assert answers[0].line == "spam\t0.9526"
+    assert answers[1].line == f"(not sure)\t{unsure_of:.4f}"
+    assert say_missing(answers) == [
+        "1 of 3 texts have no answer: they give the model nothing to read",
+        "1 of 3 texts have no answer: the model is not sure enough about them",
+    ]
+    assert say_missing(answers[:1]) == []
     save_answers(tmp_path / "answers.jsonl", answers)
     kept = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [row["confidence"] for row in kept] == [given["confidence"], withheld["confidence"], None]
     assert [row["prediction"] for row in kept] == ["spam", None, None]
     assert [bool(row["no_answer"]) for row in kept] == [False, True, True]
     assert kept[1]["no_answer"] != kept[2]["no_answer"]

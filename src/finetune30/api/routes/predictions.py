@@ -33,14 +33,24 @@ class Questions(BaseModel):
 class Answers(BaseModel):
     """One answer a text: labels and probabilities, or the value of a regression.
 
+    `confidence` is the probability of what was decided; of several labels, that of the least probable decision.
+
     A text that gives the model nothing to read (blank, or of characters that its tokenizer drops) has `no_answer` with
     code `no_tokens` and a message in their place. So has one that the model is not sure enough about, where it was
-    trained to withhold such answers (`training.abstention_risk`): code `not_sure`, with the probabilities.
+    trained to withhold such answers (`training.abstention_risk`): code `not_sure`, with the probabilities and
+    the confidence.
     """
 
     answers: list[Tree] = Field(
         examples=[
-            [{"text": "A fine film.", "labels": ["positive"], "probabilities": {"negative": 0.1, "positive": 0.9}}]
+            [
+                {
+                    "text": "A fine film.",
+                    "labels": ["positive"],
+                    "probabilities": {"negative": 0.1, "positive": 0.9},
+                    "confidence": 0.9,
+                }
+            ]
         ]
     )
 

@@ -35,14 +35,16 @@ ServedName = Annotated[str, Path(max_length=130, description="NAME, or NAME@alia
 class ServedAnswers(BaseModel):
     """One answer a text, and who gave them.
 
-    A text that gives the model nothing to read has `no_answer` in place of labels or value.
+    A text that gives the model nothing to read has `no_answer` (code `no_tokens`) in place of labels or value. So has
+    one that the model is not sure enough about, where it was trained to withhold such answers: code `not_sure`, with
+    the probabilities and the confidence.
     """
 
     model: str = Field(examples=["reviews"])
     version: int = Field(description="Of the model; the same for all answers of a request.", examples=[7])
     adapter_sha256: str = Field(description="Of the weights that answered.")
     answers: list[Tree] = Field(
-        description="labels and probabilities, or value; `tokens` of the text, `max_tokens` that the model reads, "
+        description="labels, probabilities and `confidence` (the probability of what was decided), or value; `tokens` of the text, `max_tokens` that the model reads, "
         "`truncated` where these are fewer.",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,11 @@ class Answered:
         }
         given = {"no_answer": {"code": "no_tokens", "message": NO_TOKENS}} if self.answer is None else self.answer.tree
         return {key: value for key, value in asked.items() if value is not None} | given
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether the model is less sure of its answer than it is to be, and so gives none."""
+        return self.answer is not None and "no_answer" in self.answer.tree
 
     @property
     def line(self) -> str:
@@ -78,6 +84,15 @@ def predict(
         leave="leave --text_pair out, or --text_pair_column",
     )
     return answer_questions(load_model(settings, output_dir, run_name, device), questions, batch_size)
+
+
+def say_missing(answers: Sequence[Answered]) -> list[str]:
+    """Return how many questions have no answer, a sentence for each reason."""
+    counts = {
+        "they give the model nothing to read": sum(answer.answer is None for answer in answers),
+        "the model is not sure enough about them": sum(answer.is_withheld for answer in answers),
+    }
+    return [f"{count} of {len(answers)} texts have no answer: {why}" for why, count in counts.items() if count]
 
 
 def load_model(settings: Settings, output_dir: Path | None, run_name: str, device: str | None = None) -> LoadedModel:

@@ -37,7 +37,11 @@ def build_look_blocks(looks: Sequence[Look]) -> list[Block]:
     known = [look for look in looks if look.result is not None]
     if known:
         found = known[-1].result or {}
-        blocks += [_figure(found), *_answers(found), Text(Words("What became of the test rows", "測試資料的去向"), _account(found))]
+        blocks += [
+            _figure(found),
+            *_answers(found),
+            Text(Words("What became of the test rows", "測試資料的去向"), _account(found)),
+        ]
     columns = (
         Column(Words("Look", "次序"), "count"),
         Column(Words("Opened (UTC)", "開啟時間（UTC）"), "text"),
