@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -158,7 +159,8 @@ def test_best_weights_are_published_when_asked_for(build_engine, hooks):
 )
 def test_the_conclusion_knows_how_many_evaluations_chose_the_weights(build_engine, hooks, changes, chosen_of):
     config = settings(abstention_risk=0.5, **changes)
-    asked = PROBLEM.with_base(None, ExperimentConfig(training=config), print)
+    nowhere: Any = None
+    asked = PROBLEM.with_base(nowhere, ExperimentConfig(training=config), print)
     splits = encoded_split(23), encoded_split(9, seed=1)
     result = train(build_engine(), *splits, config, asked, hooks)
     assert result.metrics["eval_abstention"]["chosen_of"] == chosen_of

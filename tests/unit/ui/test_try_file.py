@@ -42,7 +42,11 @@ def test_a_label_stands_beside_its_own_probability() -> None:
 
 def test_an_answer_that_is_withheld_is_said_and_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(try_file, "t", lambda key: key)
-    withheld = {"text": "?", "no_answer": {"code": "not_sure", "message": "…"}, "probabilities": {"a": 0.6, "b": 0.4}}
+    withheld: Json = {
+        "text": "?",
+        "no_answer": {"code": "not_sure", "message": "…"},
+        "probabilities": {"a": 0.6, "b": 0.4},
+    }
     withheld["confidence"] = 0.6
     silent = {"text": " ", "no_answer": {"code": "no_tokens", "message": "…"}}
     assert [try_file._answer_cell(answer) for answer in (withheld, silent)] == ["try.not_sure", "try.no_tokens"]

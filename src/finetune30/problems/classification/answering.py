@@ -16,7 +16,8 @@ from finetune30.problems.classification.decisions import decide_one, decide_seve
 class Decided:
     """What logits of n rows were taken for: `chosen` bool (n, classes), `shares` the probabilities (n, classes).
 
-    All in float64. `confidence` (n,) is the probability of what was decided: of several labels, that of the least probable decision.
+    All in float64. `confidence` (n,) is the probability of what was decided: of several labels, that of the least
+    probable decision.
     """
 
     chosen: NDArray[np.bool_]

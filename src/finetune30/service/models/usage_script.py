@@ -57,7 +57,8 @@ _SETTLED = """for module in model.modules():
     module.support_avx512bf16_for_cpu = False  # else some CPUs round what scales the weights once more
 """
 #: How logits decide where the model answers by more than them: 0, or a tie, is at the thresholds of the labels.
-_THRESHOLDS = """shares = torch.tensor([learnt.get("thresholds", {{}}).get(name, 0.5) for name in names], dtype=torch.float64)
+_THRESHOLDS = """shares = [learnt.get("thresholds", {{}}).get(name, 0.5) for name in names]
+shares = torch.tensor(shares, dtype=torch.float64)  # as they were tuned: float32 cannot tell 0.99999999 from 1
 """
 _DECIDED = """    scaled = logits.double() / learnt.get("temperature", 1.0)
     logits = scaled - shares.logit()

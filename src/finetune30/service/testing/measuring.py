@@ -29,7 +29,10 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics (as `Evaluation.metrics`, and what answers are worth), predictions (as `Problem.predictions`), and rows left out by reason."""
+    """Metrics (as `Evaluation.metrics`, and `eval_answers`), predictions (as `Problem.predictions`).
+
+    `left_out`: rows left out, by reason.
+    """
 
     metrics: dict[str, Any]
     predictions: pl.DataFrame
