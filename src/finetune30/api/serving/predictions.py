@@ -44,8 +44,8 @@ class ServedAnswers(BaseModel):
     version: int = Field(description="Of the model; the same for all answers of a request.", examples=[7])
     adapter_sha256: str = Field(description="Of the weights that answered.")
     answers: list[Tree] = Field(
-        description="labels, probabilities and `confidence` (the probability of what was decided), or value; `tokens` of "
-        "the text, `max_tokens` that the model reads, `truncated` where these are fewer.",
+        description="labels, probabilities and `confidence` (the probability of what was decided), or value; "
+        "`tokens` of the text, `max_tokens` that the model reads, `truncated` where these are fewer.",
     )
 
 

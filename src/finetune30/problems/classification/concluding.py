@@ -85,7 +85,7 @@ def conclude_classes(
             "risk": options.risk,
             "is_applied": bool(chosen),
             "chosen_of": chosen_of,
-            "is_approximate": answering != Answering(),
+            "is_approximate": options.scales or options.tunes,  # also where they were found to bring nothing
             "note": _PROMISE,
             **chosen,
         }
