@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from finetune30.cli.export import command as export
 from finetune30.cli.predict import command as predict
 from finetune30.cli.replay import command as replay
-from finetune30.cli.test import command as test_rows
+from finetune30.cli.test import command as look
 from finetune30.cli.train import command as train
 from support.plain_answers import plain_logits, sigmoid, softmax
 
@@ -129,9 +129,9 @@ def test_thresholds_and_what_is_withheld_hold_wherever_the_model_answers(tiny_mo
     assert ask_elsewhere(script, texts) == expected
     (script.parent / "adapter" / "labels.json").write_text(json.dumps({**settled, "least_confidence": 0.0}))
     assert ask_elsewhere(script, texts) == chosen_names
-    (look,) = json.loads(run(test_rows, "latest", "--json"))
-    judged = look["result"]["metrics"]["eval_answers"]
-    assert judged["f1_at_one_half"] == look["result"]["metrics"]["eval_f1"] < judged["f1"]
+    (opened,) = json.loads(run(look, "latest", "--json"))
+    judged = opened["result"]["metrics"]["eval_answers"]
+    assert judged["f1_at_one_half"] == opened["result"]["metrics"]["eval_f1"] < judged["f1"]
     assert 0 < judged["given"] < judged["rows"]
-    assert "Rows answered (the others: not sure)" in run(test_rows, "latest", "--show")
+    assert "Rows answered (the others: not sure)" in run(look, "latest", "--show")
     assert "identical" in run(replay, "latest")
