@@ -303,6 +303,8 @@ def test_try_answers_a_text_and_a_file(look: Callable[..., Page], kinds_api: Ser
         assert float(figures(page)[t("try.value")].replace("−", "-")) == pytest.approx(-1.5, abs=0.5)
     else:
         assert any("anger" in block.value for block in page.markdown)
+        said = t("try.confidence", share="")
+        assert any(caption.value.startswith(said) for caption in page.caption)
     page.file_uploader[0].upload("asked.csv", b"nr,text\n1,the film was great great\n2,\n", "text/csv").run()
     column = of_label(checked(page).selectbox, t("field.data.text_column"))
     assert (column.value, column.options) == ("text", ["nr", "text"])
@@ -314,6 +316,10 @@ def test_try_answers_a_text_and_a_file(look: Callable[..., Page], kinds_api: Ser
     (answer,) = (name for name in first if name.endswith(" prediction"))
     assert first[answer] not in ("", t("try.no_tokens"))
     assert second[answer] == t("try.no_tokens")
+    if kind is not REGRESSION:
+        (confidence,) = (float(first[name]) for name in first if name.endswith(" confidence"))
+        (share,) = (first[name] for name in first if name.endswith(" probability"))
+        assert 0.5 < confidence <= float(share.partition("|")[0])
 
 
 def test_submit_takes_the_data_of_a_version(visit: Callable[..., Page], kinds_api: Services, kind: Kind) -> None:
