@@ -19,7 +19,7 @@ from finetune30.service.runs.open_records import Records, open_records
 from finetune30.service.serving.batcher import Limits
 from finetune30.service.serving.http_check import HttpCheck
 from finetune30.service.serving.loading import Loading
-from finetune30.service.serving.slots import Slot, Slots
+from finetune30.service.serving.slots import Slots
 from finetune30.service.serving.watching import Watcher
 from finetune30.settings import Settings
 from support.api_thread import serve
@@ -55,9 +55,10 @@ def serve_lab(folder: Path, *names: str, limits: Limits | None = None) -> Iterat
     settings = Settings(results_folder=folder / "results", data_folder=folder / "data_store")
     with open_records(settings) as records, socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        slots = Slots(tuple(Slot(parse_version_name(name)) for name in names))
-        serving, loading = Serving(records.store, slots, limits or Limits()), Loading(records)
-        http = HttpCheck("127.0.0.1", listener.getsockname()[1], OWN_KEY)
+        slots, limits = Slots.named(names, parse_version_name), limits or Limits()
+        serving, loading = Serving(records.store, slots, limits), Loading(records)
+        port, most = listener.getsockname()[1], limits.prompt_tokens
+        http = HttpCheck("127.0.0.1", port, OWN_KEY, settings.max_body_bytes, most)
         watcher = Watcher(
             records.store,
             slots,

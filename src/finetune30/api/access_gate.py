@@ -38,7 +38,8 @@ from finetune30.settings import Settings
 from finetune30.store.access import Role, complete_audit, record_audit
 from finetune30.store.model_names import PROTECTED
 
-#: What anybody may ask who reaches the port: whether the API is there. It tells nothing else.
+#: What anybody may ask who reaches the port: whether the API is there and can do its work. A server of models tells
+#: the names and versions that it serves; the words of an error, which may name paths, only to whoever may read.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 #: Routes whose need differs from that of their method. Methods: reading needs viewer, POST submitter, all else admin.
 ROLES: dict[tuple[str, str], Role] = {
@@ -66,6 +67,7 @@ _UNTRAILED = frozenset(
     }
 )
 _ASKS_A_MODEL = re.compile(r"/experiments/.+/(predict|chat)|/predict/[^/]+|/v1/(chat/)?completions")
+_A_SERVED_MODEL = re.compile(r"/v1/models/[^/]+")
 _MOVES_AN_ALIAS = re.compile(r"/models/[^/]+/aliases/([^/]+)(?:/rollback)?")
 _RETIRES = re.compile(r"/models/[^/]+/versions/[^/]+/retire")
 #: Changes that read data first: they have a queue of their own (`context.read_in_turn`).
@@ -139,13 +141,13 @@ class Gate:
         if scope["path"] in PUBLIC_PATHS and scope["method"] in ("GET", "HEAD"):
             return Caller("", Role.VIEWER)  # also while the database that holds the keys is out of reach
         keys = self._keys()
-        if (own := keys.find_own(_secret(headers))) is not None:
+        if (own := keys.find_own(read_secret(headers))) is not None:
             return own
         if keys.is_stale():
             await run_in_threadpool(keys.refresh)
         if not keys.in_use:
             return _local_caller(scope)
-        return keys.find(_secret(headers))
+        return keys.find(read_secret(headers))
 
     async def _admit(self, scope: Scope, caller: Caller, receive: Receive) -> Receive:
         """Return the body of a request that its caller may make; a change that is refused is entered."""
@@ -237,6 +239,8 @@ def needed_role(method: str, path: str) -> Role:
     """Return the least role for a request: what is not known as harmless needs admin."""
     if known := ROLES.get((method, path)):
         return known
+    if method == "GET" and _A_SERVED_MODEL.fullmatch(path):
+        return Role.CALLER
     if method == "POST" and _ASKS_A_MODEL.fullmatch(path):
         return Role.CALLER
     if (moved := _MOVES_AN_ALIAS.fullmatch(path)) and method in ("PUT", "POST"):
@@ -276,7 +280,8 @@ def _local_caller(scope: Scope) -> Caller:
     return Caller("", Role.ADMIN)
 
 
-def _secret(headers: Headers) -> str | None:
+def read_secret(headers: Headers) -> str | None:
+    """Return the key that a request shows."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()

@@ -16,7 +16,7 @@ from finetune30.api.host_names import is_loopback, is_wildcard
 from finetune30.api.process_group import ProcessGroup
 from finetune30.errors import ConfigError, ServiceUnavailableError
 from finetune30.settings import Settings
-from finetune30.store import open_store
+from finetune30.store import RunStore, open_store
 from finetune30.store.access import load_keys
 from finetune30.store.folder_marks import own_folders
 
@@ -45,8 +45,12 @@ def serve(settings: Settings, tell: Callable[[str], None], *, access_log: bool =
     Raises ConfigError for an address beyond this machine without keys, ServiceUnavailableError for a taken port,
     StorageError where the results or data folder is not the one of the database.
     """
-    require_keys_beyond_loopback(settings)
-    _require_own_folders(settings, tell)
+    store = open_store(settings.resolved_database_url)
+    try:
+        require_keys_beyond_loopback(settings, store)
+        _require_own_folders(settings, store, tell)
+    finally:
+        store.close()
     listener = open_listener(settings)
     count = count_processes(settings)
     answered_by = f", {count} processes" if count > 1 else ""
@@ -103,16 +107,12 @@ def describe_own_address(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
-def require_keys_beyond_loopback(settings: Settings) -> None:
-    """Raise ConfigError when others could reach the API and nobody would have to show a key."""
+def require_keys_beyond_loopback(settings: Settings, store: RunStore) -> None:
+    """Raise ConfigError when others could reach the API and nobody would have to show a key; `store` holds the keys."""
     if is_loopback(settings.api_host) or settings.api_keys:
         return
-    store = open_store(settings.resolved_database_url)
-    try:
-        if any(key.revoked_at is None for key in load_keys(store)):
-            return
-    finally:
-        store.close()
+    if any(key.revoked_at is None for key in load_keys(store)):
+        return
     place = "every address" if is_wildcard(settings.api_host) else settings.api_host
     raise ConfigError(
         f"FT30_API_HOST: {settings.api_host!r} opens the API to {place}, and there are no keys",
@@ -120,13 +120,9 @@ def require_keys_beyond_loopback(settings: Settings) -> None:
     )
 
 
-def _require_own_folders(settings: Settings, tell: Callable[[str], None]) -> None:
-    store = open_store(settings.resolved_database_url)
-    try:
-        for note in own_folders(store, settings.results_folder, settings.data_folder)[1]:
-            tell(f"WARNING: {note}")
-    finally:
-        store.close()
+def _require_own_folders(settings: Settings, store: RunStore, tell: Callable[[str], None]) -> None:
+    for note in own_folders(store, settings.results_folder, settings.data_folder)[1]:
+        tell(f"WARNING: {note}")
 
 
 def open_listener(settings: Settings, *, remedy: str = _FREE_THE_PORT) -> socket.socket:

@@ -50,6 +50,15 @@ from finetune30.cli.terminal_text import tell
     help="How long a request may take; then it is answered 504.",
 )
 @click.option(
+    "--max_prompt_tokens",
+    "--max-prompt-tokens",
+    type=click.IntRange(1),
+    metavar="N",
+    default=4096,
+    show_default=True,
+    help="Longest prompt of a language model, which reads it in one step; beyond it requests are answered 400.",
+)
+@click.option(
     "--access_log/--no_access_log",
     "--access-log/--no-access-log",
     default=False,
@@ -65,6 +74,7 @@ def command(
     max_batch_rows: int,
     max_queue_rows: int,
     deadline: float,
+    max_prompt_tokens: int,
     access_log: bool,
     output_dir: Path | None,
 ) -> None:
@@ -80,19 +90,19 @@ def command(
     from finetune30.service.serving.batcher import Limits
     from finetune30.service.serving.http_check import HttpCheck
     from finetune30.service.serving.loading import Loading
-    from finetune30.service.serving.slots import Slot, Slots
+    from finetune30.service.serving.slots import Slots
     from finetune30.service.serving.watching import Watcher
     from finetune30.settings import load_settings
 
     settings = load_settings().model_copy(update={"api_host": host, "api_port": port})
     require_records(settings, output_dir)
     with open_records(settings, output_dir) as records:
-        slots = Slots(tuple(Slot(parse_version_name(name)) for name in dict.fromkeys(names)))
-        limits = Limits(max_batch_tokens, max_batch_rows, max_queue_rows, deadline)
+        slots = Slots.named(names, parse_version_name)
+        limits = Limits(max_batch_tokens, max_batch_rows, max_queue_rows, deadline, max_prompt_tokens)
         loading, serving = Loading(records), Serving(records.store, slots, limits)
 
         def follow(own_host: str, own_port: int, own_key: str) -> Follows:
-            http = HttpCheck(own_host, own_port, own_key)
+            http = HttpCheck(own_host, own_port, own_key, settings.max_body_bytes, max_prompt_tokens)
             return Watcher(
                 records.store,
                 slots,

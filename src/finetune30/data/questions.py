@@ -23,6 +23,11 @@ Tell = Callable[[str], None]
 
 #: Why a question has no answer: said in its place.
 NO_TOKENS = "the text gives the model nothing to read: it is blank, or its tokenizer drops all of it"
+#: What one request may ask over HTTP: texts, characters of a text, turns of a conversation and its characters.
+MOST_TEXTS, LONGEST_TEXT = 256, 20_000
+MOST_MESSAGES, LONGEST_CONVERSATION = 1000, 200_000
+#: Whose turns may stand in a conversation that asks.
+ASKING_ROLES = ("system", "user", "assistant")
 #: Endings of files that hold one question a line.
 PLAIN_TEXT = (".txt", "")
 

@@ -41,7 +41,7 @@ class Model:
 
 @pytest.fixture
 def talks() -> Iterator[Talks]:
-    found = Talks(60.0, most=2)
+    found = Talks(most=2)
     yield found
     found.close()
 
@@ -73,7 +73,7 @@ def test_whoever_cannot_be_told_ends_nothing_but_its_own_answer(talks: Talks) ->
 
 
 def test_there_is_no_room_while_others_are_in_work_and_none_at_the_end() -> None:
-    talks = Talks(60.0, most=0)
+    talks = Talks(most=0)
     for ask in (talks.require_room, lambda: talks.begin(Model(), [1], {}, lambda event: None)):
         with pytest.raises(QuotaError, match="answers are in work"):
             ask()

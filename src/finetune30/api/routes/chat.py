@@ -12,15 +12,13 @@ from finetune30.api.answer_stream import AnswerStream
 from finetune30.api.context import Here, Who
 from finetune30.api.routes.experiments import ExperimentId
 from finetune30.api.schemas import errors
+from finetune30.data.questions import LONGEST_CONVERSATION, MOST_MESSAGES
 from finetune30.errors import UsageError
 from finetune30.service.runs.details import require_conversations
 from finetune30.store import Run
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
-MOST_MESSAGES = 1000
-#: Characters of all messages; what the model itself reads is told by its tokens.
-LONGEST_CONVERSATION = 200_000
 MOST_NEW_TOKENS = 4096
 
 _SAMPLING = {"max_new_tokens", "temperature", "top_p", "top_k", "seed"}

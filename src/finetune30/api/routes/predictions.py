@@ -10,13 +10,11 @@ from finetune30.api.answers import Json
 from finetune30.api.context import Here, answer_slowly
 from finetune30.api.routes.experiments import ExperimentId
 from finetune30.api.schemas import Tree, errors
+from finetune30.data.questions import LONGEST_TEXT, MOST_TEXTS
 from finetune30.errors import UsageError
 from finetune30.service.models.model_process import ModelProcesses
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
-
-MOST_TEXTS = 256
-LONGEST_TEXT = 20_000
 
 
 class Questions(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.responses import Response
 
 import finetune30
 from finetune30.api.access_gate import Gate
@@ -12,6 +13,7 @@ from finetune30.api.serving import completions, model_list, predictions, system
 from finetune30.api.serving.context import CHECKER, Serving
 from finetune30.api.serving.error_shapes import add_openai_errors, answer_by_path
 from finetune30.api.telemetry import RequestMeter
+from finetune30.errors import Finetune30Error
 from finetune30.settings import Settings
 
 DESCRIPTION = """Finished models under their names. Errors have one shape: `{"error": code, "message": …, "remedy": …}`,
@@ -29,12 +31,17 @@ def build_serving_app(settings: Settings, serving: Serving, own_key: str) -> Fas
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.serving = serving
-    keys = KeyRing(settings, serving.store, own={own_key: CHECKER})
+    app.state.keys = keys = KeyRing(settings, serving.store, own={own_key: CHECKER})
     for part in (predictions, completions, model_list, system):
         app.include_router(part.router)
     add_error_handlers(app)
     add_openai_errors(app)
 
-    app.add_middleware(Gate, settings=settings, keys=lambda: keys, store=lambda: serving.store, answer=answer_by_path)
+
+    def refuse(error: Finetune30Error, path: str) -> Response:
+        serving.telemetry.count_refused(error.code)
+        return answer_by_path(error, path)
+
+    app.add_middleware(Gate, settings=settings, keys=lambda: keys, store=lambda: serving.store, answer=refuse)
     app.add_middleware(RequestMeter, telemetry=serving.telemetry)
     return app

@@ -23,7 +23,7 @@ async def chat_completions(here: Here, body: ChatRequest, request: Request) -> R
     body.require_known()
     messages = body.read_messages()
     loaded, model = _find(here, body, request)
-    here.talks.require_room()
+    here.talks.require_room(always=here.is_own(request))
     if not model.holds_conversations:
         raise UsageError(f"'{body.model}' has no chat template", "ask it at POST /v1/completions")
     _require_text("messages", [message["content"] for message in messages])
@@ -37,7 +37,7 @@ async def completions(here: Here, body: CompletionRequest, request: Request) -> 
     body.require_known()
     text = body.read_prompt()
     loaded, model = _find(here, body, request)
-    here.talks.require_room()
+    here.talks.require_room(always=here.is_own(request))
     _require_text("prompt", [text])
     prompt = await run_in_threadpool(lambda: model.ask_text(text))
     return await _tell(here, body, request, loaded, prompt, COMPLETION)
@@ -56,15 +56,22 @@ async def _tell(
     here: Serving, body: Sampled, request: Request, loaded: Loaded, prompt: list[int], shape: Shape
 ) -> Response:
     assert loaded.talks is not None  # noqa: S101 - `_find` saw to it
-    limit = loaded.talks.positions
-    if not prompt or (limit is not None and len(prompt) >= limit):
+    positions, limits = loaded.talks.positions, here.limits_of(request)
+    param = {"param": "messages" if shape is CHAT else "prompt"}
+    if not prompt or (positions is not None and len(prompt) >= positions):
         many = "no" if not prompt else f"{len(prompt):,}"
         raise UsageError(
-            f"what is asked has {many} tokens, and the model reads 1 to {(limit or 0) - 1:,} beside its answer",
+            f"what is asked has {many} tokens, and the model reads 1 to {(positions or 0) - 1:,} beside its answer",
             "ask with fewer, or more, words",
-            details={"param": "messages" if shape is CHAT else "prompt"},
+            details=param,
         )
-    answer = ToldAnswer(here, loaded, body, prompt, shape)
+    if len(prompt) > limits.prompt_tokens:
+        raise UsageError(
+            f"what is asked has {len(prompt):,} tokens, and this server reads at most {limits.prompt_tokens:,}",
+            "ask with fewer words, or start the server with a larger --max_prompt_tokens",
+            details=param,
+        )
+    answer = ToldAnswer(here, request, loaded, body, prompt, shape)
     return answer.stream() if body.stream else await answer.whole(request)
 
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from finetune30.api.answers import Json, answer_error
+from finetune30.api.answers import INVALID_REQUEST, Json, answer_error
 from finetune30.errors import Finetune30Error
 
 _V1 = "/v1/"
@@ -41,10 +41,13 @@ def add_openai_errors(app: FastAPI) -> None:
 
 def _by_path(usual: _Handler) -> _Handler:
     async def handle(request: Request, error: Exception) -> Response:
+        count = request.app.state.serving.telemetry.count_refused
         if isinstance(error, Finetune30Error):
             await usual(request, error)  # it is in the log
-            request.app.state.serving.telemetry.count_refused(error.code)
+            count(error.code)
             return answer_by_path(error, request.url.path)
+        if isinstance(error, RequestValidationError):
+            count(INVALID_REQUEST)
         if not request.url.path.startswith(_V1):
             return await usual(request, error)
         if isinstance(error, RequestValidationError):

@@ -24,10 +24,10 @@ async def list_models(here: Here) -> Response:
 @router.get("/models/{name}", summary="A model that is served")
 async def read_model(here: Here, name: str) -> Response:
     """One of them."""
-    for slot in here.slots.slots:
-        if _talks(slot) and name in (str(slot.reference), slot.reference.model):
-            return Json(_describe(slot))
-    raise NotFoundError(f"no model {name[:80]!r} is served here", "see GET /v1/models")
+    slot = here.slots.find_slot(name)
+    if not _talks(slot):
+        raise NotFoundError(f"no language model {name[:80]!r} answers here", "see GET /v1/models")
+    return Json(_describe(slot))
 
 
 def _talks(slot: Slot) -> bool:

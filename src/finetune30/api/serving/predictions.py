@@ -75,11 +75,12 @@ async def _answer(here: Serving, model: TextModel, body: Questions, request: Req
     texts, pairs = body.texts, body.text_pairs
     questions = [Question(*both) for both in zip(texts, pairs or repeat(None, len(texts)), strict=True)]
     require_sides(model.asked, questions, give="give text_pairs, as many as texts", leave="leave text_pairs out")
-    until = time.monotonic() + here.limits.deadline
-    with here.batcher.admit(len(texts)):
+    limits = here.limits_of(request)
+    until = time.monotonic() + limits.deadline
+    with here.batcher.admit(len(texts), limits):
         rows: Sequence[Row] = await run_in_threadpool(lambda: model.read(texts, pairs))
         kept = [row for row in rows if not row.is_empty]
-        asked = here.batcher.ask(model, kept)
+        asked = here.batcher.ask(model, kept, limits)
     if not await _wait(asked, until, request):
         return None
     given = iter(await run_in_threadpool(lambda: model.answers(asked.result()) if kept else []))
@@ -97,17 +98,18 @@ async def _answer(here: Serving, model: TextModel, body: Questions, request: Req
 async def _wait(asked: Future[Any], until: float, request: Request) -> bool:
     """Wait for rows that are asked; False where the caller has gone, who is not answered then. Raises DeadlineError."""
     future = asyncio.wrap_future(asked)
-    while True:
-        done, _ = await asyncio.wait({future}, timeout=min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
-        if done:
-            future.result()
-            return True
-        if time.monotonic() >= until:
-            future.cancel()
-            raise late()
-        if await request.is_disconnected():
-            future.cancel()
-            return False
+    try:
+        while True:
+            done, _ = await asyncio.wait({future}, timeout=min(_LOOK_SECONDS, max(0.0, until - time.monotonic())))
+            if done:
+                future.result()
+                return True
+            if time.monotonic() >= until:
+                raise late()
+            if await request.is_disconnected():
+                return False
+    finally:
+        future.cancel()  # unless it is done: nobody waits for it any more
 
 
 def _require_text(texts: list[str], pairs: list[str] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,6 +25,8 @@ from finetune30.settings import Settings
 
 #: What a stopping server gives answers in work beyond their own time.
 _REST_SECONDS = 5.0
+#: How long it still listens once it is told to stop: a check of /readyz each second sees it.
+DRAIN_SECONDS = 2.0
 _REMEDY = "stop what uses the port, or choose another: ft30 serve NAME --port 8101"
 
 
@@ -32,12 +35,12 @@ class Follows(Protocol):
 
     failure: Finetune30Error | None
 
-    def begin(self, failed: Callable[[], None]) -> object:
+    def begin(self, failed: Callable[[], None]) -> None:
         """Start to follow; `failed` is called where a first version does not come to answer."""
         ...
 
-    def stop(self) -> None:
-        """Look no more."""
+    def stop(self, seconds: float) -> None:
+        """Look no more; wait so long for what is under way."""
         ...
 
 
@@ -55,14 +58,13 @@ def serve_models(
     (host, port) and the key that it made for that. Raises ConfigError for an address beyond this machine without keys,
     ServiceUnavailableError for a taken port, and why a first version does not answer.
     """
-    require_keys_beyond_loopback(settings)
+    require_keys_beyond_loopback(settings, serving.store)
     listener = open_listener(settings, remedy=_REMEDY)
     take_short_turns()
     own_key = secrets.token_urlsafe(32)
     app = build_serving_app(settings, serving, own_key)
-    config = build_server_config(
-        app, access_log=access_log, stop_seconds=serving.limits.deadline + _REST_SECONDS
-    )  # fmt: skip
+    stop_seconds = serving.limits.deadline + _REST_SECONDS
+    config = build_server_config(app, access_log=access_log, stop_seconds=stop_seconds)
     server = _Draining(config, serving)
     host = "127.0.0.1" if is_wildcard(settings.api_host) else settings.api_host
     follower = follow(host, listener.getsockname()[1], own_key)
@@ -70,18 +72,19 @@ def serve_models(
     follower.begin(server.give_up)
     with listener:
         server.run(sockets=[listener])
-    follower.stop()
-    serving.close()
+    follower.stop(0.0 if server.force_exit else _REST_SECONDS)
+    serving.close(wait=not server.force_exit)
     if follower.failure is not None:
         raise follower.failure
 
 
 class _Draining(uvicorn.Server):
-    """Says so to whoever asks /readyz on an open connection, once it is told to stop."""
+    """Once it is told to stop it answers 503 for a moment, /readyz too, so that callers are led elsewhere."""
 
     def __init__(self, config: uvicorn.Config, serving: Serving) -> None:
         super().__init__(config)
         self._serving = serving
+        self._leave_at: float | None = None
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Take nothing more; a second Ctrl-C waits for nothing.
@@ -89,8 +92,15 @@ class _Draining(uvicorn.Server):
         uvicorn would raise the signal again at the end, and the process end by it; it has done what it was told.
         """
         self._serving.is_draining = True
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
+        if self._leave_at is not None and sig == signal.SIGINT:
+            self.force_exit = self.should_exit = True
+        self._leave_at = self._leave_at or time.monotonic() + DRAIN_SECONDS
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether it is time to listen no more."""
+        if self._leave_at is not None and time.monotonic() >= self._leave_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     def give_up(self) -> None:
         """Stop, from another thread."""

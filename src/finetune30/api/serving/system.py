@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from finetune30.api.access_gate import read_secret
 from finetune30.api.answers import Json
+from finetune30.api.keys import KeyRing
 from finetune30.api.serving.context import Here
+from finetune30.errors import AuthenticationError, StorageError
+from finetune30.store.access import Role
 
 router = APIRouter(tags=["system"])
 
@@ -18,6 +23,7 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz", summary="Whether every name answers")
+<<<<<<< HEAD
 async def readyz(here: Here) -> Response:
     """200 once every name has a version that passed its check through HTTP; 503 before, and while the server stops.
 
@@ -25,7 +31,31 @@ async def readyz(here: Here) -> Response:
     """
     is_ready = here.slots.is_ready and here.is_alive and not here.is_draining
     told = {"ready": is_ready, "draining": here.is_draining, "models": [slot.describe() for slot in here.slots.slots]}
+=======
+async def readyz(here: Here, request: Request) -> Response:
+    """200 once every name has a version that passed its check through HTTP; 503 before, and while the server stops.
+
+    Why a version was refused is told to whoever may read: without keys in use, or with a key of a viewer.
+    """
+    why = await _may_read(request)
+    is_ready = here.slots.is_ready and not here.is_draining
+    models = [slot.describe(why=why) for slot in here.slots.slots]
+    told = {"ready": is_ready, "draining": here.is_draining, "models": models}
+>>>>>>> 7da9f5fb (Serving: no fault ends the thread that follows the registry, refusals are kept, the check asks what the routes take)
     return Json(told, status_code=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "1"})
+
+
+async def _may_read(request: Request) -> bool:
+    """Tell whether a request, which needs no key, shows one that may read; False where the keys are out of reach."""
+    keys: KeyRing = request.app.state.keys
+    if not keys.in_use:
+        return True  # only this machine may call
+    try:
+        if keys.is_stale():
+            await run_in_threadpool(keys.refresh)
+        return keys.find(read_secret(request.headers)).role.includes(Role.VIEWER)
+    except (AuthenticationError, StorageError):
+        return False
 
 
 @router.get("/metrics", summary="Metrics for Prometheus")

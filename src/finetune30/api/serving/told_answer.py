@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from finetune30.api.answers import Json, dump_json
 from finetune30.api.serving.chat_requests import Sampled
 from finetune30.api.serving.context import Serving
 from finetune30.api.serving.error_shapes import shape_of
 from finetune30.api.serving.stop_texts import StopTexts
+from finetune30.api.serving.timed_stream import TimedStream
 from finetune30.errors import Finetune30Error
 from finetune30.service.serving.slots import Loaded
-from finetune30.service.serving.talking import Event
+from finetune30.service.serving.talking import Event, late_answer
 
 _LOOK_SECONDS = 0.5
 _DONE = b"data: [DONE]\n\n"
@@ -41,7 +42,9 @@ COMPLETION = Shape("cmpl", "text_completion", "text_completion")
 class ToldAnswer:
     """Begun as it is made; the model is left as soon as the answer has ended, or nobody listens."""
 
-    def __init__(self, here: Serving, loaded: Loaded, body: Sampled, prompt: list[int], shape: Shape) -> None:
+    def __init__(
+        self, here: Serving, request: Request, loaded: Loaded, body: Sampled, prompt: list[int], shape: Shape
+    ) -> None:
         assert loaded.talks is not None  # noqa: S101 - only language models are asked so
         self._here, self._loaded, self._body, self._prompt, self._shape = here, loaded, body, prompt, shape
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -56,7 +59,12 @@ class ToldAnswer:
         }
         loop = asyncio.get_running_loop()
         self._talk = here.talks.begin(
-            loaded.talks, prompt, body.sampling(), lambda event: _pass_on(loop, self._events, event)
+            loaded.talks,
+            prompt,
+            body.sampling(),
+            lambda event: _pass_on(loop, self._events, event),
+            here.limits_of(request).deadline,
+            always=here.is_own(request),
         )
 
     async def whole(self, request: Request) -> Response:
@@ -80,16 +88,19 @@ class ToldAnswer:
     def stream(self) -> Response:
         """Return the answer as server-sent events."""
         headers = {**self._headers, "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._chunks(), media_type="text/event-stream", headers=headers)
+        return TimedStream(self._chunks(), headers, "text/event-stream")
 
     @property
     def _headers(self) -> dict[str, str]:
         return {"X-Model-Version": self._loaded.version.name}
 
     async def _pieces(self) -> AsyncIterator[str]:
-        """Yield texts until the answer ends; raises what the model raised."""
+        """Yield texts until the answer ends; raises what the model raised, and DeadlineError while it reads a prompt."""
         while True:
-            event = await self._events.get()
+            try:
+                event = await asyncio.wait_for(self._events.get(), max(0.0, self._talk.until - time.monotonic()))
+            except TimeoutError:
+                raise late_answer() from None
             if isinstance(event, Finetune30Error):
                 raise event
             if not isinstance(event, str):
@@ -104,7 +115,7 @@ class ToldAnswer:
                 self._tokens = len(self._ids)
                 return
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes]:
         try:
             if self._shape is CHAT:
                 yield self._chunk(self._delta({"role": "assistant", "content": ""}, None))

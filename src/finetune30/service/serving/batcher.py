@@ -36,12 +36,16 @@ class DeadlineError(ServiceUnavailableError):
 
 @dataclass(frozen=True)
 class Limits:
-    """How many tokens and rows are asked together, how many rows may wait, how long a request may take (seconds)."""
+    """How many tokens and rows are asked together, how many rows may wait, how long a request may take (seconds).
+
+    `prompt_tokens`: the longest prompt of a language model, which reads it in one step.
+    """
 
     batch_tokens: int = 4096
     batch_rows: int = 64
     queue_rows: int = 1024
     deadline: float = 30.0
+    prompt_tokens: int = 4096
 
 
 @dataclass(eq=False)
@@ -91,15 +95,15 @@ class Batcher:
         return self._thread.is_alive()
 
     @contextmanager
-    def admit(self, count: int) -> Iterator[None]:
-        """Keep room for rows while they are read and asked.
+    def admit(self, count: int, limits: Limits | None = None) -> Iterator[None]:
+        """Keep room for rows while they are read and asked; `limits`: those of the request, unset: those of all.
 
         Raises QuotaError where too many wait or are read already, ServiceUnavailableError once the batcher is closed.
         """
         with self._changed:
             self._require_open()
             taken = len(self._queue) + self._read
-            if taken and taken + count > self._limits.queue_rows:
+            if taken and taken + count > (limits or self._limits).queue_rows:
                 raise QuotaError(f"{taken} rows wait, and {self._limits.queue_rows} may", _AGAIN)
             self._read += count
         try:
@@ -108,13 +112,15 @@ class Batcher:
             with self._changed:
                 self._read -= count
 
-    def ask(self, model: TextModel, rows: Sequence[Row]) -> Future[NDArray[np.float32]]:
-        """Return the logits to come, float32 (n, outputs), in the order of the rows.
+    def ask(
+        self, model: TextModel, rows: Sequence[Row], limits: Limits | None = None
+    ) -> Future[NDArray[np.float32]]:
+        """Return the logits to come, float32 (n, outputs), in the order of the rows; `limits`: as for `admit`.
 
         Whoever does not wait for them any more cancels them. Raises ServiceUnavailableError once the batcher is
         closed. The answer raises DeadlineError, NotFiniteError, or what the model raised.
         """
-        request = _Request(model, len(rows), time.monotonic() + self._limits.deadline)
+        request = _Request(model, len(rows), time.monotonic() + (limits or self._limits).deadline)
         if not rows:
             request.answer.set_result(np.zeros((0, 0), dtype=np.float32))
             return request.answer

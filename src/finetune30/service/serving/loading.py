@@ -16,7 +16,7 @@ from finetune30.service.parity import conversations
 from finetune30.service.registry.certifying import load_reference, load_served, require_parity
 from finetune30.service.registry.registering import verify_version
 from finetune30.service.runs.open_records import Records
-from finetune30.service.serving.http_check import ROWS, HttpCheck
+from finetune30.service.serving.http_check import HttpCheck
 from finetune30.service.serving.slots import Loaded, Slot
 from finetune30.store.model_records import ModelVersion, VersionState
 from finetune30.training.saved_engine import SavedEngines
@@ -119,9 +119,8 @@ class Loading:
     def check(self, http: HttpCheck, slot: Slot, loaded: Loaded) -> None:
         """Ask a loaded version through HTTP what its serving reference holds. Raises SelfTestError."""
         version, rows, name = loaded.version, load_reference(self.records, loaded.version), str(slot.reference)
-        if loaded.texts is None:
-            http.hold_tokens(name, version, rows, conversations.NEW_TOKENS)
-            return
-        asked = rows.head(ROWS)
-        logits = np.asarray(asked["logits"].to_list(), dtype=np.float32)
-        http.hold_texts(name, version, asked, [answer.tree for answer in loaded.texts.answers(logits)])
+        if loaded.texts is not None:
+            answer = loaded.texts.answers
+            http.hold_texts(name, version, rows, lambda logits: [one.tree for one in answer(logits)])
+        elif loaded.talks is not None:
+            http.hold_tokens(name, version, rows, conversations.NEW_TOKENS, loaded.talks.positions)

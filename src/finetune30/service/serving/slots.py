@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finetune30.errors import NotFoundError, ServiceUnavailableError
@@ -28,17 +29,37 @@ class Loaded:
         return {"model": version.model, "version": version.number, "adapter_sha256": version.adapter_sha256}
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A version that does not answer, and why.
+
+    `generation` is the alias' of then. `again` is when it is tried again (seconds of the monotonic clock), None: not
+    before the alias moves.
+    """
+
+    number: int
+    generation: int | None
+    why: str
+    again: float | None
+
+
 @dataclass(eq=False)
 class Slot:
     """A name: what it leads to by the registry (`reference`), what answers (`live`), what is being checked.
 
-    `refused`: the version of which a check failed, and why; it is not tried again before the alias moves.
+    `words` are how it was named by whoever started the server, beside the reference itself.
     """
 
     reference: ModelReference
+    words: tuple[str, ...] = ()
     live: Loaded | None = None
     candidate: Loaded | None = None
-    refused: tuple[int, str] | None = None
+    refused: Refused | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What leads here whatever else is served."""
+        return frozenset({str(self.reference), *self.words})
 
     @property
     def state(self) -> str:
@@ -49,14 +70,15 @@ class Slot:
             return "SWAPPING"
         return "READY" if self.refused is None else "SWAP_REFUSED"
 
-    def describe(self) -> dict[str, Any]:
-        """Return what /readyz says."""
-        live = self.live
+    def describe(self, *, why: bool) -> dict[str, Any]:
+        """Return what /readyz says; `why` with the words of an error, which may name paths."""
+        live, refused = self.live, self.refused
         told: dict[str, Any] = {"name": str(self.reference), "state": self.state}
         if live is not None:
             told |= {**live.describe(), "generation": live.generation, "path": live.path}
-        if self.refused is not None:
-            told |= {"refused": {"version": self.refused[0], "why": self.refused[1]}}
+        if refused is not None:
+            told["refused"] = {"version": refused.number, "tried_again": refused.again is not None}
+            told["refused"] |= {"why": refused.why} if why else {}
         return told
 
 
@@ -67,41 +89,60 @@ class Slots:
     slots: tuple[Slot, ...]
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @classmethod
+    def named(cls, words: Sequence[str], parse: Callable[[str], ModelReference]) -> Slots:
+        """Return a slot for every reference among words; two words for the same one are names of one slot."""
+        found: dict[ModelReference, list[str]] = {}
+        for word in words:
+            found.setdefault(parse(word), []).append(word)
+        return cls(tuple(Slot(reference, tuple(given)) for reference, given in found.items()))
+
     def find(self, name: str, *, checks: bool = False) -> Loaded:
         """Return what answers to NAME, NAME@alias or NAME:7; `checks`: what is being checked, where there is any.
 
         Raises NotFoundError, ServiceUnavailableError for a name whose first version is not checked yet.
         """
-        slot = self._slot(name)
+        slot = self.find_slot(name)
         with self._lock:
             found = (slot.candidate if checks else None) or slot.live
         if found is None:
             raise ServiceUnavailableError(f"'{name}' is being loaded and checked", "ask again once /readyz says so")
         return found
 
+    def find_slot(self, name: str) -> Slot:
+        """Return the slot of a name: one of its `names`, or its model's where no other slot has that model.
+
+        Raises NotFoundError.
+        """
+        exact = [slot for slot in self.slots if name in slot.names]
+        of_model = [slot for slot in self.slots if name == slot.reference.model]
+        if not exact and len(of_model) != 1:
+            known = ", ".join(str(slot.reference) for slot in self.slots)
+            raise NotFoundError(f"no model {name[:80]!r} is served here; there are: {known}", "name one of these")
+        return (exact or of_model)[0]
+
     def offer(self, slot: Slot, loaded: Loaded) -> None:
         """Let checks ask a version."""
         with self._lock:
             slot.candidate = loaded
 
-    def settle(self, slot: Slot, refused: str | None) -> None:
-        """Let the version that was checked answer, or (with the reason) leave it out."""
+    def accept(self, slot: Slot) -> None:
+        """Let the version that was checked answer."""
         with self._lock:
-            checked, slot.candidate = slot.candidate, None
-            if refused is None:
-                slot.live, slot.refused = checked, None
-            elif checked is not None:
-                slot.refused = (checked.version.number, refused)
+            slot.live, slot.candidate, slot.refused = slot.candidate, None, None
+
+    def refuse(self, slot: Slot, refused: Refused) -> None:
+        """Leave a version out, whether it could be loaded or not."""
+        with self._lock:
+            slot.candidate, slot.refused = None, refused
+
+    def keep(self, slot: Slot, generation: int | None) -> None:
+        """Let what answers go on, to which the alias leads again."""
+        with self._lock:
+            if slot.live is not None and (slot.refused is not None or slot.live.generation != generation):
+                slot.live, slot.refused = replace(slot.live, generation=generation), None
 
     @property
     def is_ready(self) -> bool:
         """Whether every name has a version that answers."""
         return all(slot.live is not None for slot in self.slots)
-
-    def _slot(self, name: str) -> Slot:
-        named = [slot for slot in self.slots if name in (str(slot.reference), slot.reference.model)]
-        exact = [slot for slot in named if str(slot.reference) == name]
-        if not named or (len(named) > 1 and not exact):
-            known = ", ".join(str(slot.reference) for slot in self.slots)
-            raise NotFoundError(f"no model {name[:80]!r} is served here; there are: {known}", "name one of these")
-        return (exact or named)[0]

@@ -45,8 +45,8 @@ class Talk:
 class Talks:
     """`begin` may be called from any thread; `tell` of an answer is called by the one that asks the models."""
 
-    def __init__(self, deadline: float, most: int = MOST_ANSWERS) -> None:
-        self._deadline, self._most = deadline, most
+    def __init__(self, most: int = MOST_ANSWERS) -> None:
+        self._most = most
         self._open: deque[Talk] = deque()
         self._changed = threading.Condition()  # whose lock may be taken again by the thread that has it
         self._closing = False
@@ -63,21 +63,31 @@ class Talks:
         """Whether its thread is there."""
         return self._thread.is_alive()
 
-    def require_room(self) -> None:
+    def require_room(self, *, always: bool = False) -> None:
         """Raise what `begin` raises where it would take no answer now: before its conversation is read."""
         with self._changed:
             if self._closing:
                 raise ServiceUnavailableError("the server is being stopped", "ask another one, or again in a moment")
-            if len(self._open) >= self._most:
+            if len(self._open) >= self._most and not always:
                 raise QuotaError(f"{len(self._open)} answers are in work", "ask again once one of them has ended")
 
     def begin(
-        self, model: TalkingModel, prompt: Sequence[int], sampling: Mapping[str, Any], tell: Callable[[Event], None]
+        self,
+        model: TalkingModel,
+        prompt: Sequence[int],
+        sampling: Mapping[str, Any],
+        tell: Callable[[Event], None],
+        deadline: float,
+        *,
+        always: bool = False,
     ) -> Talk:
-        """Begin an answer. Raises QuotaError where too many are in work, ServiceUnavailableError at the end."""
-        talk = Talk(model, prompt, sampling, tell, time.monotonic() + self._deadline)
+        """Begin an answer that may take `deadline` seconds; `always`: however many are in work.
+
+        Raises QuotaError where too many are in work, ServiceUnavailableError at the end.
+        """
+        talk = Talk(model, prompt, sampling, tell, time.monotonic() + deadline)
         with self._changed:
-            self.require_room()
+            self.require_room(always=always)
             self._open.append(talk)
             self._changed.notify()
         return talk
@@ -115,7 +125,7 @@ class Talks:
         """Take one token of an answer; return whether it ended."""
         try:
             if time.monotonic() > talk.until:
-                raise DeadlineError("the answer took longer than it may", "ask for fewer tokens: max_tokens")
+                raise late_answer()
             if talk.pieces is None:
                 talk.pieces = talk.model.stream(talk.prompt, talk.sampling, talk.ids)
             said: Event = next(talk.pieces)
@@ -130,3 +140,8 @@ class Talks:
             _log.exception("an answer could not be told")
             return True
         return not isinstance(said, str)
+
+
+def late_answer() -> DeadlineError:
+    """Return the error of an answer whose time is over."""
+    return DeadlineError("the answer took longer than it may", "ask for fewer tokens: max_tokens")
