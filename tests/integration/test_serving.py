@@ -19,6 +19,7 @@ import pytest
 from finetune30.data.questions import Asked
 from finetune30.errors import NotFoundError, SelfTestError
 from finetune30.service.serving.batcher import Limits
+from finetune30.service.serving.slots import Refused
 from finetune30.store.access import Role, create_key
 from support.kinds import KINDS, KindsLab
 from support.patience import wait_until
@@ -77,6 +78,11 @@ def test_every_answer_names_version_and_truncation(lab: ServingLab) -> None:
     assert (unknown.status_code, unknown.json()["remedy"]) == (404, "name one of these")
     half = httpx.post(f"{lab.address}/predict/moods", content=rb'{"texts": ["\ud800"]}', headers=JSON)
     assert (half.status_code, half.json()["error"]) == (422, "data_error")
+    httpx.post(f"{lab.address}/predict/moods", json={})
+    httpx.get(f"{lab.address}/readyz", headers={"Host": "elsewhere"})
+    counted = httpx.get(f"{lab.address}/metrics").text
+    for reason in ("not_found", "data_error", "request_invalid", "host_refused"):
+        assert f'ft30_refused_requests_total{{reason="{reason}"}} 1.0' in counted
 
 
 JSON = {"Content-Type": "application/json"}
@@ -289,14 +295,27 @@ def test_a_key_of_a_caller_asks_and_nothing_else(folder: Path, tmp_path: Path) -
                 headers={"Authorization": f"Bearer {key}"},
             ).status_code
             for who, key in (("caller", caller), ("viewer", viewer))
-            for path in ("/predict/moods", "/v1/models", "/metrics")
+            for path in ("/predict/moods", "/v1/models", "/v1/models/moods", "/metrics")
         }
+        slot = lab.serving.slots.slots[0]
+        lab.serving.slots.refuse(slot, Refused(2, 1, "the file /somewhere is gone", None))
+        told = {
+            who: httpx.get(f"{lab.address}/readyz", headers={"Authorization": f"Bearer {key}"}).json()["models"][0]
+            for who, key in (("caller", caller), ("viewer", viewer), ("nobody", "x"))
+        }
+    assert {who: "why" in one["refused"] for who, one in told.items()} == {
+        "caller": False,
+        "viewer": True,
+        "nobody": False,
+    }
     assert said == {
         ("caller", "/predict/moods"): 200,
         ("caller", "/v1/models"): 200,
+        ("caller", "/v1/models/moods"): 404,  # it is no language model
         ("caller", "/metrics"): 403,
         ("viewer", "/predict/moods"): 403,
         ("viewer", "/v1/models"): 403,
+        ("viewer", "/v1/models/moods"): 403,
         ("viewer", "/metrics"): 200,
     }
 
@@ -320,6 +339,9 @@ def test_the_command_serves_follows_the_alias_and_drains(kinds_lab: KindsLab, fo
             asked = [callers.submit(httpx.post, f"{address}/predict/moods", json=body, timeout=60) for _ in range(8)]
             wait_until(lambda: any(one.done() for one in asked), 60, "answers come")
             server.send_signal(signal.SIGTERM)
+            wait_until(lambda: httpx.get(f"{address}/readyz").json()["draining"], 30, "it says that it is being stopped")
+            refused = httpx.post(f"{address}/predict/moods", json=body)
+            assert (refused.status_code, refused.json()["message"]) == (503, "the server is being stopped")
             answered = [one.result() for one in asked if one.exception() is None]
         assert server.wait(60) == 0
         assert {one.status_code for one in answered} <= {200, 503}

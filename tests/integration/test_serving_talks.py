@@ -168,11 +168,13 @@ def test_whoever_leaves_ends_the_answer(lab: ServingLab) -> None:
 
 
 def test_a_late_answer_and_a_classifiers_question_are_refused(talk: TalkLab) -> None:
-    with serve_lab(talk.folder, "talk", limits=Limits(deadline=60)) as lab:
-        lab.watcher.look()
-        lab.serving.talks._deadline = -1.0
+    with serve_lab(talk.folder, "talk", limits=Limits(deadline=-1.0, prompt_tokens=64)) as lab:
+        lab.watcher.look()  # the check itself is never late
         late = post(lab)
         assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
         assert late.json()["error"]["type"] == "server_error"
+        long = post(lab, messages=[{"role": "user", "content": "open " * 100}])
+        assert (long.status_code, long.json()["error"]["param"]) == (400, "messages")
+        assert "and this server reads at most 64 (ask with fewer words, or start" in long.json()["error"]["message"]
         asked = httpx.post(f"{lab.address}/predict/talk", json={"texts": ["a"]})
         assert (asked.status_code, "/v1/chat/completions" in asked.json()["remedy"]) == (409, True)

@@ -65,6 +65,7 @@ def test_least_roles():
     assert needed_role("GET", "/experiments") is Role.VIEWER
     assert needed_role("POST", "/train") is Role.SUBMITTER
     assert needed_role("GET", "/audit") is Role.ADMIN
+    assert needed_role("GET", "/v1/models") is needed_role("GET", "/v1/models/shop@production") is Role.CALLER
     assert needed_role("PATCH", "/anything/new") is Role.ADMIN
     assert needed_role("DELETE", "/anything/new") is Role.ADMIN
 
@@ -248,11 +249,13 @@ def test_database_out_of_reach_closes_the_api_but_not_its_health(start, monkeypa
 
 
 def test_binding_beyond_this_machine_needs_keys(start):
-    start()  # makes the database
+    store = start().app.state.services.store
     with pytest.raises(ConfigError, match="there are no keys"):
-        require_keys_beyond_loopback(Settings(api_host="0.0.0.0"))  # noqa: S104
-    require_keys_beyond_loopback(Settings(api_host="0.0.0.0", api_keys=KEY))  # noqa: S104
-    require_keys_beyond_loopback(Settings(api_host="127.0.0.1"))
+        require_keys_beyond_loopback(Settings(api_host="0.0.0.0"), store)  # noqa: S104
+    require_keys_beyond_loopback(Settings(api_host="0.0.0.0", api_keys=KEY), store)  # noqa: S104
+    require_keys_beyond_loopback(Settings(api_host="127.0.0.1"), store)
+    create_key(store, "anna", Role.VIEWER)  # in the database that is served, whichever the settings name
+    require_keys_beyond_loopback(Settings(api_host="0.0.0.0"), store)  # noqa: S104
 
 
 def test_taken_port_is_a_clear_error():

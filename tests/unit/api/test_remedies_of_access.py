@@ -13,6 +13,7 @@ from finetune30.api.server import open_listener, require_keys_beyond_loopback
 from finetune30.errors import ConfigError, ServiceUnavailableError
 from finetune30.jobs.redis_server import is_port_taken
 from finetune30.settings import load_settings
+from finetune30.store import open_store
 from support.following import Terminal
 from support.services import free_port
 
@@ -114,13 +115,22 @@ def test_another_machine_is_answered_with_the_key_that_was_made_for_it(
     assert api.post("/train", json={}, headers=bearer(secret)).status_code == 202
 
 
+def require_keys() -> None:
+    settings = load_settings()
+    store = open_store(settings.resolved_database_url)
+    try:
+        require_keys_beyond_loopback(settings, store)
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("way", ["ft30 keys create NAME --role admin", "FT30_API_KEYS"])
 def test_an_api_for_every_machine_opens_once_there_is_a_key(
     serve: Callable[..., TestClient], ft30: Terminal, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setenv("FT30_API_HOST", "0.0.0.0")  # noqa: S104 - what is asked for here
     with pytest.raises(ConfigError) as refused:
-        require_keys_beyond_loopback(load_settings())
+        require_keys()
     assert refused.value.remedy == "make one with: ft30 keys create NAME --role admin, or set FT30_API_KEYS"
     if way == "FT30_API_KEYS":
         secret = "a-key-of-the-environment"
@@ -128,7 +138,7 @@ def test_an_api_for_every_machine_opens_once_there_is_a_key(
     else:
         secret = ft30.type(way, NAME="anna").out
         api = serve(ELSEWHERE)
-    require_keys_beyond_loopback(load_settings())
+    require_keys()
     assert api.get("/audit", headers=bearer(secret)).status_code == 200
     assert api.get("/experiments").status_code == 401
 

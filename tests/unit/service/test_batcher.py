@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -181,6 +181,19 @@ def test_no_model_is_held_while_nothing_waits(batcher: Batcher) -> None:
     held = weakref.ref(model)
     del model
     wait_until(lambda: held() is None, 30, "the model is gone")
+
+
+def test_a_request_with_limits_of_its_own_waits_where_others_are_refused(limits: Limits) -> None:
+    batcher, model = Batcher(replace(limits, deadline=-1.0)), Model()
+    own = replace(limits, queue_rows=100, deadline=60)
+    with batcher.admit(8):
+        with pytest.raises(QuotaError), batcher.admit(1):
+            pass
+        with batcher.admit(1, own):
+            asked = batcher.ask(model, [row(1)], own)
+    model.go.set()
+    assert asked.result(30).tolist() == [[1]]
+    batcher.close()
 
 
 def test_what_nobody_waits_for_is_not_asked() -> None:

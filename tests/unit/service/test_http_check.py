@@ -112,7 +112,12 @@ def test_conversations_are_asked_that_the_route_takes() -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(429, ServiceUnavailableError), (503, ServiceUnavailableError), (504, ServiceUnavailableError), (400, SelfTestError)],
+    [
+        (429, ServiceUnavailableError),
+        (503, ServiceUnavailableError),
+        (504, ServiceUnavailableError),
+        (400, SelfTestError),
+    ],
 )
 def test_a_busy_server_says_nothing_about_a_version(status: int, error: type[Exception]) -> None:
     with (

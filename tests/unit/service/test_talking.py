@@ -50,13 +50,13 @@ def test_an_unexpected_fault_is_a_failed_answer_and_the_thread_goes_on(
     talks: Talks, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: queue.Queue[Event] = queue.Queue()
-    talks.begin(Model(), [1, 0], {}, told.put)
+    talks.begin(Model(), [1, 0], {}, told.put, 60.0)
     assert told.get(timeout=30) == "1"
     failed = told.get(timeout=30)
     assert isinstance(failed, AnswerError)
     assert (failed.http_status, "ZeroDivisionError" in failed.message) == (500, True)
     assert "an answer failed" in caplog.text
-    talks.begin(Model(), [1], {}, told.put)
+    talks.begin(Model(), [1], {}, told.put, 60.0)
     assert told.get(timeout=30) == "1"
 
 
@@ -64,19 +64,23 @@ def test_whoever_cannot_be_told_ends_nothing_but_its_own_answer(talks: Talks) ->
     def fail(_event: Event) -> None:
         raise RuntimeError("nobody is there")
 
-    talks.begin(Model(), [1, 1], {}, fail)
+    talks.begin(Model(), [1, 1], {}, fail, 60.0)
     wait_until(lambda: talks.in_work == 0, 30, "nothing is in work")
     told: queue.Queue[Event] = queue.Queue()
-    talks.begin(Model(), [1], {}, told.put)
+    talks.begin(Model(), [1], {}, told.put, 60.0)
     assert told.get(timeout=30) == "1"
     assert talks.is_alive
 
 
 def test_there_is_no_room_while_others_are_in_work_and_none_at_the_end() -> None:
     talks = Talks(most=0)
-    for ask in (talks.require_room, lambda: talks.begin(Model(), [1], {}, lambda event: None)):
+    for ask in (talks.require_room, lambda: talks.begin(Model(), [1], {}, lambda event: None, 60.0)):
         with pytest.raises(QuotaError, match="answers are in work"):
             ask()
+    told: queue.Queue[Event] = queue.Queue()
+    talks.require_room(always=True)
+    talks.begin(Model(), [1], {}, told.put, 60.0, always=True)  # the server's check of a version
+    assert told.get(timeout=30) == "1"
     talks.close()
     with pytest.raises(ServiceUnavailableError, match="is being stopped"):
         talks.require_room()
@@ -86,7 +90,7 @@ def test_there_is_no_room_while_others_are_in_work_and_none_at_the_end() -> None
 def test_no_model_is_held_while_nothing_is_in_work(talks: Talks) -> None:
     model = Model()
     told: queue.Queue[Event] = queue.Queue()
-    talks.begin(model, [1], {}, told.put)
+    talks.begin(model, [1], {}, told.put, 60.0)
     held = weakref.ref(model)
     del model
     wait_until(lambda: held() is None, 30, "the model is gone")

@@ -29,7 +29,7 @@ class Process:
 
 def version(number: int) -> ModelVersion:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    return ModelVersion("moods", number, "run", VersionState.CHECKING, *"malbv", {}, None, at, "anna")
+    return ModelVersion("moods", number, "run", VersionState.CHECKING, "m", "a", "l", "b", "v", {}, None, at, "anna")
 
 
 def test_a_few_are_under_way_and_the_others_wait_without_a_process() -> None:

@@ -37,7 +37,6 @@ def build_serving_app(settings: Settings, serving: Serving, own_key: str) -> Fas
     add_error_handlers(app)
     add_openai_errors(app)
 
-
     def refuse(error: Finetune30Error, path: str) -> Response:
         serving.telemetry.count_refused(error.code)
         return answer_by_path(error, path)

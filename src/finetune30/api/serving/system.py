@@ -23,25 +23,16 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz", summary="Whether every name answers")
-<<<<<<< HEAD
-async def readyz(here: Here) -> Response:
-    """200 once every name has a version that passed its check through HTTP; 503 before, and while the server stops.
-
-    503 too where a thread that asks the models has ended: start the server again.
-    """
-    is_ready = here.slots.is_ready and here.is_alive and not here.is_draining
-    told = {"ready": is_ready, "draining": here.is_draining, "models": [slot.describe() for slot in here.slots.slots]}
-=======
 async def readyz(here: Here, request: Request) -> Response:
     """200 once every name has a version that passed its check through HTTP; 503 before, and while the server stops.
 
-    Why a version was refused is told to whoever may read: without keys in use, or with a key of a viewer.
+    503 too where a thread that asks the models has ended: start the server again. Why a version was
+    refused is told to whoever may read: where no keys are in use, or with the key of a viewer.
     """
     why = await _may_read(request)
-    is_ready = here.slots.is_ready and not here.is_draining
+    is_ready = here.slots.is_ready and here.is_alive and not here.is_draining
     models = [slot.describe(why=why) for slot in here.slots.slots]
     told = {"ready": is_ready, "draining": here.is_draining, "models": models}
->>>>>>> 7da9f5fb (Serving: no fault ends the thread that follows the registry, refusals are kept, the check asks what the routes take)
     return Json(told, status_code=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "1"})
 
 
@@ -50,10 +41,11 @@ async def _may_read(request: Request) -> bool:
     keys: KeyRing = request.app.state.keys
     if not keys.in_use:
         return True  # only this machine may call
+    secret = read_secret(request.headers)
     try:
-        if keys.is_stale():
+        if secret is not None and keys.is_stale():
             await run_in_threadpool(keys.refresh)
-        return keys.find(read_secret(request.headers)).role.includes(Role.VIEWER)
+        return keys.find(secret).role.includes(Role.VIEWER)
     except (AuthenticationError, StorageError):
         return False
 

@@ -95,7 +95,7 @@ class ToldAnswer:
         return {"X-Model-Version": self._loaded.version.name}
 
     async def _pieces(self) -> AsyncIterator[str]:
-        """Yield texts until the answer ends; raises what the model raised, and DeadlineError while it reads a prompt."""
+        """Yield texts until the answer ends; raises what the model raised, DeadlineError while it reads."""
         while True:
             try:
                 event = await asyncio.wait_for(self._events.get(), max(0.0, self._talk.until - time.monotonic()))

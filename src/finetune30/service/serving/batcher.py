@@ -112,9 +112,7 @@ class Batcher:
             with self._changed:
                 self._read -= count
 
-    def ask(
-        self, model: TextModel, rows: Sequence[Row], limits: Limits | None = None
-    ) -> Future[NDArray[np.float32]]:
+    def ask(self, model: TextModel, rows: Sequence[Row], limits: Limits | None = None) -> Future[NDArray[np.float32]]:
         """Return the logits to come, float32 (n, outputs), in the order of the rows; `limits`: as for `admit`.
 
         Whoever does not wait for them any more cancels them. Raises ServiceUnavailableError once the batcher is

@@ -126,7 +126,9 @@ class HttpCheck:
         try:
             found: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise SelfTestError(f"asked through HTTP, the server answers no JSON: {error}", "look into the log of the server") from error
+            raise SelfTestError(
+                f"asked through HTTP, the server answers no JSON: {error}", "look into the log of the server"
+            ) from error
         return found
 
 

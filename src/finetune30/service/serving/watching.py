@@ -88,7 +88,7 @@ class Watcher:
         try:
             self._follow(slot)
             self._said.pop(str(slot.reference), None)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the others are followed on
             error = _as_error(slot, fault)
             if slot.live is None and not isinstance(error, ServiceUnavailableError):
                 raise error from (None if error is fault else fault)
@@ -127,11 +127,11 @@ class Watcher:
         name = str(slot.reference)
         if self._said.get(name) != error.message:
             self._said[name] = error.message
-            stays = "has no version yet" if slot.live is None else f"stays at version {slot.live.version.number}"
-            _log.error("%s %s: %s", name, stays, error.message, exc_info=None if error is fault else fault)
+            stays = "has no version" if slot.live is None else f"stays at version {slot.live.version.number}"
+            _log.error("%s %s: %s", name, stays, error.message, exc_info=fault if error is not fault else None)
 
     def _free(self) -> None:
-        """Give back the memory of models that were swapped out, once the last request has let one go, and of what failed.
+        """Give back the memory of what failed, and of models that were swapped out once the last request let one go.
 
         What torch and transformers build holds itself in cycles, which Python would leave for long.
         """
