@@ -168,13 +168,23 @@ def test_whoever_leaves_ends_the_answer(lab: ServingLab) -> None:
 
 
 def test_a_late_answer_and_a_classifiers_question_are_refused(talk: TalkLab) -> None:
-    with serve_lab(talk.folder, "talk", limits=Limits(deadline=-1.0, prompt_tokens=64)) as lab:
+    with serve_lab(talk.folder, "talk", limits=Limits(deadline=-1.0)) as lab:
         lab.watcher.look()  # the check itself is never late
         late = post(lab)
         assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
         assert late.json()["error"]["type"] == "server_error"
-        long = post(lab, messages=[{"role": "user", "content": "open " * 100}])
-        assert (long.status_code, long.json()["error"]["param"]) == (400, "messages")
-        assert "and this server reads at most 64 (ask with fewer words, or start" in long.json()["error"]["message"]
         asked = httpx.post(f"{lab.address}/predict/talk", json={"texts": ["a"]})
         assert (asked.status_code, "/v1/chat/completions" in asked.json()["remedy"]) == (409, True)
+
+
+def test_a_prompt_is_as_long_as_the_server_says(lab: ServingLab, talk: TalkLab) -> None:
+    short, long = ([{"role": "user", "content": "When do you open? 0" + " open" * more}] for more in (8, 16))
+    count = post(lab, messages=short).json()["usage"]["prompt_tokens"]
+    with serve_lab(talk.folder, "talk", limits=Limits(prompt_tokens=count)) as bounded:
+        bounded.watcher.look()
+        refused = post(bounded, messages=long)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
+        remedy = "(ask with fewer words, or start the server with a larger --max_prompt_tokens)"
+        assert f"and this server reads at most {count} {remedy}" in refused.json()["error"]["message"]
+        assert post(bounded, messages=short).status_code == 200
+    assert post(lab, messages=long).status_code == 200

@@ -17,8 +17,6 @@ from finetune30.errors import Finetune30Error
 
 _log = logging.getLogger(__name__)
 
-#: Code of a request that a route's schema does not take.
-INVALID_REQUEST = "request_invalid"
 _FRAMEWORK = {
     404: ("not_found", "there is no {method} {path}", "see every route at /openapi.json"),
     405: ("method_not_allowed", "{path} cannot be asked with {method}", "see every route at /openapi.json"),
@@ -70,7 +68,7 @@ async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     faults = [_describe_fault(detail) for detail in error.errors()]
     lines = [f"{fault['key']}: {fault['problem']}" for fault in faults]
     message = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} faults in the request", *lines])
-    shape = {"error": INVALID_REQUEST, "message": message, "remedy": "see the route in /openapi.json"}
+    shape = {"error": "request_invalid", "message": message, "remedy": "see the route in /openapi.json"}
     return Json({**shape, "details": {"faults": faults}}, status_code=422)
 
 

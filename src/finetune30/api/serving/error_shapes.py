@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from finetune30.api.answers import INVALID_REQUEST, Json, answer_error
+from finetune30.api.answers import Json, answer_error
 from finetune30.errors import Finetune30Error
 
 _V1 = "/v1/"
@@ -47,7 +47,7 @@ def _by_path(usual: _Handler) -> _Handler:
             count(error.code)
             return answer_by_path(error, request.url.path)
         if isinstance(error, RequestValidationError):
-            count(INVALID_REQUEST)
+            count("request_invalid")  # as `answers` calls it
         if not request.url.path.startswith(_V1):
             return await usual(request, error)
         if isinstance(error, RequestValidationError):

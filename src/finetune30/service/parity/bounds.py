@@ -42,11 +42,6 @@ _QUANTISED = Bound(0.15, 0.03)
 _TOKENS_RIGHT = {"fp32": 0.002, "fp16": 0.005, "bf16": 0.02}
 
 
-def repeated_bound(numbers: NDArray[np.float32]) -> float:
-    """Return the largest difference that the same path may make in any of these rows; `numbers` (n, k)."""
-    return float(REPEATED_BOUND.row * Bound.scales(numbers).max(initial=1.0))
-
-
 def predicted_bound(precision: str, quantization: str | None, *, shares: bool) -> Bound:
     """Return how far numbers may lie from those that a run predicted in a precision; `shares`: they lie in 0 to 1."""
     bound = (_PROBABILITIES if shares else _VALUES)[precision]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.questions import ASKING_ROLES, LONGEST_CONVERSATION, LONGEST_TEXT, MOST_MESSAGES
 from finetune30.errors import SelfTestError, ServiceUnavailableError
-from finetune30.service.parity.bounds import repeated_bound
+from finetune30.service.parity.bounds import REPEATED_BOUND, Bound
 from finetune30.values import is_text
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class HttpCheck:
         asked = [row for row in rows if self._takes_texts(row[:2])][:ROWS]
         if not asked:
             raise _refused(version, f"none of {len(rows)} rows of its serving reference can be asked through HTTP")
-        logits, most = np.stack([row[2] for row in asked]), repeated_bound(every)
-        wanted, bounds = answers(logits), _answer_bounds(answers, logits, most)
+        logits = np.stack([row[2] for row in asked])
+        wanted, bounds = answers(logits), _answer_bounds(answers, logits)
 
         def ask(places: range) -> list[dict[str, Any]]:
             body = {"texts": [asked[place][0] for place in places]}
@@ -151,15 +151,16 @@ def _chunks(sizes: Sequence[int], most: int) -> Iterator[range]:
     yield range(start, len(sizes))
 
 
-def _answer_bounds(answers: Answers, logits: NDArray[np.float32], most: float) -> NDArray[np.float64]:
-    """Return how far the numbers of each answer move where its logits move by what they may, float64 (n,).
+def _answer_bounds(answers: Answers, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how far the numbers of each answer move where its logits move by what `REPEATED_BOUND` allows, (n,).
 
     Each output is moved up and all others down, and the other way round: no move within the bound does more to a share.
     """
     wanted, bounds = answers(logits), np.zeros(len(logits))
+    most = (REPEATED_BOUND.row * Bound.scales(logits)).astype(np.float32)
     for output in range(logits.shape[1]):
-        move = np.full(logits.shape[1], -most, dtype=np.float32)
-        move[output] = most
+        move = np.repeat(-most, logits.shape[1], axis=1)
+        move[:, output] *= -1
         for moved in (answers(logits + move), answers(logits - move)):
             bounds = np.maximum(bounds, [_distance(one, other) for one, other in zip(wanted, moved, strict=True)])
     return bounds
