@@ -339,7 +339,9 @@ def test_the_command_serves_follows_the_alias_and_drains(kinds_lab: KindsLab, fo
             asked = [callers.submit(httpx.post, f"{address}/predict/moods", json=body, timeout=60) for _ in range(8)]
             wait_until(lambda: any(one.done() for one in asked), 60, "answers come")
             server.send_signal(signal.SIGTERM)
-            wait_until(lambda: httpx.get(f"{address}/readyz").json()["draining"], 30, "it says that it is being stopped")
+            wait_until(
+                lambda: httpx.get(f"{address}/readyz").json()["draining"], 30, "it says that it is being stopped"
+            )
             refused = httpx.post(f"{address}/predict/moods", json=body)
             assert (refused.status_code, refused.json()["message"]) == (503, "the server is being stopped")
             answered = [one.result() for one in asked if one.exception() is None]
