@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_each_of_many_gets_its_own_answer_and_the_one_it_gets_alone(lab: Serving
 def test_another_version_is_swapped_in_while_callers_are_answered(lab: ServingLab) -> None:
     """Whoever asks is answered by a version that was under the alias, and gets that version's answer."""
     lab.watcher.look()
-    text = TEXTS[0]
+    text, former = TEXTS[0], parts_of(lab.serving.slots.find("moods"))
     wanted = {1: lab.predict("moods", [text])["answers"][0]["probabilities"]}
     stop, wrong, seen = threading.Event(), [], set()
 
@@ -133,6 +134,20 @@ def test_another_version_is_swapped_in_while_callers_are_answered(lab: ServingLa
     assert seen == {1, 2}
     assert wanted[1] != wanted[2]
     assert lab.predict("moods", [text])["version"] == 1
+    former += parts_of(lab.serving.slots.find("moods"))
+    lab.move("moods", 2)
+    lab.watcher.look()
+    lab.predict("moods", [text])
+    lab.move("moods", 1)
+    lab.watcher.look()
+    lab.predict("moods", [text])
+    wait_until(lambda: not any(part() for part in former), 30, "nothing holds the versions that were swapped out")
+
+
+def parts_of(loaded: Any) -> list[weakref.ref[Any]]:
+    """Follow what memory a loaded version takes, but for the base that versions share."""
+    served = loaded.texts.served
+    return [weakref.ref(part) for part in (loaded, loaded.texts, served, served._packed or served._padded)]
 
 
 def test_a_version_that_fails_its_check_leaves_the_old_one_answering(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -188,3 +190,32 @@ def test_a_prompt_is_as_long_as_the_server_says(lab: ServingLab, talk: TalkLab) 
         assert f"and this server reads at most {count} {remedy}" in refused.json()["error"]["message"]
         assert post(bounded, messages=short).status_code == 200
     assert post(lab, messages=long).status_code == 200
+
+
+def test_a_model_that_reads_too_long_is_not_waited_for(talk: TalkLab) -> None:
+    go = threading.Event()
+
+    class Slow:
+        """The real model, whose first step ends once it is let go."""
+
+        def __init__(self, model: Any) -> None:
+            self._model = model
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._model, name)
+
+        def stream(self, *asked: Any) -> Any:
+            go.wait()
+            yield from self._model.stream(*asked)
+
+    with serve_lab(talk.folder, "talk", limits=Limits(deadline=1.0)) as lab:
+        lab.watcher.look()
+        (slot,) = lab.serving.slots.slots
+        assert slot.live is not None
+        slot.live = replace(slot.live, talks=Slow(slot.live.talks))
+        try:
+            late, streamed = post(lab), post(lab, stream=True)
+        finally:
+            go.set()
+    assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert '"code":"deadline_exceeded"' in streamed.text

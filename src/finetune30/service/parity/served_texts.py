@@ -71,7 +71,7 @@ class ServedTexts:
         self.problem = problem
         self._described = load_targets(folder)
         self.asked = Asked(load_problem(self._described["problem_type"]).columns, self._described["reading"].columns)
-        self._packed, self.path_reason = engines.open(folder, problem)
+        self._packed, _ = engines.open(folder, problem)
         self._padded: Predictor | None = None
         if self._packed is None:
             self._padded = padded = problem.open_saved(folder, choose_placement("cpu", "fp32"))  # type: ignore[assignment]
