@@ -81,6 +81,23 @@ def test_answers_may_move_as_far_as_their_logits_and_no_further() -> None:
         check.hold_texts("moods", VERSION, rows, values)
 
 
+def shares(logits: Any) -> list[dict[str, Any]]:
+    """Answer as a classifier does."""
+    return [{"probabilities": {"a": 0.25, "b": 0.75}, "labels": ["b"], "confidence": 0.75} for _ in logits]
+
+
+def test_a_row_at_a_threshold_may_be_decided_otherwise_and_lacks_no_number() -> None:
+    withheld = {"no_answer": {"code": "not_sure", "message": "…"}}
+    told = {"probabilities": {"a": 0.25, "b": 0.75}, **withheld}
+    with asked(lambda body: {**NAMED, "answers": [told for _ in body["texts"]]}) as (check, _):
+        check.hold_texts("moods", VERSION, texts("ab"), shares)
+    with (
+        asked(lambda body: {**NAMED, "answers": [withheld for _ in body["texts"]]}) as (check, _),
+        pytest.raises(SelfTestError, match="answers otherwise by inf"),
+    ):
+        check.hold_texts("moods", VERSION, texts("ab"), shares)
+
+
 def test_a_reference_of_which_nothing_can_be_asked_is_a_fault() -> None:
     with asked(answer_right) as (check, bodies):
         with pytest.raises(SelfTestError, match="none of 1 rows of its serving reference can be asked"):

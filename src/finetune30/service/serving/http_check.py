@@ -28,6 +28,8 @@ _SECONDS = 330.0
 _BODY_REST = 1024
 #: Probabilities are told with six digits.
 _ROUNDING = 1e-6
+#: What is decided by the numbers: within the bound, a row at a threshold may be decided otherwise, or withheld.
+_DECIDED = frozenset({"labels", "no_answer", "confidence"})
 #: A server that is busy, or being stopped, says nothing about a version.
 _BUSY = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE, http.client.GATEWAY_TIMEOUT)
 
