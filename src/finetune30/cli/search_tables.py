@@ -63,8 +63,10 @@ def _describe_end(end: Mapping[str, Any]) -> Iterator[str]:
     if said is None:
         states = ", ".join(f"{count} {state}" for state, count in sorted(end["runs"].items())) or "none handed in yet"
         yield f"repeats of trial 0 and trial {end['best']} under other seeds: {states}"
+        yield from end["waits"].splitlines()
+        yield from _describe_tests(end)
         return
-    yield f"evaluation rows: {said['message']}"
+    yield from _indent(f"evaluation rows: {said['message']}")
     if luck := said.get("luck"):
         chosen, repeated = luck["chosen"], luck["repeated"]
         yield f"{luck['metric']} of trial {end['best']}: {chosen:.4f} as chosen, {repeated:.4f} repeated"
@@ -73,12 +75,27 @@ def _describe_end(end: Mapping[str, Any]) -> Iterator[str]:
             f"not distinguishable from the best: {len(near['trials'])} of {near['compared']} trials; the cheapest of "
             f"them is trial {near['cheapest']} ({near['costs'][str(near['cheapest'])][0]:,.0f} trainable parameters)"
         )
+    yield from _describe_tests(end)
+
+
+def _describe_tests(end: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what every look at the test rows found, for whichever end, and why there was none for this one."""
     for test in end["tests"]:
-        look = f"test rows, look {test['count']}"
+        earlier = "" if test["tried"] == end["tried"] else f" (after {test['tried']} trials)"
+        look = f"test rows, look {test['count']}{earlier}"
         if test["result"] is not None:
-            yield f"{look}: {test['result']['message']}"
+            yield from _indent(f"{look}: {test['result']['message']}")
         else:
             yield f"{look}: {'no result' if test['error'] is None else test['error']['message']}"
+    if end["test_rows"]:
+        yield from _indent(f"test rows: {end['test_rows']}")
+
+
+def _indent(text: str) -> Iterator[str]:
+    """Yield the lines of a text, those that follow the first one set in."""
+    first, *others = text.splitlines()
+    yield first
+    yield from (f"  {line}" for line in others)
 
 
 def _describe_importance(importance: Mapping[str, Any]) -> Iterator[str]:

@@ -46,6 +46,7 @@ MAX_NAME_CHARACTERS = 80
 MAX_NAME_BYTES = 200
 #: More steps than any training takes; a bound keeps numbers in the range of databases and other readers.
 MAX_STEPS = 1_000_000_000
+MOST_SEED = 2**32 - 1
 
 
 def shorten_name(name: str, most_characters: int = MAX_NAME_CHARACTERS, suffix: str = "") -> str:
@@ -205,7 +206,7 @@ class TrainingConfig(Section):
     seed: int = Field(
         42,
         ge=0,
-        le=2**32 - 1,
+        le=MOST_SEED,
         description="Seed of data order, dropout and initial weights, and of which rows are used where "
         "data.split_seed is null.",
     )

@@ -16,6 +16,7 @@ Sampler = Literal["grid", "random", "tpe"]
 #: More trials than any table of results is read for.
 MOST_TRIALS = 1000
 MOST_VALUES = 1000
+MOST_SEEDS = 20
 
 
 class Parameter(Section):
@@ -45,13 +46,17 @@ class SearchLimits(Section):
     """When a search ends before it has made all its trials."""
 
     hours: FiniteFloat | None = Field(
-        None, gt=0.0, le=100_000.0, description="Hours of training, those of all trials added up; null: no limit."
+        None,
+        gt=0.0,
+        le=100_000.0,
+        description="Hours of training, those of all trials added up, repeats at the end not counted; null: no limit.",
     )
     disk_gb: FiniteFloat | None = Field(
         None,
         gt=0.0,
         le=1_000_000.0,
-        description="Gigabytes (10^9 bytes) that the folders of ended trials may take; null: no limit.",
+        description="Gigabytes (10^9 bytes) that the folders of ended trials may take, repeats at the end not counted; "
+        "null: no limit.",
     )
     failed_in_a_row: int = Field(
         3, ge=1, le=MOST_TRIALS, description="Trials, by their numbers, that fail one after the other and end it."
@@ -64,7 +69,7 @@ class SearchConfirm(Section):
     seeds: int = Field(
         3,
         ge=0,
-        le=20,
+        le=MOST_SEEDS,
         description="Seeds, other than that of the trials, under which the best trial and trial 0 are each trained "
         "again; from 2 on, 0: no end.",
     )

@@ -17,12 +17,16 @@ from finetune30.config.search import MOST_TRIALS, Parameter, SearchConfig
 Problem = tuple[tuple[str, ...], str, str]
 
 #: Keys below `training` that no trial may have of its own: they say where and on what it is carried out, how it is
-#: judged, or are varied by `ft30 seeds`.
+#: judged, or are varied by `ft30 seeds`. A trial that evaluates more often chooses its weights by the evaluation rows
+#: more often; what is fitted on these rows after the training moves no metric, and would be fitted on what chose it.
 _SHARED = frozenset(
     f"training.{key}"
     for key in (
         *("seed", "output_dir", "device", "processes", "deterministic", "start_adapter"),
         *("metric_for_best_model", "greater_is_better", "logging_steps", "save_steps", "save_total_limit"),
+        *("load_best_model_at_end", "eval_strategy", "eval_steps"),
+        *("early_stopping_patience", "early_stopping_threshold"),
+        *("threshold_tuning", "temperature_scaling", "abstention_risk"),
     )
 )
 #: Keys of other sections that may be varied; the others say what the rows and the base model are.

@@ -48,7 +48,7 @@ from finetune30.store.results_folder import (
     reserve_run_folder,
 )
 from finetune30.store.schema import migrate
-from finetune30.store.search_members import require_no_trial
+from finetune30.store.search_members import require_no_member
 from finetune30.store.tables import runs, tombstones
 
 T = TypeVar("T")
@@ -221,7 +221,7 @@ class RunStore(AttemptStates):
                     f"run {run.id} is RUNNING and cannot be deleted", f"stop it first: ft30 runs cancel {run.id[:8]}"
                 )
             require_no_version(connection, run.id)
-            require_no_trial(connection, run)
+            require_no_member(connection, run)
             now = self.now(connection)
             gone = connection.execute(runs.delete().where(*_unchanged(run)))
             _require_changed(gone.rowcount, run.id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.store.database import reading, writing
@@ -17,7 +17,10 @@ from finetune30.store.tables import search_ends, search_tests
 
 @dataclass(frozen=True)
 class SearchEnd:
-    """The end of a search after `tried` trials; without sets its trial 0 is the best, and nothing is repeated."""
+    """The end of a search after `tried` trials; without sets its trial 0 is the best, and nothing is repeated.
+
+    `left_unopened` says why the test rows were not opened for it; None: they were, or are to be.
+    """
 
     search_id: str
     tried: int
@@ -27,6 +30,7 @@ class SearchEnd:
     created_at: datetime
     judged_at: datetime | None
     verdict: dict[str, Any] | None
+    left_unopened: str | None
 
     @property
     def sets(self) -> list[str]:
@@ -36,11 +40,14 @@ class SearchEnd:
 
 @dataclass(frozen=True)
 class SearchTest:
-    """One opening of the test rows: without result and error it goes on, or died."""
+    """One opening of the test rows for the end after `tried` trials: without result and error it goes on, or died.
+
+    `count`: the how manyth of the search, whichever end it was for.
+    """
 
     search_id: str
-    tried: int
     count: int
+    tried: int
     opened_at: datetime
     opened_by: str
     ended_at: datetime | None
@@ -51,6 +58,7 @@ class SearchTest:
         """Return a JSON tree."""
         return {
             "count": self.count,
+            "tried": self.tried,
             "opened_at": self.opened_at.isoformat(),
             "opened_by": self.opened_by,
             "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
@@ -86,47 +94,62 @@ def list_ends(store: RunStore, search_id: str) -> list[SearchEnd]:
         return [SearchEnd(**row._mapping) for row in connection.execute(query)]
 
 
-def write_verdict(store: RunStore, end: SearchEnd, verdict: Mapping[str, Any]) -> bool:
-    """Write what is said of an end; False where it is written already."""
-    its = (search_ends.c.search_id == end.search_id) & (search_ends.c.tried == end.tried)
+def write_verdict(
+    store: RunStore, end: SearchEnd, verdict: Mapping[str, Any], *, left_unopened: str | None = None
+) -> bool:
+    """Write what is said of an end, and why it needs no test rows, if so; False where it is written already."""
+    unjudged = _row_of(end) & search_ends.c.judged_at.is_(None)
     with writing(store.engine) as connection:
-        values = {"verdict": dict(verdict), "judged_at": store.now(connection)}
-        unjudged = its & search_ends.c.judged_at.is_(None)
+        values = {"verdict": dict(verdict), "judged_at": store.now(connection), "left_unopened": left_unopened}
         return connection.execute(update(search_ends).where(unjudged).values(**values)).rowcount == 1
 
 
-def open_test(store: RunStore, end: SearchEnd, by: str = "", *, only_first: bool = False) -> SearchTest | None:
-    """Record that the test rows are about to be read for an end; from now on this counts.
+def leave_unopened(store: RunStore, end: SearchEnd, reason: str) -> None:
+    """Write why the test rows are not opened for an end; the first reason stays."""
+    with writing(store.engine) as connection:
+        first = _row_of(end) & search_ends.c.left_unopened.is_(None)
+        connection.execute(update(search_ends).where(first).values(left_unopened=reason))
 
-    None where somebody else does it in this moment, or with `only_first` where it was done before.
+
+def open_test(store: RunStore, end: SearchEnd, by: str = "", *, only_first: bool = False) -> SearchTest | None:
+    """Record that the test rows are about to be read for an end; from now on this counts, for the whole search.
+
+    None where somebody else does it in this moment, or with `only_first` where it was done before, for whichever end.
     """
-    its = (search_tests.c.search_id == end.search_id) & (search_tests.c.tried == end.tried)
+    its = search_tests.c.search_id == end.search_id
     try:
         with writing(store.engine) as connection:
             count = int(connection.execute(select(func.count()).select_from(search_tests).where(its)).scalar_one()) + 1
             if only_first and count > 1:
                 return None
-            key = {"search_id": end.search_id, "tried": end.tried, "count": count}
+            key = {"search_id": end.search_id, "count": count, "tried": end.tried}
             connection.execute(insert(search_tests).values(**key, opened_at=store.now(connection), opened_by=by))
     except IntegrityError:
         return None
-    return list_tests(store, end)[count - 1]
+    return list_tests(store, end.search_id)[count - 1]
 
 
 def close_test(
     store: RunStore, test: SearchTest, *, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None
 ) -> None:
     """Record what came of an opening; whatever was recorded before stays."""
-    its = (search_tests.c.search_id == test.search_id) & (search_tests.c.tried == test.tried)
-    unended = its & (search_tests.c["count"] == test.count) & search_tests.c.ended_at.is_(None)
+    its = (search_tests.c.search_id == test.search_id) & (search_tests.c["count"] == test.count)
     with writing(store.engine) as connection:
         values = {"ended_at": store.now(connection), "result": result, "error": error}
-        connection.execute(update(search_tests).where(unended).values(**values))
+        connection.execute(update(search_tests).where(its & search_tests.c.ended_at.is_(None)).values(**values))
 
 
-def list_tests(store: RunStore, end: SearchEnd) -> list[SearchTest]:
-    """Return the openings of the test rows for an end, the first one first."""
-    its = (search_tests.c.search_id == end.search_id) & (search_tests.c.tried == end.tried)
+def list_tests(store: RunStore, search_id: str) -> list[SearchTest]:
+    """Return the openings of the test rows for all ends of a search, the first one first."""
     with reading(store.engine) as connection:
-        query = select(search_tests).where(its).order_by(search_tests.c["count"])
+        query = select(search_tests).where(search_tests.c.search_id == search_id).order_by(search_tests.c["count"])
         return [SearchTest(**row._mapping) for row in connection.execute(query)]
+
+
+def is_untested(store: RunStore, end: SearchEnd) -> bool:
+    """Tell whether the test rows are still to be opened for an end: it is judged, and the first one to have them."""
+    return end.judged_at is not None and end.left_unopened is None and not list_tests(store, end.search_id)
+
+
+def _row_of(end: SearchEnd) -> ColumnElement[bool]:
+    return (search_ends.c.search_id == end.search_id) & (search_ends.c.tried == end.tried)

@@ -127,11 +127,19 @@ def list_searches(store: RunStore, limit: int = 100) -> list[Search]:
 def list_driven(store: RunStore) -> list[Search]:
     """Return the searches that workers look after, the oldest first.
 
-    Those that go on, and those with open trials or an end of which nothing is said yet.
+    Those that go on, and those with open trials, an end of which nothing is said yet, or test rows that are still to
+    be opened (`search_ends.is_untested`).
     """
     is_open = exists().where(search_trials.c.search_id == searches.c.id, search_trials.c.state == TrialState.OPEN)
     is_unjudged = exists().where(search_ends.c.search_id == searches.c.id, search_ends.c.judged_at.is_(None))
-    wanted = (searches.c.kind == "queued") & or_(searches.c.status == SearchStatus.RUNNING, is_open, is_unjudged)
+    is_tested = exists().where(search_tests.c.search_id == searches.c.id)
+    is_judged = exists().where(
+        search_ends.c.search_id == searches.c.id,
+        search_ends.c.judged_at.is_not(None),
+        search_ends.c.left_unopened.is_(None),
+    )
+    goes_on = or_(searches.c.status == SearchStatus.RUNNING, is_open, is_unjudged, is_judged & ~is_tested)
+    wanted = (searches.c.kind == "queued") & goes_on
     with reading(store.engine) as connection:
         query = select(searches).where(wanted).order_by(searches.c.created_at, searches.c.id)
         return [_search(row) for row in connection.execute(query)]

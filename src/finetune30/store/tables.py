@@ -273,16 +273,18 @@ search_ends = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("judged_at", UtcDateTime),
     Column("verdict", JsonTree),
+    Column("left_unopened", Text),  # why the test rows were not opened for it; null: they were, or are to be
     Index("ix_search_ends_judged", "judged_at", "search_id"),
 )
 
-#: Each opening of the test rows for an end, written before they are read; `count` is the how manyth, from 1.
+#: Each opening of the test rows for a search, written before they are read; `count` is the how manyth of the search,
+#: from 1, whichever end (`tried`) it was for.
 search_tests = Table(
     "search_tests",
     metadata,
     Column("search_id", String(32), primary_key=True),
-    Column("tried", Integer, primary_key=True, autoincrement=False),
     Column("count", Integer, primary_key=True, autoincrement=False),
+    Column("tried", Integer, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("opened_by", String(200), nullable=False),
     Column("ended_at", UtcDateTime),

@@ -43,7 +43,7 @@ def test_a_gain_that_rows_can_tell_is_found_and_one_that_is_worth_it_is_rarely_r
 
 
 def is_kept(default: Table, best: Table, **options: Any) -> bool:
-    return judge_gain(default, best, greater_is_better=True, **options).verdict is Verdict.KEEP_DEFAULT
+    return judge_gain(default, best, is_right=True, **options).verdict is Verdict.KEEP_DEFAULT
 
 
 def outcomes(share: float, rows: int, seeds: int, generator: np.random.Generator) -> Table:
@@ -54,27 +54,55 @@ def test_each_verdict_says_what_it_takes() -> None:
     generator = np.random.default_rng(5)
     hard = (np.arange(400)[:, None] < 300).astype(np.float64)
     same = np.repeat(hard, 3, axis=1)
-    assert judge_gain(same, same, greater_is_better=True).verdict is Verdict.KEEP_DEFAULT
+    assert judge_gain(same, same, is_right=True).verdict is Verdict.KEEP_DEFAULT
     more = np.repeat((np.arange(400)[:, None] < 340).astype(np.float64), 3, axis=1)
-    better = judge_gain(same, more, greater_is_better=True)
+    better = judge_gain(same, more, is_right=True)
     assert better.verdict is Verdict.BETTER
     assert better.gain == pytest.approx(0.1)
-    assert judge_gain(same, more, greater_is_better=False).verdict is Verdict.KEEP_DEFAULT
-    few = judge_gain(outcomes(0.8, 50, 3, generator), outcomes(0.8, 50, 3, generator), greater_is_better=True)
+    assert judge_gain(same, more, is_right=False).verdict is Verdict.KEEP_DEFAULT
+    few = judge_gain(outcomes(0.8, 50, 3, generator), outcomes(0.8, 50, 3, generator), is_right=True)
     assert few.verdict is Verdict.NOT_ENOUGH
     assert few.rows_needed is not None
     assert few.rows_needed > 50
-    assert few.seeds_needed is None
-    chosen = judge_gain(same[:40], same[:40] + 0.0, greater_is_better=True, tried=20)
+    assert few.seeds_needed is not None, "seeds are told by themselves, beside the rows"
+    assert few.seeds_needed > 3
+    chosen = judge_gain(same[:40], same[:40] + 0.0, is_right=True, tried=20)
     assert chosen.p_rows == 1.0
     with pytest.raises(ValueError, match="one seed"):
-        judge_gain(same[:, :1], same, greater_is_better=True)
+        judge_gain(same[:, :1], same, is_right=True)
+
+
+def test_few_rows_without_any_spread_are_not_certain() -> None:
+    right = np.ones((40, 3))
+    found = judge_gain(right, right, is_right=True)
+    assert (found.verdict, found.interval) == (Verdict.NOT_ENOUGH, pytest.approx((-1.96 / 42, 1.96 / 42), abs=1e-4))
+    assert found.rows_needed is not None
+    assert judge_gain(np.ones((found.rows_needed, 3)), np.ones((found.rows_needed, 3)), is_right=True).verdict is (
+        Verdict.KEEP_DEFAULT
+    )
+    one = judge_gain(np.ones((1, 2)), np.zeros((1, 2)), is_right=True)
+    assert (one.verdict, one.rows) == (Verdict.NOT_ENOUGH, 1)
+    assert np.isfinite([one.gain, one.p_value, *(one.interval or ())]).all()
+    none = judge_gain(np.zeros((9, 2)), np.ones((9, 2)), is_right=False, least_gain=0.0)
+    assert (none.verdict, none.rows_needed) == (Verdict.NOT_ENOUGH, None), "a loss of 0 cannot be told apart"
+
+
+@pytest.mark.parametrize("tried", [500, 1000])
+def test_many_trials_do_not_make_better_impossible(tried: int) -> None:
+    hard = np.arange(200)[:, None] < 100
+    before, after = (np.repeat((hard | more).astype(np.float64), 3, axis=1) for more in (False, hard[::-1]))
+    after[150:] = 0.0
+    assert judge_gain(before, after, is_right=True, tried=tried).verdict is Verdict.BETTER
+    few = judge_gain(before, np.where(np.arange(200)[:, None] < 110, 1.0, before), is_right=True, tried=tried)
+    assert few.verdict is Verdict.NOT_ENOUGH, "of ten rows that differ no signs tell it"
+    assert few.rows_needed is not None
+    assert few.rows_needed > 1.5 * 200
 
 
 def test_where_seeds_and_not_rows_leave_it_open_more_seeds_are_asked_for() -> None:
     before = np.zeros((300, 2))
     after = np.stack([np.zeros(300), np.ones(300)], axis=1)  # one seed has it all
-    found = judge_gain(before, after, greater_is_better=True)
+    found = judge_gain(before, after, is_right=True)
     assert (found.verdict, found.rows_needed) == (Verdict.NOT_ENOUGH, None)
     assert found.seeds_needed is not None
     assert found.seeds_needed > 2
@@ -84,13 +112,13 @@ def test_rows_needed_after_a_gain_are_those_that_tell_it() -> None:
     generator = np.random.default_rng(2)
     found, told = 0, []
     for _ in range(60):
-        first = judge_gain(outcomes(0.8, 60, 3, generator), outcomes(0.88, 60, 3, generator), greater_is_better=True)
+        first = judge_gain(outcomes(0.8, 60, 3, generator), outcomes(0.88, 60, 3, generator), is_right=True)
         if first.rows_needed is not None and 0.07 < first.gain < 0.09:
             told.append(first.rows_needed)
     needed = round(float(np.median(told)))
     for _ in range(30):
         sides = outcomes(0.8, needed, 3, generator), outcomes(0.88, needed, 3, generator)
-        found += judge_gain(*sides, greater_is_better=True).p_rows < 0.05
+        found += judge_gain(*sides, is_right=True).p_rows < 0.05
     assert 0.65 < found / 30 < 0.95, "in four of five cases"
 
 

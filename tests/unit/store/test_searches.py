@@ -7,6 +7,8 @@ from typing import Any
 from finetune30.store import RunStore
 from finetune30.store.search_ends import (
     close_test,
+    is_untested,
+    leave_unopened,
     list_ends,
     list_tests,
     load_end,
@@ -110,18 +112,50 @@ def test_an_end_its_verdict_and_each_opening_of_test_rows_are_written_once(lab: 
     assert (end.tried, end.best, end.sets, end.verdict) == (3, 1, ["a" * 32, "b" * 32], None)
     assert change_search(store, search.id, SearchStatus.RUNNING, status=SearchStatus.SUCCEEDED, reason="")
     assert [one.id for one in list_driven(store)] == [search.id]
+    assert not is_untested(store, end)
     assert [write_verdict(store, end, {"p": 0.1 + 0.2}), write_verdict(store, end, {"p": 1})] == [True, False]
-    assert list_driven(store) == []
+    assert [one.id for one in list_driven(store)] == [search.id], "its test rows are to be opened"
+    judged = load_end(store, search.id)
+    assert judged is not None
+    assert is_untested(store, judged)
     first = open_test(store, end, "somebody", only_first=True)
+    assert list_driven(store) == []
+    assert not is_untested(store, judged)
     assert first is not None
     assert open_test(store, end, only_first=True) is None
     second = open_test(store, end)
     assert second is not None
     close_test(store, second, result={"verdict": "better"})
     close_test(store, second, error={"message": "later"})
-    told = [(one.count, one.opened_by, one.result, one.error) for one in list_tests(store, end)]
+    told = [(one.count, one.opened_by, one.result, one.error) for one in list_tests(store, search.id)]
     assert told == [(1, "somebody", None, None), (2, "", {"verdict": "better"}, None)]
     record_end(store, search.id, 5, 0, None, None)
+    later = load_end(store, search.id)
+    assert later is not None
+    assert open_test(store, later, only_first=True) is None, "they were opened for an earlier end"
+    third = open_test(store, later)
+    assert third is not None
+    assert (third.count, third.tried) == (3, 5)
     assert [(one.tried, one.verdict) for one in list_ends(store, search.id)] == [(3, {"p": 0.1 + 0.2}), (5, None)]
     remove_search(store, search.id)
-    assert (list_ends(store, search.id), list_tests(store, end)) == ([], [])
+    assert (list_ends(store, search.id), list_tests(store, search.id)) == ([], [])
+
+
+def test_test_rows_that_cannot_be_opened_are_left_and_the_reason_stays(lab: Lab) -> None:
+    store = lab.store
+    search = make(store)
+    record_end(store, search.id, 3, 1, "a" * 32, "b" * 32)
+    end = load_end(store, search.id)
+    assert end is not None
+    change_search(store, search.id, SearchStatus.RUNNING, status=SearchStatus.SUCCEEDED, reason="")
+    write_verdict(store, end, {"verdict": "better"})
+    leave_unopened(store, end, "the model of a repeat is gone")
+    leave_unopened(store, end, "something else")
+    left = load_end(store, search.id)
+    assert left is not None
+    assert (left.left_unopened, list_driven(store)) == ("the model of a repeat is gone", [])
+    record_end(store, search.id, 5, 1, "c" * 32, "d" * 32)
+    more = load_end(store, search.id)
+    assert more is not None
+    write_verdict(store, more, {"verdict": None}, left_unopened="nothing to compare")
+    assert list_driven(store) == []

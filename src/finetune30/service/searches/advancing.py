@@ -38,8 +38,8 @@ from finetune30.store.searches import (
 RUNNING = SearchStatus.RUNNING
 
 
-def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> bool:
-    """Take a search one look further; tell whether its best trial was judged by this.
+def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publisher) -> None:
+    """Take a search one look further.
 
     Raises StorageError, and UsageError where Optuna is needed and missing.
     """
@@ -47,11 +47,11 @@ def advance(store: RunStore, search_id: str, settings: Settings, publisher: Publ
     remove_beaten(store, standing, settings.results_folder)
     standing = suggest_trials(store, decide(store, load_standing(store, search_id)))
     if standing.search.status is not RUNNING:
-        return advance_end(store, standing, settings, publisher)
-    for trial in standing.open:
+        advance_end(store, standing, settings, publisher)
+        return
+    for trial in standing.open if not find_limit(standing) else []:
         if trial.reused_from is None and trial.number not in standing.runs:
             _hand_in(store, standing, trial, settings, publisher)
-    return False
 
 
 def settle_trials(store: RunStore, standing: Standing, results: Path) -> Standing:
@@ -89,8 +89,11 @@ def settle_trial(store: RunStore, standing: Standing, trial: Trial, run: Run, re
 
 
 def decide(store: RunStore, standing: Standing) -> Standing:
-    """End a search that has made its trials, failed too often or used its hours; return it as it stands then."""
-    search, limits = standing.search, standing.spec.limits
+    """End a search that has made its trials, failed too often or used its hours; return it as it stands then.
+
+    One that a limit ends waits for the trials that are under way, so that its best is judged too.
+    """
+    search = standing.search
     if search.status is not RUNNING:
         return standing
     if failed := _find_failures(standing):
@@ -101,20 +104,27 @@ def decide(store: RunStore, standing: Standing) -> Standing:
     elif standing.ended == len(standing.trials) and len(standing.trials) >= standing.planned:
         plan_end(store, standing)
         change_search(store, search.id, RUNNING, status=SearchStatus.SUCCEEDED, reason="")
-    elif limits.hours is not None and (used := hours_of(standing.runs.values(), utc_now())) >= limits.hours:
-        reason = f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
-        change_search(store, search.id, RUNNING, status=SearchStatus.STOPPED, reason=reason)
-    elif limits.disk_gb is not None and (taken := standing.size_bytes / 1e9) >= limits.disk_gb:
-        reason = f"{taken:.3g} of {limits.disk_gb:g} GB were taken after {len(standing.trials)} trials"
+    elif (reason := find_limit(standing)) and not _list_under_way(standing):
+        plan_end(store, standing)
         change_search(store, search.id, RUNNING, status=SearchStatus.STOPPED, reason=reason)
     else:
         return standing
     return load_standing(store, search.id)
 
 
+def find_limit(standing: Standing) -> str:
+    """Return which limit ends a search, hours or gigabytes, "" where none does: nothing more is suggested or begun."""
+    limits = standing.spec.limits
+    if limits.hours is not None and (used := hours_of(standing.runs.values(), utc_now())) >= limits.hours:
+        return f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
+    if limits.disk_gb is not None and (taken := standing.size_bytes / 1e9) >= limits.disk_gb:
+        return f"{taken:.3g} of {limits.disk_gb:g} GB were taken after {len(standing.trials)} trials"
+    return ""
+
+
 def suggest_trials(store: RunStore, standing: Standing) -> Standing:
     """Write the trials that may be suggested now, each before it trains; return the search as it stands then."""
-    while standing.search.status is RUNNING and standing.may_suggest:
+    while standing.search.status is RUNNING and standing.may_suggest and not find_limit(standing):
         failpoints.reach("search.before_trial")
         number = len(standing.trials)
         if number == 0:
@@ -175,6 +185,13 @@ def _hand_in(store: RunStore, standing: Standing, trial: Trial, settings: Settin
         return
     hand_in_member(store, member, settings, publisher=publisher, priority=standing.search.priority)
     failpoints.reach("search.after_run")
+
+
+def _list_under_way(standing: Standing) -> list[Trial]:
+    """Return the open trials that go on by themselves: workers have their runs, or are about to."""
+    if standing.search.kind == "local":
+        return []
+    return [trial for trial in standing.open if standing.run_of(trial) is not None]
 
 
 def _find_failures(standing: Standing) -> list[Trial]:

@@ -6,14 +6,15 @@ from finetune30 import failpoints
 from finetune30.errors import ConflictError, UsageError
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.advancing import RUNNING, advance, cancel_runs, cancel_waiting
-from finetune30.service.searches.ending import open_end, runs_of_end
+from finetune30.service.searches.ending import open_end
 from finetune30.service.searches.plans import SearchPlan
+from finetune30.service.searches.repeats import runs_of_end
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.service.submitting.submission import Publisher
 from finetune30.settings import Settings
 from finetune30.store import RunStatus, RunStore
 from finetune30.store.records import RunKind
-from finetune30.store.search_ends import list_ends
+from finetune30.store.search_ends import is_untested, list_ends, load_end
 from finetune30.store.searches import (
     Search,
     SearchStatus,
@@ -130,13 +131,15 @@ def resume_search(
 
 
 def _resume_end(store: RunStore, standing: Standing) -> bool:
-    """Queue the cancelled runs of the end that is under way again; tell whether the end has something left to do."""
-    end = open_end(store, standing)
-    runs = [] if end is None else runs_of_end(store, end)
-    cancelled = [run for run in runs if run.status is RunStatus.CANCELLED]
-    for run in cancelled if standing.search.kind != "local" else []:
+    """Queue cancelled and failed runs of the end under way again; tell whether the end has something left to do."""
+    end, is_local = open_end(store, standing), standing.search.kind == "local"
+    if end is None:
+        judged = load_end(store, standing.search.id)
+        return is_local and judged is not None and standing.search.status in _OVER and is_untested(store, judged)
+    again = [run for run in runs_of_end(store, end) if run.status in (RunStatus.CANCELLED, RunStatus.FAILED)]
+    for run in again if not is_local else []:
         store.retry(run.id)
-    return bool(cancelled) or (end is not None and standing.search.kind == "local")
+    return bool(again) or is_local
 
 
 def delete_search(records: Records, search: Search) -> list[str]:

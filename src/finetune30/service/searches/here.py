@@ -43,10 +43,10 @@ def carry_out_here(records: Records, search: Search, settings: Settings, log: Lo
             if trial is None or standing.search.status is not RUNNING:
                 break
             _carry_out(records, standing, trial, settings, log)
-    if carry_out_end(
+    carry_out_end(
         records, standing, lambda run_set, explicit: carry_set_out_here(records, run_set, settings, explicit, log)
-    ):
-        open_test_rows_once(records, standing, settings, log)
+    )
+    open_test_rows_once(records, standing, settings, log, by=search.submitted_by)
     return standing
 
 

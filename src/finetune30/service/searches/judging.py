@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import StorageError
 from finetune30.service.runs.open_records import Records
+from finetune30.service.runs.outcomes import name_loss
+from finetune30.service.searches.repeats import LEAST_REPEATS, count_repeats
 from finetune30.service.searches.standing import Standing, value_of
+from finetune30.service.searches.verdicts import Judging, Measured, describe_gain
 from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
-from finetune30.service.statistics.gains import Gain, Verdict, judge_gain
-from finetune30.service.statistics.seeds import METHOD
+from finetune30.service.statistics.gains import Verdict, judge_gain
 from finetune30.store import Run
 from finetune30.store.run_sets import load_set
 from finetune30.store.search_ends import SearchEnd
@@ -24,10 +28,12 @@ if TYPE_CHECKING:
     Outcomes = NDArray[np.float64]
 
 Json = dict[str, Any]
+#: How far a recorded metric may lie from the mean that it is.
+_ROUNDING = 1e-4
 
 
 def judge_end(records: Records, standing: Standing, end: SearchEnd) -> Json:
-    """Return what the evaluation rows say, as JSON: `verdict` (see `describe_gain`), `luck` and `near`.
+    """Return what the evaluation rows say, as JSON: `verdict` (see `compare_sides`), `luck` and `near`.
 
     The rows chose the best of all trials, so that their number counts against it. Raises StorageError for predictions
     that cannot be read.
@@ -41,43 +47,46 @@ def judge_end(records: Records, standing: Standing, end: SearchEnd) -> Json:
     elif reason := why_not_judged(sides, outcomes):
         said = {"verdict": None, "message": reason}
     else:
-        said = compare_sides(standing, end, repeats, sides[0].is_right_or_wrong, tried=_count_tried(standing))
+        metric = None if _is_mean(sides, repeats, standing.search.metric) else standing.search.metric
+        said = compare_sides(standing, shape_judging(end, sides, metric), repeats, tried=_count_tried(standing))
     return {**said, "luck": _tell_luck(standing, end, sides), **_look_at_trials(records, standing, end, repeats)}
 
 
-def compare_sides(standing: Standing, end: SearchEnd, sides: list[Outcomes], is_right: bool, *, tried: int) -> Json:
-    """Judge outcomes of trial 0 and of the best trial on the same rows, (rows, seeds) each, and describe it."""
+def compare_sides(standing: Standing, judging: Judging, sides: list[Outcomes], *, tried: int) -> Json:
+    """Judge outcomes of trial 0 and of the best trial on the same rows, (rows, seeds) each, and describe it.
+
+    Whose best trial fails where trial 0 does not is not called better, whatever its other repeats have.
+    """
+    is_right = judging.is_right
     least = standing.spec.confirm.least_gain * (1.0 if is_right else float(sides[0].mean()))
-    gain = judge_gain(sides[0], sides[1], greater_is_better=is_right, tried=tried, least_gain=least)
-    seeds = min(side.shape[1] for side in sides)
-    return describe_gain(gain, end.best, seeds, least, as_points=is_right)
+    gain = judge_gain(sides[0], sides[1], is_right=is_right, tried=tried, least_gain=least)
+    if gain.verdict is Verdict.BETTER and judging.repeats[1].failed > judging.repeats[0].failed:
+        gain = replace(gain, verdict=Verdict.NOT_ENOUGH)
+    return describe_gain(gain, judging, min(side.shape[1] for side in sides), least)
 
 
-def describe_gain(gain: Gain, best: int, seeds: int, least: float, *, as_points: bool) -> Json:
-    """Return a gain as JSON, `message` in words; sizes are shares of rows (`as_points`) or losses."""
-    return {
-        "verdict": str(gain.verdict),
-        "message": _say(gain, best, seeds, as_points=as_points),
-        "best": best,
-        "gain": gain.gain,
-        "interval": gain.interval and list(gain.interval),
-        "p_rows": gain.p_rows,
-        "p_seeds": gain.p_seeds,
-        "p_value": gain.p_value,
-        "rows": gain.rows,
-        "seeds": seeds,
-        "rows_needed": gain.rows_needed,
-        "seeds_needed": gain.seeds_needed,
-        "least_gain": least,
-        "as_points": as_points,
-        "method": METHOD,
-    }
+def shape_judging(
+    end: SearchEnd, sides: list[SetOutcomes], other_metric: str | None, look: int | None = None
+) -> Judging:
+    """Return what is compared of two sets, trial 0 first."""
+    repeats = [count_repeats(one.run_set, one.runs.values()) for one in sides]
+    return Judging(end.best, _measure_of(sides[0]), repeats, other_metric, look)
+
+
+def _measure_of(side: SetOutcomes) -> Measured:
+    import polars as pl
+
+    predictions = side.judged[0].predictions
+    if side.is_right_or_wrong:
+        return "all_labels_right" if predictions.schema.get("label") == pl.List else "right"
+    has_both = {"label", "prediction"} <= set(predictions.columns)
+    return name_loss(predictions) if has_both else "loss"
 
 
 def why_not_judged(sides: list[SetOutcomes], outcomes: list[Outcomes | None]) -> str:
     """Return why two sets cannot be judged, "" where they can."""
     for side, found in zip(sides, outcomes, strict=True):
-        if len(side.judged) < 2:
+        if len(side.judged) < LEAST_REPEATS:
             return f"not judged: {len(side.judged)} repeats of '{side.run_set.name}' have finished, 2 are needed"
         if found is None:
             return f"not judged: the rows of '{side.run_set.name}' have no outcome of their own"
@@ -85,18 +94,14 @@ def why_not_judged(sides: list[SetOutcomes], outcomes: list[Outcomes | None]) ->
     return "" if rows[0].equals(rows[1]) else "not judged: trial 0 and the best were not judged on the same rows"
 
 
-def _say(gain: Gain, best: int, seeds: int, *, as_points: bool) -> str:
-    def size(value: float) -> str:
-        return f"{100 * value:+.1f} points" if as_points else f"{value:+.3g}"
-
-    found = f"trial {best}: {size(gain.gain)}, p = {gain.p_value:.3g}, {gain.rows:,} rows, {seeds} seeds"
-    if gain.verdict is Verdict.BETTER:
-        return f"better than the default ({found})"
-    if gain.verdict is Verdict.KEEP_DEFAULT:
-        return f"not distinguishable, keep the default: a gain that is worth a change is ruled out ({found})"
-    if gain.rows_needed is not None:
-        return f"not enough rows: about {gain.rows_needed:,} are needed ({found})"
-    return f"not enough seeds: about {gain.seeds_needed:,} of each are needed ({found})"
+def _is_mean(sides: list[SetOutcomes], outcomes: list[Outcomes], metric: str) -> bool:
+    """Tell whether a metric is the mean of the outcomes that are compared, told from its value in every repeat."""
+    for side, found in zip(sides, outcomes, strict=True):
+        for one, mean in zip(side.judged, found.mean(axis=0).tolist(), strict=True):
+            value = value_of(one.run, metric)
+            if value is None or not math.isclose(value, mean, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+                return False
+    return True
 
 
 def _count_tried(standing: Standing) -> int:
@@ -122,6 +127,8 @@ def _look_at_trials(records: Records, standing: Standing, end: SearchEnd, repeat
     if len(numbers) < 2:
         return {"expected_luck": None, "near": None}
     table = np.stack(columns, axis=1)
+    if len(table) < 2:  # one row tells nothing of chance
+        return {"expected_luck": None, "near": None}
     near = near_best(table, numbers.index(end.best), repeats, greater_is_better=is_right)
     found = [number for number, is_near in zip(numbers, near, strict=True) if is_near]
     sign = 1.0 if standing.search.greater_is_better else -1.0

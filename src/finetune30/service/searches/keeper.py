@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from finetune30.errors import Finetune30Error
 from finetune30.settings import Settings
 from finetune30.store import RunStore
-from finetune30.store.searches import Search, list_driven
+from finetune30.store.searches import Search, SearchStatus, list_driven
 
 if TYPE_CHECKING:
     from finetune30.service.submitting.submission import Publisher
@@ -21,13 +21,15 @@ _log = logging.getLogger(__name__)
 class SearchKeeper:
     """Looks after all searches whose trials workers carry out; a trouble of one is told once and holds up no other.
 
-    The one that judges a best trial opens the test rows for it, in a process of its own.
+    Test rows of a judged end that nobody has opened are opened in a process of its own, one a search: whoever is
+    killed before leaves that to the next look of another worker.
     """
 
     def __init__(self, store: RunStore, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._troubles: dict[str, str] = {}
-        self._looks: list[subprocess.Popen[bytes]] = []
+        self._unopened: set[str] = set()
+        self._looks: dict[str, subprocess.Popen[bytes]] = {}
 
     def look(self, publisher: Publisher) -> None:
         """Take every search one look further. Raises StorageError where they cannot even be listed."""
@@ -35,8 +37,8 @@ class SearchKeeper:
             from finetune30.service.searches.advancing import advance  # most workers never meet a search
 
             try:
-                if advance(self._store, search.id, self._settings, publisher):
-                    self._open_test_rows(search)
+                advance(self._store, search.id, self._settings, publisher)
+                self._open_test_rows(search)
                 self._troubles.pop(search.id, None)
             except Finetune30Error as error:
                 if self._troubles.get(search.id) != error.message:
@@ -47,18 +49,24 @@ class SearchKeeper:
 
     def close(self) -> None:
         """End the looks at test rows that are under way; they count."""
-        for look in self._looks:
+        for look in self._looks.values():
             look.terminate()
             look.wait()
 
     def _open_test_rows(self, search: Search) -> None:
-        from finetune30.service.runs.open_records import Records
-        from finetune30.service.searches.opening import has_rows_to_test
-        from finetune30.service.searches.standing import load_standing
+        from finetune30.store.search_ends import is_untested, load_end
 
-        self._looks = [look for look in self._looks if look.poll() is None]
-        records = Records(self._store, self._settings.results_folder)
-        if has_rows_to_test(records, load_standing(self._store, search.id), self._settings):
+        end = load_end(self._store, search.id)
+        if end is None or search.status is SearchStatus.RUNNING or not is_untested(self._store, end):
+            return
+        look = self._looks.get(search.id)
+        if look is None:
             command = [sys.executable, "-m", "finetune30", "search", "test", search.id, "--once"]
             command += ["--device", self._settings.answer_device]
-            self._looks.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+            self._looks[search.id] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        elif look.poll() is not None and search.id not in self._unopened:
+            self._unopened.add(search.id)
+            _log.warning(
+                "search %s: the process that was to open its test rows ended with %d before; "
+                "open them with: ft30 search test %s --once", search.id[:8], look.returncode, search.id[:8],
+            )  # fmt: skip

@@ -6,25 +6,38 @@ from collections.abc import Callable
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import ConflictError, DataError, NotFoundError
+from finetune30.errors import ConflictError, Finetune30Error
 from finetune30.service.datasets.operations import versions_of
+from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records
-from finetune30.service.searches.judging import compare_sides
+from finetune30.service.searches.judging import compare_sides, shape_judging
+from finetune30.service.searches.repeats import runs_of_end
 from finetune30.service.searches.standing import Standing
 from finetune30.service.sets.outcomes import load_set_outcomes
 from finetune30.service.testing.look import look_at, shape_error
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
+from finetune30.store import RunStatus
 from finetune30.store.run_sets import load_set
-from finetune30.store.search_ends import SearchEnd, SearchTest, close_test, list_tests, load_end, open_test
+from finetune30.store.search_ends import (
+    SearchEnd,
+    SearchTest,
+    close_test,
+    is_untested,
+    leave_unopened,
+    list_tests,
+    load_end,
+    open_test,
+)
 
 Log = Callable[[str], None]
 
 
 def find_end_to_test(records: Records, standing: Standing, settings: Settings) -> SearchEnd:
-    """Return the end whose repeats can be judged on test rows.
+    """Return the end whose repeats can be judged on test rows, before any of these is read.
 
-    Raises ConflictError where nothing is said of it yet, where there is nothing to compare, and without test rows.
+    Raises ConflictError where nothing is said of it yet, where there is nothing to compare, and without test rows;
+    StorageError where the model of a repeat is gone or damaged.
     """
     search = standing.search
     end = load_end(records.store, search.id)
@@ -43,22 +56,29 @@ def find_end_to_test(records: Records, standing: Standing, settings: Settings) -
         find_test_source(standing.config, manifest).require()
     except ConflictError as error:
         raise ConflictError(f"search {search.id[:8]} '{search.name}': {error.message}", error.remedy) from error
+    for run in runs_of_end(records.store, end):
+        if run.status is RunStatus.SUCCEEDED:
+            require_intact_model(records, require_model(run))
     return end
 
 
-def has_rows_to_test(records: Records, standing: Standing, settings: Settings) -> bool:
-    """Tell whether `open_test_rows` has something to open."""
+def open_test_rows_once(
+    records: Records, standing: Standing, settings: Settings, log: Log, *, by: str = "", device: str | None = None
+) -> None:
+    """Judge all repeats of a judged end on the test rows, where these were never opened for the search.
+
+    May be called again after it was cut off: who was killed before the opening was on record has opened nothing. Where
+    they cannot be opened, the reason is on record. Raises what reading and evaluating raise, after recording it.
+    """
+    end = load_end(records.store, standing.search.id)
+    if end is None or not is_untested(records.store, end):
+        return
     try:
         find_end_to_test(records, standing, settings)
-    except (ConflictError, DataError, NotFoundError):
-        return False
-    return True
-
-
-def open_test_rows_once(records: Records, standing: Standing, settings: Settings, log: Log) -> None:
-    """Judge all repeats on the test rows, where there are any that were not opened for it. Raises what that does."""
-    if has_rows_to_test(records, standing, settings):
-        open_test_rows(records, standing, settings, log, only_first=True)
+    except Finetune30Error as error:
+        leave_unopened(records.store, end, error.message)
+    else:
+        open_test_rows(records, standing, settings, log, by=by, device=device, only_first=True)
 
 
 def open_test_rows(
@@ -83,26 +103,33 @@ def open_test_rows(
         return None
     failpoints.reach("search.after_test_row")
     try:
-        result = _measure(records, standing, end, settings, log, by, device)
+        result = _measure(records, standing, end, test.count, settings, log, by, device)
     except BaseException as error:
         close_test(store, test, error=shape_error(error))
         raise
     close_test(store, test, result=result)
-    return list_tests(store, end)[test.count - 1]
+    return list_tests(store, end.search_id)[test.count - 1]
 
 
 def _measure(
-    records: Records, standing: Standing, end: SearchEnd, settings: Settings, log: Log, by: str, device: str | None
+    records: Records,
+    standing: Standing,
+    end: SearchEnd,
+    count: int,
+    settings: Settings,
+    log: Log,
+    by: str,
+    device: str | None,
 ) -> dict[str, Any]:
     import polars as pl
 
-    sides, is_right = [], True
-    for set_id in end.sets:
+    sides = []
+    found = [load_set_outcomes(records, load_set(records.store, set_id)) for set_id in end.sets]
+    for repeats in found:
         frames = []
-        for one in load_set_outcomes(records, load_set(records.store, set_id)).judged:
+        for one in repeats.judged:
             look, measured = look_at(records, settings, one.run, log, by=by, device=device)
             kept = measured.predictions
-            is_right = kept.schema["outcome"] == pl.Boolean
             frames.append(kept.select("row_id", pl.col("outcome").cast(pl.Float64)))
         sides.append(frames)
     # a configuration may leave rows out that it cannot read: those count that all have
@@ -111,7 +138,8 @@ def _measure(
         rows = rows.join(frame.select("row_id"), on="row_id", how="semi")
     rows = rows.sort("row_id")
     outcomes = [_stack(side, rows) for side in sides]
-    said = compare_sides(standing, end, outcomes, is_right, tried=1)
+    judging = shape_judging(end, found, (end.verdict or {}).get("other_metric"), count)
+    said = compare_sides(standing, judging, outcomes, tried=count)
     return {**said, "digest": (look.result or {})["digest"]}
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from finetune30.service.searches.advancing import hours_of
-from finetune30.service.searches.ending import runs_of_end
+from finetune30.service.searches.ending import open_end
+from finetune30.service.searches.repeats import load_repeats, runs_of_end
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.store import RunStore
 from finetune30.store.records import utc_now
-from finetune30.store.search_ends import list_tests, load_end
+from finetune30.store.search_ends import SearchEnd, list_tests, load_end
 from finetune30.store.searches import Search, Trial, list_trials
 
 
@@ -27,7 +28,7 @@ def describe_search(store: RunStore, search: Search) -> dict[str, Any]:
         "hours": hours_of(standing.runs.values(), utc_now()),
         "trials": [_describe_trial(standing, trial) for trial in standing.trials],
         "best": None if best is None else _describe_trial(standing, best),
-        "end": _describe_end(store, search),
+        "end": _describe_end(store, standing),
         "importance": _describe_importance(standing),
     }
 
@@ -42,20 +43,57 @@ def count_states(found: Iterable[Any], name: str = "state") -> dict[str, int]:
     return dict(Counter(str(getattr(one, name)) for one in found))
 
 
-def _describe_end(store: RunStore, search: Search) -> dict[str, Any] | None:
-    """Return the end of a search: what is repeated, what the evaluation rows say, and each opening of the test rows."""
-    end = load_end(store, search.id)
+def _describe_end(store: RunStore, standing: Standing) -> dict[str, Any] | None:
+    """Return the end of a search: what is repeated, what the evaluation rows say, and every opening of the test rows.
+
+    `waits`: why nothing is said yet though no repeat goes on; `test_rows`: why they were not opened for this end. Both
+    are "" where there is nothing to say.
+    """
+    end = load_end(store, standing.search.id)
     if end is None:
         return None
-    runs = runs_of_end(store, end)
     return {
         "tried": end.tried,
         "best": end.best,
         "sets": end.sets,
-        "runs": count_states(runs, "status"),
+        "runs": count_states(runs_of_end(store, end), "status"),
+        "waits": _say_wait(store, standing, end) if open_end(store, standing) is not None else "",
         "verdict": end.verdict,
-        "tests": [test.as_dict() for test in list_tests(store, end)],
+        "test_rows": _say_unopened(store, end),
+        "tests": [test.as_dict() for test in list_tests(store, end.search_id)],
     }
+
+
+def _say_wait(store: RunStore, standing: Standing, end: SearchEnd) -> str:
+    """Return why an end waits for somebody, and the command that takes it further."""
+    command = f"ft30 search resume {end.search_id[:8]}{' --here' if standing.search.kind == 'local' else ''}"
+    for number, one in zip((0, end.best), load_repeats(store, end), strict=False):
+        if one.have_to_be_taken_up and one.failed:
+            return (
+                f"{one.failed} of {one.planned} repeats of trial {number} failed: {one.reason}\n"
+                f"it is judged once they have been repeated: {command}"
+            )
+        if one.have_to_be_taken_up:
+            return (
+                f"{one.cancelled} of {one.planned} repeats of trial {number} were cancelled\n"
+                f"it is judged once they have been repeated: {command}"
+            )
+    return ""
+
+
+def _say_unopened(store: RunStore, end: SearchEnd) -> str:
+    """Return why the test rows were not opened for an end; "" where they were, or nothing is said of it yet."""
+    tests = list_tests(store, end.search_id)
+    if end.judged_at is None or any(test.tried == end.tried for test in tests):
+        return ""
+    if end.left_unopened is not None:
+        return f"not opened: {end.left_unopened}"
+    if not tests:
+        return "not opened yet"
+    return (
+        f"not opened again: look {len(tests) + 1} would count {len(tests) + 1} times\n"
+        f"take it with: ft30 search test {end.search_id[:8]}"
+    )
 
 
 def _describe_importance(standing: Standing) -> dict[str, Any]:

@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """The configuration of all runs and what is each one's own (see `store.run_sets.RunSet`)."""
+    """The configuration of all runs and what is each one's own (see `store.run_sets.RunSet`).
+
+    `owner` names what the set belongs to, where it is not to be shared with others that plan the same.
+    """
 
     purpose: Purpose
     config: ExperimentConfig
     entries: tuple[dict[str, Any], ...]
     explicit: frozenset[str]
     dataset_digest: str
+    owner: str = ""
 
     def as_request(self) -> dict[str, Any]:
         """Return what tells two requests apart."""
-        return {"purpose": self.purpose, "config": self.config.as_tree(), "plan": list(self.entries)}
+        told = {"purpose": self.purpose, "config": self.config.as_tree(), "plan": list(self.entries)}
+        return told | ({"owner": self.owner} if self.owner else {})
 
 
 def restore_plan(told: Mapping[str, Any]) -> Plan:

@@ -6,9 +6,12 @@ Two claims are tested, each over rows and over seeds, and both of these have to 
   (Bonferroni), since of n equal configurations one fits these rows best.
 * keep the default: a gain that would be worth a change is ruled out, the upper end of its 95 % interval lies below it.
 
-Where neither is borne out there are not enough rows, or seeds. As many are needed as would bear one of them out in four
-of five cases were the gain what was found: (a + b)^2 of the squared standard error by the distance, a and b the normal
-quantiles of level and power (as in `sample_size`).
+Where neither is borne out there are not enough rows, seeds, or both; each is told by itself. As many are needed as
+would bear one of them out in four of five cases were the gain what was found: (a + b)^2 of the squared standard error
+by the distance, a and b the normal quantiles of level and power (as in `sample_size`).
+
+Of rows that are right or wrong nothing is taken as certain because these few show no spread: the interval over rows
+reaches at least as far as Agresti and Min's (`mcnemar`), and seeds spread by half a row at least.
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.service.statistics import seeds
-from finetune30.service.statistics.mcnemar import CONFIDENCE
+from finetune30.service.statistics.mcnemar import CONFIDENCE, agresti_min_interval
+from finetune30.service.statistics.paired_losses import SIGNS
 
 #: A gain that is worth a change of the configuration: a point of right answers, one percent of a loss.
 LEAST_GAIN = 0.01
+_LEVEL = 1 - CONFIDENCE
 _POWER = 0.80
+_FINENESS = 10  # the smallest p-value, multiplied by the number tried, is this part of the level
 
 
 class Verdict(StrEnum):
@@ -42,7 +48,7 @@ class Gain:
     """The best against the default. `gain` is above 0 where the best is better; `interval` is its 95 % over rows.
 
     `p_value` is the larger one of `p_rows`, already multiplied, and `p_seeds`. `rows_needed` and `seeds_needed` (a
-    side) are told where they are what is lacking.
+    side) are told where they are lacking, both where both are.
     """
 
     verdict: Verdict
@@ -68,29 +74,33 @@ def judge_gain(
     default: NDArray[np.float64],
     best: NDArray[np.float64],
     *,
-    greater_is_better: bool,
+    is_right: bool,
     tried: int = 1,
     least_gain: float = LEAST_GAIN,
 ) -> Gain:
     """Judge outcomes of two configurations on the same rows, float64 (rows, seeds) each, two seeds or more a side.
 
-    `tried`: of how many configurations these rows have chosen the best, 1: of none. `least_gain` in the unit of the
-    outcomes. Raises ValueError without rows or with one seed.
+    `is_right`: outcomes are right (1) or wrong (0), else losses, of which less is better. `tried`: of how many
+    configurations these rows have chosen the best, or how often they were looked at; 1: they chose nothing.
+    `least_gain` in the unit of the outcomes. Raises ValueError without rows or with one seed.
     """
     if min(default.shape[1], best.shape[1]) < 2:
         raise ValueError("a side has one seed")
-    sign = 1.0 if greater_is_better else -1.0
+    sign = 1.0 if is_right else -1.0
     before, after = sign * default, sign * best  # so that more is better
-    found = seeds.compare_seeds(before, after)
+    floor = 0.5 / len(before) if is_right else 0.0  # half a row, where seeds agree on all that these few rows can show
+    signs = max(SIGNS, math.ceil(_FINENESS * tried / _LEVEL))
+    found = seeds.compare_seeds(before, after, signs=signs, least_spread=floor)
     means = before.mean(axis=0), after.mean(axis=0)
-    over_seeds = seeds.welch_interval(*means)
+    over_seeds = seeds.welch_interval(*means, floor)
     assert over_seeds is not None  # noqa: S101 - there are two seeds or more
     assert found.p_seeds is not None  # noqa: S101
+    differences = after.mean(axis=1) - before.mean(axis=1)
+    interval = _widen(found.interval, differences) if is_right else found.interval
     p_rows, gain = min(1.0, tried * found.p_rows), found.difference
-    level = 1 - CONFIDENCE
-    highest = math.inf if found.interval is None else found.interval[1]
-    rows = _Claims(p_rows < level and gain > 0, highest < least_gain)
-    several = _Claims(found.p_seeds < level and gain > 0, over_seeds[1] < least_gain)
+    highest = math.inf if interval is None else interval[1]
+    rows = _Claims(p_rows < _LEVEL and gain > 0, highest < least_gain)
+    several = _Claims(found.p_seeds < _LEVEL and gain > 0, over_seeds[1] < least_gain)
     needed: list[int | None] = [None, None]
     if rows.is_better and several.is_better:
         verdict = Verdict.BETTER
@@ -99,18 +109,51 @@ def judge_gain(
     else:
         verdict = Verdict.NOT_ENOUGH
         distance = max(gain, least_gain - gain)
-        differences = after.mean(axis=1) - before.mean(axis=1)
-        if not (rows.is_better or rows.is_kept) and found.rows > 1:
-            error = float(differences.std(ddof=1)) / math.sqrt(found.rows)
-            needed[0] = _needed(found.rows, error, distance, tried)
-        if needed[0] is None:
-            error = math.sqrt(sum(float(side.var(ddof=1)) / len(side) for side in means))
-            needed[1] = _needed(min(map(len, means)), error, distance, 1)
-    return Gain(verdict, gain, found.interval, p_rows, found.p_seeds, max(p_rows, found.p_seeds), found.rows, *needed)
+        lacking = [not (one.is_better or one.is_kept) for one in (rows, several)]
+        if not any(lacking):  # each says something else
+            lacking = [True, True]
+        if lacking[0]:
+            needed[0] = _rows_needed(differences, distance, tried, is_right=is_right)
+        if lacking[1]:
+            needed[1] = _seeds_needed(means, distance, floor)
+    return Gain(verdict, gain, interval, p_rows, found.p_seeds, max(p_rows, found.p_seeds), found.rows, *needed)
 
 
-def _needed(count: int, error: float, distance: float, tried: int) -> int:
-    """Return how many there have to be, more than the `count` whose mean has the standard error."""
+def _widen(interval: tuple[float, float] | None, differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Return an interval of the mean that reaches at least as far as Agresti and Min's."""
+    low, high = agresti_min_interval(len(differences), float(differences.sum()), float((differences**2).sum()))
+    return (low, high) if interval is None else (min(low, interval[0]), max(high, interval[1]))
+
+
+def _rows_needed(differences: NDArray[np.float64], distance: float, tried: int, *, is_right: bool) -> int | None:
+    """Return how many rows would tell the distance, were they like these; None where nothing tells how they vary.
+
+    As many as let the standard error be small enough, of right and wrong rows with the row that Agresti and Min add,
+    and of which enough differ that signs can tell it at all: with m of them no p-value is below 2 / 2^m.
+    """
+    rows, moved = len(differences), int(np.count_nonzero(differences))
+    if distance <= 0 or (rows < 2 and not is_right):
+        return None
+    reach = _reach(tried)
+    variance = float(differences.var(ddof=1)) if rows > 1 else 0.0
+    needed = (reach**2 * variance + math.sqrt(reach**4 * variance**2 + 4 * is_right * (distance * reach) ** 2)) / (
+        2 * distance**2
+    )
+    if moved:
+        needed = max(needed, rows * (1 + math.log2(tried / _LEVEL)) / moved)
+    return max(rows + 1, math.ceil(needed))
+
+
+def _seeds_needed(means: tuple[NDArray[np.float64], ...], distance: float, floor: float) -> int | None:
+    """Return how many seeds a side would tell the distance, were they like these that have the means."""
+    if distance <= 0:
+        return None
+    count = min(map(len, means))
+    squared = sum(max(float(side.std(ddof=1)), floor) ** 2 / len(side) for side in means)
+    return max(count + 1, math.ceil(count * squared * (_reach(1) / distance) ** 2))
+
+
+def _reach(tried: int) -> float:
+    """Return the distance, in standard errors, that is told in four of five cases."""
     normal = NormalDist()
-    reach = normal.inv_cdf(1 - (1 - CONFIDENCE) / 2 / tried) + normal.inv_cdf(_POWER)
-    return max(count + 1, math.ceil(count * (reach * error / distance) ** 2))
+    return normal.inv_cdf(1 - _LEVEL / 2 / tried) + normal.inv_cdf(_POWER)

@@ -43,7 +43,7 @@ def compare_discordant(rows: int, only_first: int, only_second: int) -> PairedTe
         only_first,
         only_second,
         (only_second - only_first) / rows,
-        _agresti_min_interval(rows, only_first, only_second),
+        agresti_min_interval(rows, only_second - only_first, only_first + only_second),
         exact_p_value(only_first, only_second),
     )
 
@@ -68,8 +68,12 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _agresti_min_interval(rows: int, only_first: int, only_second: int) -> tuple[float, float]:
-    first, second, total = only_first + 0.5, only_second + 0.5, rows + 2.0
-    middle = (second - first) / total
-    reach = _Z * math.sqrt((first + second) - (second - first) ** 2 / total) / total
+def agresti_min_interval(rows: int, total: float, squares: float) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of differences between shares of right answers, each from -1 to 1.
+
+    Of their sum and the sum of their squares; half a row is added to each cell, so that it has a width where all rows
+    are alike.
+    """
+    middle, added = total / (rows + 2.0), rows + 2.0
+    reach = _Z * math.sqrt(squares + 1.0 - total**2 / added) / added
     return max(-1.0, middle - reach), min(1.0, middle + reach)

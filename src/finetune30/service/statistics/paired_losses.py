@@ -44,12 +44,15 @@ class PairedLosses:
     p_value: float
 
 
-def compare_losses(losses: NDArray[np.float64]) -> dict[tuple[int, int], PairedLosses]:
-    """Compare every pair of columns of finite losses, float64 (rows, runs). Raises ValueError without rows."""
+def compare_losses(losses: NDArray[np.float64], signs: int = SIGNS) -> dict[tuple[int, int], PairedLosses]:
+    """Compare every pair of columns of finite losses, float64 (rows, runs). Raises ValueError without rows.
+
+    No p-value is below 1 / (`signs` + 1), so whoever multiplies it takes more.
+    """
     rows, runs = losses.shape
     if rows == 0:
         raise ValueError("no rows to compare")
-    draws = _Draws(losses)
+    draws = _Draws(losses, signs)
     return {(first, second): _compare(losses, draws, first, second) for first, second in combinations(range(runs), 2)}
 
 
@@ -60,16 +63,17 @@ class _Draws:
     common is taken off before, as it is in no difference.
     """
 
-    def __init__(self, losses: NDArray[np.float64]) -> None:
+    def __init__(self, losses: NDArray[np.float64], signs: int) -> None:
+        self._signs = signs
         self._losses = losses - losses.mean(axis=1, keepdims=True)
         self._rows = len(losses)
 
     @cached_property
     def turned_sums(self) -> NDArray[np.float64]:
-        """(SIGNS, runs): the sum of the losses whose sign is turned."""
+        """(signs, runs): the sum of the losses whose sign is turned."""
         chosen = np.random.default_rng(_SEED)
         parts = []
-        for some in _portions(SIGNS, self._rows):
+        for some in _portions(self._signs, self._rows):
             drawn = chosen.integers(0, 256, size=(some, -(-self._rows // 8)), dtype=np.uint8)
             parts.append(np.unpackbits(drawn, axis=1, count=self._rows).astype(np.float64) @ self._losses)
         return np.concatenate(parts)
@@ -106,7 +110,7 @@ def _permutation_p_value(differences: NDArray[np.float64], draws: _Draws, first:
         turned = (np.arange(2**moved.size)[:, None] >> np.arange(moved.size)) & 1
         return float(np.mean(np.abs(total - 2 * (turned @ moved)) >= least))
     sums = total - 2 * (draws.turned_sums[:, second] - draws.turned_sums[:, first])
-    return (int(np.count_nonzero(np.abs(sums) >= least)) + 1) / (SIGNS + 1)
+    return (int(np.count_nonzero(np.abs(sums) >= least)) + 1) / (len(sums) + 1)
 
 
 def _bootstrap_interval(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.service.statistics.mcnemar import CONFIDENCE
-from finetune30.service.statistics.paired_losses import compare_losses
+from finetune30.service.statistics.paired_losses import SIGNS, compare_losses
 
 METHOD = (
     "over rows: paired permutation of the means over seeds (Phipson and Smyth 2010), interval: bootstrap, BCa (Efron "
@@ -37,25 +37,32 @@ class SeedComparison:
     p_value: float
 
 
-def compare_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> SeedComparison:
+def compare_seeds(
+    first: NDArray[np.float64], second: NDArray[np.float64], *, signs: int = SIGNS, least_spread: float = 0.0
+) -> SeedComparison:
     """Compare outcomes of two configurations on the same rows, float64 (rows, seeds) each.
 
-    Raises ValueError without rows.
+    `signs` as in `compare_losses`, `least_spread` as in `welch_interval`. Raises ValueError without rows.
     """
-    test = compare_losses(np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1))[0, 1]
-    p_seeds = _welch(first.mean(axis=0), second.mean(axis=0))
+    test = compare_losses(np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1), signs)[0, 1]
+    p_seeds = _welch(first.mean(axis=0), second.mean(axis=0), least_spread)
     p_value = test.p_value if p_seeds is None else max(test.p_value, p_seeds)
     return SeedComparison(test.rows, test.difference, test.interval, test.p_value, p_seeds, p_value)
 
 
-def welch_interval(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Return Welch's 95 % interval of the second's mean less the first's, of means of seeds; None for one seed."""
+def welch_interval(
+    first: NDArray[np.float64], second: NDArray[np.float64], least_spread: float = 0.0
+) -> tuple[float, float] | None:
+    """Return Welch's 95 % interval of the second's mean less the first's, of means of seeds; None for one seed.
+
+    `least_spread`: the standard deviation of a side that is taken where its seeds show less.
+    """
     from scipy.stats import t
 
     if len(first) < 2 or len(second) < 2:
         return None
     difference = float(second.mean() - first.mean())
-    parts = [float(side.var(ddof=1)) / len(side) for side in (first, second)]
+    parts = [_spread(side, least_spread) ** 2 / len(side) for side in (first, second)]
     if sum(parts) == 0:
         return difference, difference
     freedom = sum(parts) ** 2 / sum(
@@ -74,12 +81,16 @@ def discordant_share(right: NDArray[np.float64]) -> float | None:
     return float((2 * share * (1 - share)).mean() * seeds / (seeds - 1))
 
 
-def _welch(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+def _spread(side: NDArray[np.float64], least: float) -> float:
+    return max(float(side.std(ddof=1)), least)
+
+
+def _welch(first: NDArray[np.float64], second: NDArray[np.float64], least_spread: float) -> float | None:
     from scipy.stats import ttest_ind_from_stats
 
     if len(first) < 2 or len(second) < 2:
         return None
-    if np.ptp(first) == 0 and np.ptp(second) == 0:  # t is undefined without any spread
+    if least_spread == 0 and np.ptp(first) == 0 and np.ptp(second) == 0:  # t is undefined without any spread
         return 1.0 if first[0] == second[0] else 0.0
-    sides = (float(v) for side in (first, second) for v in (side.mean(), side.std(ddof=1), len(side)))
+    sides = (float(v) for side in (first, second) for v in (side.mean(), _spread(side, least_spread), len(side)))
     return float(ttest_ind_from_stats(*sides, equal_var=False).pvalue)

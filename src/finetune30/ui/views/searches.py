@@ -69,17 +69,29 @@ def _show_end(described: Json) -> None:
     if said is None:
         ended = sum(count for state, count in end["runs"].items() if state in ("SUCCEEDED", "FAILED"))
         st.info(t("searches.repeating", best=end["best"], ended=ended), icon=":material/hourglass_top:")
+        if end["waits"]:
+            st.warning(display.plain(in_own_words(end["waits"]), 400), icon=":material/pause_circle:")
+        _show_tests(end)
         return
-    for test in end["tests"]:
-        where = t("searches.test_rows", count=test["count"])
-        found, error = test["result"], test["error"]
-        _show_verdict(
-            where, found if found is not None else {"verdict": None, "message": (error or {}).get("message", "")}
-        )
+    _show_tests(end)
     _show_verdict(t("searches.evaluation_rows"), said)
     if near := said.get("near"):
         count, compared = len(near["trials"]), near["compared"]
         st.caption(t("searches.near", count=count, compared=compared, cheapest=near["cheapest"]))
+
+
+def _show_tests(end: Json) -> None:
+    """Show what every look at the test rows found, for whichever end, and why there was none for this one."""
+    for test in end["tests"]:
+        where = t("searches.test_rows", count=test["count"])
+        if test["tried"] != end["tried"]:
+            where += t("searches.of_earlier", tried=test["tried"])
+        found, error = test["result"], test["error"]
+        _show_verdict(
+            where, found if found is not None else {"verdict": None, "message": (error or {}).get("message", "")}
+        )
+    if end["test_rows"]:
+        _show_verdict(t("searches.test_rows_alone"), {"verdict": None, "message": end["test_rows"]})
 
 
 def _show_verdict(where: str, said: Json) -> None:

@@ -25,13 +25,14 @@ def upgrade() -> None:
         sa.Column("created_at", moment, nullable=False),
         sa.Column("judged_at", moment),
         sa.Column("verdict", tree),
+        sa.Column("left_unopened", sa.Text),
     )
     op.create_index("ix_search_ends_judged", "search_ends", ["judged_at", "search_id"])
     op.create_table(
         "search_tests",
         sa.Column("search_id", sa.String(32), primary_key=True),
-        sa.Column("tried", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("count", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("tried", sa.Integer, nullable=False),
         sa.Column("opened_at", moment, nullable=False),
         sa.Column("opened_by", sa.String(200), nullable=False),
         sa.Column("ended_at", moment),
