@@ -83,7 +83,7 @@ def test_few_rows_without_any_spread_are_not_certain() -> None:
     one = judge_gain(np.ones((1, 2)), np.zeros((1, 2)), is_right=True)
     assert (one.verdict, one.rows) == (Verdict.NOT_ENOUGH, 1)
     assert np.isfinite([one.gain, one.p_value, *(one.interval or ())]).all()
-    none = judge_gain(np.zeros((9, 2)), np.ones((9, 2)), is_right=False, least_gain=0.0)
+    none = judge_gain(np.zeros((9, 2)), np.zeros((9, 2)), is_right=False, least_gain=0.0)
     assert (none.verdict, none.rows_needed) == (Verdict.NOT_ENOUGH, None), "a loss of 0 cannot be told apart"
 
 

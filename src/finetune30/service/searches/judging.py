@@ -47,18 +47,20 @@ def judge_end(records: Records, standing: Standing, end: SearchEnd) -> Json:
     elif reason := why_not_judged(sides, outcomes):
         said = {"verdict": None, "message": reason}
     else:
-        metric = None if _is_mean(sides, repeats, standing.search.metric) else standing.search.metric
-        said = compare_sides(standing, shape_judging(end, sides, metric), repeats, tried=_count_tried(standing))
+        metric, least = standing.search.metric, standing.spec.confirm.least_gain
+        judging = shape_judging(end, sides, None if _is_mean(sides, repeats, metric) else metric)
+        said = compare_sides(least, judging, repeats, tried=_count_tried(standing))
     return {**said, "luck": _tell_luck(standing, end, sides), **_look_at_trials(records, standing, end, repeats)}
 
 
-def compare_sides(standing: Standing, judging: Judging, sides: list[Outcomes], *, tried: int) -> Json:
+def compare_sides(least_gain: float, judging: Judging, sides: list[Outcomes], *, tried: int) -> Json:
     """Judge outcomes of trial 0 and of the best trial on the same rows, (rows, seeds) each, and describe it.
 
+    `least_gain` as `confirm.least_gain`: of the share of right rows, or of a loss as a share of trial 0's.
     Whose best trial fails where trial 0 does not is not called better, whatever its other repeats have.
     """
     is_right = judging.is_right
-    least = standing.spec.confirm.least_gain * (1.0 if is_right else float(sides[0].mean()))
+    least = least_gain * (1.0 if is_right else float(sides[0].mean()))
     gain = judge_gain(sides[0], sides[1], is_right=is_right, tried=tried, least_gain=least)
     if gain.verdict is Verdict.BETTER and judging.repeats[1].failed > judging.repeats[0].failed:
         gain = replace(gain, verdict=Verdict.NOT_ENOUGH)

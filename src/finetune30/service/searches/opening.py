@@ -139,7 +139,7 @@ def _measure(
     rows = rows.sort("row_id")
     outcomes = [_stack(side, rows) for side in sides]
     judging = shape_judging(end, found, (end.verdict or {}).get("other_metric"), count)
-    said = compare_sides(standing, judging, outcomes, tried=count)
+    said = compare_sides(standing.spec.confirm.least_gain, judging, outcomes, tried=count)
     return {**said, "digest": (look.result or {})["digest"]}
 
 
