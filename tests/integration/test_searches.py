@@ -172,12 +172,12 @@ def test_the_best_and_the_default_are_repeated_and_judged_however_often_workers_
     rates = {"training.learning_rate": {"values": [3e-4, 1e-4]}}
     wanted = plan(trials=3, sampler="grid", parameters=rates, confirm={"seeds": 2})
     search = begin(services, wanted)
-    for point in ("search.after_end:1", "search.before_verdict:1"):
+    for point in ("search.after_end:1", "search.before_verdict:1", "search.after_verdict:1"):
         worker = services.start_worker(drill=None, **DRILLED, FT30_FAILPOINT=point)
         assert worker.wait(120) == -9, point
         services.workers.clear()
     services.start_worker(drill=None, **DRILLED)
-    wait_until(lambda: end_of(services, search).judged_at is not None, 120, "it is judged")
+    wait_until(lambda: end_of(services, search).left_unopened is not None, 120, "it is judged, and has no test rows")
     end = end_of(services, search)
     runs = runs_of_end(services.store, end)
     assert sorted((run.name, run.config["training"]["seed"]) for run in runs) == [
@@ -287,6 +287,9 @@ def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
     (lab.folder / file).write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     ended = lab.server.run("search", "start", file, "--here", cwd=lab.folder, FT30_FAILPOINT="search.before_verdict:1")
     assert ended.returncode == -9
+    ended = lab.server.run("search", "start", file, "--here", cwd=lab.folder, FT30_FAILPOINT="search.after_verdict:1")
+    assert ended.returncode == -9
+    assert "test rows: not opened yet" in lab.ft30("search", "show", "end").stdout
     monkeypatch.chdir(lab.folder)  # where a worker stands
     settings = load_settings()
     store = open_store(settings.resolved_database_url)

@@ -404,8 +404,8 @@ def test_a_search_stands_above_the_comparison(look: Callable[..., Page], kinds_a
     assert t("searches.repeating", best=1, ended=0) in [info.value for info in page.info]
     end = load_end(kinds_api.store, search.id)
     assert end is not None
-    lacking = "not enough rows: about 1,530 are needed (trial 1: +3.1 points, p = 0.2, 216 rows, 3 seeds)"
-    better = "better than the default (trial 1: +3.1 points, p = 0.02, 900 rows, 3 seeds)"
+    lacking = "not enough rows: about 1,530 are needed (trial 1: +3.1 points of right rows, p = 0.2, 216 rows, 3 seeds)"
+    better = "better than the default (trial 1: +3.1 points of right rows, p = 0.02, 900 rows, 3 seeds)"
     luck = {"size": 0.041, "tried": 20, "as_points": True}
     near = {"trials": [0, 1], "compared": 5, "cheapest": 0, "costs": {}}
     said = {"verdict": "not_enough", "message": lacking, "expected_luck": luck, "near": near}

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from finetune30.cli.main import app
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import validate_tree
 from finetune30.config.schema import MOST_SEED
 from finetune30.config.search_loading import validate_search
 from finetune30.errors import ConflictError
+from finetune30.jobs.publishing import QueuePublisher
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.advancing import decide
 from finetune30.service.searches.changing import delete_search, resume_search, write_search
 from finetune30.service.searches.ending import carry_out_end, open_end, plan_end
 from finetune30.service.searches.judging import compare_sides
+from finetune30.service.searches.keeper import SearchKeeper
 from finetune30.service.searches.opening import open_test_rows_once
 from finetune30.service.searches.plans import SearchPlan
 from finetune30.service.searches.repeats import Repeats, load_repeats, runs_of_end
@@ -30,7 +35,7 @@ from finetune30.service.sets.plans import config_of
 from finetune30.settings import load_settings
 from finetune30.store import Run
 from finetune30.store.run_sets import RunSet, load_set, runs_of
-from finetune30.store.search_ends import SearchEnd, load_end
+from finetune30.store.search_ends import SearchEnd, load_end, open_test
 from finetune30.store.searches import (
     Search,
     SearchStatus,
@@ -42,6 +47,7 @@ from finetune30.store.searches import (
     remove_search,
 )
 from finetune30.ui.messages import translate_message
+from support.patience import wait_until
 from support.run_store_lab import Lab
 
 ERROR = {"code": "data_error", "message": "rows.csv:1:1: no text", "remedy": "mend it"}
@@ -255,3 +261,52 @@ def test_what_is_lacking_is_said_with_what_to_do_in_both_languages(
     if said["verdict"] == "not_enough":
         assert "to tell it, " in said["message"] or "so many seeds" in said["message"]
         assert said["rows_needed"] is not None
+
+
+@pytest.fixture
+def judged(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """A search of workers whose best trial is judged, in the records that a command here opens."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FT30_RESULTS_FOLDER", str(lab.results))
+    monkeypatch.setenv("FT30_DATA_FOLDER", str(tmp_path / "data"))
+    search = make(lab)
+    assert repeat(lab, try_all(lab, search, 0.5, 0.7, 0.6), right=100)
+    with lab.store.engine.begin() as connection:
+        connection.exec_driver_sql("update searches set kind = 'queued'")
+    return search
+
+
+def test_a_process_that_cannot_open_the_test_rows_is_told_once_with_the_command(
+    lab: Lab, judged: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = SearchKeeper(lab.store, load_settings())
+    with QueuePublisher(load_settings()) as publisher, monkeypatch.context() as elsewhere:
+        elsewhere.setenv("FT30_RESULTS_FOLDER", str(tmp_path / "elsewhere"))  # the process finds no such search
+        keeper.look(publisher)
+        keeper.look(publisher)
+        wait_until(lambda: keeper.look(publisher) or "test rows" in caplog.text, 60, "it is told")
+        keeper.look(publisher)
+    keeper.close()
+    (command,) = re.findall(r"open them with: ft30 (search test \w+ --once)", caplog.text)
+    assert CliRunner().invoke(app, command.split()).exit_code == 0
+    assert (end_of(lab, judged).left_unopened or "") != "", "there are none, and that is on record"
+
+
+def test_a_later_end_opens_no_test_rows_again_but_says_what_a_look_would_count(lab: Lab, judged: Search) -> None:
+    assert open_test(lab.store, end_of(lab, judged)) is not None
+    standing = resume_search(lab.store, judged, trials=4)
+    record_trial(lab.store, judged.id, 3, labels=None, parameters={"lora.r": 16}, versions={})
+    finish_trial(lab.store, list_trials(lab.store, judged.id)[3], TrialState.DONE, 0.8)
+    standing = decide(lab.store, load_standing(lab.store, judged.id))
+    assert repeat(lab, standing, right=100)
+    assert list_driven(lab.store) == []
+    told = describe_search(lab.store, judged)["end"]
+    assert [(one["count"], one["tried"]) for one in told["tests"]] == [(1, 3)], "the earlier look stays"
+    assert translate_message("zh", told["test_rows"]) is not None
+    assert told["test_rows"].startswith("not opened again: look 2 would count 2 times\n")
+    (command,) = re.findall(r"take it with: ft30 (search test \w+)", told["test_rows"])
+    refused = CliRunner().invoke(app, command.split())
+    assert (refused.exit_code, "0" * 64 in refused.stderr) == (1, True), "its rows are gone"
+    assert (
+        "test rows, look 1 (after 3 trials): no result" in CliRunner().invoke(app, ["search", "show", judged.id]).stdout
+    )

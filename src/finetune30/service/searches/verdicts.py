@@ -72,9 +72,7 @@ def describe_gain(gain: Gain, judging: Judging, seeds: int, least: float) -> Jso
 
 def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
     """Yield the verdict, then what limits it and what to do, a sentence each."""
-    found = (
-        f"trial {judging.best}: {_say_size(gain, judging)}, p = {gain.p_value:.3g}, {gain.rows:,} rows, {seeds} seeds"
-    )
+    found = _say_found(gain, judging, seeds)
     if gain.verdict is Verdict.BETTER:
         yield f"better than the default ({found})"
     elif gain.verdict is Verdict.KEEP_DEFAULT:
@@ -90,18 +88,22 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
         yield f"look {judging.look} at these test rows: p over rows counts {judging.look} times"
 
 
-def _say_size(gain: Gain, judging: Judging) -> str:
+def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
+    best, p_value, rows = judging.best, f"{gain.p_value:.3g}", f"{gain.rows:,}"
     if judging.is_right:
-        return f"{100 * gain.gain:+.1f} points of {_COUNTED[judging.measure]}"
-    return f"{-gain.gain:+.3g} in {_MEANS[judging.measure]}"
+        counted, points = _COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
+        return f"trial {best}: {points} points of {counted}, p = {p_value}, {rows} rows, {seeds} seeds"
+    mean, change = _MEANS[judging.measure], f"{-gain.gain:+.3g}"
+    return f"trial {best}: {change} in {mean}, p = {p_value}, {rows} rows, {seeds} seeds"
 
 
 def _say_what_lacks(gain: Gain, judging: Judging, found: str) -> Iterator[str]:
     rows, seeds = gain.rows_needed, gain.seeds_needed
-    told = f"more than {MOST_SEEDS}" if seeds is not None and seeds > MOST_SEEDS else f"about {seeds}"
     if rows is None and seeds is None and judging.repeats[1].failed > judging.repeats[0].failed:
         yield f"not judged better: more repeats of it failed than of trial 0 ({found})"
         return
+    is_beyond = seeds is not None and seeds > MOST_SEEDS
+    told = f"more than {MOST_SEEDS}" if is_beyond else f"about {seeds}"
     if rows is not None and seeds is not None:
         yield f"not enough rows and seeds: about {rows:,} rows and {told} seeds of each are needed ({found})"
     elif rows is not None:
@@ -110,10 +112,13 @@ def _say_what_lacks(gain: Gain, judging: Judging, found: str) -> Iterator[str]:
         yield f"not enough seeds: {told} of each are needed ({found})"
     else:
         yield f"not enough rows and seeds ({found})"
-    if seeds is not None and seeds > MOST_SEEDS:
+    if is_beyond:
         yield "no search takes so many seeds: keep the default"
+    elif seeds is not None and rows is not None:
+        yield f"to tell it, search with confirm.seeds {seeds} and more rows"
     elif seeds is not None:
-        yield f"to tell it, search with confirm.seeds {seeds}" + ("" if rows is None else " and more rows")
+        yield f"to tell it, search with confirm.seeds {seeds}"
+    elif judging.look is None:
+        yield "to tell it, give more evaluation rows; until then keep the default"
     else:
-        where = "evaluation" if judging.look is None else "test"
-        yield f"to tell it, give more {where} rows; until then keep the default"
+        yield "to tell it, give more test rows; until then keep the default"
