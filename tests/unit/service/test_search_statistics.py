@@ -75,7 +75,8 @@ def test_each_verdict_says_what_it_takes() -> None:
 def test_few_rows_without_any_spread_are_not_certain() -> None:
     right = np.ones((40, 3))
     found = judge_gain(right, right, is_right=True)
-    assert (found.verdict, found.interval) == (Verdict.NOT_ENOUGH, pytest.approx((-1.96 / 42, 1.96 / 42), abs=1e-4))
+    assert found.verdict is Verdict.NOT_ENOUGH
+    assert found.interval == pytest.approx((-1.96 / 42, 1.96 / 42), abs=1e-4)
     assert found.rows_needed is not None
     assert judge_gain(np.ones((found.rows_needed, 3)), np.ones((found.rows_needed, 3)), is_right=True).verdict is (
         Verdict.KEEP_DEFAULT
