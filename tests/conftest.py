@@ -29,7 +29,7 @@ for _name in [name for name in os.environ if name.startswith("FT30_")]:
     del os.environ[_name]
 
 
-#: Where files take long, in the order in which they are begun; services that tests of the page share live from then on.
+#: Where files take long, in the order in which they are begun; the page's services end with the last test of the page.
 _LONG = ("integration/distributed", "integration/hub", "integration/jobs", "e2e", "integration")
 
 

@@ -30,7 +30,7 @@ _FIRST_DRAWING = 120_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def presses_meet_what_stays() -> Iterator[None]:
     """Let every press wait until the page is drawn: what is pressed on a part that is about to go is lost."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -46,9 +46,13 @@ def presses_meet_what_stays() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Chromium, or a skip that says what is missing."""
+    """Chromium, or a skip that says what is missing.
+
+    It ends with the last test of this package: as long as Playwright lives, its event loop counts as running in this
+    thread, and no other test could run one of its own.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     with sync_api.sync_playwright() as playwright:
@@ -60,7 +64,7 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The running services; started only where there is a browser to look at them."""
     with contextlib.closing(Stack(tmp_path_factory.mktemp("page"))) as running:
