@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "predict": Entry("finetune30.cli.predict:command", "Train", "Ask a finished run's model."),
     "chat": Entry("finetune30.cli.chat:command", "Train", "Talk with a finished run's language model."),
     "export": Entry("finetune30.cli.export:command", "Train", "Take a finished run's model to another machine."),
+    "push": Entry("finetune30.cli.push:command", "Train", "Send a finished run's model to the hub."),
     "resume": Entry("finetune30.cli.resume:command", "Train", "Go on with a killed, cancelled or failed run."),
     "seeds": Entry("finetune30.cli.seeds:command", "Train", "Train under several seeds on the same rows."),
     "crossval": Entry("finetune30.cli.crossval:command", "Train", "Train on several folds of the rows."),

@@ -6,31 +6,17 @@ that is named is never asked for again once its files are here.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from finetune30 import __version__
 from finetune30.errors import Finetune30Error, HubAnswerError, HubBusyError, HubUnavailableError
 from finetune30.hub import cache
-from finetune30.hub.faults import hub_faults, no_hub, not_a_name, unavailable
+from finetune30.hub.asking import Log, ask, list_files
+from finetune30.hub.faults import not_a_name, unavailable
 from finetune30.hub.fetching import OnTransfer, fetch, remove_damaged
-from finetune30.hub.names import WORDS, Kind, Reference, RemoteFile, is_commit, is_repository_name
+from finetune30.hub.names import Kind, Reference, RemoteFile, is_commit, is_repository_name
 from finetune30.hub.reach import hub_reachable
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-#: Longest pause between two questions that a hub under load is granted.
-_LONGEST_PAUSE_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 1.0
-_TRIES = 3
-#: Answers from here on are faults of the server, which often pass.
-_SERVER_FAULTS = 500
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ class Snapshot:
         if len(here) == len(paths) and not unchecked:
             return
         if self.fault is None and hub_reachable():
-            listed = _list(self.reference)  # with digests, which the cached listing lacks
+            listed = list_files(self.reference)  # with digests, which the cached listing lacks
             damaged = remove_damaged(self.reference, {path: listed[path] for path in unchecked}, log)
             missing = [path for path in paths if path not in here or path in damaged]
             if missing:
@@ -98,8 +84,8 @@ def open_snapshot(kind: Kind, name: str, revision: str | None, log: Log, part: s
     try:
         if not hub_reachable():
             raise unavailable(kind, name)
-        reference = _ask(kind, name, revision, log)
-        return Snapshot(reference, revision, cache.cached_listing(reference) or _list(reference), part)
+        reference = ask(kind, name, revision, log)
+        return Snapshot(reference, revision, cache.cached_listing(reference) or list_files(reference), part)
     except (HubUnavailableError, HubBusyError, HubAnswerError) as error:
         if known is None:
             raise
@@ -124,54 +110,3 @@ def _find_cached(kind: Kind, name: str, revision: str | None, parts: Sequence[st
         str(path.relative_to(folder)): RemoteFile(path.stat().st_size) for path in folder.rglob("*") if path.is_file()
     }
     return Snapshot(reference, revision, here, is_listed=False)
-
-
-def _ask(kind: Kind, name: str, revision: str | None, log: Log) -> Reference:
-    """Ask what a name and revision mean now, again after a pause where the hub is busy or stumbles."""
-    pause = _FIRST_PAUSE_SECONDS
-    for tries_left in reversed(range(_TRIES)):
-        try:
-            return _ask_once(kind, name, revision)
-        except (HubBusyError, HubAnswerError) as error:
-            pause = error.details.get("retry_after_seconds", pause)
-            stumbles = isinstance(error, HubBusyError) or error.details.get("status", 0) >= _SERVER_FAULTS
-            if not tries_left or not stumbles or pause > _LONGEST_PAUSE_SECONDS:
-                raise
-            log(f"{WORDS[kind]}: {error.message}; asking again in {pause:.0f} s")
-            time.sleep(pause)
-            pause *= 2
-    raise AssertionError("the last try returns or raises")
-
-
-def _ask_once(kind: Kind, name: str, revision: str | None) -> Reference:
-    with hub_faults(kind, name, revision):
-        api, seconds = _client()
-        info = api.repo_info(name, repo_type=kind, revision=revision, timeout=seconds)
-        repository, commit = info.id, info.sha
-        if not is_commit(commit):
-            raise no_hub(f"it names no commit for {name!r}")
-    return Reference(kind, name, repository, commit)
-
-
-def _list(reference: Reference) -> dict[str, RemoteFile]:
-    from huggingface_hub.hf_api import RepoFile
-
-    with hub_faults(reference.kind, reference.asked, reference.commit):
-        api, _ = _client()
-        entries = api.list_repo_tree(reference.id, repo_type=reference.kind, revision=reference.commit, recursive=True)
-        return {
-            entry.path: RemoteFile(entry.size, sha256=entry.lfs.sha256)
-            if entry.lfs
-            else RemoteFile(entry.size, blob_id=entry.blob_id)
-            for entry in entries
-            if isinstance(entry, RepoFile)
-        }
-
-
-def _client() -> tuple[HfApi, float]:
-    """Return the hub's client and the seconds that it waits for an answer; by itself it would wait for ever."""
-    from huggingface_hub import HfApi, constants, get_session
-
-    seconds = float(constants.HF_HUB_ETAG_TIMEOUT)
-    get_session().timeout = seconds  # for what takes no limit of its own
-    return HfApi(library_name="finetune30", library_version=__version__), seconds

@@ -11,6 +11,7 @@ from finetune30.blocks import Block
 from finetune30.data.problem import Card
 from finetune30.modeling.card_blocks import draw_blocks
 
+_RESULTS = "## Results on the evaluation rows"
 _TEMPLATE = """---
 base_model: {base}
 library_name: peft
@@ -34,7 +35,7 @@ A LoRA adapter for {task}, trained with finetune30 {version} on {finished}.
 | steps | {steps} optimizer steps, learning rate {rate}, precision {precision} on {device} |
 | run | `{run_id}` |
 {replaced}
-## Results on the evaluation rows
+{results_heading}
 
 {results}
 
@@ -103,5 +104,15 @@ def build_model_card(facts: dict[str, Any], card: Card, results: Sequence[Block]
         run_id=facts["run_id"],
         run_id_short=facts["run_id"][:8],
         replaced=replaced,
+        results_heading=_RESULTS,
         results=draw_blocks(results),
     )
+
+
+def replace_results(card: str, results: Sequence[Block]) -> str:
+    """Return a card with other results in the place of its own; one without results comes back as it is."""
+    before, heading, rest = card.partition(f"{_RESULTS}\n\n")
+    if not heading:
+        return card
+    _, following, after = rest.partition("\n\n## ")
+    return f"{before}{heading}{draw_blocks(results)}{following}{after}"

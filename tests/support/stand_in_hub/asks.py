@@ -11,14 +11,26 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from support.stand_in_hub.repositories import Kind
 
-Action = Literal["info", "refs", "tree", "paths-info", "discussions", "resolve", "cdn", "whoami", "other"]
+Action = Literal[
+    "info", "refs", "tree", "paths-info", "discussions", "resolve", "cdn", "whoami",
+    "create", "validate", "preupload", "lfs-batch", "upload", "verify", "commit", "other",
+]  # fmt: skip
 _API_ACTIONS: Mapping[str, Action] = {
     "revision": "info",
     "refs": "refs",
     "tree": "tree",
     "paths-info": "paths-info",
     "discussions": "discussions",
+    "preupload": "preupload",
+    "commit": "commit",
 }
+#: Whole addresses, and ends of addresses below a repository's name.
+_PLACES: Mapping[str, Action] = {
+    "api/whoami-v2": "whoami",
+    "api/repos/create": "create",
+    "api/validate-yaml": "validate",
+}
+_LFS_ENDS: Mapping[str, Action] = {".git/info/lfs/objects/batch": "lfs-batch", ".git/info/lfs/verify": "verify"}
 #: Revisions that hold slashes of their own, also where nobody quoted them.
 _SLASHED_REVISION = re.compile(r"refs/(pr/\d+|convert/\w+)(?=/|$)")
 
@@ -54,8 +66,13 @@ def parse_request(method: str, path: str, headers: Message, body: bytes = b"") -
         token=authorization.removeprefix("Bearer ") or None,
     )  # fmt: skip
     parts = address.path.strip("/").split("/")
-    if parts[:2] == ["api", "whoami-v2"]:
-        return replace(ask, action="whoami")
+    if known := _PLACES.get("/".join(parts)):
+        return replace(ask, action=known)
+    if method == "PUT" and parts[0] == "upload":
+        return replace(ask, action="upload", file=parts[1])
+    for end, action in _LFS_ENDS.items():
+        if address.path.endswith(end):
+            return replace(ask, action=action, kind="models", repo=unquote(address.path.strip("/").removesuffix(end)))
     if parts[0] == "api":
         return _parse_api(ask, parts[1:])
     if parts[0] == "cdn":

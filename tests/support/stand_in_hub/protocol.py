@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import yaml
 
+from support.stand_in_hub.answers import Answer, as_json, refuse
 from support.stand_in_hub.asks import Ask, parse_range
 from support.stand_in_hub.descriptions import describe_file, describe_folder, describe_refs, describe_sibling
+from support.stand_in_hub.receiving import Receiver
 from support.stand_in_hub.repositories import Commit, RepositoryStore, StoredFile, StoredRepository, git_oid
 
 #: Opens every private and gated repository.
@@ -22,16 +23,6 @@ TOKEN_WITHOUT_ACCESS = "hf_standInTokenOfSomebodyElse"
 
 _PAGE_ENTRIES = 1000
 _EXPANDED_PAGE_ENTRIES = 50
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back. `is_content`: a file's content, or the JSON of a listing, that a fault may damage."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    is_content: bool = False
 
 
 class Protocol:
@@ -44,12 +35,19 @@ class Protocol:
         self._endpoint = endpoint
         self._cdn = cdn_endpoint
         self._page_entries = page_entries
+        self._receiver = Receiver(store, endpoint, cdn_endpoint)
 
     def answer(self, ask: Ask) -> Answer:
         if ask.token not in (None, TOKEN, TOKEN_WITHOUT_ACCESS) and ask.action != "cdn":
             return refuse(401, "Invalid credentials in Authorization header")
+        if ask.action == "upload":  # another server, which knows contents only
+            return self._receiver.keep(ask)
+        if ask.action in ("create", "validate"):
+            if ask.token is None:
+                return refuse(401, "Invalid username or password.")
+            return self._receiver.create(ask) if ask.action == "create" else self._receiver.validate(ask)
         if ask.action == "whoami":
-            return _as_json({"type": "user", "name": "somebody"}) if ask.token else refuse(401, "Invalid username")
+            return as_json({"type": "user", "name": "somebody"}) if ask.token else refuse(401, "Invalid username")
         stored = self._store.find(ask.kind, ask.repo) if ask.kind else None
         if ask.kind is None:
             return refuse(404, "Sorry, we can't find the page you are looking for.")
@@ -59,18 +57,29 @@ class Protocol:
             return _redirect(307, ask.path.replace(f"/{quote(ask.repo)}", f"/{stored.id}", 1))
         if stored.disabled:
             return refuse(403, "Access to this resource is disabled.")
+        if ask.action in ("preupload", "lfs-batch", "verify", "commit"):
+            return self._receive(ask, stored)
         if ask.action == "refs":
-            return _as_json(describe_refs(stored, with_pull_requests=ask.flag("include_prs")))
+            return as_json(describe_refs(stored, with_pull_requests=ask.flag("include_prs")))
         if ask.action == "discussions":
-            return _as_json({"discussions": [], "count": 0, "start": 0})
+            return as_json({"discussions": [], "count": 0, "start": 0})
         commit = stored.resolve(ask.revision)
         if commit is None:
             return refuse(404, f"Invalid rev id: {ask.revision}", "RevisionNotFound")
         return self._answer_at(ask, stored, commit)
 
+    def _receive(self, ask: Ask, stored: StoredRepository) -> Answer:
+        if ask.token != TOKEN:
+            return refuse(401, "Invalid username or password.") if ask.token is None else refuse(403, "Forbidden")
+        if ask.action == "preupload":
+            return self._receiver.plan(ask, stored)
+        if ask.action == "lfs-batch":
+            return self._receiver.offer(ask, stored)
+        return self._receiver.verify(ask) if ask.action == "verify" else self._receiver.commit(ask, stored)
+
     def _answer_at(self, ask: Ask, stored: StoredRepository, commit: Commit) -> Answer:
         if ask.action == "info":
-            return _as_json(self._describe(stored, commit, with_blobs=ask.flag("blobs")))
+            return as_json(self._describe(stored, commit, with_blobs=ask.flag("blobs")))
         if ask.action == "tree":
             return self._list_tree(ask, commit)
         if ask.action == "paths-info":
@@ -163,21 +172,7 @@ class Protocol:
             kept = "&".join(part for part in urlsplit(ask.path).query.split("&") if not part.startswith("cursor="))
             place = f"{self._endpoint}{urlsplit(ask.path).path}?{kept}&cursor={start + limit}"
             headers["Link"] = f'<{place}>; rel="next"'
-        return _as_json(entries[start : start + limit], headers)
-
-
-def refuse(status: int, message: str, code: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-    """Build an error as the hub words it: in headers, for clients that asked with HEAD, and as JSON."""
-    told = {"X-Error-Code": code, "X-Error-Message": message}
-    told = {name: value for name, value in told.items() if value}
-    return Answer(status, json.dumps({"error": message}).encode(), {**_JSON, **told, **(headers or {})})
-
-
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
-
-
-def _as_json(value: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer(200, json.dumps(value).encode(), {**_JSON, **(headers or {})}, is_content=True)
+        return as_json(entries[start : start + limit], headers)
 
 
 def _redirect(status: int, place: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -221,4 +216,4 @@ def _list_paths(ask: Ask, commit: Commit) -> Answer:
             entries.append(describe_file(commit.files[path], commit, expand=expand))
         elif any(known.startswith(f"{path.rstrip('/')}/") for known in commit.files):
             entries.append(describe_folder(path.rstrip("/"), commit, expand=expand))
-    return _as_json(entries)
+    return as_json(entries)

@@ -153,6 +153,23 @@ class RepositoryStore:
             content.seek(start)
             return content.read(-1 if length is None else length)
 
+    def is_large(self, path: str, size: int) -> bool:
+        """Tell whether a file goes to large storage."""
+        return PurePosixPath(path).suffix in LFS_ENDINGS or size > self._lfs_over_bytes
+
+    def holds(self, sha256: str) -> bool:
+        return (self._blobs / sha256).exists()
+
+    def keep(self, sha256: str, data: bytes) -> bool:
+        """Keep a content that came for a commit to be; False where it is another one."""
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return False
+        _write_whole(self._blobs / sha256, data)
+        return True
+
+    def read_kept(self, sha256: str) -> bytes:
+        return (self._blobs / sha256).read_bytes()
+
     def _need(self, kind: Kind, name: str) -> StoredRepository:
         if (stored := self.find(kind, name)) is None:
             raise KeyError(f"no {kind} repository {name}")
@@ -175,7 +192,7 @@ class RepositoryStore:
         sha256 = hashlib.sha256(data).hexdigest()
         if not (self._blobs / sha256).exists():
             _write_whole(self._blobs / sha256, data)
-        if PurePosixPath(path).suffix not in LFS_ENDINGS and len(data) <= self._lfs_over_bytes:
+        if not self.is_large(path, len(data)):
             return StoredFile(path, len(data), sha256, git_oid("blob", data))
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(data)}\n".encode()
         return StoredFile(path, len(data), sha256, git_oid("blob", pointer), len(pointer))

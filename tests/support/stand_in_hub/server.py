@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from support.stand_in_hub.answers import Answer, refuse
 from support.stand_in_hub.asks import Action, Ask
 from support.stand_in_hub.faults import LOGIN_PAGE, LOGIN_PATH, CaptivePage, Fault, HangUp, Refusal, WrongContent
-from support.stand_in_hub.protocol import Answer, Protocol, refuse
+from support.stand_in_hub.protocol import Protocol
 from support.stand_in_hub.repositories import Changes, Commit, Kind, Repository, RepositoryStore
 from support.stand_in_hub.wire import Handler, Server, listen
 
@@ -223,8 +224,8 @@ class StandInHub:
 
     def decide(self, ask: Ask, user_agent: str) -> tuple[Answer, Fault | None]:
         """Return the right answer, as faults that need no wire have changed it, and the fault to carry out."""
-        answer = self._protocol.answer(ask)
         named = replace(ask, repo=self._canonical(ask.kind, ask.repo)) if ask.kind else ask
+        answer = Answer(0) if self._is_refused(named) else self._protocol.answer(ask)
         with self._lock:
             planned = next((planned for planned in self._faults if planned.concerns(named, answer)), None)
             if planned and planned.times_left is not None:
@@ -234,6 +235,12 @@ class StandInHub:
         status = 0 if isinstance(fault, HangUp) else answer.status
         self.requests.append(_record(ask, status, user_agent))
         return answer, fault
+
+    def _is_refused(self, ask: Ask) -> bool:
+        """Tell whether a request will be refused, so must not be carried out."""
+        with self._lock:
+            planned = next((planned for planned in self._faults if planned.concerns(ask, Answer(0))), None)
+        return planned is not None and isinstance(planned.fault, Refusal)
 
     def wait(self, seconds: float) -> None:
         """Wait, but not longer than the hub serves."""

@@ -10,9 +10,9 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
+from support.stand_in_hub.answers import Answer
 from support.stand_in_hub.asks import Ask, parse_request
 from support.stand_in_hub.faults import Compressed, CutBody, Delay, Fault, HangUp, Trickle, WrongLength
-from support.stand_in_hub.protocol import Answer
 
 #: Below the ports that systems give to outgoing connections, which could take one while the hub is stopped.
 PORTS = range(20_000, 32_000)
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are kept in a list, not printed."""
 
     def _respond(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._read_body()
         ask = parse_request(self.command, self.path, self.headers, body)
         answer, fault = self._backend.decide(ask, self.headers.get("User-Agent", ""))
         if isinstance(fault, HangUp):
@@ -96,7 +96,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self._send_body(answer.body, fault)
 
-    do_GET = do_HEAD = do_POST = _respond  # noqa: N815
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    do_GET = do_HEAD = do_POST = do_PUT = _respond  # noqa: N815
 
     def _send_head(self, answer: Answer, *, extra: int) -> None:
         self.send_response(answer.status)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "predict": ("some text",),
     "chat": (),
     "export": (),
+    "push": ("team/reviews", "--dry-run"),
     "resume": (),
     "replay": (),
     "compare": ("other",),

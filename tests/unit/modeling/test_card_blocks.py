@@ -6,6 +6,7 @@ import re
 
 from finetune30.blocks import Column, Curve, Figure, Matrix, Table, Text, Words
 from finetune30.modeling.card_blocks import draw_blocks
+from finetune30.modeling.model_card import replace_results
 
 
 def words(text: str) -> Words:
@@ -70,3 +71,13 @@ def test_names_of_data_stay_text() -> None:
     table = Table(words("Each"), (Column(words("Name"), "text"),), ((evil,),))
     (_, (cell,)) = cells(draw_blocks([table]))
     assert cell == r"a\|b \<img src=x\> \[link\](javascript:x) \`code\` \# heading \[31m"
+
+
+def test_results_of_a_card_are_replaced_and_nothing_else() -> None:
+    card = "# A model\n\n## Results on the evaluation rows\n\n### Some\n\n| a row |\n|---|\n\n## Use\n\nLike this.\n"
+    figure = Figure(Words("Accuracy", "準確率"), 0.5, "percent")
+    replaced = replace_results(card, [figure])
+    assert "a row" not in replaced
+    assert replaced.startswith("# A model\n\n## Results on the evaluation rows\n\n|  | Value |")
+    assert replaced.endswith("\n\n## Use\n\nLike this.\n")
+    assert replace_results("# Of somebody else\n", [figure]) == "# Of somebody else\n"

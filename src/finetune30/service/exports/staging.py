@@ -88,8 +88,7 @@ def _require_replaceable(target: Path) -> None:
         if not target.is_dir():
             foreign = target.name if target.exists() else None
         else:
-            sums = target / SUMS
-            known = {SUMS} | _listed(sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else "")
+            known = {SUMS} | (read_sums(target).keys() if (target / SUMS).is_file() else set())
             files = (path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir())
             foreign = next((name for name in files if name not in known), None)
         if foreign is not None:
@@ -98,8 +97,10 @@ def _require_replaceable(target: Path) -> None:
             )
 
 
-def _listed(sums: str) -> set[str]:
-    return {name for _, _, name in (line.partition("  ") for line in sums.splitlines())}
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return path -> sha256 of what a folder's SHA256SUMS lists."""
+    text = (folder / SUMS).read_text(encoding="utf-8", errors="replace")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
 
 
 def _seal(folder: Path) -> None:

@@ -38,7 +38,7 @@ _BLOCK_BYTES = 1 << 20
 #: So many sizes are kept before they are told anew.
 _MOST_SIZES = 10_000
 _BASE = "base"
-_CARD = "README.md"
+CARD = "README.md"
 _ADAPTER_CONFIG = "adapter_config.json"
 _SUMS = "SHA256SUMS"
 #: Files of a base model that go along beside its weights: what it is, how it may be used.
@@ -209,7 +209,7 @@ def _adapter_members(folder: Path, adapter: dict[str, Any], private: dict[str, s
             continue
         if name == _ADAPTER_CONFIG:
             content = _as_json(adapter)
-        elif name == _CARD:
+        elif name == CARD:
             content = without_places(path.read_text(encoding="utf-8") + tests, private).encode()
         yield Member(f"adapter/{name}", content)
 
