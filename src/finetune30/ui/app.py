@@ -18,7 +18,7 @@ from finetune30.ui.interruptions import finished_first
 from finetune30.ui.session import t
 from finetune30.ui.streamlit_words import build_script, build_style
 from finetune30.ui.translations import LANGUAGE_TAGS, LANGUAGES, translate
-from finetune30.ui.views import compare, data, experiments, follow, models, run, submit, try_model
+from finetune30.ui.views import compare, data, experiments, follow, models, run, searches, submit, try_model
 
 WATCH_SECONDS = 2
 #: Less, so that no turn of the watch is left out.
@@ -34,6 +34,7 @@ PAGES = {
     "follow": (follow.show, ":material/monitoring:"),
     "experiments": (experiments.show, ":material/table_rows:"),
     "run": (run.show, ":material/lab_profile:"),
+    "searches": (searches.show, ":material/search_insights:"),
     "compare": (compare.show, ":material/compare_arrows:"),
     "models": (models.show, ":material/verified:"),
     "data": (data.show, ":material/dataset:"),

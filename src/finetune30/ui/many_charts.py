@@ -29,6 +29,8 @@ class Axis(NamedTuple):
     values: Sequence[Any]
     texts: Sequence[str]
     is_share: bool = False
+    #: Whether the scale is logarithmic; None: told from the values.
+    log: bool | None = None
 
     @property
     def is_number(self) -> bool:
@@ -39,7 +41,9 @@ class Axis(NamedTuple):
     def is_log(self) -> bool:
         """Whether the values are spread over magnitudes, as learning rates are."""
         numbers = [value for value in self.values if value is not None] if self.is_number else []
-        return bool(numbers) and min(numbers) > 0 and max(numbers) / min(numbers) >= LOG_RATIO
+        if not numbers or min(numbers) <= 0:
+            return False
+        return max(numbers) / min(numbers) >= LOG_RATIO if self.log is None else self.log
 
     def places(self) -> list[float | None]:
         """Return where each run meets the axis, 0 (least, or first word) to 1; 0.5 where all are alike."""
@@ -162,7 +166,7 @@ def _encode(channel: Any, name: str, axis: Axis) -> Any:
     if not axis.is_number:
         return channel(f"{name}:N", title=axis.title, axis=alt.Axis(labelAngle=0, labelLimit=140))
     scale = alt.Scale(type="log") if axis.is_log else alt.Scale(zero=False, padding=12)
-    return channel(f"{name}:Q", title=axis.title, scale=scale, axis=alt.Axis(format=".0%" if axis.is_share else ".4~g"))
+    return channel(f"{name}:Q", title=axis.title, scale=scale, axis=alt.Axis(format=".1~%" if axis.is_share else ".4~g"))
 
 
 def _colour(name: str, title: str, groups: Sequence[str]) -> alt.Color:

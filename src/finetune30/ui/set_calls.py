@@ -35,6 +35,18 @@ class SetCalls(ABC):
         """Return a search with its trials and the best of them."""
         return self._json("GET", f"/searches/{path_part(search_id)}")
 
+    def load_search_luck(self, search_id: str) -> Json:
+        """Return how far the best trial may lead trial 0 by luck: `default`, `noise`, `band`, `reason`."""
+        return self._json("GET", f"/searches/{path_part(search_id)}/luck")
+
+    def stop_search(self, search_id: str, *, now: bool) -> Json:
+        """Have nothing more suggested; with `now` trials that wait or train are cancelled, too."""
+        return self._json("POST", f"/searches/{path_part(search_id)}/stop", json={"now": now})
+
+    def resume_search(self, search_id: str, more: Json) -> Json:
+        """Let a search go on; `more`: trials, hours, disk_gb in all, where these change."""
+        return self._json("POST", f"/searches/{path_part(search_id)}/resume", json=more)
+
     def open_test_rows(self, run_id: str) -> Json:
         """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
         return self._json("POST", f"/experiments/{path_part(run_id)}/test")

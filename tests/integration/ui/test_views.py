@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from finetune30.store.run_sets import record_set
-from finetune30.store.search_ends import close_test, load_end, open_test, record_end, write_verdict
-from finetune30.store.searches import TrialState, finish_trial, list_trials, record_search, record_trial
 from finetune30.store.test_looks import load_looks
 from finetune30.ui import display
 from finetune30.ui.app import PAGES
@@ -118,7 +116,7 @@ def relabelled_of(services: Services, kind: Kind) -> str:
 
 
 def test_every_view_has_a_test_here() -> None:
-    assert set(PAGES) - {"models"} == {"submit", "follow", "experiments", "run", "compare", "data", "try"}
+    assert set(PAGES) - {"models", "searches"} == {"submit", "follow", "experiments", "run", "compare", "data", "try"}
 
 
 @pytest.mark.parametrize("part", run.PARTS)
@@ -368,59 +366,6 @@ def test_a_set_of_runs_stands_above_the_comparison(look: Callable[..., Page], ki
     assert of_label(page.selectbox, t("sets.choose")).value is not None
     assert t("sets.none_finished") in [info.value for info in page.info]
     assert t("sets.not_handed_in") in cells(page)
-
-
-def test_a_search_stands_above_the_comparison(look: Callable[..., Page], kinds_api: Services) -> None:
-    run = kinds_api.store.get(SINGLE_LABEL.name)
-    spec = {"trials": 5, "sampler": "random", "parameters": {"lora.r": {"values": [4, 8]}}}
-    search = record_search(
-        kinds_api.store,
-        {
-            "name": "sought",
-            "kind": "queued",
-            "request_sha256": "0" * 64,
-            "submitted_by": "",
-            "priority": -10,
-            "config": run.config,
-            "explicit_keys": [],
-            "dataset_digest": str(run.dataset_digest),
-            "spec": spec,
-            "metric": "eval_accuracy",
-            "greater_is_better": True,
-        },
-    )
-    for number, parameters in enumerate(({}, {"lora.r": 8})):
-        record_trial(kinds_api.store, search.id, number, labels=None, parameters=parameters, versions={})
-    finish_trial(kinds_api.store, list_trials(kinds_api.store, search.id)[1], TrialState.DONE, 0.875)
-    page = unfold(look("compare"), "compare-searches")
-    assert of_label(page.selectbox, t("searches.choose")).value == search.id
-    shown = cells(page)
-    assert f"0,{t('searches.trial_state.OPEN')}" in shown
-    assert f"1,{t('searches.trial_state.DONE')},0.875,8," in shown
-    assert t("searches.luck") in [caption.value for caption in page.caption]
-    assert not any(t("searches.evaluation_rows") in info.value for info in page.info)
-    record_end(kinds_api.store, search.id, 2, 1, None, None)
-    page = unfold(look("compare"), "compare-searches")
-    assert t("searches.repeating", best=1, ended=0) in [info.value for info in page.info]
-    end = load_end(kinds_api.store, search.id)
-    assert end is not None
-    lacking = "not enough rows: about 1,530 are needed (trial 1: +3.1 points of right rows, p = 0.2, 216 rows, 3 seeds)"
-    better = "better than the default (trial 1: +3.1 points of right rows, p = 0.02, 900 rows, 3 seeds)"
-    luck = {"size": 0.041, "tried": 20, "as_points": True}
-    near = {"trials": [0, 1], "compared": 5, "cheapest": 0, "costs": {}}
-    said = {"verdict": "not_enough", "message": lacking, "expected_luck": luck, "near": near}
-    write_verdict(kinds_api.store, end, said)
-    test = open_test(kinds_api.store, end)
-    assert test is not None
-    close_test(kinds_api.store, test, result={"verdict": "better", "message": better})
-    page = unfold(look("compare"), "compare-searches")
-    assert f"{t('searches.evaluation_rows')}: {display.plain(lacking, 400)}" in [info.value for info in page.info]
-    assert f"{t('searches.test_rows', count=1)}: {display.plain(better, 400)}" in [
-        success.value for success in page.success
-    ]
-    captions = [caption.value for caption in page.caption]
-    assert t("searches.luck_size", tried=20, size="4.1 points") in captions
-    assert t("searches.near", count=2, compared=5, cheapest=0) in captions
 
 
 def test_test_rows_are_opened_by_a_press_and_a_run_without_says_so(

@@ -12,7 +12,14 @@ from scipy.stats import norm, studentized_range, ttest_ind
 
 from finetune30.service.statistics.gains import Verdict, judge_gain
 from finetune30.service.statistics.importance import SHUFFLES, measure_importance
-from finetune30.service.statistics.luck import expected_maximum, luck_of_best, near_best, row_noise, seed_noise
+from finetune30.service.statistics.luck import (
+    expected_maximum,
+    luck_of_best,
+    near_best,
+    reach_of_best,
+    row_noise,
+    seed_noise,
+)
 from finetune30.service.statistics.seeds import welch_interval
 
 #: What a simulated rate at a nominal 5 % may be.
@@ -168,6 +175,12 @@ def test_luck_counts_rows_and_what_seeds_move() -> None:
     assert seed_noise(moved) == pytest.approx(0.3, rel=0.2)
     assert seed_noise([moved[0][:, :1]]) == 0.0
     assert luck_of_best(table, 0.3) == pytest.approx(expected_maximum(10) * np.hypot(row_noise(table), 0.3))
+
+
+def test_the_reach_of_the_best_over_the_first_is_dunnetts() -> None:
+    # one-sided 5 % points of Dunnett (1955), known variance, for 1, 2, 5 and 9 treatments, times the root of 2
+    wanted = [0.0, *(point * np.sqrt(2) for point in (1.645, 1.916, 2.234, 2.417))]
+    assert reach_of_best([1, 2, 3, 6, 10]) == pytest.approx(wanted, rel=0.005)
 
 
 def test_in_noise_no_parameter_stands_out_and_one_that_counts_does() -> None:

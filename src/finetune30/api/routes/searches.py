@@ -23,7 +23,9 @@ from finetune30.service.searches.changing import (
     stop_search,
     write_search,
 )
+from finetune30.service.searches.luck import describe_luck
 from finetune30.service.searches.plans import restore_plan
+from finetune30.service.searches.standing import load_standing
 from finetune30.service.searches.summary import describe_search, summarize_search
 from finetune30.service.submitting.limits import require_room
 from finetune30.store.searches import find_search, list_searches, load_search
@@ -90,6 +92,9 @@ class SearchDetails(SearchSummary):
     planned: int | None = Field(description="Trials that it is to make; null: until its hours are used.")
     size_bytes: int = Field(description="What the folders of its ended trials take.")
     hours: float = Field(description="Hours that its trials have trained, added up.")
+    ends_at: str | None = Field(
+        description="When the trials will have ended, at the pace of the last ten; null: not known."
+    )
     trials: list[Tree] = Field(
         description="number, state, value, parameters, reused_from, reason, run_id, run_status, model_removed."
     )
@@ -104,6 +109,23 @@ class SearchDetails(SearchSummary):
         "passes, and whether it stands_out; empty below 8 trials."
     )
     said: list[str] = Field(default=[], description="What was said of the rows before the search was made.")
+
+
+class LuckPoint(BaseModel):
+    """A point of the band."""
+
+    tried: int
+    reach: float = Field(description="What the best of so many settings as good as trial 0 rarely passes.")
+
+
+class SearchLuck(BaseModel):
+    """How far the best trial may lead trial 0 by luck alone."""
+
+    default: float | None = Field(description="Value of trial 0; null: there is no band.")
+    noise: float | None = Field(description="Standard deviation by chance of the value of one trial.")
+    with_seeds: bool = Field(description="Whether what seeds move is in it: known once the end was judged.")
+    band: list[LuckPoint] = Field(description="Passed in 5 of 100 searches whose settings are all equal.")
+    reason: str = Field(description="Why there is no band.")
 
 
 @router.post(
@@ -144,6 +166,15 @@ def read_searches(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100)
 def read_search(here: Here, search_id: SearchId) -> Response:
     """Its trials with their values, the best of them, and how far it is."""
     return Json(describe_search(here.store, load_search(here.store, search_id)))
+
+
+@router.get(
+    "/{search_id}/luck", summary="Luck of the best trial", response_model=SearchLuck, responses=errors(404, 409, 500)
+)
+def read_luck(here: Here, search_id: SearchId) -> Response:
+    """How far the best of so many settings that are all as good as trial 0 would lead it."""
+    standing = load_standing(here.store, load_search(here.store, search_id).id)
+    return Json(describe_luck(here.records, standing))
 
 
 @router.post("/{search_id}/stop", summary="Stop a search", response_model=SearchDetails, responses=errors(404, 409))

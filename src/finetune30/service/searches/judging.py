@@ -125,7 +125,7 @@ def _look_at_trials(records: Records, standing: Standing, end: SearchEnd, repeat
 
     from finetune30.service.statistics.luck import luck_of_best, near_best, seed_noise
 
-    numbers, columns, is_right, runs = _load_trials(records, standing, end.best)
+    numbers, columns, is_right, runs = load_trials(records, standing, end.best)
     if len(numbers) < 2:
         return {"expected_luck": None, "near": None}
     table = np.stack(columns, axis=1)
@@ -163,15 +163,21 @@ def describe_cost(run: Run) -> tuple[float, float]:
     return float(metrics.get("trainable_parameters") or 0), float((metrics.get("total_steps") or 0) * batch)
 
 
-def _load_trials(
-    records: Records, standing: Standing, best: int
+def load_trials(
+    records: Records, standing: Standing, best: int, most: int | None = None
 ) -> tuple[list[int], list[Outcomes], bool, dict[int, Run]]:
-    """Return the numbers of finished trials that were judged on the rows of the best, and what came of each row."""
+    """Return the numbers of finished trials that were judged on the rows of the best, and what came of each row.
+
+    Then whether rows are right or wrong, and the runs of all that were looked at. At most so many: the best, and those
+    that ended last.
+    """
     import polars as pl
 
     from finetune30.service.runs.outcomes import load_outcomes
 
     wanted = [one.number for one in standing.trials if one.state is TrialState.DONE and one.reused_from is None]
+    if most is not None:
+        wanted = sorted({best, *wanted[1 - most :]})
     runs = runs_of_trials(records.store, standing.search, wanted)
     found = {}
     for number in sorted(runs):

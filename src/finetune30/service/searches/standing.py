@@ -54,6 +54,11 @@ class Standing:
         return wanted
 
     @property
+    def has_known_length(self) -> bool:
+        """Whether the number of trials is told beforehand; if not only limits end the search."""
+        return self.spec.trials is not None or self.spec.sampler == "grid"
+
+    @property
     def may_suggest(self) -> bool:
         """Whether the trials that the next suggestion hangs on have ended, and there is to be one."""
         number = len(self.trials)

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetune30.service.searches.advancing import hours_of
 from finetune30.service.searches.ending import open_end
+from finetune30.service.searches.pace import expect_end
 from finetune30.service.searches.repeats import load_repeats, runs_of_end
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.store import RunStore
@@ -19,13 +20,15 @@ from finetune30.store.searches import Search, Trial, list_trials
 def describe_search(store: RunStore, search: Search) -> dict[str, Any]:
     """Return a search with its trials as JSON; `best` is None while none has a value."""
     standing = load_standing(store, search.id, all_runs=True)
-    best = standing.best
+    best, now = standing.best, utc_now()
+    ends_at = expect_end(standing, now)
     return {
         **standing.search.as_dict(),
-        "planned": None if standing.spec.trials is None and standing.spec.sampler != "grid" else standing.planned,
+        "planned": standing.planned if standing.has_known_length else None,
         "counts": count_states(standing.trials),
         "size_bytes": standing.size_bytes,
-        "hours": hours_of(standing.runs.values(), utc_now()),
+        "hours": hours_of(standing.runs.values(), now),
+        "ends_at": None if ends_at is None else ends_at.isoformat(),
         "trials": [_describe_trial(standing, trial) for trial in standing.trials],
         "best": None if best is None else _describe_trial(standing, best),
         "end": _describe_end(store, standing),

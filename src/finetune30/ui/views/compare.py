@@ -14,7 +14,7 @@ from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t, t_or
 from finetune30.ui.stand_ins import in_short
-from finetune30.ui.views import compared_answers, run_sets, searches, verdicts
+from finetune30.ui.views import compared_answers, run_sets, verdicts
 
 Json = dict[str, Any]
 
@@ -29,7 +29,6 @@ def show() -> None:
     """Show the page."""
     st.title(t("compare.title"), anchor=False)
     run_sets.show()
-    searches.show()
     ids = _choose_runs()
     if len(ids) < FEWEST:
         st.info(t("compare.empty"), icon=":material/compare_arrows:")

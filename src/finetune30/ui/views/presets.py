@@ -44,6 +44,15 @@ def take(name: str) -> bool:
     return True
 
 
+def begin_with(config: Json) -> None:
+    """Begin a submission with the whole configuration of a run, and go there; a refusal stays where it happens."""
+    base = ask(lambda: client().load_preset(DEFAULT))
+    if base is None:
+        return
+    form.start_from(DEFAULT, base, config)
+    st.switch_page(st.session_state.pages["submit"])
+
+
 def _summary(preset: Json) -> str:
     """What a preset is for; English ones come with the API."""
     summary = str(preset.get("summary") or "")

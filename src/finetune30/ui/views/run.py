@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from finetune30.ui import charts, curves, display, form, history
+from finetune30.ui import charts, curves, display, history
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.findings import (
     show_detected,
@@ -23,7 +23,7 @@ from finetune30.ui.run_header import show_error_card, show_log, show_state, show
 from finetune30.ui.session import ask, client, t
 from finetune30.ui.stand_ins import show_stand_ins
 from finetune30.ui.states import FINAL
-from finetune30.ui.views import run_files, run_results, why
+from finetune30.ui.views import presets, run_files, run_results, why
 from finetune30.ui.views.run_marks import show_marks
 
 Json = dict[str, Any]
@@ -85,7 +85,7 @@ def _show_actions(run: Json) -> None:
         if run["status"] == "SUCCEEDED":
             st.page_link(pages["try"], label=t("navigation.try"), icon=":material/chat:", query_params={"run": run_id})
         if st.button(t("run.clone"), icon=":material/content_copy:", help=t("run.clone_help")):
-            _clone(run)
+            presets.begin_with(run["config"])
         if run["status"] == "SUCCEEDED" and st.button(
             t("run.replay"), icon=":material/replay:", help=t("run.replay_help")
         ):
@@ -135,15 +135,6 @@ def _replay(run_id: str) -> None:
     if accepted is not None:
         st.session_state.pop(key)
         st.switch_page(st.session_state.pages["follow"], query_params={"task": accepted["task_id"]})
-
-
-def _clone(run: Json) -> None:
-    """Begin a submission with this run's configuration."""
-    base = ask(lambda: client().load_preset("default"))
-    if base is None:
-        return
-    form.start_from("default", base, run["config"])
-    st.switch_page(st.session_state.pages["submit"])
 
 
 def _show_curves(run: Json) -> None:

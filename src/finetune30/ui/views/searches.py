@@ -1,146 +1,149 @@
-"""Searches: their trials with the values that were tried, and the best of them."""
+"""Searches: one of them, looked at every few seconds while it goes on; first what may be believed of its best trial."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
 
 from finetune30.ui import display
-from finetune30.ui.layout import fold, show_figures, show_table
+from finetune30.ui.client import ApiUnreachableError
+from finetune30.ui.confirmation import is_asking
+from finetune30.ui.layout import show_figures
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_title
-from finetune30.ui.session import ask, client, in_own_words, t
+from finetune30.ui.session import ask, bears_loss, client, lost, t
+from finetune30.ui.views.search_actions import show_actions
+from finetune30.ui.views.search_plots import show_plots
+from finetune30.ui.views.search_trials import show_importance, show_trials
+from finetune30.ui.views.search_verdict import show_verdict
 
 Json = dict[str, Any]
 
+REFRESH_SECONDS = 5
+
 
 def show() -> None:
-    """Show a choice of the newest searches and the chosen one; nothing where there are none."""
+    """Show the page."""
+    st.title(t("searches.title"), anchor=False)
+    st.caption(t("searches.intro"))
+    search_id = _choose()
+    if search_id is None:
+        return
+    _load_or_keep(search_id)
+    held = _snapshot(search_id)
+    if held is None:
+        return
+    st.session_state.search_is_new = True
+    moving = _goes_on(held["described"]) and not is_asking()
+    st.fragment(bears_loss(_show_live), run_every=REFRESH_SECONDS if moving else None)(search_id)
+
+
+def _choose() -> str | None:
+    """Return the search of the address, or the chosen one, else the newest; None where there is none."""
     found = ask(lambda: client().list_searches())
+    if found is None:
+        return None
     if not found:
-        return
+        st.info(t("searches.empty"), icon=":material/search_insights:")
+        return None
     names = {one["id"]: f"{one['name']} · {one['spec']['sampler']} · {one['id'][:8]}" for one in found}
-    part = fold(t("searches.title"), "compare-searches", ":material/search_insights:")
-    if not part.open:
+    address = st.query_params.get("search", "")
+    if address and address not in names:  # one of earlier, or a name
+        names = {address: address, **names}
+    if st.session_state.get("search_address") != address or st.session_state.get("search_choice") not in names:
+        st.session_state.search_choice = address or next(iter(names))
+    chosen = st.selectbox(
+        t("searches.choose"), list(names), format_func=lambda one: display.raw(names[one], 120), key="search_choice"
+    )
+    st.session_state.search_address = st.query_params["search"] = str(chosen)
+    return str(chosen)
+
+
+def _snapshot(search_id: str) -> Json | None:
+    held: Json | None = st.session_state.get("search_seen")
+    return held if held is not None and held["asked"] == search_id else None
+
+
+def _load_or_keep(search_id: str) -> None:
+    """Ask the API; one that is away leaves the last view standing, and the banner says so."""
+    try:
+        _load(search_id)
+    except ApiUnreachableError as error:
+        lost(error)
+
+
+def _load(search_id: str) -> None:
+    described = ask(lambda: client().load_search(search_id))
+    if described is None:
         return
-    with part:
-        chosen = st.selectbox(t("searches.choose"), list(names), format_func=lambda one: display.plain(names[one], 120))
-        described = ask(lambda: client().load_search(str(chosen)))
-        if described is not None:
-            _show_summary(described)
-            _show_end(described)
-            _show_trials(described)
-            _show_importance(described)
+    held = _snapshot(search_id)
+    judged = (described["end"] or {}).get("verdict") is not None
+    told = [described["id"], described["counts"], judged]  # what the band of luck hangs on
+    luck: Json = held["luck"] if held is not None and held["told"] == told else {}
+    if not luck and described["best"] is not None:
+        luck = ask(lambda: client().load_search_luck(search_id)) or {}
+    st.session_state.search_seen = {"asked": search_id, "described": described, "luck": luck, "told": told}
 
 
-def _show_summary(described: Json) -> None:
+def _goes_on(described: Json) -> bool:
+    """Whether something may still come by itself: trials, repeats, a verdict."""
+    end = described["end"]
+    is_judging = end is not None and end["verdict"] is None and not end["waits"]
+    return described["status"] == "RUNNING" or bool(described["counts"].get("OPEN")) or is_judging
+
+
+def _show_live(search_id: str) -> None:
+    """Show the search; all of the page has just asked for it, what draws itself anew asks again."""
+    held = _snapshot(search_id)
+    went_on = held is not None and _goes_on(held["described"])
+    if not st.session_state.pop("search_is_new", False):
+        _load_or_keep(search_id)
+    held = _snapshot(search_id)
+    if held is None:
+        return
+    described = held["described"]
+    show_verdict(described, held["luck"])
+    _show_progress(described)
+    _show_figures(described)
+    show_actions(described)
+    show_plots(described, held["luck"])
+    show_importance(described)
+    show_trials(described)
+    if went_on and not _goes_on(described):
+        st.rerun()  # no more refreshing
+
+
+def _show_progress(described: Json) -> None:
+    if described["status"] != "RUNNING":
+        return
+    ended, planned = _count_ended(described), described["planned"]
+    if planned is None:
+        st.progress(0.0, t("searches.progress_without_end", ended=ended))
+        return
+    ends_at = display.moment(described.get("ends_at"))
+    text = t("searches.progress", ended=ended, planned=planned)
+    if ends_at is not None:
+        left = (ends_at - datetime.now(UTC)).total_seconds()
+        clock = display.clock_in(left, st.context.timezone)
+        text = t("searches.progress_until", ended=ended, planned=planned, clock=clock)
+    st.progress(min(1.0, ended / planned), text)
+
+
+def _show_figures(described: Json) -> None:
     best, planned, metric = described["best"], described["planned"], str(described["metric"])
-    ended = sum(count for state, count in described["counts"].items() if state != "OPEN")
+    ended = _count_ended(described)
     show_figures(
         [
             (t("searches.state"), t(f"searches.state.{described['status']}")),
             (t("searches.ended"), str(ended) if planned is None else f"{ended} / {planned}"),
             (score_title(metric), metric_value(metric, best and best["value"])),
-            (t("searches.best"), "" if best is None else str(best["number"])),
+            (t("searches.best"), display.NOTHING if best is None else str(best["number"])),
             (t("searches.hours"), f"{described['hours']:.2f}"),
         ]
     )
-    if described["reason"]:
-        st.info(display.plain(described["reason"], 400), icon=":material/info:")
-    if best is not None:
-        st.caption(_say_luck(described))
 
 
-def _say_luck(described: Json) -> str:
-    """Say how much better the best of so many equal configurations looks, where it is known."""
-    luck = ((described["end"] or {}).get("verdict") or {}).get("expected_luck")
-    if luck is None:
-        return t("searches.luck")
-    return t("searches.luck_size", tried=luck["tried"], size=_size(luck))
-
-
-def _show_end(described: Json) -> None:
-    """Show what is said of the best trial: on test rows where these were opened, and on the evaluation rows."""
-    end = described["end"]
-    if end is None:
-        return
-    said = end["verdict"]
-    if said is None:
-        ended = sum(count for state, count in end["runs"].items() if state in ("SUCCEEDED", "FAILED"))
-        st.info(t("searches.repeating", best=end["best"], ended=ended), icon=":material/hourglass_top:")
-        if end["waits"]:
-            st.warning(display.plain(in_own_words(end["waits"]), 400), icon=":material/pause_circle:")
-        _show_tests(end)
-        return
-    _show_tests(end)
-    _show_verdict(t("searches.evaluation_rows"), said)
-    if near := said.get("near"):
-        count, compared = len(near["trials"]), near["compared"]
-        st.caption(t("searches.near", count=count, compared=compared, cheapest=near["cheapest"]))
-
-
-def _show_tests(end: Json) -> None:
-    """Show what every look at the test rows found, for whichever end, and why there was none for this one."""
-    for test in end["tests"]:
-        where = t("searches.test_rows", count=test["count"])
-        if test["tried"] != end["tried"]:
-            where += t("searches.of_earlier", tried=test["tried"])
-        found, error = test["result"], test["error"]
-        _show_verdict(
-            where, found if found is not None else {"verdict": None, "message": (error or {}).get("message", "")}
-        )
-    if end["test_rows"]:
-        _show_verdict(t("searches.test_rows_alone"), {"verdict": None, "message": end["test_rows"]})
-
-
-def _show_verdict(where: str, said: Json) -> None:
-    message = display.plain(in_own_words(said["message"]), 400) or t("searches.no_result")
-    show = st.success if said["verdict"] == "better" else st.info
-    show(f"{where}: {message}", icon=":material/gavel:")
-
-
-def _show_importance(described: Json) -> None:
-    """Show what share of the differences goes with each parameter, beside what chance makes of shuffled values."""
-    importance = described["importance"]
-    if not importance:
-        return
-    shown = [
-        {
-            t("searches.parameter"): key,
-            t("searches.share"): f"{100 * one['share']:.0f} %",
-            t("searches.by_chance"): f"{100 * one['line']:.0f} %",
-            t("searches.stands_out"): t("searches.yes") if one["stands_out"] else "",
-        }
-        for key, one in sorted(importance.items(), key=lambda item: -item[1]["share"])
-    ]
-    show_table(shown, alt=t("searches.importance"), most_pixels=300)
-    if not any(one["stands_out"] for one in importance.values()):
-        st.caption(t("searches.nothing_stands_out"))
-
-
-def _size(luck: Json) -> str:
-    return t("unit.points", value=f"{100 * luck['size']:.1f}") if luck["as_points"] else f"{luck['size']:.3g}"
-
-
-def _show_trials(described: Json) -> None:
-    varied, metric = list(described["spec"]["parameters"]), str(described["metric"])
-    shown = [
-        {
-            t("searches.trial"): trial["number"],
-            t("searches.trial_state"): t(f"searches.trial_state.{trial['state']}"),
-            score_title(metric): None if trial["value"] is None else round(trial["value"], 4),
-            **{key: _tell(trial["parameters"].get(key)) for key in varied},
-            t("searches.run"): (trial["run_id"] or "")[:8],
-            t("searches.why"): display.raw(trial["reason"]),
-        }
-        for trial in described["trials"]
-    ]
-    show_table(shown, alt=t("searches.title"), most_pixels=400)
-
-
-def _tell(value: Any) -> str:
-    """Return a value as text: a column may hold numbers, words and lists."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else display.raw(str(value))
+def _count_ended(described: Json) -> int:
+    return sum(count for state, count in described["counts"].items() if state != "OPEN")
