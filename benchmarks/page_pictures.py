@@ -56,6 +56,7 @@ VIEWS = {
     "run_log": View("/run?run={best}", 6),
     "compare": View("/compare?ids={best},{other}", height=1000),
     "sets": View("/compare", fold="stacks"),
+    "searches": View("/searches"),
     "data": View("/data?version={version}"),
     "data_suspects": View("/data?version={version}", 1, height=1000),
     "try": View("/try?run={best}"),

@@ -21,7 +21,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not in
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 SECRET = "a-key-for-this-test-0123456789"
-PAGES = ("submit", "follow", "experiments", "compare", "models", "data", "try")
+PAGES = ("submit", "follow", "experiments", "searches", "compare", "models", "data", "try")
 LOCALES = {"en": "en-US", "zh": "zh-TW"}
 #: What is done about the run of somebody else.
 SUBMITTERS_ONLY = {"en": "ask its submitter, or use a key with the role admin", "zh": "請聯絡提交者"}

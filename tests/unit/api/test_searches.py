@@ -29,6 +29,7 @@ def test_a_search_is_made_once_with_its_first_trials_stopped_resumed_and_deleted
     assert (again["id"], again["trials"]) == (made["id"], made["trials"])
     assert [(one["id"], one["counts"]) for one in api.get("/searches").json()] == [(made["id"], {"OPEN": 3})]
     path = f"/searches/{made['id']}"
+    assert api.get(f"{path}/luck").json()["reason"] == "trial 0 has no value yet"
     run = api.get(f"/experiments/{made['trials'][1]['run_id']}").json()
     assert run["config"]["training"]["learning_rate"] == made["trials"][1]["parameters"]["training.learning_rate"]
     assert run["config"]["data"]["dataset_name"] == f"version:{made['dataset_digest']}"
