@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from starlette.testclient import TestClient
 
+from finetune30.api.application import build_app
 from finetune30.jobs.publishing import QueuePublisher
 from finetune30.service.searches.keeper import SearchKeeper
 from finetune30.settings import load_settings
@@ -30,6 +32,12 @@ pytestmark = pytest.mark.integration
 def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
     """Rows and a base model, no runs."""
     return KindsLab(fork_server, tmp_path_factory.mktemp("searches"), tiny_model())
+
+
+def looks_over(api: TestClient, search_id: str) -> list[dict[str, Any]]:
+    """Return the looks that came to something."""
+    tests: list[dict[str, Any]] = api.get(f"/searches/{search_id}").json()["end"]["tests"]
+    return [test for test in tests if test["ended_at"] or test["count"] < 3]
 
 
 def write_search_file(lab: KindsLab, name: str, **search: Any) -> str:
@@ -119,6 +127,12 @@ def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
     assert 0 < found["rows"] < 30
     run = lab.ft30("test", "end-trial1-seed43", "--show").stdout
     assert "looked at once" in run
+    app = build_app(settings, publisher=QueuePublisher(settings))
+    with TestClient(app, base_url="http://localhost:8000", client=("127.0.0.1", 5000)) as api:
+        assert api.post(f"/searches/{search.id}/test").status_code == 202
+        wait_until(lambda: len(looks_over(api, search.id)) == 3, 120, "it looks for the API")
+        last = looks_over(api, search.id)[-1]
+    assert (last["count"], last["result"]["look"], last["error"]) == (3, 3, None)
     assert shown["verdict"]["luck"]["metric"] == "eval_accuracy"
 
 

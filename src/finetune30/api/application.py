@@ -54,6 +54,7 @@ from finetune30.service.models.model_package import PackageSizes
 from finetune30.service.models.model_process import ModelProcesses
 from finetune30.service.registry.checks import ChecksInWork
 from finetune30.service.runs.evaluation_frames import EvaluationFrames
+from finetune30.service.searches.looks import SearchLooks
 from finetune30.service.submitting.forecast import HubWatch
 from finetune30.service.suspects.search import SuspectSearches
 from finetune30.service.testing.looking import LooksInWork
@@ -169,6 +170,8 @@ async def _lifespan(
         stack.push_async_callback(run_in_threadpool, checks.close)
         app.state.test_looks = looks = LooksInWork()
         stack.push_async_callback(run_in_threadpool, looks.close)
+        app.state.search_looks = search_looks = SearchLooks()
+        stack.push_async_callback(run_in_threadpool, search_looks.close)
         if is_first:
             await run_in_threadpool(remove_abandoned, settings.data_folder)
         app.state.reading_places = CapacityLimiter(READINGS_AT_A_TIME)

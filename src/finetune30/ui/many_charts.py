@@ -166,7 +166,9 @@ def _encode(channel: Any, name: str, axis: Axis) -> Any:
     if not axis.is_number:
         return channel(f"{name}:N", title=axis.title, axis=alt.Axis(labelAngle=0, labelLimit=140))
     scale = alt.Scale(type="log") if axis.is_log else alt.Scale(zero=False, padding=12)
-    return channel(f"{name}:Q", title=axis.title, scale=scale, axis=alt.Axis(format=".1~%" if axis.is_share else ".4~g"))
+    return channel(
+        f"{name}:Q", title=axis.title, scale=scale, axis=alt.Axis(format=".1~%" if axis.is_share else ".4~g")
+    )
 
 
 def _colour(name: str, title: str, groups: Sequence[str]) -> alt.Color:

@@ -47,6 +47,10 @@ class SetCalls(ABC):
         """Let a search go on; `more`: trials, hours, disk_gb in all, where these change."""
         return self._json("POST", f"/searches/{path_part(search_id)}/resume", json=more)
 
+    def test_search(self, search_id: str) -> Json:
+        """Begin to judge the repeats of a search on its test rows; from now on the look counts."""
+        return self._json("POST", f"/searches/{path_part(search_id)}/test")
+
     def open_test_rows(self, run_id: str) -> Json:
         """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
         return self._json("POST", f"/experiments/{path_part(run_id)}/test")

@@ -147,6 +147,7 @@ def test_why_a_search_failed_is_text_whatever_stands_in_it(services: Services, v
 def test_a_judged_search_begins_with_its_verdicts(services: Services, visit: Callable[..., Page]) -> None:
     search = begin(services, "judged", 300, 304, 296, 312)
     record_end(services.store, search.id, 4, 3, None, None)
+    change_search(services.store, search.id, SearchStatus.RUNNING, status=SearchStatus.SUCCEEDED)
     page = checked(visit(services.api_address, "searches", lang="en", search=search.id))
     assert t("searches.repeating", best=3, ended=0) in said(page)
     end = load_end(services.store, search.id)
@@ -169,6 +170,13 @@ def test_a_judged_search_begins_with_its_verdicts(services: Services, visit: Cal
     assert len(checked(page.run()).get("vega_lite_chart")) == 3
     page = checked(visit(services.api_address, "searches", lang="zh", search=search.id))
     assert display.plain(translate_message("zh", LACKING), 400) in said(page)
+    change_search(services.store, search.id, SearchStatus.SUCCEEDED, status=SearchStatus.RUNNING)
+    assert open_test(services.store, end) is not None
+    page = checked(visit(services.api_address, "searches", lang="en", search=search.id))
+    assert page.info[0].value.startswith(t("searches.best_value", best=3, metric="", value="")[:20]), "there is more"
+    earlier = t("searches.evaluation_rows") + t("searches.of_earlier", tried=4)
+    assert f"{earlier}: {display.plain(LACKING, 400)}" in said(page)
+    assert f"{t('searches.test_rows', count=2)}: {t('searches.looking')}" in said(page)
 
 
 def test_without_searches_the_page_says_how_one_is_made(tmp_path: Path, visit: Callable[..., Page]) -> None:

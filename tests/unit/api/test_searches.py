@@ -35,6 +35,8 @@ def test_a_search_is_made_once_with_its_first_trials_stopped_resumed_and_deleted
     assert run["config"]["data"]["dataset_name"] == f"version:{made['dataset_digest']}"
     assert api.delete(f"/experiments/{run['id']}").status_code == 409
     assert api.delete(path).status_code == 409, "it goes on"
+    refused = api.post(f"{path}/test")
+    assert (refused.status_code, "has not judged its best trial yet" in refused.text) == (409, True)
     stopped = api.post(f"{path}/stop", json={"now": True}).json()
     assert {trial["run_status"] for trial in stopped["trials"]} == {"CANCELLED"}
     assert api.post(f"{path}/stop", json={}).status_code == 409

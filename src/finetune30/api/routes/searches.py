@@ -23,6 +23,7 @@ from finetune30.service.searches.changing import (
     stop_search,
     write_search,
 )
+from finetune30.service.searches.looks import SearchLooks
 from finetune30.service.searches.luck import describe_luck
 from finetune30.service.searches.plans import restore_plan
 from finetune30.service.searches.standing import load_standing
@@ -198,6 +199,26 @@ def resume(here: Here, who: Who, search_id: SearchId, body: ResumeRequest, reque
     request.state.target = search.id
     resume_search(here.store, search, **body.model_dump())
     return Json(describe_search(here.store, search))
+
+
+@router.post(
+    "/{search_id}/test",
+    summary="Open the test rows of a search",
+    status_code=202,
+    response_model=SearchDetails,
+    responses=errors(404, 409, 500),
+)
+def test_search(here: Here, who: Who, search_id: SearchId, request: Request) -> Response:
+    """Judge all repeats of the best trial and of trial 0 on the test rows; look k counts k times against the best.
+
+    It is counted before a row is read, and stands with the others in `end`: without `ended_at` it goes on, or died.
+    """
+    search = load_search(here.store, search_id)
+    who.require_own_search(search)
+    request.state.target = search.id
+    looks: SearchLooks = request.app.state.search_looks
+    looks.start(here.records, here.settings, search, who.name)
+    return Json(describe_search(here.store, search), status_code=202)
 
 
 @router.delete("/{search_id}", summary="Delete a search", responses=errors(404, 409))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from finetune30.errors import Finetune30Error
@@ -61,9 +60,9 @@ class SearchKeeper:
             return
         look = self._looks.get(search.id)
         if look is None:
-            command = [sys.executable, "-m", "finetune30", "search", "test", search.id, "--once"]
-            command += ["--device", self._settings.answer_device]
-            self._looks[search.id] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            from finetune30.service.searches.looks import start_look
+
+            self._looks[search.id] = start_look(search.id, "--once", "--device", self._settings.answer_device)
         elif look.poll() is not None and search.id not in self._unopened:
             self._unopened.add(search.id)
             _log.warning(

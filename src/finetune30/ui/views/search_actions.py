@@ -30,7 +30,9 @@ def show_actions(described: Json) -> None:
                 _show_resume(described)
             if described["planned"] is not None and described["spec"]["sampler"] != "grid":
                 _show_more(described)
-    if any(take_done(f"search-{what}-{search_id}") for what in ("stop", "resume", "more")):
+        if _may_test(described):
+            _show_test(search_id, len(described["end"]["tests"]) + 1)
+    if any(take_done(f"search-{what}-{search_id}") for what in ("stop", "resume", "more", "test")):
         st.rerun()  # all of the page: what goes on again is looked at anew from now on
 
 
@@ -38,6 +40,25 @@ def _has_open_runs(described: Json) -> bool:
     """Whether something is left that a stop would cancel: open trials, or repeats of an end."""
     repeats = (described["end"] or {}).get("runs") or {}
     return bool(described["counts"].get("OPEN")) or any(repeats.get(state) for state in ("QUEUED", "RUNNING"))
+
+
+def _may_test(described: Json) -> bool:
+    """Whether a judged end has repeats whose test rows could be opened, and nobody does it."""
+    end = described["end"]
+    if end is None or not end["sets"] or (end["verdict"] or {}).get("verdict") is None:
+        return False
+    return all(test["ended_at"] is not None for test in end["tests"])
+
+
+def _show_test(search_id: str, count: int) -> None:
+    confirmed_button(
+        t("searches.test"),
+        t("searches.test_question", count=count),
+        lambda: client().test_search(search_id),
+        key=f"search-test-{search_id}",
+        icon=":material/quiz:",
+        confirm=t("searches.test_confirm"),
+    )
 
 
 def _show_stop(search_id: str) -> None:

@@ -16,16 +16,19 @@ Json = dict[str, Any]
 
 def show_verdict(described: Json, luck: Json) -> None:
     """Show the verdict of a judged search, else the best so far and whether luck reaches as far."""
-    end = described["end"]
-    if end is not None and end["verdict"] is not None:
+    end, goes_on = described["end"], described["status"] == "RUNNING"
+    is_judged = end is not None and end["verdict"] is not None
+    if is_judged and not goes_on:
         _show_judged(described, end)
         return
     st.info(_say_best(described, luck), icon=":material/trophy:")
-    if end is not None:
+    if is_judged:
+        _show_judged(described, end, t("searches.of_earlier", tried=end["tried"]))
+    elif end is not None:
         _show_repeating(end)
-    elif described["status"] != "RUNNING":
+    elif not goes_on:
         st.caption(t("searches.no_end"))
-    if described["reason"]:
+    if described["reason"] and not is_judged:
         st.info(display.plain(in_own_words(described["reason"]), 400), icon=":material/info:")
 
 
@@ -55,10 +58,11 @@ def _say_best(described: Json, luck: Json) -> str:
     return " ".join(said)
 
 
-def _show_judged(described: Json, end: Json) -> None:
+def _show_judged(described: Json, end: Json, of_earlier: str = "") -> None:
+    """Show what was said of an end; `of_earlier`: after how many trials, where there are more by now."""
     _show_tests(end)
     said = end["verdict"]
-    _show_one(t("searches.evaluation_rows"), said)
+    _show_one(t("searches.evaluation_rows") + of_earlier, said)
     if end["test_rows"]:
         _show_one(t("searches.test_rows_alone"), {"verdict": None, "message": end["test_rows"]})
     if described["reason"]:
@@ -87,6 +91,9 @@ def _show_tests(end: Json) -> None:
         if test["tried"] != end["tried"]:
             where += t("searches.of_earlier", tried=test["tried"])
         found, error = test["result"], test["error"]
+        if test["ended_at"] is None:
+            st.info(f"{where}: {t('searches.looking')}", icon=":material/hourglass_top:")
+            continue
         _show_one(where, found if found is not None else {"verdict": None, "message": (error or {}).get("message", "")})
 
 

@@ -88,10 +88,11 @@ def _load(search_id: str) -> None:
 
 
 def _goes_on(described: Json) -> bool:
-    """Whether something may still come by itself: trials, repeats, a verdict."""
+    """Whether something may still come by itself: trials, repeats, a verdict, a look at test rows."""
     end = described["end"]
     is_judging = end is not None and end["verdict"] is None and not end["waits"]
-    return described["status"] == "RUNNING" or bool(described["counts"].get("OPEN")) or is_judging
+    is_looking = end is not None and any(test["ended_at"] is None for test in end["tests"])
+    return described["status"] == "RUNNING" or bool(described["counts"].get("OPEN")) or is_judging or is_looking
 
 
 def _show_live(search_id: str) -> None:
