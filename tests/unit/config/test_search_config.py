@@ -13,6 +13,7 @@ from finetune30.cli.main import app
 from finetune30.config.loading import load_config
 from finetune30.config.search_loading import load_search, validate_search
 from finetune30.errors import ConfigError
+from finetune30.ui.messages import translate_message
 
 RATE = {"low": 1e-5, "high": 1e-3, "scale": "log"}
 
@@ -22,6 +23,11 @@ def write(folder: Path, search: Any) -> Path:
     tree = {"experiment_name": "found", "training": {"num_train_epochs": 2}, "search": search}
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path
+
+
+def assert_said_in_chinese(error: ConfigError) -> None:
+    told = [text for fault in error.details["faults"] for text in (fault["problem"], fault["hint"]) if text]
+    assert [text for text in told if translate_message("zh", text) is None] == []
 
 
 def test_a_file_gives_the_configuration_and_the_search_over_it(tmp_path: Path) -> None:
@@ -87,6 +93,7 @@ def test_faults_of_parameters_are_named_with_their_line(tmp_path: Path, paramete
     assert f"{path}:" in caught.value.message
     (fault, *_) = caught.value.details["faults"]
     assert fault["line"] >= 7, "below search: parameters:"
+    assert_said_in_chinese(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,7 @@ def test_faults_of_the_section(tmp_path: Path, search: Any, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_search(write(tmp_path, search))
     assert told in caught.value.message
+    assert_said_in_chinese(caught.value)
 
 
 def test_keys_that_cannot_be_read_hide_no_fault_of_the_others(tmp_path: Path) -> None:
@@ -136,8 +144,9 @@ def test_the_table_of_a_search_shows_the_bounds_of_the_key_at_fault(tmp_path: Pa
 
 def test_a_grid_beyond_reason_is_refused(tmp_path: Path) -> None:
     parameters = {key: {"values": list(range(1, 500))} for key in ("lora.r", "training.num_train_epochs")}
-    with pytest.raises(ConfigError, match="make a grid of 249,001 combinations"):
+    with pytest.raises(ConfigError, match="make a grid of 249,001 combinations") as caught:
         load_search(write(tmp_path, {"sampler": "grid", "parameters": parameters}))
+    assert_said_in_chinese(caught.value)
 
 
 def test_faults_of_both_halves_come_together(tmp_path: Path) -> None:

@@ -243,6 +243,12 @@ def judge(best: int, default: int, rows: int, **options: Any) -> dict[str, Any]:
     return compare_sides(spec.confirm.least_gain, judging, sides, tried=options.pop("tried", 1))
 
 
+def test_one_row_is_one_row() -> None:
+    message = judge(1, 1, 1)["message"]
+    assert "p = 1, 1 row, 3 seeds" in message
+    assert translate_message("zh", message) is not None
+
+
 def test_a_later_look_at_test_rows_counts() -> None:
     first, third = judge(20, 12, 40, look=1), judge(20, 12, 40, look=3, tried=3)
     assert third["p_rows"] == pytest.approx(3 * first["p_rows"])

@@ -90,11 +90,12 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
 
 def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
     best, p_value, rows = judging.best, f"{gain.p_value:.3g}", f"{gain.rows:,}"
+    told = f"p = {p_value}, 1 row, {seeds} seeds" if rows == "1" else f"p = {p_value}, {rows} rows, {seeds} seeds"
     if judging.is_right:
         counted, points = _COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
-        return f"trial {best}: {points} points of {counted}, p = {p_value}, {rows} rows, {seeds} seeds"
+        return f"trial {best}: {points} points of {counted}, {told}"
     mean, change = _MEANS[judging.measure], f"{-gain.gain:+.3g}"
-    return f"trial {best}: {change} in {mean}, p = {p_value}, {rows} rows, {seeds} seeds"
+    return f"trial {best}: {change} in {mean}, {told}"
 
 
 def _say_what_lacks(gain: Gain, judging: Judging, found: str) -> Iterator[str]:
