@@ -121,6 +121,35 @@ def test_parts_of_the_rows_that_a_filter_keeps(api: TestClient, texts_run: str) 
     assert slices_of(api, texts_run, {"label": "nothing"})["tables"] == []
 
 
+@pytest.mark.parametrize("numbers", [False, True])
+def test_parts_of_enough_rows_are_tested_against_the_rest_all_together(
+    api: TestClient, submit: Submit, finish: Finish, numbers: bool
+) -> None:
+    run_id, rows = submit(), 100
+    is_right = [row < 40 or row % 3 == 0 for row in range(rows)]  # of the short ones all, of the others a third
+    if numbers:
+        label = [float(row % 7) for row in range(rows)]
+        outcome = [0.0 if right else 1.0 + row % 5 for row, right in enumerate(is_right)]
+        kept = parquet(label=label, prediction=label, outcome=outcome)
+        finish(run_id, kept, problem_type="regression")
+        labels = [str(value) for value in label]
+    else:
+        labels = ["neg"] * rows
+        kept = parquet(label=labels, prediction=["neg" if right else "pos" for right in is_right], outcome=is_right)
+        finish(run_id, kept)
+    texts = {f"v.csv:{n}": ("a" * (1 if n < 40 else 9 if n < 80 else 20), labels[n]) for n in range(rows)}
+    store_version(api, run_id, texts)
+    (table,) = slices_of(api, run_id)["tables"]
+    assert table["columns"][-1]["title"]["en"] == "p against the rest (Holm)"
+    tested = {row[0]: row[-1] for row in table["rows"][1:]}
+    parts = {name: row[1] for name, row in zip(tested, table["rows"][1:], strict=True)}
+    assert table["rows"][0][-1] is None, "all rows have no rest"
+    assert {name: p is None for name, p in tested.items()} == {name: count < 30 for name, count in parts.items()}
+    known = [p for p in tested.values() if p is not None]
+    assert len(known) > 1
+    assert min(known) < 0.001
+
+
 def test_parts_of_numbers_have_their_error_and_which_way_it_goes(
     api: TestClient, submit: Submit, finish: Finish
 ) -> None:

@@ -1,7 +1,8 @@
 """How good the answers of a run are on parts of its evaluation rows: by length, script, and file.
 
 A part is a line of a table with its rows, its mean outcome, the 95 % interval of that, and the filter that lists it.
-The first line is all rows, to hold the others against.
+The first line is all rows, to hold the others against. A part of 30 rows or more has the p-value of its difference from
+the rest, adjusted for all parts of all tables (Holm 1979).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from finetune30.service.runs.evaluation_frames import EvaluationFrames
 from finetune30.service.runs.open_records import Records
 from finetune30.service.runs.outcomes import Measure, name_loss
 from finetune30.service.runs.row_filters import filter_rows, sortable
+from finetune30.service.statistics.mcnemar import adjust_holm
+from finetune30.service.statistics.parts import fisher_p_value, welch_p_value
 from finetune30.store import Run
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Lengths are cut where as many rows lie on each side: into so many parts.
 _LENGTHS = 4
+#: Rows of a part, and of the rest, below which they are not tested against each other.
+_LEAST_ROWS = 30
 #: Parts of other kinds that are listed, those with most rows.
 _MOST_PARTS = 20
 
@@ -41,6 +46,7 @@ _LOSSES: dict[Measure, Words] = {
 }
 _RESIDUAL = Column(Words("Mean residual", "平均殘差"), "number")
 _CONFIDENCE = Column(Words("Confidence", "平均信心"), "percent")
+_APART = Column(Words("p against the rest (Holm)", "與其餘資料相比的 p 值（Holm）"), "number")
 _SCRIPTS = {
     "Latin": Words("Latin", "拉丁字母"),
     "Han": Words("Han (Chinese, Japanese)", "漢字（中文、日文）"),
@@ -52,6 +58,12 @@ _SCRIPTS = {
     "Thai": Words("Thai", "泰文字母"),
     "Devanagari": Words("Devanagari", "天城文"),
     "": Words("no letters", "沒有字母"),
+}
+
+_TITLES = {
+    "length": Words("By length (characters)", "依長度（字元）"),
+    "script": Words("By script", "依文字系統"),
+    "file": Words("By source", "依來源"),
 }
 
 Part = tuple[Any, "pl.DataFrame", RowFilter]
@@ -73,22 +85,54 @@ def load_slices(
     """
     frame = filter_rows(frames.load(records, run, versions), wanted, text)
     measure = _measure(frame)
+    parts = {key: found for key, found in _divide(frame).items() if len(found) > 1}
+    apart = _test_parts(frame, parts, measure)
     tables = [
-        {"key": key, **as_tree(_tabulate(title, frame, [*parts], measure))}
-        for key, title, parts in (
-            ("length", Words("By length (characters)", "依長度（字元）"), _by_length(frame)),
-            ("script", Words("By script", "依文字系統"), _by_value(frame, "script")),
-            ("file", Words("By source", "依來源"), _by_value(frame, "file")),
-        )
-        if key in frame.columns and frame.height
+        {"key": key, **as_tree(_tabulate(_TITLES[key], frame, found, apart[key], measure))}
+        for key, found in parts.items()
     ]
     return {
         "run_id": run.id,
         "rows": frame.height,
         "measure": measure,
         "sortable": sortable(frame),
-        "tables": [table for table in tables if len(table["rows"]) > 1],
+        "tables": tables,
     }
+
+
+def _divide(frame: pl.DataFrame) -> dict[str, list[Part]]:
+    """Return the parts of the rows by the column that tells them apart."""
+    return {
+        "length": [*_by_length(frame)],
+        "script": [*_by_value(frame, "script")],
+        "file": [*_by_value(frame, "file")],
+    }
+
+
+def _test_parts(
+    frame: pl.DataFrame, parts: Mapping[str, list[Part]], measure: Measure | None
+) -> dict[str, list[float | None]]:
+    """Return for each part whether it differs from all other rows, as a p-value adjusted for all; None: too few rows.
+
+    Shares of right rows by Fisher's exact test, losses by Welch's.
+    """
+    found = {key: [_compare(frame, part, measure) for _, part, _ in listed] for key, listed in parts.items()}
+    adjusted = iter(adjust_holm([p for listed in found.values() for p in listed if p is not None]))
+    return {key: [None if p is None else next(adjusted) for p in listed] for key, listed in found.items()}
+
+
+def _compare(frame: pl.DataFrame, part: pl.DataFrame, measure: Measure | None) -> float | None:
+    import polars as pl
+
+    others = frame.height - part.height
+    if measure is None or min(part.height, others) < _LEAST_ROWS:
+        return None
+    if measure == "right":
+        right = int(part["outcome"].sum())
+        return fisher_p_value(right, part.height, int(frame["outcome"].sum()) - right, others)
+    rest = frame.join(part.select("row_id"), on="row_id", how="anti")
+    first, second = (side["outcome"].cast(pl.Float64).to_numpy() for side in (part, rest))
+    return welch_p_value(first, second)
 
 
 def _measure(frame: pl.DataFrame) -> Measure | None:
@@ -125,11 +169,17 @@ def _by_value(frame: pl.DataFrame, key: str) -> Iterator[Part]:
         yield name, frame.filter(pl.col(key) == value), {key: value}
 
 
-def _tabulate(title: Words, frame: pl.DataFrame, parts: list[Part], measure: Measure | None) -> Table:
-    names = (_PART, _ROWS)
-    lines: list[Part] = [(_ALL, frame, {}), *parts] if len(parts) > 1 else []
-    rows = tuple((name, part.height, *_judge(part, measure)) for name, part, _ in lines)
-    return Table(title, (*names, *_columns(frame, measure)), rows, tuple(wanted for *_, wanted in lines))
+def _tabulate(
+    title: Words, frame: pl.DataFrame, parts: list[Part], apart: list[float | None], measure: Measure | None
+) -> Table:
+    lines: list[Part] = [(_ALL, frame, {}), *parts]
+    tested = any(p is not None for p in apart)
+    columns = (_PART, _ROWS, *_columns(frame, measure), *((_APART,) if tested else ()))
+    rows = tuple(
+        (name, part.height, *_judge(part, measure), *((p,) if tested else ()))
+        for (name, part, _), p in zip(lines, [None, *apart], strict=True)
+    )
+    return Table(title, columns, rows, tuple(wanted for *_, wanted in lines))
 
 
 def _columns(frame: pl.DataFrame, measure: Measure | None) -> tuple[Column, ...]:
