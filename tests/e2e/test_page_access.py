@@ -60,6 +60,7 @@ def test_every_view_is_there_for_everybody(open_at, idle_stack, runs, locale, sc
         f"/follow?task={runs[0]}",
         f"/run?run={runs[0]}",
         "/run?run=unknown",
+        "/searches",
         f"/compare?ids={','.join(runs)}",
         f"/data?version={digest[:12]}",
         f"/try?run={runs[0]}",
