@@ -8,8 +8,8 @@ import sys
 import threading
 
 from finetune30.service.runs.open_records import Records
-from finetune30.service.searches.opening import find_end_to_test
 from finetune30.service.searches.standing import load_standing
+from finetune30.service.searches.testable import find_end_to_test
 from finetune30.settings import Settings
 from finetune30.store.searches import Search
 

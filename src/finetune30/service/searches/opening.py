@@ -6,18 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import ConflictError, Finetune30Error
-from finetune30.service.datasets.operations import versions_of
-from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.errors import Finetune30Error
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.judging import compare_sides, shape_judging
-from finetune30.service.searches.repeats import runs_of_end
 from finetune30.service.searches.standing import Standing
+from finetune30.service.searches.testable import find_end_to_test
 from finetune30.service.sets.outcomes import load_set_outcomes
 from finetune30.service.testing.look import look_at, shape_error
-from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
-from finetune30.store import RunStatus
 from finetune30.store.run_sets import load_set
 from finetune30.store.search_ends import (
     SearchEnd,
@@ -31,35 +27,6 @@ from finetune30.store.search_ends import (
 )
 
 Log = Callable[[str], None]
-
-
-def find_end_to_test(records: Records, standing: Standing, settings: Settings) -> SearchEnd:
-    """Return the end whose repeats can be judged on test rows, before any of these is read.
-
-    Raises ConflictError where nothing is said of it yet, where there is nothing to compare, and without test rows;
-    StorageError where the model of a repeat is gone or damaged.
-    """
-    search = standing.search
-    end = load_end(records.store, search.id)
-    if end is None or end.judged_at is None:
-        raise ConflictError(
-            f"search {search.id[:8]} has not judged its best trial yet",
-            f"see it with: ft30 search show {search.id[:8]}",
-        )
-    if not end.sets or (end.verdict or {}).get("verdict") is None:
-        raise ConflictError(
-            f"search {search.id[:8]} has no repeats to test: {(end.verdict or {}).get('message', '')}",
-            f"see it with: ft30 search show {search.id[:8]}",
-        )
-    manifest = versions_of(settings, records.store).get(search.dataset_digest)
-    try:
-        find_test_source(standing.config, manifest).require()
-    except ConflictError as error:
-        raise ConflictError(f"search {search.id[:8]} '{search.name}': {error.message}", error.remedy) from error
-    for run in runs_of_end(records.store, end):
-        if run.status is RunStatus.SUCCEEDED:
-            require_intact_model(records, require_model(run))
-    return end
 
 
 def open_test_rows_once(
