@@ -63,7 +63,7 @@ def describe_kernels() -> list[Extension]:
         Extension(
             f"{package}.{variant}",
             [f"{folder}/{name}.cpp" for name in KERNELS],
-            depends=[f"{folder}/{name}.h" for name in ("blocks", "looking_back", "small_products", "vectors")],
+            depends=[f"{folder}/{name}.h" for name in ("arithmetic", "blocks", "looking_back", "small_products", "tiles", "vectors")],
             language="c++",
             extra_compile_args=[*flags, "-Wno-psabi", *architecture],
             optional=True,

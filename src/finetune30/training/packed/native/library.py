@@ -14,7 +14,7 @@ import torch
 _LOG = logging.getLogger(__name__)
 
 #: What about.cpp says of itself: kernels of another version of this package are not used.
-_VERSION = 5
+_VERSION = 6
 _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
@@ -112,8 +112,18 @@ def _choose_variant() -> str:
     """Return the instruction set; on other architectures the kernels are compiled for every CPU there is."""
     capability = torch.backends.cpu.get_cpu_capability()
     if capability == "AVX512":
-        return "avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else "avx512"
+        return "avx512_bf16" if _multiplies_pairs() else "avx512"
     return "avx2" if capability == "AVX2" else "baseline"
+
+
+def _multiplies_pairs() -> bool:
+    """Tell whether AVX512-BF16 is worth its name: AMD's multiply twice as many numbers by it as in float32.
+
+    On an Intel Xeon they were half as many: there weights are widened on their way to float32's multiplication, which
+    is 1.7 times as fast (docs/decisions/compiled-kernels.md).
+    """
+    is_amd = str(torch.cpu.get_capabilities().get("cpu_name", "")).startswith("AMD")
+    return torch.cpu._is_avx512_bf16_supported() and is_amd
 
 
 @cache

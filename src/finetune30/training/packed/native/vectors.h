@@ -55,12 +55,15 @@ inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof valu
 
 inline void store(double* to, Doubles value) { std::memcpy(to, &value, sizeof value); }
 
-// Rounds to the nearest, ties to even, as PyTorch does.
+// The bits of bfloat16 numbers, rounded to the nearest, ties to even, as PyTorch does.
+template <class Bits, class Whole, class Value> inline Bits rounded(Value value) {
+    const Whole bits = reinterpret_cast<Whole>(value);
+    const Whole nan = Whole{} + 0x7fc0u;
+    return __builtin_convertvector(value == value ? (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 : nan, Bits);
+}
+
 inline void store(bfloat16* to, Floats value) {
-    const Words bits = reinterpret_cast<Words>(value);
-    const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const Words nan = Words{} + 0x7fc0u;
-    const Shorts result = __builtin_convertvector(value == value ? rounded : nan, Shorts);
+    const Shorts result = rounded<Shorts, Words>(value);
     std::memcpy(to, &result, sizeof result);
 }
 

@@ -9,7 +9,6 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,6 @@ from support.tiny_models import build_tiny_model
 
 SOURCES = sorted(Path(library.__file__).parent.glob("*.cpp"))
 needs_kernels = pytest.mark.skipif(library.describe_kernels() == "none", reason="the kernels were not compiled here")
-
-
-@pytest.fixture
-def fresh_search() -> Iterator[None]:
-    """Let the library be looked for anew, now and afterwards."""
-    library._find_library.cache_clear()
-    yield
-    library._find_library.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("g++") is None, reason="there is no g++")

@@ -41,7 +41,7 @@ def _integers(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS.keys())
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (48, 32), (32, 48), (16, 112), (80, 64), (272, 144)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (48, 32), (32, 48), (16, 112), (80, 64), (272, 144), (4400, 48)])
 def test_products_are_right_in_every_shape(
     build: Callable[..., FrozenLinear], dtype: torch.dtype, inputs: int, outputs: int
 ) -> None:
@@ -60,8 +60,9 @@ def test_products_are_right_in_every_shape(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_row_and_a_thread_do_not_matter(dtype: torch.dtype) -> None:
-    weight, bias, rows = (torch.randn(*shape).to(dtype) for shape in ((112, 208), (112,), (71, 208)))
+@pytest.mark.parametrize("inputs", [208, 4400], ids=["at once", "in blocks"])
+def test_a_row_and_a_thread_do_not_matter(dtype: torch.dtype, inputs: int) -> None:
+    weight, bias, rows = (torch.randn(*shape).to(dtype) for shape in ((112, inputs), (112,), (71, inputs)))
     layer = _native(weight, bias, needs_input_gradient=False)
     expected = layer.forward(rows)
     assert torch.cat([layer.forward(rows[i : i + 1]) for i in range(len(rows))]).equal(expected)
@@ -81,6 +82,34 @@ def test_products_of_random_numbers_are_accurate(dtype: torch.dtype, accuracy: f
     exact = rows.double() @ weight.double().t() + bias.double()
     found = _native(weight, bias, needs_input_gradient=False).forward(rows).double()
     assert float((found - exact).norm() / exact.norm()) < accuracy
+
+
+@pytest.mark.parametrize("variant", ["avx2", "avx512", "avx512_bf16"])
+def test_every_instruction_set_multiplies_bfloat16(
+    variant: str, fresh_search: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = torch.backends.cpu.get_cpu_capability()
+    if able not in ("AVX512", variant.upper()) or (
+        variant == "avx512_bf16" and not torch.cpu._is_avx512_bf16_supported()
+    ):
+        pytest.skip("this CPU has no such instructions")
+    monkeypatch.setattr(library, "_choose_variant", lambda: variant)
+    weight, bias, rows = (_integers(torch.bfloat16, *shape) for shape in ((112, 208), (112,), (71, 208)))
+    layer = _native(weight, bias, needs_input_gradient=True)
+    expected = rows.double() @ weight.double().t() + bias.double()
+    assert layer.forward(rows).equal(expected.to(torch.bfloat16))
+    gradient = layer.input_gradient(expected.to(torch.bfloat16))
+    assert gradient.equal((expected.to(torch.bfloat16).double() @ weight.double()).to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(("cpu_name", "expected"), [("AMD EPYC", "avx512_bf16"), ("Intel Xeon", "avx512")])
+def test_only_amds_multiply_pairs_of_bfloat16(
+    cpu_name: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": cpu_name})
+    assert library._choose_variant() == expected
 
 
 def test_amx_tiles_are_left_to_onednn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
