@@ -63,7 +63,10 @@ def describe_kernels() -> list[Extension]:
         Extension(
             f"{package}.{variant}",
             [f"{folder}/{name}.cpp" for name in KERNELS],
-            depends=[f"{folder}/{name}.h" for name in ("arithmetic", "blocks", "looking_back", "small_products", "tiles", "vectors")],
+            depends=[
+                f"{folder}/{name}.h"
+                for name in ("arithmetic", "blocks", "looking_back", "small_products", "tiles", "vectors")
+            ],
             language="c++",
             extra_compile_args=[*flags, "-Wno-psabi", *architecture],
             optional=True,

@@ -179,8 +179,8 @@ def cpu_gains_by_bf16() -> bool:
     """Tell whether this CPU multiplies bfloat16 matrices faster than float32 ones.
 
     So do Intel's with AMX tiles, and AMD's with AVX512-BF16 (Zen 4 and Zen 5: twice as fast, see docs/performance.md).
-    Intel's with AVX512-BF16 alone take 0.5 to 0.6 times as many products a second in bfloat16; everywhere else it is
-    emulated: correct, but slow.
+    Intel's with AVX512-BF16 alone take 0.5 to 0.6 times as many products a second by PyTorch's operators, and as many
+    by the packed path's; everywhere else PyTorch's emulate it: correct, but slow.
     """
     import torch
 

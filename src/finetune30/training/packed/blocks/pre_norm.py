@@ -6,6 +6,7 @@ linear layers, a third one and residual. Layers that share an input are one prod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,14 +26,17 @@ from finetune30.training.packed.parts.rotary import Rotary
 
 @dataclass(frozen=True)
 class TokenEmbeddings:
-    """The row of a frozen table (vocabulary, hidden) for each token; nothing is dropped out."""
+    """The row of a frozen table (vocabulary, hidden) for each token; nothing is dropped out.
 
-    table: Tensor
+    `look_up` gives rows (T, hidden) for token ids (T,), wherever the table lies.
+    """
+
+    look_up: Callable[[Tensor], Tensor]
     dropout: float = 0.0
 
     def forward(self, ids: Tensor, types: Tensor | None, layout: PackedLayout) -> Tensor:
         """Return the embeddings (T, hidden) of token ids (T,)."""
-        return self.table.index_select(0, ids)
+        return self.look_up(ids)
 
 
 class PositionTape(NamedTuple):

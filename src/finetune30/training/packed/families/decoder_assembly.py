@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from finetune30.training.packed.parts.causal_attention import CausalAttention
 from finetune30.training.packed.parts.gate import Gate
 from finetune30.training.packed.parts.rms_norm import RmsNorm
 from finetune30.training.packed.parts.rotary import Rotary
+from finetune30.training.packed.parts.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from finetune30.training.packed.building import Builder
@@ -89,9 +91,15 @@ class _Assembly:
 
 
 def assemble_decoder(
-    prefix: str, shape: DecoderShape, linears: list[Linear], build: Builder, table: Tensor, *, norms_heads: bool
+    prefix: str,
+    shape: DecoderShape,
+    linears: list[Linear],
+    build: Builder,
+    look_up: Callable[[Tensor], Tensor],
+    *,
+    norms_heads: bool,
 ) -> PackedBackbone:
-    """Build a decoder over the embeddings' table; its last layer keeps only the tokens that are asked for."""
+    """Build a decoder; `look_up` gives tokens' embeddings. Its last layer keeps only the tokens that are asked for."""
     layers = layers_of(linears, shape.layer_count)
     adapted = [number for number, found in enumerate(layers) if any(map(build.adapts, found.values()))]
     assembly = _Assembly(
@@ -105,7 +113,7 @@ def assemble_decoder(
         norms_heads=norms_heads,
     )
     return PackedBackbone(
-        embeddings=TokenEmbeddings(table),
+        embeddings=TokenEmbeddings(look_up),
         layers=tuple(assembly.layer(number, found) for number, found in enumerate(layers)),
         first_trained=assembly.first_trained,
         hidden_size=shape.hidden_size,
@@ -115,6 +123,6 @@ def assemble_decoder(
     )
 
 
-def assemble_vocabulary(prefix: str, shape: DecoderShape, build: Builder, table: Tensor) -> VocabularyHead:
-    """Build the head: the last norm, and the vocabulary's layer (vocabulary, hidden)."""
-    return VocabularyHead(build.rms_norm(f"{prefix}.norm", shape.norm_epsilon), build.parts.vocabulary(table))
+def assemble_vocabulary(prefix: str, shape: DecoderShape, build: Builder, vocabulary: Vocabulary) -> VocabularyHead:
+    """Build the head: the last norm, and the vocabulary's layer."""
+    return VocabularyHead(build.rms_norm(f"{prefix}.norm", shape.norm_epsilon), vocabulary)

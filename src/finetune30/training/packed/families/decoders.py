@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetune30.modeling.families import BACKBONE_NAMES
@@ -110,8 +111,15 @@ class Llama:
     def assemble(self, shape: DecoderShape, build: Builder) -> PackedModel:
         """See `Family.assemble`."""
         table = build.embeddings(f"{_PREFIX}.embed_tokens.weight")
-        backbone = assemble_decoder(_PREFIX, shape, self.linears(shape), build, table, norms_heads=self.norms_heads)
-        vocabulary = table if shape.shares_table else build.embeddings("lm_head.weight")
+        if shape.shares_table:
+            # Laid out it has the embeddings, too; as it was read it is not kept.
+            vocabulary = build.parts.vocabulary(table)
+            look_up = vocabulary.rows
+        else:
+            vocabulary = build.parts.vocabulary(build.embeddings("lm_head.weight"))
+            look_up = partial(table.index_select, 0)
+        del table
+        backbone = assemble_decoder(_PREFIX, shape, self.linears(shape), build, look_up, norms_heads=self.norms_heads)
         return build.model(backbone, assemble_vocabulary(_PREFIX, shape, build, vocabulary))
 
 

@@ -38,7 +38,7 @@ _SIGNATURES = {
     "backward_gate": "pppll",
     "cross_entropy": "ppppill",
 }
-_PRODUCTS = {"lay_out": "ppllll", "multiply": "pppplplll"}
+_PRODUCTS = {"lay_out": "ppllll", "take_out": "ppplll", "multiply": "pppplplll"}
 _DRAW_MASK = "plllll"
 _TYPES = {"p": ctypes.c_void_p, "l": ctypes.c_long, "d": ctypes.c_double, "i": ctypes.c_int}
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
@@ -83,6 +83,7 @@ class Kernels:
     backward_gate: Any
     cross_entropy: Any
     lay_out: Any
+    take_out: Any
     multiply: Any
 
 

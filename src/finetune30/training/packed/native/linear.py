@@ -41,6 +41,15 @@ class NativeLinear:
         self._multiply(result, gradient, self._backward_address, start, self._inputs, factor)
         return result
 
+    def weight_rows(self, chosen: Tensor) -> Tensor:
+        """Return rows (N, in) of the weight (out, in), chosen by int64 numbers (N,), from the backward copy."""
+        assert self._backward is not None  # noqa: S101 - asked for at construction
+        result = self._backward.new_empty(chosen.shape[0], self._inputs)
+        self._kernels.take_out(
+            result.data_ptr(), self._backward_address, chosen.data_ptr(), *result.shape, self._outputs
+        )
+        return result
+
     def _multiply(
         self, result: Tensor, rows: Tensor, laid_out: int, start: int | None, stride: int, factor: Tensor | None
     ) -> None:

@@ -6,61 +6,92 @@
 
 namespace {
 
-template <class S> inline Vector<S> load_input(const S* inputs, const uint8_t* mask, Number<S> kept, long i) {
+template <bool Masked, class S>
+inline Vector<S> load_input(const S* inputs, const uint8_t* mask, Number<S> kept, long i) {
     const Vector<S> value = load(inputs + i);
-    return mask ? keep(value, mask + i) * kept : value;
+    if constexpr (Masked) return keep(value, mask + i) * kept;
+    return value;
 }
 
-// Ranks and tokens that one pass over rows works on: their partial sums stay in registers.
-constexpr long kRanks = 8;
-constexpr int kTokens = kBlockRows / 2;
+// Tokens that one pass over A or B works on, and ranks that one over their rows does: partial sums stay in registers. A
+// and B come from the second cache for every pass, so with few tokens that would take longer than to multiply. And
+// vectors that one pass over a column of all rows works on.
+#ifdef __AVX512F__
+constexpr int kTokens = 6, kColumnVectors = 3;
+#else
+constexpr int kTokens = 1, kColumnVectors = 2;
+#endif
+template <int Tokens> constexpr int kRanks = Tokens > 2 ? 4 : 8;
 
-template <int Tokens, int Ranks, class S, class C>
-inline void dot_products(C* results, long ranks, const S* rows, long stride, const uint8_t* mask, C kept,
-                         const C* matrix, long width, C scale) {
+template <bool Masked, int Tokens, int Ranks, class S, class C>
+__attribute__((noinline)) void dot_products(C* results, long ranks, const S* rows, long stride, const uint8_t* mask,
+                                            C kept, const C* matrix, long width, C scale) {
     Vector<C> sums[Tokens][Ranks] = {};
     for (long i = 0; i < width; i += kLanes) {
         Vector<C> values[Tokens];
-        for (int t = 0; t < Tokens; ++t) values[t] = load_input(rows, mask, kept, t * stride + i);
+#pragma GCC unroll 8
+        for (int t = 0; t < Tokens; ++t) values[t] = load_input<Masked>(rows, mask, kept, t * stride + i);
 #pragma GCC unroll 8
         for (int k = 0; k < Ranks; ++k) {
             const Vector<C> weights = load(matrix + k * width + i);
+#pragma GCC unroll 8
             for (int t = 0; t < Tokens; ++t) sums[t][k] += values[t] * weights;
         }
     }
-    for (int t = 0; t < Tokens; ++t)
-        for (int k = 0; k < Ranks; ++k) results[t * ranks + k] = sum(sums[t][k]) * scale;
+    if constexpr (Tokens * Ranks % 8 == 0) {
+        for (int i = 0; i < Tokens * Ranks; i += 8) {
+            C eight[8];
+            sum_eight(eight, &sums[0][0] + i, scale);
+            for (int j = 0; j < 8; ++j) results[(i + j) / Ranks * ranks + (i + j) % Ranks] = eight[j];
+        }
+    } else {
+        for (int t = 0; t < Tokens; ++t)
+            for (int k = 0; k < Ranks; ++k) results[t * ranks + k] = sum(sums[t][k]) * scale;
+    }
+}
+
+template <bool Masked, int Tokens, class S, class C>
+inline void reduce_masked(C* results, const S* rows, long stride, const uint8_t* mask, C kept, const C* matrix,
+                          long ranks, long width, C scale) {
+    constexpr int kTogether = kRanks<Tokens>;
+    long k = 0;
+    for (; k + kTogether <= ranks; k += kTogether)
+        dot_products<Masked, Tokens, kTogether>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width,
+                                                scale);
+    for (; k + 4 <= ranks; k += 4)
+        dot_products<Masked, Tokens, 4>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
+    for (; k < ranks; ++k)
+        dot_products<Masked, Tokens, 1>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
 }
 
 // results[t][k] = scale * (rows[t] * mask[t]) . matrix[k]; the mask lies as the rows do
 template <int Tokens, class S, class C>
 inline void reduce(C* results, const S* rows, long stride, const uint8_t* mask, C kept, const C* matrix, long ranks,
                    long width, C scale) {
-    long k = 0;
-    for (; k + kRanks <= ranks; k += kRanks)
-        dot_products<Tokens, kRanks>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
-    for (; k + 4 <= ranks; k += 4)
-        dot_products<Tokens, 4>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
-    for (; k < ranks; ++k)
-        dot_products<Tokens, 1>(results + k, ranks, rows, stride, mask, kept, matrix + k * width, width, scale);
+    if (mask)
+        reduce_masked<true, Tokens>(results, rows, stride, mask, kept, matrix, ranks, width, scale);
+    else
+        reduce_masked<false, Tokens>(results, rows, stride, mask, kept, matrix, ranks, width, scale);
 }
 
 template <int Tokens, int Vectors, class S, class C>
-inline void expand_columns(S* rows, long stride, const uint8_t* mask, C scale, const C* factors, const C* matrix,
-                           long ranks, long width) {
+__attribute__((noinline)) void expand_columns(S* rows, long stride, const uint8_t* mask, C scale, const C* factors,
+                                              const C* matrix, long ranks, long width) {
     Vector<C> totals[Tokens][Vectors] = {};
     for (long k = 0; k < ranks; ++k) {
         Vector<C> weights[Vectors];
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) weights[v] = load(matrix + k * width + v * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int t = 0; t < Tokens; ++t) {
             const C factor = factors[t * ranks + k];
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) totals[t][v] += factor * weights[v];
         }
     }
+#pragma GCC unroll 8
     for (int t = 0; t < Tokens; ++t)
+#pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
             S* to = rows + t * stride + v * kLanes;
             const Vector<C> total = totals[t][v] * scale;
@@ -80,7 +111,7 @@ inline void expand(S* rows, long stride, const uint8_t* mask, C scale, const C* 
         expand_columns<Tokens, 1>(rows + i, stride, mask ? mask + i : nullptr, scale, factors, matrix + i, ranks, width);
 }
 
-// Calls `work` with the first of kTokens tokens, and for those that are left one by one, by all threads of a team.
+// Calls `work` with the first of kTokens tokens, and for those that are left two by two, by all threads of a team.
 template <class Work> inline void for_tokens(long tokens, const Work& work) {
 #pragma omp for schedule(static)
     for (long token = 0; token < tokens; token += kTokens) {
@@ -88,7 +119,8 @@ template <class Work> inline void for_tokens(long tokens, const Work& work) {
             work(token, std::integral_constant<int, kTokens>());
             continue;
         }
-        for (long single = token; single < tokens; ++single) work(single, std::integral_constant<int, 1>());
+        for (; token + 2 <= tokens; token += 2) work(token, std::integral_constant<int, 2>());
+        if (token < tokens) work(token, std::integral_constant<int, 1>());
     }
 }
 
@@ -106,20 +138,25 @@ void forward_lora(const S* inputs, const uint8_t* mask, Number<S> kept, const Nu
     });
 }
 
+// Tokens whose rows are fetched ahead: rows lie too far apart for the processor to guess the next one.
+constexpr long kAhead = 12;
+
 // sums[k][...] += scale * sum over tokens of factors[token][k] * rows[token][...], for some ranks and columns
-template <int Ranks, int Vectors, class S, class C>
-inline void add_outer_products(C* sums, long width, const C* factors, long ranks, const S* rows, long stride,
-                               const uint8_t* mask, C scale, long tokens) {
+template <bool Masked, int Ranks, int Vectors, class S, class C>
+__attribute__((noinline)) void add_outer_products(C* sums, long width, const C* factors, long ranks, const S* rows,
+                                                  long stride, const uint8_t* mask, C scale, long tokens) {
     Vector<C> totals[Ranks][Vectors] = {};
     for (long token = 0; token < tokens; ++token) {
         Vector<C> values[Vectors];
-#pragma GCC unroll 2
-        for (int v = 0; v < Vectors; ++v)
-            values[v] = load_input(rows + token * stride, mask ? mask + token * stride : nullptr, C(1), v * kLanes);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) {
+            __builtin_prefetch(rows + (token + kAhead) * stride + v * kLanes);
+            values[v] = load_input<Masked>(rows, mask, C(1), token * stride + v * kLanes);
+        }
+#pragma GCC unroll 16
         for (int k = 0; k < Ranks; ++k) {
             const C factor = factors[token * ranks + k];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) totals[k][v] += factor * values[v];
         }
     }
@@ -130,31 +167,47 @@ inline void add_outer_products(C* sums, long width, const C* factors, long ranks
         }
 }
 
-template <int Vectors, class S, class C>
+template <bool Masked, int Vectors, class S, class C>
 inline void add_outer_columns(C* sums, long width, const C* factors, long ranks, const S* rows, long stride,
                               const uint8_t* mask, C scale, long tokens) {
-    constexpr int kMost = Vectors == 1 ? 8 : kBlockRows * 2;
+    constexpr int kMost = 2 * kBlockRows;
     long k = 0;
     for (; k + kMost <= ranks; k += kMost)
-        add_outer_products<kMost, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask, scale,
-                                           tokens);
+        add_outer_products<Masked, kMost, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask,
+                                                   scale, tokens);
+    for (; k + 4 <= ranks; k += 4)
+        add_outer_products<Masked, 4, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask, scale,
+                                               tokens);
     for (; k < ranks; ++k)
-        add_outer_products<1, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask, scale, tokens);
+        add_outer_products<Masked, 1, Vectors>(sums + k * width, width, factors + k, ranks, rows, stride, mask, scale,
+                                               tokens);
+}
+
+template <bool Masked, class S, class C>
+inline void add_outer_masked(C* sums, const C* factors, long ranks, const S* rows, long stride, const uint8_t* mask,
+                             C scale, long tokens, long width) {
+    constexpr long kColumns = kColumnVectors * kLanes;
+#pragma omp for schedule(static) nowait
+    for (long i = 0; i < width; i += kColumns) {
+        const uint8_t* kept_units = Masked ? mask + i : nullptr;
+        if (i + kColumns <= width)
+            add_outer_columns<Masked, kColumnVectors>(sums + i, width, factors, ranks, rows + i, stride, kept_units,
+                                                      scale, tokens);
+        else
+            for (long j = 0; i + j < width; j += kLanes)
+                add_outer_columns<Masked, 1>(sums + i + j, width, factors, ranks, rows + i + j, stride,
+                                             Masked ? kept_units + j : nullptr, scale, tokens);
+    }
 }
 
 // The same for all ranks and columns; to be called by all threads of a team, which share the columns.
 template <class S, class C>
 void add_outer(C* sums, const C* factors, long ranks, const S* rows, long stride, const uint8_t* mask, C scale,
                long tokens, long width) {
-    constexpr long kColumns = 2 * kLanes;
-#pragma omp for schedule(static) nowait
-    for (long i = 0; i < width; i += kColumns) {
-        const uint8_t* kept_units = mask ? mask + i : nullptr;
-        if (i + kColumns <= width)
-            add_outer_columns<2>(sums + i, width, factors, ranks, rows + i, stride, kept_units, scale, tokens);
-        else
-            add_outer_columns<1>(sums + i, width, factors, ranks, rows + i, stride, kept_units, scale, tokens);
-    }
+    if (mask)
+        add_outer_masked<true>(sums, factors, ranks, rows, stride, mask, scale, tokens, width);
+    else
+        add_outer_masked<false>(sums, factors, ranks, rows, stride, mask, scale, tokens, width);
 }
 
 // Adds to the gradients of A and B and, if given, to that of the inputs. `low` is scratch, (tokens, ranks).

@@ -7,8 +7,9 @@
 //
 // The tile is as large as the registers allow: wide enough to load each weight for many rows, high enough to hide how
 // long a multiplication takes. At the sizes of such models' layers neither inputs nor rows need to be worked on in
-// blocks; but of the logits of a whole vocabulary a panel is larger than the caches, and each tile would read it from
-// memory anew. So many inputs come in blocks, between which the sums wait in memory: the same sums, in the same order.
+// blocks up to some thousand inputs. Above that a panel leaves the caches, and of the logits of a whole vocabulary each
+// tile would read it from memory anew. So many inputs come in blocks, between which the sums wait in memory: the same
+// sums, in the same order.
 
 #include <vector>
 
@@ -19,8 +20,9 @@
 namespace {
 
 constexpr long kTilesTogether = 8;
-// Inputs whose panel stays in the caches.
-constexpr long kBlock = 2048, kMostAtOnce = 4096;
+// Inputs that are worked on at a time, where there are more of them than the other number.
+template <class S> constexpr long kBlock = 4096 / sizeof(S);
+template <class S> constexpr long kMostAtOnce = 2 * kBlock<S>;
 
 constexpr long divide_up(long number, long by) { return (number + by - 1) / by; }
 
@@ -71,7 +73,7 @@ template <class S> void multiply_block(const Product<S>& of, const Block<S>& blo
 }
 
 template <class S> void multiply(const Product<S>& of) {
-    const long size = of.count > kMostAtOnce ? kBlock : of.count;
+    const long size = of.count > kMostAtOnce<S> ? kBlock<S> : of.count;
     Block<S> block = {};
     // Not the memory of the inputs, which `room` would give for the same type.
     static thread_local std::vector<typename Arithmetic<S>::Number> waiting;
@@ -100,12 +102,28 @@ void lay_out(S* panels, const S* weight, long output_stride, long input_stride, 
     }
 }
 
+// out[i] = the weights of input chosen[i] as they were before they were laid out, (rows, outputs).
+template <class S>
+void take_out(S* out, const S* panels, const int64_t* chosen, long rows, long outputs, long count) {
+    constexpr long kDepth = Arithmetic<S>::kDepth;
+    for (long row = 0; row < rows; ++row)
+        for (long column = 0; column < outputs; column += kPanel<S>) {
+            const long width = std::min(kPanel<S>, outputs - column), place = chosen[row] % kDepth;
+            const S* from = panels + column * count + (chosen[row] - place) * width + place;
+            for (long j = 0; j < width; ++j) out[row * outputs + column + j] = from[j * kDepth];
+        }
+}
+
 }  // namespace
 
 #define EXPORT_PRODUCTS_FOR(S, NAME)                                                                                   \
     EXPORTED void lay_out_##NAME(S* panels, const S* weight, long output_stride, long input_stride, long outputs,      \
                                  long count) {                                                                         \
         lay_out<S>(panels, weight, output_stride, input_stride, outputs, count);                                       \
+    }                                                                                                                  \
+    EXPORTED void take_out_##NAME(S* out, const S* panels, const int64_t* chosen, long rows, long outputs,             \
+                                  long count) {                                                                        \
+        take_out<S>(out, panels, chosen, rows, outputs, count);                                                        \
     }                                                                                                                  \
     EXPORTED void multiply_##NAME(S* out, const S* inputs, const S* panels, const S* start, long start_stride,         \
                                   const S* factor, long rows, long count, long outputs) {                              \

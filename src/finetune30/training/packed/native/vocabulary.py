@@ -21,6 +21,10 @@ class NativeVocabulary:
         self._kernels = kernels
         self._linear = NativeLinear(kernels, table, table.new_zeros(table.shape[0]), needs_input_gradient=True)
 
+    def rows(self, tokens: Tensor) -> Tensor:
+        """See `Vocabulary.rows`."""
+        return self._linear.weight_rows(tokens)
+
     def logits(self, states: Tensor) -> Tensor:
         """See `Vocabulary.logits`."""
         return self._linear.forward(states)

@@ -14,6 +14,10 @@ from finetune30.training.vocabulary_losses import TokenLosses, frozen_losses
 class Vocabulary(Protocol):
     """Logits that a frozen layer makes of states, and cross entropy under them."""
 
+    def rows(self, tokens: Tensor) -> Tensor:
+        """Return the layer's rows (T, hidden) of tokens int64 (T,): their embeddings, where both share a table."""
+        ...
+
     def logits(self, states: Tensor) -> Tensor:
         """Return the logits (Q, vocabulary) of few states (Q, hidden)."""
         ...
@@ -28,6 +32,10 @@ class PlainVocabulary:
     """See `Vocabulary`; with PyTorch's operators on a table (vocabulary, hidden)."""
 
     table: Tensor
+
+    def rows(self, tokens: Tensor) -> Tensor:
+        """See `Vocabulary.rows`."""
+        return self.table.index_select(0, tokens)
 
     def logits(self, states: Tensor) -> Tensor:
         """See `Vocabulary.logits`."""

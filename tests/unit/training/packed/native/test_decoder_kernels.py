@@ -146,6 +146,16 @@ def test_losses_of_tokens(dtype: torch.dtype) -> None:
     assert bare.losses.equal(found.losses)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_embeddings_come_back_out_of_the_layer_that_is_laid_out(dtype: torch.dtype) -> None:
+    kernels = _kernels(dtype)
+    if not kernels.has_products:
+        pytest.skip("no compiled products for this type here")
+    table, tokens = _draw(dtype, 80, 112), torch.tensor([79, 0, 5, 6, 5])
+    assert NativeVocabulary(kernels, table).rows(tokens).equal(table[tokens])
+    assert PlainVocabulary(table).rows(tokens).equal(table[tokens])
+
+
 def test_of_equal_logits_the_first_is_the_likeliest() -> None:
     logits, losses, right = torch.zeros(3, 32), torch.empty(3), torch.empty(3)
     logits[2, 20] = 1.0

@@ -41,7 +41,9 @@ def _integers(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS.keys())
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (48, 32), (32, 48), (16, 112), (80, 64), (272, 144), (4400, 48)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(16, 16), (48, 32), (32, 48), (16, 112), (80, 64), (272, 144), (4400, 48)]
+)
 def test_products_are_right_in_every_shape(
     build: Callable[..., FrozenLinear], dtype: torch.dtype, inputs: int, outputs: int
 ) -> None:
@@ -103,9 +105,7 @@ def test_every_instruction_set_multiplies_bfloat16(
 
 
 @pytest.mark.parametrize(("cpu_name", "expected"), [("AMD EPYC", "avx512_bf16"), ("Intel Xeon", "avx512")])
-def test_only_amds_multiply_pairs_of_bfloat16(
-    cpu_name: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_amds_multiply_pairs_of_bfloat16(cpu_name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": cpu_name})
