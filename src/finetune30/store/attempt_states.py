@@ -66,6 +66,7 @@ class AttemptStates:
                     started_at=now,
                     finished_at=None,
                     error=None,
+                    paused_at=None,
                 )
             )
             if taken.rowcount == 0:
@@ -152,6 +153,21 @@ class AttemptStates:
         """Record that the attempt stopped as it was asked to: RUNNING becomes CANCELLED. Raises StaleAttemptError."""
         with writing(self.engine) as connection:
             self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, None)
+
+    def pause(self, claim: Claim, paused: dict[str, Any]) -> RunStatus:
+        """Record that the attempt came to `pause_at`: RUNNING becomes PAUSED, or CANCELLED when that was asked for.
+
+        `paused` tells where: step, total_steps, and the numbers of the evaluation there (`metrics`). The place is free
+        then; folder and checkpoint stay. Returns the new state. Raises StaleAttemptError.
+        """
+        with writing(self.engine) as connection:
+            run = self._held_run(connection, claim)
+            if run.cancel_requested:
+                self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, paused)
+                return RunStatus.CANCELLED
+            values = {"paused_at": self.now(connection), "paused": paused}
+            self._finish_within(connection, claim, "paused", RunStatus.PAUSED.stored, values, paused)
+            return RunStatus.PAUSED
 
     def release(self, claim: Claim, reason: str) -> RunStatus:
         """Hand the run back without a fault: RUNNING becomes QUEUED, or CANCELLED when that was asked for.

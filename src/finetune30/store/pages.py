@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from finetune30.errors import UsageError
-from finetune30.store.queries import NOT_IN_RUN, join_tags, name_key, run_of
+from finetune30.store.queries import NOT_IN_RUN, is_in, join_tags, name_key, run_of
 from finetune30.store.records import RunFilter, RunPage, SortKey
 from finetune30.store.tables import runs
 
@@ -63,7 +63,7 @@ def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any)
 #: What each field of a filter keeps, for values that are set.
 _KEEPS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "name": lambda name: and_(True, *(_Position(runs.c.name_key, word) > 0 for word in name_key(name).split())),
-    "statuses": lambda statuses: runs.c.status.in_(sorted(statuses)),
+    "statuses": is_in,
     "min_score": lambda least: runs.c.score >= least,
     "max_score": lambda most: runs.c.score <= most,
     "score_name": lambda name: runs.c.score_name == name,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.model_names import parse_reference
@@ -22,6 +22,8 @@ _NEWEST = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limi
 _BY_ID = select(runs).where(runs.c.id == bindparam("named")).limit(1)
 _BY_FOLDER = select(runs).where(runs.c.folder == bindparam("named")).limit(1)
 _BY_NAME = _NEWEST.where(runs.c.name == bindparam("named"))
+#: Kinds of events that lead into or out of PAUSED, which stands in them as CANCELLED, and on which side.
+_PAUSES = {"paused": "to_status", "promoted": "from_status", "stopped": "from_status"}
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -45,10 +47,37 @@ def run_of(row: Row[Any], columns: Sequence[str] = ()) -> Run:
     values = {"config": {}, "metrics": None, **dict(zip(columns or row._fields, row, strict=not columns))}
     for key in NOT_IN_RUN:
         values.pop(key, None)
-    values["status"] = RunStatus(values["status"])
+    values["status"] = status_of(values["status"], values["paused_at"])
     values["submitted_by"] = values["submitted_by"] or None
     values["tags"] = split_tags(values["tags"])
     return Run(**values)
+
+
+def status_of(stored: str, paused_at: datetime | None) -> RunStatus:
+    """Return the state that a row tells; what stands in `paused_at` beside other states is left from earlier."""
+    status = RunStatus(stored)
+    return RunStatus.PAUSED if status is RunStatus.CANCELLED and paused_at is not None else status
+
+
+def is_in(statuses: Collection[RunStatus]) -> ColumnElement[bool]:
+    """Return what keeps the rows of runs in one of the states."""
+    stored = sorted({status.stored for status in statuses})
+    condition = runs.c.status.in_(stored)
+    if RunStatus.CANCELLED in stored and not {RunStatus.PAUSED, RunStatus.CANCELLED} <= set(statuses):
+        is_paused = runs.c.paused_at.is_not(None)
+        wanted = is_paused if RunStatus.PAUSED in statuses else ~is_paused
+        condition &= or_(runs.c.status != RunStatus.CANCELLED, wanted)
+    return condition
+
+
+def count_by_status(connection: Connection) -> dict[str, int]:
+    """Return how many runs are in each state, from indexes alone."""
+    counted = connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
+    found = dict.fromkeys((status.value for status in RunStatus), 0) | {row[0]: row[1] for row in counted}
+    is_paused = (runs.c.paused_at.is_not(None), runs.c.status == RunStatus.CANCELLED)
+    found[RunStatus.PAUSED] = connection.execute(select(func.count()).where(*is_paused)).scalar_one()
+    found[RunStatus.CANCELLED] -= found[RunStatus.PAUSED]
+    return found
 
 
 def load_run(connection: Connection, reference: str, *, lock: bool = False) -> Run:
@@ -122,4 +151,6 @@ def _event_of(row: Row[Any]) -> RunEvent:
     values = dict(row._mapping)
     for key in ("from_status", "to_status"):
         values[key] = RunStatus(values[key]) if values[key] else None
+    if side := _PAUSES.get(row.kind):
+        values[side] = RunStatus.PAUSED
     return RunEvent(**values)

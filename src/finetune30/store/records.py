@@ -17,6 +17,12 @@ class RunStatus(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    PAUSED = "PAUSED"  # waits for a decision, not for a place; `runs.paused_at` tells it from CANCELLED
+
+    @property
+    def stored(self) -> RunStatus:
+        """How the state stands in `runs.status` and in events: releases before r0017 do not know PAUSED."""
+        return RunStatus.CANCELLED if self is RunStatus.PAUSED else self
 
     @property
     def is_final(self) -> bool:
@@ -85,6 +91,9 @@ class Run:
     archived: bool
     edits: int
     places: int
+    pause_at: float | None
+    paused_at: datetime | None
+    paused: dict[str, Any] | None
 
     @property
     def stand_ins(self) -> dict[str, Any]:
@@ -106,7 +115,7 @@ class Run:
         return shown | {"tags": list(self.tags), **self.stand_ins}
 
 
-_HIDDEN = frozenset({"idempotency_key", "request_sha256", "published_at", "explicit_keys"})
+_HIDDEN = frozenset({"idempotency_key", "request_sha256", "published_at", "explicit_keys", "pause_at", "paused_at"})
 
 
 @dataclass(frozen=True)

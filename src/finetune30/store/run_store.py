@@ -19,7 +19,7 @@ from finetune30.config.schema import ExperimentConfig
 from finetune30.errors import ConflictError, IdempotencyError
 from finetune30.files import save_json_atomic
 from finetune30.store import fair_queue, pages, queries, reconciliation
-from finetune30.store.attempt_states import AttemptStates, queued_lease
+from finetune30.store.attempt_states import queued_lease
 from finetune30.store.database import build_engine, reading, writing
 from finetune30.store.events import record_event
 from finetune30.store.joined_writes import write_jointly
@@ -28,6 +28,7 @@ from finetune30.store.kept_stats import KeptStats
 from finetune30.store.lease_doubts import LeaseDoubts
 from finetune30.store.model_queries import require_no_version
 from finetune30.store.new_runs import insert_run, values_of
+from finetune30.store.pauses import Pauses
 from finetune30.store.places import Places
 from finetune30.store.published_files import ORIGIN
 from finetune30.store.records import (
@@ -74,7 +75,7 @@ def open_store(database_url: str, clock: Callable[[], datetime] = utc_now) -> Ru
     return RunStore(engine, clock)
 
 
-class RunStore(AttemptStates):
+class RunStore(Pauses):
     """Runs and their states on one database; safe to share between threads, not across a fork."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
@@ -99,13 +100,15 @@ class RunStore(AttemptStates):
         owner: str | None = None,
         explicit: frozenset[str] | None = None,
         origin: Mapping[str, str] | None = None,
+        pause_at: float | None = None,
     ) -> Run:
         """Reserve a folder under `results_root` and record the run as QUEUED; returning means that it is durable.
 
         A run submitted before under the same `idempotency_key` and `request_sha256` is returned instead. A local run
         belongs to the process `owner` (default: this one) from here on. `explicit` names the dotted keys that were
-        given; `origin` is `replay_of` or `warm_start_of` with the id of that run. Raises IdempotencyError when the key
-        was used for another request, StorageError when folder or row cannot be written.
+        given; `origin` is `replay_of` or `warm_start_of` with the id of that run. At the first evaluation from the share
+        `pause_at` of its steps on (0-1) it pauses. Raises IdempotencyError when the key was used for another request,
+        StorageError when folder or row cannot be written.
         """
         if known := self._find_submitted(idempotency_key, request_sha256, submitted_by):
             return known
@@ -133,6 +136,7 @@ class RunStore(AttemptStates):
             "idempotency_key": idempotency_key,
             "request_sha256": request_sha256,
             "explicit_keys": None if explicit is None else sorted(explicit),
+            "pause_at": pause_at,
             **queued_lease(kind, owner, now),
         }
         try:
@@ -158,7 +162,7 @@ class RunStore(AttemptStates):
     # --- asked for by people
 
     def request_cancel(self, run_id: str) -> Run:
-        """Cancel a QUEUED run at once, ask a RUNNING one to stop; a CANCELLED one stays as it is.
+        """Cancel a QUEUED or PAUSED run at once, ask a RUNNING one to stop; a CANCELLED one stays as it is.
 
         Raises NotFoundError, ConflictError when the run already ended otherwise.
         """
@@ -169,6 +173,8 @@ class RunStore(AttemptStates):
                 values = {"status": RunStatus.CANCELLED, "finished_at": now, "lease_owner": None, "lease_until": None}
                 self._change_from(connection, run, values | {"cancel_requested": True})
                 record_event(connection, run.id, now, "cancelled", run.attempt, run.status, RunStatus.CANCELLED)
+            elif run.status is RunStatus.PAUSED:
+                self.end_pause(connection, run, {"cancel_requested": True}, "it was cancelled")
             elif run.status is RunStatus.RUNNING and not run.cancel_requested:
                 self._change_from(connection, run, {"cancel_requested": True})
                 record_event(connection, run.id, now, "cancel_requested", run.attempt, run.status, run.status)
@@ -228,7 +234,8 @@ class RunStore(AttemptStates):
             connection.execute(
                 insert(tombstones).values(run_id=run.id, name=run.name, folder=run.folder, deleted_at=now)
             )
-            record_event(connection, run.id, now, "deleted", run.attempt, run.status, None, detail={"name": run.name})
+            state, named = run.status.stored, {"name": run.name}
+            record_event(connection, run.id, now, "deleted", run.attempt, state, None, detail=named)
         self.purge_deleted(results_root)
 
     def purge_deleted(self, results_root: Path) -> list[str]:
@@ -384,7 +391,7 @@ class RunStore(AttemptStates):
 
 
 def _unchanged(run: Run) -> tuple[Any, ...]:
-    return runs.c.id == run.id, runs.c.status == run.status, runs.c.attempt == run.attempt
+    return runs.c.id == run.id, runs.c.status == run.status.stored, runs.c.attempt == run.attempt
 
 
 def _require_changed(row_count: int, run_id: str) -> None:

@@ -21,7 +21,7 @@ from finetune30.store.records import Run, RunKind
 from finetune30.store.run_groups import find_by_request, find_candidates, list_newest, record_once, runs_by_key
 from finetune30.store.run_store import RunStore
 from finetune30.store.search_members import key_of_trial
-from finetune30.store.tables import run_sets, search_ends, search_tests, search_trials, searches
+from finetune30.store.tables import run_sets, search_ends, search_rungs, search_tests, search_trials, searches
 
 
 class SearchStatus(StrEnum):
@@ -34,12 +34,13 @@ class SearchStatus(StrEnum):
 
 
 class TrialState(StrEnum):
-    """The states of a trial: OPEN until its run has ended for good."""
+    """The states of a trial: OPEN until its run has ended for good, or was stopped at a rung."""
 
     OPEN = "OPEN"
     DONE = "DONE"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    STOPPED = "STOPPED"  # in the row CANCELLED with `stopped_at`, since releases before r0017 do not know it
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Trial:
     model_removed: bool
     created_at: datetime
     finished_at: datetime | None
+    stopped_at: float | None
 
 
 def record_search(store: RunStore, values: Mapping[str, Any]) -> Search:
@@ -179,10 +181,11 @@ def finish_trial(
     *,
     size_bytes: int | None = None,
     going: bool = False,
+    stopped_at: float | None = None,
 ) -> bool:
     """Write what came of an OPEN trial; False where it is written already.
 
-    `going`: only while its search is RUNNING.
+    `going`: only while its search is RUNNING. `stopped_at`: the share of its steps at which it was STOPPED.
     """
     guarded = (
         (search_trials.c.search_id == trial.search_id)
@@ -193,6 +196,8 @@ def finish_trial(
         guarded &= exists().where(searches.c.id == trial.search_id, searches.c.status == SearchStatus.RUNNING)
     with writing(store.engine) as connection:
         ended: dict[str, Any] = {"state": state, "value": value, "reason": reason, "size_bytes": size_bytes}
+        if state is TrialState.STOPPED:
+            ended |= {"state": TrialState.CANCELLED, "stopped_at": stopped_at}
         ended["finished_at"] = store.now(connection)
         return connection.execute(update(search_trials).where(guarded).values(**ended)).rowcount == 1
 
@@ -227,6 +232,7 @@ def remove_search(store: RunStore, search_id: str) -> None:
         connection.execute(search_tests.delete().where(search_tests.c.search_id == search_id))
         connection.execute(searches.delete().where(searches.c.id == search_id))
         connection.execute(search_trials.delete().where(search_trials.c.search_id == search_id))
+        connection.execute(search_rungs.delete().where(search_rungs.c.search_id == search_id))
 
 
 def _search(row: Row[Any]) -> Search:
@@ -234,4 +240,5 @@ def _search(row: Row[Any]) -> Search:
 
 
 def _trial(row: Row[Any]) -> Trial:
-    return Trial(**{**row._mapping, "state": TrialState(row.state)})
+    state = TrialState.STOPPED if row.stopped_at is not None else TrialState(row.state)
+    return Trial(**{**row._mapping, "state": state})

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from finetune30.store.queries import split_tags
+from finetune30.store.queries import count_by_status, split_tags
 from finetune30.store.records import BestRun, RunStats, RunStatus
 from finetune30.store.tables import runs
 
@@ -30,8 +30,7 @@ _BEST = (
 
 def load_stats(connection: Connection, now: datetime) -> RunStats:
     """Return totals over all runs."""
-    counted = connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
-    by_status = dict.fromkeys((status.value for status in RunStatus), 0) | {row[0]: row[1] for row in counted}
+    by_status = count_by_status(connection)
     mean_accuracy, mean_runtime, total_runtime = connection.execute(
         select(func.avg(runs.c.eval_accuracy), func.avg(runs.c.train_runtime), func.sum(runs.c.train_runtime)).where(
             runs.c.status == RunStatus.SUCCEEDED

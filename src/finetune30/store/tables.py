@@ -83,6 +83,10 @@ runs = Table(
         "edits", Integer, nullable=False, server_default="0"
     ),  # changes by people so far: who edits says which they saw
     Column("places", Integer, nullable=False, server_default="1"),  # of one worker, taken all or none
+    # Share of the steps: the first evaluation from there on ends the attempt, and the run waits to be decided on.
+    Column("pause_at", Double),
+    Column("paused_at", UtcDateTime),  # beside CANCELLED: the run is PAUSED, which releases before r0017 do not know
+    Column("paused", JsonTree),  # where it paused: step, total_steps, the numbers of that evaluation
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
 )
@@ -105,6 +109,7 @@ LISTING_INDEXES = (
     _listing_index("ix_runs_by_status", "status"),
     _listing_index("ix_runs_by_score", "score_name", "score_rank"),
 )
+Index("ix_runs_paused", runs.c.paused_at)
 Index("ix_runs_totals", runs.c.status, runs.c.eval_accuracy, runs.c.train_runtime)
 Index(
     "ix_runs_best", runs.c.dataset_digest, runs.c.score_name, runs.c.score_rank, runs.c.created_at, runs.c.id
@@ -258,7 +263,26 @@ search_trials = Table(
     Column("model_removed", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("stopped_at", Double),  # share of the steps; beside CANCELLED: STOPPED, unknown to releases before r0017
     Index("ix_search_trials_state", "state", "search_id"),
+)
+
+#: What was decided of trials at the rungs of a search (`store.search_rungs`), each written before it is acted upon.
+search_rungs = Table(
+    "search_rungs",
+    metadata,
+    Column("search_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("rung", Integer, primary_key=True, autoincrement=False),  # place of its share among `search.stop.at`
+    Column("share", Double, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("total_steps", Integer, nullable=False),
+    Column("value", Double),  # the metric of the search there; null: it was no number
+    Column("verdict", String(16), nullable=False),  # promoted or stopped
+    Column("reason", Text, nullable=False),
+    Column("compared", JsonTree, nullable=False),  # rule, trials seen, line through them, noise, limit
+    Column("seconds", Double, nullable=False),  # of the attempt that paused there; 0 where none did
+    Column("decided_at", UtcDateTime, nullable=False),
 )
 
 #: Ends of searches (`store.search_ends`): the best after so many trials, repeated by two sets, and what is said of it.

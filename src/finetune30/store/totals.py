@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from finetune30.store.database import reading
+from finetune30.store.queries import count_by_status
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import run_events, runs
@@ -41,9 +42,7 @@ def load_run_totals(store: RunStore) -> RunTotals:
     waits = (runs.c.status == RunStatus.QUEUED, runs.c.kind == "queued")
     with reading(store.engine) as connection:
         now = store.now(connection)
-        counted = {
-            row[0]: row[1] for row in connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
-        }
+        by_status = count_by_status(connection)
         length, oldest = connection.execute(select(func.count(), func.min(runs.c.queued_at)).where(*waits)).one()
         lease = connection.execute(
             select(func.min(runs.c.lease_until)).where(runs.c.status == RunStatus.RUNNING)
@@ -58,7 +57,6 @@ def load_run_totals(store: RunStore) -> RunTotals:
             for row in connection.execute(select(run_events.c.kind, func.count()).group_by(run_events.c.kind))
         }
     wait = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
-    by_status = dict.fromkeys((status.value for status in RunStatus), 0) | counted
     places, busy = count_places(store, workers)
     left = (lease - now).total_seconds() if lease else None
     return RunTotals(by_status, length, wait, len(workers), places, busy, left, timed, total or 0.0, events)

@@ -281,7 +281,7 @@ class _Loop:
         self._save_checkpoint()
         raise CancelledError(
             f"stopped after step {self.progress.global_step} of {self.progress.total_steps}",
-            details={"reason": reason, "step": self.progress.global_step},
+            details={"reason": reason, "step": self.progress.global_step, "total_steps": self.progress.total_steps},
             next_step="resume",
         )
 

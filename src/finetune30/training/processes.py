@@ -28,7 +28,7 @@ _BACKEND_TIMEOUT = timedelta(days=7)
 _NCCL_VARIABLES = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0", "TORCH_NCCL_ENABLE_MONITORING": "0"}
 _GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
 #: Wishes to stop, the weightier ones later.
-_WISHES = (None, "released", "cancelled", "lost")
+_WISHES = (None, "paused", "released", "cancelled", "lost")
 _BRIEF_SECONDS = 0.0002
 
 _peers: Peers | None = None
@@ -148,7 +148,7 @@ def any_process(flag: bool, device: str) -> bool:
 
 
 def agree_on_stop(wish: str | None, device: str) -> str | None:
-    """Return the weightiest wish to stop of all processes: lost before cancelled before released; None to go on."""
+    """Return the weightiest wish to stop of all processes: lost before cancelled before released before paused; None to go on."""
     if not _joined():
         return wish
     wishes = torch.zeros(len(_WISHES), device=device)

@@ -24,7 +24,9 @@ class TrainingHooks(Protocol):
         ...
 
     def stop_reason(self) -> str | None:
-        """Return None to go on, "cancelled" to stop, "released" to checkpoint and hand the run back."""
+        """Return None to go on, "cancelled" to stop, "released" to checkpoint and hand the run back, "paused" to
+        checkpoint and wait.
+        """
         ...
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 LIVE = ("QUEUED", "RUNNING")
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
-STATUSES = (*LIVE, *FINAL)
+STATUSES = (*LIVE, "PAUSED", *FINAL)

@@ -228,7 +228,7 @@ def test_stats_count_states_and_days(lab):
     failed = lab.store.claim(lab.create().id, owner=OWNER, lease_seconds=60)
     lab.store.fail(failed, {"error": "data_error", "message": "", "remedy": ""})
     stats = lab.store.stats()
-    assert stats.by_status == {"QUEUED": 0, "RUNNING": 0, "SUCCEEDED": 3, "FAILED": 1, "CANCELLED": 0}
+    assert stats.by_status == {"QUEUED": 0, "RUNNING": 0, "SUCCEEDED": 3, "FAILED": 1, "CANCELLED": 0, "PAUSED": 0}
     assert (stats.total, stats.mean_accuracy, stats.best_accuracy, stats.best_run_id) == (4, 0.625, 0.75, best)
     assert (stats.mean_runtime_seconds, stats.total_runtime_seconds) == (20.0, 40.0)
     assert len(stats.last_30_days) == 30

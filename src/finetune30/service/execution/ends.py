@@ -6,6 +6,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from finetune30 import failpoints
 from finetune30.errors import (
     CancelledError,
     Finetune30Error,
@@ -14,6 +15,8 @@ from finetune30.errors import (
     StaleAttemptError,
     StorageError,
 )
+from finetune30.service.execution.pausing import find_rung
+from finetune30.store.run_folder import AttemptFolder
 
 if TYPE_CHECKING:
     from finetune30.service.execution.execute import Execution
@@ -66,7 +69,7 @@ def _is_device_fault(error: BaseException) -> bool:
 
 def _name_the_next_command(error: BaseException, execution: Execution) -> None:
     """Put the command that goes on with the run into the remedy; whoever raised the error knows of no runs."""
-    if isinstance(error, Finetune30Error) and error.next_step == "resume":
+    if isinstance(error, Finetune30Error) and error.next_step == "resume" and not _is_pause(error):
         run, group = execution.run, execution.group
         command = group.command("resume", run.id[:8])
         error.remedy = f"{error.remedy}; then: {command}" if error.remedy else f"go on with: {command}"
@@ -93,6 +96,8 @@ def _record_end(execution: Execution, error: BaseException, log: RunLog, *, may_
     elif isinstance(error, CancelledError) and error.details.get("reason") == "released":
         log.line(f"handed back: {error.message}")
         _hand_back(execution, error)
+    elif isinstance(error, CancelledError) and _is_pause(error):
+        _pause(execution, error, log)
     elif isinstance(error, CancelledError | KeyboardInterrupt):
         log.to_file(f"CANCELLED: {error.message if isinstance(error, CancelledError) else 'interrupted'}")
         store.cancelled(claim)
@@ -105,6 +110,21 @@ def _record_end(execution: Execution, error: BaseException, log: RunLog, *, may_
         log.to_file("".join(traceback.format_exception(error)))
         shape = Finetune30Error(f"{type(error).__name__}: {error}", f"see {execution.folder.logs}").as_dict()
         store.fail(claim, shape, may_retry=may_retry)
+
+
+def _is_pause(error: Finetune30Error) -> bool:
+    return error.details.get("reason") == "paused"
+
+
+def _pause(execution: Execution, error: CancelledError, log: RunLog) -> None:
+    """Let the run wait to be decided on, with the evaluation that it paused at."""
+    run, total = execution.run, error.details["total_steps"]
+    history = AttemptFolder(execution.folder, execution.claim.attempt).history
+    rung = find_rung(history, run.pause_at or 0.0, total) or {"total_steps": total, "metrics": {}}
+    log.to_file(f"PAUSED: {error.message}")
+    failpoints.reach("pause.before_row")
+    execution.store.pause(execution.claim, {"step": error.details["step"], **rung})
+    failpoints.reach("pause.after_row")
 
 
 def _hand_back(execution: Execution, error: CancelledError) -> None:

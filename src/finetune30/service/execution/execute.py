@@ -32,6 +32,7 @@ from finetune30.service.execution.experiment import (
     load_inputs,
 )
 from finetune30.service.execution.group import Group
+from finetune30.service.execution.pausing import Pause
 from finetune30.service.execution.progress import FetchingReport, ProgressMeter
 from finetune30.service.execution.publication import stage_result
 from finetune30.service.execution.replay_verdict import Result, judge_replay
@@ -149,7 +150,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
     record_data(experiment.inputs.data, attempt, execution.store, execution.settings)
     _insist(execution, keeper, lambda: execution.store.describe(execution.claim, **_described(inputs)))
     meter = ProgressMeter(inputs.placement.device, inputs.stand_ins.as_dict())
-    hooks = _Hooks(execution, keeper, log, meter)
+    hooks = _Hooks(execution, keeper, log, meter, Pause(execution.run.pause_at, attempt.history))
     from finetune30.training.loop import train
 
     try:
@@ -267,11 +268,15 @@ def _take_over_history(source: AttemptFolder, attempt: AttemptFolder, count: int
 class _Hooks:
     """Connects the loop to log, lease and console."""
 
-    def __init__(self, execution: Execution, keeper: LeaseKeeper, log: RunLog, meter: ProgressMeter) -> None:
+    def __init__(
+        self, execution: Execution, keeper: LeaseKeeper, log: RunLog, meter: ProgressMeter, pause: Pause
+    ) -> None:
         self._execution, self._keeper, self._log, self._meter = execution, keeper, log, meter
         self._expected = ExpectedTime(meter.device, log.line)
+        self._pause = pause
 
     def on_progress(self, progress: Progress) -> None:
+        self._pause.follow(progress)
         described = self._meter.describe(progress)
         self._keeper.report(described)
         self._expected.follow(described, progress.seconds)
@@ -280,9 +285,10 @@ class _Hooks:
 
     def on_record(self, record: dict[str, Any]) -> None:
         self._log.record(record)
+        self._pause.record(record)
 
     def stop_reason(self) -> str | None:
-        return _stop_reason(self._execution, self._keeper)
+        return _stop_reason(self._execution, self._keeper) or self._pause.reason
 
 
 def _stop_reason(execution: Execution, keeper: LeaseKeeper) -> str | None:

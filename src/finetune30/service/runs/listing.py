@@ -19,7 +19,7 @@ from finetune30.store import RunFilter, RunPage, RunStatus, RunStore
 from finetune30.store.records import SortKey
 
 Archived = Literal["no", "only", "all"]
-Status = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
+Status = Literal["QUEUED", "RUNNING", "PAUSED", "SUCCEEDED", "FAILED", "CANCELLED"]
 
 
 class RunQuery(BaseModel):

@@ -31,6 +31,7 @@ def carry_out_member(records: Records, member: Member, run: Run | None, settings
             request_sha256=member.request_sha256,
             submitted_by=member.submitted_by or None,
             explicit=member.explicit,
+            pause_at=member.pause_at,
         )
         failpoints.reach(after_row)
     elif run.status.is_final:

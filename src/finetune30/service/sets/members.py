@@ -12,12 +12,16 @@ from finetune30.store import Run, RunStore
 
 @dataclass(frozen=True)
 class Member:
-    """What a run is made of; `key` is its idempotency key, `submitted_by` "" for a person at this machine."""
+    """What a run is made of; `key` is its idempotency key, `submitted_by` "" for a person at this machine.
+
+    `pause_at` is no part of what is trained, but the share of the steps at which the run waits to be decided on.
+    """
 
     config: ExperimentConfig
     explicit: frozenset[str]
     key: str
     submitted_by: str
+    pause_at: float | None = None
 
     @property
     def request_sha256(self) -> str:
@@ -39,4 +43,5 @@ def hand_in_member(
         idempotency_key=member.key,
         request_sha256=member.request_sha256,
         submitted_by=member.submitted_by or None,
+        pause_at=member.pause_at,
     ).run

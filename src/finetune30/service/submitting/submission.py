@@ -64,11 +64,12 @@ def submit(
     request_sha256: str | None = None,
     submitted_by: str | None = None,
     origin: Mapping[str, str] | None = None,
+    pause_at: float | None = None,
 ) -> Submission:
     """Record the run, tell the workers, and keep its configuration as temp_{task_id}.yaml.
 
     `explicit` names the dotted keys that were given, as for `ft30 train`. `priority` is -100 to 100, higher first;
-    `origin` tells which run this one repeats.
+    `origin` tells which run this one repeats, `pause_at` at which share of its steps it pauses.
     Raises ConfigError for a results folder of its own, UsageError for a priority out of range, IdempotencyError,
     StorageError.
     """
@@ -86,6 +87,7 @@ def submit(
         submitted_by=submitted_by,
         explicit=explicit,
         origin=origin,
+        pause_at=pause_at,
     )
     failpoints.reach("submit.after_row")
     notes = _keep_configuration(run, settings.submitted_folder)

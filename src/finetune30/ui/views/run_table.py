@@ -47,8 +47,15 @@ TABLE_PIXELS = 560
 #: Room for a tag of usual length.
 TAGS_PIXELS = 130
 #: A sign and a colour for each state, beside its word: none of them is needed alone.
-SIGNS = {"QUEUED": "◷", "RUNNING": "▶", "SUCCEEDED": "✓", "FAILED": "✕", "CANCELLED": "⊘"}
-PILLS = {"QUEUED": "#5b6770", "RUNNING": "#1f6fb2", "SUCCEEDED": "#2c7a4b", "FAILED": "#b3261e", "CANCELLED": "#8a5a00"}
+SIGNS = {"QUEUED": "◷", "RUNNING": "▶", "PAUSED": "‖", "SUCCEEDED": "✓", "FAILED": "✕", "CANCELLED": "⊘"}
+PILLS = {
+    "QUEUED": "#5b6770",
+    "RUNNING": "#1f6fb2",
+    "PAUSED": "#5a4fa0",
+    "SUCCEEDED": "#2c7a4b",
+    "FAILED": "#b3261e",
+    "CANCELLED": "#8a5a00",
+}
 STAR, BEST = "★", "▲"
 #: How often all marks were let go.
 _LET_GO = "experiments_let_go"
