@@ -27,6 +27,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.errors import CancelledError, DataError
 from finetune30.files import encode_json, load_json, save_json_atomic
 from finetune30.service.execution.execute import Execution, Work, train_and_publish
+from finetune30.service.execution.pausing import Pause
 from finetune30.service.execution.run_log import RunLog
 from finetune30.settings import load_settings
 from finetune30.store import open_store
@@ -68,6 +69,11 @@ def score_of(config: ExperimentConfig) -> float:
     return math.exp(-abs(math.log(config.training.learning_rate / 3e-4))) + config.lora.r / 1000
 
 
+def score_on_the_way(config: ExperimentConfig, share: float) -> float:
+    """Return the accuracy of a scored drill after a share of its steps: more and more what it comes to."""
+    return score_of(config) * (0.5 + share / 2) + (1 - share) * 0.1 * math.sin(1e6 * config.training.learning_rate)
+
+
 def build_drill_by_name(step_seconds: str) -> Work:
     """Return a drill where the run of this attempt is called one, else training."""
     run_id = sys.argv[sys.argv.index("--") + 1]
@@ -93,14 +99,23 @@ def _drill(
     _meet_misfortune(execution.run.name)
     total = config.training.max_steps or _STEPS
     first = _load_last_step(execution, attempt)
+    pause = Pause(execution.run.pause_at, attempt.history)
     for step in range(first + 1, total + 1):
         time.sleep(step_seconds)
         keeper.report({"step": step, "total_steps": total, "percent": round(100 * step / total, 1)})
         log.record({"type": "train", "step": step, "epoch": step / total, "loss": 1.0 / step})
+        if measure is score_of:
+            evaluation = {"type": "eval", "step": step, "epoch": step / total}
+            evaluation["eval_accuracy"] = score_on_the_way(config, step / total)
+            log.record(evaluation)
+            pause.record(evaluation)
         failpoints.reach("drill.before_checkpoint")
         save_json_atomic(attempt.checkpoints / "drill.json", {"step": step})
         failpoints.reach("drill.after_checkpoint")
         _stop_if_asked(execution, keeper, step, total)
+        if pause.is_due(step, total):
+            place = {"step": step, "total_steps": total}
+            raise CancelledError(f"stopped after step {step} of {total}", details={"reason": "paused", **place})
         while execution.run.name == HELD and not Path(GO).exists():
             time.sleep(LOOK_SECONDS)
             _stop_if_asked(execution, keeper, step, total)
@@ -131,6 +146,8 @@ def _load_last_step(execution: Execution, attempt: AttemptFolder) -> int:
     for earlier in execution.folder.earlier_attempts(attempt.number):
         checkpoint: dict[str, Any] | None = load_json(earlier.checkpoints / "drill.json")
         if checkpoint is not None:
+            if execution.run.pause_at is not None:  # as a training does: it tells whether its rung lies behind
+                attempt.history.write_bytes(earlier.history.read_bytes())
             return int(checkpoint["step"])
     return 0
 

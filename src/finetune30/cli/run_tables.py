@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 #: Width where nobody looks at a terminal: wide enough that no column is cut.
 _PIPE_WIDTH = 200
-_COLORS = {"QUEUED": "yellow", "RUNNING": "cyan", "PAUSED": "blue", "SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "magenta"}
+_COLORS = {
+    "QUEUED": "yellow",
+    "RUNNING": "cyan",
+    "PAUSED": "blue",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "CANCELLED": "magenta",
+}
 
 
 def print_run_table(page: RunPage, total: int) -> None:

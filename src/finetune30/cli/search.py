@@ -197,7 +197,7 @@ def test(name: str, device: str | None, once: bool, by: str, as_json: bool) -> N
 @_as_json
 @click.pass_context
 def verify(context: click.Context, name: str, as_json: bool) -> None:
-    """Make every suggestion again. Out of seed and results, as on record; exit code 1 when one differs."""
+    """Make every suggestion and decision again. Out of seed and results on record; exit code 1 when one differs."""
     from finetune30.cli.run_options import opened
     from finetune30.service.searches.standing import load_standing
     from finetune30.service.searches.verifying import verify_search
@@ -215,7 +215,16 @@ def verify(context: click.Context, name: str, as_json: bool) -> None:
         click.echo(
             f"{found['checked'] - len(found['differ'])} of {found['checked']} suggestions made again are the same"
         )
-    context.exit(1 if found["differ"] else 0)
+        _print_decisions(found)
+    context.exit(1 if found["differ"] or found.get("decisions_differ") else 0)
+
+
+def _print_decisions(found: dict[str, Any]) -> None:
+    differ, count = found.get("decisions_differ", []), found.get("decisions")
+    for one in differ:
+        click.echo(f"trial {one['number']} at rung {one['rung']}: recorded {one['recorded']}, decided {one['decided']}")
+    if count is not None:
+        click.echo(f"{count - len(differ)} of {count} decisions made again are the same")
 
 
 @command.command("delete", epilog=_EPILOG)

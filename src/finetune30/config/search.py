@@ -17,6 +17,8 @@ Sampler = Literal["grid", "random", "tpe"]
 MOST_TRIALS = 1000
 MOST_VALUES = 1000
 MOST_SEEDS = 20
+#: Trials that have to have ended before one is stopped: fewer do not tell what a rung says of the end.
+LEAST_FINISHED = 6
 
 
 class Parameter(Section):
@@ -81,6 +83,27 @@ class SearchConfirm(Section):
     )
 
 
+class SearchStop(Section):
+    """Which trials are stopped before their end."""
+
+    kind: Literal["none", "clearly_worse"] = Field(
+        "none",
+        description="Trials that are stopped on their way: none, or those that are clearly worse than the best, as far "
+        "as the trials before tell what a value on the way says of the end.",
+    )
+    at: Annotated[list[Annotated[FiniteFloat, Field(gt=0.0, lt=1.0)]], Field(min_length=1, max_length=5)] = Field(
+        [0.33],
+        description="Shares of the steps: at the first evaluation from each on a trial pauses and is decided on.",
+        json_schema_extra={"allowed": "a list of 1 to 5 numbers between 0 and 1"},
+    )
+    risk: FiniteFloat = Field(
+        0.05,
+        gt=0.0,
+        lt=0.5,
+        description="Chance, over the whole search, that the trial that would have been the best is stopped.",
+    )
+
+
 class SearchConfig(Section):
     """A search over configurations; trial 0 is the configuration as it stands."""
 
@@ -117,7 +140,11 @@ class SearchConfig(Section):
     )
     confirm: SearchConfirm = Field(SearchConfirm(), description="How the best is judged at the end.")
     limits: SearchLimits = Field(SearchLimits(), description="When it ends early.")
+    stop: SearchStop = Field(SearchStop(), description="Which trials are stopped on their way.")
 
     def as_tree(self) -> dict[str, Any]:
-        """Return plain dicts, lists and scalars in field order."""
-        return self.model_dump(mode="json")
+        """Return plain dicts, lists and scalars in field order.
+
+        `stop` only where it stops something: releases that do not know it go on with all other searches.
+        """
+        return self.model_dump(mode="json", exclude={"stop"} if self.stop.kind == "none" else None)

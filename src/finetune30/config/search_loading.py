@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from finetune30.config.field_types import Section
 from finetune30.config.fields import describe_allowed, field_schemas
 from finetune30.config.loading import COMMAND_LINE, Fault, LoadedConfig, Places, config_error, load_config, show_value
-from finetune30.config.search import Parameter, SearchConfig, SearchConfirm, SearchLimits
+from finetune30.config.search import Parameter, SearchConfig, SearchConfirm, SearchLimits, SearchStop
 from finetune30.config.search_rules import RANGE_OR_VALUES, find_parameter_faults
 
 SECTION = "search"
@@ -110,7 +110,10 @@ def _suggest(location: tuple[str, ...]) -> str:
     dotted = ".".join(location[1:])
     if above[:1] == ["parameters"] and dotted in field_schemas():
         return f"write the key with its dots: {dotted}: {{values: …}}"
-    below: Mapping[str, type[Section]] = {"limits": SearchLimits, "confirm": SearchConfirm, "parameters": Parameter}
+    below: Mapping[str, type[Section]] = {
+        **{"limits": SearchLimits, "confirm": SearchConfirm, "stop": SearchStop},
+        "parameters": Parameter,
+    }
     known = list(below.get(above[0] if above else "", SearchConfig).model_fields)
     near = get_close_matches(leaf, known, n=1)
     return f"did you mean {'.'.join((SECTION, *above, near[0]))}?" if near else f"known: {', '.join(known)}"

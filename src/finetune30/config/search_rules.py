@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from finetune30.config.fields import accepted_types, describe_allowed, field_schemas, suggest_key
 from finetune30.config.loading import show_value
 from finetune30.config.schema import ExperimentConfig
-from finetune30.config.search import MOST_TRIALS, Parameter, SearchConfig
+from finetune30.config.search import LEAST_FINISHED, MOST_TRIALS, Parameter, SearchConfig
 
 #: Where the fault is, below `search`, what is wrong, and a hint.
 Problem = tuple[tuple[str, ...], str, str]
@@ -31,6 +31,8 @@ _SHARED = frozenset(
 )
 #: Keys of other sections that may be varied; the others say what the rows and the base model are.
 _FURTHER = frozenset({"model.dropout", "model.quantization", "data.max_length"})
+#: Keys that say how long a training is.
+_LENGTHS = frozenset({"training.num_train_epochs", "training.max_steps"})
 RANGE_OR_VALUES = "for example {values: [4, 8]} or {low: 4, high: 16}"
 _TRIAL_KEYS = "lora.…, training.… but for what all trials share, model.dropout, model.quantization, data.max_length"
 
@@ -56,6 +58,7 @@ def find_parameter_faults(search: SearchConfig) -> Iterator[Problem]:
         yield ("trials",), f"is needed with sampler {search.sampler}", "or give limits.hours, or both"
     if search.confirm.seeds == 1:
         yield ("confirm", "seeds"), "1 tells nothing of seeds", "give 2 or more, or 0 for no end"
+    yield from _find_stop_faults(search)
     above: dict[str, Parameter] = {}
     for key, parameter in search.parameters.items():
         found = list(_find_faults(key, parameter, above, search.sampler == "grid"))
@@ -67,6 +70,19 @@ def find_parameter_faults(search: SearchConfig) -> Iterator[Problem]:
             above[key] = parameter
     if search.sampler == "grid" and (count := _grid_size(search)) > 100 * MOST_TRIALS:
         yield ("parameters",), f"make a grid of {count:,} combinations", "give fewer values, or sampler: random"
+
+
+def _find_stop_faults(search: SearchConfig) -> Iterator[Problem]:
+    if sorted(set(search.stop.at)) != search.stop.at:
+        yield ("stop", "at"), f"{show_value(search.stop.at)} is no rising list", "for example at: [0.33, 0.67]"
+    if search.stop.kind == "none":
+        return
+    for key in sorted(_LENGTHS & search.parameters.keys()):
+        yield ("parameters", key), "cannot be varied while stop is on: rungs are shares of one length", "or leave stop"
+    least = search.window + LEAST_FINISHED
+    if search.trials is None or search.trials < least:
+        hint = f"the first {least - 1} of them are never stopped: trials {least} or more, or a smaller window"
+        yield ("trials",), f"{show_value(search.trials)} leaves nothing to stop", hint
 
 
 def _find_faults(key: str, parameter: Parameter, above: dict[str, Parameter], is_grid: bool) -> Iterator[Problem]:

@@ -62,7 +62,7 @@ def status_of(stored: str, paused_at: datetime | None) -> RunStatus:
 def is_in(statuses: Collection[RunStatus]) -> ColumnElement[bool]:
     """Return what keeps the rows of runs in one of the states."""
     stored = sorted({status.stored for status in statuses})
-    condition = runs.c.status.in_(stored)
+    condition: ColumnElement[bool] = runs.c.status.in_(stored)
     if RunStatus.CANCELLED in stored and not {RunStatus.PAUSED, RunStatus.CANCELLED} <= set(statuses):
         is_paused = runs.c.paused_at.is_not(None)
         wanted = is_paused if RunStatus.PAUSED in statuses else ~is_paused

@@ -106,9 +106,9 @@ class RunStore(Pauses):
 
         A run submitted before under the same `idempotency_key` and `request_sha256` is returned instead. A local run
         belongs to the process `owner` (default: this one) from here on. `explicit` names the dotted keys that were
-        given; `origin` is `replay_of` or `warm_start_of` with the id of that run. At the first evaluation from the share
-        `pause_at` of its steps on (0-1) it pauses. Raises IdempotencyError when the key was used for another request,
-        StorageError when folder or row cannot be written.
+        given; `origin` is `replay_of` or `warm_start_of` with the id of that run. At the first evaluation from the
+        share `pause_at` of its steps on (0-1) it pauses. Raises IdempotencyError when the key was used for another
+        request, StorageError when folder or row cannot be written.
         """
         if known := self._find_submitted(idempotency_key, request_sha256, submitted_by):
             return known

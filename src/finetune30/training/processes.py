@@ -148,7 +148,10 @@ def any_process(flag: bool, device: str) -> bool:
 
 
 def agree_on_stop(wish: str | None, device: str) -> str | None:
-    """Return the weightiest wish to stop of all processes: lost before cancelled before released before paused; None to go on."""
+    """Return the weightiest wish to stop of all processes, None to go on.
+
+    Lost comes before cancelled, before released, before paused.
+    """
     if not _joined():
         return wish
     wishes = torch.zeros(len(_WISHES), device=device)

@@ -10,7 +10,14 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.session import explain, local_time, t, t_or
 
-COLORS = {"QUEUED": "gray", "RUNNING": "blue", "PAUSED": "violet", "SUCCEEDED": "green", "FAILED": "red", "CANCELLED": "orange"}
+COLORS = {
+    "QUEUED": "gray",
+    "RUNNING": "blue",
+    "PAUSED": "violet",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "CANCELLED": "orange",
+}
 ICONS = {
     "QUEUED": ":material/schedule:",
     "RUNNING": ":material/play_circle:",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,27 @@ def test_one_seed_is_no_repeat_and_an_unknown_key_of_the_end_is_named() -> None:
         validate_search({**given, "confirm": {"seeds": 1}})
     with pytest.raises(ConfigError, match=r"search.confirm.seed: unknown key; did you mean search.confirm.seeds\?"):
         validate_search({**given, "confirm": {"seed": 3}})
+
+
+@pytest.mark.parametrize(
+    ("stop", "rest", "said"),
+    [
+        ({"kind": "halving"}, {}, "'halving' is not allowed, must be one of none, clearly_worse"),
+        ({"kind": "clearly_worse"}, {"trials": 13}, "13 leaves nothing to stop"),
+        ({"kind": "clearly_worse"}, {"parameters": {"training.max_steps": {"values": [1, 2]}}}, "shares of one length"),
+        ({"at": [0.6, 0.3]}, {}, "is no rising list"),
+        ({"at": [1.0]}, {}, "is not allowed"),
+        ({"share": [0.5]}, {}, "known: kind, at, risk"),
+    ],
+)
+def test_faults_of_stop_are_named(stop: dict[str, Any], rest: dict[str, Any], said: str) -> None:
+    tree = {"trials": 24, "parameters": {"lora.r": {"values": [4, 8]}}, **rest, "stop": stop}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        validate_search(tree)
+
+
+def test_a_search_that_stops_nothing_is_recorded_as_releases_before_know_it() -> None:
+    plain = {"trials": 24, "parameters": {"lora.r": {"values": [4, 8]}}}
+    assert "stop" not in validate_search({**plain, "stop": {"kind": "none", "at": [0.5]}}).as_tree()
+    stopping = validate_search({**plain, "stop": {"kind": "clearly_worse"}})
+    assert validate_search(stopping.as_tree()) == stopping

@@ -84,7 +84,7 @@ class SearchSummary(BaseModel):
     spec: Tree = Field(description="The section `search:`.")
     metric: str = Field(examples=["eval_accuracy"])
     greater_is_better: bool
-    counts: dict[str, int] = Field(description="Trials by state: OPEN, DONE, FAILED, CANCELLED.")
+    counts: dict[str, int] = Field(description="Trials by state: OPEN, DONE, FAILED, CANCELLED, STOPPED.")
 
 
 class SearchDetails(SearchSummary):
@@ -98,6 +98,10 @@ class SearchDetails(SearchSummary):
     )
     trials: list[Tree] = Field(
         description="number, state, value, parameters, reused_from, reason, run_id, run_status, model_removed."
+    )
+    rungs: list[Tree] = Field(
+        description="What was decided of trials on their way: number, rung, share, step, total_steps, value, verdict "
+        "(promoted, stopped), reason, compared (rule, trials, level, slope, noise, expected, best, chance), decided_at."
     )
     best: Tree | None = Field(description="The best trial with a value, of equal ones the first; null: none yet.")
     end: Tree | None = Field(

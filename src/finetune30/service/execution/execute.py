@@ -276,7 +276,7 @@ class _Hooks:
         self._pause = pause
 
     def on_progress(self, progress: Progress) -> None:
-        self._pause.follow(progress)
+        self._pause.follow(progress.global_step, progress.total_steps)
         described = self._meter.describe(progress)
         self._keeper.report(described)
         self._expected.follow(described, progress.seconds)

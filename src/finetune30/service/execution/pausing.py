@@ -9,10 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from finetune30.training.progress import Progress
+from typing import Any
 
 #: Of a share such as 1/3 of 54 steps, what binary numbers are off by.
 _ROUNDING = 1e-9
@@ -28,11 +25,11 @@ class Pause:
         """`share` None: never. `history` holds what earlier attempts recorded up to the checkpoint."""
         self._share = share
         self._evaluations = _read_evaluations(history) if share is not None else []
-        self._progress: Progress | None = None
+        self._step = self._total_steps = 0
 
-    def follow(self, progress: Progress) -> None:
+    def follow(self, step: int, total_steps: int) -> None:
         """Take where the loop stands."""
-        self._progress = progress
+        self._step, self._total_steps = step, total_steps
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Take a line of the history."""
@@ -42,10 +39,13 @@ class Pause:
     @property
     def reason(self) -> str | None:
         """ "paused" where it is time, else None."""
-        progress = self._progress
-        if self._share is None or progress is None or progress.finished:
-            return None
-        return "paused" if _first_from(self._evaluations, self._share * progress.total_steps) else None
+        return "paused" if self.is_due(self._step, self._total_steps) else None
+
+    def is_due(self, step: int, total_steps: int) -> bool:
+        """Whether a run that has taken so many steps pauses now."""
+        if self._share is None or step >= total_steps:
+            return False
+        return _first_from(self._evaluations, self._share * total_steps) is not None
 
 
 def find_rung(history: Path, share: float, total_steps: int) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from finetune30 import failpoints
 from finetune30.errors import ConfigError, ConflictError, first_line
 from finetune30.service.searches.ending import advance_end, plan_end
 from finetune30.service.searches.keeping import remove_beaten
+from finetune30.service.searches.rungs import choose_pause, settle_rungs
 from finetune30.service.searches.standing import Standing, load_standing, value_of
 from finetune30.service.searches.suggesting import suggest, uses_optuna
 from finetune30.service.searches.tpe import optuna_versions
@@ -64,14 +65,16 @@ def settle_trials(store: RunStore, standing: Standing, results: Path) -> Standin
         if trial.reused_from is not None:
             source = standing.trials[trial.reused_from]
             if source.state is not TrialState.OPEN:
-                finish_trial(store, trial, source.state, source.value, source.reason)
+                finish_trial(store, trial, source.state, source.value, source.reason, stopped_at=source.stopped_at)
         elif (run := standing.runs.get(trial.number)) is not None:
-            settle_trial(store, standing, trial, run, results)
+            settle_run(store, standing, trial, run, results)
     return load_standing(store, standing.search.id) if standing.open else standing
 
 
-def settle_trial(store: RunStore, standing: Standing, trial: Trial, run: Run, results: Path) -> None:
-    """Write what came of a trial whose run has ended."""
+def settle_run(store: RunStore, standing: Standing, trial: Trial, run: Run, results: Path) -> None:
+    """Decide on a trial at its rungs, or write what came of it where its run has ended."""
+    if settle_rungs(store, standing, trial, run, results):
+        return
     size = RunFolder(results / run.folder).size_bytes() if run.status.is_final else None
     if run.status is RunStatus.SUCCEEDED:
         value = value_of(run, standing.search.metric)
@@ -115,7 +118,7 @@ def decide(store: RunStore, standing: Standing) -> Standing:
 def find_limit(standing: Standing) -> str:
     """Return which limit ends a search, hours or gigabytes, "" where none does: nothing more is suggested or begun."""
     limits = standing.spec.limits
-    if limits.hours is not None and (used := hours_of(standing.runs.values(), utc_now())) >= limits.hours:
+    if limits.hours is not None and (used := hours_of(standing, utc_now())) >= limits.hours:
         return f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
     if limits.disk_gb is not None and (taken := standing.size_bytes / 1e9) >= limits.disk_gb:
         return f"{taken:.3g} of {limits.disk_gb:g} GB were taken after {len(standing.trials)} trials"
@@ -152,12 +155,13 @@ def member_of(standing: Standing, trial: Trial) -> Member:
     search = standing.search
     config = standing.space.apply(trial.parameters, trial.number)
     explicit = frozenset(search.explicit_keys) | trial.parameters.keys()
-    return Member(config, explicit, key_of_trial(search.id, trial.number), search.submitted_by)
+    pause_at = choose_pause(standing, trial.number)
+    return Member(config, explicit, key_of_trial(search.id, trial.number), search.submitted_by, pause_at)
 
 
 def cancel_waiting(store: RunStore, standing: Standing, *, running_too: bool = False) -> None:
     """Cancel the runs of open trials that wait, or also those that train; `resume` takes them up again."""
-    wanted = (RunStatus.QUEUED, RunStatus.RUNNING) if running_too else (RunStatus.QUEUED,)
+    wanted = {RunStatus.QUEUED, RunStatus.PAUSED} | ({RunStatus.RUNNING} if running_too else set())
     own = (standing.runs.get(trial.number) for trial in standing.open)
     cancel_runs(store, [run for run in own if run is not None], wanted)
 
@@ -170,11 +174,12 @@ def cancel_runs(store: RunStore, runs: Iterable[Run], wanted: Container[RunStatu
                 store.request_cancel(run.id)
 
 
-def hours_of(runs: Iterable[Run], now: datetime) -> float:
-    """Return how long runs have trained, in hours, added up: of each its last attempt."""
-    return (
-        sum((((run.finished_at or now) - run.started_at).total_seconds() for run in runs if run.started_at), 0.0) / 3600
-    )
+def hours_of(standing: Standing, now: datetime) -> float:
+    """Return how long the runs of a search have trained, in hours: of each its last attempt, and those that paused."""
+    before = sum(row.seconds for row in standing.rungs.values() if row.verdict == "promoted")
+    begun = [run for run in standing.runs.values() if run.status is not RunStatus.QUEUED]
+    last = sum(((run.finished_at or now) - run.started_at).total_seconds() for run in begun if run.started_at)
+    return (before + last) / 3600
 
 
 def _hand_in(store: RunStore, standing: Standing, trial: Trial, settings: Settings, publisher: Publisher) -> None:

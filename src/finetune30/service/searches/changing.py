@@ -120,7 +120,7 @@ def resume_search(
         raise ConflictError(f"search {search.id[:8]} {done}", f"see it with: ft30 search show {search.id[:8]}")
     for trial in standing.open:
         run = standing.runs.get(trial.number)
-        if run is not None and run.status is RunStatus.CANCELLED:
+        if run is not None and run.status is RunStatus.CANCELLED and not standing.is_stopped(trial.number):
             store.retry(run.id)
         elif run is not None and run.status is RunStatus.RUNNING and run.cancel_requested:
             raise ConflictError(f"trial {trial.number} is still stopping", "try again in a while")

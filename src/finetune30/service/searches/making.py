@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from finetune30.config import ExperimentConfig
+from finetune30.config.search import SearchConfig
 from finetune30.config.search_loading import LoadedSearch
 from finetune30.data.problem import is_better_greater
 from finetune30.errors import UsageError
@@ -29,6 +32,7 @@ def plan_search(wanted: LoadedSearch, settings: Settings, versions: VersionStore
     search = wanted.search
     if search.sampler == "tpe":
         require_optuna()
+    require_rungs(wanted.loaded.config, search)
     frozen = freeze(wanted.loaded, settings, versions, log)
     if frozen.evaluation_rows == 0:
         raise UsageError(
@@ -55,3 +59,23 @@ def plan_search(wanted: LoadedSearch, settings: Settings, versions: VersionStore
     if score.share_right is not None:
         log(say_power(describe_power(rows["evaluation"])))
     return plan
+
+
+def require_rungs(config: ExperimentConfig, search: SearchConfig) -> None:
+    """Raise UsageError where trials are to be stopped on a way that is not evaluated, or that may end by itself."""
+    training, stop = config.training, search.stop
+    if stop.kind == "none":
+        return
+    if training.early_stopping_patience is not None:
+        raise UsageError(
+            "search.stop and training.early_stopping_patience both end trainings early", "take one of them out"
+        )
+    epochs = training.num_train_epochs
+    is_late = (
+        training.eval_strategy == "epoch" and training.max_steps is None and math.ceil(stop.at[0] * epochs) >= epochs
+    )
+    if training.eval_strategy == "no" or is_late:
+        raise UsageError(
+            f"no trial is evaluated between {stop.at[0]:.0%} of its steps and its end: nothing could be stopped there",
+            "evaluate on the way, for example with training.eval_strategy steps and training.eval_steps 10",
+        )

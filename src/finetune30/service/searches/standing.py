@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import validate_tree
@@ -14,6 +15,7 @@ from finetune30.config.search_loading import validate_search
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.suggesting import Past, State, count_visible
 from finetune30.store import Run, RunStore
+from finetune30.store.search_rungs import Rung, load_rungs
 from finetune30.store.searches import Search, Trial, TrialState, list_trials, load_search, runs_of_trials
 
 _STATES: Mapping[TrialState, State] = {
@@ -21,12 +23,16 @@ _STATES: Mapping[TrialState, State] = {
     TrialState.DONE: "done",
     TrialState.FAILED: "failed",
     TrialState.CANCELLED: "failed",
+    TrialState.STOPPED: "stopped",
 }
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A search with its trials, and the runs of those that have one of their own by number."""
+    """A search with its trials, the runs of those that have one of their own by number, and what was decided of them.
+
+    `rungs` are by number of the trial and place of the rung; none where nothing is stopped.
+    """
 
     search: Search
     config: ExperimentConfig
@@ -34,6 +40,7 @@ class Standing:
     space: Space
     trials: Sequence[Trial]
     runs: Mapping[int, Run]
+    rungs: Mapping[tuple[int, int], Rung] = field(default_factory=dict)
 
     @property
     def open(self) -> list[Trial]:
@@ -79,9 +86,20 @@ class Standing:
     def past(self, number: int) -> list[Past]:
         """Return the trials before one as suggestions see them."""
         return [
-            Past(one.number, one.labels, self.space.identify(one.parameters), _STATES[one.state], one.value)
+            Past(one.number, one.labels, self.space.identify(one.parameters), _STATES[one.state], self._value(one))
             for one in self.trials[:number]
         ]
+
+    def _value(self, trial: Trial) -> float | None:
+        """Return what a trial came to; of one that was stopped what it had at its last rung."""
+        if trial.state is not TrialState.STOPPED:
+            return trial.value
+        own = trial.number if trial.reused_from is None else trial.reused_from
+        return next((row.value for row in reversed(list(self.rungs.values())) if row.number == own), None)
+
+    def is_stopped(self, number: int) -> bool:
+        """Whether it was decided that a trial is stopped, also where that is not carried out yet."""
+        return any(row.verdict == "stopped" for row in self.rungs.values() if row.number == number)
 
     def run_of(self, trial: Trial) -> Run | None:
         """Return the run of a trial, also one that it shares."""
@@ -96,12 +114,18 @@ def load_standing(store: RunStore, search_id: str, *, all_runs: bool = False) ->
     trials = list_trials(store, search.id)
     everything = all_runs or spec.limits.hours is not None
     wanted = [one.number for one in trials if everything or one.state is TrialState.OPEN]
-    return Standing(search, config, spec, Space(config, spec), trials, runs_of_trials(store, search, wanted))
+    rungs = load_rungs(store, search.id) if spec.stop.kind != "none" else {}
+    return Standing(search, config, spec, Space(config, spec), trials, runs_of_trials(store, search, wanted), rungs)
 
 
 def value_of(run: Run, metric: str) -> float | None:
     """Return the metric of a finished run; None where it has none that is a number."""
-    value = (run.metrics or {}).get(metric)
+    return value_in(run.metrics or {}, metric)
+
+
+def value_in(metrics: Mapping[str, Any], metric: str) -> float | None:
+    """Return one of some metrics; None where there is none that is a number."""
+    value = metrics.get(metric)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)

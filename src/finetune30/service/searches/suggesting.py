@@ -17,7 +17,7 @@ from typing import Literal
 from finetune30.config.search import SearchConfig
 from finetune30.service.searches.space import Label, Labels, Space
 
-State = Literal["open", "done", "failed"]
+State = Literal["open", "done", "failed", "stopped"]
 #: So often another configuration is drawn where one was tried before.
 MOST_DRAWS = 20
 #: Trials that are drawn at random before Optuna learns from them, as many as are its own default.
@@ -26,7 +26,10 @@ STARTUP_TRIALS = 10
 
 @dataclass(frozen=True)
 class Past:
-    """An earlier trial: its labels (None: the space does not hold it), what it means, and what came of it."""
+    """An earlier trial: its labels (None: the space does not hold it), what it means, and what came of it.
+
+    `value` of a stopped one is what it had where it was stopped.
+    """
 
     number: int
     labels: Labels | None

@@ -47,12 +47,18 @@ def suggest_by_tpe(space: Space, seed: int, past: Sequence[Past], *, greater_is_
         "open": optuna.trial.TrialState.RUNNING,
         "done": optuna.trial.TrialState.COMPLETE,
         "failed": optuna.trial.TrialState.FAIL,
+        "stopped": optuna.trial.TrialState.PRUNED,
     }
     for one in past:
         if one.labels is not None:
             params = {key: _to_optuna(space, key, label) for key, label in one.labels.items()}
+            on_the_way = {0: one.value} if one.state == "stopped" and one.value is not None else {}
             trial = optuna.trial.create_trial(
-                state=states[one.state], value=one.value, params=params, distributions=distributions
+                state=states[one.state],
+                value=None if on_the_way else one.value,
+                params=params,
+                distributions=distributions,
+                intermediate_values=on_the_way,
             )
             study.add_trial(trial)
     found = study.ask(distributions).params

@@ -1,0 +1,48 @@
+"""Stopping trials that are clearly worse: what it risks, in simulated searches, and what it takes to judge."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.search_stops import WORLDS, simulate
+
+from finetune30.service.searches.rungs import level_of_one
+from finetune30.service.statistics.prediction import compare_with_best, fit_line
+
+EARLY = [0.50, 0.52, 0.55, 0.57, 0.60, 0.62]
+FINAL = [0.61, 0.62, 0.66, 0.67, 0.71, 0.72]
+
+
+@pytest.mark.parametrize("world", ["one in five starts slowly", "the rung says something (0.7)"])
+def test_the_best_trial_is_rarely_stopped_and_steps_are_saved(world: str) -> None:
+    lost, cost = simulate(WORLDS[world], 60, 8, 100)
+    assert lost <= 0.075
+    assert cost < 0.95
+
+
+def test_nothing_is_stopped_by_a_rung_that_says_nothing_or_the_contrary() -> None:
+    assert compare_with_best([0.5] * 6, FINAL, 0.1) is None
+    assert compare_with_best(EARLY, FINAL[::-1], 0.1) is None
+    assert fit_line(EARLY[:2], FINAL[:2]) is None
+    _, cost = simulate(WORLDS["curves cross"], 24, 8, 50)
+    assert cost > 0.99
+
+
+def test_the_chance_is_that_of_the_prediction_which_widens_away_from_what_was_seen() -> None:
+    line = fit_line(EARLY, FINAL)
+    assert line is not None
+    assert line.chance_above(0.55, line.predict(0.55)) == pytest.approx(0.5)
+    near, far = (line.chance_above(value, line.predict(value) + 0.01) for value in (0.56, 0.30))
+    assert near < far < 0.5
+    worse, equal = (compare_with_best(EARLY, FINAL, value) for value in (0.45, 0.62))
+    assert worse is not None
+    assert equal is not None
+    assert (worse.best, worse.is_behind, equal.is_behind) == (5, True, False)
+    assert worse.chance < level_of_one(0.05, 24, 1) < equal.chance
+    exact = fit_line([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    assert exact is not None
+    assert exact.noise == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_search_shares_its_risk_out_over_trials_and_rungs() -> None:
+    assert level_of_one(0.05, 4, 1) == 0.05
+    assert level_of_one(0.05, 40, 2) == pytest.approx(0.005)
