@@ -41,6 +41,7 @@
     ├── StorageError                    exit 1   HTTP 507   disk or database
     ├── ServiceUnavailableError         exit 1   HTTP 503   Redis, API or worker out of reach
     │   └── NoRedisError                                    no Redis, and none here to start
+    ├── TrackerError                    exit 1   HTTP 502   a tracker (MLflow …) refuses what it is told
     └── CancelledError                  exit 130 HTTP 409   asked to stop
 
 A message says what failed, the value and what is allowed; the remedy is the next thing to do.
@@ -392,6 +393,14 @@ class ServiceUnavailableError(Finetune30Error):
 
 class NoRedisError(ServiceUnavailableError):
     """No Redis answers, and this machine has none to start. Runs are carried out all the same, only not at once."""
+
+
+class TrackerError(Finetune30Error):
+    """A tracker refuses what it is told, or is not what it should be."""
+
+    code = "tracker_refused"
+    cause = "service"
+    http_status = 502
 
 
 class CancelledError(Finetune30Error):

@@ -19,12 +19,24 @@ from finetune30.errors import ConfigError
 PREFIX = "FT30_"
 ENV_FILE = ".env"
 #: Settings that may hold a password or a key: their values are never shown.
-_SECRET = ("database_url", "redis_url", "result_backend_url", "api_keys")
+_SECRET = (
+    "database_url",
+    "redis_url",
+    "result_backend_url",
+    "api_keys",
+    "mlflow_url",
+    "mlflow_token",
+    "mlflow_password",
+)
+#: The trackers to which runs can be carried.
+MIRRORS = ("tensorboard", "mlflow")
 _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:// or postgresql://",
     "redis_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
     "result_backend_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
     "answer_device": "must be auto, cpu, mps, cuda or cuda:N",
+    "mirrors": f"must be names out of {', '.join(MIRRORS)}, separated by commas",
+    "mlflow_url": "must begin with http:// or https:// and hold no name and password: those have settings of their own",
     "worker_name": "must be letters, digits, dots, dashes and underscores",
 }
 
@@ -150,8 +162,29 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]+$",
         description="Name of a worker; unset: the host's.",
     )
+    mirrors: Annotated[tuple[Annotated[str, Field(pattern=f"^({'|'.join(MIRRORS)})$")], ...], NoDecode] = Field(
+        (), description="Trackers to which runs are carried as they go on, separated by commas: tensorboard, mlflow."
+    )
+    tensorboard_folder: Path | None = Field(
+        None, description="Folder of TensorBoard's event files; unset: tensorboard in the results folder."
+    )
+    mlflow_url: str | None = Field(
+        None, pattern=r"^https?://[^@/]+(/[^@]*)?$", description="Address of the MLflow server."
+    )
+    mlflow_experiment: str = Field(
+        "finetune30", min_length=1, max_length=200, description="Experiment of that server that runs are kept in."
+    )
+    mlflow_token: SecretStr | None = Field(None, description="Token that opens the MLflow server, if it needs one.")
+    mlflow_username: str | None = Field(None, description="Name that opens it, where it asks for name and password.")
+    mlflow_password: SecretStr | None = Field(None, description="The password that belongs to the name.")
+    mirror_seconds: float = Field(
+        5.0, gt=0, le=86_400, description="Time between two looks for what a tracker does not know yet."
+    )
+    mirror_timeout_seconds: float = Field(
+        10.0, gt=0, le=600, description="How long a tracker may take for one request."
+    )
 
-    @field_validator("api_keys", "allowed_hosts", "allowed_origins", "allowed_folders", mode="before")
+    @field_validator("api_keys", "allowed_hosts", "allowed_origins", "allowed_folders", "mirrors", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -100,6 +100,9 @@ class ExperimentDetails(Experiment):
     answers_conversations: bool = Field(
         description="Whether its model can be talked with: POST /experiments/{id}/chat."
     )
+    mirrors: list[Tree] = Field(
+        description="How far each tracker knows the run: `mirror`, `target`, `records`, `complete`, `error`."
+    )
     links: Tree
 
 

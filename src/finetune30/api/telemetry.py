@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from finetune30.service.submitting.waiting import count_waits
 from finetune30.store import RunStore
+from finetune30.store.mirrors import MirrorState, load_mirrors
 from finetune30.store.totals import RunTotals, load_run_totals
 
 #: However many scrapers ask, the database counts no more often.
@@ -41,7 +42,7 @@ class Telemetry:
             registry=self._registry,
         )
         self._lock = threading.Lock()
-        self._totals: tuple[float, RunTotals, dict[str, int]] | None = None
+        self._totals: tuple[float, RunTotals, dict[str, int], list[MirrorState]] | None = None
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -51,10 +52,16 @@ class Telemetry:
         """Return the exposition and its media type; `most_running`: see `RunStore.queue`. Raises StorageError."""
         with self._lock:
             if self._totals is None or time.monotonic() - self._totals[0] > TOTALS_SECONDS:
-                self._totals = (time.monotonic(), load_run_totals(store), count_waits(store, most_running))
-            totals, waits = self._totals[1:]
+                self._totals = (
+                    time.monotonic(),
+                    load_run_totals(store),
+                    count_waits(store, most_running),
+                    load_mirrors(store),
+                )
+            totals, waits, mirrors = self._totals[1:]
         runs = CollectorRegistry()
         runs.register(_RunCollector(totals, waits))
+        runs.register(_MirrorCollector(mirrors))
         return generate_latest(self._counted()) + generate_latest(runs), CONTENT_TYPE_PLAIN_0_0_4
 
     def _counted(self) -> CollectorRegistry:
@@ -144,3 +151,25 @@ class _RunCollector:
         yield events
         yield CounterMetricFamily("ft30_attempts", "Attempts begun.", value=totals.events.get("claimed", 0))
         yield CounterMetricFamily("ft30_leases_lost", "Attempts lost.", value=totals.events.get("lost", 0))
+
+
+class _MirrorCollector:
+    def __init__(self, mirrors: list[MirrorState]) -> None:
+        self._mirrors = mirrors
+
+    def collect(self) -> Iterator[Any]:
+        """Yield one family a metric; none where no mirror is followed."""
+        if not self._mirrors:
+            return
+        behind = GaugeMetricFamily(
+            "ft30_mirror_runs_behind", "Runs that a tracker does not know in full.", labels=["mirror"]
+        )
+        refused = GaugeMetricFamily("ft30_mirror_runs_refused", "Those of them that it refuses.", labels=["mirror"])
+        reachable = GaugeMetricFamily(
+            "ft30_mirror_reachable", "Whether the tracker answered in the last look.", labels=["mirror"]
+        )
+        for mirror in self._mirrors:
+            behind.add_metric([mirror.name], mirror.behind)
+            refused.add_metric([mirror.name], mirror.refused)
+            reachable.add_metric([mirror.name], float(mirror.error is None))
+        yield from (behind, refused, reachable)

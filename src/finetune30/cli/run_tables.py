@@ -12,6 +12,7 @@ from rich.text import Text
 
 from finetune30.blocks import format_value
 from finetune30.cli.blocks import print_blocks
+from finetune30.cli.mirror_tables import mirror_rows
 from finetune30.cli.terminal_text import show_controls
 from finetune30.values import is_number
 
@@ -89,6 +90,7 @@ def print_run_details(details: Mapping[str, Any]) -> None:
     _print_ledger(console, details["ledger_totals"])
     lines = {show_controls(str(entry["file"])): describe_lines(entry) for entry in details["ledger_lines"]}
     _print_pairs(console, "Lines", lines)
+    _print_pairs(console, "Mirrors", mirror_rows(details["mirrors"]))
     _print_pairs(console, "Files", {file["name"]: f"{file['size']:,} bytes" for file in details["files"]})
 
 

@@ -33,7 +33,7 @@ _OF_NO_CONCERN = ("Memory overcommit must be enabled",)
     help="Open the page in a browser.",
 )
 def command(workers: int, open_page: bool) -> None:
-    """Run Redis, worker, API and page under one supervisor in this terminal.
+    """Run Redis, worker, API and page under one supervisor in this terminal; mirrors where FT30_MIRRORS names some.
 
     Once the page answers, it is opened in a browser and its address is told.
     What dies is started again, with growing pauses. Where no Redis is to be had, workers take runs from the database.
@@ -91,4 +91,7 @@ def _plan(settings: Settings, workers: int) -> tuple[list[Service], list[str]]:
             )
         services.append(Service(name, ft30_command(name, *_QUIETLY.get(name, ()))))
         addresses.append(f"{'API' if name == 'api' else 'Page':<7} {shown_address(host, port)}")
+    if settings.mirrors:
+        services.append(Service("mirrors", ft30_command("mirrors"), settings.mirror_timeout_seconds + 5))
+        addresses.insert(len(addresses) - 1, f"Mirrors {', '.join(settings.mirrors)}")
     return services, addresses

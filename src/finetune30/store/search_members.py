@@ -1,4 +1,4 @@
-"""Which runs are trials of searches, or repeats at their ends: their idempotency keys tell it."""
+"""Which runs are of a set, trials of searches, or repeats at their ends: their idempotency keys tell it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Connection, or_, select
 
 from finetune30.errors import ConflictError
 from finetune30.store.records import Run
-from finetune30.store.tables import search_ends, searches
+from finetune30.store.tables import run_sets, search_ends, searches
 
 _PREFIX = "search:"
 _SET_PREFIX = "set:"  # of `run_sets.RunSet.key_of`
@@ -17,10 +17,21 @@ def key_of_trial(search_id: str, number: int) -> str:
     return f"{_PREFIX}{search_id}:{number}"
 
 
+def find_group(connection: Connection, run: Run) -> tuple[str, str, str] | None:
+    """Return `search` or `set`, id and name of what a run is a part of; None for a run by itself."""
+    key = run.idempotency_key or ""
+    for prefix, table in ((_PREFIX, searches), (_SET_PREFIX, run_sets)):
+        if key.startswith(prefix):
+            its = (table.c.id == _owner_of(key)) & (table.c.submitted_by == (run.submitted_by or ""))
+            found = connection.execute(select(table.c.id, table.c.name).where(its)).first()
+            return None if found is None else (prefix.rstrip(":"), found.id, found.name)
+    return None
+
+
 def require_no_member(connection: Connection, run: Run) -> None:
     """Raise ConflictError, which names the search, for a run that is a trial of one, or a repeat at its end."""
     key = run.idempotency_key or ""
-    owner = key.partition(":")[2].rpartition(":")[0]
+    owner = _owner_of(key)
     if key.startswith(_PREFIX):
         its, what = searches.c.id == owner, "a trial"
     elif key.startswith(_SET_PREFIX):
@@ -37,3 +48,7 @@ def require_no_member(connection: Connection, run: Run) -> None:
             f"run {run.id} is {what} of search {found.id[:8]} '{found.name}' and cannot be deleted alone",
             f"delete the whole search: ft30 search delete {found.id[:8]}",
         )
+
+
+def _owner_of(key: str) -> str:
+    return key.partition(":")[2].rpartition(":")[0]

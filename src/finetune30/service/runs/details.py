@@ -13,6 +13,7 @@ from finetune30.service.runs.blocks import build_run_blocks
 from finetune30.service.runs.open_records import Records
 from finetune30.service.runs.test_looks import build_look_blocks
 from finetune30.store import Run, RunFolder, RunStatus
+from finetune30.store.mirrors import describe_cursors
 from finetune30.store.test_looks import load_looks
 
 #: What decides most about a run, in the order in which people ask.
@@ -46,7 +47,7 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
     """Return everything about a run: its row, result as blocks, configuration in short, totals of its ledger, files.
 
     `replay` is, of a replay, how it compares with the run that it repeats; `answers_conversations`: whether its model
-    can be talked with.
+    can be talked with; `mirrors`: how far each tracker knows it.
     """
     folder = records.folder(run)
     report = load_json(folder.data_report) or {}
@@ -60,6 +61,7 @@ def load_run_details(records: Records, run: Run) -> dict[str, Any]:
         "ledger_lines": (report.get("ledger") or {}).get("lines") or [],
         "files": load_run_files(folder),
         "replay": load_json(folder.replay),
+        "mirrors": describe_cursors(records.store, run),
         "answers_conversations": _can_be_talked_with(records, run),
     }
 

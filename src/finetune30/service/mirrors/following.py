@@ -1,0 +1,95 @@
+"""Following the runs: every mirror in a thread of its own looks for what its tracker does not know yet.
+
+A tracker that is out of reach is asked again after ever longer pauses, and delays neither runs nor other mirrors; one
+run that it refuses does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from finetune30.errors import Finetune30Error, ServiceUnavailableError, StorageError
+from finetune30.service.mirrors.carrying import carry_run
+from finetune30.service.mirrors.protocol import Tracker
+from finetune30.service.runs.open_records import Records
+from finetune30.store.mirrors import begin_following, load_behind, note_look
+
+#: Runs that are taken up in one look; the next look takes more.
+MOST_RUNS = 50
+_LONGEST_PAUSE_SECONDS = 300.0
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Carries to one tracker what is new, look by look."""
+
+    def __init__(self, records: Records, tracker: Tracker, *, timeout_seconds: float) -> None:
+        self._records, self._tracker, self._timeout_seconds = records, tracker, timeout_seconds
+        self._trouble = ""
+
+    def look(self) -> int:
+        """Carry every run that the tracker does not know in full; return how many were taken up.
+
+        Raises ServiceUnavailableError when the tracker is out of reach, StorageError.
+        """
+        behind = load_behind(self._records.store, self._tracker.name, MOST_RUNS)
+        try:
+            for run in behind:
+                try:
+                    carry_run(self._records, run.id, self._tracker, timeout_seconds=self._timeout_seconds)
+                except (ServiceUnavailableError, StorageError):
+                    raise
+                except Finetune30Error as error:  # noted with the run
+                    _log.warning("%s: run %s: %s", self._tracker.name, run.id[:8], error.message)
+        except ServiceUnavailableError as error:
+            note_look(self._records.store, self._tracker.name, error.message)
+            raise
+        note_look(self._records.store, self._tracker.name, None)
+        return len(behind)
+
+    def follow(self, stopping: threading.Event, every_seconds: float) -> None:
+        """Look until told to stop."""
+        pause = every_seconds
+        while not stopping.is_set():
+            try:
+                begin_following(self._records.store, self._tracker.name)
+                self.look()
+                self._say("")
+                pause = every_seconds
+            except Finetune30Error as error:
+                self._say(error.message)
+                pause = min(pause * 2, max(_LONGEST_PAUSE_SECONDS, every_seconds))
+            except Exception:  # noqa: BLE001 - the thread must outlive what nobody thought of
+                _log.exception("%s: a look at the runs failed", self._tracker.name)
+                pause = min(pause * 2, max(_LONGEST_PAUSE_SECONDS, every_seconds))
+            stopping.wait(pause)
+        self._tracker.close()
+
+    def _say(self, trouble: str) -> None:
+        """Log a trouble when it begins, changes or ends."""
+        if trouble != self._trouble:
+            _log.warning("%s: %s", self._tracker.name, trouble or f"over: {self._trouble}")
+            self._trouble = trouble
+
+
+def follow_all(
+    records: Records,
+    trackers: Sequence[Tracker],
+    stopping: threading.Event,
+    *,
+    every_seconds: float,
+    timeout_seconds: float,
+) -> None:
+    """Follow the runs for every tracker until told to stop; what is being sent then is finished."""
+    followers = [Follower(records, tracker, timeout_seconds=timeout_seconds) for tracker in trackers]
+    threads = [
+        threading.Thread(target=one.follow, args=(stopping, every_seconds), name=f"mirror-{tracker.name}")
+        for one, tracker in zip(followers, trackers, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(1.0)  # in pieces, so that a signal is handled

@@ -1,0 +1,1 @@
+"""One file a tracker: how what is on record is written there."""

@@ -1,0 +1,175 @@
+"""MLflow, over its REST API: https://mlflow.org/docs/latest/rest-api.html.
+
+MLflow's own client tries again for minutes where a server is away, so it is not used. A run is found again by its tags,
+and a point that is sent twice is kept once, since it has the same time, step and value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from finetune30.errors import TrackerError
+from finetune30.service.mirrors.protocol import Group, Point, Remote, RunFacts
+from finetune30.service.mirrors.trackers.requests import JsonRequests
+from finetune30.store import RunStatus
+
+NAME = "mlflow"
+URL_VARIABLE = "FT30_MLFLOW_URL"
+#: What one request may hold: https://mlflow.org/docs/latest/rest-api.html#request-limits.
+_MOST_METRICS, _MOST_PARAMETERS, _MOST_TAGS = 1000, 100, 100
+#: Characters of a value; of tags, servers of releases before 2.8 take fewer and say so.
+_LONGEST_PARAMETER, _LONGEST_TAG, _LONGEST_KEY = 6000, 8000, 250
+_UNFIT = re.compile(r"[^\w/. :-]", re.ASCII)
+_MISSING, _EXISTS = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
+_STATES = {
+    RunStatus.QUEUED: "SCHEDULED",
+    RunStatus.RUNNING: "RUNNING",
+    RunStatus.SUCCEEDED: "FINISHED",
+    RunStatus.FAILED: "FAILED",
+    RunStatus.CANCELLED: "KILLED",
+}
+_PREFIX = "finetune30."
+T = TypeVar("T")
+
+
+class MLflow:
+    """Runs of one experiment on a tracking server; those of a search or set are nested below a run of its name."""
+
+    def __init__(
+        self, url: str, experiment: str, *, headers: Mapping[str, str] | None = None, timeout_seconds: float
+    ) -> None:
+        self._url, self._experiment = url.rstrip("/"), experiment
+        self._experiment_id: str | None = None
+        base_url = f"{self._url}/api/2.0/mlflow/"
+        self._requests = JsonRequests("MLflow", URL_VARIABLE, base_url, dict(headers or {}), timeout_seconds)
+
+    @property
+    def name(self) -> str:
+        """The mirror's name."""
+        return NAME
+
+    @property
+    def target(self) -> str:
+        """Address and experiment."""
+        return f"{self._url} {self._experiment}"
+
+    def open(self, facts: RunFacts, generation: int) -> Remote:
+        """Find the run by its tags, else begin it, and give it its parameters."""
+        tags = {"run_id": facts.id, "generation": str(generation)}
+        known = self._find(tags)
+        if known is None:
+            parent = {} if facts.group is None else {"mlflow.parentRunId": self._open_group(facts.group)}
+            known = self._begin(facts.name, facts.began_at.timestamp(), tags, parent)
+        parameters = [
+            {"key": _fit(key), "value": _cut(value, _LONGEST_PARAMETER)} for key, value in facts.parameters.items()
+        ]
+        for some in _in_pieces(parameters, _MOST_PARAMETERS):
+            self._post("runs/log-batch", run_id=known, params=some)
+        return {"run_id": known}
+
+    def send(self, remote: Remote, points: Sequence[Point]) -> Remote:
+        """Add the numbers under the names that they have in history.jsonl; those of the finished model as `final/…`."""
+        metrics = (
+            {
+                "key": _fit(f"final/{name}" if point.kind == "final" else name),
+                "value": value,
+                "timestamp": round(point.at * 1000),
+                "step": point.step,
+            }
+            for point in points
+            for name, value in point.values.items()
+        )
+        for some in _in_pieces(metrics, _MOST_METRICS):
+            self._post("runs/log-batch", run_id=remote["run_id"], metrics=some)
+        return remote
+
+    def tell(self, remote: Remote, facts: RunFacts) -> Remote:
+        """Set name, state, note and tags."""
+        too_long = [key for key, value in facts.parameters.items() if len(value) > _LONGEST_PARAMETER]
+        tags = {_PREFIX + key: value for key, value in facts.tags.items()}
+        tags |= {"mlflow.note.content": facts.note, _PREFIX + "cut": ", ".join(too_long)}
+        for some in _in_pieces(_as_pairs({key: value for key, value in tags.items() if value}), _MOST_TAGS):
+            self._post("runs/log-batch", run_id=remote["run_id"], tags=some)
+        ended = {} if facts.ended_at is None else {"end_time": round(facts.ended_at.timestamp() * 1000)}
+        state = {"status": _STATES[facts.status], "run_name": facts.name}
+        self._post("runs/update", run_id=remote["run_id"], **state, **ended)
+        return remote
+
+    def discard(self, remote: Remote) -> None:
+        """Delete the run; MLflow keeps it among the deleted ones."""
+        try:
+            self._post("runs/delete", run_id=remote["run_id"])
+        except TrackerError as error:
+            if error.details.get("error_code") != _MISSING:
+                raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._requests.close()
+
+    def _open_group(self, group: Group) -> str:
+        tags = {"group_id": group.id}
+        known = self._find(tags)
+        if known is None:
+            known = self._begin(group.name, 0.0, {**tags, "group_kind": group.kind}, {})
+            self._post("runs/update", run_id=known, status="FINISHED")
+        return known
+
+    def _begin(self, name: str, at: float, tags: Mapping[str, str], others: Mapping[str, str]) -> str:
+        told = _as_pairs({_PREFIX + key: value for key, value in tags.items()} | dict(others))
+        began = {"start_time": round(at * 1000)} if at else {}
+        made = self._post("runs/create", experiment_id=self._find_experiment(), run_name=name, tags=told, **began)
+        return str(made["run"]["info"]["run_id"])
+
+    def _find(self, tags: Mapping[str, str]) -> str | None:
+        chosen = " and ".join(f"tags.`{_PREFIX}{key}` = '{value}'" for key, value in tags.items())
+        found = self._post("runs/search", experiment_ids=[self._find_experiment()], filter=chosen, max_results=1)
+        return next((str(run["info"]["run_id"]) for run in found.get("runs", ())), None)
+
+    def _find_experiment(self) -> str:
+        if self._experiment_id is None:
+            self._experiment_id = self._get_experiment() or self._make_experiment()
+        return self._experiment_id
+
+    def _get_experiment(self) -> str | None:
+        try:
+            found = self._requests.ask("GET", "experiments/get-by-name", {"experiment_name": self._experiment})
+        except TrackerError as error:
+            if error.details.get("error_code") == _MISSING:
+                return None
+            raise
+        return str(found["experiment"]["experiment_id"])
+
+    def _make_experiment(self) -> str:
+        try:
+            return str(self._post("experiments/create", name=self._experiment)["experiment_id"])
+        except TrackerError as error:
+            known = self._get_experiment() if error.details.get("error_code") == _EXISTS else None
+            if known is None:
+                raise
+            return known
+
+    def _post(self, path: str, **tree: Any) -> dict[str, Any]:
+        return self._requests.ask("POST", path, tree)
+
+
+def _as_pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": _fit(key), "value": _cut(value, _LONGEST_TAG)} for key, value in values.items()]
+
+
+def _fit(name: str) -> str:
+    """Return a name as MLflow takes it; letters and signs beyond its set become underscores."""
+    return _UNFIT.sub("_", name)[:_LONGEST_KEY]
+
+
+def _cut(value: str, longest: int) -> str:
+    return value if len(value) <= longest else value[: longest - 1] + "…"
+
+
+def _in_pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while piece := list(islice(rest, size)):
+        yield piece
