@@ -1,4 +1,4 @@
-"""Cursors of mirrors: held by one process at a time, moved by whoever holds them; which runs a mirror is behind with."""
+"""Cursors of mirrors: held by one process at a time, moved by whoever holds them; what a mirror is behind with."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
@@ -15,13 +16,15 @@ from finetune30.store import Run, RunFolder
 from finetune30.store.mirrors import START, Cursor, Failure, claim_cursor, move_cursor, release_cursor, state_of
 from finetune30.store.process_identity import own_identity
 
-#: Records that are sent at a time.
+#: Steps and evaluations that are sent at a time.
 PIECE_RECORDS = 200
 #: A cursor is held for so many time limits of a request: more than the requests between two notes can take.
 _HELD_REQUESTS = 30
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 10.0, 3_600.0
-#: What an attempt that repeats a step measures anew; everything else comes out the same, bit for bit.
-_MEASURED_ANEW = ("time", "samples_per_second", "eval_runtime", "eval_samples_per_second")
+#: Parts of the names of what a clock decides; everything else comes out the same when a step is repeated, bit for bit.
+_TIMED = ("time", "per_second")
+#: Records of other types, such as events, hold no numbers.
+_MEASURED = ("train", "eval")
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class _Carrying:
         cursor = self.cursor
         if cursor.records == 0 or attempt == cursor.attempt:
             return len(history) >= cursor.records
-        sent = load_json_lines(folder.attempts / str(cursor.attempt) / folder.history.name)[: cursor.records]
+        sent = _load_records(folder.attempts / str(cursor.attempt) / folder.history.name)[: cursor.records]
         common = min(len(sent), len(history))
         if len(sent) < cursor.records or list(map(_repeated, sent[:common])) != list(map(_repeated, history[:common])):
             return False
@@ -157,7 +160,7 @@ class _Carrying:
 
 
 def _repeated(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in _MEASURED_ANEW}
+    return {key: value for key, value in record.items() if not any(part in key for part in _TIMED)}
 
 
 def _load_history(folder: RunFolder) -> tuple[int, list[dict[str, Any]]]:
@@ -165,5 +168,9 @@ def _load_history(folder: RunFolder) -> tuple[int, list[dict[str, Any]]]:
     for number in reversed(folder.attempt_numbers()):
         path = folder.attempts / str(number) / folder.history.name
         if path.is_file():
-            return number, load_json_lines(path)
-    return 0, load_json_lines(folder.history)
+            return number, _load_records(path)
+    return 0, _load_records(folder.history)
+
+
+def _load_records(path: Path) -> list[dict[str, Any]]:
+    return [record for record in load_json_lines(path) if record["type"] in _MEASURED]

@@ -18,8 +18,6 @@ from finetune30.store.search_members import find_group
 
 #: Of a record: what is no measurement.
 _NO_VALUES = frozenset({"type", "step", "time"})
-#: Records of other types, such as events, hold no numbers.
-_MEASURED = ("train", "eval")
 _MANIFEST_KEYS = ("dataset_digest", "base", "environment", "git", "digests")
 
 
@@ -42,7 +40,7 @@ def describe_run(records: Records, run: Run) -> RunFacts:
 
 
 def read_points(history: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """Return the points of records of history.jsonl; lists, such as confusion matrices, are no points."""
+    """Return the points of steps and evaluations of history.jsonl; lists, such as confusion matrices, are left out."""
     return [
         Point(
             kind=record["type"],
@@ -51,7 +49,6 @@ def read_points(history: Sequence[Mapping[str, Any]]) -> list[Point]:
             values=_numbers({key: value for key, value in record.items() if key not in _NO_VALUES}),
         )
         for record in history
-        if record["type"] in _MEASURED
     ]
 
 
