@@ -90,7 +90,13 @@ def test_old_runs_are_carried_by_asking_and_what_is_missing_is_said(
         unclear = lab.ft30("mirror", *arguments, "--to", "tensorboard")
         assert unclear.returncode == 2
         assert "Try: carry the newest: ft30 mirror latest" in unclear.stderr
-    assert "No mirror is followed" in lab.ft30("mirror", "--list").stdout
+    assert (
+        "No mirror is followed. Begin with: FT30_MIRRORS=tensorboard ft30 mirrors"
+        in lab.ft30("mirror", "--list").stdout
+    )
+    with following(lab.folder, FT30_RESULTS_FOLDER="results", FT30_MIRRORS="tensorboard"):
+        wait_until(lambda: states_of(lab, "results")["followed"], 30, "it is followed")
+    assert states_of(lab, "results")["followed"][0]["behind"] == 0, "older runs are not its business"
     carried = lab.ft30("mirror", "latest", FT30_MIRRORS="tensorboard")
     assert carried.returncode == 0, carried.stderr
     assert "records there" in carried.stdout

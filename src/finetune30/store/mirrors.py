@@ -99,10 +99,13 @@ def begin_following(store: RunStore, name: str) -> None:
             _insert_once(connection, mirrors, {"name": name, "since": store.now(connection)})
 
 
-def note_look(store: RunStore, name: str, error: str | None) -> None:
-    """Note that a mirror was looked after just now, and why its tracker could not be reached, if so."""
+def note_look(store: RunStore, name: str, error: str | None, *, was_asked: bool = True) -> None:
+    """Note that a mirror was looked after just now, and why its tracker could not be reached, if so.
+
+    Where it `was_asked` nothing, because no run was due, what was noted of that before stands.
+    """
     with writing(store.engine, durable=False) as connection:
-        values = {"looked_at": store.now(connection), "error": error}
+        values = {"looked_at": store.now(connection)} | ({"error": error} if was_asked else {})
         connection.execute(update(mirrors).where(mirrors.c.name == name).values(**values))
 
 

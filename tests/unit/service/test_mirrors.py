@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pydantic import SecretStr
 
 from finetune30 import failpoints
-from finetune30.errors import ServiceUnavailableError, TrackerError, UsageError
+from finetune30.cli.mirror import mirror
+from finetune30.errors import ConflictError, ServiceUnavailableError, TrackerError, UsageError
 from finetune30.service.mirrors.carrying import carry_run
 from finetune30.service.mirrors.choosing import build_trackers
 from finetune30.service.mirrors.following import Follower
@@ -153,6 +155,32 @@ def test_files_that_were_removed_are_said_and_written_anew_as_is_said(
     assert len([r for r in read_records(event_file(tmp_path)) if b"train/loss" in r]) == 2
 
 
+def test_a_run_that_another_process_took_over_is_left_to_it(
+    lab: Lab, board: TensorBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = MirroredRun(lab)
+    run.log([step_record(1)])
+    carry(run, board)
+    run.log([step_record(2)])
+
+    def take_over(name: str, *_: Any) -> None:
+        if name == "mirror.after_send":  # as if this process had been paused for longer than it holds the cursor
+            lab.clock.advance(3600)
+            claim_cursor(lab.store, run.id, board.name, board.target, owner="other", hold_seconds=60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(failpoints, "reach", take_over)
+        with pytest.raises(ConflictError, match="another process carries run") as refused:
+            carry(run, board)
+    assert refused.value.remedy == "see how far it is: ft30 mirror --list"
+    listed = CliRunner().invoke(mirror, ["--list", run.id])
+    assert listed.exit_code == 0, listed.output
+    assert "1 records, behind" in listed.output
+    lab.clock.advance(3600)
+    assert carry(run, board) == 2
+    assert sum(b"train/loss" in record for record in read_records(event_file(tmp_path))) == 2
+
+
 BAD_SERVERS: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "dead": closed_port,
     "silent": silent_server,
@@ -172,10 +200,12 @@ def test_a_server_that_does_not_serve_is_given_up_in_time_and_left_alone_for_a_w
     before = run.run
     with BAD_SERVERS[kind]() as address:
         server = MLflow(address, "trials", timeout_seconds=TIMEOUT_SECONDS)
+        follower = Follower(run.records, server, timeout_seconds=TIMEOUT_SECONDS)
         began = time.monotonic()
         with pytest.raises(ServiceUnavailableError, match=address):
-            Follower(run.records, server, timeout_seconds=TIMEOUT_SECONDS).look()
+            follower.look()
         assert time.monotonic() - began < LATEST_SECONDS
+        assert follower.look() == 0, "the run waits, and what is known of the server stands"
         server.close()
     assert run.run == before
     (cursor,) = load_cursors(lab.store, run.id)

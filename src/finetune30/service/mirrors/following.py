@@ -46,7 +46,7 @@ class Follower:
         except ServiceUnavailableError as error:
             note_look(self._records.store, self._tracker.name, error.message)
             raise
-        note_look(self._records.store, self._tracker.name, None)
+        note_look(self._records.store, self._tracker.name, None, was_asked=bool(behind))
         return len(behind)
 
     def follow(self, stopping: threading.Event, every_seconds: float) -> None:
@@ -55,8 +55,8 @@ class Follower:
         while not stopping.is_set():
             try:
                 begin_following(self._records.store, self._tracker.name)
-                self.look()
-                self._say("")
+                if self.look():
+                    self._say("")
                 pause = every_seconds
             except Finetune30Error as error:
                 self._say(error.message)
