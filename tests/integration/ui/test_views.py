@@ -6,10 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune30.service.mirrors.carrying import carry_run
+from finetune30.service.mirrors.trackers.tensorboard import TensorBoard
+from finetune30.service.runs.open_records import Records
 from finetune30.store.run_sets import record_set
 from finetune30.store.test_looks import load_looks
 from finetune30.ui import display
@@ -378,3 +382,15 @@ def test_test_rows_are_opened_by_a_press_and_a_run_without_says_so(
     page.button(key=f"test-{run.id}-yes").click().run()
     assert any("it has no test rows" in error.value for error in page.error)
     assert load_looks(kinds_api.store, [run.id]) == {run.id: []}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_run_tells_how_far_each_tracker_knows_it(
+    visit: Callable[..., Page], kinds_api: Services, tmp_path: Path, language: str
+) -> None:
+    run_id = kinds_api.store.get(SINGLE_LABEL.name).id
+    records = Records(kinds_api.store, kinds_api.settings.results_folder)
+    carried = carry_run(records, run_id, TensorBoard(tmp_path), timeout_seconds=10.0)
+    page = checked(visit(kinds_api.api_address, "run", lang=language, run=run_id))
+    words = translate(language, "run.mirror_complete", tracker="TensorBoard", records=carried.records)
+    assert words in [caption.value for caption in page.caption]

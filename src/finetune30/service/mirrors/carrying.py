@@ -80,7 +80,7 @@ class _Carrying:
                 return True  # what its configuration names may still be replaced by what stands in
             if not self._open(describe_run(self._records, self._records.store.get(run.id))):
                 return False
-        self._send(attempt, history)
+        self._send(run, attempt, history)
         if self.cursor.told != state_of(run):
             self._tell(run)
         return True
@@ -109,10 +109,10 @@ class _Carrying:
             hold_seconds=self._hold_seconds,
         )
 
-    def _send(self, attempt: int, history: list[dict[str, Any]]) -> None:
+    def _send(self, run: Run, attempt: int, history: list[dict[str, Any]]) -> None:
         while self.cursor.records < len(history):
             until = self.cursor.records + PIECE_RECORDS
-            points = read_points(history[self.cursor.records : until])
+            points = read_points(history[self.cursor.records : until], run.started_at or run.created_at)
             remote = self._tracker.send(self._remote(), points)
             failpoints.reach("mirror.after_send")
             self._note(remote=remote, attempt=attempt, records=min(until, len(history)))
@@ -173,4 +173,4 @@ def _load_history(folder: RunFolder) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _load_records(path: Path) -> list[dict[str, Any]]:
-    return [record for record in load_json_lines(path) if record["type"] in _MEASURED]
+    return [record for record in load_json_lines(path) if record.get("type") in _MEASURED]

@@ -39,13 +39,16 @@ def describe_run(records: Records, run: Run) -> RunFacts:
     )
 
 
-def read_points(history: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """Return the points of steps and evaluations of history.jsonl; lists, such as confusion matrices, are left out."""
+def read_points(history: Sequence[Mapping[str, Any]], began_at: datetime) -> list[Point]:
+    """Return the points of steps and evaluations of history.jsonl; lists, such as confusion matrices, are left out.
+
+    One of a first version, which noted no times, has that of the run's beginning.
+    """
     return [
         Point(
             kind=record["type"],
             step=int(record["step"]),
-            at=datetime.fromisoformat(record["time"]).timestamp(),
+            at=(datetime.fromisoformat(record["time"]) if "time" in record else began_at).timestamp(),
             values=_numbers({key: value for key, value in record.items() if key not in _NO_VALUES}),
         )
         for record in history

@@ -30,6 +30,7 @@ Json = dict[str, Any]
 
 PARTS = ("results", "errors", "curves", "config", "data", "files", "log")
 LOG_LINES = 1000
+_TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}
 
 
 def show() -> None:
@@ -55,6 +56,7 @@ def show() -> None:
         _show_actions(run)
         _show_test(run_id)
         show_times(run)
+        _show_mirrors(run)
     st.session_state.setdefault("run_part", PARTS[0])  # not as default: a press on a result sets it too
     part = st.segmented_control(
         t("run.part"),
@@ -74,6 +76,14 @@ def show() -> None:
         "log": _show_log,
     }
     shows[str(part or PARTS[0])](run)
+
+
+def _show_mirrors(run: Json) -> None:
+    """Say how far each tracker knows the run."""
+    for mirror in run.get("mirrors") or ():  # an API of before knows of none
+        state = "refused" if mirror["error"] else "complete" if mirror["complete"] else "behind"
+        words = {"tracker": _TRACKERS.get(mirror["mirror"], mirror["mirror"]), "records": mirror["records"]}
+        st.caption(t(f"run.mirror_{state}", **words))
 
 
 def _show_actions(run: Json) -> None:
