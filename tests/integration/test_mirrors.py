@@ -43,6 +43,13 @@ def states_of(lab: Lab, results: str) -> dict[str, Any]:
     return {mirror["mirror"]: mirror for mirror in found["run"]} | {"followed": found["followed"]}
 
 
+def is_followed(lab: Lab) -> bool:
+    if not (lab.folder / "mirrored" / "experiments.db").is_file():
+        return False
+    found = json.loads(lab.ft30("mirror", "--list", "--json", results="mirrored").stdout)
+    return len(found["followed"]) == 2
+
+
 def event_files(folder: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in folder.rglob("events.out.tfevents*")}
 
@@ -55,7 +62,7 @@ def test_a_training_beside_mirrors_of_which_one_dies_and_one_hangs_comes_out_the
     with silent_server() as address:
         both = {"FT30_RESULTS_FOLDER": "mirrored", "FT30_MIRRORS": "tensorboard,mlflow", "FT30_MLFLOW_URL": address}
         with following(lab.folder, **both, FT30_FAILPOINT="mirror.after_send:1") as dying:
-            wait_until((lab.folder / "mirrored" / "experiments.db").is_file, 30, "a database")
+            wait_until(lambda: is_followed(lab), 30, "runs are followed")
             assert lab.train("mirrored").returncode == 0
             assert dying.wait(timeout=patient(15)) == -signal.SIGKILL
         with following(lab.folder, **both):

@@ -19,7 +19,6 @@ from finetune30.errors import ConflictError
 from finetune30.store.database import reading, writing
 from finetune30.store.mirror_tables import mirror_cursors, mirrors
 from finetune30.store.process_identity import is_dead
-from finetune30.store.queries import run_of
 from finetune30.store.records import Run, RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import runs
@@ -128,12 +127,13 @@ def describe_cursors(store: RunStore, run: Run) -> list[dict[str, Any]]:
     return [cursor.as_dict() | {"complete": cursor.told == state_of(run)} for cursor in load_cursors(store, run.id)]
 
 
-def load_behind(store: RunStore, name: str, limit: int) -> list[Run]:
-    """Return runs of which a mirror that is followed does not know all and that may be tried now, the oldest first."""
+def load_behind(store: RunStore, name: str) -> list[str]:
+    """Return the ids of runs of which a mirror that is followed does not know all, and which may be tried now, the
+    oldest first."""
     with reading(store.engine) as connection:
         due = or_(mirror_cursors.c.try_at.is_(None), mirror_cursors.c.try_at <= store.now(connection))
-        query = _select(runs, and_(_behind(name), due), name).order_by(runs.c.created_at, runs.c.id).limit(limit)
-        return [run_of(row) for row in connection.execute(query)]
+        query = _select(runs.c.id, and_(_behind(name), due), name).order_by(runs.c.created_at, runs.c.id)
+        return list(connection.execute(query).scalars())
 
 
 def load_finished_ids(store: RunStore) -> list[str]:
@@ -152,7 +152,7 @@ def claim_cursor(
     With another `target` than before it begins from the start. It keeps its generation, by which what an earlier use
     of that target left there is found again.
     """
-    with writing(store.engine) as connection:
+    with writing(store.engine, durable=False) as connection:
         now = store.now(connection)
         found = _load(connection, run_id, mirror, lock=True)
         if found is None:

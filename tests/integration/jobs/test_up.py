@@ -43,7 +43,7 @@ def ft30(*arguments: str, env: dict[str, str], **options) -> subprocess.Complete
 
 
 def test_up_starts_restarts_and_stops_everything(tmp_path):
-    env = environment(tmp_path)
+    env = environment(tmp_path) | {"FT30_MIRRORS": "tensorboard"}
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         up = subprocess.Popen([sys.executable, "-m", "finetune30", "up"], env=env, stdout=output, stderr=output)
@@ -54,6 +54,8 @@ def test_up_starts_restarts_and_stops_everything(tmp_path):
         ports = [env["FT30_API_PORT"], *([env["FT30_UI_PORT"]] if find_spec("streamlit") else [])]
         assert [line.split()[-2] for line in framed if "http" in line] == [f"http://localhost:{port}" for port in ports]
         assert ports[-1] in framed[-1] or not find_spec("streamlit")  # the address to open stands last
+        assert any("Mirrors tensorboard" in line for line in framed)
+        wait_until(lambda: "mirrors | tensorboard: " in log.read_text(), 60, "runs are followed")
         assert '"GET /' not in log.read_text()
         assert "Memory overcommit" not in log.read_text()
         status = ft30("status", env=env)

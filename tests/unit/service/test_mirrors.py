@@ -211,9 +211,9 @@ def test_a_server_that_does_not_serve_is_given_up_in_time_and_left_alone_for_a_w
     (cursor,) = load_cursors(lab.store, run.id)
     assert (cursor.held_by, cursor.failures, cursor.error, cursor.remote) == (None, 1, None, None)
     assert address in str(load_mirrors(lab.store)[0].error)
-    assert load_behind(lab.store, "mlflow", 10) == []
+    assert load_behind(lab.store, "mlflow") == []
     lab.clock.advance(60)
-    assert [one.id for one in load_behind(lab.store, "mlflow", 10)] == [run.id]
+    assert load_behind(lab.store, "mlflow") == [run.id]
 
 
 def test_a_run_that_is_refused_holds_up_no_other(lab: Lab) -> None:
@@ -230,6 +230,16 @@ def test_a_run_that_is_refused_holds_up_no_other(lab: Lab) -> None:
     assert (state.behind, state.refused, state.error) == (2, 2, None)
     for run in runs:
         assert "400 INVALID_PARAMETER_VALUE: not this one" in str(load_cursors(lab.store, run.id)[0].error)
+
+
+def test_a_damaged_history_holds_up_no_other_run_and_is_said(lab: Lab, board: TensorBoard, tmp_path: Path) -> None:
+    begin_following(lab.store, "tensorboard")
+    damaged, sound = MirroredRun(lab, "one"), MirroredRun(lab, "two")
+    damaged.log([{**step_record(1), "time": "yesterday"}])
+    sound.log([step_record(1)])
+    assert Follower(sound.records, board, timeout_seconds=TIMEOUT_SECONDS).look() == 2
+    assert "yesterday" in str(load_cursors(lab.store, damaged.id)[0].error)
+    assert load_cursors(lab.store, sound.id)[0].records == 1
 
 
 def test_a_password_opens_the_server_and_is_written_nowhere(lab: Lab) -> None:

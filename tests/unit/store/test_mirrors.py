@@ -35,7 +35,7 @@ def claim(lab: Lab, run_id: str, owner: str, target: str = "here") -> Cursor | N
 
 
 def behind(lab: Lab) -> list[str]:
-    return [run.name for run in load_behind(lab.store, "tensorboard", 10)]
+    return [lab.store.get(run_id).name for run_id in load_behind(lab.store, "tensorboard")]
 
 
 def test_a_cursor_is_held_by_one_process_until_it_gives_it_back_or_its_time_is_over(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import Finetune30Error, ServiceUnavailableError
+from finetune30.errors import ServiceUnavailableError, first_line
 from finetune30.files import load_json_lines
 from finetune30.service.mirrors.facts import describe_run, final_point, read_points
 from finetune30.service.mirrors.protocol import Remote, RunFacts, Tracker
@@ -52,8 +52,8 @@ def carry_run(
     carrying = _Carrying(records, tracker, hold_seconds, cursor)
     try:
         is_done = carrying.carry(again=again)
-    except Finetune30Error as error:
-        refused = None if isinstance(error, ServiceUnavailableError) else error.message
+    except Exception as error:
+        refused = None if isinstance(error, ServiceUnavailableError) else first_line(error)
         wait = min(_FIRST_WAIT_SECONDS * 2**carrying.cursor.failures, _LONGEST_WAIT_SECONDS)
         release_cursor(store, carrying.cursor, Failure(refused, wait))
         raise

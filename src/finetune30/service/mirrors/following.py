@@ -16,8 +16,6 @@ from finetune30.service.mirrors.protocol import Tracker
 from finetune30.service.runs.open_records import Records
 from finetune30.store.mirrors import begin_following, load_behind, note_look
 
-#: Runs that are taken up in one look; the next look takes more.
-MOST_RUNS = 50
 _LONGEST_PAUSE_SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
@@ -29,40 +27,44 @@ class Follower:
         self._records, self._tracker, self._timeout_seconds = records, tracker, timeout_seconds
         self._trouble = ""
 
-    def look(self) -> int:
-        """Carry every run that the tracker does not know in full; return how many were taken up.
+    def look(self, stopping: threading.Event | None = None) -> int:
+        """Carry every run that the tracker does not know in full; return how many were taken up before `stopping`.
 
         Raises ServiceUnavailableError when the tracker is out of reach, StorageError.
         """
-        behind = load_behind(self._records.store, self._tracker.name, MOST_RUNS)
+        taken = 0
         try:
-            for run in behind:
-                try:
-                    carry_run(self._records, run.id, self._tracker, timeout_seconds=self._timeout_seconds)
-                except (ServiceUnavailableError, StorageError):
-                    raise
-                except Finetune30Error as error:  # noted with the run
-                    _log.warning("%s: run %s: %s", self._tracker.name, run.id[:8], error.message)
+            for run_id in load_behind(self._records.store, self._tracker.name):
+                if stopping is not None and stopping.is_set():
+                    break
+                taken += 1
+                self._carry(run_id)
         except ServiceUnavailableError as error:
             note_look(self._records.store, self._tracker.name, error.message)
             raise
-        note_look(self._records.store, self._tracker.name, None, was_asked=bool(behind))
-        return len(behind)
+        note_look(self._records.store, self._tracker.name, None, was_asked=taken > 0)
+        return taken
+
+    def _carry(self, run_id: str) -> None:
+        try:
+            carry_run(self._records, run_id, self._tracker, timeout_seconds=self._timeout_seconds)
+        except (ServiceUnavailableError, StorageError):
+            raise
+        except Finetune30Error as error:  # noted with the run, as what comes next
+            _log.warning("%s: run %s: %s", self._tracker.name, run_id[:8], error.message)
+        except Exception:  # noqa: BLE001 - one run that nobody thought of holds up no other
+            _log.exception("%s: run %s", self._tracker.name, run_id[:8])
 
     def follow(self, stopping: threading.Event, every_seconds: float) -> None:
         """Look until told to stop."""
         pause = every_seconds
         while not stopping.is_set():
             try:
-                begin_following(self._records.store, self._tracker.name)
-                if self.look():
+                if self.look(stopping):
                     self._say("")
                 pause = every_seconds
             except Finetune30Error as error:
                 self._say(error.message)
-                pause = min(pause * 2, max(_LONGEST_PAUSE_SECONDS, every_seconds))
-            except Exception:  # noqa: BLE001 - the thread must outlive what nobody thought of
-                _log.exception("%s: a look at the runs failed", self._tracker.name)
                 pause = min(pause * 2, max(_LONGEST_PAUSE_SECONDS, every_seconds))
             stopping.wait(pause)
         self._tracker.close()
@@ -82,7 +84,9 @@ def follow_all(
     every_seconds: float,
     timeout_seconds: float,
 ) -> None:
-    """Follow the runs for every tracker until told to stop; what is being sent then is finished."""
+    """Follow runs for every tracker until told to stop; what is being sent then is finished. Raises StorageError."""
+    for tracker in trackers:
+        begin_following(records.store, tracker.name)
     followers = [Follower(records, tracker, timeout_seconds=timeout_seconds) for tracker in trackers]
     threads = [
         threading.Thread(target=one.follow, args=(stopping, every_seconds), name=f"mirror-{tracker.name}")
