@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from finetune30.service.runs.open_records import Records
 
 _to = click.option(
-    "--to", "names", type=click.Choice(MIRRORS), multiple=True, help="Where to, instead of FT30_MIRRORS."
+    "--to",
+    "names",
+    multiple=True,
+    metavar="TRACKER",
+    help=f"Where to ({' or '.join(MIRRORS)}), instead of FT30_MIRRORS; also several times.",
 )
 
 

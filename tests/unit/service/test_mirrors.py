@@ -247,8 +247,7 @@ def test_a_password_opens_the_server_and_is_written_nowhere(lab: Lab) -> None:
     run.succeed()
     asked: list[str] = []
     with answering_server(401, b"{}", asked) as address:
-        given = {"FT30_MLFLOW_URL": address, "FT30_MLFLOW_USERNAME": "anna", "FT30_MLFLOW_PASSWORD": "hush-hush"}
-        settings = Settings(**{key.removeprefix("FT30_").lower(): value for key, value in given.items()})
+        settings = Settings(mlflow_url=address, mlflow_username="anna", mlflow_password=SecretStr("hush-hush"))
         (server,) = build_trackers(settings, ["mlflow"])
         with pytest.raises(ServiceUnavailableError, match="credentials") as refused:
             carry(run, server)
@@ -261,6 +260,12 @@ def test_a_password_opens_the_server_and_is_written_nowhere(lab: Lab) -> None:
         assert secret.encode() not in database
     token = Settings(mlflow_url="http://127.0.0.1:1", mlflow_token=SecretStr("let-me-in"))
     assert "let-me-in" not in repr(token)
+
+
+def test_a_tracker_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match="there is no tracker 'tensorbord'") as unknown:
+        build_trackers(Settings(), ["tensorbord"])
+    assert unknown.value.remedy == "those that there are: tensorboard, mlflow"
 
 
 def test_a_tracker_without_an_address_says_what_to_set() -> None:

@@ -17,6 +17,9 @@ def build_trackers(settings: Settings, names: Sequence[str]) -> list[Tracker]:
         raise UsageError(
             "no mirror is set", "say where to: --to tensorboard, or set FT30_MIRRORS=tensorboard for all runs"
         )
+    unknown = [name for name in chosen if name not in _BUILDERS]
+    if unknown:
+        raise UsageError(f"there is no tracker {unknown[0]!r}", f"those that there are: {', '.join(_BUILDERS)}")
     return [_BUILDERS[name](settings) for name in chosen]
 
 
