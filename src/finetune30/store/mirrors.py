@@ -19,6 +19,7 @@ from finetune30.errors import ConflictError
 from finetune30.store.database import reading, writing
 from finetune30.store.mirror_tables import mirror_cursors, mirrors
 from finetune30.store.process_identity import is_dead
+from finetune30.store.queries import is_in, shown_status
 from finetune30.store.records import Run, RunStatus
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import runs
@@ -139,7 +140,7 @@ def load_behind(store: RunStore, name: str) -> list[str]:
 def load_finished_ids(store: RunStore) -> list[str]:
     """Return the ids of all runs that have ended, the oldest first."""
     ended = [status for status in RunStatus if status.is_final]
-    query = select(runs.c.id).where(runs.c.status.in_(ended)).order_by(runs.c.created_at, runs.c.id)
+    query = select(runs.c.id).where(is_in(ended)).order_by(runs.c.created_at, runs.c.id)
     with reading(store.engine) as connection:
         return list(connection.execute(query).scalars())
 
@@ -218,7 +219,7 @@ def _behind(name: str) -> ColumnElement[bool]:
     begun. A run that has not begun is nothing to tell of, and one that trains always is."""
     since = select(mirrors.c.since).where(mirrors.c.name == name).scalar_subquery()
     known = mirror_cursors.c.run_id.is_not(None)
-    state = runs.c.status + " " + cast(runs.c.attempt, String) + " " + cast(runs.c.edits, String)
+    state = shown_status() + " " + cast(runs.c.attempt, String) + " " + cast(runs.c.edits, String)
     told = func.coalesce(mirror_cursors.c.told, "")
     changed = or_(runs.c.status == RunStatus.RUNNING, told != state)
     return and_(runs.c.status != RunStatus.QUEUED, or_(known, runs.c.queued_at >= since), changed)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, or_, select, union_all
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.model_names import parse_reference
@@ -57,6 +57,14 @@ def status_of(stored: str, paused_at: datetime | None) -> RunStatus:
     """Return the state that a row tells; what stands in `paused_at` beside other states is left from earlier."""
     status = RunStatus(stored)
     return RunStatus.PAUSED if status is RunStatus.CANCELLED and paused_at is not None else status
+
+
+def shown_status() -> ColumnElement[str]:
+    """Return the state of a row as `status_of` tells it."""
+    return case(
+        (and_(runs.c.status == RunStatus.CANCELLED, runs.c.paused_at.is_not(None)), RunStatus.PAUSED),
+        else_=runs.c.status,
+    )
 
 
 def is_in(statuses: Collection[RunStatus]) -> ColumnElement[bool]:

@@ -121,6 +121,22 @@ def test_a_mirror_is_behind_until_it_was_told_the_state_and_again_after_every_ed
     assert behind(lab) == ["trial"], "a run that trains may have gone on"
 
 
+def test_a_paused_run_is_told_as_paused_once_and_has_not_ended(lab: Lab) -> None:
+    begin_following(lab.store, "tensorboard")
+    run = lab.create("trial", pause_at=0.33)
+    attempt = lab.store.claim(run.id, lease_seconds=60)
+    assert attempt is not None
+    lab.store.pause(attempt, {"step": 2, "total_steps": 6, "metrics": {}})
+    assert (behind(lab), load_finished_ids(lab.store)) == (["trial"], [])
+    cursor = claim(lab, run.id, "one")
+    assert cursor is not None
+    cursor = move_cursor(lab.store, cursor, hold_seconds=HELD_SECONDS, told=state_of(lab.store.get(run.id)))
+    release_cursor(lab.store, cursor)
+    assert behind(lab) == []
+    lab.store.stop_paused(lab.store.get(run.id), "clearly worse")
+    assert (behind(lab), load_finished_ids(lab.store)) == (["trial"], [run.id])
+
+
 def test_a_refused_run_waits_and_is_counted(lab: Lab) -> None:
     begin_following(lab.store, "tensorboard")
     run = lab.create("trial")

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "r0018_mirrors"
-down_revision = "r0016_certificates"
+down_revision = "r0017_rungs"
 additive = True
 
 
