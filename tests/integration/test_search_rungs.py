@@ -23,8 +23,8 @@ from finetune30.service.searches.suggesting import Past, count_visible, suggest
 from finetune30.service.searches.verifying import verify_search
 from finetune30.service.statistics.prediction import compare_with_best
 from finetune30.store import RunStatus
+from finetune30.store.search_tables import search_rungs
 from finetune30.store.searches import Search, SearchStatus, TrialState, load_search
-from finetune30.store.tables import search_rungs
 from support.drill import drill_variables, score_of, score_on_the_way
 from support.fork_server import ForkServer
 from support.kinds import SINGLE_LABEL, KindsLab

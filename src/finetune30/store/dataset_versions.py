@@ -15,7 +15,8 @@ from finetune30.data.versions.manifest import Manifest
 from finetune30.store.database import reading, writing
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
-from finetune30.store.tables import dataset_tags, dataset_versions, run_sets, runs, searches
+from finetune30.store.search_tables import searches
+from finetune30.store.tables import dataset_tags, dataset_versions, run_sets, runs
 
 
 class DatasetIndex:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.model_names import LATEST, ModelReference
 from finetune30.store.model_records import Alias, Model, ModelEvent, ModelVersion, VersionState
-from finetune30.store.tables import model_aliases, model_events, model_versions, models
+from finetune30.store.model_tables import model_aliases, model_events, model_versions, models
 
 
 def load_models(connection: Connection) -> list[Model]:

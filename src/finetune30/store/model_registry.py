@@ -27,9 +27,9 @@ from finetune30.store.model_queries import (
     load_version,
 )
 from finetune30.store.model_records import Alias, Model, ModelEvent, ModelVersion, NewVersion, VersionState
+from finetune30.store.model_tables import model_aliases, model_events, model_versions, models
 from finetune30.store.records import RunStatus
 from finetune30.store.run_store import RunStore
-from finetune30.store.tables import model_aliases, model_events, model_versions, models
 
 #: Lets whoever registers make the files of a version: its number and the numbers on record -> sha256 of version.json.
 MakeFiles = Callable[[int, Sequence[int]], str]

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, or_, select
 
 from finetune30.errors import ConflictError
 from finetune30.store.records import Run
-from finetune30.store.tables import run_sets, search_ends, searches
+from finetune30.store.search_tables import search_ends, searches
+from finetune30.store.tables import run_sets
 
 _PREFIX = "search:"
 _SET_PREFIX = "set:"  # of `run_sets.RunSet.key_of`

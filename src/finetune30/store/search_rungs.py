@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from finetune30.store.database import reading, writing
 from finetune30.store.run_store import RunStore
-from finetune30.store.tables import search_rungs
+from finetune30.store.search_tables import search_rungs
 
 Verdict = Literal["promoted", "stopped"]
 

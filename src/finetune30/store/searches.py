@@ -21,7 +21,8 @@ from finetune30.store.records import Run, RunKind
 from finetune30.store.run_groups import find_by_request, find_candidates, list_newest, record_once, runs_by_key
 from finetune30.store.run_store import RunStore
 from finetune30.store.search_members import key_of_trial
-from finetune30.store.tables import run_sets, search_ends, search_rungs, search_tests, search_trials, searches
+from finetune30.store.search_tables import search_ends, search_rungs, search_tests, search_trials, searches
+from finetune30.store.tables import run_sets
 
 
 class SearchStatus(StrEnum):

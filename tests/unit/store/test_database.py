@@ -12,15 +12,18 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 
 from finetune30.errors import StorageError, UsageError
-from finetune30.store import RunFilter, database, mirror_tables, open_store, schema
+from finetune30.store import RunFilter, database, mirror_tables, model_tables, open_store, schema, search_tables
 from finetune30.store.database import reading, writing
 from finetune30.store.schema import known_revisions, migrate
+from finetune30.store.tables import metadata
 
 
 def test_migrations_make_the_tables_of_the_code(lab):
     with lab.store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        assert compare_metadata(context, mirror_tables.mirrors.metadata) == []
+        for table in (mirror_tables.mirrors, model_tables.models, search_tables.searches):
+            assert table.metadata is metadata
+        assert compare_metadata(context, metadata) == []
         assert schema.find_missing(connection) == []
 
 

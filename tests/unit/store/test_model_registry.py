@@ -26,7 +26,7 @@ from finetune30.store.model_registry import (
     roll_back_alias,
     settle_version,
 )
-from finetune30.store.tables import model_events
+from finetune30.store.model_tables import model_events
 from support.published import finish_run
 from support.run_store_lab import Lab
 
