@@ -43,11 +43,11 @@ def arrange_conversations(tables: Sequence[SourceTable], config: DataConfig, pro
         for key, name in (("text_column", config.text_column), ("text_pair_column", config.text_pair_column)):
             if name is not None:
                 require_column(table, name, key, is_first=index == 0)
-    arranged, faults, unread = [], [], set[str]()
+    arranged, faults, unread, literal = [], [], set[str](), Counter[str]()
     counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
     read: set[str] = set()
     for table in tables:
-        reader = RowReader(formats, named, table.format in _OF_ARROW, unread)
+        reader = RowReader(formats, named, table.format in _OF_ARROW, unread, literal)
         cells, faulty, found = _read_table(table, reader)
         if not found or _holds_messages(table, formats, named):
             raise _no_conversation(table, wanted)
@@ -55,7 +55,7 @@ def arrange_conversations(tables: Sequence[SourceTable], config: DataConfig, pro
         read |= {column for (_, columns) in found for column in columns}
         arranged.append(replace(table, frame=table.frame.with_columns(pl.Series(CONVERSATION, cells, dtype=pl.String))))
         faults.append(_fault_frame(table, faulty))
-    detected = _describe(counts, unread, is_told=wanted == AUTO and not named)
+    detected = _describe(counts, unread, literal, is_told=wanted == AUTO and not named)
     return Arranged(tuple(arranged), problem, detected, pl.concat(faults), frozenset(read), CONVERSATION)
 
 
@@ -121,7 +121,9 @@ def _fault_frame(table: SourceTable, faulty: Sequence[tuple[int, ConversationFau
     return pl.DataFrame(rows, schema=FAULTS, orient="row")
 
 
-def _describe(counts: Counter[tuple[str, tuple[str, ...]]], unread: set[str], *, is_told: bool) -> tuple[Detected, ...]:
+def _describe(
+    counts: Counter[tuple[str, tuple[str, ...]]], unread: set[str], literal: Counter[str], *, is_told: bool
+) -> tuple[Detected, ...]:
     found = []
     # Some rows have columns beside the main ones that others lack.
     totals: Counter[str] = Counter()
@@ -136,6 +138,10 @@ def _describe(counts: Counter[tuple[str, tuple[str, ...]]], unread: set[str], *,
     if unread:
         listed = ", ".join(repr(key[:40]) for key in sorted(unread)[:10])
         found.append(Detected(f"keys of messages that are not read: {listed}", "a turn has no place for them"))
+    if literal:
+        listed = ", ".join(map(repr, literal))
+        shown = f"cells that are JSON objects or lists: {literal.total():,}, in {listed}"
+        found.append(Detected(shown, "they are learnt as they stand, brackets and keys too"))
     return tuple(found)
 
 

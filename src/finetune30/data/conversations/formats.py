@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,8 @@ from finetune30.data.conversations.conversation import (
     find_canonical,
 )
 from finetune30.data.conversations.faults import ConversationFault
-from finetune30.data.conversations.messages import BROKEN, is_turns, read_messages, read_tools
+from finetune30.data.conversations.messages import BROKEN, ROLE_KEYS, is_turns, read_messages, read_tools
+from finetune30.data.conversations.roles import find_role
 
 #: Names of columns without case, spaces and dashes, most telling first.
 MESSAGES = ("messages", "conversations", "conversation")
@@ -65,13 +67,14 @@ class RowReader:
 
     `named`: the columns of question and answer, or of text or messages, that somebody chose (`()`: none).
     `drops_nulls`: the table gave every object the keys of all others, as Arrow does.
-    `unread` collects keys of messages.
+    `unread` collects keys of messages; `literal` counts cells, by column, whose text is a JSON object or list.
     """
 
     formats: Sequence[str] = tuple(COLUMNS)
     named: tuple[str, ...] = ()
     drops_nulls: bool = False
     unread: set[str] = field(default_factory=set)
+    literal: Counter[str] = field(default_factory=Counter)
 
     def find(self, cells: Mapping[str, str | None]) -> Found | None:
         """Return the format of a row by the columns that hold something, None where no format has such columns.
@@ -112,9 +115,11 @@ class RowReader:
         if found.format in ("messages", "sharegpt"):
             return self._of_messages(first, found.main[0], beside)
         if found.format == "text":
+            if tuple(self.formats) != ("text",) and self._turns_of(first, found.main[0]):
+                return self._of_messages(first, found.main[0], beside)
             return "text", Conversation(text=first)
         second = cells[found.main[1]] or ""
-        turns = _turns_of(first), _turns_of(second)
+        turns = self._turns_of(first, found.main[0]), self._turns_of(second, found.main[1])
         if any(turns):
             return "messages", self._of_halves(first, second, turns, beside)
         if found.format == "prompt_completion":
@@ -150,10 +155,13 @@ class RowReader:
             return "prompt_completion", Conversation(prompt=tree["prompt"], completion=tree["completion"])
         if tree.keys() == {"text"} and isinstance(tree["text"], str):
             return "text", Conversation(text=tree["text"])
+        _refuse_single(tree, column)
         if "messages" in tree:
             return "messages", Conversation(read_messages(tree["messages"], self.unread), read_tools(tree.get("tools")))
         texts = {key: value for key, value in tree.items() if isinstance(value, str)}
-        found = RowReader().find(texts) if len(texts) == len(tree) else None
+        # Not as a plain text: a key such as `content` is no word that everything in it is to be learnt.
+        reader = RowReader(tuple(kind for kind in COLUMNS if kind != "text"))
+        found = reader.find(texts) if len(texts) == len(tree) else None
         if found is None or column in found.main:
             raise ConversationFault(BROKEN, fix=f"the object in {column!r} has no messages; write a list of messages")
         return self.read(texts, found)
@@ -197,6 +205,20 @@ class RowReader:
             return read_tools(text)
         return read_tools(self._parse(text, "tools"))
 
+    def _turns_of(self, text: str, column: str) -> list[Any] | None:
+        """Return the list of messages that a text is, None where it is a plain text. Raises ConversationFault."""
+        if not text.lstrip().startswith(("[", "{")):
+            return None
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        _refuse_single(value, column)
+        if is_turns(value):
+            return list(value)
+        self.literal[column] += 1
+        return None
+
     def _parse(self, text: str, column: str) -> Any:
         try:
             value = json.loads(text, object_pairs_hook=_object_of)
@@ -225,15 +247,13 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _turns_of(text: str) -> list[Any] | None:
-    """Return the list of messages that a text is, None where it is a plain text."""
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if is_turns(value) else None
+def _refuse_single(value: Any, column: str) -> None:
+    """Raise ConversationFault for one message that stands where a list of them belongs, or a text."""
+    if isinstance(value, dict) and is_turns([value]):
+        name = next(value[key] for key in ROLE_KEYS if key in value)
+        if isinstance(name, str) and find_role(name) is not None:
+            fix = f"the object in {column!r} is one message ({name[:40]}); write a list of messages"
+            raise ConversationFault(BROKEN, fix=fix)
 
 
 def _expected(text: str, column: str) -> tuple[str, ...]:

@@ -259,3 +259,41 @@ def test_files_may_have_further_columns_that_others_lack(tmp_path):
     write_jsonl(tmp_path / "eval.jsonl", [{"messages": turns("When?", "At nine."), "expected": ["nine"]}])
     loaded, _ = read(tmp_path)
     assert [load(row).expected for row in loaded.rows["conversation"]] == [(), (), (), ("nine",)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": {"role": "user", "content": "My secret question."}},
+        {"conversations": {"from": "human", "value": "My secret question."}},
+        {"messages": {"content": "My secret question."}},
+        {"text": {"role": "user", "content": "My secret question."}},
+        {"prompt": {"role": "user", "content": "My secret question."}, "completion": "An answer."},
+        {"question": "A question?", "answer": {"role": "assistant", "content": "An answer."}},
+    ],
+)
+def test_one_message_without_its_list_is_a_fault_and_never_a_text_to_be_learnt(tmp_path, row):
+    rows = [{"messages": turns(*ASKED[0])}, row]
+    loaded, config = read(write_jsonl(tmp_path / "rows.jsonl", rows))
+    (fault,) = validate_rows(loaded, config).findings.rows(named=True)
+    assert (fault["rule"], fault["place"]) == ("broken_conversation", "rows.jsonl:2")
+    assert "write a list of messages" in fault["fix"]
+
+
+def test_a_list_of_messages_is_a_conversation_in_a_column_of_texts_too(tmp_path):
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"text": turns(*pair)} for pair in ASKED])
+    assert [found.contents for found in conversations(path)] == ASKED
+    assert {found.kind for found in conversations(path, conversation_format="text")} == {"text"}
+
+
+def test_cells_that_are_json_are_learnt_as_they_stand_and_said(tmp_path):
+    rows = [
+        {"question": "What is it?", "answer": {"text": "the thing"}},
+        {"question": "List some.", "answer": ["a", "b"]},
+        {"question": "Three?", "answer": "[1] is a note, {this} no JSON"},
+        {"text": {"title": "t"}},
+    ]
+    loaded, _ = read(write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert load(loaded.rows["conversation"][0]).contents[1] == '{"text": "the thing"}'
+    (told,) = [entry for entry in loaded.detected if "JSON" in entry.found]
+    assert told.found == "cells that are JSON objects or lists: 3, in 'answer', 'text'"

@@ -113,16 +113,12 @@ def test_questions_answers_and_whole_conversations_are_compared(tmp_path):
     ]
     evaluation = [talk("user: What is asked again?", "assistant: Something else.")]
     found = found_in(tmp_path, rows, evaluation)
-    assert (
-        found
-        == {
-            *(("contradictory_answer", f"train.jsonl:{line}:18") for line in (1, 2, 6, 7)),
-            ("exact_duplicate", "train.jsonl:4:18"),
-            ("leakage", "train.jsonl:5:18"),
-            ("near_duplicate", "train.jsonl:8:18"),
-        }
-        or {place for _, place in found} == set()
-    )
+    assert found == {
+        *(("contradictory_answer", f"train.jsonl:{line}:18") for line in (1, 2, 6, 7)),
+        ("exact_duplicate", "train.jsonl:4:18"),
+        ("leakage", "train.jsonl:5:18"),
+        ("near_duplicate", "train.jsonl:8:18"),
+    }
 
 
 def test_text_rules_see_what_is_said_and_not_the_json(tmp_path):
