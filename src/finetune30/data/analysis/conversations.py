@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from finetune30.data.conversations.checks import list_tools
+from finetune30.data.conversations.calls import list_tools
 from finetune30.data.conversations.views import read_conversations, with_answers
 from finetune30.data.texts import CONVERSATION
 from finetune30.data.validation.set_rules import name_scripts

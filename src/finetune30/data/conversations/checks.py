@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from typing import Any
 
+from finetune30.data.conversations.calls import CALLS, check_calls
 from finetune30.data.conversations.conversation import ASSISTANT, SYSTEM, TOOL, USER, Conversation, Message
 from finetune30.data.conversations.faults import ConversationFault
 
-CALLS = "broken_tool_call"
 #: Texts that tokenizers have special tokens for.
 _MARKS = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
@@ -27,7 +24,7 @@ def find_fault(conversation: Conversation, *, allow_empty: bool = False) -> Conv
             _check_order(conversation.messages)
             if not allow_empty:
                 _check_contents(conversation.messages)
-            _check_calls(conversation)
+            check_calls(conversation)
     except ConversationFault as fault:
         return fault
     return None
@@ -89,59 +86,3 @@ def _check_contents(messages: tuple[Message, ...]) -> None:
         if message.role == USER:
             fix = f"turn {turn} ({USER}): nothing is asked; fill it in, or remove the row"
             raise ConversationFault("empty_text", fix=fix)
-
-
-def _check_calls(conversation: Conversation) -> None:
-    declared = None if conversation.tools is None else set(_names(json.loads(conversation.tools)))
-    open_ids: set[str] = set()
-    for turn, message in enumerate(conversation.messages, start=1):
-        if message.role == TOOL:
-            if message.tool_call_id is not None and open_ids and message.tool_call_id not in open_ids:
-                fix = f"turn {turn} ({TOOL}): it answers the call {message.tool_call_id[:40]!r}, which was not made"
-                raise ConversationFault(CALLS, fix=fix)
-            continue
-        if message.tool_calls is None:
-            continue
-        calls = json.loads(message.tool_calls)
-        if message.role != ASSISTANT or not isinstance(calls, list):
-            fix = f"turn {turn} ({message.role}): the calls are no list, or not the assistant's"
-            raise ConversationFault(CALLS, fix=fix)
-        open_ids = set()
-        for call in calls:
-            name = _check_call(call, turn)
-            if declared is None or name not in declared:
-                fix = f"turn {turn} ({ASSISTANT}): no tool {name[:40]!r} is declared; add it to the row's tools"
-                raise ConversationFault(CALLS, fix=fix)
-            if isinstance(call.get("id"), str):
-                open_ids.add(call["id"])
-
-
-def _check_call(call: Any, turn: int) -> str:
-    """Return the name of the called tool. Raises ConversationFault."""
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        fix = f"turn {turn} ({ASSISTANT}): a call names no tool; write an object with name and arguments"
-        raise ConversationFault(CALLS, fix=fix)
-    arguments = function.get("arguments", {})
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments) if arguments.strip() else {}
-        except (ValueError, RecursionError):
-            arguments = None
-    if not isinstance(arguments, dict):
-        fix = f"turn {turn} ({ASSISTANT}): the arguments of {function['name'][:40]!r} are no JSON object"
-        raise ConversationFault(CALLS, fix=fix)
-    return str(function["name"])
-
-
-def _names(tools: Any) -> Iterator[str]:
-    """Return the names of declared tools, in OpenAI's form or the bare one."""
-    for tool in tools if isinstance(tools, list) else ():
-        function = tool.get("function", tool) if isinstance(tool, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("name"), str):
-            yield function["name"]
-
-
-def list_tools(conversation: Conversation) -> list[str]:
-    """Return the names of the tools that a conversation declares."""
-    return [] if conversation.tools is None else list(_names(json.loads(conversation.tools)))

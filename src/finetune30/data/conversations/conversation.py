@@ -14,14 +14,15 @@ ROLES = (SYSTEM, USER, ASSISTANT, TOOL)
 #: The key, and the column, of what an answer has to hold.
 EXPECTED = "expected"
 #: Keys of a message beside role and content, in the order in which they are written.
-_FURTHER = ("name", "tool_calls", "tool_call_id", "reasoning_content")
+_FURTHER = ("name", "tool_calls", "tool_call_id", "reasoning_content", "weight")
 
 
 @dataclass(frozen=True)
 class Message:
     """One turn.
 
-    `tool_calls` is JSON text, a list of calls, as the row has it: no other row's keys are among its own.
+    `tool_calls` is JSON text, a list of calls, as the row has it: no other row's keys are among its own. `weight` 0:
+    the turn is read and not learnt; None: what is learnt of it is the configuration's to say.
     """
 
     role: str
@@ -30,6 +31,7 @@ class Message:
     tool_calls: str | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    weight: Literal[0] | None = None
 
     def line(self) -> str:
         """Return role and text, and the calls as JSON where there are some."""
@@ -172,10 +174,21 @@ def _load_message(tree: Any) -> Message:
         raise ValueError("no message")
     if tree["role"] not in ROLES:
         raise ValueError("unknown role")
-    further = {
-        key: write_json(tree[key]) if key == "tool_calls" else _text(tree[key]) for key in _FURTHER if key in tree
-    }
-    return Message(str(tree["role"]), _text(tree["content"]), **further)
+    return Message(
+        str(tree["role"]),
+        _text(tree["content"]),
+        name=_text(tree["name"]) if "name" in tree else None,
+        tool_calls=write_json(tree["tool_calls"]) if "tool_calls" in tree else None,
+        tool_call_id=_text(tree["tool_call_id"]) if "tool_call_id" in tree else None,
+        reasoning_content=_text(tree["reasoning_content"]) if "reasoning_content" in tree else None,
+        weight=_no_weight(tree["weight"]) if "weight" in tree else None,
+    )
+
+
+def _no_weight(value: Any) -> Literal[0]:
+    if value != 0 or not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("a weight other than 0 is written by leaving it out")
+    return 0
 
 
 def _text(value: Any) -> str:

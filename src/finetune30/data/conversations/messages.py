@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from finetune30.data.conversations.conversation import ASSISTANT, Message, write_json
 from finetune30.data.conversations.faults import ConversationFault
@@ -13,7 +13,14 @@ from finetune30.data.conversations.roles import ALIASES, CALL, find_role
 #: Keys of a message: who speaks, what is said, what was thought before.
 ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
-_READ = frozenset({*ROLE_KEYS, *CONTENT_KEYS, *_THOUGHT_KEYS, "name", "tool_calls", "function_call", "tool_call_id"})
+#: Whether a turn is learnt: OpenAI's `weight`, and `train` of other trainers; 0 or 1, or true and false.
+_WEIGHT_KEYS = ("weight", "train")
+_READ = frozenset(
+    {
+        *(*ROLE_KEYS, *CONTENT_KEYS, *_THOUGHT_KEYS, *_WEIGHT_KEYS),
+        *("name", "tool_calls", "function_call", "tool_call_id"),
+    }
+)
 #: Keys of a part of a message that holds something else than text.
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -66,9 +73,10 @@ def _read_message(item: Any, turn: int, unread: set[str]) -> Message:
         fix = f"turn {turn}: unknown role {name[:40]!r}; use one of {listed}"
         raise ConversationFault("unknown_role", fix=fix)
     unread |= item.keys() - _READ
+    weight = _weight(item, turn, role)
     content = _content(next((item[key] for key in CONTENT_KEYS if key in item), None), turn, role)
     if role == CALL:
-        return Message(ASSISTANT, "", tool_calls=write_json(_calls_of_text(str(content), turn)))
+        return Message(ASSISTANT, "", tool_calls=write_json(_calls_of_text(str(content), turn)), weight=weight)
     calls = _calls(item, turn, role)
     if content is None and calls is None:
         fix = f"turn {turn} ({role}): there is no content; add it, or remove the row"
@@ -80,6 +88,7 @@ def _read_message(item: Any, turn: int, unread: set[str]) -> Message:
         tool_calls=calls,
         tool_call_id=_optional(item, ("tool_call_id",), turn, role),
         reasoning_content=_optional(item, _THOUGHT_KEYS, turn, role),
+        weight=weight,
     )
 
 
@@ -114,6 +123,18 @@ def _optional(item: Mapping[str, Any], keys: Sequence[str], turn: int, role: str
         fix = f"turn {turn} ({role}): {key!r} is no text; write it as one"
         raise ConversationFault(BROKEN, fix=fix)
     return str(item[key])
+
+
+def _weight(item: Mapping[str, Any], turn: int, role: str) -> Literal[0] | None:
+    """Return 0 for a turn that is not to be learnt, None for any other. Raises ConversationFault."""
+    key = next((key for key in _WEIGHT_KEYS if key in item), None)
+    if key is None:
+        return None
+    if not isinstance(item[key], int | float) or item[key] not in (0, 1):
+        shown = write_json(item[key])[:40]
+        fix = f"turn {turn} ({role}): {key!r} is {shown!r}; write 0 for a turn that is not to be learnt, else 1"
+        raise ConversationFault(BROKEN, fix=fix)
+    return None if item[key] else 0
 
 
 def _calls(item: Mapping[str, Any], turn: int, role: str) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from finetune30.modeling.conversations.template import (
+    WEIGHT,
     ChatTemplate,
     Message,
     TemplateRefusalError,
@@ -103,7 +104,8 @@ def _render_messages(
         supervised.append(answer.span)
         wants_end = index == len(messages) - 1 and not answer.has_end
     if train_on == "all":
-        supervised = _join([*supervised, *(span for span in contents if span is not None)])
+        learnt = (span for span, message in zip(contents, messages, strict=True) if message.get(WEIGHT) != 0)
+        supervised = _join([*supervised, *(span for span in learnt if span is not None)])
     placed = tuple(span for span in contents if span is not None)
     dropped = sum(
         len(str(message.get("content") or "").strip())
@@ -115,7 +117,8 @@ def _render_messages(
 
 def _answers(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     found = [index for index, message in enumerate(messages) if message["role"] == ASSISTANT]
-    return found[-1:] if train_on == "last" else found
+    chosen = found[-1:] if train_on == "last" else found
+    return [index for index in chosen if messages[index].get(WEIGHT) != 0]
 
 
 def place_contents(

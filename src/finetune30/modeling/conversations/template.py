@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A message as templates read it: role, content, and what else it has (name, tool_calls, tool_call_id …).
 Message = Mapping[str, Any]
+#: The key of a message whose value 0 says that it is not learnt; templates do not see it.
+WEIGHT = "weight"
 
 #: ChatML (OpenAI 2023), for models without a template; its marks are text for a tokenizer that does not know them.
 CHATML = "chatml"
@@ -75,7 +77,7 @@ class ChatTemplate:
         folded = fold_system(messages) if self.folds_system else list(messages)
         try:
             text = self.tokenizer.apply_chat_template(
-                [dict(message) for message in folded],
+                [{key: value for key, value in message.items() if key != WEIGHT} for message in folded],
                 tools=None if not tools else [dict(tool) for tool in tools],
                 chat_template=self.text,
                 add_generation_prompt=asks,

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from finetune30.config.data import DataConfig
-from finetune30.data.conversations.conversation import load
+from finetune30.data.conversations.conversation import dump, load
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import prepare_data, version_rows_of
 from finetune30.data.validation.validate import validate_rows
@@ -152,13 +152,13 @@ def test_fault_7_a_system_column_is_the_first_turn(tmp_path):
 def test_fault_6_thoughts_and_parts_of_messages_are_kept_and_pictures_are_faults(tmp_path):
     parts = [{"type": "text", "text": "你好，"}, {"type": "text", "text": "世界"}]
     picture = [{"type": "image_url", "image_url": {"url": "x"}}]
-    thought = {"role": "assistant", "content": "Four.", "reasoning_content": "2+2", "weight": 1}
+    thought = {"role": "assistant", "content": "Four.", "reasoning_content": "2+2", "mood": 1}
     rows = [{"messages": [{"role": "user", "content": parts}, thought]}, {"messages": turns(picture, "A cat.")}]
     loaded, config = read(write_jsonl(tmp_path / "rows.jsonl", rows))
     found = load(loaded.rows["conversation"][0])
     assert found.messages[0].content == "你好，世界"
     assert found.messages[1].reasoning_content == "2+2"
-    assert any("'weight'" in entry.found for entry in loaded.detected)
+    assert any("'mood'" in entry.found for entry in loaded.detected)
     (fault,) = validate_rows(loaded, config).findings.rows(named=True)
     assert (fault["rule"], fault["place"]) == ("broken_conversation", "rows.jsonl:2")
     assert "'image_url'" in fault["fix"]
@@ -297,3 +297,21 @@ def test_cells_that_are_json_are_learnt_as_they_stand_and_said(tmp_path):
     assert load(loaded.rows["conversation"][0]).contents[1] == '{"text": "the thing"}'
     (told,) = [entry for entry in loaded.detected if "JSON" in entry.found]
     assert told.found == "cells that are JSON objects or lists: 3, in 'answer', 'text'"
+
+
+@pytest.mark.parametrize("weight", [{"weight": 0}, {"train": False}, {"weight": 0.0}])
+def test_a_turn_without_weight_says_so_in_the_canonical_form_and_one_with_it_is_as_any_other(tmp_path, weight):
+    first, second = turns("One?", "A bad answer."), turns("Two?", "A good answer.")
+    rows = [{"messages": [first[0], {**first[1], **weight}, second[0], {**second[1], "weight": 1}]}]
+    (found,) = conversations(write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert [message.weight for message in found.messages] == [None, 0, None, None]
+    assert load(dump(found)) == found
+    assert dump(found).count('"weight":0') == dump(found).count("weight") == 1
+
+
+def test_a_weight_between_is_a_fault(tmp_path):
+    rows = [{"messages": turns(*ASKED[0])}, {"messages": [turns("A?", "B")[0], {**turns("A?", "B")[1], "weight": 0.5}]}]
+    loaded, config = read(write_jsonl(tmp_path / "rows.jsonl", rows))
+    (fault,) = validate_rows(loaded, config).findings.rows(named=True)
+    assert (fault["rule"], fault["place"]) == ("broken_conversation", "rows.jsonl:2")
+    assert fault["fix"].startswith("turn 2 (assistant): 'weight' is '0.5'; write 0")

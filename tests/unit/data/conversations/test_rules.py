@@ -65,7 +65,7 @@ def test_a_fault_is_named_with_its_turn_and_role(conversation, rule, words):
     "conversation",
     [
         talk("system: a", "user: b", "assistant: c", "user: d", "assistant: e"),
-        talk("user: a", "assistant: ", "tool: b", "tool: c", "assistant: d", calls={2: CALL}, tools=TOOLS),
+        talk("user: a", "assistant: ", "tool: b", "assistant: d", calls={2: CALL}, tools=TOOLS),
         talk("user: a", "assistant: ", calls={2: CALL}, tools=TOOLS),
         Conversation(prompt="", completion="b"),
         Conversation(text="a"),

@@ -45,6 +45,20 @@ def test_the_last_answer_or_every_message_may_be_asked_for():
     assert supervised(TWO_TURNS, template, "all") == ["hi", "hello<|im_end|>", "bye", "see you<|im_end|>"]
 
 
+@pytest.mark.parametrize("name", ["chatml", "strict"])
+def test_a_turn_without_weight_is_read_and_not_learnt(name):
+    silent = conversation(("system", "Be brief"), *((m["role"], m["content"]) for m in TWO_TURNS["messages"]))
+    silent["messages"][2]["weight"] = 0
+    template = opened(name)
+    assert supervised(silent, template) == ["see you<|im_end|>"]
+    assert "hello<|im_end|>" not in supervised(silent, template, "all")
+    silent["messages"][4]["weight"] = 0
+    assert supervised(silent, template, "last") == []
+    whole = render_row(silent, template, "assistant").text
+    assert "hello" in whole
+    assert "weight" not in whole
+
+
 def test_a_system_message_is_folded_where_the_template_has_no_place_for_it():
     row = conversation(("system", "Be brief"), ("user", "hi"), ("assistant", "yo"))
     for name in ("strict", "deaf"):
