@@ -15,6 +15,8 @@ from finetune30.data.texts import is_blank, texts_and_pairs
 if TYPE_CHECKING:
     import polars as pl
 
+#: Rules under which rows of conversations are set aside once they are tokens.
+OVERLONG, NO_ANSWER_LEFT, TEMPLATE_REFUSES = "overlong", "no_answer_left", "template_refuses"
 #: The target of a token of which nothing is asked; PyTorch's losses leave it out.
 IGNORED = -100
 _ROWS_PER_CALL = 4096
@@ -42,11 +44,15 @@ class TokenCounts:
     """How many tokens some texts (or pairs) have before truncation.
 
     Positions of those that say nothing (`tokenless`), and of those that are never cut but come in parts (`in_parts`).
+    `aside`: positions of those that a training does not use as they are, with the reason. `overlong`: what becomes of
+    conversations that are too long (`chat.overlong`); None: other texts, which are cut at their end.
     """
 
     lengths: list[int]
     tokenless: list[int] = field(default_factory=list)
     in_parts: list[int] = field(default_factory=list)
+    aside: Mapping[int, Aside] = field(default_factory=dict)
+    overlong: str | None = None
 
 
 #: Counts tokens of texts, or of pairs of texts.

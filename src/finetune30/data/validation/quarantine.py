@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from finetune30.config.validation import GateConfig
+from finetune30.data.encoding import NO_ANSWER_LEFT, TEMPLATE_REFUSES
 from finetune30.data.texts import text_columns
 from finetune30.data.validation.findings import RULE_SETTINGS
 from finetune30.data.validation.row_rules import NO_TOKENS
@@ -23,14 +24,16 @@ _OWN_LIMITS = {
     "leakage": "max_leaking_share",
     "near_leakage": "max_leaking_share",
     # A training meets these when it encodes the rows that the other rules left.
-    NO_TOKENS: NO_TOKENS,
+    **{rule: rule for rule in (NO_TOKENS, NO_ANSWER_LEFT, TEMPLATE_REFUSES)},
 }
-_SETTINGS = {NO_TOKENS: "max_faulty_share"}
+_SETTINGS = dict.fromkeys((NO_TOKENS, NO_ANSWER_LEFT, TEMPLATE_REFUSES), "max_faulty_share")
 _LIMIT_WORDS = {
     "max_faulty_share": "faulty",
     "max_contradictory_share": "training rows with contradictory labels or answers",
     "max_leaking_share": "training rows that stand in the evaluation rows",
     NO_TOKENS: "tokenless",
+    NO_ANSWER_LEFT: "answerless",
+    TEMPLATE_REFUSES: "template-refused",
 }
 _EXAMPLES = 3
 

@@ -23,6 +23,13 @@ _SLICE_ROWS = 100_000
 NO_TOKENS = "no_tokens"
 NO_TOKENS_FIX = "the tokenizer makes nothing of this text; fill it in, or remove the row"
 
+#: What to say of a row that is too long, by what becomes of it (see `TokenCounts`).
+_CUTS = {
+    None: "{} tokens, cut at data.max_length (LIMIT)",
+    "cut": "{} tokens, above data.max_length (LIMIT): the end is cut off",
+    "keep_answer": "{} tokens, above data.max_length (LIMIT): the oldest context is left out, the answer stays",
+}
+
 
 def check_labels(rows: pl.DataFrame, found: FindingList, text_name: str, label_name: str) -> pl.DataFrame:
     """Mark rows that repeat the header, have main text and label swapped, or have no label."""
@@ -158,10 +165,10 @@ def check_tokens(
     *,
     allow_empty: bool,
 ) -> pl.DataFrame:
-    """Mark rows that have more tokens than `max_length` under the run's tokenizer, or that give it nothing to read.
+    """Mark rows that have more tokens than `max_length` under the run's tokenizer, or that a training sets aside.
 
     `read`: the same rows as the tokenizer reads them. With `allow_empty` only those say nothing that have no token at
-    all, as in a training.
+    all, as in a training. What the configuration chose to leave out is no fault.
     """
     is_kept = rows["reason"].is_null()
     kept = rows.filter(is_kept)
@@ -169,11 +176,15 @@ def check_tokens(
     nothing = [i for i in counts.tokenless if not (allow_empty and counts.lengths[i])]
     # A training sets these aside whatever the configuration says about rules.
     found.add(NO_TOKENS, kept[nothing], NO_TOKENS_FIX, severity="error")
-    cut = {i: length for i, length in enumerate(counts.lengths) if length > max_length}
-    for i in counts.in_parts:
-        cut.pop(i, None)
-    hits = kept[list(cut)].with_columns(pl.Series("_tokens", list(cut.values()), dtype=pl.Int64))
-    found.add("truncated", hits, pl.format("{} tokens, cut at data.max_length (" + str(max_length) + ")", "_tokens"))
+    for rule, chosen in dict.fromkeys((why.rule, why.is_chosen) for why in counts.aside.values()):
+        fixes = {i: why.fix for i, why in counts.aside.items() if (why.rule, why.is_chosen) == (rule, chosen)}
+        hits = kept[list(fixes)].with_columns(pl.Series("_fix", list(fixes.values()), dtype=pl.String))
+        found.add(rule, hits, pl.col("_fix"), severity="warn" if chosen else "error")
+    whole = counts.aside.keys() | set(counts.in_parts)
+    cut = {i: length for i, length in enumerate(counts.lengths) if length > max_length and i not in whole}
+    if cut:
+        hits = kept[list(cut)].with_columns(pl.Series("_tokens", list(cut.values()), dtype=pl.Int64))
+        found.add("truncated", hits, pl.format(_CUTS[counts.overlong].replace("LIMIT", str(max_length)), "_tokens"))
     return found.mark(rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from finetune30.config.validation import GateConfig, ValidationRules
+from finetune30.data.encoding import NO_ANSWER_LEFT, TEMPLATE_REFUSES
 from finetune30.data.validation.findings import RULE_SETTINGS, WHOLE_ROW, FindingList
 from finetune30.data.validation.row_rules import NO_TOKENS, breaking_lengths, length_limits
 
@@ -22,6 +23,8 @@ ALWAYS_DROPPED = (
     "columns_swapped",
     *WHOLE_ROW,
     NO_TOKENS,
+    NO_ANSWER_LEFT,
+    TEMPLATE_REFUSES,
 )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.data.encoding import IGNORED, Aside, EncodedSplit
+from finetune30.data.encoding import IGNORED, NO_ANSWER_LEFT, OVERLONG, TEMPLATE_REFUSES, Aside, EncodedSplit
 from finetune30.errors import ModelError
 from finetune30.modeling.conversations.rendering import ASSISTANT, Rendering, TrainOn, render_row
 from finetune30.modeling.conversations.template import (
@@ -39,10 +39,6 @@ Overlong = Literal["drop", "keep_answer", "cut"]
 #: Names of the token ledger, in the order in which it is shown.
 TOKEN_KINDS = ("supervised", "context", "template", "truncated")
 
-#: Rules under which rows are set aside here.
-OVERLONG = "overlong"
-NO_ANSWER_LEFT = "no_answer_left"
-TEMPLATE_REFUSES = "template_refuses"
 #: Tokens of the shortest part of a text in which one predicts another.
 _LEAST_PART = 2
 _PROBES = ("a", " a b", "Answer: yes", "你好，世界", "1 234", "\n\n- x\n")

@@ -81,8 +81,8 @@ def check_data(
     """
     from finetune30.data.validation.quarantine import encode_quarantine
 
-    def find_counter(loaded: LoadedRows) -> CountTokens | None:
-        counter = _find_counter(request, model, loaded, settings, log, on_transfer)
+    def find_counter(loaded: LoadedRows, max_length: int) -> CountTokens | None:
+        counter = _find_counter(request, model, loaded, settings, log, on_transfer, max_length=max_length)
         if counter is None:
             log(
                 "data: which rows are cut (truncated) or give the model nothing to read (no_tokens) is seen in the "
@@ -137,9 +137,12 @@ def _find_counter(
     settings: Settings,
     log: Log,
     on_transfer: OnTransfer | None,
+    *,
+    max_length: int | None = None,
 ) -> CountTokens | None:
     models = request.models if model is None else (ModelConfig(name=model),)
-    return find_token_counter(models, loaded.problem, request.chat, log, settings.data_folder, on_transfer)
+    folder = settings.data_folder
+    return find_token_counter(models, loaded.problem, request.chat, log, folder, on_transfer, max_length=max_length)
 
 
 def _chosen(rows: pl.DataFrame, request: DatasetRequest) -> pl.DataFrame:

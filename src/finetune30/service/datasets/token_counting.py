@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from finetune30.config import ExperimentConfig
 from finetune30.config.schema import ModelConfig
 from finetune30.data.encoding import TokenCounts, find_tokenless
@@ -32,11 +34,13 @@ def find_token_counter(
     log: Callable[[str], None],
     data_folder: Path,
     on_transfer: OnTransfer | None = None,
+    *,
+    max_length: int | None = None,
 ) -> CountTokens | None:
     """Return what counts tokens under the first model's tokenizer that can be had; None, with a word, without one.
 
-    Conversations are counted as they are trained on, with all that the chat template writes. Of a hub model only the
-    tokenizer's files are fetched.
+    Conversations are counted as they are trained on, with all that the chat template writes; within `max_length`
+    tokens, those that a training would set aside are told. Of a hub model only the tokenizer's files are fetched.
     """
     from finetune30.modeling.base import find_tokenizer
 
@@ -44,7 +48,10 @@ def find_token_counter(
     for model in models:
         try:
             source = find_tokenizer(model, log, on_transfer, data_folder=data_folder)
-            counter = _count_rows(source, problem, chat, log) if talks else _count_texts(source, model.name, log)
+            if talks:
+                counter: CountTokens | None = _count_rows(source, problem, chat, log, max_length or _NO_LIMIT)
+            else:
+                counter = _count_texts(source, model.name, log)
         except Finetune30Error as error:
             log(f"data: no tokens under '{model.name}': {error.message}")
             continue
@@ -55,16 +62,21 @@ def find_token_counter(
     return None
 
 
-def _count_rows(source: BaseSource, problem: Problem, chat: ChatConfig, log: Callable[[str], None]) -> CountTokens:
+def _count_rows(
+    source: BaseSource, problem: Problem, chat: ChatConfig, log: Callable[[str], None], max_length: int
+) -> CountTokens:
     from finetune30.problems.trainables import load_trainable
 
     trainable: Any = load_trainable(problem.name, {}).with_base(source, ExperimentConfig(chat=chat), log)
     encoder = trainable.build_encoder(source, None)
 
     def count(rows: list[str], _: list[str] | None) -> TokenCounts:
-        split = encoder.encode_rows(rows, _NO_LIMIT)
+        split = encoder.encode_rows(rows, max_length)
+        numbers = np.asarray(split.row_ids, dtype=np.int64)  # parts of a text have the number of their row
+        whole = np.bincount(numbers, split.lengths + split.token_counts["truncated"], len(rows)).astype(np.int64)
         in_parts = [i for i, row in enumerate(rows) if encoder.comes_in_parts(json.loads(row))]
-        return TokenCounts(split.lengths.tolist(), in_parts=in_parts)
+        aside = {int(numbers[place]): reason for place, reason in split.aside.items()}
+        return TokenCounts(whole.tolist(), in_parts=in_parts, aside=aside, overlong=chat.overlong)
 
     return count
 
