@@ -13,7 +13,6 @@ import polars as pl
 from finetune30.config.data import DataConfig
 from finetune30.config.schema import VERSION_PREFIX
 from finetune30.data.analysis.statistics import balance
-from finetune30.data.conversations.views import with_questions
 from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Problem, ProblemChoice, Targets
@@ -21,7 +20,7 @@ from finetune30.data.splitting import sample_rows, split_off
 from finetune30.data.texts import filled_texts, text_columns
 from finetune30.data.validation.findings import describe_findings
 from finetune30.data.validation.quarantine import GateResult, apply_gate
-from finetune30.data.validation.set_rules import text_keys
+from finetune30.data.validation.set_rules import question_keys
 from finetune30.data.validation.validate import Validation, validate_rows
 from finetune30.data.versions.held_back import HeldBackRows, hold_back
 from finetune30.data.versions.manifest import Manifest
@@ -153,7 +152,7 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
     if config.test_fraction is not None:
         pool = position[kept & (split == "train")]
         _require_rows(rows, len(pool), "train", least=2)
-        keys = text_keys(with_questions(rows[pool]))
+        keys = question_keys(rows[pool])
         aside = pool[split_off(keys, problem.strata(rows["label"][pool]), config.test_fraction, seed, for_test=True)]
         reason[aside] = SET_ASIDE_AS_TEST
         kept[aside] = False
@@ -161,7 +160,7 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
         _require_rows(rows, int(kept.sum()), "train", least=2)
         left = rows.filter(kept)
         strata = problem.strata(left["label"])
-        over = split_off(text_keys(with_questions(left)), strata, config.eval_fraction, seed)
+        over = split_off(question_keys(left), strata, config.eval_fraction, seed)
         split[position[kept][over]] = "evaluation"
     for name, wanted in (("train", config.train_samples), ("evaluation", config.eval_samples)):
         positions = position[kept & (split == name)]

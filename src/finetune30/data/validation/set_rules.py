@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from finetune30.data.conversations.asked import find_earlier, join_questions
+from finetune30.data.conversations.views import with_questions
 from finetune30.data.texts import filled_texts, text_columns
 from finetune30.data.validation.findings import FindingList, shorten
 from finetune30.data.validation.near_duplicates import find_near_duplicates
@@ -36,6 +38,11 @@ def text_keys(rows: pl.DataFrame) -> pl.Series:
     main, *others = filled_texts(rows)
     texts = [pl.col(main).str.strip_chars(), *(pl.col(name).fill_null("").str.strip_chars() for name in others)]
     return rows.select(pl.concat_str(texts, separator="\0").alias("_key")).to_series()
+
+
+def question_keys(rows: pl.DataFrame) -> pl.Series:
+    """Return what makes two rows the same question, of other texts the same text: such rows stay on one side."""
+    return join_questions(rows, text_keys(with_questions(rows)))
 
 
 def check_repeats(
@@ -67,6 +74,23 @@ def check_repeats(
         _near(keyed, found)
         rows = found.mark(rows)
     return rows
+
+
+def check_turns(rows: pl.DataFrame, conversations: pl.DataFrame, found: FindingList) -> pl.DataFrame:
+    """Mark training rows that ask on the way to their last answer what an evaluation row asks.
+
+    `rows` have questions in the place of the `conversations`, the same rows as they are.
+    """
+    is_free = rows["reason"].is_null()
+    evaluation = rows.filter(is_free & (rows["split"] == "evaluation"))
+    trained = is_free & (rows["split"] == "train")
+    asked: dict[str, str] = {}
+    for question, row_id in zip(text_keys(evaluation), evaluation["row_id"], strict=True):
+        asked.setdefault(question.strip(), row_id)
+    others = {place: asked[question] for place, question in find_earlier(conversations.filter(trained), asked)}
+    hits = rows.filter(trained)[list(others)].with_columns(pl.Series("_other", list(others.values()), dtype=pl.String))
+    found.add("leakage", hits, pl.format("an earlier turn asks what evaluation row {} asks; remove it here", "_other"))
+    return found.mark(rows)
 
 
 def check_classes(rows: pl.DataFrame, found: FindingList, min_rows: int) -> pl.DataFrame:

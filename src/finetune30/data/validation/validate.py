@@ -25,7 +25,13 @@ from finetune30.data.validation.row_rules import (
     check_unknown_labels,
 )
 from finetune30.data.validation.rule_shares import RuleShare, measure_rules
-from finetune30.data.validation.set_rules import check_classes, check_constants, check_repeats, check_scripts
+from finetune30.data.validation.set_rules import (
+    check_classes,
+    check_constants,
+    check_repeats,
+    check_scripts,
+    check_turns,
+)
 from finetune30.errors import ConfigError
 
 #: Cleaning steps behind the rules whose severity is `fix`, in the order in which they run.
@@ -140,6 +146,7 @@ def _check_rows(
     near = config.gate.near_duplicates
     if conversations:
         asked = check_repeats(with_questions(_marked_as(said, rows)), found, near=near, wholes=said[found.main])
+        asked = check_turns(asked, rows, found)
         answered = check_scripts(check_constants(with_answers(_marked_as(asked, rows)), found), found)
         said = _marked_as(answered, said)
     else:

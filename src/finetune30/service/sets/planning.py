@@ -47,10 +47,9 @@ def plan_folds(
     """
     import polars as pl
 
-    from finetune30.data.conversations.views import with_questions
     from finetune30.data.prepare import rows_of_version
     from finetune30.data.splitting import assign_folds
-    from finetune30.data.validation.set_rules import text_keys
+    from finetune30.data.validation.set_rules import question_keys
 
     if folds < 2:
         raise UsageError(f"{folds} folds leave nothing to train on", "give 2 or more")
@@ -59,7 +58,7 @@ def plan_folds(
     problem = load_problem(manifest.problem_type)
     stored = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
     frame = problem.encode_targets(rows_of_version(stored, manifest.schema), manifest.targets)
-    keys = _join_groups(text_keys(with_questions(frame)), frame["row_id"], groups)
+    keys = _join_groups(question_keys(frame), frame["row_id"], groups)
     if (count := keys.n_unique()) < folds:
         raise ConflictError(f"{count} groups of rows cannot fill {folds} folds", "choose fewer folds")
     entries: list[dict[str, Any]] = []

@@ -60,6 +60,7 @@ def open_rows(
     """
     import polars as pl
 
+    from finetune30.data.conversations.asked import find_earlier
     from finetune30.data.conversations.views import with_questions
     from finetune30.data.prepare import rows_of_version, version_rows_of
     from finetune30.data.validation.set_rules import text_keys
@@ -75,8 +76,11 @@ def open_rows(
     digest = digest_test_rows(manifest.schema.conform(stored), manifest.schema)
     rows = _without_unknown(rows, problem, targets)
     seen = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
-    keys = text_keys(with_questions(rows_of_version(seen, manifest.schema)))
-    leaks = text_keys(with_questions(rows)).is_in(keys.unique().implode()) & rows["reason"].is_null()
+    known, questions = rows_of_version(seen, manifest.schema), text_keys(with_questions(rows))
+    keys = text_keys(with_questions(known))
+    wanted = {question.strip(): question for question in questions}
+    earlier = pl.Series([wanted[question] for _, question in find_earlier(known, wanted)], dtype=pl.String)
+    leaks = questions.is_in(pl.concat([keys, earlier.rename(keys.name)]).unique().implode()) & rows["reason"].is_null()
     rows = rows.with_columns(
         pl.when(pl.Series(leaks)).then(pl.lit(LEAKAGE)).otherwise(pl.col("reason")).alias("reason")
     )

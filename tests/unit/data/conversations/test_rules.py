@@ -1,7 +1,8 @@
 """Rules about conversations, and the other rules on what is said in them."""
 
 import json
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import polars as pl
 import pytest
@@ -14,10 +15,12 @@ from finetune30.data.conversations.checks import find_fault, find_mark
 from finetune30.data.conversations.conversation import Conversation, Message, dump, load
 from finetune30.data.encoding import TokenCounts
 from finetune30.data.loading import load_rows
+from finetune30.data.prepare import prepare_data
 from finetune30.data.validation.findings import DEFAULT_SEVERITIES
 from finetune30.data.validation.validate import validate_rows
 from finetune30.problems import choose_problem
 
+NO_NEAR: dict[str, Any] = {"gate": {"near_duplicates": False}}
 CALL = '[{"id":"a","function":{"name":"clock","arguments":"{}"}}]'
 TOOLS = '[{"type":"function","function":{"name":"clock"}}]'
 
@@ -198,3 +201,37 @@ def test_a_stored_conversation_keeps_the_nulls_of_its_tools_in_every_file(tmp_pa
     config = DataConfig(dataset_name=str(tmp_path / "train.parquet"))
     loaded = load_rows(config, lambda _: None, problem=choose_problem("causal_lm"))
     assert loaded.rows["conversation"].to_list() == [cell]
+
+
+def test_an_evaluation_question_leaks_from_any_turn_that_is_learnt(tmp_path):
+    opening = ("user: Where is the museum?", "assistant: On the hill.")
+    follow = ("user: And when does it close on Sundays?", "assistant: At nine in the evening.")
+    silent = talk(*opening, *follow)
+    silent = replace(silent, messages=(silent.messages[0], replace(silent.messages[1], weight=0), *silent.messages[2:]))
+    rows = [talk(*opening, *follow), talk("user: Where is the zoo?", opening[1], *follow), silent]
+    loaded, config = load_texts(tmp_path, rows, [talk(opening[0], "assistant: Nobody knows.")], **NO_NEAR)
+    (leak,) = validate_rows(loaded, config).findings.filter(rule="leakage").rows(named=True)
+    assert leak["place"] == "train.jsonl:1:18"
+    assert leak["fix"] == "an earlier turn asks what evaluation row validation.jsonl:1 asks; remove it here"
+
+
+def test_a_dialogue_written_once_for_each_answer_stays_on_one_side(tmp_path):
+    rows = []
+    for n in range(40):
+        turns = [
+            f"user: Where is house {n}?",
+            f"assistant: On hill {n}.",
+            f"user: Who lives in {n}?",
+            "assistant: Ann.",
+        ]
+        rows += [talk(*turns[:2]), talk(*turns)]
+    load_texts(tmp_path, rows)
+    config = DataConfig(dataset_name=str(tmp_path), eval_fraction=0.3, test_fraction=0.3, **NO_NEAR)
+    data = prepare_data(config, problem=choose_problem("causal_lm"), num_labels=2, seed=1, log=lambda _: None)
+    assert data.held_back is not None
+    houses = [
+        {load(cell).contents[0] for cell in part["conversation"]}
+        for part in (data.train, data.evaluation, data.held_back.rows)
+    ]
+    assert all(houses)
+    assert sum(map(len, houses)) == len(set().union(*houses)) == 40
