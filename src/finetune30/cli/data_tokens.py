@@ -74,5 +74,10 @@ def _print(view: TokenView) -> None:
         shown = show_controls(piece.text.replace("\n", "\\n"))
         text = click.style(shown, **_STYLES[piece.kind])
         click.echo(f"{_NAMES.get(piece.kind, piece.kind):>10} {len(piece.ids):>5}  {text}")
+    if view.shown.dropped_characters:
+        click.echo(f"the template leaves out {view.shown.dropped_characters:,} characters of its messages")
+    if view.shown.unlike_asked:
+        asked = "answers carry no loss, because the template would ask for them behind another text"
+        click.echo(f"{view.shown.unlike_asked:,} {asked}")
     if (aside := view.shown.aside) is not None:
         click.echo(f"set aside as '{aside.rule}': {show_controls(aside.fix)}")

@@ -45,6 +45,9 @@ def _show(found: Json) -> None:
         f'<span class="tokens-{piece["kind"]}">{escape(_text_of(piece))}</span>' for piece in found.get("pieces") or ()
     )
     st.html(f'<div role="list" class="tokens-legend">{legend}</div><div class="tokens">{pieces}</div>')
+    for key in ("dropped_characters", "unlike_asked"):
+        if count := found.get(key):
+            st.warning(t(f"tokens.{key}", count=display.number(count)), icon=":material/visibility_off:")
     if aside := found.get("aside"):
         st.warning(
             t("tokens.aside", rule=display.plain(aside["rule"]), fix=display.plain(in_own_words(str(aside["fix"])))),

@@ -82,6 +82,10 @@ class RowTokens(BaseModel):
     max_length: int = Field(description="Tokens that a row may have.")
     counts: dict[str, int] = Field(examples=[{"supervised": 20, "context": 15, "template": 41, "truncated": 0}])
     pieces: list[TokenPiece] = Field(description="In the order of the row.")
+    dropped_characters: int = Field(description="Characters of its messages that the chat template leaves out.")
+    unlike_asked: int = Field(
+        description="Answers without loss: they would be asked behind another text than stands before them."
+    )
     aside: Tree | None = Field(description="Rule and remedy where a training would set the row aside.")
 
 

@@ -31,11 +31,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class ShownRow:
-    """A row in pieces. `counts`: tokens by kind, as in the token ledger. `aside`: why it is not used at all."""
+    """A row in pieces. `counts`: tokens by kind, as in the token ledger. `aside`: why it is not used at all.
+
+    `dropped_characters`: those of its messages that the template leaves out. `unlike_asked`: answers without loss, as
+    they would be asked behind another text than stands before them.
+    """
 
     pieces: tuple[Piece, ...]
     counts: dict[str, int]
     aside: Aside | None
+    dropped_characters: int = 0
+    unlike_asked: int = 0
 
 
 def show_row(encoder: ConversationEncoder, row: Mapping[str, Any], max_length: int) -> ShownRow:
@@ -51,9 +57,11 @@ def show_row(encoder: ConversationEncoder, row: Mapping[str, Any], max_length: i
     kept = fitted.tokens
     counts = {kind: int((kept.kinds == place).sum()) for place, kind in enumerate(TOKEN_KINDS)}
     counts["truncated"] = int(fitted.cut.sum())
-    if not fitted.cut.any() or (whole := encoder.tokenize(row)).text == "":
-        return ShownRow(_cut_up(encoder, kept), counts, fitted.aside)
-    return ShownRow(_cut_up(encoder, _mark_cut(whole, kept)), counts, fitted.aside)
+    shown = kept
+    if fitted.cut.any() and (whole := encoder.tokenize(row)).text != "":
+        shown = _mark_cut(whole, kept)
+    said = fitted.aside, fitted.dropped_characters, fitted.unlike_asked
+    return ShownRow(_cut_up(encoder, shown), counts, *said)
 
 
 def _show_parts(encoder: ConversationEncoder, parts: list[TokenizedRow]) -> ShownRow:

@@ -56,12 +56,13 @@ class LanguageModel:
     def with_base(self, source: BaseSource, config: ExperimentConfig, log: Callable[[str], None]) -> Trainable:
         """Return itself with the chat template of the base model, and how answers are trained on."""
         from finetune30.modeling.base import load_tokenizer
+        from finetune30.modeling.conversations.injected import describe_injected
         from finetune30.modeling.conversations.template import describe_template, open_template
 
         refuse_class_options(config.training, self.name)
         chat = config.chat
         template = open_template(load_tokenizer(source), source, chat.template)
-        for line in describe_template(template):
+        for line in (*describe_template(template), *describe_injected(template)):
             log(f"chat: {line}")
         decided = {
             "template": None if template is None else template.describe(),

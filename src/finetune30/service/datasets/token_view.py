@@ -42,6 +42,8 @@ class TokenView:
             "max_length": self.max_length,
             "counts": self.shown.counts,
             "pieces": [{"kind": p.kind, "text": p.text, "ids": list(p.ids)} for p in self.shown.pieces],
+            "dropped_characters": self.shown.dropped_characters,
+            "unlike_asked": self.shown.unlike_asked,
             "aside": None if aside is None else {"rule": aside.rule, "fix": aside.fix},
         }
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from finetune30.errors import ModelError
 from finetune30.modeling.base import BaseSource
+from finetune30.modeling.conversations.injected import describe_injected, find_injected
 from finetune30.modeling.conversations.rendering import render_row
 from finetune30.modeling.conversations.template import TemplateRefusalError, open_template
 from support.chat_models import TEMPLATES, build_tiny_tokenizer
@@ -67,6 +68,14 @@ def test_a_system_message_is_folded_where_the_template_has_no_place_for_it():
         assert "Be brief\n\nhi" in render_row(row, template, "assistant").text
         assert supervised(row, template) == ["yo<|im_end|>"]
     assert not opened("chatml").folds_system
+
+
+def test_what_a_template_puts_before_a_conversation_is_told():
+    assert find_injected(opened("injecting")) == "<|im_start|>system\nBe kind"
+    assert "'<|im_start|>system\\nBe kind'" in describe_injected(opened("injecting"))[0]
+    for name in ("chatml", "deaf", "thinking", "endless"):
+        assert describe_injected(opened(name)) == []
+    assert describe_injected(None) == []
 
 
 def test_a_template_that_raises_names_its_reason():
