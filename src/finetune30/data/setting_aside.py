@@ -60,6 +60,26 @@ def set_rows_aside(
     )
 
 
+def warn_of_rows(data: PreparedData, told: Mapping[str, Mapping[str, Mapping[str, str]]]) -> PreparedData:
+    """Return the data with warnings about rows that are used; `told`: rule -> split -> row id -> what to know."""
+    used = {"train": data.train, "evaluation": data.evaluation}
+    files = {entry["file"] for entry in data.ledger["files"]}
+    findings: list[dict[str, Any]] = []
+    counts: list[dict[str, Any]] = []
+    for rule, splits in told.items():
+        for split, words in splits.items():
+            if words:
+                rows = used[split].filter(pl.col("row_id").is_in(list(words)))
+                findings += _findings(rows, split, rule, words.__getitem__, files, "warn")
+                counts.append({"rule": rule, "severity": "warn", "split": split, "count": rows.height})
+    report = {
+        **data.report,
+        "findings": [*data.report["findings"], *findings],
+        "findings_summary": [*data.report["findings_summary"], *counts],
+    }
+    return replace(data, report=report)
+
+
 def place_of(row_id: str, files: Collection[str]) -> tuple[str, int, int]:
     """Return file, line and column (0: unknown) of `<file>:<line>[:<column>]`."""
     file = file_of(row_id, files)
@@ -81,14 +101,19 @@ def _move_in_ledger(ledger: Mapping[str, Any], aside: Mapping[str, pl.DataFrame]
 
 
 def _findings(
-    rows: pl.DataFrame, split: str, rule: str, fix_of: Callable[[str], str], files: Collection[str]
+    rows: pl.DataFrame,
+    split: str,
+    rule: str,
+    fix_of: Callable[[str], str],
+    files: Collection[str],
+    severity: str = "error",
 ) -> list[dict[str, Any]]:
     main = text_columns(rows)[0]
     values = rows.select(shorten(pl.col(main))).to_series()
     found = []
     for row_id, value in zip(rows["row_id"], values, strict=True):
         file, line, column = place_of(row_id, files)
-        said = {"row_id": row_id, "split": split, "rule": rule, "severity": "error", "cell": main, "value": value}
+        said = {"row_id": row_id, "split": split, "rule": rule, "severity": severity, "cell": main, "value": value}
         found.append({**said, "fix": fix_of(row_id), "file": file, "line": line, "column": column, "place": row_id})
     return found
 

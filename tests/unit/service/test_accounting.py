@@ -65,3 +65,24 @@ def test_parts_of_a_row_are_one_row_of_the_ledger(data):
     assert settled.report["ledger"]["reconciled"]
     done = Progress(total_steps=6, steps_per_epoch=6, micro_batch_size=8, epoch=1, samples=41)
     check_consumption(parts, encoded(data.evaluation), done, 10)
+
+
+def test_rows_that_a_template_changes_are_named_one_by_one(data):
+    none = np.zeros(40, dtype=np.int64)
+    dropped, unlike = none.copy(), none.copy()
+    dropped[3], unlike[7] = 1200, 2
+    train = replace(encoded(data.train), token_counts={"dropped_characters": dropped, "unlike_asked": unlike})
+    evaluation = replace(encoded(data.evaluation), token_counts={"dropped_characters": none[:10]})
+    settled = settle_ledger(data, train, evaluation, print)
+    found = {row["rule"]: row for row in settled.report["findings"] if row["rule"] in train.token_counts}
+    assert {rule: (row["row_id"], row["severity"]) for rule, row in found.items()} == {
+        "dropped_characters": (data.train["row_id"][3], "warn"),
+        "unlike_asked": (data.train["row_id"][7], "warn"),
+    }
+    assert found["dropped_characters"]["fix"] == "the chat template leaves out 1,200 characters of its messages"
+    counted = [entry for entry in settled.report["findings_summary"] if entry["rule"] in found]
+    assert [(entry["split"], entry["count"]) for entry in counted] == [("train", 1), ("train", 1)]
+    assert (
+        settle_ledger(data, encoded(data.train), encoded(data.evaluation), print).report["findings"]
+        == (data.report["findings"])
+    )

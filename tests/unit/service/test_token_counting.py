@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -81,7 +82,7 @@ def test_conversations_are_held_against_the_length_that_their_training_takes(bas
 
 def test_rows_that_a_training_sets_aside_or_cuts_are_found_with_what_becomes_of_them(tmp_path: Path) -> None:
     base = build_tiny_chat(tmp_path / "strict", template=TEMPLATES["strict"])
-    rows = [{"messages": conversation(f"here {n}")} for n in range(4)]
+    rows: list[dict[str, Any]] = [{"messages": conversation(f"here {n}")} for n in range(4)]
     rows += [
         {"messages": conversation("there " * 300)},
         {"messages": [*conversation("there " * 300), *conversation("at the corner")]},

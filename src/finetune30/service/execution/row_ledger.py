@@ -37,6 +37,7 @@ def settle_ledger(
 ) -> PreparedData:
     """Return the data with a ledger that names truncated rows, compared with what the trainer was given.
 
+    Rows of which the chat template leaves something out, or of which an answer carries no loss, are among the findings.
     Raises DataError where a row is missing or too many.
     """
     truncated = {
@@ -46,7 +47,29 @@ def settle_ledger(
     ledger = reconcile(data.ledger, train.row_count, evaluation.row_count, truncated)
     for line in describe_ledger(ledger):
         log(f"ledger: {line}")
-    return replace(data, ledger=ledger, report={**data.report, "ledger": ledger})
+    data = replace(data, ledger=ledger, report={**data.report, "ledger": ledger})
+    told = _tell_of_templates({"train": train, "evaluation": evaluation})
+    if not told:
+        return data
+    from finetune30.data.setting_aside import warn_of_rows
+
+    return warn_of_rows(data, told)
+
+
+def _tell_of_templates(splits: Mapping[str, EncodedSplit]) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what the token ledger counts beside tokens, row by row: rule -> split -> row id -> words."""
+    words = {
+        "dropped_characters": "the chat template leaves out {:,} characters of its messages",
+        "unlike_asked": "answers without loss, as the chat template would ask for them behind another text: {:,}",
+    }
+    told: dict[str, dict[str, dict[str, str]]] = {}
+    for rule, text in words.items():
+        for name, split in splits.items():
+            counts = split.token_counts.get(rule)
+            if counts is not None and counts.any():
+                rows = {split.row_ids[place]: text.format(int(counts[place])) for place in counts.nonzero()[0]}
+                told.setdefault(rule, {})[name] = rows
+    return told
 
 
 def describe_limits(ledger: Mapping[str, Any]) -> list[str]:

@@ -229,6 +229,7 @@ def test_a_dialogue_written_once_for_each_answer_stays_on_one_side(tmp_path):
     config = DataConfig(dataset_name=str(tmp_path), eval_fraction=0.3, test_fraction=0.3, **NO_NEAR)
     data = prepare_data(config, problem=choose_problem("causal_lm"), num_labels=2, seed=1, log=lambda _: None)
     assert data.held_back is not None
+    assert data.held_back.rows is not None
     houses = [
         {load(cell).contents[0] for cell in part["conversation"]}
         for part in (data.train, data.evaluation, data.held_back.rows)
