@@ -141,7 +141,7 @@ def _describe(
     if literal:
         listed = ", ".join(map(repr, literal))
         shown = f"cells that are JSON objects or lists: {literal.total():,}, in {listed}"
-        found.append(Detected(shown, "they are learnt as they stand, brackets and keys too"))
+        found.append(Detected(shown, "they are read as they stand, brackets and keys too"))
     return tuple(found)
 
 
