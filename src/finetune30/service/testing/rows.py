@@ -55,7 +55,8 @@ def open_rows(
 ) -> OpenedRows:
     """Read the test rows; rows that rules set aside, that ask for an unknown target or leak are left out and counted.
 
-    A row leaks where its text (of a conversation its question) is that of a training or evaluation row of the run.
+    A row leaks where its text (of a conversation its question) is that of a training or evaluation row of the run, or
+    where an earlier turn of such a row asks it.
     Raises DataError where none is left, and what reading raises.
     """
     import polars as pl
