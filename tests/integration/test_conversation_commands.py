@@ -128,7 +128,7 @@ def test_a_row_is_shown_as_it_is_trained_on(ft30: Callable[..., str], folder: Pa
         cut = json.loads(ft30(*asked, "--row", "7", *short, folder=folder))
         assert cut["counts"]["truncated"] == 4
         assert [len(piece["ids"]) for piece in cut["pieces"] if piece["kind"] == "truncated"] == [4]
-        place = {"cut": -1, "keep_answer": 0}[overlong]
+        place = {"cut": -1, "keep_answer": 1}[overlong]  # what stands before a question stays
         assert cut["pieces"][place]["kind"] == "truncated"
         assert "".join(piece["text"] for piece in cut["pieces"]) == "".join(piece["text"] for piece in tree["pieces"])
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from finetune30.config.field_types import FilePath, Section
+from finetune30.config.field_types import Day, FilePath, Section
 
 
 class ChatConfig(Section):
@@ -16,6 +16,11 @@ class ChatConfig(Section):
         None,
         max_length=1000,
         description="Chat template: null for the model's own, 'chatml' for models without one, or a Jinja file.",
+    )
+    date: Day | None = Field(
+        None,
+        description="What a chat template that writes the date takes for today (YYYY-MM-DD): null for the day on which "
+        "a run begins, which it keeps.",
     )
     train_on: Literal["assistant", "last", "all"] = Field(
         "assistant", description="What carries loss: all answers of the assistant, the last one, or every message."

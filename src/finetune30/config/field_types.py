@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from finetune30.config.holds import Holds
 from finetune30.config.problem_types import require_problem_type
@@ -30,6 +31,27 @@ Encoding = Annotated[
     Field(min_length=1, max_length=50),
     AfterValidator(require_encoding),
     WithJsonSchema({"type": "string", "enum": list(TEXT_ENCODINGS)}),
+]
+
+
+def _write_day(value: Any) -> Any:
+    """Return a day that YAML read as a date as text."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _require_day(value: str) -> str:
+    date.fromisoformat(value)
+    return value
+
+
+#: A day as YYYY-MM-DD.
+Day = Annotated[
+    str,
+    Holds.NAME,
+    Field(pattern=r"^\d{4}-\d{2}-\d{2}$"),
+    BeforeValidator(_write_day),
+    AfterValidator(_require_day),
+    WithJsonSchema({"type": "string", "format": "date"}),
 ]
 
 ENCODINGS = "an encoding that Python knows, such as utf-8, big5, gb18030, cp1252 or utf-16; or null"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,14 +17,29 @@ from numpy.typing import NDArray
 
 from finetune30.data.encoding import IGNORED, NO_ANSWER_LEFT, OVERLONG, TEMPLATE_REFUSES, Aside, EncodedSplit
 from finetune30.errors import ModelError
+from finetune30.modeling.conversations.placing import Span, place_parts
 from finetune30.modeling.conversations.rendering import ASSISTANT, Rendering, TrainOn, render_row
 from finetune30.modeling.conversations.template import (
     ChatTemplate,
     TemplateRefusalError,
+    fold_system,
     no_template,
     restore_template,
     special_marks,
     split_at,
+)
+from finetune30.modeling.conversations.tokenized_row import (
+    CONTEXT,
+    SUPERVISED,
+    TEMPLATE,
+    TOKEN_KINDS,
+    TRUNCATED,
+    FittedRow,
+    TokenizedRow,
+    count_kinds,
+    cut_question,
+    take_part,
+    take_slice,
 )
 from finetune30.modeling.special_tokens import read_marks_as_text
 from finetune30.modeling.tokenizing import require_known_tokens
@@ -36,39 +50,9 @@ if TYPE_CHECKING:
 
 #: What becomes of a row with more tokens than `data.max_length`.
 Overlong = Literal["drop", "keep_answer", "cut"]
-#: Names of the token ledger, in the order in which it is shown.
-TOKEN_KINDS = ("supervised", "context", "template", "truncated")
-
 #: Tokens of the shortest part of a text in which one predicts another.
 _LEAST_PART = 2
 _PROBES = ("a", " a b", "Answer: yes", "你好，世界", "1 234", "\n\n- x\n")
-
-
-@dataclass(frozen=True)
-class TokenizedRow:
-    """A row as tokens. `ids` int; `kinds`: index into TOKEN_KINDS for each; both of equal length.
-
-    `text` and `places` (start, stop of each token's characters in it) are for showing it.
-    """
-
-    ids: list[int]
-    kinds: NDArray[np.int8]
-    text: str
-    places: list[tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class FittedRow:
-    """A row as it is trained: tokens within `max_length`, and how many tokens were cut by kind.
-
-    `aside` is the reason why it is not used at all.
-    """
-
-    tokens: TokenizedRow
-    cut: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TOKEN_KINDS), dtype=np.int64))
-    aside: Aside | None = None
-    dropped_characters: int = 0
-    unlike_asked: int = 0
 
 
 class ConversationEncoder:
@@ -169,7 +153,7 @@ class ConversationEncoder:
         if count < 2:
             return [self.fit(row, max_length)]
         borders = np.linspace(0, len(whole.ids), count + 1).round().astype(int).tolist()
-        return [FittedRow(_part(whole, start, stop)) for start, stop in pairwise(borders)]
+        return [FittedRow(take_part(whole, start, stop)) for start, stop in pairwise(borders)]
 
     def comes_in_parts(self, row: Mapping[str, Any]) -> bool:
         """Say whether a row that is too long is learnt in parts instead of being cut."""
@@ -183,16 +167,13 @@ class ConversationEncoder:
         """Return the tokens with which an answer to these messages is asked. Raises TemplateRefusalError."""
         if self.template is None:
             raise no_template()
-        from finetune30.modeling.conversations.rendering import place_contents
-
         text = self.template.render(messages, tools, asks=True)
-        contents = place_contents(messages, tools, self.template, text, asks=True)
-        return self._tokenize(Rendering(text, (), tuple(span for span in contents if span is not None))).ids
+        told = fold_system(messages) if self.template.folds_system else messages
+        contents = place_parts(told, tools, self.template, text, asks=True).contents
+        return self._tokenize(Rendering(text, (), contents)).ids
 
     def ask_text(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt that is gone on with as it stands."""
-        from finetune30.modeling.conversations.rendering import Span
-
         whole = Span(0, len(prompt))
         return self._tokenize(Rendering(prompt, (), (whole,), is_bare=True)).ids
 
@@ -203,25 +184,31 @@ class ConversationEncoder:
     def _fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
         rendering = render_row(row, self.template, self.train_on)
         whole = self._tokenize(rendering)
-        said: dict[str, Any] = {"dropped_characters": rendering.dropped, "unlike_asked": rendering.unlike_asked}
-        before = _count(whole.kinds)
+        said: dict[str, Any] = {
+            "dropped_characters": rendering.dropped,
+            "unlike_asked": rendering.unlike_asked,
+            "left_out": rendering.left_out,
+        }
+        before = count_kinds(whole.kinds)
         if len(whole.ids) > max_length:
             if self.overlong == "drop":
                 fix = f"{len(whole.ids)} tokens, above data.max_length ({max_length}); chat.overlong is drop"
                 return FittedRow(whole, aside=Aside(OVERLONG, fix, is_chosen=True), **said)
-            short = _first(whole, max_length) if self.overlong == "cut" else self._shorten(row, whole, max_length)
+            short = (
+                take_slice(whole, 0, max_length) if self.overlong == "cut" else self._shorten(row, whole, max_length)
+            )
         else:
             short = whole
-        cut = before - _count(short.kinds)
-        if not (short.kinds == TOKEN_KINDS.index("supervised")).any():
+        cut = before - count_kinds(short.kinds)
+        if not (short.kinds == SUPERVISED).any():
             fix = f"no token of an answer is left within data.max_length ({max_length})"
             if len(whole.ids) <= max_length:
-                fix = "no token of this row carries loss"
+                fix = _explain_no_loss(rendering)
             return FittedRow(short, cut, Aside(NO_ANSWER_LEFT, fix), **said)
         return FittedRow(short, cut, **said)
 
     def _shorten(self, row: Mapping[str, Any], whole: TokenizedRow, max_length: int) -> TokenizedRow:
-        """Drop the oldest turns until the row fits; where one exchange is too long, cut its context from the left.
+        """Drop the oldest turns until the row fits; where one exchange is too long, cut the beginning of its question.
 
         An answer that does not fit is not cut: nothing of it is kept.
         """
@@ -233,11 +220,8 @@ class ConversationEncoder:
             whole = self.tokenize(shorter)
             if len(whole.ids) <= max_length:
                 return whole
-        supervised = np.flatnonzero(whole.kinds == TOKEN_KINDS.index("supervised"))
-        first = len(whole.ids) - max_length
-        if len(supervised) and supervised[0] > first:
-            return _slice(whole, first, len(whole.ids))
-        return _slice(whole, 0, 0)
+        fitting = cut_question(whole, max_length)
+        return take_slice(whole, 0, 0) if fitting is None else fitting
 
     def _tokenize(self, rendering: Rendering) -> TokenizedRow:
         ids, places = self._encode(rendering)
@@ -245,19 +229,19 @@ class ConversationEncoder:
             ids, places = [*self._opening, *ids], [(0, 0)] * len(self._opening) + places
         starts = np.asarray([start for start, _ in places], dtype=np.int64)
         stops = np.asarray([stop for _, stop in places], dtype=np.int64)
-        kinds = np.full(len(ids), TOKEN_KINDS.index("template"), dtype=np.int8)
+        kinds = np.full(len(ids), TEMPLATE, dtype=np.int8)
         for span in rendering.contents:
-            kinds[(starts < span.stop) & (stops > span.start)] = TOKEN_KINDS.index("context")
+            kinds[(starts < span.stop) & (stops > span.start)] = CONTEXT
         for span in rendering.supervised:
-            kinds[(starts < span.stop) & (stops > span.start)] = TOKEN_KINDS.index("supervised")
+            kinds[(starts < span.stop) & (stops > span.start)] = SUPERVISED
         text = rendering.text
         end = self.tokenizer.eos_token_id if rendering.wants_end else None
         if end is not None:
             ids, places = [*ids, int(end)], [*places, (len(text), len(text))]
-            kinds = np.append(kinds, np.int8(TOKEN_KINDS.index("supervised")))
-        if len(kinds) and kinds[0] == TOKEN_KINDS.index("supervised"):
-            kinds[0] = TOKEN_KINDS.index("context")  # nothing stands before it that could predict it
-        return TokenizedRow(ids, kinds, text, places)
+            kinds = np.append(kinds, np.int8(SUPERVISED))
+        if len(kinds) and kinds[0] == SUPERVISED:
+            kinds[0] = CONTEXT  # nothing stands before it that could predict it
+        return TokenizedRow(ids, kinds, text, places, rendering.question)
 
     def _encode(self, rendering: Rendering) -> tuple[list[int], list[tuple[int, int]]]:
         text = rendering.text
@@ -332,40 +316,22 @@ def _next_tokens(tokens: NDArray[np.int32], kinds: NDArray[np.int8], offsets: ND
     """Return for each place the token that follows it where that one carries loss, else IGNORED."""
     following = np.full(len(tokens), IGNORED, dtype=np.int32)
     if len(tokens):
-        asked = kinds[1:] == TOKEN_KINDS.index("supervised")
+        asked = kinds[1:] == SUPERVISED
         following[:-1][asked] = tokens[1:][asked]
         ends = offsets[1:][np.diff(offsets) > 0]
         following[ends - 1] = IGNORED
     return following
 
 
-def _count(kinds: NDArray[np.int8]) -> NDArray[np.int64]:
-    return np.bincount(kinds, minlength=len(TOKEN_KINDS)).astype(np.int64)
-
-
 def _count_kinds(rows: Sequence[FittedRow]) -> dict[str, NDArray[np.int64]]:
     """Return tokens by kind, int64 (n,) each: those that are left, and those that were cut, whatever they were."""
-    counts = np.asarray([_count(row.tokens.kinds) for row in rows], dtype=np.int64).reshape(-1, len(TOKEN_KINDS))
-    counts[:, TOKEN_KINDS.index("truncated")] = [int(row.cut.sum()) for row in rows]
+    counts = np.asarray([count_kinds(row.tokens.kinds) for row in rows], dtype=np.int64).reshape(-1, len(TOKEN_KINDS))
+    counts[:, TRUNCATED] = [int(row.cut.sum()) for row in rows]
     found = {name: counts[:, column] for column, name in enumerate(TOKEN_KINDS)}
     found["dropped_characters"] = np.asarray([row.dropped_characters for row in rows], dtype=np.int64)
     found["unlike_asked"] = np.asarray([row.unlike_asked for row in rows], dtype=np.int64)
+    found["left_out"] = np.asarray([row.left_out for row in rows], dtype=np.int64)
     return found
-
-
-def _slice(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
-    return TokenizedRow(row.ids[start:stop], row.kinds[start:stop], row.text, row.places[start:stop])
-
-
-def _part(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
-    part = _slice(row, start, stop)
-    kinds = part.kinds.copy()
-    kinds[0] = TOKEN_KINDS.index("context")
-    return replace(part, kinds=kinds)
-
-
-def _first(row: TokenizedRow, count: int) -> TokenizedRow:
-    return _slice(row, 0, count)
 
 
 def _without_oldest(row: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -379,6 +345,15 @@ def _without_oldest(row: Mapping[str, Any]) -> dict[str, Any] | None:
     if later is None or not any(message["role"] == ASSISTANT for message in rest[later:]):
         return None
     return {**row, "messages": [*head, *rest[later:]]}
+
+
+def _explain_no_loss(rendering: Rendering) -> str:
+    """Say why no token of a row that is short enough carries loss."""
+    if rendering.unlike_asked:
+        return "the chat template asks for its answers behind another text than it writes before them"
+    if rendering.left_out:
+        return "the chat template writes nothing of its answers: calls of tools and thoughts have no place there"
+    return "no token of this row carries loss"
 
 
 def restore_encoder(

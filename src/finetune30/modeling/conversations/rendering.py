@@ -1,17 +1,17 @@
 """A row of conversations as text, with the characters that carry loss.
 
-The characters are found in the one rendering that is tokenised, by rendering once more with a marker in the place of
-every content: what stands between the markers is the template's, what they stand for is the messages'. Where a template
-looks into contents (it cuts thoughts out of earlier answers, say), the markers mislead it; then each answer is looked
-for behind the very text that an answer would be asked with.
+They are told in the one rendering that is tokenised (see `placing`). An answer carries loss from where the text ends
+that it would be asked with, to the mark that ends it; one that would be asked with another text carries none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+from finetune30.modeling.conversations.placing import Placed, Span, place_parts
 from finetune30.modeling.conversations.template import (
     WEIGHT,
     ChatTemplate,
@@ -19,7 +19,6 @@ from finetune30.modeling.conversations.template import (
     TemplateRefusalError,
     fold_system,
     no_template,
-    unused_marker,
 )
 
 #: Which answers carry loss: those of the assistant, its last one, or every content.
@@ -28,37 +27,33 @@ ASSISTANT = "assistant"
 
 
 @dataclass(frozen=True)
-class Span:
-    """Characters `start` to `stop` of a rendering."""
-
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
 class Rendering:
     """A row as text.
 
     `supervised`: characters that carry loss, in order, not overlapping. `contents`: characters of messages, of which
-    those that carry no loss are context; all others are the template's. `wants_end`: the text ends with an answer that
-    the template writes no end mark behind. `dropped`: characters of the messages that are not in the text.
-    `unlike_asked`: answers that would be asked behind another text than stands before them here; they carry no loss.
-    `is_bare`: there is no template, so the text begins as the tokenizer begins texts.
+    those that carry no loss are context; all others are the template's. `question`: what the user says before the last
+    answer, without a system message that was put before it. `wants_end`: the text ends with an answer that the template
+    writes no end mark behind. `dropped`: characters of messages, calls and tools that are not in the text. Answers that
+    carry no loss: `unlike_asked` would be asked behind another text than stands before them here, of `left_out` the
+    template writes nothing. `is_bare`: there is no template, so the text begins as the tokenizer begins texts.
     """
 
     text: str
     supervised: tuple[Span, ...]
     contents: tuple[Span, ...]
+    question: Span | None = None
     wants_end: bool = False
     dropped: int = 0
     unlike_asked: int = 0
+    left_out: int = 0
     is_bare: bool = False
 
 
 def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: TrainOn) -> Rendering:
     """Render a row of the canonical form: messages (and tools), prompt and completion, or text.
 
-    Raises TemplateRefusalError, and ModelError for messages without a template.
+    A template with options is rendered with those under which its answers stand where they are asked for. Raises
+    TemplateRefusalError, and ModelError for messages without a template.
     """
     if "messages" in row:
         if template is None:
@@ -69,7 +64,7 @@ def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: 
         asked = Span(0, len(prompt))
         answer = Span(len(prompt), len(prompt) + len(completion))
         supervised = (Span(0, answer.stop),) if train_on == "all" else (answer,)
-        return Rendering(prompt + completion, supervised, (asked, answer), wants_end=True, is_bare=True)
+        return Rendering(prompt + completion, supervised, (asked, answer), asked, wants_end=True, is_bare=True)
     text = str(row["text"])
     whole = Span(0, len(text))
     return Rendering(text, (whole,), (whole,), wants_end=True, is_bare=True)
@@ -77,42 +72,88 @@ def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: 
 
 @dataclass(frozen=True)
 class _Whole:
-    """A conversation and its rendering, of which the parts are told."""
+    """A conversation, its rendering, and where its parts stand there.
+
+    `folded`: characters of a system message that stand before the first question.
+    """
 
     messages: Sequence[Message]
+    tools: Sequence[Mapping[str, Any]] | None
     template: ChatTemplate
     text: str
+    placed: Placed
+    folded: int = 0
+
+    @cached_property
+    def alike(self) -> tuple[ChatTemplate, ...]:
+        """The template under other options that give the same text."""
+        return tuple(one for one in self.template.variants if one.render(self.messages, self.tools) == self.text)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The characters of an answer, whether they end with the template's mark, and how many of them it writes itself."""
+
+    span: Span
+    has_end: bool
+    written: int
 
 
 def _render_messages(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, template: ChatTemplate, train_on: TrainOn
 ) -> Rendering:
-    text = template.render(messages, tools)
-    if template.folds_system:
-        messages = fold_system(messages)
-    whole = _Whole(messages, template, text)
-    contents = place_contents(messages, tools, template, text)
+    """Render under the options of which most answers stand where they are asked for, the template's own first."""
+    best: tuple[int, Rendering] | None = None
+    seen: set[str] = set()
+    for one in (template, *template.variants):
+        text = one.render(messages, tools)
+        if text in seen:  # its way to ask was tried with that text
+            continue
+        seen.add(text)
+        told = fold_system(messages) if one.folds_system else messages
+        folded = len(told[0]["content"]) - len(messages[1]["content"]) if len(told) < len(messages) else 0
+        whole = _Whole(told, tools, one, text, place_parts(told, tools, one, text), folded)
+        written, rendering = _tell(whole, train_on)
+        if best is None or (rendering.unlike_asked, written) < (best[1].unlike_asked, best[0]):
+            best = written, rendering
+        if not best[1].unlike_asked and not best[0]:
+            break
+    assert best is not None  # noqa: S101 - the template itself was tried
+    return best[1]
+
+
+def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
+    """Return a rendering, and the characters of its answers that the template writes."""
+    messages, placed = whole.messages, whole.placed
     supervised: list[Span] = []
-    unlike = 0
+    written = unlike = left_out = 0
     wants_end = False
     for index in _answers(messages, train_on):
-        before = template.render(messages[:index], tools, asks=True) if index else ""
-        answer = _find_answer(whole, index, contents[index], before)
+        if not placed.of(index):
+            left_out += 1
+            continue
+        answer = _find_answer(whole, index)
         if answer is None:
             unlike += 1
             continue
+        written += answer.written
         supervised.append(answer.span)
         wants_end = index == len(messages) - 1 and not answer.has_end
     if train_on == "all":
-        learnt = (span for span, message in zip(contents, messages, strict=True) if message.get(WEIGHT) != 0)
-        supervised = _join([*supervised, *(span for span in learnt if span is not None)])
-    placed = tuple(span for span in contents if span is not None)
-    dropped = sum(
-        len(str(message.get("content") or "").strip())
-        for message, span in zip(messages, contents, strict=True)
-        if span is None
+        learnt = [index for index, message in enumerate(messages) if message.get(WEIGHT) != 0]
+        said = [span for index in learnt for span in placed.of(index, "content", "thought")]
+        supervised = _join([*supervised, *said])
+    rendering = Rendering(
+        whole.text,
+        tuple(supervised),
+        placed.contents,
+        _find_question(whole),
+        wants_end=wants_end,
+        dropped=placed.dropped + _count_left_out_tools(whole),
+        unlike_asked=unlike,
+        left_out=left_out,
     )
-    return Rendering(text, tuple(supervised), placed, wants_end=wants_end, dropped=dropped, unlike_asked=unlike)
+    return written, rendering
 
 
 def _answers(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
@@ -121,91 +162,72 @@ def _answers(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     return [index for index in chosen if messages[index].get(WEIGHT) != 0]
 
 
-def place_contents(
-    messages: Sequence[Message],
-    tools: Sequence[Mapping[str, Any]] | None,
-    template: ChatTemplate,
-    whole: str,
-    *,
-    asks: bool = False,
-) -> list[Span | None]:
-    """Return where the content of each message stands in the rendering; None where it does not."""
-    texts = [str(message.get("content") or "") for message in messages]
-    marker = unused_marker([*texts, whole])
-    marked = [
-        {**message, "content": marker.format(index)} if texts[index] else message
-        for index, message in enumerate(messages)
-    ]
+def _count_left_out_tools(whole: _Whole) -> int:
+    """Return the characters of names and descriptions of declared tools that the text does not hold."""
+    functions = [tool.get("function", tool) for tool in whole.tools or ()]
+    texts = [str(function.get(key) or "") for function in functions for key in ("name", "description")]
+    if not texts or not _leaves_tools_out(whole):
+        return 0
+    return sum(map(len, texts))
+
+
+def _leaves_tools_out(whole: _Whole) -> bool:
     try:
-        outline = template.render(marked, tools, asks=asks)
+        return whole.template.render(whole.messages) == whole.text
     except TemplateRefusalError:
-        outline = ""
-    spans: list[Span | None] = [None] * len(messages)
-    place = position = 0
-    for index, text in enumerate(texts):
-        if not text:
-            continue
-        found = outline.find(marker.format(index), position)
-        if found < 0:
-            continue
-        between = outline[position:found]
-        shown = next((form for form in _forms(text) if whole.startswith(between + form, place)), None)
-        if shown is None:
-            return _search_contents(texts, whole)
-        start = place + len(between)
-        spans[index] = Span(start, start + len(shown))
-        place, position = start + len(shown), found + len(marker.format(index))
-    return spans if outline[position:] == whole[place:] else _search_contents(texts, whole)
+        return False
 
 
-def _forms(text: str) -> tuple[str, ...]:
-    """Return a content as templates write it: as it is, or without outer white space."""
-    return (text, text.strip(), text.rstrip(), text.lstrip())
-
-
-def _search_contents(texts: Sequence[str], whole: str) -> list[Span | None]:
-    """Look for contents one behind the other, where a template changes some of them."""
-    spans: list[Span | None] = []
-    place = 0
-    for text in texts:
-        shown = text.strip()
-        found = whole.find(shown, place) if shown else -1
-        spans.append(Span(found, found + len(shown)) if found >= 0 else None)
-        place = found + len(shown) if found >= 0 else place
-    return spans
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """The characters of an answer, and whether they end with the template's mark."""
-
-    span: Span
-    has_end: bool
-
-
-def _find_answer(whole: _Whole, index: int, content: Span | None, before: str) -> _Answer | None:
-    """Return where the message at `index` stands as an answer, with its end mark; None where it cannot be asked so.
-
-    `before` is what it would be asked behind. Tool calls and thoughts that belong to the message are part of the
-    answer. What the template writes by itself between prompt and content is not.
-    """
-    message, start = whole.messages[index], len(before)
-    says_more = bool(message.get("tool_calls") or message.get("reasoning_content"))
-    if not whole.text.startswith(before):
+def _find_question(whole: _Whole) -> Span | None:
+    """Return what the user says before the last answer."""
+    last = max(_answers(whole.messages, "assistant"), default=len(whole.messages))
+    users = [index for index, message in enumerate(whole.messages[:last]) if message["role"] == "user"]
+    spans = whole.placed.of(users[-1], "content") if users else ()
+    if not spans:
         return None
-    if content is None and not says_more:
+    start = spans[0].start + (0 if users[-1] else whole.folded)
+    return Span(min(start, spans[0].stop), spans[0].stop)
+
+
+def _find_answer(whole: _Whole, index: int) -> _Answer | None:
+    """Return where the message at `index` stands as an answer, with its end mark; None where it cannot be asked so."""
+    spans = whole.placed.of(index)
+    stop = max(span.stop for span in spans)
+    says_more = bool(whole.placed.of(index, "thought", "call"))
+    first = min(span.start for span in spans)
+    start, written = None, 0
+    for asked in _asked_until(whole, index, 0 if says_more else first):
+        between = 0 if says_more else max(0, first - asked)
+        if asked < stop and (start is None or between < written):
+            start, written = asked, between
+        if start is not None and not written:
+            break
+    if start is None:
         return None
-    if content is not None and content.start < start:
-        return None
-    if content is not None and not says_more:
-        start = content.start
-    stop = content.stop if content is not None else start
     limit = _end_of_turn(whole, index, stop)
     mark = whole.template.end_mark
     found = whole.text.rfind(mark, stop, limit) if mark else -1
     if found >= 0:
-        return _Answer(Span(start, found + len(mark)), has_end=True)
-    return _Answer(Span(start, limit if says_more else stop), has_end=False)
+        return _Answer(Span(start, found + len(mark)), has_end=True, written=written)
+    return _Answer(Span(start, limit if says_more else stop), has_end=False, written=written)
+
+
+def _asked_until(whole: _Whole, index: int, first: int) -> Iterator[int]:
+    """Yield where the texts end that ask for the message at `index` and stand at the beginning, its own options first.
+
+    Other options may ask for an answer in the same text: with a thought that is empty, or without one. `first`: where
+    an answer begins that answers nothing.
+    """
+    if not index:
+        yield first
+        return
+    before = whole.template.render(whole.messages[:index], whole.tools, asks=True)
+    if whole.text.startswith(before):
+        yield len(before)
+    for one in whole.alike:
+        before = one.render(whole.messages[:index], whole.tools, asks=True)
+        if whole.text.startswith(before):
+            yield len(before)
 
 
 def _end_of_turn(whole: _Whole, index: int, stop: int) -> int:

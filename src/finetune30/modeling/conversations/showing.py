@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetune30.modeling.conversations.encoder import TOKEN_KINDS, TokenizedRow
+from finetune30.modeling.conversations.tokenized_row import TOKEN_KINDS, TRUNCATED, TokenizedRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune30.data.encoding import Aside
     from finetune30.modeling.conversations.encoder import ConversationEncoder
-
-_CUT = TOKEN_KINDS.index("truncated")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _mark_cut(whole: TokenizedRow, kept: TokenizedRow) -> TokenizedRow:
     total, left = len(whole.ids), len(kept.ids)
     ending = _common(whole.ids[::-1], kept.ids[::-1])
     beginning = min(_common(whole.ids, kept.ids), left - min(ending, left))
-    kinds: NDArray[np.int8] = np.full(total, _CUT, dtype=np.int8)
+    kinds: NDArray[np.int8] = np.full(total, TRUNCATED, dtype=np.int8)
     kinds[:beginning] = kept.kinds[:beginning]
     rest = left - beginning
     if rest:

@@ -9,35 +9,40 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetune30.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from finetune30.modeling.base import BaseSource
-
 #: A message as templates read it: role, content, and what else it has (name, tool_calls, tool_call_id …).
 Message = Mapping[str, Any]
 #: The key of a message whose value 0 says that it is not learnt; templates do not see it.
 WEIGHT = "weight"
 
-#: ChatML (OpenAI 2023), for models without a template; its marks are text for a tokenizer that does not know them.
+#: What `chat.template` calls ChatML (OpenAI 2023), for models without a template; its marks are text for a tokenizer
+#: that does not know them.
 CHATML = "chatml"
-_CHATML = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+#: Options of templates that think unless they are told not to (Qwen 3).
+OPTIONS: tuple[dict[str, Any], ...] = ({}, {"enable_thinking": False})
+#: What a template takes the arguments of a call as: objects, JSON texts, or either of them as the row has it.
+Arguments = Literal["as_written", "object", "text"]
+#: What templates call to be told the time.
+CLOCK = "strftime_now"
+#: Stands before a template that writes the date, and takes the clock's place: `date_codes` holds what each directive of
+#: strftime stands for. The line break behind it is Jinja's to remove.
+_FIXED_CLOCK = (
+    "{%- macro strftime_now(format) -%}{%- set read = namespace(directive='') -%}{%- for sign in format -%}"
+    "{%- if not read.directive and sign != '%' -%}{{- sign -}}"
+    "{%- elif not read.directive or sign == '-' -%}{%- set read.directive = read.directive + sign -%}"
+    "{%- else -%}{{- date_codes[read.directive + sign] -}}{%- set read.directive = '' -%}{%- endif -%}"
+    "{%- endfor -%}{%- endmacro %}\n"
 )
-#: Options of templates that think unless they are told not to (Qwen 3): tried where an answer would not stand where the
-#: generation prompt ends.
-_OPTIONS: tuple[dict[str, Any], ...] = ({}, {"enable_thinking": False})
-#: What stands for a content while it is looked for in a rendering; no text holds it (see `unused_marker`).
-_MARKER = "\ue000{}\ue001"
+_DIRECTIVES = [f"%{flag}{letter}" for flag in ("", "-") for letter in "aAbBcdDeFfGHIjklmMnpPrRsStTuUVwWxXyYzZ%"]
 
 
 class TemplateRefusalError(Exception):
@@ -50,7 +55,8 @@ class ChatTemplate:
 
     `text` is the Jinja source. `folds_system`: the template has no place for a system message, so its text is put
     before the first user message. `end_mark` is the special token that it writes behind an answer, "" where it writes
-    none.
+    none. `date` (YYYY-MM-DD, midnight) is what it takes for today, "" for that of the clock; descriptions of before had
+    no date, and took `arguments` as they were written.
     """
 
     tokenizer: PreTrainedTokenizerBase = field(compare=False, repr=False)
@@ -58,11 +64,37 @@ class ChatTemplate:
     options: Mapping[str, Any] = field(default_factory=dict)
     folds_system: bool = False
     end_mark: str = ""
+    date: str = ""
+    arguments: Arguments = "as_written"
+
+    @property
+    def writes_date(self) -> bool:
+        """Tell whether the text asks a clock."""
+        return CLOCK in self.text
+
+    @property
+    def variants(self) -> tuple[ChatTemplate, ...]:
+        """The same template with each of the other options that it knows."""
+        others = (options for options in OPTIONS if options != self.options)
+        return tuple(
+            replace(self, options=options)
+            for options in others
+            if all(key in self.text for key in (*options, *self.options))
+        )
+
+    @property
+    def plain_options(self) -> dict[str, Any]:
+        """What transformers' `apply_chat_template` is to be given so that it renders alike."""
+        if not self.date:
+            return dict(self.options)
+        return {**self.options, "chat_template": _FIXED_CLOCK + self.text, "date_codes": _read_clock(self.date)}
 
     @property
     def digest(self) -> str:
         """Return the sha256 of text and options: what makes two renderings the same."""
-        tree = [self.text, dict(self.options), self.folds_system]
+        tree: list[Any] = [self.text, dict(self.options), self.folds_system]
+        if later := self._describe_later():
+            tree.append(later)
         return hashlib.sha256(json.dumps(tree, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
     def render(
@@ -74,19 +106,26 @@ class ChatTemplate:
         """
         from jinja2 import TemplateError
 
-        folded = fold_system(messages) if self.folds_system else list(messages)
+        options = {"chat_template": self.text, **self.plain_options}
         try:
             text = self.tokenizer.apply_chat_template(
-                [{key: value for key, value in message.items() if key != WEIGHT} for message in folded],
+                self.prepare(messages),
                 tools=None if not tools else [dict(tool) for tool in tools],
-                chat_template=self.text,
                 add_generation_prompt=asks,
                 tokenize=False,
-                **self.options,
+                **options,
             )
         except (TemplateError, TypeError, KeyError, ValueError, AttributeError) as error:
             raise TemplateRefusalError(first_line(error)) from error
         return str(text)
+
+    def prepare(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """Return the messages as the template takes them: with the system message and the arguments in their places.
+
+        Raises TemplateRefusalError for arguments that are no JSON.
+        """
+        folded = fold_system(messages) if self.folds_system else messages
+        return [_with_arguments(message, self.arguments) for message in folded]
 
     def describe(self) -> dict[str, Any]:
         """Return what is kept of it beside a model, JSON."""
@@ -96,13 +135,20 @@ class ChatTemplate:
             "options": dict(self.options),
             "folds_system": self.folds_system,
             "end_mark": self.end_mark,
+            **self._describe_later(),
         }
+
+    def _describe_later(self) -> dict[str, str]:
+        """Return what descriptions of before had not, where it changes a rendering."""
+        found = {"date": self.date, "arguments": self.arguments}
+        return {key: value for key, value in found.items() if value not in ("", "as_written")}
 
 
 def restore_template(tokenizer: PreTrainedTokenizerBase, described: Mapping[str, Any]) -> ChatTemplate:
     """Return the template that `ChatTemplate.describe` described."""
     known = {key: described[key] for key in ("text", "options", "folds_system", "end_mark")}
-    return ChatTemplate(tokenizer, **known)
+    later = {key: described[key] for key in ("date", "arguments") if key in described}
+    return ChatTemplate(tokenizer, **known, **later)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -113,44 +159,34 @@ def fold_system(messages: Sequence[Message]) -> list[Message]:
     return [{**others[0], "content": f"{first['content']}\n\n{others[0]['content']}"}, *others[1:]]
 
 
-def open_template(tokenizer: PreTrainedTokenizerBase, source: BaseSource, wanted: str | None) -> ChatTemplate | None:
-    """Find the template of a model and how it has to be rendered; None where the model has none.
+def _with_arguments(message: Message, wanted: Arguments) -> dict[str, Any]:
+    """Return a message whose calls have their arguments as a template takes them."""
+    seen = {key: value for key, value in message.items() if key != WEIGHT}
+    calls = message.get("tool_calls")
+    if not calls or wanted == "as_written":
+        return seen
+    return {**seen, "tool_calls": [_convert_call(call, wanted) for call in calls]}
 
-    `wanted` is `chat.template`: None (the tokenizer's own), "chatml", or a Jinja file. Raises ModelError where it
-    cannot be read, or cannot render a question with its answer.
-    """
-    text = _text_of(tokenizer, wanted)
-    if text is None:
-        return None
-    for options in _OPTIONS:
-        plain = ChatTemplate(tokenizer, text, options)
+
+def _convert_call(call: Mapping[str, Any], wanted: Arguments) -> dict[str, Any]:
+    if "function" in call:
+        return {**call, "function": _convert_call(call["function"], wanted)}
+    arguments = call.get("arguments")
+    if wanted == "text" and isinstance(arguments, Mapping):
+        return {**call, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    if wanted == "object" and isinstance(arguments, str):
         try:
-            answers_follow = _answers_where_asked(plain)
-        except TemplateRefusalError as error:
-            raise ModelError(
-                f"the chat template of '{source.name}' cannot render a question and its answer: {error}",
-                f"set chat.template to {CHATML} or to a Jinja file",
-            ) from error
-        if answers_follow:
-            return _with_facts(plain)
-    return _with_facts(ChatTemplate(tokenizer, text))
+            read = json.loads(arguments or "{}")
+        except ValueError as error:
+            raise TemplateRefusalError(f"the arguments of a call are no JSON: {first_line(error)}") from error
+        return {**call, "arguments": read}
+    return dict(call)
 
 
-def _text_of(tokenizer: PreTrainedTokenizerBase, wanted: str | None) -> str | None:
-    if wanted == CHATML:
-        return _CHATML
-    if wanted is not None:
-        try:
-            return Path(wanted).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(
-                f"chat.template: '{wanted}' cannot be read: {first_line(error)}",
-                f"name a Jinja file in UTF-8, {CHATML}, or null for the model's own",
-            ) from error
-    own = tokenizer.chat_template
-    if isinstance(own, Mapping):
-        own = own.get("default")
-    return str(own) if own else None
+@lru_cache
+def _read_clock(date: str) -> dict[str, str]:
+    midnight = datetime.fromisoformat(date)
+    return {directive: midnight.strftime(directive) for directive in _DIRECTIVES}
 
 
 def no_template() -> ModelError:
@@ -160,58 +196,6 @@ def no_template() -> ModelError:
         f"set chat.template to {CHATML}, choose the model's chat variant (often called -Instruct), or train on plain "
         "text or on prompt and completion",
     )
-
-
-def describe_template(template: ChatTemplate | None) -> list[str]:
-    """Return what was found about a template, for the log."""
-    if template is None:
-        return ["the model has no chat template: prompts and texts are read as they stand"]
-    lines = []
-    if template.folds_system:
-        lines.append("the template has no place for a system message: its text goes before the first question")
-    if template.options:
-        options = ", ".join(f"{key} {value}" for key, value in template.options.items())
-        lines.append(f"the template is rendered with {options}, so that answers stand where they are asked for")
-    if not template.end_mark:
-        lines.append("the template writes no end mark behind an answer: the tokenizer's end token is taught")
-    return lines
-
-
-def _answers_where_asked(template: ChatTemplate) -> bool:
-    """Tell whether an answer stands right behind what a question renders to when it is asked."""
-    asked = [{"role": "user", "content": "a"}]
-    answer = _MARKER.format(0)
-    whole = template.render([*asked, {"role": "assistant", "content": answer}])
-    return whole.startswith(template.render(asked, asks=True) + answer)
-
-
-def _with_facts(template: ChatTemplate) -> ChatTemplate:
-    return ChatTemplate(
-        template.tokenizer,
-        template.text,
-        template.options,
-        folds_system=not _keeps_system(template),
-        end_mark=_find_end_mark(template),
-    )
-
-
-def _keeps_system(template: ChatTemplate) -> bool:
-    marked = _MARKER.format(0)
-    try:
-        text = template.render([{"role": "system", "content": marked}, {"role": "user", "content": "a"}], asks=True)
-    except TemplateRefusalError:
-        return False
-    return marked in text
-
-
-def _find_end_mark(template: ChatTemplate) -> str:
-    """Return the special token that follows an answer, with nothing but white space between."""
-    answer = _MARKER.format(0)
-    text = template.render([{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}])
-    _, found, behind = text.partition(answer)
-    behind = behind.lstrip()
-    marks = special_marks(template.tokenizer)
-    return next((mark for mark in marks if found and behind.startswith(mark)), "")
 
 
 def special_marks(tokenizer: PreTrainedTokenizerBase) -> list[str]:

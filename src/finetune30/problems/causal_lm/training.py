@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +58,12 @@ class LanguageModel:
         """Return itself with the chat template of the base model, and how answers are trained on."""
         from finetune30.modeling.base import load_tokenizer
         from finetune30.modeling.conversations.injected import describe_injected
-        from finetune30.modeling.conversations.template import describe_template, open_template
+        from finetune30.modeling.conversations.opening import describe_template, open_template
 
         refuse_class_options(config.training, self.name)
         chat = config.chat
-        template = open_template(load_tokenizer(source), source, chat.template)
+        today = chat.date or date.today().isoformat()
+        template = open_template(load_tokenizer(source), source, chat.template, today)
         for line in (*describe_template(template), *describe_injected(template)):
             log(f"chat: {line}")
         decided = {

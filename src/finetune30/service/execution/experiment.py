@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
 from finetune30.config.conversations import follow_conversations
 from finetune30.config.offline_fallback import resolve_fallbacks, tuned_settings
+from finetune30.data.texts import learns_conversations
 from finetune30.hub.reach import unreachable_reason
+from finetune30.modeling.conversations.template_files import asks_clock
 from finetune30.modeling.families import left_out_labels
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
@@ -173,6 +176,8 @@ def _pinned(config: ExperimentConfig, source: BaseSource, data: PreparedData) ->
         tree["model"]["revision"] = source.revision
     if data.source["hub"] is not None:
         tree["data"]["revision"] = data.source["hub"]["commit"]
+    if learns_conversations(data.problem) and config.chat.date is None and asks_clock(source, config.chat.template):
+        tree["chat"]["date"] = date.today().isoformat()
     return ExperimentConfig.model_validate(tree)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from finetune30.training.progress import Progress
 
 #: Counts of a split that are no kinds of tokens.
-_NO_KINDS = ("dropped_characters", "unlike_asked")
+_NO_KINDS = ("dropped_characters", "unlike_asked", "left_out")
 
 
 def build_token_ledger(splits: dict[str, EncodedSplit]) -> dict[str, dict[str, int]]:
@@ -43,11 +43,15 @@ def describe_token_ledger(ledger: dict[str, dict[str, int]]) -> list[str]:
         )
         lines.append(f"{name} tokens: {counts['total']:,} = {parts}")
         if counts["dropped_characters"]:
-            lines.append(f"{name}: the template left out {counts['dropped_characters']:,} characters of messages")
+            lines.append(f"{name}: the template left out {counts['dropped_characters']:,} characters of rows")
         if counts["unlike_asked"]:
             lines.append(
                 f"{name}: {counts['unlike_asked']:,} answers carry no loss, because the template would ask for them "
                 "behind another text"
+            )
+        if counts["left_out"]:
+            lines.append(
+                f"{name}: {counts['left_out']:,} answers carry no loss, because the template writes nothing of them"
             )
     return lines
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from finetune30.data.encoding import IGNORED
 from finetune30.modeling.conversations.generation import Sampling, generate
 from finetune30.modeling.conversations.rendering import ASSISTANT
-from finetune30.modeling.conversations.template import TemplateRefusalError, fold_system, special_marks
+from finetune30.modeling.conversations.template import TemplateRefusalError, special_marks
 from finetune30.service.exports.evaluated import Evaluated, evaluate_outputs
 from finetune30.service.exports.measured import Measured
 from finetune30.service.parity.gap import Gap
@@ -162,7 +162,7 @@ def refer_to_tokens(
         "new_tokens": NEW_TOKENS,
         "texts": texts,
         "conversations": conversations,
-        "template_options": {} if template is None else dict(template.options),
+        "template_options": {} if template is None else template.plain_options,
     }
     opening = len(model.encoder.ask_text(""))  # what the tokenizer puts before a bare text by itself
     return TokenReference(
@@ -219,7 +219,9 @@ def _render(model: ChatModel, rows: Sequence[str]) -> tuple[list[list[dict[str, 
     template = model.encoder.template
     marks = special_marks(model.tokenizer)
     conversations, rendered = [], []
-    for row in rows[:_CONVERSATIONS] if template is not None else ():
+    if template is None:
+        return [], []
+    for row in rows[:_CONVERSATIONS]:
         messages = json.loads(row).get("messages") or []
         while messages and messages[-1]["role"] == ASSISTANT:
             messages = messages[:-1]
@@ -229,8 +231,7 @@ def _render(model: ChatModel, rows: Sequence[str]) -> tuple[list[list[dict[str, 
             rendered.append(model.encoder.ask(messages))
         except TemplateRefusalError:  # such a row is not asked: it was set aside
             continue
-        folds = template is not None and template.folds_system
-        conversations.append([dict(one) for one in (fold_system(messages) if folds else messages)])
+        conversations.append(template.prepare(messages))
     return conversations, rendered
 
 

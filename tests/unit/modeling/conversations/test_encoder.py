@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from finetune30.data.encoding import IGNORED
 from finetune30.modeling.base import BaseSource
-from finetune30.modeling.conversations.encoder import TOKEN_KINDS, ConversationEncoder
-from finetune30.modeling.conversations.template import open_template
+from finetune30.modeling.conversations.encoder import ConversationEncoder
+from finetune30.modeling.conversations.opening import open_template
+from finetune30.modeling.conversations.tokenized_row import CONTEXT, SUPERVISED
 from support.chat_models import TEMPLATES, build_tiny_tokenizer
-
-SUPERVISED, CONTEXT, TEMPLATE, _ = range(len(TOKEN_KINDS))
 
 
 def encoder(name="chatml", **options):

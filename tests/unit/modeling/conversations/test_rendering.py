@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from finetune30.errors import ModelError
 from finetune30.modeling.base import BaseSource
 from finetune30.modeling.conversations.injected import describe_injected, find_injected
+from finetune30.modeling.conversations.opening import open_template
 from finetune30.modeling.conversations.rendering import render_row
-from finetune30.modeling.conversations.template import TemplateRefusalError, open_template
+from finetune30.modeling.conversations.template import TemplateRefusalError
+from support.chat_families import MISLEADING
 from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 TOKENIZER = build_tiny_tokenizer(None)
 
 
 def opened(name, tmp_path_factory=None):
-    tokenizer = build_tiny_tokenizer(TEMPLATES[name])
+    tokenizer = build_tiny_tokenizer({**TEMPLATES, **MISLEADING}[name])
     return open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)
 
 
@@ -91,15 +93,24 @@ def test_thoughts_that_the_template_puts_in_by_itself_carry_no_loss():
     assert supervised(row, template) == ["yo<|im_end|>"]
 
 
+def test_answers_carry_loss_under_the_options_that_ask_for_them_where_they_stand():
+    template = opened("thinking")
+    assert supervised(TWO_TURNS, template) == ["hello<|im_end|>", "see you<|im_end|>"]
+    thought = conversation(("user", "1+1"), ("assistant", "<think>\nadd\n</think>\n\n2"))
+    assert supervised(thought, template) == ["<think>\nadd\n</think>\n\n2<|im_end|>"]
+
+
 def test_an_answer_that_would_be_asked_behind_another_text_carries_no_loss_and_is_counted():
-    rendering = render_row(TWO_TURNS, opened("thinking"), "assistant")
-    assert [rendering.text[span.start : span.stop] for span in rendering.supervised] == ["see you<|im_end|>"]
-    assert rendering.unlike_asked == 1
+    rendering = render_row(TWO_TURNS, opened("opened_thought"), "assistant")
+    assert (rendering.supervised, rendering.unlike_asked) == ((), 2)
+    begun = conversation(("user", "1+1"), ("assistant", "<think>\nadd\n</think>\n\n2"))
+    assert supervised(begun, opened("opened_thought")) == ["add\n</think>\n\n2<|im_end|>"]
 
 
 def test_what_the_template_leaves_out_is_counted():
     row = conversation(("user", "a"), ("assistant", "<think>long thoughts</think>b"), ("user", "c"), ("assistant", "d"))
-    assert render_row(row, opened("thinking"), "assistant").dropped == len("<think>long thoughts</think>b")
+    assert render_row(row, opened("thinking"), "assistant").dropped == len("long thoughts")
+    assert supervised(row, opened("thinking")) == ["b<|im_end|>", "d<|im_end|>"]
 
 
 def test_an_answer_without_an_end_mark_ends_with_the_end_token():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune30.modeling.conversations.encoder import ConversationEncoder
-from finetune30.modeling.conversations.template import open_template
+from finetune30.modeling.conversations.opening import open_template
 from finetune30.problems.causal_lm.general import FILE, encode_general
 from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
