@@ -96,18 +96,21 @@ def test_the_saved_model_gives_the_answer_of_the_trained_one_or_fails_the_self_t
 
 def test_answers_stand_beside_those_of_the_base_model(lab: TalkLab) -> None:
     rows = [json.loads(line) for line in (lab.run_folder("results") / "generations.jsonl").read_text().splitlines()]
-    assert [row["reference"] for row in rows] == [ANSWERS[0], ANSWERS[1], ANSWERS[2]]
-    assert [row["question"] for row in rows] == [f"{QUESTIONS[number]} {100 + number}" for number in range(3)]
+    assert [row["reference"] for row in rows] == [ANSWERS[0], ANSWERS[2], ANSWERS[4]]  # evenly taken of five
+    assert [row["question"] for row in rows] == [f"{QUESTIONS[number]} {100 + number}" for number in (0, 2, 4)]
     assert all(row["prompt"].endswith("<|im_start|>assistant\n") for row in rows)
     assert all(row["question"] in row["prompt"] for row in rows)
     assert all({"answer", "base_answer", "finish_reason"} <= row.keys() for row in rows)
     assert [row["expected"] for row in rows] == [["nine", "9"], [], []]
     assert [row["holds_expected"] is None for row in rows] == [False, True, True]
     metrics = lab.metrics("results")
+    assert metrics["asked_rows"] == 3
+    assert metrics["train_nothing_new"] == 0.0
     assert metrics["eval_expected_share"] == float(rows[0]["holds_expected"])
     assert metrics["base_eval_expected_share"] == float(rows[0]["base_holds_expected"])
     shown = lab.ft30("runs", "show", "latest")
     assert "the base model" in shown.stdout
+    assert "Teaches nothing new" in shown.stdout
     assert "Where the tokens went" in shown.stdout
 
 

@@ -40,6 +40,11 @@ class Batch:
         return len(self.rows)
 
     @property
+    def asked(self) -> int:
+        """How many targets it has: supervised tokens where targets are one a token, else rows."""
+        return int((self.targets != IGNORED).sum()) if self._asks_tokens else len(self.rows)
+
+    @property
     def _asks_tokens(self) -> bool:
         return self.split is not None and self.split.targets_per_token
 

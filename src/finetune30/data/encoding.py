@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -88,7 +89,9 @@ class EncodedSplit:
     that cannot be used as they are encoded, with the reason. `token_counts`: what the tokens of each row are, by name,
     int64 (n,) each; empty where no token is more than another. `expected`: texts of which a row's answer has to hold
     one, by position, where the row says so. `asked`: what the last answer of a row answers, by position, without the
-    marks of a template, where there is such an answer.
+    marks of a template, where there is such an answer. `answers`: which of a row's own tokens (first, stop) are its
+    last answer, by position, where it is left whole and something stands before it; of a text, or its first part, all
+    but the beginning.
     """
 
     row_ids: list[str]
@@ -105,6 +108,7 @@ class EncodedSplit:
     token_counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     expected: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     asked: Mapping[int, str] = field(default_factory=dict)
+    answers: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -113,6 +117,14 @@ class EncodedSplit:
     def row_count(self) -> int:
         """How many rows it is made of: parts of one row stand behind each other under its name."""
         return sum(1 for _ in groupby(self.row_ids))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the token ids, where rows end, and what is asked of them."""
+        found = hashlib.sha256()
+        for array in (self.tokens, self.offsets, self.targets):
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -125,16 +125,17 @@ class _Loop:
         rate = learning_rate_at(progress.global_step, progress.total_steps, self.config)
         mine = rows[self.rank :: self.world]
         weight = self.problem.weight(self.train_split, rows)
-        loss = self._accumulate_within_memory(mine, weight)
+        loss, taken, asked = self._accumulate_within_memory(mine, weight)
         if not math.isfinite(loss):
             raise self._non_finite(f"the loss is {loss}", rows)
         norm = float(self.engine.step(rate))
         self._count_skipped(norm, rows)
         progress.global_step += 1
         progress.step_in_epoch += 1
-        progress.samples += len(rows)
+        progress.samples += taken
         progress.tokens += int(self.train_split.lengths[rows].sum())
         progress.weight += weight
+        progress.asked += asked
         progress.loss_sum += loss
         progress.window_loss_sum += loss
         progress.window_steps += 1
@@ -159,41 +160,48 @@ class _Loop:
             "event", event="step_skipped", message="gradients overflowed in fp16: no weight was moved, the scale halves"
         )
 
-    def _accumulate_within_memory(self, mine: NDArray[np.int64], weight: float) -> float:
+    def _accumulate_within_memory(self, mine: NDArray[np.int64], weight: float) -> tuple[float, int, int]:
         """Accumulate the step's gradient; when memory runs out, halve the micro-batch and begin the step again.
 
-        `weight` is that of the whole step, over all its micro-batches and processes.
+        `weight` is that of the whole step, over all its micro-batches and processes. Returns the loss, and of the
+        batches that the engines were given the rows and `Batch.asked`: neither comes from what the plan counts.
         """
         while True:
             # What comes back has no traceback, which would keep the failed pass and its memory alive.
-            loss, problem = self._try_to_accumulate(mine, weight)
-            failed = torch.tensor(float(problem is not None)).to(loss)
-            loss, failures = processes.sum_tensor(torch.stack([loss, failed]))
+            loss, given, problem = self._try_to_accumulate(mine, weight)
+            counts = torch.tensor([*given, float(problem is not None)]).to(loss)
+            loss, taken, asked, failures = processes.sum_tensor(torch.stack([loss, *counts])).tolist()
             if not failures:
-                return float(loss) / weight
+                return loss / weight, round(taken), round(asked)
             self._shrink_micro_batch(problem or "another process ran out of memory")
 
-    def _try_to_accumulate(self, mine: NDArray[np.int64], weight: float) -> tuple[torch.Tensor, str | None]:
-        """Return the summed loss of this process's rows, and what its memory did not suffice for."""
+    def _try_to_accumulate(
+        self, mine: NDArray[np.int64], weight: float
+    ) -> tuple[torch.Tensor, tuple[int, int], str | None]:
+        """Return the summed loss of this process's rows, how many rows and targets, and what memory did not suffice."""
         total = torch.zeros((), dtype=torch.float64 if self.engine.device != "mps" else torch.float32)
         try:
             parts = step_batches(mine, self.progress.micro_batch_size)
-            losses = [self._accumulate_part(part, weight) for part in parts]
-            if losses:  # of the last rows of an epoch, a process may have none
-                for loss in torch.stack(losses).cpu():  # read once: every reading waits for the device
+            done = [self._accumulate_part(part, weight) for part in parts]
+            if done:  # of the last rows of an epoch, a process may have none
+                for loss in torch.stack(
+                    [loss for loss, _, _ in done]
+                ).cpu():  # read once: every reading waits for the device
                     total += loss
         except (RuntimeError, MemoryError) as error:
             problem = describe_out_of_memory(error)
             if problem is None:
                 raise
-            return torch.zeros_like(total, device=self.engine.device), problem
-        return total.to(self.engine.device), None
+            return torch.zeros_like(total, device=self.engine.device), (0, 0), problem
+        given = sum(taken for _, taken, _ in done), sum(asked for _, _, asked in done)
+        return total.to(self.engine.device), given, None
 
-    def _accumulate_part(self, rows: NDArray[np.int64], weight: float) -> torch.Tensor:
+    def _accumulate_part(self, rows: NDArray[np.int64], weight: float) -> tuple[torch.Tensor, int, int]:
+        """Return the summed loss of a batch, its rows, and what it asked for."""
         batch = collate(self.train_split, rows, self.engine.pad_token_id)
         loss = self.engine.accumulate(batch, 1.0 / weight)
         failpoints.reach("training.memory", lambda: torch.OutOfMemoryError("out of memory (fail point)"))
-        return loss
+        return loss, len(batch), batch.asked
 
     def _shrink_micro_batch(self, problem: str) -> None:
         progress = self.progress

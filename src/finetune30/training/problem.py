@@ -60,6 +60,10 @@ class Evaluation:
     chosen_of: int = 1
 
 
+#: A metric: which others hang on the rows that were asked for answers. Versions before it asked other rows.
+OF_ANSWERS = "of_answers"
+
+
 @dataclass(frozen=True)
 class Conclusion:
     """What is found once at the end of a training: more metrics, and tables that are published beside them, by name.

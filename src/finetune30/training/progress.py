@@ -44,6 +44,8 @@ class Progress:
     tokens: int = 0
     #: What the losses of all steps were divided by (rows, or supervised tokens), summed.
     weight: float = 0.0
+    #: What the batches given to the engine asked for (see `Batch.asked`), summed.
+    asked: int = 0
     loss_sum: float = 0.0
     window_loss_sum: float = 0.0
     window_steps: int = 0

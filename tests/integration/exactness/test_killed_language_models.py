@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 POINTS = {
     "training.after_step": 8,
     "evaluation.start": 2,
-    "evaluation.batch": 6,
+    "evaluation.batch": 7,
     "evaluation.end": 2,
     "checkpoint.after_each_file": 16,
     "checkpoint.before_manifest": 4,

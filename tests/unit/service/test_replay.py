@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from finetune30.config import ExperimentConfig
@@ -12,6 +14,8 @@ from finetune30.service.execution.replay_verdict import (
     Result,
     _compare_histories,
     _compare_label_orders,
+    _compare_metrics,
+    _compare_predictions,
     _compare_records,
     _excuse_kernels,
     _measured,
@@ -83,6 +87,43 @@ def test_another_order_of_the_labels_is_named_with_its_cause() -> None:
 @pytest.mark.parametrize(("before", "now"), [(["a", "b"], ["a", "b"]), ([], []), (["a", "b"], ["a", "c"])])
 def test_the_same_order_and_other_labels_are_no_other_order(before: list[str], now: list[str]) -> None:
     assert _compare_label_orders(before, now, is_earlier=True) == []
+
+
+def test_answers_to_other_rows_are_not_compared_with_those_of_an_earlier_version() -> None:
+    old = {**OLD, **SINCE, "eval_loss": 1.0, "eval_chrf": 0.3, "base_eval_chrf": 0.1, "train_memorised": 0.5}
+    since: dict[str, Any] = {**old, "eval_chrf": 0.4, "base_eval_chrf": 0.2, "asked_rows": 20, "train_nothing_new": 0.1}
+    since["of_answers"] = ["asked_rows", "base_eval_chrf", "eval_chrf", "train_memorised", "train_nothing_new"]
+    assert _compare_metrics(old, since, is_earlier=False) == []
+    assert _compare_metrics(old, {**since, "eval_loss": 1.5}, is_earlier=False) == ["eval_loss: 1.0 -> 1.5"]
+    assert _compare_metrics({**since, "eval_chrf": 0.3}, since, is_earlier=False) == ["eval_chrf: 0.3 -> 0.4"]
+
+
+OUTCOMES = {"row_id": ["a", "b", "c"], "outcome": [0.5, None, 2.0], "tokens_right": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, []),
+        ({"outcome": [0.5, 1.0, 2.5]}, ["changed of 3 rows: outcome of 2"]),
+        (
+            {"outcome": [0.5, None, 2.5], "tokens_right": [0, 0, 0]},
+            ["changed of 3 rows: outcome of 1, tokens_right of 3"],
+        ),
+        ({"row_id": ["a", "b", "d"]}, ["other rows were evaluated"]),
+        (
+            {"tokens_right": None, "outcome": [1.0, None, 2.0]},
+            ["changed of 3 rows: outcome of 1", "tokens_right is missing"],
+        ),
+    ],
+)
+def test_rows_without_a_prediction_are_compared_by_every_column(
+    tmp_path: Path, changes: dict[str, Any], found: list[str]
+) -> None:
+    columns = {name: values for name, values in (OUTCOMES | changes).items() if values is not None}
+    pl.DataFrame(OUTCOMES).write_parquet(tmp_path / "before.parquet")
+    pl.DataFrame(columns).write_parquet(tmp_path / "now.parquet")
+    assert _compare_predictions(tmp_path / "before.parquet", tmp_path / "now.parquet") == found
 
 
 def spoil(name: str, content: bytes = b"x") -> Callable[[RunFolder], object]:

@@ -103,6 +103,41 @@ def test_a_packed_step_is_the_padded_one(bases: Bases, family: str) -> None:
     assert float((found[True] - found[False]).norm() / found[False].norm()) <= 1e-5
 
 
+@pytest.fixture(scope="module")
+def padded_gradient(bases: Bases) -> torch.Tensor:
+    return gradient_of(bases("llama"), 8, packs=False, attention="sdpa")
+
+
+def gradient_of(base: Path, size: int, *, packs: bool, attention: str) -> torch.Tensor:
+    """Return the gradient of a step in passes of `size` rows."""
+    engine, problem, split = built(base)
+    engine.model.set_attn_implementation(attention)
+    assert engine.model.config._attn_implementation == attention
+    assert choose_packing(engine, split, "on")[0]
+    engine.packs = packs
+    rows = np.arange(ROWS)
+    for part in step_batches(rows, size):
+        engine.accumulate(collate(split, part, engine.pad_token_id), 1 / problem.weight(split, rows))
+    return torch.cat([p.grad.flatten() for p in engine._trainable.values()])
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("size", [1, 3, ROWS])
+def test_a_packed_step_is_the_same_in_passes_of_any_size_under_each_attention(
+    bases: Bases, padded_gradient: torch.Tensor, size: int, attention: str
+) -> None:
+    packed = gradient_of(bases("llama"), size, packs=True, attention=attention)
+    assert float((packed - padded_gradient).norm() / padded_gradient.norm()) <= 1e-5
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_models_that_mix_the_rows_of_a_sequence_are_noticed_under_each_attention(bases: Bases, attention: str) -> None:
+    engine, _, split = built(bases("opt"))
+    engine.model.set_attn_implementation(attention)
+    with pytest.raises(ModelError, match="rows in one sequence read each other"):
+        choose_packing(engine, split, "on")
+
+
 @pytest.mark.parametrize("family", READ_EACH_OTHER)
 def test_models_that_mix_the_rows_of_a_sequence_are_not_packed(bases: Bases, family: str) -> None:
     engine, _, split = built(bases(family))

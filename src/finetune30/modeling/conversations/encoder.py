@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from finetune30.data.encoding import IGNORED, NO_ANSWER_LEFT, OVERLONG, TEMPLATE_REFUSES, Aside, EncodedSplit
 from finetune30.errors import ModelError
+from finetune30.modeling.conversations.last_answer import asked_last, place_answer
 from finetune30.modeling.conversations.placing import Span, place_parts
 from finetune30.modeling.conversations.rendering import ASSISTANT, Rendering, TrainOn, render_row
 from finetune30.modeling.conversations.template import (
@@ -125,7 +126,8 @@ class ConversationEncoder:
             aside={i: row.aside for i, row in enumerate(fitted) if row.aside is not None},
             token_counts=_count_kinds(fitted),
             expected={i: tuple(trees[row]["expected"]) for i, row in enumerate(names) if "expected" in trees[row]},
-            asked={i: text for i, row in enumerate(names) if (text := _asked_last(trees[row]))},
+            asked={i: text for i, row in enumerate(names) if (text := asked_last(trees[row]))},
+            answers={i: row.tokens.answer for i, row in enumerate(fitted) if row.tokens.answer is not None},
         )
 
     def fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
@@ -241,7 +243,8 @@ class ConversationEncoder:
             kinds = np.append(kinds, np.int8(SUPERVISED))
         if len(kinds) and kinds[0] == SUPERVISED:
             kinds[0] = CONTEXT  # nothing stands before it that could predict it
-        return TokenizedRow(ids, kinds, text, places, rendering.question)
+        answer = place_answer(rendering.answer, places, has_end=end is not None)
+        return TokenizedRow(ids, kinds, text, places, rendering.question, answer)
 
     def _encode(self, rendering: Rendering) -> tuple[list[int], list[tuple[int, int]]]:
         text = rendering.text
@@ -302,14 +305,6 @@ class ConversationEncoder:
         whole = self._backend.encode(mark.join(["", *_PROBES]), add_special_tokens=False).ids
         parts = [[number, *self._textual.encode(probe, add_special_tokens=False).ids] for probe in _PROBES]
         return bool(whole == [token for part in parts for token in part])
-
-
-def _asked_last(row: Mapping[str, Any]) -> str:
-    """Return what the last answer of a row of the canonical form answers; "" where it has none."""
-    if "prompt" in row:
-        return str(row["prompt"])
-    turns = [str(message.get("content") or "") for message in row.get("messages", ()) if message["role"] == "user"]
-    return turns[-1] if turns else ""
 
 
 def _next_tokens(tokens: NDArray[np.int32], kinds: NDArray[np.int8], offsets: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -36,6 +36,7 @@ class Rendering:
     writes no end mark behind. `dropped`: characters of messages, calls and tools that are not in the text. Answers that
     carry no loss: `unlike_asked` would be asked behind another text than stands before them here, of `left_out` the
     template writes nothing. `is_bare`: there is no template, so the text begins as the tokenizer begins texts.
+    `answer`: the last answer with its end mark, also where more than answers carries loss; None where it carries none.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Rendering:
     unlike_asked: int = 0
     left_out: int = 0
     is_bare: bool = False
+    answer: Span | None = None
 
 
 def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: TrainOn) -> Rendering:
@@ -64,10 +66,12 @@ def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: 
         asked = Span(0, len(prompt))
         answer = Span(len(prompt), len(prompt) + len(completion))
         supervised = (Span(0, answer.stop),) if train_on == "all" else (answer,)
-        return Rendering(prompt + completion, supervised, (asked, answer), asked, wants_end=True, is_bare=True)
+        return Rendering(
+            prompt + completion, supervised, (asked, answer), asked, wants_end=True, is_bare=True, answer=answer
+        )
     text = str(row["text"])
     whole = Span(0, len(text))
-    return Rendering(text, (whole,), (whole,), wants_end=True, is_bare=True)
+    return Rendering(text, (whole,), (whole,), wants_end=True, is_bare=True, answer=whole)
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,9 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
     supervised: list[Span] = []
     written = unlike = left_out = 0
     wants_end = False
+    last: Span | None = None
     for index in _answers(messages, train_on):
+        last = None
         if not placed.of(index):
             left_out += 1
             continue
@@ -137,6 +143,7 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
             unlike += 1
             continue
         written += answer.written
+        last = answer.span
         supervised.append(answer.span)
         wants_end = index == len(messages) - 1 and not answer.has_end
     if train_on == "all":
@@ -152,6 +159,7 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
         dropped=placed.dropped + _count_left_out_tools(whole),
         unlike_asked=unlike,
         left_out=left_out,
+        answer=last,
     )
     return written, rendering
 

@@ -22,7 +22,8 @@ class TokenizedRow:
     """A row as tokens. `ids` int; `kinds`: index into TOKEN_KINDS for each; both of equal length.
 
     `text` and `places` (start, stop of each token's characters in it) are for showing it. `question`: the characters of
-    `text` of which the beginning may be left out where the row is too long.
+    `text` of which the beginning may be left out where the row is too long. `answer`: which of the tokens (first, stop)
+    are the last answer with its end; None where none stands whole behind something that asks for it.
     """
 
     ids: list[int]
@@ -30,6 +31,7 @@ class TokenizedRow:
     text: str
     places: list[tuple[int, int]]
     question: Span | None = None
+    answer: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,28 @@ def count_kinds(kinds: NDArray[np.int8]) -> NDArray[np.int64]:
 
 def take_slice(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
     """Return the tokens from `start` to `stop`."""
-    return TokenizedRow(row.ids[start:stop], row.kinds[start:stop], row.text, row.places[start:stop], row.question)
+    first, last = row.answer or (0, 0)
+    answer = behind_something(first - start, last - start) if last <= stop else None
+    kinds, places = row.kinds[start:stop], row.places[start:stop]
+    return TokenizedRow(row.ids[start:stop], kinds, row.text, places, row.question, answer)
 
 
 def take_part(row: TokenizedRow, start: int, stop: int) -> TokenizedRow:
-    """Return the tokens from `start` to `stop`; nothing stands before the first of them that could predict it."""
+    """Return a part of a long text; nothing stands before its first token that could predict it.
+
+    Only the first part is gone on with, as the row that they are parts of.
+    """
     part = take_slice(row, start, stop)
     kinds = part.kinds.copy()
     kinds[0] = CONTEXT
-    return replace(part, kinds=kinds)
+    answer = behind_something(row.answer[0], stop) if row.answer is not None and start == 0 else None
+    return replace(part, kinds=kinds, answer=answer)
+
+
+def behind_something(first: int, stop: int) -> tuple[int, int] | None:
+    """Return the place of an answer less a token before which nothing stands; None where nothing is left of it."""
+    first = max(1, first)
+    return (first, stop) if first < stop else None
 
 
 def cut_question(row: TokenizedRow, max_length: int) -> TokenizedRow | None:
@@ -85,4 +100,6 @@ def cut_question(row: TokenizedRow, max_length: int) -> TokenizedRow | None:
     if place >= last:
         return None
     kept = [*range(first), *range(place, len(row.ids))]
-    return replace(row, ids=[row.ids[i] for i in kept], kinds=row.kinds[kept], places=[row.places[i] for i in kept])
+    ids, places = [row.ids[i] for i in kept], [row.places[i] for i in kept]
+    answer = None if row.answer is None else behind_something(*(end - (place - first) for end in row.answer))
+    return replace(row, ids=ids, kinds=row.kinds[kept], places=places, answer=answer)

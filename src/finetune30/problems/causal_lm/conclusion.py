@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finetune30.data.encoding import IGNORED
 from finetune30.modeling.conversations.generation import (
     Generated,
     NextTokens,
@@ -19,36 +18,32 @@ from finetune30.modeling.conversations.generation import (
     generate_in_batches,
     stop_tokens,
 )
-from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERAL, GENERAL_ROWS, GENERATIONS
+from finetune30.problems.causal_lm.conclusion_names import (
+    ASKED_ROWS,
+    BASE,
+    EXAMPLES,
+    GENERAL,
+    GENERAL_ROWS,
+    GENERATIONS,
+    NOTHING_NEW,
+)
 from finetune30.problems.causal_lm.expected import holds
 from finetune30.problems.causal_lm.general import encode_general
+from finetune30.problems.causal_lm.questions import Question, choose_questions, encode_questions
 from finetune30.problems.causal_lm.repeated_answer import GivenAnswer
 from finetune30.problems.causal_lm.text_metrics import chrf, is_same_text
 from finetune30.training import processes
 from finetune30.training.engine import LendsModel
 from finetune30.training.evaluation import within_everybodys_memory
-from finetune30.training.problem import Conclusion
+from finetune30.training.problem import OF_ANSWERS, Conclusion
 
 if TYPE_CHECKING:
     from finetune30.data.encoding import EncodedSplit
     from finetune30.problems.causal_lm.training import LanguageModel
     from finetune30.training.engine import Engine
+    from finetune30.training.problem import Evaluation
 
 _EXAMPLES_KEPT = 3
-
-
-@dataclass(frozen=True)
-class Question:
-    """The last answer that a row asks for: the tokens before it and its own, with the mark that ends it.
-
-    `asked`: what it answers, as it was written; "" where the row says nothing of the kind.
-    """
-
-    row_id: str
-    prompt: list[int]
-    reference: list[int]
-    expected: tuple[str, ...] = ()
-    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,9 @@ def conclude(
 ) -> Conclusion:
     """Return the base model's evaluation (`base_…`), how like the wanted ones answers are, and the answers themselves.
 
-    `train_memorised` is the share of as many training rows whose answer is given word for word. Of several processes
-    the first one answers; all evaluate together.
+    `train_memorised` is the share of as many training rows whose answer is given word for word, `train_nothing_new` of
+    those whose answer the base model would give already, token for token: greedily, so each token is its likeliest one.
+    Of several processes the first one answers; all evaluate together.
     """
     assert isinstance(engine, LendsModel)  # noqa: S101 - engines that train language models do
     chat = problem.targets["chat"]
@@ -89,20 +85,26 @@ def conclude(
     kept = measure(general)
     with engine.lend_base():
         known, metrics = measure(general), _of_base(measure(evaluation))
+        if learnt:
+            metrics[NOTHING_NEW] = _share_known(problem.evaluate(engine, encode_questions(learnt), batch_size))
     if general is not None:
         metrics |= {GENERAL: kept["eval_loss"], f"{BASE}{GENERAL}": known["eval_loss"], GENERAL_ROWS: len(general)}
     if answers is None or not asked:
         return Conclusion(metrics)
     reader = _Reader(problem.encoder.tokenizer, answers.ends)
-    metrics |= _measure(reader, asked, answers.tuned) | _of_base(_measure(reader, asked, answers.before))
-    metrics["train_memorised"] = _measure(reader, learnt, answers.recited)["eval_exact_match"]
+    of_answers = _measure(reader, asked, answers.tuned) | _of_base(_measure(reader, asked, answers.before))
+    of_answers[ASKED_ROWS] = len(asked)
+    if learnt:
+        of_answers["train_memorised"] = _measure(reader, learnt, answers.recited)["eval_exact_match"]
     table = [_row(reader, *found) for found in zip(asked, answers.tuned, answers.before, strict=True)]
+    metrics |= {**of_answers, EXAMPLES: table[:_EXAMPLES_KEPT]}
+    metrics[OF_ANSWERS] = sorted({*of_answers, EXAMPLES, NOTHING_NEW})
     given = [
         GivenAnswer(question.row_id, question.prompt, answered, sampling)
         for question, answered in zip(asked, answers.tuned, strict=True)
     ]
     ended = next((one for one in given if one.answer.reason == "stop"), given[0])
-    return Conclusion({**metrics, EXAMPLES: table[:_EXAMPLES_KEPT]}, {GENERATIONS: table}, ended.repeat)
+    return Conclusion(metrics, {GENERATIONS: table}, ended.repeat)
 
 
 def _answer(
@@ -126,25 +128,15 @@ def _answer(
         return _Answers(tuned, recited, answer(base, asked), ends)
 
 
+def _share_known(evaluation: Evaluation) -> float:
+    """Return the share of rows of which every token that carries loss is the likeliest one."""
+    _, right, asked = np.asarray(evaluation.outputs).T
+    return float((right == asked).mean())
+
+
 def _of_base(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures under the names that they have as the base model's."""
     return {f"{BASE}{name}": value for name, value in metrics.items()}
-
-
-def choose_questions(split: EncodedSplit, count: int) -> list[Question]:
-    """Return the last question of each of the first `count` rows."""
-    found = []
-    for row in range(min(count, len(split))):
-        start, stop = int(split.offsets[row]), int(split.offsets[row + 1])
-        asked = np.flatnonzero(split.targets[start:stop] != IGNORED)
-        breaks = np.flatnonzero(np.diff(asked) > 1)
-        first = int(asked[breaks[-1] + 1] if len(breaks) else asked[0]) + 1
-        last = int(asked[-1]) + 1
-        tokens = split.tokens[start:stop].tolist()
-        expected = split.expected.get(row, ())
-        asked_for = split.asked.get(row, "")
-        found.append(Question(split.row_ids[row], tokens[:first], tokens[first : last + 1], expected, asked_for))
-    return found
 
 
 @dataclass(frozen=True)

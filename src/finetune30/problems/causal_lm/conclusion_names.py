@@ -6,5 +6,7 @@ from __future__ import annotations
 BASE = "base_"
 #: The table of asked answers, as it is published, and the few of them that the metrics hold.
 GENERATIONS, EXAMPLES = "generations", "examples"
+#: How many evaluation rows were asked, and the share of training rows that the base model answers as wanted already.
+ASKED_ROWS, NOTHING_NEW = "asked_rows", "train_nothing_new"
 #: Loss a supervised token of the general conversations that the package carries, and how many of them.
 GENERAL, GENERAL_ROWS = "general_loss", "general_rows"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Format, Table, Words
-from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERAL
+from finetune30.problems.causal_lm.conclusion_names import BASE, EXAMPLES, GENERAL, NOTHING_NEW
 from finetune30.values import is_number
 
 _BASE_MODEL = Words("the base model", "基礎模型")
@@ -20,6 +20,13 @@ _FIGURES: tuple[tuple[str, Words, Format], ...] = (
     ("eval_answers_ended", Words("Answers that end by themselves", "自行結束的回答"), "percent"),
     (GENERAL, Words("Loss on general conversations", "一般對話的損失"), "number"),
     ("train_memorised", Words("Training answers known by heart", "背下來的訓練回答"), "percent"),
+    (
+        NOTHING_NEW,
+        Words(
+            "Teaches nothing new (training answers of the base model)", "沒有教到新東西（基礎模型原本就會的訓練回答）"
+        ),
+        "percent",
+    ),
 )
 
 

@@ -25,6 +25,8 @@ _DROPPED = frozenset({"lora.task_type", "system.save_config", "system.log_file"}
 _COMPARED_APART = frozenset({"training.processes"})
 #: Keys that plan the number of steps.
 PLAN_KEYS = frozenset({"training.num_train_epochs", "training.max_steps"})
+#: What the rows of a language model were encoded to. Checkpoints without it do not say which tokens they have seen.
+ENCODED_ROWS = "encoded rows"
 _GIT_SECONDS = 5.0
 
 
@@ -40,6 +42,7 @@ def build_identity(experiment: Experiment, environment: Mapping[str, Any]) -> di
         "start_adapter": start_adapter_digest(inputs.config.training.start_adapter),
         "engine": experiment.engine.name,
         "special tokens in texts": "text",
+        **({ENCODED_ROWS: experiment.encoding} if experiment.encoding else {}),
         **order,
         **environment,
     }

@@ -168,7 +168,7 @@ def train_and_publish(execution: Execution, attempt: AttemptFolder, keeper: Leas
         if execution.console:
             execution.console.close()
     check_consumption(experiment.train_split, experiment.evaluation_split, result.progress, result.evaluated_rows)
-    check_supervised(experiment.token_ledger, result.progress)
+    check_supervised(experiment.token_ledger, result.progress, result.metrics)
     failpoints.reach("result.before_staging")
     doubts = [*experiment.doubts, *explain_doubts(result.doubts, attempt.history, inputs.config.training)]
     for doubt in doubts:

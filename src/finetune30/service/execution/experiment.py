@@ -19,6 +19,7 @@ from finetune30.modeling.families import left_out_labels
 from finetune30.modeling.heavy_imports import import_heavy
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.problems.trainables import load_trainable
+from finetune30.service.execution.exact_encoding import digest_encoding
 from finetune30.service.execution.row_ledger import describe_limits, settle_ledger
 from finetune30.service.execution.token_ledger import build_token_ledger, describe_token_ledger
 from finetune30.service.execution.tokenless_rows import encode_what_says_something
@@ -84,6 +85,8 @@ class Experiment:
     doubts: list[Doubt] = field(default_factory=list)
     #: Tokens by split and kind, where the problem tells kinds apart.
     token_ledger: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: What the rows were encoded to (see `digest_encoding`), where more than files on record decides it.
+    encoding: dict[str, str] = field(default_factory=dict)
 
     def complete(self, environment: Mapping[str, Any]) -> dict[str, Any]:
         """Return an environment (see `describe_environment`) with what the engine decided."""
@@ -225,7 +228,8 @@ def build_experiment(inputs: Inputs, log: Log) -> Experiment:
         log(f"layers below the lowest one with LoRA run once a row; what they make takes up to {kept / 1e6:,.0f} MB")
     placement = replace(inputs.placement, precision=engine.precision)  # what a family can do may be less
     inputs = replace(inputs, data=settle_ledger(data, train_split, evaluation_split, log), placement=placement)
-    experiment = Experiment(inputs, problem, engine, train_split, evaluation_split, doubts, token_ledger)
+    encoding = digest_encoding(problem.targets, splits)
+    experiment = Experiment(inputs, problem, engine, train_split, evaluation_split, doubts, token_ledger, encoding)
     if labels := experiment.left_out_head:
         shown = ", ".join(labels[:_LABELS_SHOWN]) + (", …" if len(labels) > _LABELS_SHOWN else "")
         log(

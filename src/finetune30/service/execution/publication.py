@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -64,10 +65,7 @@ def stage_result(
     data = experiment.inputs.data
     kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, experiment.problem.targets)
     kept.write_parquet(outbox / "predictions.parquet")
-    for name, rows in result.tables.items():
-        failpoints.reach(failpoints.DISK_WRITE)
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (outbox / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    tables = {name: _write_table(outbox / f"{name}.jsonl", rows) for name, rows in result.tables.items()}
     failpoints.reach(failpoints.DISK_WRITE)
     (outbox / "metrics.json").write_text(
         json.dumps(metrics, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
@@ -90,8 +88,18 @@ def stage_result(
         "environment": environment,
         "git": metrics["git"],
         "digests": result.digests,
+        **({"tables": tables} if tables else {}),
+        **({"encoding": experiment.encoding} if experiment.encoding else {}),
         "origin": origin,
     }
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows as JSON lines; return the sha256 of the file."""
+    failpoints.reach(failpoints.DISK_WRITE)
+    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _collect_metrics(

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import NotFoundError, StorageError
 from finetune30.files import disk_errors, load_json, load_json_lines, sha256_of
 from finetune30.store import RunFolder, RunStore
+from finetune30.training.problem import OF_ANSWERS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Parts of keys whose values a clock decides.
 _TIMED = ("time", "_runtime", "per_second")
@@ -35,7 +40,7 @@ class Comparison:
     `environment` and `inputs` (rows, base model, order of the labels) hold `key: recorded -> now`, and the environment
     also why equal ones may come out differently; `tensors` the largest difference of each weight that differs, None
     where shape or type do, or where the recorded ones were removed; `states` which of optimizer and random
-    streams differ; `history` and `metrics` the values.
+    streams differ; `history` and `metrics` the values; `predictions` how many rows changed, answers on record too.
     """
 
     environment: list[str]
@@ -102,14 +107,14 @@ def compare_results(before: Result, now: Result) -> Comparison:
             *_excuse_kernels(repeated["environment"]),
         ],
         inputs=[
-            *_list_differences(_inputs_of(recorded), _inputs_of(repeated)),
+            *_compare_inputs(recorded, repeated),
             *_compare_label_orders(old["labels"], new["labels"], is_earlier),
         ],
         tensors=_compare_weights(before, now),
         states=[name for name, digest in recorded["digests"].items() if repeated["digests"].get(name) != digest],
         history=_compare_histories(load_json_lines(before.history), load_json_lines(now.history), is_earlier),
-        metrics=_compare_records(_measured(old), _measured(new), is_earlier),
-        predictions=_compare_predictions(before.predictions, now.predictions),
+        metrics=_compare_metrics(old, new, is_earlier),
+        predictions=[*_compare_predictions(before.predictions, now.predictions), *_compare_tables(before, now)],
     )
 
 
@@ -123,7 +128,16 @@ def _excuse_kernels(environment: Mapping[str, Any]) -> list[str]:
 
 
 def _inputs_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {"dataset": manifest["dataset_digest"], "base": manifest["base"]["sha256"]}
+    encoding = manifest.get("encoding", {})
+    return {"dataset": manifest["dataset_digest"], "base": manifest["base"]["sha256"], "encoding": encoding}
+
+
+def _compare_inputs(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> list[str]:
+    """Return which inputs differ; what an earlier version did not record of the encoding is not compared."""
+    before, now = _inputs_of(recorded), _inputs_of(repeated)
+    if not before["encoding"]:
+        del before["encoding"], now["encoding"]
+    return _list_differences(before, now)
 
 
 def _compare_label_orders(before: list[str], now: list[str], is_earlier: bool) -> list[str]:
@@ -132,6 +146,15 @@ def _compare_label_orders(before: list[str], now: list[str], is_earlier: bool) -
         return []
     why = " (that of the head of the base model, which earlier versions did not follow)" if is_earlier else ""
     return [f"order of the labels: {', '.join(before)} -> {', '.join(now)}{why}; weights and outputs follow it"]
+
+
+def _compare_metrics(old: Mapping[str, Any], new: Mapping[str, Any], is_earlier: bool) -> list[str]:
+    """Return which metrics differ, without those of answers where the record does not name them (OF_ANSWERS)."""
+    before, now = _measured(old), _measured(new)
+    if OF_ANSWERS not in before:
+        left_out = {OF_ANSWERS, *now.get(OF_ANSWERS, ())}
+        before, now = ({key: found[key] for key in found if key not in left_out} for found in (before, now))
+    return _compare_records(before, now, is_earlier)
 
 
 def _measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,5 +222,26 @@ def _compare_predictions(before: Path, now: Path) -> list[str]:
         return []
     if old["row_id"].to_list() != new["row_id"].to_list():
         return ["other rows were evaluated"]
-    changed = sum(a != b for a, b in zip(old["prediction"].to_list(), new["prediction"].to_list(), strict=True))
-    return [f"{changed} of {len(old)} predictions changed, the others by probability only"]
+    changed = {name: _count_changed(old[name], new[name]) for name in old.columns if name in new.columns}
+    if "prediction" in changed:
+        return [f"{changed['prediction']} of {len(old)} predictions changed, the others by probability only"]
+    listed = ", ".join(f"{name} of {count}" for name, count in changed.items() if count)
+    missing = [f"{name} is missing" for name in old.columns if name not in new.columns]
+    return [*([f"changed of {len(old)} rows: {listed}"] if listed else []), *missing]
+
+
+def _compare_tables(before: Result, now: Result) -> list[str]:
+    """Return how many rows of each table beside the metrics differ; an earlier version's manifest names no table."""
+    repeated = now.facts.get("tables", {})
+    found = []
+    for name, digest in before.facts.get("tables", {}).items():
+        if repeated.get(name) == digest:
+            continue
+        old, new = (load_json_lines(result.predictions.with_name(f"{name}.jsonl")) for result in (before, now))
+        changed = sum(one != other for one, other in zip_longest(old, new))
+        found.append(f"{name}: {changed} of {max(len(old), len(new))} rows changed")
+    return found
+
+
+def _count_changed(before: pl.Series, now: pl.Series) -> int:
+    return int(before.ne_missing(now).sum())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from finetune30.data.encoding import IGNORED
 from finetune30.errors import DataError
@@ -27,8 +28,7 @@ def build_token_ledger(splits: dict[str, EncodedSplit]) -> dict[str, dict[str, i
         counts = {kind: int(values.sum()) for kind, values in split.token_counts.items()}
         asked = int((split.targets != IGNORED).sum())
         if asked != counts["supervised"]:
-            message = f"{counts['supervised']} {name} tokens are supervised, but the loss asks for {asked}"
-            raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")
+            raise _untrustworthy(f"{counts['supervised']} {name} tokens are supervised, but the loss asks for {asked}")
         kept = sum(count for kind, count in counts.items() if kind not in (*_NO_KINDS, "truncated"))
         ledger[name] = {**counts, "used": kept, "total": kept + counts["truncated"]}
     return ledger
@@ -56,10 +56,11 @@ def describe_token_ledger(ledger: dict[str, dict[str, int]]) -> list[str]:
     return lines
 
 
-def check_supervised(ledger: dict[str, dict[str, int]], progress: Progress) -> None:
-    """Compare the supervised tokens that steps were divided by with those of the rows used.
+def check_supervised(ledger: dict[str, dict[str, int]], progress: Progress, metrics: Mapping[str, Any]) -> None:
+    """Compare the ledger with what steps were divided by, what their batches asked for, and what was evaluated.
 
-    Whole epochs must have asked for every one once, a broken-off one at most once. Raises DataError.
+    Whole epochs must have asked for every supervised token once, a broken-off one at most once. The batches' own
+    targets are counted apart from the ledger's arrays: what is lost between the two is found. Raises DataError.
     """
     if "train" not in ledger:
         return
@@ -68,5 +69,14 @@ def check_supervised(ledger: dict[str, dict[str, int]], progress: Progress) -> N
     most = least + (used if progress.step_in_epoch else 0)
     if not least <= progress.weight <= most:
         took = f"{progress.weight:,.0f} supervised tokens in {progress.epochs_done:g} epochs of {used:,}"
-        message = f"steps were divided by {took}"
-        raise DataError(message, "the run is not trustworthy; please report this with its config.yaml")
+        raise _untrustworthy(f"steps were divided by {took}")
+    if progress.asked != progress.weight:
+        divided = f"{progress.weight:,.0f} supervised tokens"
+        raise _untrustworthy(f"steps were divided by {divided}, but their batches asked for {progress.asked:,}")
+    evaluated, wanted = metrics.get("eval_supervised_tokens"), ledger["evaluation"]["supervised"]
+    if evaluated != wanted:
+        raise _untrustworthy(f"{evaluated} tokens were evaluated, the ledger says {wanted} are supervised")
+
+
+def _untrustworthy(message: str) -> DataError:
+    return DataError(message, "the run is not trustworthy; please report this with its config.yaml")
