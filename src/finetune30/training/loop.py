@@ -184,9 +184,8 @@ class _Loop:
             parts = step_batches(mine, self.progress.micro_batch_size)
             done = [self._accumulate_part(part, weight) for part in parts]
             if done:  # of the last rows of an epoch, a process may have none
-                for loss in torch.stack(
-                    [loss for loss, _, _ in done]
-                ).cpu():  # read once: every reading waits for the device
+                losses = torch.stack([loss for loss, _, _ in done])
+                for loss in losses.cpu():  # read once: every reading waits for the device
                     total += loss
         except (RuntimeError, MemoryError) as error:
             problem = describe_out_of_memory(error)
