@@ -165,7 +165,8 @@ class AttemptStates:
             if run.cancel_requested:
                 self._finish_within(connection, claim, "cancelled", RunStatus.CANCELLED, {}, paused)
                 return RunStatus.CANCELLED
-            values = {"paused_at": self.now(connection), "paused": paused}
+            now = self.now(connection)
+            values = {"paused_at": now, "finished_at": now, "paused": paused}  # one moment: see `queries`
             self._finish_within(connection, claim, "paused", RunStatus.PAUSED.stored, values, paused)
             return RunStatus.PAUSED
 
@@ -208,7 +209,7 @@ class AttemptStates:
         values: dict[str, Any],
         detail: dict[str, Any] | None,
     ) -> None:
-        values = {**values, "finished_at": self.now(connection), "lease_owner": None, "lease_until": None}
+        values = {"finished_at": self.now(connection), **values, "lease_owner": None, "lease_until": None}
         self._change_held(connection, claim, kind, state, values, detail)
 
     def _change_held(

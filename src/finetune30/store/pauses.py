@@ -1,7 +1,8 @@
 """What is decided of PAUSED runs: they go on exactly where they paused, or are CANCELLED with their checkpoint kept.
 
 A run pauses at a step of its own plan, so whoever takes it up trains what an undisturbed run would have trained. In the
-database it stands as CANCELLED with `paused_at`, and so do its events: releases before r0017 do not know the state.
+database it stands as CANCELLED with a `paused_at` that is its `finished_at`, and so do its events: releases before
+r0017 do not know the state.
 """
 
 from __future__ import annotations
@@ -67,6 +68,6 @@ def _paused(run: Run) -> tuple[Any, ...]:
         runs.c.id == run.id,
         runs.c.status == run.status.stored,
         runs.c.attempt == run.attempt,
-        runs.c.paused_at.is_not(None),
+        runs.c.paused_at == runs.c.finished_at,
         runs.c.pause_at == run.pause_at,
     )

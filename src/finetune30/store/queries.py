@@ -24,6 +24,9 @@ _BY_FOLDER = select(runs).where(runs.c.folder == bindparam("named")).limit(1)
 _BY_NAME = _NEWEST.where(runs.c.name == bindparam("named"))
 #: Kinds of events that lead into or out of PAUSED, which stands in them as CANCELLED, and on which side.
 _PAUSES = {"paused": "to_status", "promoted": "from_status", "stopped": "from_status"}
+#: Of CANCELLED rows, which are PAUSED. Every end has a moment of its own: one that a release before r0017 wrote, which
+#: takes a paused run up and leaves `paused_at` as it is, has another.
+_IS_PAUSED = and_(runs.c.paused_at.is_not(None), runs.c.paused_at == runs.c.finished_at)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -47,22 +50,16 @@ def run_of(row: Row[Any], columns: Sequence[str] = ()) -> Run:
     values = {"config": {}, "metrics": None, **dict(zip(columns or row._fields, row, strict=not columns))}
     for key in NOT_IN_RUN:
         values.pop(key, None)
-    values["status"] = status_of(values["status"], values["paused_at"])
+    values["status"] = _status_of(values["status"], values["paused_at"], values["finished_at"])
     values["submitted_by"] = values["submitted_by"] or None
     values["tags"] = split_tags(values["tags"])
     return Run(**values)
 
 
-def status_of(stored: str, paused_at: datetime | None) -> RunStatus:
-    """Return the state that a row tells; what stands in `paused_at` beside other states is left from earlier."""
-    status = RunStatus(stored)
-    return RunStatus.PAUSED if status is RunStatus.CANCELLED and paused_at is not None else status
-
-
 def shown_status() -> ColumnElement[str]:
-    """Return the state of a row as `status_of` tells it."""
+    """Return the state of a row as its run tells it."""
     return case(
-        (and_(runs.c.status == RunStatus.CANCELLED, runs.c.paused_at.is_not(None)), RunStatus.PAUSED),
+        (and_(runs.c.status == RunStatus.CANCELLED, _IS_PAUSED), RunStatus.PAUSED),
         else_=runs.c.status,
     )
 
@@ -72,8 +69,7 @@ def is_in(statuses: Collection[RunStatus]) -> ColumnElement[bool]:
     stored = sorted({status.stored for status in statuses})
     condition: ColumnElement[bool] = runs.c.status.in_(stored)
     if RunStatus.CANCELLED in stored and not {RunStatus.PAUSED, RunStatus.CANCELLED} <= set(statuses):
-        is_paused = runs.c.paused_at.is_not(None)
-        wanted = is_paused if RunStatus.PAUSED in statuses else ~is_paused
+        wanted = _IS_PAUSED if RunStatus.PAUSED in statuses else ~_IS_PAUSED
         condition &= or_(runs.c.status != RunStatus.CANCELLED, wanted)
     return condition
 
@@ -82,8 +78,8 @@ def count_by_status(connection: Connection) -> dict[str, int]:
     """Return how many runs are in each state, from indexes alone."""
     counted = connection.execute(select(runs.c.status, func.count()).group_by(runs.c.status))
     found = dict.fromkeys((status.value for status in RunStatus), 0) | {row[0]: row[1] for row in counted}
-    is_paused = (runs.c.paused_at.is_not(None), runs.c.status == RunStatus.CANCELLED)
-    found[RunStatus.PAUSED] = connection.execute(select(func.count()).where(*is_paused)).scalar_one()
+    is_paused = and_(_IS_PAUSED, runs.c.status == RunStatus.CANCELLED)
+    found[RunStatus.PAUSED] = connection.execute(select(func.count()).where(is_paused)).scalar_one()
     found[RunStatus.CANCELLED] -= found[RunStatus.PAUSED]
     return found
 
@@ -140,6 +136,12 @@ def load_unpublished(connection: Connection, limit: int, since: datetime) -> lis
 
 
 # --- private
+
+
+def _status_of(stored: str, paused_at: datetime | None, finished_at: datetime | None) -> RunStatus:
+    status = RunStatus(stored)
+    is_paused = status is RunStatus.CANCELLED and paused_at is not None and paused_at == finished_at
+    return RunStatus.PAUSED if is_paused else status
 
 
 def _load_by_prefix(connection: Connection, prefix: str) -> Run:

@@ -17,11 +17,14 @@ class RunStatus(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
-    PAUSED = "PAUSED"  # waits for a decision, not for a place; `runs.paused_at` tells it from CANCELLED
+    PAUSED = "PAUSED"  # waits for a decision, not for a place; see `stored`
 
     @property
     def stored(self) -> RunStatus:
-        """How the state stands in `runs.status` and in events: releases before r0017 do not know PAUSED."""
+        """How the state stands in `runs.status` and in events: releases before r0017 do not know PAUSED.
+
+        `runs.paused_at` tells it from CANCELLED: it is `finished_at` then.
+        """
         return RunStatus.CANCELLED if self is RunStatus.PAUSED else self
 
     @property

@@ -180,13 +180,13 @@ class RunStore(Pauses):
                 record_event(connection, run.id, now, "cancel_requested", run.attempt, run.status, run.status)
             elif run.status in (RunStatus.SUCCEEDED, RunStatus.FAILED):
                 raise ConflictError(
-                    f"run {run.id} is {run.status}: only QUEUED and RUNNING runs can be cancelled",
+                    f"run {run.id} is {run.status}: only QUEUED, RUNNING and PAUSED runs can be cancelled",
                     f"see it with: ft30 runs show {run.id[:8]}",
                 )
         return self.get(run.id)
 
-    def retry(self, run_id: str, *, kind: RunKind | None = None, owner: str | None = None) -> Run:
-        """Queue a FAILED or CANCELLED run again; its next attempt resumes from the last checkpoint.
+    def retry(self, run_id: str, *, kind: RunKind | None = None, owner: str | None = None, pauses: bool = False) -> Run:
+        """Queue a FAILED or CANCELLED run again, from its last checkpoint to its end, or with `pauses` to `pause_at`.
 
         `kind` may move it between local and queued execution. Raises NotFoundError, ConflictError for another state.
         """
@@ -200,6 +200,7 @@ class RunStore(Pauses):
             now = self.now(connection)
             values = {
                 "status": RunStatus.QUEUED,
+                "pause_at": run.pause_at if pauses else None,
                 "kind": kind or run.kind,
                 "places": (run.config.get("training") or {}).get("processes", 1),  # another launcher may have led it
                 "failures": 0,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-LIVE = ("QUEUED", "RUNNING")
+LIVE = ("QUEUED", "RUNNING", "PAUSED")
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
-STATUSES = (*LIVE, "PAUSED", *FINAL)
+STATUSES = (*LIVE, *FINAL)

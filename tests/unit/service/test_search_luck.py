@@ -14,6 +14,7 @@ from finetune30.service.searches.luck import describe_luck
 from finetune30.service.searches.pace import expect_end
 from finetune30.service.searches.standing import Standing, load_standing
 from finetune30.service.statistics.luck import expected_maximum, reach_of_best
+from finetune30.store import RunStatus
 from finetune30.store.search_ends import load_end, record_end, write_verdict
 from finetune30.store.searches import Search, SearchStatus
 from finetune30.ui.messages import translate_message
@@ -87,6 +88,10 @@ def test_the_end_is_expected_at_the_pace_of_the_trials_that_ended_last(lab: Lab)
     }
     found = expect_end(replace(standing, runs=ended), now + timedelta(minutes=20))
     assert found == now + timedelta(minutes=20) + 5 * timedelta(minutes=10), "5 of 6 trials are left"
+    paused = replace(ended[2], status=RunStatus.PAUSED)
+    assert expect_end(replace(standing, runs=ended | {2: paused}), now + timedelta(minutes=20)) == now + timedelta(
+        minutes=20
+    ) + 5 * timedelta(minutes=20), "a trial that has paused has not ended"
     stopped = replace(standing, runs=ended, search=replace(search, status=SearchStatus.STOPPED))
     assert expect_end(stopped, now) is None
     endless = replace(standing, runs=ended, spec=standing.spec.model_copy(update={"trials": None}))

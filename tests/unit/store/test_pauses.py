@@ -76,11 +76,22 @@ def test_a_person_may_cancel_it_and_a_cancelled_attempt_does_not_pause(lab: Lab)
     run = pause(lab)
     assert lab.store.request_cancel(run.id).status is RunStatus.CANCELLED
     assert lab.store.stats().by_status["CANCELLED"] == 1
-    assert lab.store.retry(run.id).pause_at == 0.33, "it pauses there again"
+    assert lab.store.retry(run.id, pauses=True).pause_at == 0.33, "it pauses there again"
     claim = lab.store.claim(run.id, lease_seconds=60)
     assert claim is not None
     lab.store.request_cancel(run.id)
     assert lab.store.pause(claim, RUNG) is RunStatus.CANCELLED
+
+
+def test_a_person_who_takes_a_run_up_trains_it_to_its_end_since_nobody_waits_to_decide_on_it(lab: Lab) -> None:
+    run = pause(lab)
+    lab.store.request_cancel(run.id)
+    assert lab.store.retry(run.id).pause_at is None
+    failed = lab.create("failed", pause_at=0.33)
+    claim = lab.store.claim(failed.id, lease_seconds=60)
+    assert claim is not None
+    lab.store.fail(claim, {"message": "out of memory"})
+    assert lab.store.retry(failed.id).pause_at is None
 
 
 def test_a_local_run_belongs_to_whoever_promotes_it(lab: Lab) -> None:
@@ -99,3 +110,16 @@ def test_a_release_that_does_not_know_the_state_may_take_the_run_up(lab: Lab) ->
     assert claim is not None
     lab.store.cancelled(claim)
     assert lab.store.get(run.id).status is RunStatus.CANCELLED
+
+
+def test_what_such_a_release_cancels_does_not_stick_as_paused(lab: Lab) -> None:
+    run = pause(lab)
+    lab.clock.advance(60)
+    ended = {"status": "CANCELLED", "finished_at": lab.clock.moment, "cancel_requested": True}
+    with lab.store.engine.begin() as connection:  # it took the run up and cancelled it: paused_at is no column of it
+        connection.execute(update(runs).where(runs.c.id == run.id).values(**ended))
+    assert lab.store.get(run.id).status is RunStatus.CANCELLED
+    assert not lab.store.promote(run, None)
+    found = lab.store.find(RunFilter(statuses=frozenset({RunStatus.CANCELLED})))
+    assert [one.id for one in found] == [run.id]
+    assert lab.store.stats().by_status["PAUSED"] == 0

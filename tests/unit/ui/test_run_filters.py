@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from finetune30.api.routes.experiments import ListQuery
-from finetune30.ui.states import STATUSES
+from finetune30.store import RunStatus
+from finetune30.ui.states import LIVE, STATUSES
 from finetune30.ui.translations import has_text
-from finetune30.ui.views import run_filters
+from finetune30.ui.views import run_actions, run_filters
 
 
 def test_every_word_of_the_listing_has_a_widget_or_is_left_out() -> None:
@@ -19,6 +20,11 @@ def test_every_word_of_the_listing_has_a_widget_or_is_left_out() -> None:
     assert words >= run_filters.LEFT_OUT
     placed = [word for row in (run_filters._FIRST, *run_filters._MORE) for word in row]
     assert sorted(placed) == sorted(run_filters.WIDGETS)
+
+
+def test_a_state_that_something_may_still_become_of_can_be_cancelled() -> None:
+    assert set(LIVE) == {str(status) for status in RunStatus if not status.is_final}
+    assert run_actions._CANCELLED.keys() == set(LIVE)
 
 
 def test_states_and_orders_are_those_of_the_api() -> None:

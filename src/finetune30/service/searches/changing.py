@@ -121,7 +121,7 @@ def resume_search(
     for trial in standing.open:
         run = standing.runs.get(trial.number)
         if run is not None and run.status is RunStatus.CANCELLED and not standing.is_stopped(trial.number):
-            store.retry(run.id)
+            store.retry(run.id, pauses=True)
         elif run is not None and run.status is RunStatus.RUNNING and run.cancel_requested:
             raise ConflictError(f"trial {trial.number} is still stopping", "try again in a while")
     failpoints.reach("search.before_resume")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from finetune30.service.searches.standing import Standing
+from finetune30.store import RunStatus
 from finetune30.store.searches import SearchStatus, TrialState
 
 #: Ended trials whose pace is taken: the workers of now, not those of yesterday.
@@ -20,7 +21,8 @@ def expect_end(standing: Standing, now: datetime) -> datetime | None:
     if standing.search.status is not SearchStatus.RUNNING or not standing.has_known_length:
         return None
     ended = sum(trial.state is not TrialState.OPEN for trial in standing.trials)
-    moments = sorted(run.finished_at for run in standing.runs.values() if run.finished_at)[-LAST - 1 :]
+    finished = (run.finished_at for run in standing.runs.values() if run.status is not RunStatus.PAUSED)
+    moments = sorted(moment for moment in finished if moment is not None)[-LAST - 1 :]
     if len(moments) < 2:
         return None
     each: timedelta = (now - moments[0]) / (len(moments) - 1)

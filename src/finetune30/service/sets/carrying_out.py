@@ -35,6 +35,6 @@ def carry_out_member(records: Records, member: Member, run: Run | None, settings
         )
         failpoints.reach(after_row)
     elif run.status.is_final:
-        run = records.store.retry(run.id, kind="local")
+        run = records.store.retry(run.id, kind="local", pauses=True)
     carry_out_locally(records, run, settings, member.explicit)
     return records.store.get(run.id)

@@ -20,6 +20,8 @@ Json = dict[str, Any]
 MOST_COMPARED = 8
 #: Names in a dialog; of more the number says how many.
 MOST_NAMED = 12
+#: How it is said in which states the runs are that a cancellation ends.
+_CANCELLED = {"QUEUED": "bulk.cancel_waiting", "RUNNING": "bulk.cancel_running", "PAUSED": "bulk.cancel_paused"}
 #: What came of the last press; of it, what was refused and stays until it is dismissed or something else is done.
 _ANSWERS, _REFUSED = "bulk_answers", "bulk_refused"
 
@@ -97,10 +99,8 @@ def _show_cancel(marked: Sequence[Json]) -> None:
     stopped = [run for run in marked if run["status"] in LIVE]
 
     def ask() -> None:
-        waiting = [run for run in stopped if run["status"] == "QUEUED"]
-        running = [run for run in stopped if run["status"] == "RUNNING"]
-        for words, runs in (("bulk.cancel_waiting", waiting), ("bulk.cancel_running", running)):
-            if runs:
+        for status, words in _CANCELLED.items():
+            if runs := [run for run in stopped if run["status"] == status]:
                 st.markdown(t(words, count=len(runs)))
                 st.markdown(_listed(runs))
         if len(stopped) < len(marked):
