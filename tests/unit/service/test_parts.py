@@ -29,3 +29,5 @@ def test_losses_are_compared_by_welchs_test() -> None:
     assert welch_p_value(first, second) == pytest.approx(wanted)
     assert welch_p_value(first[:1], second) is None
     assert welch_p_value(np.ones(40), np.ones(30)) is None, "without spread nothing is told"
+    for lost in (np.inf, np.nan):  # a p-value that is no number would make those of all other parts 1
+        assert welch_p_value(np.append(first, lost), second) is None

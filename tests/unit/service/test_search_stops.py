@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from benchmarks.search_stops import WORLDS, simulate
 
+from finetune30.service.searches.judging import _count_tried
 from finetune30.service.searches.rungs import level_of_one
+from finetune30.service.searches.standing import load_standing
 from finetune30.service.statistics.prediction import compare_with_best, fit_line
+from finetune30.store.searches import TrialState, finish_trial, list_trials
+from support.run_store_lab import Lab
+from support.searched import make_search, try_trials
 
 EARLY = [0.50, 0.52, 0.55, 0.57, 0.60, 0.62]
 FINAL = [0.61, 0.62, 0.66, 0.67, 0.71, 0.72]
@@ -46,3 +53,13 @@ def test_the_chance_is_that_of_the_prediction_which_widens_away_from_what_was_se
 def test_a_search_shares_its_risk_out_over_trials_and_rungs() -> None:
     assert level_of_one(0.05, 4, 1) == 0.05
     assert level_of_one(0.05, 40, 2) == pytest.approx(0.005)
+
+
+def test_a_trial_that_was_stopped_counts_among_those_that_the_rows_have_chosen_from(tmp_path: Path) -> None:
+    lab = Lab(f"sqlite:///{tmp_path / 'experiments.db'}", tmp_path / "results")
+    search = make_search(lab.store)
+    try_trials(lab.store, lab.results, search, [300, None, None])
+    stopped = list_trials(lab.store, search.id)[1]
+    assert finish_trial(lab.store, stopped, TrialState.STOPPED, reason="clearly worse", stopped_at=0.33)
+    assert _count_tried(load_standing(lab.store, search.id)) == 2, "trial 2 has not ended"
+    lab.store.close()

@@ -107,8 +107,9 @@ def _is_mean(sides: list[SetOutcomes], outcomes: list[Outcomes], metric: str) ->
 
 
 def _count_tried(standing: Standing) -> int:
-    """Return how many configurations the rows have chosen from."""
-    return sum(trial.value is not None and trial.reused_from is None for trial in standing.trials)
+    """Return how many configurations the rows have chosen from; one that was stopped on its way was looked at too."""
+    own = [trial for trial in standing.trials if trial.reused_from is None]
+    return sum(trial.value is not None or trial.state is TrialState.STOPPED for trial in own)
 
 
 def _tell_luck(standing: Standing, end: SearchEnd, sides: list[SetOutcomes]) -> Json | None:

@@ -27,10 +27,13 @@ def fisher_p_value(right: int, rows: int, other_right: int, other_rows: int) -> 
 
 
 def welch_p_value(losses: NDArray[np.float64], others: NDArray[np.float64]) -> float | None:
-    """Return the two-sided p-value of Welch's t-test of two means; None below two rows a side or without any spread."""
+    """Return the two-sided p-value of Welch's t-test of two means.
+
+    None below two rows a side, without any spread, and where a loss is no finite number.
+    """
     from scipy.special import stdtr
 
-    if min(len(losses), len(others)) < 2:
+    if min(len(losses), len(others)) < 2 or not all(np.isfinite(side).all() for side in (losses, others)):
         return None
     first, second = (float(side.var(ddof=1)) / len(side) for side in (losses, others))
     if first + second == 0.0:

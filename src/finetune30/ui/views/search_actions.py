@@ -8,6 +8,7 @@ import streamlit as st
 
 from finetune30.ui.confirmation import confirmed_button, take_done
 from finetune30.ui.session import client, t
+from finetune30.ui.views.search_verdict import is_looking
 
 Json = dict[str, Any]
 
@@ -47,7 +48,7 @@ def _may_test(described: Json) -> bool:
     end = described["end"]
     if end is None or not end["sets"] or (end["verdict"] or {}).get("verdict") is None:
         return False
-    return all(test["ended_at"] is not None for test in end["tests"])
+    return not is_looking(end)
 
 
 def _show_test(search_id: str, count: int) -> None:

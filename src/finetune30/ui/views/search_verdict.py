@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -12,6 +13,9 @@ from finetune30.ui.scores import score_in_sentence
 from finetune30.ui.session import in_own_words, t
 
 Json = dict[str, Any]
+
+#: A look at test rows of which nothing has been heard for so long was cut off: nobody writes that down who is killed.
+LONGEST_LOOK = timedelta(hours=1)
 
 
 def show_verdict(described: Json, luck: Json) -> None:
@@ -30,6 +34,12 @@ def show_verdict(described: Json, luck: Json) -> None:
         st.caption(t("searches.no_end"))
     if described["reason"] and not is_judged:
         st.info(display.plain(in_own_words(described["reason"]), 400), icon=":material/info:")
+
+
+def is_looking(end: Json) -> bool:
+    """Whether a look at the test rows may still go on."""
+    begun = (display.moment(test["opened_at"]) for test in end["tests"] if test["ended_at"] is None)
+    return any(moment is not None and datetime.now(UTC) - moment < LONGEST_LOOK for moment in begun)
 
 
 def size_of(metric: str, value: float) -> str:

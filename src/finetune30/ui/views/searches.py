@@ -17,7 +17,7 @@ from finetune30.ui.session import ask, bears_loss, client, lost, t
 from finetune30.ui.views.search_actions import show_actions
 from finetune30.ui.views.search_plots import show_plots
 from finetune30.ui.views.search_trials import show_importance, show_trials
-from finetune30.ui.views.search_verdict import show_verdict
+from finetune30.ui.views.search_verdict import is_looking, show_verdict
 
 Json = dict[str, Any]
 
@@ -91,8 +91,8 @@ def _goes_on(described: Json) -> bool:
     """Whether something may still come by itself: trials, repeats, a verdict, a look at test rows."""
     end = described["end"]
     is_judging = end is not None and end["verdict"] is None and not end["waits"]
-    is_looking = end is not None and any(test["ended_at"] is None for test in end["tests"])
-    return described["status"] == "RUNNING" or bool(described["counts"].get("OPEN")) or is_judging or is_looking
+    looks = end is not None and is_looking(end)
+    return described["status"] == "RUNNING" or bool(described["counts"].get("OPEN")) or is_judging or looks
 
 
 def _show_live(search_id: str) -> None:
