@@ -84,9 +84,7 @@ runs = Table(
     Column("places", Integer, nullable=False, server_default="1"),  # of one worker, taken all or none
     # Share of the steps: the first evaluation from there on ends the attempt, and the run waits to be decided on.
     Column("pause_at", Double),
-    Column(
-        "paused_at", UtcDateTime
-    ),  # of a CANCELLED run that is PAUSED; see RunStatus.stored
+    Column("paused_at", UtcDateTime),  # of a CANCELLED run that is PAUSED; see RunStatus.stored
     Column("paused", JsonTree),  # where it paused: step, total_steps, the numbers of that evaluation
     UniqueConstraint("folder"),
     UniqueConstraint("submitted_by", "idempotency_key"),
