@@ -119,8 +119,9 @@ template <class Work> inline void for_tokens(long tokens, const Work& work) {
             work(token, std::integral_constant<int, kTokens>());
             continue;
         }
-        for (; token + 2 <= tokens; token += 2) work(token, std::integral_constant<int, 2>());
-        if (token < tokens) work(token, std::integral_constant<int, 1>());
+        long left = token;  // OpenMP's own counter must not be moved
+        for (; left + 2 <= tokens; left += 2) work(left, std::integral_constant<int, 2>());
+        if (left < tokens) work(left, std::integral_constant<int, 1>());
     }
 }
 
