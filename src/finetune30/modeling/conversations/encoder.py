@@ -19,7 +19,7 @@ from finetune30.data.encoding import IGNORED, NO_ANSWER_LEFT, OVERLONG, TEMPLATE
 from finetune30.errors import ModelError
 from finetune30.modeling.conversations.last_answer import asked_last, place_answer
 from finetune30.modeling.conversations.placing import Span, place_parts
-from finetune30.modeling.conversations.rendering import ASSISTANT, Rendering, TrainOn, render_row
+from finetune30.modeling.conversations.rendering import Rendering, TrainOn, is_learnt, render_row
 from finetune30.modeling.conversations.template import (
     ChatTemplate,
     TemplateRefusalError,
@@ -330,14 +330,14 @@ def _count_kinds(rows: Sequence[FittedRow]) -> dict[str, NDArray[np.int64]]:
 
 
 def _without_oldest(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a conversation without its oldest exchange, a system message stays; None where one exchange is left."""
+    """Return a conversation without its oldest exchange, a system message stays; None where no learnt one is left."""
     messages = row.get("messages")
     if not messages:
         return None
     head = [messages[0]] if messages[0]["role"] == "system" else []
     rest = messages[len(head) :]
     later = next((i for i, message in enumerate(rest) if i and message["role"] == "user"), None)
-    if later is None or not any(message["role"] == ASSISTANT for message in rest[later:]):
+    if later is None or not any(is_learnt(message) for message in rest[later:]):
         return None
     return {**row, "messages": [*head, *rest[later:]]}
 

@@ -68,7 +68,7 @@ def _text_of(tokenizer: PreTrainedTokenizerBase, wanted: str | None) -> str | No
     if wanted is not None:
         try:
             return Path(wanted).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # no text; no path; no such user's home
             raise ModelError(
                 f"chat.template: '{wanted}' cannot be read: {first_line(error)}",
                 f"name a Jinja file in UTF-8, {CHATML}, or null for the model's own",

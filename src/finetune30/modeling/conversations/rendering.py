@@ -133,8 +133,8 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
     written = unlike = left_out = 0
     wants_end = False
     last: Span | None = None
+    final = max((index for index, message in enumerate(messages) if message["role"] == ASSISTANT), default=None)
     for index in _answers(messages, train_on):
-        last = None
         if not placed.of(index):
             left_out += 1
             continue
@@ -143,7 +143,7 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
             unlike += 1
             continue
         written += answer.written
-        last = answer.span
+        last = answer.span if index == final else None
         supervised.append(answer.span)
         wants_end = index == len(messages) - 1 and not answer.has_end
     if train_on == "all":
@@ -164,10 +164,15 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
     return written, rendering
 
 
+def is_learnt(message: Message) -> bool:
+    """Tell whether a message is an answer that may carry loss."""
+    return message["role"] == ASSISTANT and message.get(WEIGHT) != 0
+
+
 def _answers(messages: Sequence[Message], train_on: TrainOn) -> list[int]:
     found = [index for index, message in enumerate(messages) if message["role"] == ASSISTANT]
     chosen = found[-1:] if train_on == "last" else found
-    return [index for index in chosen if messages[index].get(WEIGHT) != 0]
+    return [index for index in chosen if is_learnt(messages[index])]
 
 
 def _count_left_out_tools(whole: _Whole) -> int:

@@ -42,6 +42,8 @@ _FIXED_CLOCK = (
     "{%- else -%}{{- date_codes[read.directive + sign] -}}{%- set read.directive = '' -%}{%- endif -%}"
     "{%- endfor -%}{%- endmacro %}\n"
 )
+#: What Python raises in a template, which is a program: for what it is given, or for what it does itself.
+_FAULTS_OF_PROGRAMS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
 _DIRECTIVES = [f"%{flag}{letter}" for flag in ("", "-") for letter in "aAbBcdDeFfGHIjklmMnpPrRsStTuUVwWxXyYzZ%"]
 
 
@@ -115,7 +117,7 @@ class ChatTemplate:
                 tokenize=False,
                 **options,
             )
-        except (TemplateError, TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TemplateError, *_FAULTS_OF_PROGRAMS) as error:
             raise TemplateRefusalError(first_line(error)) from error
         return str(text)
 
@@ -176,7 +178,7 @@ def _convert_call(call: Mapping[str, Any], wanted: Arguments) -> dict[str, Any]:
         return {**call, "arguments": json.dumps(arguments, ensure_ascii=False)}
     if wanted == "object" and isinstance(arguments, str):
         try:
-            read = json.loads(arguments or "{}")
+            read = json.loads(arguments.strip() or "{}")
         except ValueError as error:
             raise TemplateRefusalError(f"the arguments of a call are no JSON: {first_line(error)}") from error
         return {**call, "arguments": read}

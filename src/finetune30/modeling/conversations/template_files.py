@@ -17,5 +17,8 @@ def asks_clock(source: BaseSource, wanted: str | None) -> bool:
     """Tell whether a model's template, or the one that `chat.template` names, asks for the date."""
     if wanted == CHATML:
         return False
-    files = [source.folder / name for name in _FILES] if wanted is None else [Path(wanted).expanduser()]
-    return any(CLOCK.encode() in file.read_bytes() for file in files if file.is_file())
+    try:
+        files = [source.folder / name for name in _FILES] if wanted is None else [Path(wanted).expanduser()]
+        return any(CLOCK.encode() in file.read_bytes() for file in files if file.is_file())
+    except (OSError, RuntimeError):  # whoever opens the template or the tokenizer says so, with what to do
+        return False

@@ -106,6 +106,15 @@ def test_a_single_exchange_loses_its_context_from_the_left_and_never_its_answer(
     assert len(none.tokens.ids) == 0
 
 
+def test_the_last_exchange_that_is_learnt_stays_where_later_answers_are_only_read():
+    made = encoder()
+    long = row("where is the shop " * 9, "here", "and", "there")
+    long["messages"][-1]["weight"] = 0
+    fitted = made.fit(long, len(made.tokenize(long).ids) - 5)
+    assert fitted.aside is None
+    assert text_of(made, fitted.tokens, SUPERVISED) == "here<|im_end|>"
+
+
 def test_rows_that_the_template_refuses_are_set_aside_with_its_words():
     made = encoder("strict")
     split = made.encode_rows([json.dumps(row("a", "b")), json.dumps(row("a", "b", "c"))], 64)

@@ -14,6 +14,7 @@ from finetune30.modeling.conversations.injected import describe_injected, find_i
 from finetune30.modeling.conversations.opening import open_template
 from finetune30.modeling.conversations.rendering import render_row
 from finetune30.modeling.conversations.template import TemplateRefusalError
+from finetune30.modeling.conversations.template_files import asks_clock
 from support.chat_families import MISLEADING
 from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
@@ -163,3 +164,26 @@ CONTENTS = st.text(
 def test_the_characters_of_answers_are_just_those_that_carry_loss(turns, name):
     row = conversation(*(pair for question, answer in turns for pair in (("user", question), ("assistant", answer))))
     assert supervised(row, opened(name)) == [f"{answer}<|im_end|>" for _, answer in turns]
+
+
+PROGRAMS = [
+    "{{ 1 // 0 }}",
+    "{% for i in range(10 ** 9) %}{% endfor %}",
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+]
+
+
+@pytest.mark.parametrize("text", PROGRAMS)
+def test_a_template_that_fails_as_a_program_is_refused(tmp_path, text):
+    path = tmp_path / "fails.jinja"
+    path.write_text(text)
+    with pytest.raises(ModelError, match="cannot render a question and its answer"):
+        open_template(TOKENIZER, BaseSource("tiny", "tiny", tmp_path, None), str(path))
+
+
+@pytest.mark.parametrize("wanted", ["a" * 300, "~nobody-of-this-name/a.jinja", "a\0b"])
+def test_a_template_that_no_path_leads_to_is_refused(wanted):
+    source = BaseSource("tiny", "tiny", Path(), None)
+    assert not asks_clock(source, wanted)
+    with pytest.raises(ModelError, match=r"chat\.template: .* cannot be read"):
+        open_template(TOKENIZER, source, wanted)

@@ -73,6 +73,14 @@ def test_a_row_whose_last_answer_is_cut_is_not_asked() -> None:
     assert len(questions_of(encoder, row, longest=whole)) == 1
 
 
+@pytest.mark.parametrize("train_on", ["assistant", "last", "all"])
+def test_a_row_whose_last_answer_is_not_to_be_learnt_is_not_asked(train_on: str) -> None:
+    """An earlier answer would stand beside the last one's question, and what is expected of that."""
+    row = talk("first", "one", "second", "two", expected=["two"])
+    row["messages"][-1]["weight"] = 0
+    assert questions_of(encoder_of(train_on=train_on), row) == []
+
+
 def test_a_row_without_its_oldest_turns_is_asked_with_what_is_left() -> None:
     encoder = encoder_of()
     row = talk("the shop opens at nine " * 5, "one", "second", "two")
