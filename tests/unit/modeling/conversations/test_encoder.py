@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from finetune30.modeling.conversations.tokenized_row import CONTEXT, SUPERVISED
 from support.chat_models import TEMPLATES, build_tiny_tokenizer
 
 
+@cache
 def encoder(name="chatml", **options):
     tokenizer = build_tiny_tokenizer(TEMPLATES[name])
     template = open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)

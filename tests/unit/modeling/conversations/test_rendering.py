@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from support.chat_models import TEMPLATES, build_tiny_tokenizer
 TOKENIZER = build_tiny_tokenizer(None)
 
 
-def opened(name, tmp_path_factory=None):
+@cache
+def opened(name):
     tokenizer = build_tiny_tokenizer({**TEMPLATES, **MISLEADING}[name])
     return open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from support.chat_models import CHATML, TEMPLATES, build_tiny_tokenizer
 Row = Mapping[str, Any]
 
 
+@cache
 def encoder_of(template: str | None = CHATML, **changes: Any) -> ConversationEncoder:
     tokenizer = build_tiny_tokenizer(template)
     nowhere: Any = None  # a source is named in messages only
