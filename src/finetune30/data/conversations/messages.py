@@ -127,14 +127,16 @@ def _optional(item: Mapping[str, Any], keys: Sequence[str], turn: int, role: str
 
 def _weight(item: Mapping[str, Any], turn: int, role: str) -> Literal[0] | None:
     """Return 0 for a turn that is not to be learnt, None for any other. Raises ConversationFault."""
-    key = next((key for key in _WEIGHT_KEYS if key in item), None)
-    if key is None:
-        return None
-    if not isinstance(item[key], int | float) or item[key] not in (0, 1):
-        shown = write_json(item[key])[:40]
-        fix = f"turn {turn} ({role}): {key!r} is {shown!r}; write 0 for a turn that is not to be learnt, else 1"
-        raise ConversationFault(BROKEN, fix=fix)
-    return None if item[key] else 0
+    said = {key: item[key] for key in _WEIGHT_KEYS if key in item}
+    for key, value in said.items():
+        if not isinstance(value, int | float) or value not in (0, 1):
+            shown = write_json(value)[:40]
+            fix = f"turn {turn} ({role}): {key!r} is {shown!r}; write 0 for a turn that is not to be learnt, else 1"
+            raise ConversationFault(BROKEN, fix=fix)
+    if len({bool(value) for value in said.values()}) > 1:
+        listed = " and ".join(map(repr, said))
+        raise ConversationFault(BROKEN, fix=f"turn {turn} ({role}): {listed} say different things; keep one of them")
+    return None if all(said.values()) else 0
 
 
 def _calls(item: Mapping[str, Any], turn: int, role: str) -> str | None:

@@ -309,9 +309,18 @@ def test_a_turn_without_weight_says_so_in_the_canonical_form_and_one_with_it_is_
     assert dump(found).count('"weight":0') == dump(found).count("weight") == 1
 
 
-def test_a_weight_between_is_a_fault(tmp_path):
-    rows = [{"messages": turns(*ASKED[0])}, {"messages": [turns("A?", "B")[0], {**turns("A?", "B")[1], "weight": 0.5}]}]
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"weight": 0.5}, "'weight' is '0.5'; write 0"),
+        ({"weight": 1, "train": 2}, "'train' is '2'; write 0"),
+        ({"weight": 1, "train": False}, "'weight' and 'train' say different things; keep one of them"),
+    ],
+)
+def test_a_weight_that_says_nothing_clear_is_a_fault(tmp_path, said, told):
+    asked, answered = turns("A?", "B")
+    rows = [{"messages": turns(*ASKED[0])}, {"messages": [asked, {**answered, **said}]}]
     loaded, config = read(write_jsonl(tmp_path / "rows.jsonl", rows))
     (fault,) = validate_rows(loaded, config).findings.rows(named=True)
     assert (fault["rule"], fault["place"]) == ("broken_conversation", "rows.jsonl:2")
-    assert fault["fix"].startswith("turn 2 (assistant): 'weight' is '0.5'; write 0")
+    assert fault["fix"].startswith(f"turn 2 (assistant): {told}")
