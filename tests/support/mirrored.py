@@ -112,11 +112,12 @@ def dripping_server() -> Iterator[str]:
 
 @contextmanager
 def answering_server(status: int, body: bytes, asked: list[str] | None = None) -> Iterator[str]:
-    """A server that gives one answer to everything; `asked` gets the headers that came, one text a request."""
+    """A server that gives one answer to everything; `asked` gets requests: line, headers, body."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         if asked is not None:
-            asked.append(str(handler.headers))
+            sent = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+            asked.append(f"{handler.command} {handler.path}\n{handler.headers}{sent.decode()}")
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()

@@ -189,6 +189,8 @@ BAD_SERVERS: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "no json": lambda: answering_server(200, b"<html>Sign in</html>"),
     "elsewhere": lambda: answering_server(302, b""),
     "closed to us": lambda: answering_server(401, b"{}"),
+    "another program": lambda: answering_server(404, b'{"detail": "Not Found"}'),
+    "a polite program": lambda: answering_server(200, b"{}"),
 }
 
 

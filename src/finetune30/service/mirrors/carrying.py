@@ -29,10 +29,12 @@ _MEASURED = ("train", "eval")
 
 @dataclass(frozen=True)
 class Carried:
-    """What came of carrying a run: whether another process is at it, how many records the tracker has by now."""
+    """What came of carrying a run: whether another process is at it, how many records the tracker has by now, and
+    whether the tracker was asked anything."""
 
     elsewhere: bool
     records: int
+    was_asked: bool = False
 
 
 def carry_run(
@@ -58,13 +60,14 @@ def carry_run(
         release_cursor(store, carrying.cursor, Failure(refused, wait))
         raise
     release_cursor(store, carrying.cursor)
-    return Carried(elsewhere=not is_done, records=carrying.cursor.records)
+    return Carried(not is_done, carrying.cursor.records, carrying.was_asked)
 
 
 class _Carrying:
     def __init__(self, records: Records, tracker: Tracker, hold_seconds: float, cursor: Cursor) -> None:
         self._records, self._tracker, self._hold_seconds = records, tracker, hold_seconds
         self.cursor = cursor
+        self.was_asked = False
 
     def carry(self, *, again: bool) -> bool:
         """Return whether it was done; False while another process begins what the run is kept under."""
@@ -92,6 +95,7 @@ class _Carrying:
             return False
         try:
             remote = self._tracker.open(facts, self.cursor.generation)
+            self.was_asked = True
             failpoints.reach("mirror.after_open")
             self._note(remote=remote)
         finally:
@@ -114,6 +118,7 @@ class _Carrying:
             until = self.cursor.records + PIECE_RECORDS
             points = read_points(history[self.cursor.records : until], run.started_at or run.created_at)
             remote = self._tracker.send(self._remote(), points)
+            self.was_asked = True
             failpoints.reach("mirror.after_send")
             self._note(remote=remote, attempt=attempt, records=min(until, len(history)))
 
@@ -123,6 +128,7 @@ class _Carrying:
         if final is not None and not self._was_told_the_end():
             remote = self._tracker.send(remote, [final])
         remote = self._tracker.tell(remote, describe_run(self._records, run))
+        self.was_asked = True
         failpoints.reach("mirror.after_tell")
         self._note(remote=remote, told=state_of(run))
 

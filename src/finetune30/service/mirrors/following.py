@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from finetune30.errors import Finetune30Error, ServiceUnavailableError, StorageError
+from finetune30.errors import Finetune30Error, ServiceUnavailableError, StorageError, TrackerError
 from finetune30.service.mirrors.carrying import carry_run
 from finetune30.service.mirrors.protocol import Tracker
 from finetune30.service.runs.open_records import Records
@@ -32,36 +32,42 @@ class Follower:
 
         Raises ServiceUnavailableError when the tracker is out of reach, StorageError.
         """
-        taken = 0
+        taken, was_asked = 0, False
         try:
             for run_id in load_behind(self._records.store, self._tracker.name):
                 if stopping is not None and stopping.is_set():
                     break
                 taken += 1
-                self._carry(run_id)
+                was_asked |= self._carry(run_id)
         except ServiceUnavailableError as error:
             note_look(self._records.store, self._tracker.name, error.message)
             raise
-        note_look(self._records.store, self._tracker.name, None, was_asked=taken > 0)
+        note_look(self._records.store, self._tracker.name, None, was_asked=was_asked)
+        if was_asked:
+            self._say("")
         return taken
 
-    def _carry(self, run_id: str) -> None:
+    def _carry(self, run_id: str) -> bool:
+        """Return whether the tracker was asked anything, and answered."""
         try:
-            carry_run(self._records, run_id, self._tracker, timeout_seconds=self._timeout_seconds)
+            return carry_run(self._records, run_id, self._tracker, timeout_seconds=self._timeout_seconds).was_asked
         except (ServiceUnavailableError, StorageError):
             raise
-        except Finetune30Error as error:  # noted with the run, as what comes next
+        except TrackerError as error:  # noted with the run, as what comes next
+            _log.warning("%s: run %s: %s", self._tracker.name, run_id[:8], error.message)
+            return True
+        except Finetune30Error as error:
             _log.warning("%s: run %s: %s", self._tracker.name, run_id[:8], error.message)
         except Exception:  # noqa: BLE001 - one run that nobody thought of holds up no other
             _log.exception("%s: run %s", self._tracker.name, run_id[:8])
+        return False
 
     def follow(self, stopping: threading.Event, every_seconds: float) -> None:
         """Look until told to stop."""
         pause = every_seconds
         while not stopping.is_set():
             try:
-                if self.look(stopping):
-                    self._say("")
+                self.look(stopping)
                 pause = every_seconds
             except Finetune30Error as error:
                 self._say(error.message)

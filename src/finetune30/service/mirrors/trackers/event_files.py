@@ -6,6 +6,7 @@ masked CRC-32C of that, the record, the masked CRC-32C of the record; numbers li
 
 from __future__ import annotations
 
+import math
 import struct
 
 #: What TensorBoard expects of the first record of a file.
@@ -22,8 +23,8 @@ def encode_version(at: float) -> bytes:
 
 
 def encode_scalar(at: float, step: int, tag: str, value: float) -> bytes:
-    """Return the record of a number, which TensorBoard keeps as float32."""
-    return _event(at, step, _bytes(1, tag.encode()) + _key(2, _FLOAT) + struct.pack("<f", value))
+    """Return the record of a number, which TensorBoard keeps as float32: what is beyond its range is infinite there."""
+    return _event(at, step, _bytes(1, tag.encode()) + _key(2, _FLOAT) + _pack_float32(value))
 
 
 def encode_text(at: float, tag: str, text: str) -> bytes:
@@ -38,6 +39,13 @@ def encode_text(at: float, tag: str, text: str) -> bytes:
 
 def _event(at: float, step: int, value: bytes) -> bytes:
     return _frame(_double(1, at) + _varint(2, step) + _bytes(5, _bytes(1, value)))
+
+
+def _pack_float32(value: float) -> bytes:
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:
+        return struct.pack("<f", math.copysign(math.inf, value))
 
 
 def _frame(record: bytes) -> bytes:

@@ -33,6 +33,7 @@ _STATES = {
     RunStatus.CANCELLED: "KILLED",
 }
 _PREFIX = "finetune30."
+_NOTE = "mlflow.note.content"
 T = TypeVar("T")
 
 
@@ -62,8 +63,9 @@ class MLflow:
         tags = {"run_id": facts.id, "generation": str(generation)}
         known = self._find(tags)
         if known is None:
-            parent = {} if facts.group is None else {"mlflow.parentRunId": self._open_group(facts.group)}
-            known = self._begin(facts.name, facts.began_at.timestamp(), tags, parent)
+            began = facts.began_at.timestamp()
+            parent = {} if facts.group is None else {"mlflow.parentRunId": self._open_group(facts.group, began)}
+            known = self._begin(facts.name, began, tags, parent)
         parameters = [
             {"key": _fit(key), "value": _cut(value, _LONGEST_PARAMETER)} for key, value in facts.parameters.items()
         ]
@@ -88,11 +90,14 @@ class MLflow:
         return remote
 
     def tell(self, remote: Remote, facts: RunFacts) -> Remote:
-        """Set name, state, note and tags."""
+        """Set name, state, note and tags; those that the run has no more, such as its error, are taken away."""
         too_long = [key for key, value in facts.parameters.items() if len(value) > _LONGEST_PARAMETER]
         tags = {_PREFIX + key: value for key, value in facts.tags.items()}
-        tags |= {"mlflow.note.content": facts.note, _PREFIX + "cut": ", ".join(too_long)}
-        for some in _in_pieces(_as_pairs({key: value for key, value in tags.items() if value}), _MOST_TAGS):
+        tags |= {_NOTE: facts.note, _PREFIX + "cut": ", ".join(too_long)}
+        told = _as_pairs({key: value for key, value in tags.items() if value})
+        for key in self._list_tags(remote) - {tag["key"] for tag in told}:
+            self._post("runs/delete-tag", run_id=remote["run_id"], key=key)
+        for some in _in_pieces(told, _MOST_TAGS):
             self._post("runs/log-batch", run_id=remote["run_id"], tags=some)
         ended = {} if facts.ended_at is None else {"end_time": round(facts.ended_at.timestamp() * 1000)}
         state = {"status": _STATES[facts.status], "run_name": facts.name}
@@ -111,24 +116,31 @@ class MLflow:
         """Close the connections."""
         self._requests.close()
 
-    def _open_group(self, group: Group) -> str:
+    def _list_tags(self, remote: Remote) -> set[str]:
+        """Return the keys of what `tell` told of a run before."""
+        found = self._requests.ask("GET", "runs/get", {"run_id": remote["run_id"]})
+        data = self._requests.take(found, "run", "data")
+        keys = {str(self._requests.take(tag, "key")) for tag in data.get("tags", ())}
+        return {key for key in keys if key == _NOTE or key.startswith(_PREFIX)} - {_PREFIX + "generation"}
+
+    def _open_group(self, group: Group, began: float) -> str:
         tags = {"group_id": group.id}
         known = self._find(tags)
         if known is None:
-            known = self._begin(group.name, 0.0, {**tags, "group_kind": group.kind}, {})
+            known = self._begin(group.name, began, {**tags, "group_kind": group.kind}, {})
             self._post("runs/update", run_id=known, status="FINISHED")
         return known
 
     def _begin(self, name: str, at: float, tags: Mapping[str, str], others: Mapping[str, str]) -> str:
         told = _as_pairs({_PREFIX + key: value for key, value in tags.items()} | dict(others))
-        began = {"start_time": round(at * 1000)} if at else {}
-        made = self._post("runs/create", experiment_id=self._find_experiment(), run_name=name, tags=told, **began)
-        return str(made["run"]["info"]["run_id"])
+        experiment, began = self._find_experiment(), round(at * 1000)
+        made = self._post("runs/create", experiment_id=experiment, run_name=name, tags=told, start_time=began)
+        return str(self._requests.take(made, "run", "info", "run_id"))
 
     def _find(self, tags: Mapping[str, str]) -> str | None:
         chosen = " and ".join(f"tags.`{_PREFIX}{key}` = '{value}'" for key, value in tags.items())
         found = self._post("runs/search", experiment_ids=[self._find_experiment()], filter=chosen, max_results=1)
-        return next((str(run["info"]["run_id"]) for run in found.get("runs", ())), None)
+        return next((str(self._requests.take(run, "info", "run_id")) for run in found.get("runs", ())), None)
 
     def _find_experiment(self) -> str:
         if self._experiment_id is None:
@@ -142,11 +154,12 @@ class MLflow:
             if error.details.get("error_code") == _MISSING:
                 return None
             raise
-        return str(found["experiment"]["experiment_id"])
+        return str(self._requests.take(found, "experiment", "experiment_id"))
 
     def _make_experiment(self) -> str:
         try:
-            return str(self._post("experiments/create", name=self._experiment)["experiment_id"])
+            made = self._post("experiments/create", name=self._experiment)
+            return str(self._requests.take(made, "experiment_id"))
         except TrackerError as error:
             known = self._get_experiment() if error.details.get("error_code") == _EXISTS else None
             if known is None:

@@ -42,7 +42,7 @@ class JsonRequests:
         try:
             answer = answers.get(timeout=self._timeout_seconds)
         except queue.Empty:
-            self._client = None  # the thread ends with its connection
+            self.close()  # the thread ends with its connection
             raise self._unavailable(f"did not answer within {self._timeout_seconds:g} s") from None
         if isinstance(answer, Exception):
             self.close()
@@ -54,6 +54,15 @@ class JsonRequests:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def take(self, tree: Any, *keys: str) -> Any:
+        """Return what stands in an answer under these keys. Raises ServiceUnavailableError where it is not there: who
+        answers is another program."""
+        for key in keys:
+            if not isinstance(tree, dict) or key not in tree:
+                raise self._unavailable(f"answers without {'.'.join(keys)}, as another program does")
+            tree = tree[key]
+        return tree
 
     def _open(self) -> httpx2.Client:
         import httpx2
@@ -79,11 +88,10 @@ class JsonRequests:
         if not isinstance(tree, dict):
             raise self._unavailable(f"answers {status} with what is no JSON")
         if status >= 400:
-            raise self._refusal(status, tree)
+            raise self._refusal(status, tree, str(self.take(tree, "error_code")))
         return tree
 
-    def _refusal(self, status: int, tree: dict[str, Any]) -> Finetune30Error:
-        code = str(tree.get("error_code", ""))
+    def _refusal(self, status: int, tree: dict[str, Any], code: str) -> Finetune30Error:
         said = first_line(Exception(str(tree.get("message", ""))))
         return TrackerError(
             f"{self._title} refuses with {status} {code}: {said}",

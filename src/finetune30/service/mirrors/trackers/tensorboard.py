@@ -39,7 +39,11 @@ class TensorBoard:
         return str(self._folder.absolute())
 
     def open(self, facts: RunFacts, generation: int) -> Remote:
-        """Begin the file with the parameters; one that was begun in this generation already is begun anew."""
+        """Begin the file with the parameters; one that was begun in this generation already is begun anew.
+
+        Files of the run that were begun otherwise (by an attempt whose start nobody noted, in an earlier use of this
+        folder) are removed: TensorBoard would draw both into one curve.
+        """
         place = Path(facts.folder)
         if facts.group is not None:
             place = Path(f"{_UNFIT.sub('_', facts.group.name)}-{facts.group.id[:8]}") / place
@@ -48,6 +52,9 @@ class TensorBoard:
         content = encode_version(began) + encode_text(began, "parameters", _as_table(facts.parameters))
         with disk_errors(f"cannot make a folder in {self._folder}"):
             (self._folder / place).mkdir(parents=True, exist_ok=True)
+            for other in (self._folder / place).glob(f"events.out.tfevents.*.{facts.id[:8]}.*"):
+                if other.name != name.name:
+                    other.unlink(missing_ok=True)
             (self._folder / name).touch()
         return self._write({"file": name.as_posix(), "offset": 0}, content, ends_file=True)
 
