@@ -97,7 +97,7 @@ def states(push: dict[str, object]) -> dict[str, str]:
 
 
 def sums(hub: StandInHub, name: str) -> dict[str, str]:
-    lines = hub.content("models", name, "SHA256SUMS").decode().splitlines()
+    _, *lines = hub.content("models", name, "SHA256SUMS").decode().splitlines()
     return {path: digest for digest, path in (line.split("  ") for line in lines)}
 
 
@@ -178,6 +178,19 @@ def test_a_repository_of_somebody_is_not_written_over(lab: Lab) -> None:
     assert "'team/open' is public" in told
     assert "--public" in told
     lab.push("second", "team/open", "--public")
+
+
+def test_a_list_that_somebody_else_wrote_makes_nothing_ours(lab: Lab) -> None:
+    lab.push("first", "team/by-hand")
+    _, _, listed = lab.hub.content("models", "team/by-hand", "SHA256SUMS").partition(b"\n")
+    listed += b"%s  weights.bin\n" % hashlib.sha256(b"theirs").hexdigest().encode()
+    lab.hub.commit("models", "team/by-hand", {"SHA256SUMS": listed, "weights.bin": b"theirs"})
+    lab.hub.forget_requests()
+    told = lab.refused("second", "team/by-hand")
+    assert "holds what no push wrote: " in told
+    assert "SHA256SUMS" in told
+    replaced = states(lab.push("second", "team/by-hand", "--overwrite"))
+    assert (replaced["SHA256SUMS"], replaced["weights.bin"]) == ("changed", "left")
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ _ADAPTER = "adapter/"
 _BASE = "base/"
 #: What the cards and guides say in the place of the name under which a model is loaded.
 _PLACES = ("path/to/final_model", "path/to/this/folder")
-
-
+#: The first line of a list that a push wrote, by which it is told from other people's; a remark for `sha256sum -c`.
+_MARK = "# pushed by finetune30\n"
 #: Which library reads a form, as the hub calls it.
 _LIBRARIES = {"merged": "transformers", "onnx": "onnx", "gguf": "gguf"}
 
@@ -100,7 +100,7 @@ def push_model(
         contents[CARD] = _card_for(repository, run, contents[CARD], export)
         outgoing = {path: weigh(content) for path, content in sorted(contents.items())}
         sums = "".join(f"{file.sha256}  {path}\n" for path, file in outgoing.items())
-        outgoing[SUMS] = weigh(sums.encode())
+        outgoing[SUMS] = weigh((_MARK + sums).encode())
         try:
             found = find_repository(repository, log)
         except HubUnavailableError as error:
@@ -190,7 +190,8 @@ def _compare(
     """Return what becomes of each file. Raises ConflictError for files of others that would be replaced."""
     remote = {} if found is None else {path: f for path, f in found.files.items() if path not in HUBS_OWN}
     earlier = _pushed_before(found, log) if found is not None and SUMS in remote else {}
-    foreign = [path for path in remote if path not in earlier and path != SUMS and path in outgoing]
+    ours = {*earlier, SUMS} if earlier else set()
+    foreign = [path for path in remote if path not in ours and path in outgoing]
     changed = [] if found is None else _changed_by_hand(found, earlier, outgoing, log)
     at_stake = sorted(path for path in {*foreign, *changed} if not _is_there(outgoing.get(path), remote.get(path)))
     if at_stake and found is not None and not overwrite:
@@ -216,8 +217,10 @@ def _is_there(file: Outgoing | None, remote: RemoteFile | None) -> bool:
 
 
 def _pushed_before(found: Repository, log: Log) -> dict[str, str]:
-    """Return path -> sha256 of what the last push wrote."""
-    return read_sums(found.read([SUMS], log))
+    """Return path -> sha256 of what the last push wrote; nothing where somebody else wrote the list that is there."""
+    folder = found.read([SUMS], log)
+    is_ours = (folder / SUMS).read_bytes().startswith(_MARK.encode())
+    return read_sums(folder) if is_ours else {}
 
 
 def _changed_by_hand(

@@ -98,9 +98,10 @@ def _require_replaceable(target: Path) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Return path -> sha256 of what a folder's SHA256SUMS lists."""
-    text = (folder / SUMS).read_text(encoding="utf-8", errors="replace")
-    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+    """Return path -> sha256 of what a folder's SHA256SUMS lists; a line that begins with # is a remark."""
+    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    split = (line.partition("  ") for line in lines if not line.startswith("#"))
+    return {name: digest for digest, _, name in split}
 
 
 def _seal(folder: Path) -> None:
