@@ -13,6 +13,7 @@ from finetune30.cli.terminal_text import show_controls, tell
 from finetune30.settings import MIRRORS
 
 if TYPE_CHECKING:
+    from finetune30.errors import Finetune30Error
     from finetune30.service.mirrors.protocol import Tracker
     from finetune30.service.runs.open_records import Records
 
@@ -58,8 +59,11 @@ def mirror(
     trackers = build_trackers(settings_for(output_dir), names)
     with opened(output_dir) as records:
         ids = load_finished_ids(records.store) if run is None else [records.store.get(run).id]
-        for tracker in trackers:
-            _carry(records, ids, tracker, again=again)
+        faults = [fault for tracker in trackers for fault in _carry(records, ids, tracker, again=again)]
+    for fault in faults[1:]:
+        tell(f"Error: {fault.message}")
+    if faults:
+        raise faults[0]
 
 
 @click.command("mirrors", epilog="Example: FT30_MIRRORS=tensorboard ft30 mirrors")
@@ -106,31 +110,29 @@ def follow(names: tuple[str, ...]) -> None:
 # --- private
 
 
-def _carry(records: Records, ids: list[str], tracker: Tracker, *, again: bool) -> None:
+def _carry(records: Records, ids: list[str], tracker: Tracker, *, again: bool) -> list[Finetune30Error]:
+    """Carry runs and return what went wrong: what one run or tracker refuses holds up no other."""
     from finetune30.errors import Finetune30Error, ServiceUnavailableError
     from finetune30.service.mirrors.carrying import carry_run
     from finetune30.settings import load_settings
 
     timeout_seconds = load_settings().mirror_timeout_seconds
-    refusals: list[Finetune30Error] = []
+    faults: list[Finetune30Error] = []
     try:
         for run_id in ids:
             try:
                 carried = carry_run(records, run_id, tracker, timeout_seconds=timeout_seconds, again=again)
-            except ServiceUnavailableError:
-                raise
-            except Finetune30Error as error:  # the others are carried all the same
-                refusals.append(error)
+            except ServiceUnavailableError as error:
+                return [*faults, error]  # the next run would wait for the same silence
+            except Finetune30Error as error:
+                faults.append(error)
                 continue
             done = "another process carries it now" if carried.elsewhere else f"{carried.records} records there"
             folder = records.store.get(run_id).folder
             click.echo(show_controls(f"{folder} -> {tracker.name} {tracker.target}: {done}"))
     finally:
         tracker.close()
-    for refusal in refusals[1:]:
-        tell(f"Error: {refusal.message}")
-    if refusals:
-        raise refusals[0]
+    return faults
 
 
 def _print_states(run: str | None, output_dir: Path | None, *, as_json: bool) -> None:

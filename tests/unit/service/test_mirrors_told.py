@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from finetune30 import failpoints
+from finetune30.cli.mirror import mirror
 from finetune30.errors import ServiceUnavailableError
 from finetune30.service.mirrors.carrying import carry_run
 from finetune30.service.mirrors.following import Follower
@@ -115,6 +117,18 @@ def test_a_tracker_that_was_asked_nothing_is_no_tracker_that_answers(lab: Lab) -
         MirroredRun(lab, "just begun")
         assert follower.look() == 1, "it is looked at, and has nothing to tell yet"
     assert address in str(load_mirrors(lab.store)[0].error)
+
+
+def test_a_tracker_that_is_away_holds_up_no_other_at_the_terminal(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MirroredRun(lab).succeed()
+    monkeypatch.chdir(tmp_path)
+    with closed_port() as address:
+        monkeypatch.setenv("FT30_MLFLOW_URL", address)
+        ended = CliRunner().invoke(mirror, ["latest", "--to", "mlflow", "--to", "tensorboard"])
+    assert isinstance(ended.exception, ServiceUnavailableError), ended.output
+    assert len(list((tmp_path / "results" / "tensorboard").rglob("events*"))) == 1
 
 
 def test_an_answer_without_end_keeps_no_thread() -> None:
