@@ -1,4 +1,4 @@
-"""A tokenizer that puts a mark before every text by itself: it stands there once, in training and in questions alike."""
+"""A tokenizer that puts a mark before every text by itself: it stands there once, in training and in questions."""
 
 from __future__ import annotations
 
