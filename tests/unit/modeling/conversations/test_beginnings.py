@@ -37,7 +37,7 @@ def build_encoder(template: str) -> ConversationEncoder:
 @pytest.mark.parametrize(("template", "marks"), [("{{ bos_token }}" + CHATML, 1), (CHATML, 0)])
 def test_a_conversation_has_the_marks_that_its_template_writes(template: str, marks: int) -> None:
     made = build_encoder(template)
-    number = made.tokenizer.convert_tokens_to_ids(BEGIN)
+    number: Any = made.tokenizer.convert_tokens_to_ids(BEGIN)
     tokens = made.tokenize(ROW)
     assert tokens.ids.count(number) == marks
     first = next(place for place, kind in enumerate(tokens.kinds) if kind == SUPERVISED)
@@ -48,7 +48,7 @@ def test_a_conversation_has_the_marks_that_its_template_writes(template: str, ma
 
 def test_a_plain_text_and_its_continuation_begin_with_the_mark_once() -> None:
     made = build_encoder(CHATML)
-    number = made.tokenizer.convert_tokens_to_ids(BEGIN)
+    number: Any = made.tokenizer.convert_tokens_to_ids(BEGIN)
     tokens = made.tokenize({"text": "we sell tea"})
     asked = made.ask_text("we sell tea")
     assert (tokens.ids[0], tokens.ids.count(number)) == (number, 1)
