@@ -44,6 +44,14 @@ WORDS = (
     "sweep",
     "final",
 )
+#: How many of a thousand runs are in each state.
+SHARES = {
+    RunStatus.QUEUED: 1,
+    RunStatus.RUNNING: 1,
+    RunStatus.SUCCEEDED: 900,
+    RunStatus.FAILED: 60,
+    RunStatus.CANCELLED: 38,
+}
 VERSIONS = 40
 SEED = 30
 NEWEST = datetime(2026, 6, 1, tzinfo=UTC)
@@ -56,7 +64,7 @@ def build_rows(count: int, chosen: random.Random) -> Iterator[dict[str, Any]]:
     for number in range(count):
         name = "_".join(chosen.choices(WORDS, k=3)) + f"_{number}"
         created = NEWEST - timedelta(seconds=(count - number) * 630)
-        status = chosen.choices(list(RunStatus), weights=(1, 1, 900, 60, 38))[0]
+        status = chosen.choices(list(SHARES), weights=list(SHARES.values()))[0]
         done, running = status is RunStatus.SUCCEEDED, status is RunStatus.RUNNING
         accuracy = chosen.betavariate(8, 2)
         yield {

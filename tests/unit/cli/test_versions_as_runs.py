@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "chat": (),
     "export": (),
     "push": ("team/reviews", "--dry-run"),
+    "mirror": ("--to", "tensorboard"),
     "resume": (),
     "replay": (),
     "compare": ("other",),

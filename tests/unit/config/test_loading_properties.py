@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def of_schema(schema: dict) -> st.SearchStrategy:
             return st.lists(of_schema(schema["items"]), min_size=schema.get("minItems", 0), max_size=4)
         case "null":
             return st.none()
+    if schema.get("format") == "date":
+        return st.dates().map(date.isoformat)
     if "pattern" in schema:
         longest = schema.get("maxLength", 1000)
         return st.from_regex(schema["pattern"], fullmatch=True).filter(
