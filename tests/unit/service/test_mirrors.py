@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,6 @@ from support.run_store_lab import Lab
 TIMEOUT_SECONDS = 0.5
 #: A machine that is busy with other things may take so much longer.
 LATEST_SECONDS = 30.0
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
-    yield lab
-    lab.store.close()
 
 
 @pytest.fixture

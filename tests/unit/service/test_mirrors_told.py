@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,6 @@ ANSWER: dict[str, Any] = {
     "experiment": {"experiment_id": "1"},
     "run": {"info": {"run_id": "r"}, "data": {"tags": [{"key": "finetune30.error", "value": "out of memory"}]}},
 }
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
-    yield lab
-    lab.store.close()
 
 
 def carry(run: MirroredRun, tracker: Any) -> None:

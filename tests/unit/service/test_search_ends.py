@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,6 @@ ERROR = {"code": "data_error", "message": "rows.csv:1:1: no text", "remedy": "me
 PARAMETERS = {"lora.r": {"values": [4, 8, 16]}}
 #: Comes to a run: its set's place (0: that of trial 0) and its number in the plan; tells whether it succeeds.
 Comes = Callable[[int, int], bool]
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
-    yield lab
-    lab.store.close()
 
 
 def make(lab: Lab, *, sampler_seed: int = 7, training_seed: int = 42, **search: Any) -> Search:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from finetune30.service.submitting.status import load_task
 from finetune30.service.submitting.waiting import count_waits
 from finetune30.store.process_identity import own_identity
@@ -21,13 +16,6 @@ WAITS = dict.fromkeys(
     ),
     0,
 )
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
-    yield lab
-    lab.store.close()
 
 
 def why(lab: Lab, run_id: str, most_running: int | None = None) -> tuple[str, str]:

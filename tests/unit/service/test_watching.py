@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,13 +52,6 @@ class Loads:
             fault = self.faults[version.number]
             raise type(fault)(*fault.args)  # a new one: an error that was raised holds the frames of it
         return Loaded(version, generation, "padded", texts=model)
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(f"sqlite:///{tmp_path}/results/experiments.db", tmp_path / "results")
-    yield lab
-    lab.store.close()
 
 
 @pytest.fixture
