@@ -21,14 +21,20 @@ def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer
 
 
 @pytest.fixture(scope="session")
-def kinds_lab(
+def trained_kinds(
     fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> KindsLab:
-    """A finished run of each kind of learning, named like its kind."""
-    lab = KindsLab(fork_server, tmp_path_factory.mktemp("kinds"), tiny_model())
+    """A finished run of each kind of learning, named like its kind; tests take `kinds_lab`, this one stays as it is."""
+    lab = KindsLab.make(fork_server, tmp_path_factory.mktemp("trained-kinds"), tiny_model())
     for kind in KINDS.values():
         lab.train(kind, kind.name)
     return lab
+
+
+@pytest.fixture(scope="module")
+def kinds_lab(trained_kinds: KindsLab, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
+    """A finished run of each kind of learning, named like its kind: a copy for the tests of one file to work in."""
+    return trained_kinds.copy(tmp_path_factory.mktemp("kinds") / "lab")
 
 
 @pytest.fixture(scope="session")

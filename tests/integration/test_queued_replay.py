@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -25,11 +24,9 @@ class Silent:
 
 
 @pytest.fixture
-def lab(kinds_lab: KindsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def lab(trained_kinds: KindsLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The finished runs, in a place of their own."""
-    folder = tmp_path / "lab"
-    shutil.copytree(kinds_lab.folder, folder, symlinks=True)
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(trained_kinds.copy(tmp_path / "lab").folder)
     return Settings(results_folder=Path("results"), disk_reserve_bytes=0)
 
 

@@ -107,7 +107,7 @@ def test_damaged_outcomes_are_found_by_the_command_that_is_named(kinds_lab: Kind
 def test_suspects_are_reviewed_into_a_version_and_trained_on_as_is_printed(
     fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
-    lab = KindsLab(fork_server, tmp_path, tiny_model())
+    lab = KindsLab.make(fork_server, tmp_path, tiny_model())
     with (tmp_path / f"{NAME}-train.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
     planted = next(row for row in rows if "great great" in row[0])

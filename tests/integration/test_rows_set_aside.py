@@ -21,7 +21,7 @@ COUNTED, AS_WRONG = "Evaluation rows set aside by rules (3 empty_text, 1 missing
 def test_score_comes_with_the_rows_that_were_set_aside_and_the_score_that_counts_them(
     fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
-    lab = KindsLab(fork_server, tmp_path, tiny_model())
+    lab = KindsLab.make(fork_server, tmp_path, tiny_model())
     for kind in (SINGLE_LABEL, REGRESSION):
         label = next(iter(kind.marks.values()))
         with (tmp_path / f"{kind.name}-eval.csv").open("a", encoding="utf-8", newline="") as stream:

@@ -27,7 +27,7 @@ POINTS = ("set.before_row", "set.after_row", "submit.after_row", "submit.before_
 @pytest.fixture(scope="module")
 def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
     """Rows and a base model, no runs."""
-    return KindsLab(fork_server, tmp_path_factory.mktemp("sets"), tiny_model())
+    return KindsLab.make(fork_server, tmp_path_factory.mktemp("sets"), tiny_model())
 
 
 def write_config(lab: KindsLab, kind: Kind, name: str, **training: Any) -> str:

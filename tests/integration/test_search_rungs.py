@@ -142,7 +142,7 @@ def test_paused_trials_outlive_all_workers_stop_with_the_search_and_cannot_be_ta
 
 @pytest.fixture(scope="module")
 def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
-    return KindsLab(fork_server, tmp_path_factory.mktemp("rungs"), tiny_model())
+    return KindsLab.make(fork_server, tmp_path_factory.mktemp("rungs"), tiny_model())
 
 
 def test_a_trial_that_paused_and_was_promoted_is_what_train_makes_byte_for_byte(lab: KindsLab) -> None:

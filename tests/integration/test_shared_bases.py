@@ -16,9 +16,10 @@ TEXTS = [text for text, _ in KINDS["single-label"].rows()][:8]
 
 
 def test_adapters_of_one_base_are_asked_in_turn(kinds_lab: KindsLab) -> None:
-    kinds_lab.train(KINDS["single-label"], "other-adapter", num_train_epochs=6, seed=7)
-    for run, model in (("single-label", "one"), ("other-adapter", "two"), ("regression", "three")):
-        kinds_lab.ft30("models", "register", run, model)
+    trained = (("single-label", "one", 42), ("single-label", "two", 7), ("regression", "three", 42))
+    for kind, model, seed in trained:  # all three here: runs of another lab have another folder for a base
+        kinds_lab.train(KINDS[kind], f"trained-{model}", num_train_epochs=6, seed=seed)
+        kinds_lab.ft30("models", "register", f"trained-{model}", model)
     with serve_lab(kinds_lab.folder, "one:1", "two:1", "three:1") as lab:
         lab.watcher.look()
         one, two, three = (engine_of(lab, name) for name in ("one", "two", "three"))

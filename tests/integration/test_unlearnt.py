@@ -28,7 +28,10 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
 def test_run_at_a_far_too_high_rate_says_everywhere_that_it_learnt_nothing(
     fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
-    lab = KindsLab(fork_server, tmp_path, tiny_model())
+    lab = KindsLab.make(fork_server, tmp_path, tiny_model())
+    # Rows that differ only behind their 24 tokens are one and the same to the model, on every processor.
+    rows = [f"{'it was so nice and ' * 6}{text},{label}\n" for text, label in SINGLE_LABEL.rows()[:12]]
+    (tmp_path / "single-label-eval.csv").write_text("".join(["text,label\n", *rows]), encoding="utf-8")
     folder = lab.train(SINGLE_LABEL, "steep", learning_rate=1.0, num_train_epochs=4)
     metrics = metrics_of(folder)
     assert sorted(map(sum, zip(*metrics["eval_confusion_matrix"], strict=True))) == [0, 0, 12]  # one class for 12 rows

@@ -58,11 +58,21 @@ KINDS = {kind.name: kind for kind in (SINGLE_LABEL, MULTI_LABEL, REGRESSION)}
 class KindsLab:
     """A folder in which `ft30` commands run on the rows of the three kinds; all runs stand in one results folder."""
 
-    def __init__(self, server: ForkServer, folder: Path, base: Path) -> None:
+    def __init__(self, server: ForkServer, folder: Path) -> None:
         self.server, self.folder = server, folder
+
+    @classmethod
+    def make(cls, server: ForkServer, folder: Path, base: Path) -> KindsLab:
+        """Return a lab with the rows and the base model, and no run yet."""
         shutil.copytree(base, folder / "base")  # a link would lead out of what an API may name
         for kind in KINDS.values():
             kind.save(folder)
+        return cls(server, folder)
+
+    def copy(self, folder: Path) -> KindsLab:
+        """Return a lab of its own, in a new folder, with all that stands in this one."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return KindsLab(self.server, folder)
 
     def ft30(self, *arguments: str) -> Ended:
         """Run a command; it must end well."""

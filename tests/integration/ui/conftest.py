@@ -49,7 +49,7 @@ def kinds_api(
     fork_server: ForkServer, tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
     """An API over two runs of each kind ("multi-label", "multi-label-again") and a relabelled version of their data."""
-    lab = KindsLab(fork_server, tmp_path_factory.mktemp("kinds-api"), tiny_model())
+    lab = KindsLab.make(fork_server, tmp_path_factory.mktemp("kinds-api"), tiny_model())
     for kind in KINDS.values():
         lab.train(kind, kind.name)
         lab.train(kind, f"{kind.name}-again", num_train_epochs=1)
