@@ -93,12 +93,21 @@ FAMILIES = {"qwen": QWEN, "llama": LLAMA, "gemma": GEMMA, "mistral": MISTRAL}
 _TURN = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + WHAT + '<|im_end|>\n' }}{% endfor %}" + (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-#: Templates that mislead markers: contents in another form, contents that are judged by their length; and one that
-#: writes calls without a mark behind them.
+#: Templates that mislead markers: contents in another form, contents that are judged by their length; and those
+#: that write calls without a mark behind them.
 MISLEADING = {
     "opened_thought": OPENED_THOUGHT,
     "loud": _TURN.replace("WHAT", "m['content'] | upper"),
     "judging": _TURN.replace("WHAT", "m['content'] + ('!' if m['content'] | length == 1 else '')"),
+    # A text of the template hangs on what a message says, so no marker tells where that stands.
+    "counting": _TURN.replace("WHAT", "'(' ~ m['content'] | length ~ ') ' + m['content']"),
+    # Calls end without the mark that answers end with.
+    "unmarked_calls": (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}"
+        "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}"
+        "{% if not m.tool_calls %}{{ '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
     "endless_calls": (
         "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}"
         "{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}{{ '\n' }}{% endfor %}"

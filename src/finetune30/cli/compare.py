@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from finetune30.cli.run_options import output_dir_option
 from finetune30.cli.terminal_text import show_controls
+
+if TYPE_CHECKING:
+    from finetune30.service.runs.open_records import Records
 
 #: Labels named for a pair; --json has more.
 _SHOWN_LABELS = 5
@@ -26,21 +30,25 @@ def command(runs: tuple[str, ...], as_json: bool, output_dir: Path | None) -> No
     """Say whether two to eight runs differ by more than chance, and what they were told differently.
 
     RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version of a
-    model: NAME@alias or NAME:7.
+    model: NAME, NAME@alias or NAME:7.
 
     Runs that were evaluated on the same rows are compared row by row: right or wrong by McNemar's exact test, losses
     (such as the squared errors of a regression) by a permutation test. A run on other rows is named with the reason.
     Of language models the answers that differ are shown one above the other, and how many are as they should be.
     """
+    from finetune30.cli.run_options import opened
+
+    with opened(output_dir) as records:
+        print_comparison(records, runs, as_json=as_json)
+
+
+def print_comparison(records: Records, runs: Sequence[str], *, as_json: bool) -> None:
+    """Compare runs and print what is found."""
     from finetune30.service.datasets.operations import versions_of
     from finetune30.service.runs.comparison import compare_runs
-    from finetune30.service.runs.open_records import open_records, require_records
     from finetune30.settings import load_settings
 
-    settings = load_settings()
-    require_records(settings, output_dir)
-    with open_records(settings, output_dir) as records:
-        found = compare_runs(records, runs, versions_of(settings, records.store))
+    found = compare_runs(records, runs, versions_of(load_settings(), records.store))
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return

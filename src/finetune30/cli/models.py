@@ -21,7 +21,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command() -> None:
     """Name finished models: versions that never change, and aliases such as production that lead to them.
 
-    NAME@alias and NAME:7 stand wherever a RUN does: ft30 predict reviews@production "some text".
+    NAME, NAME@alias and NAME:7 stand wherever a RUN does: ft30 predict reviews@production "some text".
     """
 
 
@@ -65,6 +65,23 @@ def show(name: str, output_dir: Path | None, as_json: bool) -> None:
     from finetune30.cli.model_tables import print_versions
 
     print_versions(found)
+
+
+@command.command("compare", epilog="Example: ft30 models compare reviews@production reviews")
+@click.argument("versions", nargs=-1, required=True, metavar="NAME NAME...")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that the API answers, as JSON.")
+@output_dir_option
+def compare(versions: tuple[str, ...], output_dir: Path | None, as_json: bool) -> None:
+    """Say whether the runs of two to eight versions differ by more than chance, as ft30 compare does.
+
+    NAME is a model (its newest version), NAME@alias or NAME:7 a version, of the same model or of several.
+    """
+    from finetune30.cli.compare import print_comparison
+    from finetune30.service.registry.registering import load_version
+
+    with opened(output_dir) as records:
+        runs = [load_version(records, version).run_id for version in versions]
+        print_comparison(records, runs, as_json=as_json)
 
 
 @command.command("history", epilog="Example: ft30 models history reviews")

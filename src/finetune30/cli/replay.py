@@ -23,7 +23,7 @@ def command(context: click.Context, run: str, as_json: bool, output_dir: Path | 
     """Repeat a finished run from its record into a new run, and compare the two bit for bit.
 
     RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version of a
-    model: NAME@alias or NAME:7.
+    model: NAME, NAME@alias or NAME:7.
 
     Compared are every weight, the optimizer, the random streams, the whole history, metrics and predictions. Exit code
     1 when they differ although versions, device and threads are the same.

@@ -47,7 +47,7 @@ def command(
     """Go on with a killed, cancelled or failed run, bit for bit as if it had never stopped.
 
     RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version of a
-    model: NAME@alias or NAME:7.
+    model: NAME, NAME@alias or NAME:7.
 
     A changed configuration, data set, base model or library version is refused with the list of what differs. More
     epochs are possible where the learning rate of the steps taken so far stays the same (constant schedules).

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RUN_HELP = (
     "RUN is an id, its beginning, a folder's name, an experiment's name (the newest of it), 'latest', or a version "
-    "of a model: NAME@alias or NAME:7."
+    "of a model: NAME, NAME@alias or NAME:7."
 )
 
 output_dir_option = named_option(

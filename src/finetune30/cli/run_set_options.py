@@ -55,6 +55,7 @@ def make_set(
     from finetune30.service.sets.handing_in import write_set
     from finetune30.service.sets.making import describe_plan, plan_set
     from finetune30.service.sets.summary import describe_set
+    from finetune30.service.submitting.start_weights import pin_loaded
     from finetune30.service.submitting.submission import digest_request
     from finetune30.settings import load_settings
     from finetune30.store.run_sets import find_set
@@ -70,7 +71,7 @@ def make_set(
         require_one_process(loaded.config)
     failed = 0
     with open_records(settings) as records:
-        plan = plan_set(loaded, wanted, settings, versions_of(settings, records.store), _say)
+        plan = plan_set(pin_loaded(loaded, records), wanted, settings, versions_of(settings, records.store), _say)
         if dry_run:
             click.echo(json.dumps(describe_plan(plan), indent=2) if as_json else _describe_plan(plan.entries))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def start(
     from finetune30.service.datasets.operations import versions_of
     from finetune30.service.runs.open_records import open_records
     from finetune30.service.searches.making import plan_search
+    from finetune30.service.submitting.start_weights import pin_loaded
     from finetune30.settings import load_settings
 
     if config_file is not None or preset is not None:
@@ -75,6 +77,7 @@ def start(
 
         require_one_process(wanted.loaded.config)
     with open_records(settings) as records:
+        wanted = replace(wanted, loaded=pin_loaded(wanted.loaded, records))
         plan = plan_search(wanted, settings, versions_of(settings, records.store), _say)
         if dry_run:
             _print_first(plan, as_json=as_json)

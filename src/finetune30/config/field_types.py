@@ -13,6 +13,7 @@ from finetune30.config.text_encodings import TEXT_ENCODINGS, require_encoding
 
 Name = Annotated[str, Holds.NAME]
 FilePath = Annotated[str, Holds.PATH]
+Adapter = Annotated[str, Holds.ADAPTER]
 ProblemType = Annotated[str, Holds.NAME, AfterValidator(require_problem_type)]
 Device = Annotated[str, Holds.NAME, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 #: The hub's client makes a path of a revision, so it must not lead anywhere else.

@@ -17,12 +17,15 @@ from pydantic.fields import FieldInfo
 
 
 class Holds(StrEnum):
-    """What a text names. MODEL and DATASET are names of the hub, names of our own, or files and folders here."""
+    """What a text names. MODEL and DATASET are names of the hub, names of our own, or files and folders here, ADAPTER a
+    run, a version of a model, or a folder here.
+    """
 
     NAME = "name"
     PATH = "path"
     RESULTS = "folder of all runs"
     MODEL = "model"
+    ADAPTER = "adapter"
     DATASET = "data set"
     REVISION = "revision"
     COLUMN = "column"

@@ -19,6 +19,7 @@ from finetune30.config.example import DEFAULT_MODEL
 from finetune30.config.field_types import (
     REVISIONS,
     Device,
+    Adapter,
     FilePath,
     Name,
     ProblemType,
@@ -198,10 +199,11 @@ class TrainingConfig(Section):
     deterministic: bool | None = Field(
         None, description="Deterministic kernels; null: on where it is cheap (CPU), off on CUDA."
     )
-    start_adapter: FilePath | None = Field(
+    start_adapter: Adapter | None = Field(
         None,
         max_length=1000,
-        description="Folder of a saved adapter whose weights the training starts from; null: a new adapter.",
+        description="Run, model (NAME, NAME@alias, NAME:7) or folder of a saved adapter whose weights the training "
+        "starts from; null: a new adapter.",
     )
     seed: int = Field(
         42,

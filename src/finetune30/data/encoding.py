@@ -91,7 +91,8 @@ class EncodedSplit:
     one, by position, where the row says so. `asked`: what the last answer of a row answers, by position, without the
     marks of a template, where there is such an answer. `answers`: which of a row's own tokens (first, stop) are its
     last answer, by position, where it is left whole and something stands before it; of a text, or its first part, all
-    but the beginning.
+    but the beginning. `asked_with`: the options that a row's last answer is asked with, by position, as JSON, where a
+    template has several.
     """
 
     row_ids: list[str]
@@ -109,6 +110,7 @@ class EncodedSplit:
     expected: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     asked: Mapping[int, str] = field(default_factory=dict)
     answers: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    asked_with: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row_ids)

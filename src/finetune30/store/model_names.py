@@ -1,7 +1,8 @@
 """Names of the registry: models, aliases, and how a version is named wherever a run is.
 
 `NAME:7` is a version, `NAME@production` the version under an alias, `NAME@latest` the newest that is not retired. No
-run can be called so: names of experiments hold neither `@` nor `:`.
+run can be called so: names of experiments hold neither `@` nor `:`. The bare `NAME` is a run's where one is called so,
+else that of the newest version.
 """
 
 from __future__ import annotations

@@ -50,6 +50,14 @@ def load_version(connection: Connection, reference: ModelReference) -> ModelVers
     return found
 
 
+def find_newest_version(connection: Connection, name: str) -> ModelVersion | None:
+    """Return the newest version of a model that is READY; None where there is no such model, or none of it is."""
+    try:
+        return load_version(connection, ModelReference(name, LATEST, None))
+    except NotFoundError:
+        return None
+
+
 def load_alias(connection: Connection, model: str, alias: str) -> Alias | None:
     """Return where an alias leads; None for one that was never moved."""
     query = select(model_aliases).where(model_aliases.c.model == model, model_aliases.c.alias == alias)

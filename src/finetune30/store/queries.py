@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, fu
 
 from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.model_names import parse_reference
-from finetune30.store.model_queries import load_version
+from finetune30.store.model_queries import find_newest_version, load_version
 from finetune30.store.records import Run, RunEvent, RunStatus
 from finetune30.store.tables import run_events, runs, tombstones
 
@@ -86,7 +86,7 @@ def count_by_status(connection: Connection) -> dict[str, int]:
 
 def load_run(connection: Connection, reference: str, *, lock: bool = False) -> Run:
     """Return one run by id, folder name, exact name (the newest), unique id prefix or `latest`, or that of a version
-    of a model, `NAME:7` or `NAME@alias`.
+    of a model: `NAME:7`, `NAME@alias`, or `NAME` for its newest one, where no run is called so.
 
     With `lock` nobody else changes it before the transaction ends. Raises NotFoundError, ConflictError.
     """
@@ -97,6 +97,8 @@ def load_run(connection: Connection, reference: str, *, lock: bool = False) -> R
         row = connection.execute(query.with_for_update() if lock else query, {"named": named}).one_or_none()
         if row:
             return run_of(row)
+    if (newest := find_newest_version(connection, reference)) is not None:
+        return load_run(connection, newest.run_id, lock=lock)
     run = _load_by_prefix(connection, reference.lower())
     return load_run(connection, run.id, lock=True) if lock else run
 

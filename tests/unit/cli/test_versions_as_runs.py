@@ -76,10 +76,11 @@ def test_a_command_takes_a_version_for_a_run(name: str, capsys: pytest.CaptureFi
     rest = COMMANDS[name]
     told = ft30(*name.split(), "reviews@staging", *rest)
     assert "there is no 'reviews@staging'; of model 'reviews' there are :1, @production" in told.err
-    for version in ("reviews@production", "reviews:1"):
+    for version in ("reviews@production", "reviews:1", "reviews"):
         said = ft30(*name.split(), version, *rest)
         assert "there is no 'reviews" not in said.err, said
         assert f"there is no run '{version}'" not in said.err, said
+    assert "there is no run 'views'" in ft30(*name.split(), "views", *rest).err
 
 
 def test_runs_are_looked_up_in_one_place() -> None:

@@ -67,6 +67,18 @@ def test_parts_of_a_row_are_one_row_of_the_ledger(data):
     check_consumption(parts, encoded(data.evaluation), done, 10)
 
 
+def test_one_row_of_the_evaluation_that_lost_one_character_is_told(data):
+    lost = np.zeros(10, dtype=np.int64)
+    lost[9] = 1
+    evaluation = replace(encoded(data.evaluation), token_counts={"dropped_characters": lost})
+    report = settle_ledger(data, encoded(data.train), evaluation, print).report
+    (found,) = [row for row in report["findings"] if row["rule"] == "dropped_characters"]
+    assert (found["row_id"], found["split"]) == (data.evaluation["row_id"][9], "evaluation")
+    assert found["fix"] == "characters of its messages that the chat template leaves out: 1"
+    (counted,) = [entry for entry in report["findings_summary"] if entry["rule"] == "dropped_characters"]
+    assert (counted["split"], counted["severity"], counted["count"]) == ("evaluation", "warn", 1)
+
+
 def test_rows_that_a_template_changes_are_named_one_by_one(data):
     none = np.zeros(40, dtype=np.int64)
     dropped, unlike = none.copy(), none.copy()
@@ -79,7 +91,7 @@ def test_rows_that_a_template_changes_are_named_one_by_one(data):
         "dropped_characters": (data.train["row_id"][3], "warn"),
         "unlike_asked": (data.train["row_id"][7], "warn"),
     }
-    assert found["dropped_characters"]["fix"] == "the chat template leaves out 1,200 characters of its messages"
+    assert found["dropped_characters"]["fix"] == "characters of its messages that the chat template leaves out: 1,200"
     counted = [entry for entry in settled.report["findings_summary"] if entry["rule"] in found]
     assert [(entry["split"], entry["count"]) for entry in counted] == [("train", 1), ("train", 1)]
     assert (

@@ -44,7 +44,7 @@ ExperimentId = Annotated[
     Path(
         max_length=200,
         description="Id, its beginning, folder, exact name (the newest of it), `latest`, or a version of a model: "
-        "`NAME@alias`, `NAME:7`.",
+        "`NAME@alias`, `NAME:7`, `NAME`.",
         examples=[RUN_ID],
     ),
 ]

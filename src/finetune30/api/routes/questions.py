@@ -54,7 +54,9 @@ class QuestionFile(BaseModel):
 async def read_questions(
     here: Here,
     request: Request,
-    experiment_id: Annotated[str, Query(min_length=32, max_length=32, description="The run.", examples=[RUN_ID])],
+    experiment_id: Annotated[
+        str, Query(min_length=1, max_length=200, description="The run, as paths name it.", examples=[RUN_ID])
+    ],
     name: Annotated[str, Query(min_length=1, max_length=100, description="File name.", examples=["new.csv"])],
     encoding: Annotated[str | None, Query(max_length=50, description="As data.encoding.")] = None,
     sheet: Annotated[str | None, Query(max_length=500, description="As data.sheet.")] = None,

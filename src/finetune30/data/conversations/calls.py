@@ -9,6 +9,7 @@ from typing import Any
 
 from finetune30.data.conversations.conversation import ASSISTANT, TOOL, Conversation, Message
 from finetune30.data.conversations.faults import ConversationFault
+from finetune30.data.conversations.json_texts import json_fix, read_json
 
 CALLS = "broken_tool_call"
 
@@ -95,13 +96,13 @@ def _check_call(call: Any, turn: int, declared: Mapping[str, Sequence[str]]) -> 
         fix = f"turn {turn} ({ASSISTANT}): a call names no tool; write an object with name and arguments"
         raise ConversationFault(CALLS, fix=fix)
     arguments = function.get("arguments", {})
+    fix = f"turn {turn} ({ASSISTANT}): the arguments of {function['name'][:40]!r} are no JSON object"
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments) if arguments.strip() else {}
-        except (ValueError, RecursionError):
-            arguments = None
+            arguments = read_json(arguments) if arguments.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise ConversationFault(CALLS, fix=json_fix(error, f"turn {turn} ({ASSISTANT})", fix)) from None
     if not isinstance(arguments, dict):
-        fix = f"turn {turn} ({ASSISTANT}): the arguments of {function['name'][:40]!r} are no JSON object"
         raise ConversationFault(CALLS, fix=fix)
     name = str(function["name"])
     if name not in declared:

@@ -18,6 +18,7 @@ from finetune30.data.conversations.conversation import (
     find_canonical,
 )
 from finetune30.data.conversations.faults import ConversationFault
+from finetune30.data.conversations.json_texts import json_fix, read_json
 from finetune30.data.conversations.messages import BROKEN, ROLE_KEYS, is_turns, read_messages, read_tools
 from finetune30.data.conversations.roles import find_role
 
@@ -215,17 +216,17 @@ class RowReader:
             return None
         _refuse_single(value, column)
         if is_turns(value):
-            return list(value)
+            return list(self._parse(text, column, drops_nulls=False))
         self.literal[column] += 1
         return None
 
-    def _parse(self, text: str, column: str) -> Any:
+    def _parse(self, text: str, column: str, *, drops_nulls: bool = True) -> Any:
         try:
-            value = json.loads(text, object_pairs_hook=_object_of)
-        except (ValueError, RecursionError):
+            value = read_json(text)
+        except (ValueError, RecursionError) as error:
             fix = f"{column!r} holds no JSON; write the list of messages with json.dumps"
-            raise ConversationFault(BROKEN, fix=fix) from None
-        return without_nulls(value) if self.drops_nulls else value
+            raise ConversationFault(BROKEN, fix=json_fix(error, repr(column), fix)) from None
+        return without_nulls(value) if drops_nulls and self.drops_nulls else value
 
 
 def plain(name: str) -> str:
@@ -238,13 +239,6 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice, and one of its values would be lost")
-    return found
 
 
 def _refuse_single(value: Any, column: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from finetune30.data.conversations.conversation import ASSISTANT, Message, write_json
 from finetune30.data.conversations.faults import ConversationFault
+from finetune30.data.conversations.json_texts import json_fix, read_json
 from finetune30.data.conversations.roles import ALIASES, CALL, find_role
 
 #: Keys of a message: who speaks, what is said, what was thought before.
@@ -45,9 +45,10 @@ def read_tools(value: Any) -> str | None:
         if not value.strip():
             return None
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ConversationFault("broken_tool_call", fix="the tools are no JSON; write a list of tools") from None
+            value = read_json(value)
+        except (ValueError, RecursionError) as error:
+            fix = "the tools are no JSON; write a list of tools"
+            raise ConversationFault("broken_tool_call", fix=json_fix(error, "the tools", fix)) from None
     if value is None or value == []:
         return None
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
@@ -145,18 +146,18 @@ def _calls(item: Mapping[str, Any], turn: int, role: str) -> str | None:
         calls = [{"type": "function", "function": item["function_call"]}]
     if isinstance(calls, str):
         try:
-            calls = json.loads(calls) if calls.strip() else None
-        except (ValueError, RecursionError):
+            calls = read_json(calls) if calls.strip() else None
+        except (ValueError, RecursionError) as error:
             fix = f"turn {turn} ({role}): the calls are no JSON; write them as a list of objects"
-            raise ConversationFault("broken_tool_call", fix=fix) from None
+            raise ConversationFault("broken_tool_call", fix=json_fix(error, f"turn {turn} ({role})", fix)) from None
     return None if calls is None or calls == [] else write_json(calls)
 
 
 def _calls_of_text(text: str, turn: int) -> list[dict[str, Any]]:
     """Return the calls that a turn of the role `function_call` writes as its text: one object, or a list."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = read_json(text)
+    except (ValueError, RecursionError) as error:
         fix = f"turn {turn} ({ASSISTANT}): the call is no JSON; write an object with name and arguments"
-        raise ConversationFault("broken_tool_call", fix=fix) from None
+        raise ConversationFault("broken_tool_call", fix=json_fix(error, f"turn {turn} ({ASSISTANT})", fix)) from None
     return [{"type": "function", "function": call} for call in (found if isinstance(found, list) else [found])]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,8 @@ from finetune30.data.encoding import IGNORED, NO_ANSWER_LEFT, OVERLONG, TEMPLATE
 from finetune30.errors import ModelError
 from finetune30.modeling.conversations.last_answer import asked_last, place_answer
 from finetune30.modeling.conversations.placing import Span, place_parts
-from finetune30.modeling.conversations.rendering import Rendering, TrainOn, is_learnt, render_row
+from finetune30.modeling.conversations.rendering import Rendering, TrainOn, render_row
+from finetune30.modeling.conversations.shortening import shorter_ones
 from finetune30.modeling.conversations.template import (
     ChatTemplate,
     TemplateRefusalError,
@@ -128,6 +130,7 @@ class ConversationEncoder:
             expected={i: tuple(trees[row]["expected"]) for i, row in enumerate(names) if "expected" in trees[row]},
             asked={i: text for i, row in enumerate(names) if (text := asked_last(trees[row]))},
             answers={i: row.tokens.answer for i, row in enumerate(fitted) if row.tokens.answer is not None},
+            asked_with={i: row.asked_with for i, row in enumerate(fitted) if row.asked_with is not None},
         )
 
     def fit(self, row: Mapping[str, Any], max_length: int) -> FittedRow:
@@ -169,9 +172,10 @@ class ConversationEncoder:
         """Return the tokens with which an answer to these messages is asked. Raises TemplateRefusalError."""
         if self.template is None:
             raise no_template()
-        text = self.template.render(messages, tools, asks=True)
-        told = fold_system(messages) if self.template.folds_system else messages
-        contents = place_parts(told, tools, self.template, text, asks=True).contents
+        template = self.template.asking
+        text = template.render(messages, tools, asks=True)
+        told = fold_system(messages) if template.folds_system else messages
+        contents = place_parts(told, tools, template, text, asks=True).contents
         return self._tokenize(Rendering(text, (), contents)).ids
 
     def ask_text(self, prompt: str) -> list[int]:
@@ -190,6 +194,7 @@ class ConversationEncoder:
             "dropped_characters": rendering.dropped,
             "unlike_asked": rendering.unlike_asked,
             "left_out": rendering.left_out,
+            "asked_with": self._name_options(rendering),
         }
         before = count_kinds(whole.kinds)
         if len(whole.ids) > max_length:
@@ -209,19 +214,23 @@ class ConversationEncoder:
             return FittedRow(short, cut, Aside(NO_ANSWER_LEFT, fix), **said)
         return FittedRow(short, cut, **said)
 
+    def _name_options(self, rendering: Rendering) -> str | None:
+        if rendering.asked_with is None or self.template is None or not self.template.variants:
+            return None
+        return json.dumps(dict(rendering.asked_with), sort_keys=True)
+
     def _shorten(self, row: Mapping[str, Any], whole: TokenizedRow, max_length: int) -> TokenizedRow:
         """Drop the oldest turns until the row fits; where one exchange is too long, cut the beginning of its question.
 
         An answer that does not fit is not cut: nothing of it is kept.
         """
-        shorter: dict[str, Any] | None = dict(row)
-        while shorter is not None:
-            shorter = _without_oldest(shorter)
-            if shorter is None:
-                break
-            whole = self.tokenize(shorter)
-            if len(whole.ids) <= max_length:
-                return whole
+        shorter = shorter_ones(row)
+        # Each has fewer turns than the one before, so that not all of them have to be rendered.
+        kept = bisect_left(shorter, True, key=lambda one: len(self.tokenize(one).ids) <= max_length)
+        if kept < len(shorter):
+            return self.tokenize(shorter[kept])
+        if shorter:
+            whole = self.tokenize(shorter[-1])
         fitting = cut_question(whole, max_length)
         return take_slice(whole, 0, 0) if fitting is None else fitting
 
@@ -329,22 +338,14 @@ def _count_kinds(rows: Sequence[FittedRow]) -> dict[str, NDArray[np.int64]]:
     return found
 
 
-def _without_oldest(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a conversation without its oldest exchange, a system message stays; None where no learnt one is left."""
-    messages = row.get("messages")
-    if not messages:
-        return None
-    head = [messages[0]] if messages[0]["role"] == "system" else []
-    rest = messages[len(head) :]
-    later = next((i for i, message in enumerate(rest) if i and message["role"] == "user"), None)
-    if later is None or not any(is_learnt(message) for message in rest[later:]):
-        return None
-    return {**row, "messages": [*head, *rest[later:]]}
-
-
 def _explain_no_loss(rendering: Rendering) -> str:
     """Say why no token of a row that is short enough carries loss."""
     if rendering.unlike_asked:
+        if rendering.refused:
+            return (
+                "the chat template asks for its answers behind another text than it writes before them, and does not "
+                f"take the row {'; '.join(rendering.refused)}"
+            )
         return "the chat template asks for its answers behind another text than it writes before them"
     if rendering.left_out:
         return "the chat template writes nothing of its answers: calls of tools and thoughts have no place there"

@@ -48,7 +48,8 @@ def open_template(
     plain = ChatTemplate(tokenizer, text)
     plain = replace(plain, date=date if plain.writes_date else "")
     try:
-        chosen = next((one for one in (plain, *plain.variants) if find_between(one) == ""), plain)
+        known = [one for one in (plain, *plain.variants) if _takes_questions(one)] or [plain]
+        chosen = next((one for one in known if find_between(one) == ""), known[0])
         return replace(
             chosen,
             folds_system=not _keeps_system(chosen),
@@ -100,7 +101,7 @@ def describe_template(template: ChatTemplate | None) -> list[str]:
     if template.date:
         lines.append(f"the template writes the date: it is {template.date} here, in answers and when it goes on")
     if not template.end_mark:
-        lines.append("the template writes no end mark behind an answer: the tokenizer's end token is taught")
+        lines.append("the template writes no end mark behind an answer: the tokenizer's end token is taught right behind it")
     return lines
 
 
@@ -113,6 +114,15 @@ def find_between(template: ChatTemplate) -> str | None:
     asked = template.render([_QUESTION], asks=True)
     before, found, _ = whole.partition(_MARKER)
     return before.removeprefix(asked) if found and before.startswith(asked) else None
+
+
+def _takes_questions(template: ChatTemplate) -> bool:
+    """Tell whether a question and its answer can be rendered under the options of a template."""
+    try:
+        find_between(template)
+    except TemplateRefusalError:
+        return False
+    return True
 
 
 def _keeps_system(template: ChatTemplate) -> bool:

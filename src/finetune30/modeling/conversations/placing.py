@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from finetune30.modeling.conversations.template import ChatTemplate, Message, TemplateRefusalError, unused_marker
@@ -42,10 +43,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Placed:
-    """Parts in the order of the messages, and where each stands; no span where the template left it out."""
+    """Parts in the order of the messages, and where each stands; no span where the template left it out.
+
+    `is_outlined`: all were told at once, so nothing but they themselves hangs on what they say.
+    """
 
     parts: tuple[Part, ...]
     spans: tuple[tuple[Span, ...], ...]
+    is_outlined: bool = False
 
     @property
     def contents(self) -> tuple[Span, ...]:
@@ -62,11 +67,15 @@ class Placed:
     def of(self, index: int, *kinds: Kind) -> tuple[Span, ...]:
         """Return where the message at `index` stands, all of it or what is of the given kinds."""
         return tuple(
-            span
-            for part, spans in zip(self.parts, self.spans, strict=True)
-            if part.index == index and (not kinds or part.kind in kinds)
-            for span in spans
+            span for kind, spans in self._by_message.get(index, ()) if not kinds or kind in kinds for span in spans
         )
+
+    @cached_property
+    def _by_message(self) -> dict[int, list[tuple[Kind, tuple[Span, ...]]]]:
+        found: dict[int, list[tuple[Kind, tuple[Span, ...]]]] = {}
+        for part, spans in zip(self.parts, self.spans, strict=True):
+            found.setdefault(part.index, []).append((part.kind, spans))
+        return found
 
 
 def _shown(part: Part, spans: Sequence[Span]) -> int:
@@ -88,7 +97,7 @@ def place_parts(
     whole_contents, apart = _list_parts(messages, apart=False), _list_parts(messages, apart=True)
     for parts in (whole_contents, apart) if apart != whole_contents else (apart,):
         if (spans := placing.walk(parts, in_any_form=parts is apart)) is not None:
-            return Placed(parts, spans)
+            return Placed(parts, spans, is_outlined=True)
     alone = [placing.place_alone(apart, number) for number in range(len(apart))]
     return Placed(apart, placing.search(apart, alone))
 

@@ -7,10 +7,11 @@ that it would be asked with, to the mark that ends it; one that would be asked w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from finetune30.modeling.conversations.beginnings import Beginnings
 from finetune30.modeling.conversations.placing import Placed, Span, place_parts
 from finetune30.modeling.conversations.template import (
     WEIGHT,
@@ -33,10 +34,12 @@ class Rendering:
     `supervised`: characters that carry loss, in order, not overlapping. `contents`: characters of messages, of which
     those that carry no loss are context; all others are the template's. `question`: what the user says before the last
     answer, without a system message that was put before it. `wants_end`: the text ends with an answer that the template
-    writes no end mark behind. `dropped`: characters of messages, calls and tools that are not in the text. Answers that
+    writes no end mark behind; what it writes there instead is left out, for the end stands right behind the answer. `dropped`: characters of messages, calls and tools that are not in the text. Answers that
     carry no loss: `unlike_asked` would be asked behind another text than stands before them here, of `left_out` the
     template writes nothing. `is_bare`: there is no template, so the text begins as the tokenizer begins texts.
     `answer`: the last answer with its end mark, also where more than answers carries loss; None where it carries none.
+    `asked_with`: the options that the last answer which carries loss is asked with. `refused`: options under which the
+    template does not take the row, with its words.
     """
 
     text: str
@@ -49,6 +52,8 @@ class Rendering:
     left_out: int = 0
     is_bare: bool = False
     answer: Span | None = None
+    asked_with: Mapping[str, Any] | None = None
+    refused: tuple[str, ...] = ()
 
 
 def render_row(row: Mapping[str, Any], template: ChatTemplate | None, train_on: TrainOn) -> Rendering:
@@ -89,41 +94,66 @@ class _Whole:
     folded: int = 0
 
     @cached_property
-    def alike(self) -> tuple[ChatTemplate, ...]:
-        """The template under other options that give the same text."""
-        return tuple(one for one in self.template.variants if one.render(self.messages, self.tools) == self.text)
+    def beginnings(self) -> tuple[Beginnings, ...]:
+        """Those of the text under the template, and under other options that give the same text."""
+        alike = (one for one in self.template.variants if self._renders_alike(one))
+        return tuple(
+            Beginnings(self.messages, self.tools, one, self.text, self.placed) for one in (self.template, *alike)
+        )
+
+    def _renders_alike(self, other: ChatTemplate) -> bool:
+        try:
+            return other.render(self.messages, self.tools) == self.text
+        except TemplateRefusalError:
+            return False
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """The characters of an answer, whether they end with the template's mark, and how many of them it writes itself."""
+    """The characters of an answer, whether they end with the template's mark, and how many of them it writes itself.
+
+    `options`: those that it is asked with.
+    """
 
     span: Span
     has_end: bool
     written: int
+    options: Mapping[str, Any]
 
 
 def _render_messages(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, template: ChatTemplate, train_on: TrainOn
 ) -> Rendering:
-    """Render under the options of which most answers stand where they are asked for, the template's own first."""
+    """Render under the options of which most answers stand where they are asked for, the template's own first.
+
+    Options under which the template does not take the row are no choice for it. Raises TemplateRefusalError where all
+    of them are such.
+    """
     best: tuple[int, Rendering] | None = None
     seen: set[str] = set()
+    refused: dict[str, str] = {}
     for one in (template, *template.variants):
-        text = one.render(messages, tools)
-        if text in seen:  # its way to ask was tried with that text
+        try:
+            text = one.render(messages, tools)
+            if text in seen:  # its way to ask was tried with that text
+                continue
+            seen.add(text)
+            told = fold_system(messages) if one.folds_system else messages
+            folded = len(told[0]["content"]) - len(messages[1]["content"]) if len(told) < len(messages) else 0
+            whole = _Whole(told, tools, one, text, place_parts(told, tools, one, text), folded)
+            written, rendering = _tell(whole, train_on)
+        except TemplateRefusalError as error:
+            refused[one.named_options] = str(error)
             continue
-        seen.add(text)
-        told = fold_system(messages) if one.folds_system else messages
-        folded = len(told[0]["content"]) - len(messages[1]["content"]) if len(told) < len(messages) else 0
-        whole = _Whole(told, tools, one, text, place_parts(told, tools, one, text), folded)
-        written, rendering = _tell(whole, train_on)
         if best is None or (rendering.unlike_asked, written) < (best[1].unlike_asked, best[0]):
             best = written, rendering
         if not best[1].unlike_asked and not best[0]:
             break
-    assert best is not None  # noqa: S101 - the template itself was tried
-    return best[1]
+    told_of = tuple(f"{options}: {words}" for options, words in refused.items())
+    if best is None:
+        several = len(set(refused.values())) > 1
+        raise TemplateRefusalError("; ".join(told_of) if several else next(iter(refused.values())))
+    return replace(best[1], refused=told_of)
 
 
 def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
@@ -133,6 +163,7 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
     written = unlike = left_out = 0
     wants_end = False
     last: Span | None = None
+    asked_with: Mapping[str, Any] | None = None
     final = max((index for index, message in enumerate(messages) if message["role"] == ASSISTANT), default=None)
     for index in _answers(messages, train_on):
         if not placed.of(index):
@@ -145,13 +176,14 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
         written += answer.written
         last = answer.span if index == final else None
         supervised.append(answer.span)
+        asked_with = answer.options
         wants_end = index == len(messages) - 1 and not answer.has_end
     if train_on == "all":
         learnt = [index for index, message in enumerate(messages) if message.get(WEIGHT) != 0]
         said = [span for index in learnt for span in placed.of(index, "content", "thought")]
         supervised = _join([*supervised, *said])
     rendering = Rendering(
-        whole.text,
+        whole.text[: supervised[-1].stop] if wants_end else whole.text,
         tuple(supervised),
         placed.contents,
         _find_question(whole),
@@ -160,6 +192,7 @@ def _tell(whole: _Whole, train_on: TrainOn) -> tuple[int, Rendering]:
         unlike_asked=unlike,
         left_out=left_out,
         answer=last,
+        asked_with=asked_with,
     )
     return written, rendering
 
@@ -208,11 +241,11 @@ def _find_answer(whole: _Whole, index: int) -> _Answer | None:
     stop = max(span.stop for span in spans)
     says_more = bool(whole.placed.of(index, "thought", "call"))
     first = min(span.start for span in spans)
-    start, written = None, 0
-    for asked in _asked_until(whole, index, 0 if says_more else first):
+    start, written, options = None, 0, whole.template.options
+    for asked, asks_with in _asked_until(whole, index, 0 if says_more else first):
         between = 0 if says_more else max(0, first - asked)
         if asked < stop and (start is None or between < written):
-            start, written = asked, between
+            start, written, options = asked, between, asks_with
         if start is not None and not written:
             break
     if start is None:
@@ -221,38 +254,39 @@ def _find_answer(whole: _Whole, index: int) -> _Answer | None:
     mark = whole.template.end_mark
     found = whole.text.rfind(mark, stop, limit) if mark else -1
     if found >= 0:
-        return _Answer(Span(start, found + len(mark)), has_end=True, written=written)
-    return _Answer(Span(start, limit if says_more else stop), has_end=False, written=written)
+        return _Answer(Span(start, found + len(mark)), has_end=True, written=written, options=options)
+    if says_more:  # less the break behind the turn
+        stop = max(stop, len(whole.text[:limit].rstrip()))
+    return _Answer(Span(start, stop), has_end=False, written=written, options=options)
 
 
-def _asked_until(whole: _Whole, index: int, first: int) -> Iterator[int]:
-    """Yield where the texts end that ask for the message at `index` and stand at the beginning, its own options first.
+def _asked_until(whole: _Whole, index: int, first: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield where the texts end that ask for the message at `index` and stand at the beginning, and their options.
 
-    Other options may ask for an answer in the same text: with a thought that is empty, or without one. `first`: where
-    an answer begins that answers nothing.
+    The row's own options come first. Others may ask for an answer in the same text: with a thought that is empty, or
+    without one. `first`: where an answer begins that answers nothing.
     """
     if not index:
-        yield first
+        yield first, whole.template.options
         return
-    before = whole.template.render(whole.messages[:index], whole.tools, asks=True)
-    if whole.text.startswith(before):
-        yield len(before)
-    for one in whole.alike:
-        before = one.render(whole.messages[:index], whole.tools, asks=True)
-        if whole.text.startswith(before):
-            yield len(before)
+    for place, beginnings in enumerate(whole.beginnings):
+        try:
+            until = beginnings.asked_until(index)
+        except TemplateRefusalError:
+            if not place:
+                raise
+            continue
+        if until is not None:
+            yield until, beginnings.template.options
 
 
 def _end_of_turn(whole: _Whole, index: int, stop: int) -> int:
     """Return where the turn of a message, which ends at `stop` or later, ends at the latest."""
     if index == len(whole.messages) - 1:
         return len(whole.text)
-    try:
-        until = whole.template.render(whole.messages[: index + 1])
-    except TemplateRefusalError:
-        until = ""
-    if whole.text.startswith(until) and len(until) >= stop:
-        return len(until)
+    until = whole.beginnings[0].ended_at(index)
+    if until is not None and until >= stop:
+        return until
     mark = whole.template.end_mark
     found = whole.text.find(mark, stop) if mark else -1
     return found + len(mark) if found >= 0 else stop

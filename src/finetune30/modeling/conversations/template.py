@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from finetune30.data.conversations.json_texts import json_fix, read_json
 from finetune30.errors import ModelError, first_line
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class ChatTemplate:
     `text` is the Jinja source. `folds_system`: the template has no place for a system message, so its text is put
     before the first user message. `end_mark` is the special token that it writes behind an answer, "" where it writes
     none. `date` (YYYY-MM-DD, midnight) is what it takes for today, "" for that of the clock; descriptions of before had
-    no date, and took `arguments` as they were written.
+    no date, and took `arguments` as they were written. `asks_with`: the options that new questions are asked with, as
+    most rows of a training were; None: `options`.
     """
 
     tokenizer: PreTrainedTokenizerBase = field(compare=False, repr=False)
@@ -68,6 +70,17 @@ class ChatTemplate:
     end_mark: str = ""
     date: str = ""
     arguments: Arguments = "as_written"
+    asks_with: Mapping[str, Any] | None = None
+
+    @property
+    def asking(self) -> ChatTemplate:
+        """The same template with the options that new questions are asked with."""
+        return self if self.asks_with is None else replace(self, options=self.asks_with, asks_with=None)
+
+    @property
+    def named_options(self) -> str:
+        """Return the options in words."""
+        return name_options(self.options)
 
     @property
     def writes_date(self) -> bool:
@@ -138,6 +151,7 @@ class ChatTemplate:
             "folds_system": self.folds_system,
             "end_mark": self.end_mark,
             **self._describe_later(),
+            **({} if self.asks_with is None else {"asks_with": dict(self.asks_with)}),
         }
 
     def _describe_later(self) -> dict[str, str]:
@@ -149,8 +163,14 @@ class ChatTemplate:
 def restore_template(tokenizer: PreTrainedTokenizerBase, described: Mapping[str, Any]) -> ChatTemplate:
     """Return the template that `ChatTemplate.describe` described."""
     known = {key: described[key] for key in ("text", "options", "folds_system", "end_mark")}
-    later = {key: described[key] for key in ("date", "arguments") if key in described}
+    later = {key: described[key] for key in ("date", "arguments", "asks_with") if key in described}
     return ChatTemplate(tokenizer, **known, **later)
+
+
+def name_options(options: Mapping[str, Any]) -> str:
+    """Return options of a template in words."""
+    listed = ", ".join(f"{key} {value}" for key, value in options.items())
+    return f"with {listed}" if listed else "without options"
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
@@ -178,9 +198,10 @@ def _convert_call(call: Mapping[str, Any], wanted: Arguments) -> dict[str, Any]:
         return {**call, "arguments": json.dumps(arguments, ensure_ascii=False)}
     if wanted == "object" and isinstance(arguments, str):
         try:
-            read = json.loads(arguments.strip() or "{}")
+            read = read_json(arguments.strip() or "{}")
         except ValueError as error:
-            raise TemplateRefusalError(f"the arguments of a call are no JSON: {first_line(error)}") from error
+            wrong = f"the arguments of a call are no JSON: {first_line(error)}"
+            raise TemplateRefusalError(json_fix(error, "the arguments of a call", wrong)) from error
         return {**call, "arguments": read}
     return dict(call)
 

@@ -38,7 +38,8 @@ class TokenizedRow:
 class FittedRow:
     """A row as it is trained: tokens within `max_length`, and how many tokens were cut by kind.
 
-    `aside` is the reason why it is not used at all; the other counts are those of a `Rendering`.
+    `aside` is the reason why it is not used at all; the other counts are those of a `Rendering`. `asked_with`: the
+    options of a template with several that its last answer is asked with, as JSON.
     """
 
     tokens: TokenizedRow
@@ -47,6 +48,7 @@ class FittedRow:
     dropped_characters: int = 0
     unlike_asked: int = 0
     left_out: int = 0
+    asked_with: str | None = None
 
 
 def count_kinds(kinds: NDArray[np.int8]) -> NDArray[np.int64]:

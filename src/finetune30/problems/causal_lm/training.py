@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -102,8 +105,23 @@ class LanguageModel:
         return self
 
     def with_baseline_of(self, train: EncodedSplit) -> Trainable:
-        """Return itself: the base model is its own baseline."""
-        return self
+        """Return itself, which asks new questions as most of the rows are asked for their answers.
+
+        The options of a template are chosen row by row, so a template that thinks unless it is told not to is asked to
+        think where most rows do. The base model is its own baseline.
+        """
+        template = self.targets[CHAT]["template"]
+        counts = Counter(train.asked_with.values())
+        if template is None or not counts:
+            return self
+        own = json.dumps(template["options"], sort_keys=True)
+        wanted = max(counts, key=lambda options: (counts[options], options == own))
+        if wanted == own:
+            return self
+        asking = copy.copy(self)  # with the encoder, whose rows stay as they are
+        asked = {**template, "asks_with": json.loads(wanted)}
+        asking.targets = {**self.targets, CHAT: {**self.targets[CHAT], "template": asked}}
+        return asking
 
     def load_model(self, source: BaseSource, pad_token_id: int) -> tuple[PreTrainedModel, list[str]]:
         """Load the base model whole; none of its weights is new."""

@@ -14,6 +14,7 @@ from finetune30.service.execution.group import Group, train_together
 from finetune30.service.execution.run_log import Console
 from finetune30.service.execution.stop_signals import stop_on_signals
 from finetune30.service.runs.open_records import Records, open_records
+from finetune30.service.submitting.start_weights import pin_start_adapter
 from finetune30.settings import Settings
 from finetune30.store.records import Run
 
@@ -40,6 +41,7 @@ def train_locally(loaded: LoadedConfig, settings: Settings) -> FinishedRun | Non
     def lead(group: Group) -> FinishedRun:
         config = group.agree(loaded.config, is_given="training.processes" in loaded.explicit)
         with group.held_gpus(config.training.device), open_records(settings, configured_output_dir(loaded)) as records:
+            config = pin_start_adapter(config, records)
             run = records.store.create(
                 config, kind="local", results_root=records.results_root, explicit=loaded.explicit
             )

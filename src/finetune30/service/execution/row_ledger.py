@@ -59,7 +59,7 @@ def settle_ledger(
 def _tell_of_templates(splits: Mapping[str, EncodedSplit]) -> dict[str, dict[str, dict[str, str]]]:
     """Return what the token ledger counts beside tokens, row by row: rule -> split -> row id -> words."""
     words = {
-        "dropped_characters": "the chat template leaves out {:,} characters of its messages",
+        "dropped_characters": "characters of its messages that the chat template leaves out: {:,}",
         "unlike_asked": "answers without loss, as the chat template would ask for them behind another text: {:,}",
     }
     told: dict[str, dict[str, dict[str, str]]] = {}

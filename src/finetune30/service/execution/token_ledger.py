@@ -43,15 +43,15 @@ def describe_token_ledger(ledger: dict[str, dict[str, int]]) -> list[str]:
         )
         lines.append(f"{name} tokens: {counts['total']:,} = {parts}")
         if counts["dropped_characters"]:
-            lines.append(f"{name}: the template left out {counts['dropped_characters']:,} characters of rows")
+            lines.append(f"{name}: characters of rows that the template left out: {counts['dropped_characters']:,}")
         if counts["unlike_asked"]:
             lines.append(
-                f"{name}: {counts['unlike_asked']:,} answers carry no loss, because the template would ask for them "
-                "behind another text"
+                f"{name}: answers without loss, because the template would ask for them behind another text: "
+                f"{counts['unlike_asked']:,}"
             )
         if counts["left_out"]:
             lines.append(
-                f"{name}: {counts['left_out']:,} answers carry no loss, because the template writes nothing of them"
+                f"{name}: answers without loss, because the template writes nothing of them: {counts['left_out']:,}"
             )
     return lines
 

@@ -162,7 +162,7 @@ def refer_to_tokens(
         "new_tokens": NEW_TOKENS,
         "texts": texts,
         "conversations": conversations,
-        "template_options": {} if template is None else template.plain_options,
+        "template_options": {} if template is None else template.asking.plain_options,
     }
     opening = len(model.encoder.ask_text(""))  # what the tokenizer puts before a bare text by itself
     return TokenReference(

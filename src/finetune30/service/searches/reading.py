@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from finetune30.config.loading import LoadedConfig, validate_tree
@@ -10,6 +11,7 @@ from finetune30.config.search_loading import LoadedSearch, validate_search
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.runs.open_records import open_records
 from finetune30.service.searches.making import plan_search
+from finetune30.service.submitting.start_weights import pin_loaded
 from finetune30.settings import Settings
 
 
@@ -21,5 +23,6 @@ def read_search(
     loaded = LoadedConfig(validate_tree(dict(config)), frozenset(explicit))
     wanted = LoadedSearch(loaded, validate_search(dict(search)))
     with open_records(settings) as records:
+        wanted = replace(wanted, loaded=pin_loaded(wanted.loaded, records))
         plan = plan_search(wanted, settings, versions_of(settings, records.store), said.append)
     return {**plan.as_dict(), "said": said}

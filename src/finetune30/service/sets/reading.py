@@ -9,6 +9,7 @@ from finetune30.config.loading import LoadedConfig, validate_tree
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.runs.open_records import open_records
 from finetune30.service.sets.making import Wanted, plan_set
+from finetune30.service.submitting.start_weights import pin_loaded
 from finetune30.settings import Settings
 
 
@@ -19,7 +20,7 @@ def read_run_set(
     said: list[str] = []
     loaded = LoadedConfig(validate_tree(dict(config)), frozenset(explicit))
     with open_records(settings) as records:
-        plan = plan_set(loaded, Wanted(**wanted), settings, versions_of(settings, records.store), said.append)
+        plan = plan_set(pin_loaded(loaded, records), Wanted(**wanted), settings, versions_of(settings, records.store), said.append)
     return {
         **plan.as_request(),
         "explicit": sorted(plan.explicit),

@@ -20,6 +20,8 @@ from finetune30.settings import Settings
 
 #: A folder of rows, of a model or of an adapter holds fewer entries.
 MOST_ENTRIES = 10_000
+#: Of a run or of a version of a model.
+_LONGEST_NAME = 200
 _HARMLESS = frozenset({Holds.COLUMN, Holds.REVISION, Holds.TEXT})
 
 
@@ -60,6 +62,8 @@ def _problem(held: HeldText, allowed: Sequence[Path]) -> str | None:
         return None
     if held.holds is Holds.NAME:
         return f"{shown} is a path, and a name belongs here" if _looks_like_path(held.text) else None
+    if held.holds is Holds.ADAPTER and may_name_a_run(held.text):
+        return None
     if (held.holds is Holds.MODEL and _is_model_name(held.text)) or (
         held.holds is Holds.DATASET and _is_dataset_name(held.text)
     ):
@@ -68,6 +72,13 @@ def _problem(held: HeldText, allowed: Sequence[Path]) -> str | None:
     if path is None:
         return f"{shown} is a file or folder outside of those that requests may name"
     return _stray_entry_problem(shown, path, allowed)
+
+
+def may_name_a_run(text: str) -> bool:
+    """Tell whether a text may be the name of a run or of a version of a model: it is no path, and nothing lies there."""
+    if len(text) > _LONGEST_NAME or _looks_like_path(text) or set(text) & set("/\\\0"):
+        return False
+    return not Path(text).exists()
 
 
 def _is_model_name(text: str) -> bool:

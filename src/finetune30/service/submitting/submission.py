@@ -20,7 +20,9 @@ from finetune30.config import ExperimentConfig
 from finetune30.config.loading import config_error, dump_config
 from finetune30.errors import ServiceUnavailableError, StorageError, UsageError
 from finetune30.files import disk_errors, save_bytes_atomic
+from finetune30.service.runs.open_records import Records
 from finetune30.service.submitting.named_files import results_fault
+from finetune30.service.submitting.start_weights import pin_start_adapter
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus, RunStore
 
@@ -70,12 +72,13 @@ def submit(
 
     `explicit` names the dotted keys that were given, as for `ft30 train`. `priority` is -100 to 100, higher first;
     `origin` tells which run this one repeats, `pause_at` at which share of its steps it pauses.
-    Raises ConfigError for a results folder of its own, UsageError for a priority out of range, IdempotencyError,
+    Raises ConfigError for a results folder of its own and a `training.start_adapter` that names nothing, UsageError for a priority out of range, IdempotencyError,
     StorageError.
     """
     _require_shared_results(config, settings)
     if priority not in PRIORITIES:
         raise UsageError(f"priority {priority} is out of range", "use -100 to 100; higher is earlier")
+    config = pin_start_adapter(config, Records(store, settings.results_folder))
     failpoints.reach("submit.before_row")
     run = store.create(
         config,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ FEWEST, MOST = 2, 8
 OFFERED = 200
 #: Of a name; longer ones are cut before they are told apart.
 NAME_CHARACTERS = 50
+_FULL_ID = re.compile("[0-9a-f]{32}")
 CURVES = ("loss", "learning_rate", "eval_loss", "eval_accuracy")
 
 
@@ -76,7 +78,7 @@ def _choose_runs() -> list[str]:
 
 def _describe(run: Json | None, run_id: str) -> str:
     if run is None:
-        return run_id[:8]
+        return run_id[:8] if _FULL_ID.fullmatch(run_id) else display.raw(run_id, 100)  # a name, or a model's version
     return display.raw(f"{run['name']} · {score_value(run)} · {run_id[:8]}", 100)
 
 

@@ -134,7 +134,7 @@ def _answers_conversations(run_id: str) -> bool:
 
 
 def _choose_runs(runs: dict[str, Json]) -> list[str]:
-    address = st.query_params.get("run", "")
+    address = _find_addressed(runs)
     if "try_runs" not in st.session_state:
         st.session_state.try_runs = [address] if address in runs else [next(iter(runs))]
     chosen: list[str] = st.multiselect(
@@ -146,6 +146,18 @@ def _choose_runs(runs: dict[str, Json]) -> list[str]:
         placeholder=t("try.runs"),
     )
     return chosen
+
+
+def _find_addressed(runs: dict[str, Json]) -> str:
+    """Return the id of the run that the address names, also by a model's version, and put it among those to choose."""
+    address: str = st.query_params.get("run", "")
+    if not address or address in runs:
+        return address
+    found = ask(lambda: client().load_experiment(address))
+    if found is None or found["status"] != "SUCCEEDED":
+        return ""
+    runs.setdefault(str(found["id"]), found)
+    return str(found["id"])
 
 
 def _show_answers(answers: dict[str, list[Json] | None], runs: dict[str, Json]) -> None:

@@ -299,6 +299,38 @@ def test_cells_that_are_json_are_learnt_as_they_stand_and_said(tmp_path):
     assert told.found == "cells that are JSON objects or lists: 3, in 'answer', 'text'"
 
 
+TWICE = '{"role": "user", "content": "a", "content": "b"}'
+ANSWERED = '{"role": "assistant", "content": "c"}'
+CALLED = '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": %s}]'
+CLOCK_CALL = '"function": {"name": "clock", "arguments": "{\\"city\\": 1, \\"city\\": 2}"}'
+
+
+@pytest.mark.parametrize(
+    ("cells", "key"),
+    [
+        ({"messages": f"[{TWICE}, {ANSWERED}]"}, "content"),
+        ({"text": f"[{TWICE}, {ANSWERED}]"}, "content"),
+        ({"prompt": f"[{TWICE}]", "completion": "c"}, "content"),
+        ({"prompt": "a", "completion": '[{"role": "user", "role": "assistant", "content": "c"}]'}, "role"),
+        ({"question": f"[{TWICE}]", "answer": "c"}, "content"),
+        ({"messages": f"[{ANSWERED}]", "tools": '[{"name": "a", "name": "b"}]'}, "name"),
+        ({"messages": CALLED % json.dumps('[{"name": "a", "name": "b", "arguments": {}}]')}, "name"),
+        ({"messages": CALLED % ("[{" + CLOCK_CALL + "}]"), "tools": '[{"name": "clock"}]'}, "city"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_key_that_stands_twice_in_a_cell_is_a_fault_wherever_json_is_read(tmp_path, cells, key, ending):
+    path = tmp_path / f"rows.{ending}"
+    good = {"messages": json.dumps(turns(*ASKED[0])), "text": None, "prompt": None, "question": None}
+    names = list(dict.fromkeys([*good, *cells]))
+    frame = pl.DataFrame([{n: one.get(n) for n in names} for one in (good, cells)], schema=dict.fromkeys(names, pl.String))
+    frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    loaded, config = read(path)
+    (fault,) = [row for row in validate_rows(loaded, config).findings.rows(named=True) if row["severity"] == "error"]
+    assert fault["place"].startswith(f"rows.{ending}:")
+    assert f"the key {key!r} stands twice in one object; keep one of them" in fault["fix"]
+
+
 @pytest.mark.parametrize("weight", [{"weight": 0}, {"train": False}, {"weight": 0.0}])
 def test_a_turn_without_weight_says_so_in_the_canonical_form_and_one_with_it_is_as_any_other(tmp_path, weight):
     first, second = turns("One?", "A bad answer."), turns("Two?", "A good answer.")

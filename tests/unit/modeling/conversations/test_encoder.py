@@ -16,7 +16,7 @@ from finetune30.modeling.base import BaseSource
 from finetune30.modeling.conversations.encoder import ConversationEncoder
 from finetune30.modeling.conversations.opening import open_template
 from finetune30.modeling.conversations.tokenized_row import CONTEXT, SUPERVISED
-from support.chat_models import TEMPLATES, build_tiny_tokenizer
+from support.chat_models import CHATML, TEMPLATES, build_tiny_tokenizer
 
 
 @cache
@@ -77,6 +77,27 @@ def test_a_prompt_that_is_no_prefix_in_tokens_still_asks_for_the_first_answer_to
     tokens = made.tokenize({"prompt": "the ", "completion": "shop"})
     assert text_of(made, tokens, SUPERVISED).lstrip() == "shop<|im_end|>"
     assert made.tokenizer.decode(tokens.ids) == "the shop<|im_end|>"
+
+
+#: ChatML for a tokenizer that does not know its marks: they are text there.
+TEXTUAL = CHATML.replace("<|im_start|>", "<|turn|>").replace("<|im_end|>", "<|over|>")
+
+
+@pytest.mark.parametrize("text", [TEMPLATES["endless"], TEXTUAL])
+@pytest.mark.parametrize("train_on", ["assistant", "all"])
+def test_fault_8_where_the_template_writes_no_end_mark_the_end_stands_right_behind_the_answer(text, train_on):
+    tokenizer = build_tiny_tokenizer(text)
+    template = open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None)
+    made = ConversationEncoder(tokenizer, template, train_on=train_on, overlong="cut", known_tokens=None)
+    assert made.end_token_id == tokenizer.eos_token_id
+    one = row("hi", "hello", "bye", "see you")
+    tokens = made.tokenize(one)
+    first, stop = tokens.answer
+    assert stop == len(tokens.ids)
+    assert (tokens.kinds[first:] == SUPERVISED).all()
+    assert tokenizer.decode(tokens.ids[first:]) == "see you<|im_end|>"
+    assert tokens.ids[:first] == made.ask(one["messages"][:-1])
+    assert tokens.ids.count(tokenizer.eos_token_id) == 1
 
 
 @pytest.mark.parametrize("overlong", ["drop", "keep_answer", "cut"])

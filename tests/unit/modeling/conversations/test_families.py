@@ -101,10 +101,18 @@ EXPECTED = [
     ("thinking", row("q", "<think>why</think>e", "c", "d"), [f"e{END}", f"d{END}"]),
     ("loud", row("q", "d"), [f"D{END}"]),
     ("judging", row("q", "m", "xy", "zz"), [f"m!{END}", f"zz{END}"]),
+    # What is looked for stands earlier too: it is looked for behind what it follows.
+    ("counting", row("d", "d", "m) ", "m", "2", "(2"), [f"(1) d{END}", f"(1) m{END}", f"(2) (2{END}"]),
+    ("counting", row("assistant", "user", "1", "im_end"), [f"(4) user{END}", f"(6) im_end{END}"]),
+    (
+        "unmarked_calls",
+        row("sun?", says("", tool_calls=call(ARGUMENTS)), {"role": "tool", "content": "d"}, says("d"), tools=TOOLS),
+        [f'{{"name": "weather", "arguments": {JSON_CALL}}}', f"d{END}"],
+    ),
     (
         "endless_calls",
         row("sun?", says("", tool_calls=call(ARGUMENTS))),
-        [f'{{"name": "weather", "arguments": {JSON_CALL}}}\n{END}'],
+        [f'{{"name": "weather", "arguments": {JSON_CALL}}}{END}'],
     ),
     ("opened_thought", THOUGHT_INSIDE, [f"add\n</think>\n\n2{END}"]),
 ]

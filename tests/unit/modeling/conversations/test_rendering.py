@@ -103,6 +103,45 @@ def test_answers_carry_loss_under_the_options_that_ask_for_them_where_they_stand
     assert supervised(thought, template) == ["<think>\nadd\n</think>\n\n2<|im_end|>"]
 
 
+def refusing(condition, said):
+    return f"{{% if {condition} %}}{{{{ raise_exception('{said}') }}}}{{% endif %}}"
+
+
+OFF = "enable_thinking is defined and not enable_thinking"
+HELD = "'</think>' in (messages | map(attribute='content') | join)"
+PLAIN, THOUGHT = (conversation(("user", "1+1"), ("assistant", said)) for said in ("2", "<think>\nadd\n</think>\n\n2"))
+
+
+def opened_text(text):
+    return open_template(build_tiny_tokenizer(text), BaseSource("tiny", "tiny", Path(), None), None)
+
+
+def test_options_under_which_a_template_refuses_a_row_are_no_choice_for_it():
+    template = opened_text(refusing(f"{OFF} and {HELD}", "no thoughts here") + TEMPLATES["thinking"])
+    assert template.options == {"enable_thinking": False}
+    assert supervised(THOUGHT, template) == ["<think>\nadd\n</think>\n\n2<|im_end|>"]
+    rendering = render_row(THOUGHT, template, "assistant")
+    assert (rendering.asked_with, rendering.refused) == ({}, ("with enable_thinking False: no thoughts here",))
+    assert supervised(PLAIN, template) == ["2<|im_end|>"]
+    assert render_row(PLAIN, template, "assistant").refused == ()
+
+
+def test_a_row_that_is_refused_under_all_options_says_each_of_them():
+    words = refusing(f"{OFF} and {HELD}", "no thoughts here") + refusing(f"not ({OFF}) and {HELD}", "too clever")
+    with pytest.raises(TemplateRefusalError) as refused:
+        render_row(THOUGHT, opened_text(words + TEMPLATES["thinking"]), "assistant")
+    assert str(refused.value) == "with enable_thinking False: no thoughts here; without options: too clever"
+    same = refusing(HELD, "no thoughts here") + TEMPLATES["thinking"]
+    with pytest.raises(TemplateRefusalError, match="^no thoughts here$"):
+        render_row(THOUGHT, opened_text(same), "assistant")
+
+
+def test_a_template_that_wants_an_option_is_opened_with_it():
+    template = opened_text(refusing("enable_thinking is not defined", "say whether to think") + TEMPLATES["thinking"])
+    assert template.options == {"enable_thinking": False}
+    assert supervised(PLAIN, template) == ["2<|im_end|>"]
+
+
 def test_an_answer_that_would_be_asked_behind_another_text_carries_no_loss_and_is_counted():
     rendering = render_row(TWO_TURNS, opened("opened_thought"), "assistant")
     assert (rendering.supervised, rendering.unlike_asked) == ((), 2)
@@ -120,6 +159,7 @@ def test_an_answer_without_an_end_mark_ends_with_the_end_token():
     rendering = render_row(conversation(("user", "hi"), ("assistant", "yo")), opened("endless"), "assistant")
     assert rendering.wants_end
     assert [rendering.text[span.start : span.stop] for span in rendering.supervised] == ["yo"]
+    assert rendering.text == "user: hi\nassistant: yo"
 
 
 def test_contents_that_look_like_the_template_are_found_where_they_stand():

@@ -1,0 +1,99 @@
+"""Long dialogues are told by a few of their beginnings, and just as if each of them was rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune30.modeling.base import BaseSource
+from finetune30.modeling.conversations import beginnings
+from finetune30.modeling.conversations.encoder import ConversationEncoder
+from finetune30.modeling.conversations.opening import open_template
+from finetune30.modeling.conversations.shortening import shorter_ones
+from finetune30.modeling.conversations.template import ChatTemplate
+from support.chat_families import FAMILIES, MISLEADING
+from support.chat_models import CHATML, TEMPLATES, build_tiny_tokenizer
+
+#: Written otherwise from some turn on, in the whole or in beginnings alone: no few of them tell of the others.
+NUMBERED = CHATML.replace("m['content'] +", "(loop.index ~ '. ') + m['content'] +")
+FORGETFUL = CHATML.replace(
+    "{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>assistant\n' + ('(long) ' if messages | length == 11 else '') }}"
+)
+ALL = {**TEMPLATES, **FAMILIES, **MISLEADING, "numbered": NUMBERED, "forgetful": FORGETFUL}
+SYSTEM = {"role": "system", "content": "Be brief"}
+
+
+def encoder(name: str, **options: Any) -> ConversationEncoder:
+    tokenizer = build_tiny_tokenizer(ALL[name])
+    template = open_template(tokenizer, BaseSource("tiny", "tiny", Path(), None), None, "2025-03-09")
+    chosen = {"train_on": "assistant", "overlong": "keep_answer", "known_tokens": None, **options}
+    return ConversationEncoder(tokenizer, template, **chosen)
+
+
+def dialogue(turns: int, **changed: str) -> dict[str, Any]:
+    """Return questions and answers in turn; `changed`: other texts, by their turns (`t4`)."""
+    roles = ("user", "assistant")
+    said = [changed.get(f"t{i}", f"turn {i}: the shop") for i in range(turns)]
+    return {"messages": [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]}
+
+
+ROWS = {
+    "plain": dialogue(22),
+    "alike": dialogue(20, **{f"t{i}": "user" for i in range(20)}),
+    "spaced": dialogue(20, t3=" hello \n", t8="\n\nwhat", t19="bye \n"),
+    "thought": dialogue(20, t5="<think>\nwhy\n</think>\n\nso", t19="<think>\nwhy\n</think>\n\nso"),
+    "marks": dialogue(20, t4="<|im_end|>", t7="assistant\n<|im_start|>user"),
+    "system": {"messages": [SYSTEM, *dialogue(20)["messages"]]},
+    "unlearnt": {"messages": [{**one, **({"weight": 0} if i == 7 else {})} for i, one in enumerate(dialogue(20)["messages"])]},
+    "joined": {"messages": [*dialogue(20)["messages"], {"role": "assistant", "content": "and more"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_what_is_told_by_a_few_beginnings_is_what_all_of_them_tell(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = encoder(name)
+    told = {kind: made.fit(row, 10_000) for kind, row in ROWS.items()}
+    monkeypatch.setattr(beginnings, "LONG", 1_000_000)
+    for kind, row in ROWS.items():
+        found, wanted = told[kind], made.fit(row, 10_000)
+        assert found.tokens.ids == wanted.tokens.ids, kind
+        assert found.tokens.kinds.tolist() == wanted.tokens.kinds.tolist(), kind
+        assert (found.tokens.answer, found.tokens.question) == (wanted.tokens.answer, wanted.tokens.question)
+        assert (found.aside, found.dropped_characters, found.unlike_asked, found.left_out, found.asked_with) == (
+            *(wanted.aside, wanted.dropped_characters, wanted.unlike_asked, wanted.left_out, wanted.asked_with),
+        )
+
+
+@pytest.mark.parametrize("name", ["chatml", "injecting", "strict", "qwen", "llama", "mistral", "thinking", "endless"])
+def test_a_dialogue_of_twice_as_many_turns_renders_twice_as_many_messages(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = []
+    render = ChatTemplate.render
+
+    def count(self: ChatTemplate, messages: Any, tools: Any = None, *, asks: bool = False) -> str:
+        rendered.append(len(messages))
+        return render(self, messages, tools, asks=asks)
+
+    made = encoder(name)
+    monkeypatch.setattr(ChatTemplate, "render", count)
+    sizes = []
+    for turns in (40, 80):
+        rendered.clear()
+        made.fit(dialogue(turns), 100_000)
+        sizes.append((len(rendered), sum(rendered)))
+    assert sizes[1][0] == sizes[0][0]
+    assert sizes[1][1] <= 2.1 * sizes[0][1]
+
+
+@pytest.mark.parametrize("name", ["chatml", "thinking", "gemma", "numbered"])
+def test_as_few_of_the_oldest_turns_go_as_have_to(name: str) -> None:
+    made = encoder(name)
+    row = dialogue(24, t6="the shop opens " * 9, t11="<think>\nwhy\n</think>\n\nso")
+    whole = len(made.tokenize(row).ids)
+    sizes = [len(made.tokenize(one).ids) for one in shorter_ones(row)]
+    for limit in (*range(sizes[-1], sizes[-1] + 8), *sizes[:3], sizes[0] - 1, whole - 1):
+        kept = next(one for one, size in zip(shorter_ones(row), sizes, strict=True) if size <= limit)
+        assert made.fit(row, limit).tokens.ids == made.tokenize(kept).ids
