@@ -168,7 +168,9 @@ def clean(
     print_cleaning(tree)
 
 
-@command.command("suspects", epilog="RUN is an id, its beginning, a name, 'latest', a model's NAME, NAME@alias or NAME:7.")
+@command.command(
+    "suspects", epilog="RUN is an id, its beginning, a name, 'latest', or a model's NAME, NAME@alias, NAME:7."
+)
 @click.argument("run")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Rows shown.")
 @click.option(

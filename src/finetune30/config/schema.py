@@ -18,9 +18,8 @@ from finetune30.config.data import DataConfig
 from finetune30.config.example import DEFAULT_MODEL
 from finetune30.config.field_types import (
     REVISIONS,
-    Device,
     Adapter,
-    FilePath,
+    Device,
     Name,
     ProblemType,
     Revision,

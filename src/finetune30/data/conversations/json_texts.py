@@ -12,7 +12,7 @@ class DoubledKeyError(ValueError):
 
 
 def read_json(text: str) -> Any:
-    """Return the value of a JSON text. Raises ValueError (DoubledKeyError for a key that stands twice), RecursionError."""
+    """Return the value of a JSON text. Raises ValueError (DoubledKeyError: a key stands twice), RecursionError."""
     return json.loads(text, object_pairs_hook=_object_of)
 
 

@@ -45,7 +45,7 @@ class Beginnings:
         return self._end(index - 1, self._asking, self._render_asking)
 
     def ended_at(self, index: int) -> int | None:
-        """Return where the conversation up to the answer at `index` ends; None where it is no beginning of the whole."""
+        """Return where the conversation ends that the answer at `index` is the last of; None as for `asked_until`."""
         return self._end(index, self._ending, self._render_ending)
 
     def _end(self, last: int, tail: _Tail | None, render: Callable[[int], str | None]) -> int | None:

@@ -101,7 +101,7 @@ def describe_template(template: ChatTemplate | None) -> list[str]:
     if template.date:
         lines.append(f"the template writes the date: it is {template.date} here, in answers and when it goes on")
     if not template.end_mark:
-        lines.append("the template writes no end mark behind an answer: the tokenizer's end token is taught right behind it")
+        lines.append("the template writes no end mark: the tokenizer's end token is taught right behind an answer")
     return lines
 
 

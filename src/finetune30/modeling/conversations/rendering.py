@@ -34,12 +34,13 @@ class Rendering:
     `supervised`: characters that carry loss, in order, not overlapping. `contents`: characters of messages, of which
     those that carry no loss are context; all others are the template's. `question`: what the user says before the last
     answer, without a system message that was put before it. `wants_end`: the text ends with an answer that the template
-    writes no end mark behind; what it writes there instead is left out, for the end stands right behind the answer. `dropped`: characters of messages, calls and tools that are not in the text. Answers that
-    carry no loss: `unlike_asked` would be asked behind another text than stands before them here, of `left_out` the
-    template writes nothing. `is_bare`: there is no template, so the text begins as the tokenizer begins texts.
-    `answer`: the last answer with its end mark, also where more than answers carries loss; None where it carries none.
-    `asked_with`: the options that the last answer which carries loss is asked with. `refused`: options under which the
-    template does not take the row, with its words.
+    writes no end mark behind; what it writes there instead is left out, for the end stands right behind the answer.
+    `dropped`: characters of messages, calls and tools that are not in the text. Answers that carry no loss:
+    `unlike_asked` would be asked behind another text than stands before them here, of `left_out` the template writes
+    nothing. `is_bare`: there is no template, so the text begins as the tokenizer begins texts. `answer`: the last
+    answer with its end mark, also where more than answers carries loss; None where it carries none. `asked_with`: the
+    options that the last answer which carries loss is asked with. `refused`: options under which the template does not
+    take the row, with its words.
     """
 
     text: str

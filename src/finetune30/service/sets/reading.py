@@ -18,9 +18,9 @@ def read_run_set(
 ) -> dict[str, Any]:
     """Return the plan of a set as JSON (see `plans.restore_plan`), and what was said of its rows."""
     said: list[str] = []
-    loaded = LoadedConfig(validate_tree(dict(config)), frozenset(explicit))
     with open_records(settings) as records:
-        plan = plan_set(pin_loaded(loaded, records), Wanted(**wanted), settings, versions_of(settings, records.store), said.append)
+        loaded = pin_loaded(LoadedConfig(validate_tree(dict(config)), frozenset(explicit)), records)
+        plan = plan_set(loaded, Wanted(**wanted), settings, versions_of(settings, records.store), said.append)
     return {
         **plan.as_request(),
         "explicit": sorted(plan.explicit),

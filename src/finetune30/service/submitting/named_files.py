@@ -75,7 +75,7 @@ def _problem(held: HeldText, allowed: Sequence[Path]) -> str | None:
 
 
 def may_name_a_run(text: str) -> bool:
-    """Tell whether a text may be the name of a run or of a version of a model: it is no path, and nothing lies there."""
+    """Tell whether a text may name a run or a version of a model: it is no path, and nothing lies there."""
     if len(text) > _LONGEST_NAME or _looks_like_path(text) or set(text) & set("/\\\0"):
         return False
     return not Path(text).exists()

@@ -7,7 +7,6 @@ was begun.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from finetune30.config import ExperimentConfig
 from finetune30.config.loading import Fault, LoadedConfig, config_error, validate_tree
@@ -32,7 +31,8 @@ def pin_start_adapter(config: ExperimentConfig, records: Records) -> ExperimentC
         run = require_model(records.store.get(named))
     except (NotFoundError, ConflictError) as error:
         hint = "name a run, a model (NAME, NAME@alias, NAME:7), or the folder of a saved adapter"
-        raise config_error([Fault(_KEY, f"{named[:80]!r} is no folder, and {error.message}", "start", hint=hint)]) from None
+        problem = f"{named[:80]!r} is no folder, and {error.message}"
+        raise config_error([Fault(_KEY, problem, "start", hint=hint)]) from None
     tree = config.as_tree()
     tree["training"]["start_adapter"] = str(require_intact_model(records, run).resolve())
     return validate_tree(tree, source=_KEY)

@@ -72,8 +72,8 @@ def submit(
 
     `explicit` names the dotted keys that were given, as for `ft30 train`. `priority` is -100 to 100, higher first;
     `origin` tells which run this one repeats, `pause_at` at which share of its steps it pauses.
-    Raises ConfigError for a results folder of its own and a `training.start_adapter` that names nothing, UsageError for a priority out of range, IdempotencyError,
-    StorageError.
+    Raises ConfigError for a results folder of its own and a `training.start_adapter` that names nothing, UsageError for
+    a priority out of range, IdempotencyError, StorageError.
     """
     _require_shared_results(config, settings)
     if priority not in PRIORITIES:

@@ -323,7 +323,9 @@ def test_a_key_that_stands_twice_in_a_cell_is_a_fault_wherever_json_is_read(tmp_
     path = tmp_path / f"rows.{ending}"
     good = {"messages": json.dumps(turns(*ASKED[0])), "text": None, "prompt": None, "question": None}
     names = list(dict.fromkeys([*good, *cells]))
-    frame = pl.DataFrame([{n: one.get(n) for n in names} for one in (good, cells)], schema=dict.fromkeys(names, pl.String))
+    frame = pl.DataFrame(
+        [{n: one.get(n) for n in names} for one in (good, cells)], schema=dict.fromkeys(names, pl.String)
+    )
     frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
     loaded, config = read(path)
     (fault,) = [row for row in validate_rows(loaded, config).findings.rows(named=True) if row["severity"] == "error"]

@@ -16,12 +16,12 @@ from finetune30.modeling.conversations.template import ChatTemplate
 from support.chat_families import FAMILIES, MISLEADING
 from support.chat_models import CHATML, TEMPLATES, build_tiny_tokenizer
 
-#: Written otherwise from some turn on, in the whole or in beginnings alone: no few of them tell of the others.
+#: Written otherwise from turn to turn, from some turn on, or without the oldest turns: no few beginnings tell of all.
 NUMBERED = CHATML.replace("m['content'] +", "(loop.index ~ '. ') + m['content'] +")
-FORGETFUL = CHATML.replace(
-    "{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>assistant\n' + ('(long) ' if messages | length == 11 else '') }}"
-)
-ALL = {**TEMPLATES, **FAMILIES, **MISLEADING, "numbered": NUMBERED, "forgetful": FORGETFUL}
+LATE = CHATML.replace("'<|im_end|>' +", "('!' if loop.index > 6 else '') + '<|im_end|>' +")
+FORGETFUL = CHATML.replace("for m in messages", "for m in messages[-10:]")
+ALL = {**TEMPLATES, **FAMILIES, **MISLEADING, "numbered": NUMBERED, "late": LATE, "forgetful": FORGETFUL}
+UNLEARNT = {"role": "assistant", "content": "not so", "weight": 0}
 SYSTEM = {"role": "system", "content": "Be brief"}
 
 
@@ -46,9 +46,9 @@ ROWS = {
     "thought": dialogue(20, t5="<think>\nwhy\n</think>\n\nso", t19="<think>\nwhy\n</think>\n\nso"),
     "marks": dialogue(20, t4="<|im_end|>", t7="assistant\n<|im_start|>user"),
     "system": {"messages": [SYSTEM, *dialogue(20)["messages"]]},
-    "unlearnt": {"messages": [{**one, **({"weight": 0} if i == 7 else {})} for i, one in enumerate(dialogue(20)["messages"])]},
+    "unlearnt": {"messages": [*dialogue(7)["messages"], UNLEARNT, *dialogue(20)["messages"][8:]]},
     "joined": {"messages": [*dialogue(20)["messages"], {"role": "assistant", "content": "and more"}]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

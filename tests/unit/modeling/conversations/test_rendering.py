@@ -132,7 +132,7 @@ def test_a_row_that_is_refused_under_all_options_says_each_of_them():
         render_row(THOUGHT, opened_text(words + TEMPLATES["thinking"]), "assistant")
     assert str(refused.value) == "with enable_thinking False: no thoughts here; without options: too clever"
     same = refusing(HELD, "no thoughts here") + TEMPLATES["thinking"]
-    with pytest.raises(TemplateRefusalError, match="^no thoughts here$"):
+    with pytest.raises(TemplateRefusalError, match=r"^no thoughts here$"):
         render_row(THOUGHT, opened_text(same), "assistant")
 
 
