@@ -16,7 +16,7 @@ from finetune30.service.submitting.named_files import find_file_faults
 from finetune30.service.submitting.start_weights import pin_loaded, pin_start_adapter
 from finetune30.service.submitting.submission import submit
 from finetune30.settings import Settings
-from finetune30.store import Run, RunStore, open_store
+from finetune30.store import Run, RunFilter, RunStore, open_store
 from support.registered import finish_model_run, register_ready
 
 RESULTS = Path("results")
@@ -86,7 +86,7 @@ def test_what_names_no_finished_run_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=told) as refused:
         submit(store, starting_from(named), Settings(), publisher=Silent())
     assert "name a run, a model (NAME, NAME@alias, NAME:7), or the folder of a saved adapter" in refused.value.message
-    assert [one.name for one in store.find()] == ["waiting"]
+    assert [one.name for one in store.find(RunFilter())] == ["waiting"]
 
 
 def test_every_key_that_takes_an_adapter_takes_a_run_in_requests_too() -> None:

@@ -1,4 +1,4 @@
-"""When an answer is not sure."""
+"""When an answer is not sure, and whose model the address names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("streamlit", reason="Streamlit is not installed")
+from finetune30.ui.views import try_model
 from finetune30.ui.views.try_model import is_unsure
 
 
@@ -37,3 +38,33 @@ def _answer(shares: list[float], given: list[int], confidence: float) -> dict[st
 )
 def test_a_small_lead_is_not_sure(answer: dict[str, Any], unsure: bool) -> None:
     assert is_unsure(answer) == unsure
+
+
+@pytest.mark.parametrize(
+    ("address", "chosen", "offered"),
+    [
+        ("", "", ["newest"]),
+        ("newest", "newest", ["newest"]),
+        ("reviews@production", "older", ["newest", "older"]),
+        ("waiting", "", ["newest"]),
+        ("nobody@production", "", ["newest"]),
+    ],
+)
+def test_the_address_names_a_run_by_a_version_of_a_model_too(
+    address: str, chosen: str, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {
+        "reviews@production": {"id": "older", "status": "SUCCEEDED"},
+        "waiting": {"id": "waiting", "status": "QUEUED"},
+    }
+
+    class Client:
+        def load_experiment(self, named: str) -> dict[str, str] | None:
+            return known.get(named)
+
+    monkeypatch.setattr(try_model.st, "query_params", {"run": address})
+    monkeypatch.setattr(try_model, "client", Client)
+    monkeypatch.setattr(try_model, "ask", lambda question: question())
+    runs: dict[str, Any] = {"newest": {"id": "newest", "status": "SUCCEEDED"}}
+    assert try_model._find_addressed(runs) == chosen
+    assert list(runs) == offered

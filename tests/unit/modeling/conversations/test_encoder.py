@@ -79,11 +79,13 @@ def test_a_prompt_that_is_no_prefix_in_tokens_still_asks_for_the_first_answer_to
     assert made.tokenizer.decode(tokens.ids) == "the shop<|im_end|>"
 
 
+#: Turns without any mark behind them; a line break before what is said is a token of its own.
+ENDLESS = TEMPLATES["endless"].replace(": '", ":\n'")
 #: ChatML for a tokenizer that does not know its marks: they are text there.
 TEXTUAL = CHATML.replace("<|im_start|>", "<|turn|>").replace("<|im_end|>", "<|over|>")
 
 
-@pytest.mark.parametrize("text", [TEMPLATES["endless"], TEXTUAL])
+@pytest.mark.parametrize("text", [ENDLESS, TEXTUAL])
 @pytest.mark.parametrize("train_on", ["assistant", "all"])
 def test_fault_8_where_the_template_writes_no_end_mark_the_end_stands_right_behind_the_answer(text, train_on):
     tokenizer = build_tiny_tokenizer(text)
