@@ -83,6 +83,20 @@ def test_a_command_takes_a_version_for_a_run(name: str, capsys: pytest.CaptureFi
     assert "there is no run 'views'" in ft30(*name.split(), "views", *rest).err
 
 
+def test_versions_are_compared_as_their_runs_are(capsys: pytest.CaptureFixture[str], store: RunStore) -> None:
+    ft30 = Terminal(capsys)
+    runs = [
+        finish_model_run(store, Path("results"), name, wrong=wrong) for name, wrong in (("one", (1, 2)), ("two", ()))
+    ]
+    for run in runs:
+        register_ready(store, Path("results"), run, "reviews")
+    wanted = ft30("compare", *(run.id for run in runs))
+    found = ft30("models", "compare", "reviews:1", "reviews")
+    assert (found.code, found.out) == (0, wanted.out)
+    assert "two" in found.out
+    assert "names no version of a model" in ft30("models", "compare", "a/b", "reviews").err
+
+
 def test_runs_are_looked_up_in_one_place() -> None:
     """Nobody but the store's own query reads a run by a name, so none can miss what a version means."""
     looked_up = set()

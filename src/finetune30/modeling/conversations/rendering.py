@@ -95,12 +95,17 @@ class _Whole:
     folded: int = 0
 
     @cached_property
-    def beginnings(self) -> tuple[Beginnings, ...]:
-        """Those of the text under the template, and under other options that give the same text."""
-        alike = (one for one in self.template.variants if self._renders_alike(one))
-        return tuple(
-            Beginnings(self.messages, self.tools, one, self.text, self.placed) for one in (self.template, *alike)
-        )
+    def own(self) -> Beginnings:
+        """The beginnings of the text under the template."""
+        return self._beginnings(self.template)
+
+    @cached_property
+    def alike(self) -> tuple[Beginnings, ...]:
+        """Those under other options that give the same text."""
+        return tuple(self._beginnings(one) for one in self.template.variants if self._renders_alike(one))
+
+    def _beginnings(self, template: ChatTemplate) -> Beginnings:
+        return Beginnings(self.messages, self.tools, template, self.text, self.placed)
 
     def _renders_alike(self, other: ChatTemplate) -> bool:
         try:
@@ -138,11 +143,11 @@ def _render_messages(
             text = one.render(messages, tools)
             if text in seen:  # its way to ask was tried with that text
                 continue
-            seen.add(text)
             told = fold_system(messages) if one.folds_system else messages
             folded = len(told[0]["content"]) - len(messages[1]["content"]) if len(told) < len(messages) else 0
             whole = _Whole(told, tools, one, text, place_parts(told, tools, one, text), folded)
             written, rendering = _tell(whole, train_on)
+            seen.add(text)
         except TemplateRefusalError as error:
             refused[one.named_options] = str(error)
             continue
@@ -270,22 +275,23 @@ def _asked_until(whole: _Whole, index: int, first: int) -> Iterator[tuple[int, M
     if not index:
         yield first, whole.template.options
         return
-    for place, beginnings in enumerate(whole.beginnings):
+    until = whole.own.asked_until(index)
+    if until is not None:
+        yield until, whole.template.options
+    for other in whole.alike:
         try:
-            until = beginnings.asked_until(index)
+            until = other.asked_until(index)
         except TemplateRefusalError:
-            if not place:
-                raise
             continue
         if until is not None:
-            yield until, beginnings.template.options
+            yield until, other.template.options
 
 
 def _end_of_turn(whole: _Whole, index: int, stop: int) -> int:
     """Return where the turn of a message, which ends at `stop` or later, ends at the latest."""
     if index == len(whole.messages) - 1:
         return len(whole.text)
-    until = whole.beginnings[0].ended_at(index)
+    until = whole.own.ended_at(index)
     if until is not None and until >= stop:
         return until
     mark = whole.template.end_mark
