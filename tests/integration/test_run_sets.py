@@ -16,7 +16,7 @@ from sqlalchemy import text
 from finetune30.data.versions.storage import VersionStore
 from finetune30.store import open_store
 from support.fork_server import ForkServer
-from support.kinds import KINDS, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Kind, KindsLab
+from support.kinds import KINDS, REGRESSION, SINGLE_LABEL, Kind, KindsLab
 from support.talk_lab import TalkLab
 
 pytestmark = pytest.mark.integration
@@ -31,28 +31,7 @@ def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempP
 
 
 def write_config(lab: KindsLab, kind: Kind, name: str, **training: Any) -> str:
-    tree = {
-        "experiment_name": name,
-        "model": {"name": "base", "dropout": 0.0, **kind.config},
-        "lora": {"target_modules": "auto", "r": 4, "lora_dropout": 0.0},
-        "data": {
-            "dataset_name": f"{kind.name}-train.csv",
-            "eval_file": f"{kind.name}-eval.csv",
-            "label_separator": "|" if kind is MULTI_LABEL else None,
-            "max_length": 24,
-            "split_seed": 3,
-        },
-        "training": {
-            "device": "cpu",
-            "precision": "fp32",
-            "per_device_train_batch_size": 8,
-            "num_train_epochs": 2,
-            "learning_rate": 0.01,
-            **training,
-        },
-    }
-    (lab.folder / f"{name}.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    return f"{name}.yaml"
+    return lab.write_config(kind, name, {"split_seed": 3}, **{"num_train_epochs": 2, **training})
 
 
 def show(lab: KindsLab, name: str) -> dict[str, Any]:

@@ -86,7 +86,12 @@ class KindsLab:
         return found
 
     def train(self, kind: Kind, name: str, data: Mapping[str, Any] | None = None, **training: Any) -> Path:
-        """Train a run of a kind under a name of its own; return its folder. `data`: further keys of that section."""
+        """Train a run of a kind under a name of its own; return its folder. Keys as for `write_config`."""
+        self.ft30("train", "--config", self.write_config(kind, name, data, **training))
+        return self.run_folder(name)
+
+    def write_config(self, kind: Kind, name: str, data: Mapping[str, Any] | None = None, **training: Any) -> str:
+        """Write the configuration of a run of a kind; return its file. `data`: further keys of that section."""
         tree = {
             "experiment_name": name,
             "model": {"name": "base", "dropout": 0.0, **kind.config},
@@ -109,5 +114,4 @@ class KindsLab:
             },
         }
         (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-        self.ft30("train", "--config", f"{name}.yaml")
-        return self.run_folder(name)
+        return f"{name}.yaml"

@@ -1,4 +1,4 @@
-"""What `ft30 seeds` and `ft30 crossval` have in common: how a set is made, shown and carried out."""
+"""What `ft30 seeds`, `ft30 crossval` and `ft30 curve` have in common: how a set is made, shown and carried out."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ def print_set(described: dict[str, Any], *, as_json: bool = False) -> None:
     click.echo(show_controls(f"set {described['id'][:8]} '{described['name']}': {described['purpose']}"))
     for run in described["runs"]:
         place = f"seed {run['seed']}" + (f", repeat {run['repeat']}, fold {run['fold']}" if "fold" in run else "")
+        place += f", share {run['share']:g} ({run['rows']:,} rows)" if "share" in run else ""
         score = "" if run["score"] is None else f"  {run['score']:.4f}"
         named = "not handed in" if run["run_id"] is None else f"{run['run_id'][:8]}  {run['status']}"
         click.echo(f"  {run['number']:>3}  {place}  {named}{score}")
@@ -108,6 +109,8 @@ def describe_summary(summary: dict[str, Any] | None) -> list[str]:
 
     if summary is None:
         return ["no run has finished yet"]
+    if "points" in summary:
+        return [*_describe_curve(summary), *([say_power(summary["power"])] if summary["power"] else [])]
     spread, interval = summary["standard_deviation"], summary["interval"]
     line = f"{summary['score_name']}: mean {summary['mean']:.4f}"
     if spread is not None:
@@ -116,6 +119,24 @@ def describe_summary(summary: dict[str, Any] | None) -> list[str]:
     if interval is not None:
         lines.append(f"95 % interval: {interval['low']:.4f} to {interval['high']:.4f}: {interval['method']}")
     return [*lines, *([say_power(summary["power"])] if summary["power"] else [])]
+
+
+def _describe_curve(summary: dict[str, Any]) -> list[str]:
+    """Return a line for each share of the training rows, and what they say of more rows."""
+    form = ".2%" if summary["score_format"] == "percent" else ".4f"
+    lines = [f"{summary['score_name']} by training rows; {summary['finished']} of {summary['planned']} runs"]
+    for point in summary["points"]:
+        line = (
+            f"  {point['training_rows']:>9,} rows ({point['share']:g})  {point['finished']} of {point['planned']} runs"
+        )
+        if point["mean"] is not None:
+            line += f"  mean {point['mean']:{form}}"
+        if point["standard_deviation"] is not None:
+            line += f", standard deviation {point['standard_deviation']:{form}}"
+        if (interval := point["interval"]) is not None:
+            line += f", 95 % interval {interval['low']:{form}} to {interval['high']:{form}}"
+        lines.append(line)
+    return [*lines, *summary["answer"]["message"].split("\n")]
 
 
 def _carry_out(

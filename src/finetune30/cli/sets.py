@@ -13,7 +13,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group("sets")
 def command() -> None:
-    """Look at sets of runs: seeds and folds."""
+    """Look at sets of runs: seeds, folds and learning curves."""
 
 
 @command.command("list")

@@ -1,12 +1,14 @@
-"""Seeded choice of rows: an evaluation share split off, samples of a wanted size, folds; stratified."""
+"""Seeded choice of rows: an evaluation share split off, samples of a wanted size, folds, nested shares; stratified."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 #: Keeps the random streams of the choices apart.
-_SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM, _TEST_STREAM = 1, 2, 3, 4
+_SPLIT_STREAM, _SAMPLE_STREAM, _FOLD_STREAM, _TEST_STREAM, _SHARE_STREAM = 1, 2, 3, 4, 5
 
 
 def split_off(keys: pl.Series, strata: pl.Series, fraction: float, seed: int, *, for_test: bool = False) -> np.ndarray:
@@ -15,23 +17,48 @@ def split_off(keys: pl.Series, strata: pl.Series, fraction: float, seed: int, *,
     Rows with the same key (identical text) stay on one side; within each stratum whole groups are drawn until the
     share is reached. At least one row goes over, and at least one stays, wherever there are two different texts.
     """
-    generator = np.random.default_rng([seed, _TEST_STREAM if for_test else _SPLIT_STREAM])
+    groups = _draw_groups(keys, strata, seed, _TEST_STREAM if for_test else _SPLIT_STREAM)
+    chosen = _within(groups, fraction)
+    if groups.height > 1 and (not chosen.any() or chosen.all()):
+        smallest = int(groups["draw"].arg_min() or 0)
+        chosen = pl.Series("chosen", np.arange(groups.height) == smallest)
+    return _rows_of(keys, groups.filter(chosen))
+
+
+def nested_shares(keys: pl.Series, strata: pl.Series, shares: Sequence[float], seed: int) -> list[np.ndarray]:
+    """Return for each share (above 0, at most 1) a bool mask (n,) of its rows: those of a smaller one are in a larger.
+
+    Rows with the same key are drawn together, and each stratum gives its share, but at least one group. One draw
+    decides all shares, so that which rows a share has depends on no other share.
+    """
+    groups = _draw_groups(keys, strata, seed, _SHARE_STREAM)
+    first = groups["taken"] == groups["size"]
+    return [_rows_of(keys, groups.filter(_within(groups, share) | first)) for share in shares]
+
+
+def _draw_groups(keys: pl.Series, strata: pl.Series, seed: int, stream: int) -> pl.DataFrame:
+    """Return a row for each key: size, and in the order drawn how many rows of its stratum it and those before have.
+
+    The stratum of a key is that of its first row.
+    """
+    generator = np.random.default_rng([seed, stream])
     frame = pl.DataFrame({"key": keys, "stratum": strata, "position": np.arange(len(keys))})
     groups = frame.group_by("key", maintain_order=True).agg(
         pl.col("stratum").first(), pl.len().alias("size"), pl.col("position").first()
     )
     groups = groups.with_columns(pl.Series("draw", generator.random(groups.height))).sort("stratum", "draw", "position")
-    groups = groups.with_columns(
+    return groups.with_columns(
         pl.col("size").cum_sum().over("stratum").alias("taken"), pl.col("size").sum().over("stratum").alias("all")
     )
-    # A group goes over while the middle of it lies within the share: on average the share is met without bias.
-    groups = groups.with_columns((pl.col("taken") - pl.col("size") / 2 <= pl.col("all") * fraction).alias("chosen"))
-    chosen = groups["chosen"]
-    if groups.height > 1 and (not chosen.any() or chosen.all()):
-        smallest = int(groups["draw"].arg_min() or 0)
-        chosen = pl.Series("chosen", np.arange(groups.height) == smallest)
-    over = groups.with_columns(chosen.alias("chosen")).filter("chosen")["key"]
-    return frame["key"].is_in(over.implode()).to_numpy()
+
+
+def _within(groups: pl.DataFrame, share: float) -> pl.Series:
+    """Tell of each group whether the middle of it lies within the share: on average that is met without bias."""
+    return groups["taken"] - groups["size"] / 2 <= groups["all"] * share
+
+
+def _rows_of(keys: pl.Series, groups: pl.DataFrame) -> np.ndarray:
+    return keys.is_in(groups["key"].implode()).to_numpy()
 
 
 def sample_rows(strata: pl.Series, count: int, seed: int) -> np.ndarray:

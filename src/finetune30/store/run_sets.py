@@ -19,7 +19,7 @@ from finetune30.store.run_groups import find_by_request, find_candidates, list_n
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import run_sets
 
-Purpose = Literal["seeds", "folds"]
+Purpose = Literal["seeds", "folds", "curve"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class RunSet:
     """A set as its row tells it.
 
     `config` is the configuration of all runs, `plan` a tree for each of them: `number` (from 1) and what is its own,
-    `seed`, `dataset_digest`, and of a fold `fold` and `repeat` (from 1). `dataset_digest` is the frozen version.
+    `seed`, `dataset_digest`, of a fold `fold` and `repeat` (from 1), of a learning curve `share` of the training rows
+    (0-1) and how many `rows` these are. `dataset_digest` is the frozen version.
     """
 
     id: str

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from finetune30.data.problem import label_names
 from finetune30.data.versions.storage import VersionStore
+from finetune30.ui.messages import translate_message
 
 ROWS = 60
 #: Beside what a real run has: its problem and what it asks.
@@ -39,14 +40,14 @@ def make(api: TestClient, **body: Any) -> dict[str, Any]:
     return found
 
 
-def predictions(right: int, shift: int = 0) -> dict[str, bytes]:
-    """`right` rows are right, another `shift` of them each time."""
-    outcome = np.roll([number < right for number in range(ROWS)], shift)
-    labels = ["pos", "neg"] * (ROWS // 2)
+def predictions(right: int, rows: int = ROWS) -> dict[str, bytes]:
+    """The first `right` rows are right."""
+    outcome = [number < right for number in range(rows)]
+    labels = ["pos", "neg"] * (rows // 2)
     other = {"pos": "neg", "neg": "pos"}
     answers = [label if is_right else other[label] for label, is_right in zip(labels, outcome, strict=True)]
     frame = pl.DataFrame({
-        "row_id": [f"v.csv:{number:03}" for number in range(ROWS)], "label": labels, "prediction": answers,
+        "row_id": [f"v.csv:{number:04}" for number in range(rows)], "label": labels, "prediction": answers,
         "outcome": outcome,
     })  # fmt: skip
     sink = io.BytesIO()
@@ -78,6 +79,51 @@ def test_folds_are_made_and_one_kind_must_be_named(quick: TestClient) -> None:
         assert answer.status_code == 422
         assert "give either seeds or folds" in answer.text
     assert quick.get("/run-sets/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("rows", "half", "whole", "verdict", "said"),
+    [
+        (60, 30, 54, "helps", "more data would likely help: doubling from 32 to 64 rows gave +40.0 points of"),
+        (2000, 1800, 1800, "flat", "not distinguishable: more rows of this kind are unlikely to show a gain as"),
+        (60, 50, 53, "not_enough", "not enough rows and seeds to say: about "),
+    ],
+)  # fmt: skip
+def test_a_curve_answers_whether_more_rows_would_help(
+    quick: TestClient, finish: Callable[..., None], rows: int, half: int, whole: int, verdict: str, said: str
+) -> None:
+    made = make(quick, seeds=2, shares=[0.5, 1])
+    assert any("2 runs on each of 0.5, 1 of the training rows" in line for line in made["said"])
+    assert [(run["share"], run["rows"], run["seed"]) for run in made["runs"]] == [
+        (0.5, 32, 42), (0.5, 32, 43), (1, 64, 42), (1, 64, 43),
+    ]  # fmt: skip
+    told = []
+    for place, run in enumerate(made["runs"]):
+        right = (half if run["share"] == 0.5 else whole) + place % 2
+        finish(run["run_id"], predictions(right, rows), **METRICS, score=right / rows, eval_accuracy=right / rows)
+        told.append(quick.get(f"/run-sets/{made['id']}").json()["summary"])
+    assert told[0]["answer"] == {
+        "verdict": None,
+        "message": "not judged yet: 3 runs on half of the rows and on all of them have not ended",
+    }
+    assert [point["mean"] for point in told[1]["points"]] == [pytest.approx((half + 0.5) / rows), None]
+    answer = told[-1]["answer"]
+    assert answer["verdict"] == verdict
+    assert answer["message"].startswith(said)
+    assert answer["gain"] == pytest.approx((whole - half) / rows)
+    assert answer["interval"][0] <= answer["gain"] <= answer["interval"][1]
+    for message in (told[0]["answer"]["message"], answer["message"]):
+        assert "個" in (translate_message("zh", message) or ""), message
+
+
+def test_shares_that_tell_no_doubling_or_stand_beside_folds_are_refused(quick: TestClient) -> None:
+    for wrong, said in (({"folds": 2}, "shares go with seeds"), ({"seeds": 1}, "give 2 seeds or more")):
+        answer = quick.post("/run-sets", json={"preset": "quick_cpu", "shares": [0.5, 1], **wrong})
+        assert answer.status_code in (400, 422)
+        assert said in answer.text
+    answer = quick.post("/run-sets", json={"preset": "quick_cpu", "shares": [0.25, 1], "seeds": 2})
+    assert (answer.status_code, answer.json()["remedy"]) == (400, "add 0.5 and 1 to the shares")
+    assert quick.get("/run-sets").json() == []
 
 
 def test_more_runs_than_may_be_open_are_refused_whole(start: Callable[..., TestClient]) -> None:

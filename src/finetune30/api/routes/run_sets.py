@@ -1,4 +1,4 @@
-"""Sets of runs: seeds of one configuration, folds of its rows."""
+"""Sets of runs: seeds of one configuration, folds of its rows, a learning curve over shares of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from finetune30.store.run_sets import list_sets, load_set
 router = APIRouter(prefix="/run-sets", tags=["experiments"])
 SetId = Annotated[str, Path(max_length=200, description="Id of a set, its beginning, or its name.", examples=[RUN_ID])]
 #: What a request has beside the configuration.
-_OF_THE_SET = {"seeds", "folds", "repeats", "group_column"}
+_OF_THE_SET = {"seeds", "folds", "repeats", "shares", "group_column"}
 
 
 class RunSetRequest(TrainRequest):
@@ -32,14 +32,23 @@ class RunSetRequest(TrainRequest):
     seeds: int | None = Field(None, ge=1, le=100, description="Runs under training.seed, the next number, and so on.")
     folds: int | None = Field(None, ge=2, le=100, description="Parts of the rows; each is held out once a repeat.")
     repeats: int = Field(1, ge=1, le=50, description="Dealings into folds.")
+    shares: list[float] | None = Field(
+        None,
+        min_length=2,
+        max_length=20,
+        description="Shares of the training rows, ascending, 0.5 and 1 among them: a learning curve with `seeds` runs "
+        "on each.",
+    )
     group_column: str | None = Field(
-        None, max_length=200, description="Column of the source whose rows of one value share a fold."
+        None, max_length=200, description="Column of the source whose rows of one value share a fold, or a share."
     )
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> RunSetRequest:
         if (self.seeds is None) == (self.folds is None):
             raise ValueError("give either seeds or folds")
+        if self.shares is not None and self.seeds is None:
+            raise ValueError("shares go with seeds, not with folds")
         return self
 
 
@@ -48,12 +57,14 @@ class RunSetSummary(BaseModel):
 
     id: str
     name: str
-    purpose: Literal["seeds", "folds"]
+    purpose: Literal["seeds", "folds", "curve"]
     submitted_by: str
     created_at: str
     config: Tree
     dataset_digest: str = Field(description="The frozen version.")
-    plan: list[Tree] = Field(description="number, seed, dataset_digest, and of a fold repeat and fold.")
+    plan: list[Tree] = Field(
+        description="number, seed, dataset_digest; of a fold repeat, fold; of a curve share, rows."
+    )
 
 
 class RunSetDetails(RunSetSummary):
@@ -61,7 +72,8 @@ class RunSetDetails(RunSetSummary):
 
     runs: list[Tree] = Field(description="The plan with run_id, name, status and score; null where not handed in.")
     summary: Tree | None = Field(
-        description="mean, standard_deviation, interval with its method, power; null: none yet."
+        description="mean, standard_deviation, interval with its method, power; of a curve points by share and the "
+        "answer whether more rows would help; null: none yet."
     )
     said: list[str] = Field(default=[], description="What was said of the rows before the runs were handed in.")
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import StorageError
 from finetune30.service.runs.open_records import Records
-from finetune30.service.runs.outcomes import name_loss
 from finetune30.service.searches.repeats import LEAST_REPEATS, count_repeats
 from finetune30.service.searches.standing import Standing, value_of
-from finetune30.service.searches.verdicts import Judging, Measured, describe_gain
+from finetune30.service.searches.verdicts import Judging, describe_gain
+from finetune30.service.sets.measures import measure_of
 from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
 from finetune30.service.statistics.gains import Verdict, judge_gain
 from finetune30.store import Run
@@ -72,17 +72,7 @@ def shape_judging(
 ) -> Judging:
     """Return what is compared of two sets, trial 0 first."""
     repeats = [count_repeats(one.run_set, one.runs.values()) for one in sides]
-    return Judging(end.best, _measure_of(sides[0]), repeats, other_metric, look)
-
-
-def _measure_of(side: SetOutcomes) -> Measured:
-    import polars as pl
-
-    predictions = side.judged[0].predictions
-    if side.is_right_or_wrong:
-        return "all_labels_right" if predictions.schema.get("label") == pl.List else "right"
-    has_both = {"label", "prediction"} <= set(predictions.columns)
-    return name_loss(predictions) if has_both else "loss"
+    return Judging(end.best, measure_of(sides[0]), repeats, other_metric, look)
 
 
 def why_not_judged(sides: list[SetOutcomes], outcomes: list[Outcomes | None]) -> str:

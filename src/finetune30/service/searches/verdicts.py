@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from finetune30.config.search import MOST_SEEDS
-from finetune30.service.runs.outcomes import Measure
 from finetune30.service.searches.repeats import Repeats
+from finetune30.service.sets.measures import COUNTED, MEANS, Measured
 from finetune30.service.statistics.gains import Gain, Verdict
 from finetune30.service.statistics.seeds import METHOD
 
 Json = dict[str, Any]
-Measured = Measure | Literal["all_labels_right"]
-
-#: Outcomes that are shares of rows: what is counted.
-_COUNTED: dict[str, str] = {"right": "right rows", "all_labels_right": "rows with all labels right"}
-#: Outcomes that are losses: what their mean is called.
-_MEANS: dict[str, str] = {
-    "squared_error": "mean squared error",
-    "absolute_error": "mean absolute error",
-    "loss": "mean loss a row",
-}
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class Judging:
     @property
     def is_right(self) -> bool:
         """Whether rows are right or wrong, not losses."""
-        return self.measure in _COUNTED
+        return self.measure in COUNTED
 
 
 def describe_gain(gain: Gain, judging: Judging, seeds: int, least: float) -> Json:
@@ -92,9 +82,9 @@ def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
     best, p_value, rows = judging.best, f"{gain.p_value:.3g}", f"{gain.rows:,}"
     told = f"p = {p_value}, 1 row, {seeds} seeds" if rows == "1" else f"p = {p_value}, {rows} rows, {seeds} seeds"
     if judging.is_right:
-        counted, points = _COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
+        counted, points = COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
         return f"trial {best}: {points} points of {counted}, {told}"
-    mean, change = _MEANS[judging.measure], f"{-gain.gain:+.3g}"
+    mean, change = MEANS[judging.measure], f"{-gain.gain:+.3g}"
     return f"trial {best}: {change} in {mean}, {told}"
 
 

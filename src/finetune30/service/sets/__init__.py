@@ -1,1 +1,1 @@
-"""Runs that belong together: seeds of one configuration, folds of one data set, and what they say together."""
+"""Runs that belong together: seeds of one configuration, folds or shares of its rows, and what they say together."""

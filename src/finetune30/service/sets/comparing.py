@@ -26,6 +26,11 @@ def compare_sets(records: Records, first: RunSet, second: RunSet) -> dict[str, A
         raise ConflictError(
             f"both are set {first.id[:8]} '{first.name}'", "of sets of one name write the ids: ft30 sets list"
         )
+    if "curve" in (first.purpose, second.purpose):
+        raise ConflictError(
+            "a learning curve is compared with nothing: it tells what more rows bring to one configuration",
+            "compare the configurations under several seeds: ft30 seeds FILE",
+        )
     if first.purpose != second.purpose:
         raise ConflictError(f"a set of {first.purpose} and one of {second.purpose} cannot be compared", "compare like")
     one, other = load_set_outcomes(records, first), load_set_outcomes(records, second)
@@ -39,8 +44,7 @@ def compare_sets(records: Records, first: RunSet, second: RunSet) -> dict[str, A
 
 def _compare_seeds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
     before, after = one.outcomes(), other.outcomes()
-    rows = one.judged[0].predictions, other.judged[0].predictions
-    if before is None or after is None or not rows[0]["row_id"].equals(rows[1]["row_id"]):
+    if before is None or after is None or not one.has_rows_of(other):
         raise ConflictError("the runs of the two sets were not judged on the same rows", _SAME_ROWS)
     if one.is_right_or_wrong != other.is_right_or_wrong:
         raise ConflictError("the rows of the two sets are judged in other ways", "compare sets of one problem")

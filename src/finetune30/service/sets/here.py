@@ -48,7 +48,8 @@ def _carry_out_all(records: Records, run_set: RunSet, settings: Settings, explic
             if run.status is RunStatus.QUEUED:
                 log(f"  a worker takes it (ft30 worker); to train it here: ft30 runs cancel {run.id[:8]}, then again")
         else:
-            log(f"{told}: seed {entry['seed']}" + (f", fold {entry['fold']}" if "fold" in entry else ""))
+            places = "".join(f", {key} {entry[key]:g}" for key in ("fold", "share") if key in entry)
+            log(f"{told}: seed {entry['seed']}{places}")
             failed += not _carry_out(records, run_set, entry["number"], run, settings, explicit, log)
     return failed
 

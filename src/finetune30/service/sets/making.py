@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from finetune30.config.loading import LoadedConfig
 from finetune30.problems import load_problem
 from finetune30.service.sets.freezing import Frozen, freeze
 from finetune30.service.sets.groups import load_groups
-from finetune30.service.sets.planning import plan_folds, plan_seeds
+from finetune30.service.sets.planning import plan_curve, plan_folds, plan_seeds, require_curve
 from finetune30.service.sets.plans import Plan
 from finetune30.service.sets.summary import describe_power, say_power
 from finetune30.settings import Settings
@@ -23,26 +23,33 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What kind of set: `seeds` runs on the same rows, or `folds` with `repeats` of them.
+    """What kind of set: `seeds` runs on the same rows, or on each of `shares` of the training rows, or `folds` with
+    `repeats` of them.
 
-    `group_column` names a column of the source whose rows of one value share a fold.
+    `group_column` names a column of the source whose rows of one value share a fold, and come into a share together.
     """
 
     seeds: int | None = None
     folds: int | None = None
     repeats: int = 1
+    shares: Sequence[float] | None = None
     group_column: str | None = None
 
 
 def plan_set(loaded: LoadedConfig, wanted: Wanted, settings: Settings, versions: VersionStore, log: Log) -> Plan:
     """Freeze the rows, say what so many rows can tell, and return the plan. Raises what freezing and planning raise."""
+    if wanted.shares is not None:
+        require_curve(wanted.shares, wanted.seeds or 1)
     frozen = freeze(loaded, settings, versions, log)
     for line in say_before(frozen, wanted):
         log(line)
-    if wanted.folds is None:
+    if wanted.folds is None and wanted.shares is None:
         return plan_seeds(frozen, wanted.seeds or 1)
     column = wanted.group_column
     groups = None if column is None else load_groups(loaded, column, settings, versions, log)
+    if wanted.shares is not None:
+        return plan_curve(frozen, versions, wanted.shares, wanted.seeds or 1, groups)
+    assert wanted.folds is not None  # noqa: S101 - a set of neither seeds nor shares
     return plan_folds(frozen, versions, wanted.folds, wanted.repeats, groups)
 
 
@@ -56,6 +63,11 @@ def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
         judged = sum(rows.values())
         told += f"; {wanted.folds * wanted.repeats} runs, each judged on one of {wanted.folds} folds of {judged:,} rows"
         told += ", without evaluations on the way, early stopping and a choice of weights"
+    elif wanted.shares is not None:
+        shares = ", ".join(f"{share:g}" for share in wanted.shares)
+        training = frozen.config.training
+        told += f"; {wanted.seeds} runs on each of {shares} of the training rows, all judged on the same rows, "
+        told += f"for {training.max_steps} steps" if training.max_steps else f"for {training.num_train_epochs} epochs"
     else:
         told += f"; {wanted.seeds} runs on these rows"
     score = load_problem(manifest.problem_type).score

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finetune30.data.problem import Problem, Targets
+
+
+#: How far a score may lie from the mean that it is.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,37 @@ class SetOutcomes:
             return None
         columns = [one.predictions["outcome"].cast(pl.Float64).to_numpy() for one in self.judged]
         return np.stack(columns, axis=1)
+
+    def of_share(self, share: float) -> SetOutcomes:
+        """Return the part of a learning curve that has this share of the training rows."""
+        plan = [entry for entry in self.run_set.plan if entry["share"] == share]
+        numbers = {entry["number"] for entry in plan}
+        runs = {number: run for number, run in self.runs.items() if number in numbers}
+        judged = tuple(one for one in self.judged if one.entry["share"] == share)
+        return SetOutcomes(replace(self.run_set, plan=plan), runs, judged)
+
+    def has_rows_of(self, other: SetOutcomes) -> bool:
+        """Whether both were judged on the same rows; only where runs of both have finished."""
+        return self.judged[0].predictions["row_id"].equals(other.judged[0].predictions["row_id"])
+
+    @property
+    def planned(self) -> int:
+        """Runs that were planned."""
+        return len(self.run_set.plan)
+
+    @property
+    def ended(self) -> int:
+        """Runs of which nothing more comes by itself."""
+        return sum(run.status.is_final for run in self.runs.values())
+
+    @property
+    def score_is_mean(self) -> bool:
+        """Whether the score of every run is the mean of what came of its rows."""
+        found = self.outcomes()
+        return found is not None and all(
+            math.isclose(one.score, mean, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+            for one, mean in zip(self.judged, found.mean(axis=0).tolist(), strict=True)
+        )
 
     @property
     def is_right_or_wrong(self) -> bool:

@@ -1,8 +1,9 @@
-"""What runs a set is made of: seeds on the same rows, or folds, each a dataset version of its own."""
+"""What runs a set is made of: seeds on the same rows, or folds or shares of them, each a version of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
@@ -14,9 +15,14 @@ from finetune30.service.sets.plans import Plan
 if TYPE_CHECKING:
     import polars as pl
 
+    from finetune30.data.versions.manifest import Manifest
     from finetune30.data.versions.storage import VersionStore
 
 MOST_RUNS = 100
+#: Seeds on each share of a learning curve, below which nothing tells how far seeds differ.
+LEAST_SEEDS = 2
+#: Shares between which a learning curve says what more rows brought.
+HALF, WHOLE = 0.5, 1.0
 #: What a fold's training leaves out: its held-out rows must choose neither the step to stop at nor the best weights.
 _NO_CHOICE = {"eval_strategy": "no", "early_stopping_patience": None, "load_best_model_at_end": False}
 
@@ -47,25 +53,23 @@ def plan_folds(
     """
     import polars as pl
 
-    from finetune30.data.prepare import rows_of_version
     from finetune30.data.splitting import assign_folds
-    from finetune30.data.validation.set_rules import question_keys
 
     if folds < 2:
         raise UsageError(f"{folds} folds leave nothing to train on", "give 2 or more")
     _require_runs(folds * repeats)
     manifest, config = frozen.manifest, frozen.config
-    problem = load_problem(manifest.problem_type)
     stored = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
-    frame = problem.encode_targets(rows_of_version(stored, manifest.schema), manifest.targets)
-    keys = _join_groups(question_keys(frame), frame["row_id"], groups)
+    keys, strata = _keys_and_strata(manifest, stored, groups)
     if (count := keys.n_unique()) < folds:
         raise ConflictError(f"{count} groups of rows cannot fill {folds} folds", "choose fewer folds")
     entries: list[dict[str, Any]] = []
     for repeat in range(1, repeats + 1):
-        assigned = assign_folds(keys, problem.strata(frame["label"]), folds, config.row_seed + repeat - 1)
+        assigned = assign_folds(keys, strata, folds, config.row_seed + repeat - 1)
         for fold in range(folds):
-            digest = _store_fold(versions, frozen, stored, assigned == fold, f"fold {fold + 1} of {folds}")
+            held_out = assigned == fold
+            splits = {"train": stored.filter(~held_out), "evaluation": stored.filter(held_out)}
+            digest = _store_part(versions, frozen, splits, f"fold {fold + 1} of {folds}")
             seed = config.training.seed + repeat - 1
             own = {"seed": seed, "dataset_digest": digest, "fold": fold + 1, "repeat": repeat}
             entries.append({"number": len(entries) + 1, **own})
@@ -75,11 +79,63 @@ def plan_folds(
     return Plan("folds", chosen, tuple(entries), frozen.explicit, manifest.digest)
 
 
-def _store_fold(versions: VersionStore, frozen: Frozen, rows: pl.DataFrame, held_out: Any, note: str) -> str:
+def plan_curve(
+    frozen: Frozen,
+    versions: VersionStore,
+    shares: Sequence[float],
+    seeds: int,
+    groups: Mapping[str, str] | None = None,
+) -> Plan:
+    """Return the plan of `seeds` runs on each share of the training rows, all judged on the same evaluation rows.
+
+    Under one seed the rows of a share are among those of every larger one: drawn by `data.split_seed`, the next number
+    and so on, as folds are dealt; rows of one text or group together, each class with its share. The whole is the
+    frozen version itself, so that its runs are those that `plan_seeds` plans. Shares and seeds as `require_curve` wants
+    them. Raises ConflictError where two shares of so few rows are the same rows.
+    """
+    from finetune30.data.splitting import nested_shares
+
+    manifest, config = frozen.manifest, frozen.config
+    stored = versions.load_rows(manifest, "train")
+    judged = versions.load_rows(manifest, "evaluation")
+    keys, strata = _keys_and_strata(manifest, stored, groups)
+    drawn = [nested_shares(keys, strata, shares, config.row_seed + number) for number in range(seeds)]
+    entries: list[dict[str, Any]] = []
+    for place, share in enumerate(shares):
+        for number, masks in enumerate(drawn):
+            count = int(masks[place].sum())
+            if place and count == int(masks[place - 1].sum()):
+                both = f"shares {shares[place - 1]:g} and {share:g}"
+                raise ConflictError(
+                    f"{both} of {len(stored)} training rows are the same {count} rows",
+                    "give fewer shares, or larger ones",
+                )
+            digest = manifest.digest
+            if count < len(stored):
+                splits = {"train": stored.filter(masks[place]), "evaluation": judged}
+                digest = _store_part(versions, frozen, splits, f"{share:g} of the training rows")
+            own = {"seed": config.training.seed + number, "dataset_digest": digest, "share": share, "rows": count}
+            entries.append({"number": len(entries) + 1, **own})
+    return Plan("curve", config, tuple(entries), frozen.explicit, manifest.digest)
+
+
+def _keys_and_strata(
+    manifest: Manifest, stored: pl.DataFrame, groups: Mapping[str, str] | None
+) -> tuple[pl.Series, pl.Series]:
+    """Return of each stored row by what it stays together with others, and what is spread evenly."""
+    from finetune30.data.prepare import rows_of_version
+    from finetune30.data.validation.set_rules import question_keys
+
+    problem = load_problem(manifest.problem_type)
+    frame = problem.encode_targets(rows_of_version(stored, manifest.schema), manifest.targets)
+    return _join_groups(question_keys(frame), frame["row_id"], groups), problem.strata(frame["label"])
+
+
+def _store_part(versions: VersionStore, frozen: Frozen, splits: dict[str, pl.DataFrame], note: str) -> str:
+    """Store rows of the frozen version as a version of their own, with the same test rows; return its digest."""
     from finetune30.service.datasets.relabel import count_targets
 
     manifest = frozen.manifest
-    splits = {"train": rows.filter(~held_out), "evaluation": rows.filter(held_out)}
     made, _ = versions.create(
         splits,
         targets=manifest.targets,
@@ -115,6 +171,21 @@ def _join_groups(keys: pl.Series, row_ids: pl.Series, groups: Mapping[str, str] 
     for text, group in pairs:
         leader[find(text)] = find(group)
     return pl.Series("key", [find(text) for text, _ in pairs], dtype=pl.String)
+
+
+def require_curve(shares: Sequence[float], seeds: int) -> None:
+    """Raise UsageError for shares that tell no doubling, and for too few or too many runs."""
+    told = ",".join(f"{share:g}" for share in shares)
+    if not all(0 < share <= WHOLE for share in shares) or any(a >= b for a, b in pairwise(shares)):
+        raise UsageError(f"shares {told} are not above 0, at most 1 and ascending", "write them as 0.125,0.25,0.5,1")
+    if HALF not in shares or WHOLE not in shares:
+        raise UsageError(
+            f"shares {told} lack 0.5 or 1: what more rows bring is told from half of the rows and all of them",
+            "add 0.5 and 1 to the shares",
+        )
+    if seeds < LEAST_SEEDS:
+        raise UsageError(f"{seeds} seed does not tell how far seeds differ", f"give {LEAST_SEEDS} seeds or more")
+    _require_runs(len(shares) * seeds)
 
 
 def _require_runs(count: int) -> None:

@@ -49,9 +49,15 @@ def config_of(config: ExperimentConfig, entry: Mapping[str, Any]) -> ExperimentC
     """Return the configuration of one planned run, under a name of its own."""
     tree = on_version(config, entry["dataset_digest"]).as_tree()
     tree["training"]["seed"] = entry["seed"]
-    suffix = f"-seed{entry['seed']}" if "fold" not in entry else f"-r{entry['repeat']}f{entry['fold']}"
-    tree["experiment_name"] = shorten_name(config.experiment_name, suffix=suffix)
+    tree["experiment_name"] = shorten_name(config.experiment_name, suffix=_suffix_of(entry))
     return ExperimentConfig.model_validate(tree)
+
+
+def _suffix_of(entry: Mapping[str, Any]) -> str:
+    if "fold" in entry:
+        return f"-r{entry['repeat']}f{entry['fold']}"
+    share = f"-share{entry['share']:g}" if "share" in entry else ""
+    return f"{share}-seed{entry['seed']}"
 
 
 def on_version(config: ExperimentConfig, digest: str) -> ExperimentConfig:

@@ -1,4 +1,4 @@
-"""What a set says: the mean of its scores, how far they spread, and the interval that is right for it."""
+"""What a set says: the mean of its scores, how far they spread, the interval that is right for it; a curve's points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from finetune30.service.runs.open_records import Records
+from finetune30.service.sets.doubling import answer_doubling
 from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
+from finetune30.service.sets.planning import WHOLE
 from finetune30.service.statistics import folds as fold_statistics
 from finetune30.service.statistics.sample_size import ASSUMED_DISCORDANT, rows_needed, visible_difference
 from finetune30.service.statistics.score_interval import mean_score_interval, score_interval
@@ -14,6 +16,7 @@ from finetune30.service.statistics.seeds import discordant_share
 from finetune30.store.run_sets import RunSet
 
 _POINT = 0.01
+_FIGURES = ("mean", "standard_deviation", "lowest", "highest", "interval", "rows", "power")
 
 
 def describe_set(records: Records, run_set: RunSet) -> dict[str, Any]:
@@ -36,25 +39,43 @@ def summarize(outcomes: SetOutcomes) -> dict[str, Any] | None:
     """Return what the finished runs of a set say together; None where none has finished.
 
     Of seeds the interval is over rows, and says nothing of other seeds: `standard_deviation` does. Of folds it is the
-    corrected one. `interval` is None where too few have finished.
+    corrected one. `interval` is None where too few have finished. Of a learning curve the figures are those of all
+    training rows (None: none finished), beside them `points` share by share, and `answer` (see `answer_doubling`).
     """
     if not outcomes.judged:
         return None
-    scores = [one.score for one in outcomes.judged]
     score = outcomes.problem.score
+    told = {"finished": len(outcomes.judged), "planned": outcomes.planned}
+    told |= {"score_name": score.name, "score_format": score.format, "score_greater_is_better": score.greater_is_better}
+    if outcomes.run_set.purpose != "curve":
+        return told | _figures(outcomes)
+    shares = dict.fromkeys(entry["share"] for entry in outcomes.run_set.plan)
+    points = [_point(outcomes.of_share(share), share) for share in shares]
+    return told | _figures(outcomes.of_share(WHOLE)) | {"points": points, "answer": answer_doubling(outcomes)}
+
+
+def _point(outcomes: SetOutcomes, share: float) -> dict[str, Any]:
+    """Return one size of a learning curve; `training_rows` is the mean where groups make draws differ."""
+    size = round(fmean(entry["rows"] for entry in outcomes.run_set.plan))
+    counted = {"finished": len(outcomes.judged), "planned": outcomes.planned}
+    return {"share": share, "training_rows": size, **counted, **_figures(outcomes)}
+
+
+def _figures(outcomes: SetOutcomes) -> dict[str, Any]:
+    """Return mean, spread and interval of scores; None where none has finished."""
+    if not outcomes.judged:
+        return dict.fromkeys(_FIGURES)
+    scores = [one.score for one in outcomes.judged]
     rows = outcomes.judged[0].predictions.height
+    are_folds = outcomes.run_set.purpose == "folds"
     return {
-        "finished": len(scores),
-        "planned": len(outcomes.run_set.plan),
-        "score_name": score.name,
-        "score_format": score.format,
         "mean": fmean(scores),
         "standard_deviation": stdev(scores) if len(scores) > 1 else None,
         "lowest": min(scores),
         "highest": max(scores),
         "interval": _interval(outcomes, scores),
-        "rows": rows if outcomes.run_set.purpose == "seeds" else sum(o.predictions.height for o in outcomes.judged),
-        "power": _power(outcomes, rows) if outcomes.run_set.purpose == "seeds" else None,
+        "rows": sum(one.predictions.height for one in outcomes.judged) if are_folds else rows,
+        "power": None if are_folds else _power(outcomes, rows),
     }
 
 

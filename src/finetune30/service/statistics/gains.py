@@ -45,7 +45,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Gain:
-    """The best against the default. `gain` is above 0 where the best is better; `interval` is its 95 % over rows.
+    """The best against the default. `gain` is above 0 where the best is better; `interval` is its 95 % over rows,
+    `over_seeds` that over seeds.
 
     `p_value` is the larger one of `p_rows`, already multiplied, and `p_seeds`. `rows_needed` and `seeds_needed` (a
     side) are told where they are lacking, both where both are.
@@ -54,6 +55,7 @@ class Gain:
     verdict: Verdict
     gain: float
     interval: tuple[float, float] | None
+    over_seeds: tuple[float, float]
     p_rows: float
     p_seeds: float | None
     p_value: float
@@ -116,7 +118,8 @@ def judge_gain(
             needed[0] = _rows_needed(differences, distance, tried, is_right=is_right)
         if lacking[1]:
             needed[1] = _seeds_needed(means, distance, floor)
-    return Gain(verdict, gain, interval, p_rows, found.p_seeds, max(p_rows, found.p_seeds), found.rows, *needed)
+    p_value = max(p_rows, found.p_seeds)
+    return Gain(verdict, gain, interval, over_seeds, p_rows, found.p_seeds, p_value, found.rows, *needed)
 
 
 def _widen(interval: tuple[float, float] | None, differences: NDArray[np.float64]) -> tuple[float, float]:

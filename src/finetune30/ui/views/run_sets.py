@@ -1,4 +1,4 @@
-"""Sets of runs, seeds and folds: what they say together, and their runs."""
+"""Sets of runs, seeds, folds and learning curves: what they say together, and their runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import streamlit as st
 from finetune30.ui import display
 from finetune30.ui.layout import fold, show_figures, show_table
 from finetune30.ui.scores import score_title, score_value
-from finetune30.ui.session import ask, client, t
+from finetune30.ui.session import ask, client, in_own_words, t
+from finetune30.ui.set_charts import learning_curve
 
 Json = dict[str, Any]
 
@@ -27,12 +28,24 @@ def show() -> None:
         chosen = st.selectbox(t("sets.choose"), list(names), format_func=lambda one: display.plain(names[one], 120))
         described = ask(lambda: client().load_run_set(str(chosen)))
         if described is not None:
-            _show_summary(described.get("summary"))
+            summary = described.get("summary")
+            if summary is not None and "points" in summary:
+                _show_curve(summary, described)
+            _show_summary(summary)
             _show_runs(described["runs"], described.get("summary") or {})
 
 
 def _purpose(found: Json) -> str:
     return t(f"sets.{found['purpose']}")
+
+
+def _show_curve(summary: Json, described: Json) -> None:
+    """Show the answer before the figures, then the curve."""
+    answer = summary["answer"]
+    show = st.success if answer["verdict"] == "helps" else st.info
+    show(display.plain_lines(in_own_words(answer["message"]), 800), icon=":material/gavel:")
+    learning_curve(summary, described["runs"], key=f"curve-{described['id']}")
+    st.caption(t("sets.curve_told"))
 
 
 def _show_summary(summary: Json | None) -> None:
@@ -43,10 +56,13 @@ def _show_summary(summary: Json | None) -> None:
     ends = "" if interval is None else f"{_write(summary, interval['low'])} – {_write(summary, interval['high'])}"
     figures = [
         (t("sets.finished"), f"{summary['finished']} / {summary['planned']}"),
-        (score_title(name), _write(summary, summary["mean"])),
-        (t("sets.spread"), _write_spread(summary)),
-        (t("sets.interval"), ends),
     ]
+    if summary["mean"] is not None:
+        figures += [
+            (score_title(name), _write(summary, summary["mean"])),
+            (t("sets.spread"), _write_spread(summary)),
+            (t("sets.interval"), ends),
+        ]
     if power is not None and power["visible_difference"] is not None:
         points = t("unit.points", value=f"{100 * power['visible_difference']:.1f}")
         figures.append((t("sets.visible"), points))
@@ -71,10 +87,17 @@ def _show_runs(runs: list[Json], summary: Json) -> None:
         {
             t("sets.run"): display.raw(run["name"] or ""),
             t("sets.seed"): run["seed"],
-            t("sets.fold"): "" if "fold" not in run else f"{run['repeat']} / {run['fold']}",
+            **_place(run),
             t("sets.state"): t(f"status.{run['status']}") if run["status"] else t("sets.not_handed_in"),
             t("sets.score"): score_value({**summary, **run}),
         }
         for run in runs
     ]
     show_table(shown, alt=t("sets.title"), most_pixels=320)
+
+
+def _place(run: Json) -> Json:
+    """Return the columns that tell a fold, or a share, from others."""
+    if "fold" in run:
+        return {t("sets.fold"): f"{run['repeat']} / {run['fold']}"}
+    return {t("sets.training_rows"): display.number(run["rows"])} if "share" in run else {}
