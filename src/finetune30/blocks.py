@@ -57,7 +57,8 @@ class Column:
 class Table:
     """Rows of cells; `filters[i]` lists the evaluation rows behind row i, where there is such a list.
 
-    `is_sample`: a few of what the model gives, worth a look as soon as it is trained.
+    `is_sample`: a few of what the model gives, worth a look as soon as it is trained. `faint`: places of rows that tell
+    little, `note` says why.
     """
 
     title: Words
@@ -65,6 +66,8 @@ class Table:
     rows: tuple[tuple[Any, ...], ...]
     filters: tuple[RowFilter | None, ...] = ()
     is_sample: bool = False
+    faint: tuple[int, ...] = ()
+    note: Words | None = None
     kind: Literal["table"] = "table"
 
 

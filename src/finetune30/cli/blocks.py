@@ -68,9 +68,12 @@ def _print_table(console: Console, block: Tree) -> None:
         heading = Text(_words(column["title"]))
         table.add_column(heading, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     forms = [column["format"] for column in block["columns"]]
-    for row in block["rows"][:_MOST_ROWS]:
-        table.add_row(*(Text(_cell(value, form)) for value, form in zip(row, forms, strict=True)))
+    for place, row in enumerate(block["rows"][:_MOST_ROWS]):
+        style = "dim" if place in (block.get("faint") or ()) else ""
+        table.add_row(*(Text(_cell(value, form)) for value, form in zip(row, forms, strict=True)), style=style)
     console.print(table)
+    if block.get("note"):
+        console.print(Text(_words(block["note"]), style="dim"))
     _tell_rest(console, len(block["rows"]))
 
 

@@ -49,7 +49,8 @@ def _draw(block: Block) -> str:
             [_cell(value, column.format) for value, column in zip(row, block.columns, strict=True)]
             for row in block.rows[:_MOST_ROWS]
         ]
-        return _titled(block.title, _table([column.title.en for column in block.columns], rows), len(block.rows))
+        told = _titled(block.title, _table([column.title.en for column in block.columns], rows), len(block.rows))
+        return told if block.note is None else f"{told}\n\n{_escape(block.note.en)}"
     if isinstance(block, Matrix):
         return _matrix(block)
     if isinstance(block, Curve):

@@ -135,7 +135,9 @@ def _show_table(block: Json, title: str) -> None:
             columns[name] = [None if cell is None else scale * cell for cell in cells]
         else:
             columns[name] = [_write(cell, form) for cell in cells]
-    show_table(columns, alt=title, formats=formats)
+    show_table(columns, alt=title, formats=formats, faint=block.get("faint") or ())
+    if block.get("note"):
+        st.caption(display.plain(say(block["note"]), 300))
 
 
 def _show_rows_behind(blocks: Sequence[Json], run_id: str) -> None:

@@ -34,6 +34,10 @@ def show_figures(figures: Iterable[tuple[str, str] | tuple[str, str, str | None]
                 st.metric(label, value, help=more[0] if more else None, border=True, width="stretch", height="stretch")
 
 
+#: By the page's background, at which either can be read (4.9 and 6.9 to 1).
+_GREY = {"light": "#6b7479", "dark": "#9aa3a8"}
+
+
 def show_table(
     rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
     *,
@@ -41,23 +45,26 @@ def show_table(
     most_pixels: int = 400,
     formats: Mapping[str, str] | None = None,
     bold: Sequence[tuple[int, int]] = (),
+    faint: Sequence[int] = (),
 ) -> None:
     """Show rows (or columns) as a table as high as they need, up to a limit; `alt` is what a screen reader says.
 
     `formats` are Streamlit's number formats by column, for numbers that stay numbers so that they sort as such. `bold`
-    are the places (row, column) of cells that stand out.
+    are the places (row, column) of cells that stand out, `faint` the rows that tell little.
     """
     frame = pd.DataFrame(rows)
     config = {name: st.column_config.NumberColumn(format=form) for name, form in (formats or {}).items()}
     height = table_pixels(len(frame), most_pixels)
-    shown = _embolden(frame, bold) if bold else frame
+    shown = _mark(frame, bold, faint) if bold or faint else frame
     st.dataframe(shown, hide_index=True, height=height, placeholder=NOTHING, alt=alt, column_config=config)
 
 
-def _embolden(frame: pd.DataFrame, places: Sequence[tuple[int, int]]) -> Any:
-    """Return a table in which cells are bold; Streamlit draws no other mark that needs no colour."""
+def _mark(frame: pd.DataFrame, bold: Sequence[tuple[int, int]], faint: Sequence[int]) -> Any:
+    """Return a table in which cells are bold, the one mark of Streamlit's that needs no colour, and rows grey."""
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
-    for row, column in places:
+    if faint:
+        marks.iloc[list(faint)] = f"color: {_GREY['dark' if st.context.theme.type == 'dark' else 'light']}"
+    for row, column in bold:
         marks.iat[row, column] = "font-weight: bold"
     return frame.style.apply(lambda _: marks, axis=None)
 

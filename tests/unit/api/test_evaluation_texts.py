@@ -145,6 +145,10 @@ def test_parts_of_enough_rows_are_tested_against_the_rest_all_together(
     parts = {name: row[1] for name, row in zip(tested, table["rows"][1:], strict=True)}
     assert table["rows"][0][-1] is None, "all rows have no rest"
     assert {name: p is None for name, p in tested.items()} == {name: count < 30 for name, count in parts.items()}
+    few = [place for place, row in enumerate(table["rows"]) if row[1] < 30]
+    assert table["faint"] == few
+    assert few
+    assert {language: "30" in text for language, text in table["note"].items()} == {"en": True, "zh": True}
     known = [p for p in tested.values() if p is not None]
     assert len(known) > 1
     assert min(known) < 0.001

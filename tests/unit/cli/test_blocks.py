@@ -32,6 +32,17 @@ def test_figures_share_a_table_and_say_what_judges_them() -> None:
     assert lines[0].endswith("83.12 %  95 % interval 70.00 % to 90.00 %; 1,216 rows; always 'a': 50.00 %")
 
 
+def test_a_table_says_why_rows_are_faint_and_draws_these_dim() -> None:
+    columns = (Column(words("Part"), "text"), Column(words("Rows"), "count"))
+    table = Table(words("Parts"), columns, (("all", 90), ("few", 7)), faint=(1,), note=words("Grey: few rows"))
+    stream = io.StringIO()
+    print_blocks(Console(file=stream, width=80, force_terminal=True, color_system="standard"), [as_tree(table)])
+    (many,) = [line for line in stream.getvalue().splitlines() if "90" in line]
+    (few,) = [line for line in stream.getvalue().splitlines() if "7" in line and "few" in line]
+    assert ("\x1b[2m" in many, "\x1b[2m" in few) == (False, True)
+    assert drawn(table)[-1] == "Grey: few rows"
+
+
 def test_table_shows_cells_by_their_format_and_says_how_many_are_left() -> None:
     columns = (Column(words("Name"), "text"), Column(words("Share"), "percent"), Column(words("Rows"), "count"))
     rows = tuple((f"label {number}", 0.5, 1000 + number) for number in range(33))

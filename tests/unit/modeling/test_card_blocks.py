@@ -32,12 +32,16 @@ def test_figures_share_a_table_without_columns_that_nobody_fills() -> None:
 
 def test_other_kinds_have_a_heading_of_their_own() -> None:
     table = Table(
-        words("Each"), (Column(words("Name"), "text"), Column(words("Rows"), "count")), (("a", 1000), ("b", None))
+        words("Each"),
+        (Column(words("Name"), "text"), Column(words("Rows"), "count")),
+        (("a", 1000), ("b", None)),
+        note=words("few of b"),
     )
     matrix = Matrix(words("Cells"), words("true"), words("said"), ("a", "b"), ("a", "b"), ((1, 2), (3, 4)))
     curve = Curve(words("Errors"), words("x"), words("y"), {"rows": ((0.5, 3.0),)}, as_bars=True)
     several = Curve(words("Lines"), words("x"), words("y"), {"one": ((1.0, 2.0),), "two": ((1.0, 3.0),)})
     drawn = draw_blocks([table, matrix, curve, several, Text(words("Said"), Words("first\nsecond", "一"))])
+    assert "few of b" in drawn.splitlines()
     assert [line for line in drawn.splitlines() if line.startswith("#")] == [
         f"### {title}" for title in ("Each", "Cells", "Errors", "Lines", "Said")
     ]

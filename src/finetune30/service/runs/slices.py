@@ -2,7 +2,8 @@
 
 A part is a line of a table with its rows, its mean outcome, the 95 % interval of that, and the filter that lists it.
 The first line is all rows, to hold the others against. A part of 30 rows or more has the p-value of its difference from
-the rest, adjusted for all parts of all tables (Holm 1979).
+the rest, adjusted for all parts of all tables (Holm 1979); smaller ones are
+faint.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 _LENGTHS = 4
 #: Rows of a part, and of the rest, below which they are not tested against each other.
 _LEAST_ROWS = 30
+_FEW = Words(
+    f"Grey: fewer than {_LEAST_ROWS} rows. A few right rows more or less would say something else, so they are not "
+    "tested.",
+    f"灰色：不到 {_LEAST_ROWS} 筆資料。多幾筆或少幾筆答對的資料，結果就會不同，因此不作檢定。",
+)
 #: Parts of other kinds that are listed, those with most rows.
 _MOST_PARTS = 20
 
@@ -179,7 +185,9 @@ def _tabulate(
         (name, part.height, *_judge(part, measure), *((p,) if tested else ()))
         for (name, part, _), p in zip(lines, [None, *apart], strict=True)
     )
-    return Table(title, columns, rows, tuple(wanted for *_, wanted in lines))
+    faint = tuple(place for place, (_, part, _) in enumerate(lines) if part.height < _LEAST_ROWS)
+    filters = tuple(wanted for *_, wanted in lines)
+    return Table(title, columns, rows, filters, faint=faint, note=_FEW if faint else None)
 
 
 def _columns(frame: pl.DataFrame, measure: Measure | None) -> tuple[Column, ...]:
