@@ -212,8 +212,6 @@ def test_what_is_said_about_sets_is_done_to_the_letter(lab: KindsLab, tmp_path: 
     several = ft30("seeds", file, "--seeds", "1", "--here", "--training.processes", "2", code=2)
     assert "leave --here out" in several
     assert "it is there" not in ft30("seeds", file, "--seeds", "1", "--training.processes", "2")
-    kept = ft30("seeds", file, "--seeds", "1", "--data.test_split", "test", code=2)
-    assert "keep test rows with data.test_fraction or data.test_file" in kept
     made = ft30("seeds", file, "--seeds", "1", "--data.test_fraction", "0.1", "--json")
     (set_id,) = re.findall(r"follow them: ft30 sets show (\w+)", made)
     assert "QUEUED" in ft30("sets", "show", set_id)
@@ -232,3 +230,33 @@ def test_two_sets_on_other_rows_are_made_on_the_same_as_is_said(lab: KindsLab) -
     refused = lab.server.run("sets", "compare", "one", "other", cwd=lab.folder)
     assert "make both on the same data with the same data.split_seed" in refused.stderr
     assert "seeds" in lab.ft30("sets", "compare", "one", "same").stdout
+
+
+def test_the_test_split_of_a_data_set_is_kept_for_the_test_of_every_run_and_outside_of_all_folds(lab: KindsLab) -> None:
+    rows = SINGLE_LABEL.rows()
+    (lab.folder / "parts").mkdir()
+    for number, split in enumerate(("train", "validation", "test")):
+        chosen = [row for place, row in enumerate(rows) if (place % 5 < 3, place % 5 == 3, place % 5 == 4)[number]]
+        with (lab.folder / "parts" / f"{split}.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([("text", "label"), *chosen, *([("", "zest")] if split == "test" else ())])
+    kept = {text for text, _ in chosen}
+    file = write_config(lab, SINGLE_LABEL, "with test split", num_train_epochs=1)
+    source = ("--dataset", "parts", "--data.eval_file", "null", "--data.test_split", "test")
+    said = lab.ft30("crossval", file, "--folds", "2", *source, "--dry-run", "--json")
+    assert f"{len(kept)} rows of the split 'test' are kept as test rows; left out: 1 empty_text" in said.stderr
+    store = VersionStore(lab.folder / "data_store")
+    planned = json.loads(said.stdout)
+    digests = {planned["dataset_digest"], *(entry["dataset_digest"] for entry in planned["plan"])}
+    assert len(digests) == 3
+    for digest in digests:
+        manifest = store.get(digest)
+        assert set(store.load_rows(manifest, "test")["text"]) == kept
+        assert not kept & {
+            text for split in ("train", "evaluation") for text in store.load_rows(manifest, split)["text"]
+        }
+    lab.ft30("seeds", file, "--seeds", "1", *source, "--here")
+    (run,) = show(lab, "with test split")["runs"]
+    assert run["dataset_digest"] == planned["dataset_digest"]
+    (look,) = json.loads(lab.ft30("test", run["run_id"], "--json").stdout)
+    assert look["result"]["rows"] == len(kept)
+    assert look["result"]["left_out"] == {}

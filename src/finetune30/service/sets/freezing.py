@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig, TrainingConfig
@@ -12,7 +12,6 @@ from finetune30.config.data import DataConfig
 from finetune30.config.loading import LoadedConfig
 from finetune30.config.offline_fallback import resolve_fallbacks
 from finetune30.config.schema import VERSION_PREFIX
-from finetune30.errors import UsageError
 from finetune30.hub.reach import unreachable_reason
 from finetune30.problems.of_rows import problem_of_rows
 from finetune30.settings import Settings
@@ -49,17 +48,13 @@ class Frozen:
 def freeze(loaded: LoadedConfig, settings: Settings, versions: VersionStore, log: Log) -> Frozen:
     """Prepare the rows, store them as a version, and return the configuration that trains on it.
 
-    What would stand in for a default out of reach is settled here. Raises UsageError for `data.test_split`, and what
-    loading of data and model raises.
+    What would stand in for a default out of reach is settled here. The rows of `data.test_split` become test rows of
+    the version, which no run of the set reads. Raises what loading of data and model raises.
     """
     from finetune30.data.prepare import prepare_data, record_version
+    from finetune30.data.test_rows import hold_split_back
     from finetune30.modeling.base import find_base
 
-    if loaded.config.data.test_split is not None:
-        raise UsageError(
-            "the runs of a set use a dataset version, which has no split that data.test_split could name",
-            "keep test rows with data.test_fraction or data.test_file",
-        )
     sources: dict[str, BaseSource] = {}
     prepared: dict[str, PreparedData] = {}
 
@@ -85,6 +80,8 @@ def freeze(loaded: LoadedConfig, settings: Settings, versions: VersionStore, log
         reach_data(resolved)
     data = prepared[resolved.data.dataset_name]
     resolved, _ = follow_conversations(resolved, data.problem.name, loaded.explicit)
+    if resolved.data.test_split is not None:
+        data = replace(data, held_back=hold_split_back(data, resolved.data, resolved.model.num_labels, log))
     manifest = record_version(data, versions)
     revision = sources[resolved.model.name].revision
     config = _on_version(resolved, manifest.digest, data.problem.name, revision)

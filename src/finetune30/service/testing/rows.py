@@ -24,7 +24,6 @@ Log = Callable[[str], None]
 LEAKAGE = "leakage"
 #: A target that the training rows do not have.
 UNKNOWN = "unknown_label"
-_NEAR = "near_leakage"
 
 
 @dataclass(frozen=True)
@@ -96,21 +95,17 @@ def open_rows(
 def _read(
     source: SourceOfTest, config: ExperimentConfig, problem: Problem, versions: VersionStore, log: Log
 ) -> tuple[pl.DataFrame, int]:
-    """Read the rows as the evaluation rows of the same data set, under the same rules; no limit stops them here."""
-    import polars as pl
-
-    from finetune30.data.loading import load_rows
-    from finetune30.data.validation.validate import validate_rows
+    from finetune30.data.test_rows import read_test_rows
 
     named: dict[str, Any] = {"eval_file": source.name} if source.kind == "file" else {"eval_split": source.name}
-    nothing = {"eval_file": None, "eval_split": None, "test_file": None, "test_split": None, "test_fraction": None}
-    data = config.data.model_copy(update={**nothing, **named})
-    loaded = load_rows(
-        data, log, problem=problem, num_labels=config.model.num_labels, load_version=versions.load_tables
+    return read_test_rows(
+        config.data,
+        named,
+        log,
+        problem=problem,
+        num_labels=config.model.num_labels,
+        load_version=versions.load_tables,
     )
-    validation = validate_rows(loaded, data)
-    near = validation.findings.filter(pl.col("rule") == _NEAR)["row_id"].n_unique()
-    return validation.rows.filter(pl.col("split") == "evaluation"), near
 
 
 def _without_unknown(rows: pl.DataFrame, problem: Problem, targets: Targets) -> pl.DataFrame:
