@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from finetune30.config.schema import VERSION_PREFIX
+from finetune30.data.versions.manifest import SHORT_DIGITS
 from finetune30.files import disk_errors
 from finetune30.problems import load_problem
 from finetune30.service.runs.open_records import Records
@@ -116,6 +118,14 @@ def load_set_outcomes(records: Records, run_set: RunSet) -> SetOutcomes:
         path = records.require_folder(run).predictions
         load_outcomes(path)  # refuses what cannot be compared
         with disk_errors(f"cannot read {path}"):
-            predictions = pl.read_parquet(path).sort("row_id")
+            predictions = _as_of_set(pl.read_parquet(path), run_set, entry["dataset_digest"]).sort("row_id")
         judged.append(Judged(entry, run, run.score, predictions))
     return SetOutcomes(run_set, found, tuple(judged))
+
+
+def _as_of_set(predictions: pl.DataFrame, run_set: RunSet, own: str) -> pl.DataFrame:
+    """Return predictions under the row ids of the frozen version, whose evaluation rows a share has in their order."""
+    if run_set.purpose != "curve" or own == run_set.dataset_digest:
+        return predictions
+    before, after = (f"{VERSION_PREFIX}{digest[:SHORT_DIGITS]}/" for digest in (own, run_set.dataset_digest))
+    return predictions.with_columns(pl.col("row_id").str.replace(f"^{before}", after))
