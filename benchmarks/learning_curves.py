@@ -61,7 +61,7 @@ def tabulate(times: int) -> str:
         "| evaluation rows | seeds | gain, points | more would help | no gain worth it | not enough |",
         "|" + "---|" * 6,
     ]
-    for rows, seeds in ((200, 3), (1000, 3), (1000, 5), (5000, 3)):
+    for rows, seeds in ((200, 3), (1000, 3), (1000, 5)):
         for gain in (0.0, 0.01, 0.03, 0.06):
             found = simulate(Case(rows, seeds, gain), times)
             shares = " | ".join(f"{100 * found[one] / times:.1f} %" for one in Verdict)

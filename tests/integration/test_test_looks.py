@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 from finetune30.errors import DataError
 from support.fork_server import ForkServer
@@ -148,3 +149,30 @@ def test_a_language_model_is_tested_by_its_loss_a_token(
     result = json.loads(ended.stdout)[0]["result"]
     assert (result["rows"], result["left_out"], result["score_name"]) == (6, {}, "eval_loss")
     assert result["interval"]["low"] < result["score"] < result["interval"]["high"]
+
+
+def test_two_runs_are_compared_on_the_same_test_rows_and_others_trained_as_is_said(kinds_lab: KindsLab) -> None:
+    kept = {"test_fraction": 0.3, "split_seed": 3}
+    kinds_lab.train(SINGLE_LABEL, "learnt pair", kept)
+    kinds_lab.train(SINGLE_LABEL, "barely pair", kept, num_train_epochs=1, learning_rate=1e-6)
+    kinds_lab.train(SINGLE_LABEL, "other pair", {"test_fraction": 0.3, "split_seed": 4}, max_steps=1)
+    refused = kinds_lab.server.run("test", "learnt pair", "other pair", cwd=kinds_lab.folder)
+    assert refused.returncode == 1
+    assert "do not keep the same rows for a test" in refused.stderr
+    assert "train both with the same data.test_fraction and data.split_seed" in refused.stderr
+    assert looks_of(kinds_lab, "learnt pair") == [], "nothing is opened where nothing can be compared"
+    found = json.loads(kinds_lab.ft30("test", "barely pair", "learnt pair", "--json").stdout)
+    looks, pair = found["looks"], found["pair"]
+    assert [look["count"] for look in looks] == [1, 1]
+    assert pair["rows"] == looks[0]["result"]["rows"] == looks[1]["result"]["rows"]
+    means = [pair["first_mean"], pair["second_mean"]]
+    assert means == pytest.approx([look["result"]["metrics"]["eval_accuracy"] for look in looks])
+    only = pair["only_first_right"], pair["only_second_right"]
+    assert (only[1] - only[0]) / pair["rows"] == pytest.approx(means[1] - means[0])
+    assert pair["p_value"] == pytest.approx(binomtest(only[0], sum(only)).pvalue)
+    assert pair["better"] == looks[1]["run_id"]
+    said = kinds_lab.ft30("test", "barely pair", "learnt pair").stdout
+    assert said.startswith("test rows: ")
+    assert "looked at 2 and 2 times" in said
+    for flags, code in ((("learnt pair", "learnt pair"), 2), (("learnt pair", "barely pair", "--show"), 2)):
+        assert kinds_lab.server.run("test", *flags, cwd=kinds_lab.folder).returncode == code

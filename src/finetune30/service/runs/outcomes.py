@@ -65,16 +65,31 @@ def load_outcomes(path: Path) -> Outcomes:
     """
     try:
         kept = pl.read_parquet_schema(path)
-        if "outcome" in kept and "label" not in kept:
-            frame = pl.read_parquet(path, columns=["row_id", "outcome", *([_TOKENS] if _TOKENS in kept else [])])
-            label = pl.col(_TOKENS) if _TOKENS in kept else pl.lit(None)
-            frame = frame.with_columns(label.alias("label"), pl.lit(None).alias("prediction"))
-        else:
-            frame = pl.read_parquet(path, columns=[*_NEEDED, *(["outcome"] if "outcome" in kept else [])])
+        frame = pl.read_parquet(path, columns=[name for name in (*_NEEDED, _TOKENS, "outcome") if name in kept])
+        frame = _complete(frame)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StorageError(f"cannot be read: {first_line(error)}", "see: ft30 runs verify {run}") from error
+    return _judge(frame)
+
+
+def shape_outcomes(predictions: pl.DataFrame) -> Outcomes:
+    """Return the outcomes of predictions (see `Problem.predictions`). Raises StorageError for rows without one."""
+    return _judge(_complete(predictions))
+
+
+def _complete(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return row_id, label, prediction and, where there is one, outcome."""
+    outcome = ["outcome"] if "outcome" in frame.columns else []
+    if not outcome or "label" in frame.columns:
+        return frame.select(*_NEEDED, *outcome)
+    label = pl.col(_TOKENS) if _TOKENS in frame.columns else pl.lit(None)
+    return frame.select("row_id", label.alias("label"), pl.lit(None).alias("prediction"), "outcome")
+
+
+def _judge(frame: pl.DataFrame) -> Outcomes:
     frame = type_empty_lists(frame).sort("row_id")
-    outcome = _check(frame["outcome"] if "outcome" in kept else derive_outcome(frame["label"], frame["prediction"]))
+    known = "outcome" in frame.columns
+    outcome = _check(frame["outcome"] if known else derive_outcome(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))
     return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else name_loss(frame))
 
