@@ -33,7 +33,7 @@ def curve(lab: KindsLab, file: str, *flags: str) -> dict[str, Any]:
 
 
 def test_shares_are_nested_keep_classes_and_groups_and_all_runs_judge_the_same_rows(lab: KindsLab) -> None:
-    rows = SINGLE_LABEL.rows()
+    rows = [row for place, row in enumerate(SINGLE_LABEL.rows()) if place % 5]  # the others are evaluated
     table = [(line, label, f"writer {number // 3}") for number, (line, label) in enumerate(rows)]
     with (lab.folder / "grouped.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([("text", "label", "writer"), *table])

@@ -45,8 +45,9 @@ def plan_set(loaded: LoadedConfig, wanted: Wanted, settings: Settings, versions:
         log(line)
     if wanted.folds is None and wanted.shares is None:
         return plan_seeds(frozen, wanted.seeds or 1)
-    column = wanted.group_column
-    groups = None if column is None else load_groups(loaded, column, settings, versions, log)
+    groups, is_curve = None, wanted.shares is not None
+    if wanted.group_column is not None:
+        groups = load_groups(loaded, wanted.group_column, settings, versions, log, of_training=is_curve)
     if wanted.shares is not None:
         return plan_curve(frozen, versions, wanted.shares, wanted.seeds or 1, groups)
     assert wanted.folds is not None  # noqa: S101 - a set of neither seeds nor shares
