@@ -45,8 +45,8 @@ def summarize(outcomes: SetOutcomes) -> dict[str, Any] | None:
     if not outcomes.judged:
         return None
     score = outcomes.problem.score
-    told = {"finished": len(outcomes.judged), "planned": outcomes.planned}
-    told |= {"score_name": score.name, "score_format": score.format, "score_greater_is_better": score.greater_is_better}
+    counted = {"finished": len(outcomes.judged), "planned": outcomes.planned}
+    told = {**counted, "score_name": score.name, "score_format": score.format}
     if outcomes.run_set.purpose != "curve":
         return told | _figures(outcomes)
     shares = dict.fromkeys(entry["share"] for entry in outcomes.run_set.plan)
