@@ -24,8 +24,9 @@ template <class C> struct Register {
 
 // A type is multiplied `kDepth` inputs at a time, whose weights lie in one vector, in `kParts` parts of which each meets
 // a factor of its own. Inputs are read as numbers of type `Input`. Sums start anew every `kStretch` inputs, and are then
-// added up: rounding errors stay smaller than in one long sum. For bfloat16 that would not be seen (0).
-template <class S> struct Arithmetic {
+// added up: rounding errors stay smaller than in one long sum. For bfloat16 that would not be seen (0). Weights of type
+// P are those of type S, or widened before.
+template <class S, class P = S> struct Arithmetic {
     using Input = S;
     using Number = S;
     using Sum = typename Register<S>::Type;
@@ -89,6 +90,22 @@ template <> struct Arithmetic<bfloat16> {
     static Sum multiply_add(Sum sum, Factor factor, Sum weights) { return sum + factor * weights; }
 };
 
+// The same with weights that were widened too: the same sums in the same order.
+template <> struct Arithmetic<bfloat16, float> : Arithmetic<bfloat16> {
+    using Weights = Sum;
+    static constexpr long kDepth = 1, kParts = 1;
+
+    template <int> static Sum part(Sum weights) { return weights; }
+};
+
+#endif
+
+// Whether a panel's weights are widened once for all its tiles. AVX2 has 16 registers: 12 of them hold a tile's sums, and
+// pairs of weights beside their halves find no room in the others.
+#ifdef __AVX512F__
+template <class S> constexpr bool kWidensPanels = false;
+#else
+template <class S> constexpr bool kWidensPanels = Arithmetic<S>::kParts == 2;
 #endif
 
 }  // namespace

@@ -20,8 +20,10 @@
 namespace {
 
 constexpr long kTilesTogether = 8;
+// With so many rows it pays to widen a panel once, instead of in every tile.
+constexpr long kRowsToWiden = 4 * kTileRows;
 // Inputs that are worked on at a time, where there are more of them than the other number.
-template <class S> constexpr long kBlock = 4096 / sizeof(S);
+template <class S> constexpr long kBlock = 4096 / (kWidensPanels<S> ? sizeof(typename Arithmetic<S>::Input) : sizeof(S));
 template <class S> constexpr long kMostAtOnce = 2 * kBlock<S>;
 
 constexpr long divide_up(long number, long by) { return (number + by - 1) / by; }
@@ -49,25 +51,58 @@ template <class S> void take_inputs(Block<S>& block, const Product<S>& of) {
     }
 }
 
+// A block's weights of one panel, (inputs, vectors) instead of pairs of inputs.
+template <class S> float* widen_panel(const S* panel, long count, long vectors) {
+    using A = Arithmetic<S>;
+    // Not the memory of the inputs, which `room` would give for the same type.
+    static thread_local std::vector<float> memory;
+    if (memory.size() < size_t(count * kPanel<S>)) memory.resize(count * kPanel<S>);
+    float* to = memory.data();
+    for (long k = 0; k < count; k += A::kDepth)
+        for (long v = 0; v < vectors; ++v) {
+            typename A::Weights pairs;
+            std::memcpy(&pairs, panel + (k * vectors + v * A::kDepth) * A::kNumbers, sizeof pairs);
+            const typename A::Sum halves[] = {A::template part<0>(pairs), A::template part<1>(pairs)};
+            for (long i = 0; i < A::kDepth; ++i)
+                std::memcpy(to + ((k + i) * vectors + v) * A::kNumbers, &halves[i], sizeof halves[i]);
+        }
+    return to;
+}
+
 template <class S> void multiply_block(const Product<S>& of, const Block<S>& block) {
     const long panels = divide_up(of.outputs, kPanel<S>), tiles = divide_up(of.rows, kTileRows);
     const long groups = divide_up(tiles, kTilesTogether), count = block.end - block.first;
     // Each tile fetches its part of the next panel.
     const long steps = divide_up(count, kStep);
     const long lines = divide_up(kPanel<S> * count * long(sizeof(S)), kLine * steps * std::max(tiles, 1L));
-#pragma omp parallel for collapse(2) schedule(static)
+    long widened = -1;
+    const float* wide = nullptr;
+#pragma omp parallel for collapse(2) schedule(static) firstprivate(widened, wide)
     for (long panel = 0; panel < panels; ++panel)
         for (long group = 0; group < groups; ++group) {
             const long column = panel * kPanel<S>, next_column = column + kPanel<S>;
             const long next_width = std::clamp(of.outputs - next_column, 0L, kPanel<S>);
             const S* next = of.panels + next_column * of.count + block.first * next_width;
             const char* end = reinterpret_cast<const char*>(next + count * next_width);
-            const long vectors = std::min(kPanel<S>, of.outputs - column) / Arithmetic<S>::kNumbers;
+            const long width = std::min(kPanel<S>, of.outputs - column), vectors = width / Arithmetic<S>::kNumbers;
+            const S* weights = of.panels + column * of.count + block.first * width;
+            if constexpr (kWidensPanels<S>)
+                if (of.rows >= kRowsToWiden && widened != panel) {
+                    wide = widen_panel(weights, count, vectors);
+                    widened = panel;
+                }
             // Tiles of nearly the same height: a low one costs as much time as a high one.
             for (long tile = tiles * group / groups; tile < tiles * (group + 1) / groups; ++tile) {
                 const long row = of.rows * tile / tiles, rows = of.rows * (tile + 1) / tiles - row;
                 const char* ahead = reinterpret_cast<const char*>(next) + tile * steps * lines * kLine;
-                multiply_columns<kTileVectors>(vectors, of, block, rows, {row, column, ahead, end, lines});
+                if constexpr (kWidensPanels<S>)
+                    if (wide) {
+                        multiply_columns<kTileVectors>(vectors, of, block, rows,
+                                                       Tile<float>{row, column, wide, ahead, end, lines});
+                        continue;
+                    }
+                multiply_columns<kTileVectors>(vectors, of, block, rows,
+                                               Tile<S>{row, column, weights, ahead, end, lines});
             }
         }
 }

@@ -34,9 +34,11 @@ template <class S> struct Block {
     bool is_last;
 };
 
-// Where a tile of the result begins; and the part of the next panel that it fetches, `lines` at every step.
-struct Tile {
+// Where a tile of the result begins; the block's weights of its panel, as they were laid out or widened (P); and the part
+// of the next panel that it fetches, `lines` at every step.
+template <class P> struct Tile {
     long row, column;
+    const P* panel;
     const char *ahead, *end;
     long lines;
 };
@@ -59,9 +61,9 @@ __attribute__((always_inline)) inline void add_part(typename A::Sum (&sums)[Rows
 }
 
 // sums += inputs times weights, for some inputs; their weights begin at `panel`
-template <int Rows, int Vectors, class A, class S>
+template <int Rows, int Vectors, class A, class P>
 __attribute__((always_inline)) inline void add_products(typename A::Sum (&sums)[Rows][Vectors],
-                                                        const typename A::Input* inputs, long stride, const S* panel,
+                                                        const typename A::Input* inputs, long stride, const P* panel,
                                                         long count) {
     for (long k = 0; k < count; k += A::kDepth) {
         typename A::Weights weights[Vectors];
@@ -75,8 +77,8 @@ __attribute__((always_inline)) inline void add_products(typename A::Sum (&sums)[
 
 // The weights of the next panel come from memory while this tile multiplies; so does what its sums are stored to, of
 // which the first step takes the first row, and so on: a line that is only written must be read before, too.
-template <int Rows, int Vectors, class S>
-__attribute__((always_inline)) inline void fetch_ahead(const Product<S>& of, Tile& tile, long step) {
+template <int Rows, int Vectors, class S, class P>
+__attribute__((always_inline)) inline void fetch_ahead(const Product<S>& of, Tile<P>& tile, long step) {
     for (long i = 0; i < tile.lines && tile.ahead < tile.end; ++i, tile.ahead += kLine)
         __builtin_prefetch(tile.ahead, 0, 2);
     if (step >= Rows) return;
@@ -88,20 +90,20 @@ __attribute__((always_inline)) inline void fetch_ahead(const Product<S>& of, Til
 }
 
 // The same in steps, after each of which the tile fetches something; `first` and `end` count from the block's first.
-template <int Rows, int Vectors, class A, class S>
+template <int Rows, int Vectors, class A, class S, class P>
 __attribute__((always_inline)) inline void add_steps(typename A::Sum (&sums)[Rows][Vectors], const Product<S>& of,
-                                                     const Block<S>& block, Tile& tile, long first, long end) {
+                                                     const Block<S>& block, Tile<P>& tile, long first, long end) {
     const typename A::Input* inputs = block.inputs + tile.row * block.stride;
-    const S* panel = of.panels + tile.column * of.count + block.first * Vectors * A::kNumbers;
     for (; first < end; first += kStep) {
-        add_products<Rows, Vectors, A>(sums, inputs + first, block.stride, panel + first * Vectors * A::kNumbers,
+        add_products<Rows, Vectors, A>(sums, inputs + first, block.stride, tile.panel + first * Vectors * A::kNumbers,
                                        std::min(kStep, end - first));
         fetch_ahead<Rows, Vectors>(of, tile, first / kStep);
     }
 }
 
-template <int Rows, int Vectors, class S> void multiply_tile(const Product<S>& of, const Block<S>& block, Tile tile) {
-    using A = Arithmetic<S>;
+template <int Rows, int Vectors, class S, class P>
+void multiply_tile(const Product<S>& of, const Block<S>& block, Tile<P> tile) {
+    using A = Arithmetic<S, P>;
     using Sum = typename A::Sum;
     using Whole = Arithmetic<typename A::Number>;
     const long count = block.end - block.first;
@@ -133,15 +135,15 @@ template <int Rows, int Vectors, class S> void multiply_tile(const Product<S>& o
         }
 }
 
-template <int Rows, int Vectors, class S>
-void multiply_rows(long rows, const Product<S>& of, const Block<S>& block, const Tile& tile) {
+template <int Rows, int Vectors, class S, class P>
+void multiply_rows(long rows, const Product<S>& of, const Block<S>& block, const Tile<P>& tile) {
     if constexpr (Rows > 1)
         if (rows < Rows) return multiply_rows<Rows - 1, Vectors>(rows, of, block, tile);
     multiply_tile<Rows, Vectors>(of, block, tile);
 }
 
-template <int Vectors, class S>
-void multiply_columns(long vectors, const Product<S>& of, const Block<S>& block, long rows, const Tile& tile) {
+template <int Vectors, class S, class P>
+void multiply_columns(long vectors, const Product<S>& of, const Block<S>& block, long rows, const Tile<P>& tile) {
     if constexpr (Vectors > 1)
         if (vectors < Vectors) return multiply_columns<Vectors - 1>(vectors, of, block, rows, tile);
     multiply_rows<kTileRows, Vectors>(rows, of, block, tile);
