@@ -56,6 +56,27 @@ inline Doubles keep(Doubles value, const uint8_t* mask) {
     return value * __builtin_convertvector(widen(kept), Doubles);
 }
 
+// The same for numbers that are held in registers, times `scale`.
+template <class C> __attribute__((always_inline)) inline Held<C> keep(Held<C> value, const uint8_t* mask, C scale) {
+#ifdef __AVX512F__
+    Vector<C> kept = keep(value.whole(), mask) * scale;
+    std::memcpy(value.parts, &kept, sizeof kept);
+#else
+    using Few = typename Several<uint8_t, Held<C>::kEach>::Type;
+    using Wider = typename Several<uint16_t, Held<C>::kEach>::Type;
+    using Widest = typename Several<int32_t, Held<C>::kEach>::Type;
+#pragma GCC unroll 8
+    for (int p = 0; p < Held<C>::kParts; ++p) {
+        Few kept;
+        std::memcpy(&kept, mask + p * Held<C>::kEach, sizeof kept);
+        // In two steps, as above.
+        const Widest wide = __builtin_convertvector(__builtin_convertvector(kept, Wider), Widest);
+        value.parts[p] = value.parts[p] * __builtin_convertvector(wide, typename Held<C>::Part) * scale;
+    }
+#endif
+    return value;
+}
+
 typedef std::make_integer_sequence<int, kLanes> Lanes;
 
 // The lanes of two vectors, a's numbered from 0 and b's from 16, in another order.
@@ -82,6 +103,19 @@ inline float sum(Floats value) {
     return value[0];
 }
 
+// The same sum in the same order.
+inline float sum(Held<float> value) {
+#ifdef __AVX512F__
+    return sum(value.whole());
+#else
+    for (int half = Held<float>::kParts / 2; half > 0; half /= 2)
+        for (int p = 0; p < half; ++p) value.parts[p] += value.parts[p + half];
+    for (int half = Held<float>::kEach / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; ++lane) value.parts[0][lane] += value.parts[0][lane + half];
+    return value.parts[0][0];
+#endif
+}
+
 #ifdef __AVX512F__
 
 // Lanes l and l + By of both vectors, added up: those of a where the bit `By` of the lane is not set, else b's.
@@ -91,9 +125,9 @@ template <int By, int... Lane> inline Floats fold(Floats a, Floats b, std::integ
 }
 
 // The sums of eight vectors, times `scale`; in the order of `sum`, with half of its work.
-inline void sum_eight(float* sums, const Floats* values, float scale) {
+inline void sum_eight(float* sums, const Held<float>* values, float scale) {
     Floats fours[4], twos[2];
-    for (int i = 0; i < 4; ++i) fours[i] = fold<8>(values[i], values[i + 4], Lanes());
+    for (int i = 0; i < 4; ++i) fours[i] = fold<8>(values[i].whole(), values[i + 4].whole(), Lanes());
     for (int i = 0; i < 2; ++i) twos[i] = fold<4>(fours[i], fours[i + 2], Lanes());
     Floats all = fold<2>(twos[0], twos[1], Lanes());
     all += rotate<1>(all, Lanes());
@@ -109,6 +143,8 @@ inline double sum(Doubles value) {
         for (int lane = 0; lane < half; ++lane) value[lane] += value[lane + half];
     return value[0];
 }
+
+inline double sum(Held<double> value) { return sum(value.whole()); }
 
 template <class C, class V> inline void sum_eight(C* sums, const V* values, C scale) {
     for (int i = 0; i < 8; ++i) sums[i] = sum(values[i]) * scale;

@@ -7,9 +7,9 @@
 namespace {
 
 template <bool Masked, class S>
-inline Vector<S> load_input(const S* inputs, const uint8_t* mask, Number<S> kept, long i) {
-    const Vector<S> value = load(inputs + i);
-    if constexpr (Masked) return keep(value, mask + i) * kept;
+inline Held<Number<S>> load_input(const S* inputs, const uint8_t* mask, Number<S> kept, long i) {
+    const Held<Number<S>> value = hold(inputs + i);
+    if constexpr (Masked) return keep(value, mask + i, kept);
     return value;
 }
 
@@ -18,24 +18,25 @@ inline Vector<S> load_input(const S* inputs, const uint8_t* mask, Number<S> kept
 // vectors that one pass over a column of all rows works on.
 #ifdef __AVX512F__
 constexpr int kTokens = 6, kColumnVectors = 3;
-#else
-constexpr int kTokens = 1, kColumnVectors = 2;
-#endif
 template <int Tokens> constexpr int kRanks = Tokens > 2 ? 4 : 8;
+#else
+constexpr int kTokens = 2, kColumnVectors = 1;
+template <int Tokens> constexpr int kRanks = Tokens > 1 ? 2 : 4;
+#endif
 
 template <bool Masked, int Tokens, int Ranks, class S, class C>
 __attribute__((noinline)) void dot_products(C* results, long ranks, const S* rows, long stride, const uint8_t* mask,
                                             C kept, const C* matrix, long width, C scale) {
-    Vector<C> sums[Tokens][Ranks] = {};
+    Held<C> sums[Tokens][Ranks] = {};
     for (long i = 0; i < width; i += kLanes) {
-        Vector<C> values[Tokens];
+        Held<C> values[Tokens];
 #pragma GCC unroll 8
         for (int t = 0; t < Tokens; ++t) values[t] = load_input<Masked>(rows, mask, kept, t * stride + i);
 #pragma GCC unroll 8
         for (int k = 0; k < Ranks; ++k) {
-            const Vector<C> weights = load(matrix + k * width + i);
+            const Held<C> weights = hold(matrix + k * width + i);
 #pragma GCC unroll 8
-            for (int t = 0; t < Tokens; ++t) sums[t][k] += values[t] * weights;
+            for (int t = 0; t < Tokens; ++t) add_product(sums[t][k], values[t], weights);
         }
     }
     if constexpr (Tokens * Ranks % 8 == 0) {
@@ -77,16 +78,16 @@ inline void reduce(C* results, const S* rows, long stride, const uint8_t* mask, 
 template <int Tokens, int Vectors, class S, class C>
 __attribute__((noinline)) void expand_columns(S* rows, long stride, const uint8_t* mask, C scale, const C* factors,
                                               const C* matrix, long ranks, long width) {
-    Vector<C> totals[Tokens][Vectors] = {};
+    Held<C> totals[Tokens][Vectors] = {};
     for (long k = 0; k < ranks; ++k) {
-        Vector<C> weights[Vectors];
+        Held<C> weights[Vectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) weights[v] = load(matrix + k * width + v * kLanes);
+        for (int v = 0; v < Vectors; ++v) weights[v] = hold(matrix + k * width + v * kLanes);
 #pragma GCC unroll 8
         for (int t = 0; t < Tokens; ++t) {
             const C factor = factors[t * ranks + k];
 #pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v) totals[t][v] += factor * weights[v];
+            for (int v = 0; v < Vectors; ++v) add_product(totals[t][v], factor, weights[v]);
         }
     }
 #pragma GCC unroll 8
@@ -94,8 +95,8 @@ __attribute__((noinline)) void expand_columns(S* rows, long stride, const uint8_
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
             S* to = rows + t * stride + v * kLanes;
-            const Vector<C> total = totals[t][v] * scale;
-            store(to, load(to) + (mask ? keep(total, mask + t * stride + v * kLanes) : total));
+            const Held<C> total = scaled(totals[t][v], scale);
+            add_to(to, mask ? keep(total, mask + t * stride + v * kLanes, C(1)) : total);
         }
 }
 
@@ -146,9 +147,9 @@ constexpr long kAhead = 12;
 template <bool Masked, int Ranks, int Vectors, class S, class C>
 __attribute__((noinline)) void add_outer_products(C* sums, long width, const C* factors, long ranks, const S* rows,
                                                   long stride, const uint8_t* mask, C scale, long tokens) {
-    Vector<C> totals[Ranks][Vectors] = {};
+    Held<C> totals[Ranks][Vectors] = {};
     for (long token = 0; token < tokens; ++token) {
-        Vector<C> values[Vectors];
+        Held<C> values[Vectors];
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) {
             __builtin_prefetch(rows + (token + kAhead) * stride + v * kLanes);
@@ -158,13 +159,13 @@ __attribute__((noinline)) void add_outer_products(C* sums, long width, const C* 
         for (int k = 0; k < Ranks; ++k) {
             const C factor = factors[token * ranks + k];
 #pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v) totals[k][v] += factor * values[v];
+            for (int v = 0; v < Vectors; ++v) add_product(totals[k][v], factor, values[v]);
         }
     }
     for (int k = 0; k < Ranks; ++k)
         for (int v = 0; v < Vectors; ++v) {
             C* to = sums + k * width + v * kLanes;
-            store(to, load(to) + totals[k][v] * scale);
+            store(to, load(to) + totals[k][v].whole() * scale);
         }
 }
 

@@ -22,22 +22,23 @@ template <class C> C* scratch(size_t count) {
 template <int Rows, int Vectors, bool Adds, class Out, class C>
 inline void multiply_block(Out* out, long out_stride, const C* left, long row, long step, const C* right,
                            long right_stride, long count) {
-    Vector<C> sums[Rows][Vectors] = {};
+    Held<C> sums[Rows][Vectors] = {};
     for (long k = 0; k < count; ++k) {
-        Vector<C> values[Vectors];
+        Held<C> values[Vectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) values[v] = load(right + k * right_stride + v * kLanes);
+        for (int v = 0; v < Vectors; ++v) values[v] = hold(right + k * right_stride + v * kLanes);
 #pragma GCC unroll 4
         for (int i = 0; i < Rows; ++i) {
             const C factor = left[i * row + k * step];
 #pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v) sums[i][v] += factor * values[v];
+            for (int v = 0; v < Vectors; ++v) add_product(sums[i][v], factor, values[v]);
         }
     }
     for (int i = 0; i < Rows; ++i)
         for (int v = 0; v < Vectors; ++v) {
             Out* to = out + i * out_stride + v * kLanes;
-            store(to, Adds ? load(to) + sums[i][v] : sums[i][v]);
+            const Vector<C> total = sums[i][v].whole();
+            store(to, Adds ? load(to) + total : total);
         }
 }
 
