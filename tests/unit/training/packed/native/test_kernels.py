@@ -212,6 +212,29 @@ def test_results_equal_those_in_float64(dtype: torch.dtype, accuracy: float) -> 
 
 
 @needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_lora_of_a_token_is_the_same_whatever_stands_beside_it(dtype: torch.dtype) -> None:
+    lora = _build_parts(dtype)["lora"]
+    generator = torch.Generator().manual_seed(6)
+    # As many as no group of tokens that are worked on together divides.
+    rows, outputs, gradients, below = (
+        torch.randn(15, width, generator=generator).to(dtype) for width in (64, 48, 48, 64)
+    )
+
+    def run(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        output, input_gradient = outputs[part].clone(), below[part].clone()
+        tape = lora.forward(rows[part], (rows[part], output), None)
+        lora.backward((rows[part], gradients[part]), tape, input_gradient)
+        return output, input_gradient
+
+    together = run(slice(None))
+    assert not together[0].equal(outputs)
+    alone = [run(slice(token, token + 1)) for token in range(len(rows))]
+    for found, expected in zip(map(torch.cat, zip(*alone, strict=True)), together, strict=True):
+        assert found.equal(expected)
+
+
+@needs_kernels
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="one instruction set only")
 @pytest.mark.parametrize("variant", ["avx2", "avx512"])
 def test_every_instruction_set_gives_nearly_the_same(
