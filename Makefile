@@ -134,6 +134,9 @@ chaos: $(DEV) ## Thousands of drill runs while everything around them is killed 
 chaos-hosts: $(DEV) ## The same on three hosts that lose power and network, with real trainings among the drills (RUNS=1000; needs root)
 	@$(ENVIRONMENT)/bin/python tests/chaos_hosts.py $(ARGS)
 
+chaos-promotions: $(DEV) ## An alias moved 1,000 times under 16 callers, then 50 swaps and the server's memory (ARGS="--swaps 10")
+	@$(ENVIRONMENT)/bin/python tests/chaos_promotions.py $(ARGS)
+
 chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (20 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,18 @@ def test_a_version_that_answers_otherwise_is_refused_for_good(kinds_lab: KindsLa
         assert kinds_lab.ft30("models", "card", "refused:1").stdout.startswith("# refused, version 1")
         last = find_events(records.store, "refused")[-1]
         assert (last.kind, "it differs by up to" in str(last.reason)) == ("refused", True)
+
+
+@pytest.mark.parametrize("point", ["after_files", "before_commit"])
+def test_a_check_that_is_killed_as_it_ends_is_made_again(kinds_lab: KindsLab, point: str) -> None:
+    name = f"killed-{point.replace('_', '-')}"
+    variables = {"FT30_FAILPOINT": f"models.settle.{point}:1"}
+    ended = kinds_lab.server.run("models", "register", "regression", name, cwd=kinds_lab.folder, **variables)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    with open_records(settings_of(kinds_lab.folder)) as records:
+        assert load_version(records, f"{name}:1").state is VersionState.CHECKING
+        kinds_lab.ft30("models", "verify", name)
+        version = load_version(records, f"{name}:1")
+        assert version.state is VersionState.READY
+        assert load_reference(records, version).height == 12
+        assert [event.kind for event in find_events(records.store, name)] == ["registered", "certified"]

@@ -103,6 +103,20 @@ def test_a_move_that_is_killed_is_made_with_its_event_or_not_at_all(registry: Re
             assert ended.returncode == -signal.SIGKILL, ended.stderr
             assert find_models(registry.lab.store)[0].aliases == before
             registry.require_agreement()
-        registry.done(*arguments)
+        ended = registry.models(*arguments, FT30_FAILPOINT=f"models.{kind}.after_commit:1")
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert find_models(registry.lab.store)[0].aliases[0].number == leads_to
         registry.require_agreement()
+
+
+def test_a_retirement_that_is_killed_is_made_with_its_event_or_not_at_all(registry: Registry) -> None:
+    registry.register(registry.runs[0])
+    arguments = ("retire", "reviews", "1", "--reason", "superseded")
+    ended = registry.models(*arguments, FT30_FAILPOINT="models.retire.before_commit:1")
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    reference = ModelReference("reviews", None, 1)
+    assert find_version(registry.lab.store, reference).state is VersionState.READY
+    assert [event.kind for event in find_events(registry.lab.store, "reviews")] == ["registered", "certified"]
+    registry.done(*arguments)
+    assert find_version(registry.lab.store, reference).state is VersionState.RETIRED
+    assert [event.kind for event in find_events(registry.lab.store, "reviews")][2:] == ["retired"]

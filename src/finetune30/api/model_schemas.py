@@ -126,3 +126,24 @@ class Verified(BaseModel):
 
     name: str = Field(examples=["reviews:7"])
     files: int = Field(description="How many were hashed again.", examples=[10])
+
+
+class Server(BaseModel):
+    """A server of models (`ft30 serve`) that runs."""
+
+    address: str = Field(examples=["http://localhost:8100"])
+    host: str
+    pid: int
+    started_at: Moment
+    seen_at: Moment
+    silent: bool = Field(description="It was not heard of for 15 seconds: it may be gone, or answer still.")
+    names: list[Tree] = Field(
+        description="Of each name that it serves: `name`, `state` (STARTING, READY, SWAPPING, SWAP_REFUSED), and of the "
+        "version that answers `model`, `version`, `adapter_sha256`, `generation` of the alias; `refused` with `why`."
+    )
+
+
+class ServerList(BaseModel):
+    """Servers, the oldest first."""
+
+    servers: list[Server]

@@ -13,6 +13,7 @@ from finetune30.cli.run_options import RUN_HELP, opened, output_dir_option
 from finetune30.cli.terminal_text import show_controls, tell
 
 if TYPE_CHECKING:
+    from finetune30.store import RunStore
     from finetune30.store.model_records import Alias
 
 _reason = click.option("--reason", metavar="TEXT", required=True, help="Why; it stays in the history.")
@@ -21,6 +22,14 @@ _expect = click.option(
     type=click.IntRange(0),
     metavar="GENERATION",
     help="Only if the alias still has this generation, 0 for one that was never moved.",
+)
+_wait = click.option(
+    "--wait",
+    type=click.FloatRange(0.1, 86_400),
+    metavar="SECONDS",
+    is_flag=False,
+    flag_value=300.0,
+    help="Then wait until every server of the alias answers with the version, so long at most; 300 where not said.",
 )
 _number = click.argument("number", type=click.IntRange(1), metavar="VERSION")
 
@@ -59,17 +68,21 @@ def register(run: str, name: str, output_dir: Path | None) -> None:
 @click.option("--to", "alias", metavar="ALIAS", required=True, help="Such as production, staging or candidate.")
 @_reason
 @_expect
+@_wait
 @output_dir_option
-def promote(name: str, number: int, alias: str, reason: str, expect: int | None, output_dir: Path | None) -> None:
+def promote(
+    name: str, number: int, alias: str, reason: str, expect: int | None, wait: float | None, output_dir: Path | None
+) -> None:
     """Let an alias of model NAME lead to VERSION, and say how it compares with the one that was there."""
     from finetune30.service.registry import promotion
 
     with opened(output_dir) as records:
         found = promotion.promote(records, name, number, alias, reason=reason, actor=local_actor(), seen=expect)
         record_local(records.store, "models promote", f"{name}:{number} to {alias}")
-    if found.alias is not None:
+        assert found.alias is not None  # noqa: S101 - it was moved in the lines above
         _say(found.alias, found.from_version)
-    click.echo(show_controls(found.paired["message"]))
+        click.echo(show_controls(found.paired["message"]))
+        _wait_for_servers(records.store, found.alias, wait)
 
 
 @click.command("rollback", epilog='Example: ft30 models rollback reviews production --reason "wrong answers"')
@@ -77,15 +90,19 @@ def promote(name: str, number: int, alias: str, reason: str, expect: int | None,
 @click.argument("alias")
 @_reason
 @_expect
+@_wait
 @output_dir_option
-def rollback(name: str, alias: str, reason: str, expect: int | None, output_dir: Path | None) -> None:
+def rollback(
+    name: str, alias: str, reason: str, expect: int | None, wait: float | None, output_dir: Path | None
+) -> None:
     """Let an alias lead to the version that was there before the present one was promoted."""
     from finetune30.service.registry.promotion import roll_back
 
     with opened(output_dir) as records:
         move = roll_back(records, name, alias, reason=reason, actor=local_actor(), seen=expect)
         record_local(records.store, "models rollback", f"{name}:{move.alias.number} to {alias}")
-    _say(move.alias, move.from_version)
+        _say(move.alias, move.from_version)
+        _wait_for_servers(records.store, move.alias, wait)
 
 
 @click.command("retire", epilog='Example: ft30 models retire reviews 1 --reason "superseded"')
@@ -101,6 +118,21 @@ def retire(name: str, number: int, reason: str, output_dir: Path | None) -> None
         retired = retire_version(records.store, name, number, actor=local_actor(), reason=reason)
         record_local(records.store, "models retire", retired.name)
     click.echo(f"{retired.name} is {retired.state}")
+
+
+def _wait_for_servers(store: RunStore, alias: Alias, seconds: float | None) -> None:
+    from finetune30.service.serving.awaiting import wait_for_servers
+
+    if seconds is None:
+        return
+    found, name = wait_for_servers(store, alias, seconds), f"{alias.model}@{alias.alias}"
+    places = ", ".join(one.address for one in found.servers)
+    answers = f"answer with {alias.model}:{alias.number}, or a later one: {places}" if places else "answer under it"
+    click.echo(show_controls(f"{name}: {len(found.servers)} servers {answers}"))
+    for one in found.silent:
+        tell(
+            f"note: {one.address} ({one.host}) was last heard of {one.seen_at:%Y-%m-%d %H:%M:%S} UTC, and not waited for"
+        )
 
 
 def _say(alias: Alias, before: int | None) -> None:

@@ -13,6 +13,7 @@ from finetune30.cli.terminal_text import show_controls
 
 if TYPE_CHECKING:
     from finetune30.store.model_records import ModelVersion
+    from finetune30.store.servers import Server
 
 Tree = Mapping[str, Any]
 
@@ -61,6 +62,26 @@ def print_events(events: Sequence[Tree]) -> None:
         table.add_row(
             event["at"][:19].replace("T", " "), show_controls(event["actor"]), _describe(event), _explain(event)
         )
+    build_console().print(table)
+
+
+def print_servers(servers: Sequence[Server]) -> None:
+    """Print servers, a line for each name."""
+    if not servers:
+        build_console().print("No servers. Start one with: ft30 serve NAME@production")
+        return
+    table = _table("ADDRESS", "HOST", "PROCESS", "NAME", "ANSWERS WITH", "GENERATION", "HEARD OF (UTC)")
+    for server in servers:
+        for name in server.names:
+            table.add_row(
+                server.address,
+                server.host,
+                str(server.pid),
+                name["name"],
+                show_controls(server.describe_name(name["name"])),
+                str(name.get("generation") or ""),
+                f"{server.seen_at:%Y-%m-%d %H:%M:%S}{', silent' if server.is_silent else ''}",
+            )
     build_console().print(table)
 
 

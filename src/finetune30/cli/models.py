@@ -102,15 +102,38 @@ def history(name: str, output_dir: Path | None, as_json: bool) -> None:
     print_events(found)
 
 
+@command.command("servers", epilog="Example: ft30 models servers reviews")
+@click.argument("name", required=False)
+@output_dir_option
+@_as_json
+def servers(name: str | None, output_dir: Path | None, as_json: bool) -> None:
+    """Print the servers that run (ft30 serve), of one model or of all, and the version that each answers with."""
+    from finetune30.store.model_registry import find_model
+    from finetune30.store.servers import find_servers
+
+    with opened(output_dir) as records:
+        model = None if name is None else find_model(records.store, name).name
+        found = find_servers(records.store, model)
+    if as_json:
+        _print_json([one.as_dict() for one in found])
+        return
+    from finetune30.cli.model_tables import print_servers
+
+    print_servers(found)
+
+
 @command.command("card", epilog=_VERSION_HELP)
 @click.argument("version", metavar="NAME")
 @output_dir_option
 def card(version: str, output_dir: Path | None) -> None:
-    """Print the card of a version: where it comes from, how good it is, what limits it; Markdown."""
+    """Print the card of a version: where it comes from, how good it is, what limits it, who serves it; Markdown."""
     from finetune30.service.registry.registering import load_card, load_version
+    from finetune30.service.serving.awaiting import describe_serving
 
     with opened(output_dir) as records:
-        click.echo(show_controls(load_card(records, load_version(records, version)), "\n"), nl=False)
+        found = load_version(records, version)
+        text = load_card(records, found) + describe_serving(records.store, found)
+    click.echo(show_controls(text, "\n"), nl=False)
 
 
 @command.command("verify", epilog=_VERSION_HELP)

@@ -102,7 +102,9 @@ def move_alias(
     """
     require_alias(alias)
     with writing(store.engine) as connection:
-        return _move(connection, store, name, alias, number, seen, actor, reason, _PROMOTED, detail)
+        made = _move(connection, store, name, alias, number, seen, actor, reason, _PROMOTED, detail)
+    failpoints.reach("models.promoted.after_commit")
+    return made
 
 
 def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor: str, reason: str) -> Move:
@@ -120,7 +122,9 @@ def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor:
                 f"there is nothing to go back to: no version that may be used stands before that of {name}@{alias}",
                 f"promote one: ft30 models promote {name} VERSION --to {alias} --reason TEXT",
             )
-        return _move(connection, store, name, alias, before, seen, actor, reason, _ROLLED_BACK, None)
+        made = _move(connection, store, name, alias, before, seen, actor, reason, _ROLLED_BACK, None)
+    failpoints.reach("models.rolled_back.after_commit")
+    return made
 
 
 def retire_version(store: RunStore, name: str, number: int, *, actor: str, reason: str) -> ModelVersion:
@@ -166,6 +170,7 @@ def settle_version(
         if version.state is not VersionState.CHECKING and not first:
             raise ConflictError(f"{version.name} is {version.state} already", f"see it: ft30 models show {name}")
         save_files()
+        failpoints.reach("models.settle.after_files")
         chosen = (model_versions.c.model == name, model_versions.c.number == number)
         values = {**_state_columns(state), "certificate": certificate}
         connection.execute(update(model_versions).where(*chosen).values(**values))
@@ -192,6 +197,17 @@ def find_version(store: RunStore, reference: ModelReference) -> ModelVersion:
     """Return the version that a name means. Raises NotFoundError."""
     with reading(store.engine) as connection:
         return load_version(connection, reference)
+
+
+def find_followed(store: RunStore, reference: ModelReference) -> tuple[ModelVersion, int | None]:
+    """Return the version that a name means and the generation of its alias, both of one moment; None for no alias.
+
+    Raises NotFoundError.
+    """
+    with reading(store.engine, one_snapshot=True) as connection:
+        version = load_version(connection, reference)
+        alias = None if reference.alias is None else load_alias(connection, reference.model, reference.alias)
+    return version, None if alias is None else alias.generation
 
 
 def find_events(store: RunStore, name: str, *, after: int = 0, limit: int = 1000) -> list[ModelEvent]:

@@ -3,8 +3,8 @@
 `runs` holds one row a run, `run_events` every change of one (the database itself refuses to alter or delete an event),
 `tombstones` the runs that were deleted but whose folder is not purged yet, `workers` who was heard of, `api_keys` who
 may call the API, `audit` what was changed through it, `test_looks` who opened test rows, `run_sets` runs that belong
-together. Those of searches, models and mirrors are in `search_tables`, `model_tables` and `mirror_tables`. The schema
-is made by the migrations beside this file; a test holds both to one shape.
+together. Those of searches, models, mirrors and servers are in `search_tables`, `model_tables`, `mirror_tables` and
+`server_tables`. The schema is made by the migrations beside this file; a test holds both to one shape.
 """
 
 from __future__ import annotations

@@ -35,6 +35,11 @@ class ModelCalls(ABC):
         events: list[Json] = self._json("GET", f"/models/{path_part(name)}/events")["events"]
         return events
 
+    def load_model_servers(self, name: str) -> list[Json]:
+        """Return the servers that answer with versions of a model."""
+        found: list[Json] = self._json("GET", f"/models/{path_part(name)}/servers")["servers"]
+        return found
+
     def load_card(self, name: str, number: int) -> str:
         """Return the card of a version as Markdown."""
         return str(self._json("GET", f"/models/{path_part(name)}/versions/{number}/card")["markdown"])

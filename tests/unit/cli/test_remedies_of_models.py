@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from finetune30.store import Run, RunStore
+from finetune30.store.process_identity import own_identity
+from finetune30.store.servers import tell_server
 from support.following import Terminal
 from support.registered import finish_model_run, register_ready
 
@@ -126,4 +129,27 @@ def test_a_version_that_is_not_checked_yet_is_checked(ft30: Terminal, store: Run
     assert (
         "weights are in the saved adapter or in this model, but not in both"
         in ft30.type("ft30 models verify reviews:1").err
+    )
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_server_that_does_not_follow_is_seen_and_the_move_taken_back(ft30: Terminal, store: RunStore) -> None:
+    told = {"name": "reviews@production", "state": "READY", "model": "reviews", "version": 1, "generation": 1}
+    tell_server(store, "s" * 32, own_identity(), "http://localhost:8100", [told])
+    refused = ft30("models", "promote", "reviews", "2", "--to", "production", "--reason", "better", "--wait", "0.1")
+    assert refused.code == 1
+    assert "reviews@production leads to reviews:2, before reviews:1 (generation 2)" in refused.out
+    assert "but 1 of 1 servers do not answer with it: http://localhost:8100" in refused.err
+    remedy = "see them: ft30 models servers reviews; or go back: ft30 models rollback reviews production --reason TEXT"
+    assert refused.remedy == remedy
+    assert "reviews:1, READY" in " ".join(ft30.type("ft30 models servers reviews").out.split())
+    tell_server(store, "s" * 32, own_identity(), "http://localhost:8100", [{**told, "generation": 3}])
+    waited = ft30("models", "rollback", "reviews", "production", "--reason", "late", "--wait")
+    assert waited.code == 0
+    assert "1 servers answer with reviews:1, or a later one: http://localhost:8100" in waited.out
+    (listed,) = json.loads(ft30("models", "servers", "--json").out)
+    assert (listed["address"], listed["silent"], listed["names"][0]["generation"]) == (
+        "http://localhost:8100",
+        False,
+        3,
     )

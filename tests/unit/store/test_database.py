@@ -12,7 +12,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 
 from finetune30.errors import StorageError, UsageError
-from finetune30.store import RunFilter, database, mirror_tables, model_tables, open_store, schema, search_tables
+from finetune30.store import (
+    RunFilter,
+    database,
+    mirror_tables,
+    model_tables,
+    open_store,
+    schema,
+    search_tables,
+    server_tables,
+)
 from finetune30.store.database import reading, writing
 from finetune30.store.schema import known_revisions, migrate
 from finetune30.store.tables import metadata
@@ -21,7 +30,7 @@ from finetune30.store.tables import metadata
 def test_migrations_make_the_tables_of_the_code(lab):
     with lab.store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        for table in (mirror_tables.mirrors, model_tables.models, search_tables.searches):
+        for table in (mirror_tables.mirrors, model_tables.models, search_tables.searches, server_tables.servers):
             assert table.metadata is metadata
         assert compare_metadata(context, metadata) == []
         assert schema.find_missing(connection) == []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, event, update
 from sqlalchemy.exc import DBAPIError
 
 from finetune30.config.schema import ExperimentConfig
@@ -18,6 +18,7 @@ from finetune30.store.model_names import ModelReference, parse_reference, requir
 from finetune30.store.model_records import ModelVersion, NewVersion, VersionState
 from finetune30.store.model_registry import (
     find_events,
+    find_followed,
     find_model,
     find_version,
     move_alias,
@@ -54,6 +55,38 @@ def register(lab: Lab, content: str = "a", name: str = "reviews", run: Run | Non
 
 def move(store: RunStore, number: int, seen: int, actor: str = "anna", alias: str = "production") -> int:
     return move_alias(store, "reviews", alias, number, seen=seen, actor=actor, reason="better").alias.generation
+
+
+def test_version_and_generation_are_of_one_moment_also_when_the_alias_moves_in_between(lab: Lab) -> None:
+    """Whatever question is being answered as somebody moves the alias, both are of before the move, or of after it."""
+    for content in "ab":
+        register(lab, content)
+    led_to, questions = {move(lab.store, 1, 0): 1}, 1
+    mover = open_store(lab.store.engine.url.render_as_string(hide_password=False))
+    for place in range(20):
+        asked = 0
+
+        def look_on(*_: object, place: int = place) -> None:
+            nonlocal asked
+            asked += 1
+            if asked == place + 1:
+                generation = max(led_to)
+                number = 3 - led_to[generation]
+                led_to[move(mover, number, generation)] = number
+
+        event.listen(lab.store.engine, "after_cursor_execute", look_on)
+        try:
+            version, found = find_followed(lab.store, ModelReference("reviews", "production", None))
+        finally:
+            event.remove(lab.store.engine, "after_cursor_execute", look_on)
+        assert found is not None
+        assert led_to[found] == version.number
+        questions = max(questions, asked)
+    assert 4 <= questions < 20
+    assert len(led_to) > questions // 2  # it was moved within
+    version = find_version(lab.store, ModelReference("reviews", None, 2))
+    assert find_followed(lab.store, ModelReference("reviews", None, 2)) == (version, None)
+    mover.close()
 
 
 def test_versions_are_counted_and_the_same_files_are_the_version_that_is_there(lab: Lab) -> None:

@@ -10,7 +10,17 @@ from starlette.responses import Response
 
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, answer_slowly
-from finetune30.api.model_schemas import Alias, Card, EventList, Model, ModelList, Promotion, Verified, Version
+from finetune30.api.model_schemas import (
+    Alias,
+    Card,
+    EventList,
+    Model,
+    ModelList,
+    Promotion,
+    ServerList,
+    Verified,
+    Version,
+)
 from finetune30.api.schemas import errors
 from finetune30.errors import NotFoundError
 from finetune30.service.registry.promotion import find_alias, preview_promotion
@@ -18,6 +28,7 @@ from finetune30.service.registry.registering import load_card, verify_version
 from finetune30.service.registry.search import ModelQuery, search_models
 from finetune30.store.model_names import ModelReference
 from finetune30.store.model_registry import find_events, find_model, find_version
+from finetune30.store.servers import find_servers
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -60,6 +71,13 @@ def read_model_events(
     """Every change: who, when, why, and how what was promoted compared with what was there."""
     events = find_events(here.store, name, after=after, limit=limit)
     return Json({"events": [event.as_dict() for event in events]})
+
+
+@router.get("/{name}/servers", summary="Servers of a model", response_model=ServerList, responses=OF_ONE)
+def read_model_servers(here: Here, name: ModelName) -> Response:
+    """The servers that run, and the version that each answers with under every name."""
+    found = find_servers(here.store, find_model(here.store, name).name)
+    return Json({"servers": [one.as_dict() for one in found]})
 
 
 @router.get("/{name}/versions/{number}", summary="A version", response_model=Version, responses=OF_ONE)

@@ -22,7 +22,6 @@ from finetune30.data.questions import NO_TOKENS, Question, require_sides
 from finetune30.errors import ConflictError, DataError
 from finetune30.service.serving.asked import Row, TextModel
 from finetune30.service.serving.batcher import late
-from finetune30.service.serving.slots import Loaded
 from finetune30.values import is_text
 
 router = APIRouter(tags=["models"])
@@ -67,7 +66,7 @@ async def predict(here: Here, name: ServedName, body: Questions, request: Reques
         return Response(status_code=499)  # nobody reads it
     cut = sum(answer.get("truncated", False) for answer in answers)
     here.telemetry.count_rows(loaded.version.model, loaded.version.number, len(answers), cut)
-    return Json({**loaded.describe(), "answers": answers}, headers=_name(loaded))
+    return Json({**loaded.describe(), "answers": answers}, headers=loaded.headers)
 
 
 async def _answer(here: Serving, model: TextModel, body: Questions, request: Request) -> list[Tree] | None:
@@ -116,7 +115,3 @@ def _require_text(texts: list[str], pairs: list[str] | None) -> None:
     for place, text in enumerate((*texts, *(pairs or ())), start=1):
         if not is_text(text):
             raise DataError(f"text {place} holds what is no text: half of a character", "give it as UTF-8")
-
-
-def _name(loaded: Loaded) -> dict[str, str]:
-    return {"X-Model-Version": loaded.version.name}

@@ -21,6 +21,7 @@ from finetune30.api.server import (
 from finetune30.api.serving.application import build_serving_app
 from finetune30.api.serving.context import Serving
 from finetune30.errors import Finetune30Error
+from finetune30.service.serving.announcing import Announcer
 from finetune30.settings import Settings
 
 #: What a stopping server gives answers in work beyond their own time.
@@ -67,11 +68,14 @@ def serve_models(
     config = build_server_config(app, access_log=access_log, stop_seconds=stop_seconds)
     server = _Draining(config, serving)
     host = "127.0.0.1" if is_wildcard(settings.api_host) else settings.api_host
+    announcer = Announcer(serving.store, serving.slots, describe_own_address(settings))
     follower = follow(host, listener.getsockname()[1], own_key)
     tell(f"models: {describe_own_address(settings)}; loading and checking, ready when /readyz says so")
+    announcer.begin()
     follower.begin(server.give_up)
     with listener:
         server.run(sockets=[listener])
+    announcer.stop()
     follower.stop(0.0 if server.force_exit else _REST_SECONDS)
     serving.close(wait=not server.force_exit)
     if follower.failure is not None:

@@ -83,16 +83,12 @@ class ToldAnswer:
                 texts.append(text)
         finally:
             self._leave()
-        return Json(self._whole("".join(texts)), headers=self._headers)
+        return Json(self._whole("".join(texts)), headers=self._loaded.headers)
 
     def stream(self) -> Response:
         """Return the answer as server-sent events."""
-        headers = {**self._headers, "X-Accel-Buffering": "no"}
+        headers = {**self._loaded.headers, "X-Accel-Buffering": "no"}
         return TimedStream(self._chunks(), headers, "text/event-stream")
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"X-Model-Version": self._loaded.version.name}
 
     async def _pieces(self) -> AsyncIterator[str]:
         """Yield texts until the answer ends; raises what the model raised, DeadlineError while it reads."""

@@ -28,6 +28,12 @@ class Loaded:
         version = self.version
         return {"model": version.model, "version": version.number, "adapter_sha256": version.adapter_sha256}
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer says in its headers: the version, and by which move of the alias it came to answer."""
+        moved = {} if self.generation is None else {"X-Alias-Generation": str(self.generation)}
+        return {"X-Model-Version": self.version.name, **moved}
+
 
 @dataclass(frozen=True)
 class Refused:

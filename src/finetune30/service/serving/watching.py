@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from finetune30 import failpoints
 from finetune30.errors import (
     Finetune30Error,
     ModelError,
@@ -23,7 +24,7 @@ from finetune30.modeling.memory import is_out_of_memory, return_freed_memory
 from finetune30.service.serving.slots import Loaded, Refused, Slot, Slots
 from finetune30.store import RunStore
 from finetune30.store.model_records import ModelVersion
-from finetune30.store.model_registry import find_model, find_version
+from finetune30.store.model_registry import find_followed
 
 LOOK_SECONDS = 1.0
 #: A version that could not be loaded for want of memory, disk or network is tried again after so long.
@@ -95,10 +96,7 @@ class Watcher:
             self._say(slot, error, fault)  # it goes on with what it has
 
     def _follow(self, slot: Slot) -> None:
-        reference = slot.reference
-        wanted = find_version(self._store, reference)
-        aliases = find_model(self._store, reference.model).aliases
-        generation = next((one.generation for one in aliases if one.alias == reference.alias), None)
+        wanted, generation = find_followed(self._store, slot.reference)
         if slot.live is not None and slot.live.version.number == wanted.number:
             self._slots.keep(slot, generation)
         elif _is_due(slot.refused, wanted, generation):
@@ -107,8 +105,10 @@ class Watcher:
     def _swap(self, slot: Slot, wanted: ModelVersion, generation: int | None) -> None:
         try:
             loaded = self._load(wanted, generation)
+            failpoints.reach("serving.swap.after_load")
             self._slots.offer(slot, loaded)
             self._check(slot, loaded)
+            failpoints.reach("serving.swap.before_accept")
         except Exception as fault:
             error = _as_error(slot, fault)
             again = time.monotonic() + AGAIN_SECONDS if error.retryable else None
@@ -119,6 +119,7 @@ class Watcher:
         if slot.live is not None:  # requests may hold it still
             self._former.append(weakref.ref(slot.live.texts or slot.live.talks))
         self._slots.accept(slot)
+        failpoints.reach("serving.swap.after_accept")
         self._has_litter = True
         self._told(str(slot.reference), "swapped")
         _log.info("%s answers with version %d", slot.reference, wanted.number)

@@ -67,11 +67,32 @@ def _show_model(model: Json) -> None:
         st.caption(t("models.no_alias"))
     rows = [_version_row(version) for version in model["versions"]]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    _show_servers(model["name"])
     promotion.show(model)
     part = fold(t("models.history"), f"models-history-{model['name']}", ":material/history:")
     if part.open and (events := ask(lambda: client().load_model_events(model["name"]))):
         with part:
             st.dataframe(pd.DataFrame([_event_row(event) for event in events]), hide_index=True, width="stretch")
+
+
+def _show_servers(name: str) -> None:
+    servers = ask(lambda: client().load_model_servers(name))
+    if rows := [_server_row(server, one) for server in servers or [] for one in server["names"]]:
+        st.subheader(t("models.servers"), anchor=False)
+        st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+
+
+def _server_row(server: Json, name: Json) -> Json:
+    version = name.get("version")
+    heard = local_time(server["seen_at"])
+    return {
+        t("models.name"): display.raw(name["name"], 130),
+        t("models.version"): display.NOTHING if version is None else f"{name['model']}:{version}",
+        t("models.state"): t(f"models.serving.{name['state']}"),
+        t("models.address"): display.raw(f"{server['address']} ({server['host']})", 300),
+        t("models.heard"): f"{heard} · {t('models.silent')}" if server["silent"] else heard,
+        t("models.why"): display.raw((name.get("refused") or {}).get("why") or "", 500),
+    }
 
 
 def _version_row(version: Json) -> Json:
