@@ -170,8 +170,8 @@ def _train_versions(folder: Path, model: str) -> Path:
     environment = {**os.environ, "FT30_RESULTS_FOLDER": str(results)}
     reason = ("--reason", "a start")
     for words in (
-        *(("train", "--preset", "starter", "--experiment_name", f"run{epochs}", "--epochs", str(epochs)) for epochs in (1, 2)),
-        *(("models", "register", f"run{epochs}", model) for epochs in (1, 2)),
+        *(("train", "--preset", "starter", "--experiment_name", f"run{one}", "--epochs", one) for one in "12"),
+        *(("models", "register", f"run{one}", model) for one in "12"),
         ("models", "promote", model, "1", "--to", ALIAS, *reason),
     ):  # fmt: skip
         subprocess.run([sys.executable, "-m", "finetune30", *words], env=environment, cwd=folder, check=True)

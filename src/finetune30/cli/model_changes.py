@@ -130,9 +130,7 @@ def _wait_for_servers(store: RunStore, alias: Alias, seconds: float | None) -> N
     answers = f"answer with {alias.model}:{alias.number}, or a later one: {places}" if places else "answer under it"
     click.echo(show_controls(f"{name}: {len(found.servers)} servers {answers}"))
     for one in found.silent:
-        tell(
-            f"note: {one.address} ({one.host}) was last heard of {one.seen_at:%Y-%m-%d %H:%M:%S} UTC, and not waited for"
-        )
+        tell(f"note: {one.address} ({one.host}) was last heard of {one.seen_at:%Y-%m-%d %H:%M:%S} UTC: not waited for")
 
 
 def _say(alias: Alias, before: int | None) -> None:

@@ -1,7 +1,7 @@
 """Saved classifiers on the packed path, to be asked: no padding, float32, on the CPU.
 
 Adapters of one base that differ in nothing but their weights share its engine: the base is in memory once, and the
-weights of whoever is asked are laid in before.
+weights of whoever is asked are laid in before. Models of transformers share the weights of their base.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from finetune30.modeling.devices import Placement
 from finetune30.modeling.loadable_adapter import find_base_folder
 from finetune30.modeling.published_base import ADAPTER_CONFIG
 from finetune30.modeling.saved_targets import load_targets
+from finetune30.modeling.shared_weights import SharedWeights
 from finetune30.training.paths import build_engine, choose_path
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from finetune30.data.batching import Batch
     from finetune30.training.problem import Trainable
@@ -75,6 +76,12 @@ class SavedEngines:
 
     def __init__(self) -> None:
         self._known: WeakValueDictionary[str, SharedEngine] = WeakValueDictionary()
+        self._weights = SharedWeights()
+
+    def share(self, folder: Path, model: nn.Module) -> None:
+        """Let a saved model that was loaded with transformers use the weights that others of its base have already."""
+        base = (load_targets(folder).get("base") or {}).get("sha256")
+        self._weights.share(model, base or str(find_base_folder(folder)))
 
     def open(self, folder: Path, problem: Trainable) -> tuple[PackedAdapter | None, str]:
         """Return a saved adapter on the packed path, or None, and why.

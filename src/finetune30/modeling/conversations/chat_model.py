@@ -15,6 +15,7 @@ from finetune30.data.texts import is_blank
 from finetune30.errors import DataError
 from finetune30.modeling.conversations.encoder import restore_encoder
 from finetune30.modeling.conversations.generation import (
+    PIECE,
     Ended,
     EndReason,
     Generated,
@@ -117,8 +118,10 @@ class ChatModel:
 
     def stream(
         self, prompt: Sequence[int], sampling: Sampling, ids: list[int] | None = None, *, base: bool = False
-    ) -> Iterator[str | Ended]:
+    ) -> Iterator[str | Ended | None]:
         """Yield the answer to what `ask` gave: a text for every token, and how it ended as the last thing.
+
+        None comes first for every piece of a long prompt that was read.
 
         A text is "" where the rest of a character is still to come. `ids`: where the tokens are put as they come.
         `base`: without the adapter. Between two tokens the model is free for others.
@@ -126,17 +129,20 @@ class ChatModel:
         ids = [] if ids is None else ids
         told = ""
         reason: EndReason = "length"
-        tokens = stream(self.next_tokens, [prompt], self.stops, sampling)
+        tokens = stream(self.next_tokens, [prompt], self.stops, sampling, PIECE)
         while True:
             with self.model.disable_adapter() if base else nullcontext():
                 said = next(tokens, None)
             if said is None:
                 break
             (token,) = said
+            if token is None:
+                yield None
+                continue
             if isinstance(token, str):
                 reason = token
                 break
-            ids.append(int(token or 0))
+            ids.append(int(token))
             text = self.read(ids)
             if text.endswith("\ufffd"):
                 yield ""

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 EndReason = Literal["stop", "length", "positions"]
 
 
+#: The most tokens of a prompt that are read before whoever asked may be looked after, where an answer is told.
+PIECE = 128
+
+
 class ReadRows(Protocol):
     """Rows of tokens that a model has read, with the keys and values that it keeps of them."""
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether several tokens of a row may follow those that were read: a prompt can be read in pieces."""
+        ...
 
     def read(self, tokens: Mapping[int, Sequence[int]]) -> torch.Tensor:
         """Read on; return the logits of the token after each row's last one, float32 (n, vocabulary).
@@ -115,14 +124,29 @@ def generate_in_batches(
 
 
 def stream(
-    model: NextTokens, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling
+    model: NextTokens,
+    prompts: Sequence[Sequence[int]],
+    stops: frozenset[int],
+    sampling: Sampling,
+    piece: int | None = None,
 ) -> Iterator[list[int | EndReason | None]]:
-    """Yield for each step the next token of every prompt, its reason to end at the step when it ends, then None."""
+    """Yield for each step the next token of every prompt, its reason to end at the step when it ends, then None.
+
+    With `piece` one prompt is read in pieces of so many tokens, where the model can; None is yielded after each but the
+    last, which brings the first token.
+    """
     import torch
 
     generator = torch.Generator(device="cpu").manual_seed(sampling.seed)
     limit, rows = model.positions, model.begin(len(prompts))
     new: Mapping[int, Sequence[int]] = dict(enumerate(prompts))
+    if piece is not None and len(prompts) == 1 and len(prompts[0]) > piece and rows.reads_on:
+        last = (len(prompts[0]) - 1) // piece * piece
+        for start in range(0, last, piece):
+            with torch.inference_mode():
+                rows.read({0: prompts[0][start : start + piece]})
+            yield [None]
+        new = {0: prompts[0][last:]}
     for step in range(sampling.max_new_tokens):
         with torch.inference_mode():  # never across a yield: whoever reads may compute something else meanwhile
             chosen = _choose(rows.read(new), sampling, generator)

@@ -40,16 +40,34 @@ class TransformersNextTokens(NextTokens):
 
     def begin(self, count: int) -> ReadRows:
         """See `NextTokens.begin`."""
-        return _PaddedRows(self.model, count, self._pad, self._taken)
+        return _PaddedRows(self.model, count, self._pad, self._taken, reads_on=self._reads_on())
+
+    def _reads_on(self) -> bool:
+        """Tell whether the model keeps keys and values of all it reads, and nothing else: a state has to be fed token
+        by token.
+        """
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+        if "past_key_values" not in self._taken or getattr(self._base, "_is_stateful", False):
+            return False
+        layers = DynamicCache(config=self._base.config).layers
+        return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
 class _PaddedRows(ReadRows):
     """See `ReadRows`; filled up before their first tokens, so that all end at the same place."""
 
-    def __init__(self, model: Any, count: int, pad: int, taken: frozenset[str]) -> None:
+    def __init__(self, model: Any, count: int, pad: int, taken: frozenset[str], *, reads_on: bool) -> None:
         self._model, self._count, self._pad, self._taken = model, count, pad, taken
+        self._reads_on = reads_on
         self._mask: torch.Tensor = torch.empty(count, 0, dtype=torch.long, device=model.device)
         self._cache: Any = None
+
+    @property
+    def reads_on(self) -> bool:
+        """See `ReadRows.reads_on`."""
+        return self._reads_on
 
     def read(self, tokens: Mapping[int, Sequence[int]]) -> torch.Tensor:
         """See `ReadRows.read`; a row that goes on no more gets a token that nobody asks about."""

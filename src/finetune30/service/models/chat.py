@@ -42,7 +42,7 @@ class Conversation:
                 if isinstance(piece, str):
                     said.append(piece)
                     yield piece
-                else:
+                elif piece is not None:
                     self.reason = piece.reason
         finally:
             self.turns.append({"role": "assistant", "content": "".join(said)})

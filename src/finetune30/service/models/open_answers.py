@@ -48,10 +48,10 @@ class OpenAnswers:
         return {"answer": number, "prompt_tokens": len(prompt)}
 
     def step(self, number: int) -> Tree:
-        """Return the next `text` of an answer, or `finish_reason` and `tokens` once it ended."""
+        """Return the next `text` of an answer, "" while its prompt is read, or `finish_reason` and `tokens` at the end."""
         piece = next(self._open[number])
-        if isinstance(piece, str):
-            return {"text": piece}
+        if piece is None or isinstance(piece, str):
+            return {"text": piece or ""}
         del self._open[number]
         return {"finish_reason": piece.reason, "tokens": piece.tokens}
 

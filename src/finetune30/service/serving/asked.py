@@ -105,8 +105,12 @@ class TalkingModel(Protocol):
         """Return the tokens of a text that is to be gone on with."""
         ...
 
-    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]) -> Iterator[str | Ended]:
+    def stream(
+        self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]
+    ) -> Iterator[str | Ended | None]:
         """Yield the answer, a text for every token, and how it ended as the last thing; `sampling` as `Sampling`.
+
+        None stands for a piece of a long prompt that was read.
 
         `ids`: where the tokens are put, each before its text.
         """

@@ -86,7 +86,9 @@ class AskedTalk:
         """See `TalkingModel.ask_text`."""
         return self.chat.encoder.ask_text(text)
 
-    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]) -> Iterator[str | Ended]:
+    def stream(
+        self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]
+    ) -> Iterator[str | Ended | None]:
         """See `TalkingModel.stream`."""
         return self.chat.stream(prompt, Sampling(**sampling), ids)
 

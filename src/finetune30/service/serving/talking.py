@@ -1,4 +1,6 @@
-"""Answers of language models in work: one thread takes a token of each in turn, so that none waits for another."""
+"""Answers of language models in work: one thread takes a token of each, or a piece of its prompt, in turn, so that none
+waits long for another.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class Talk:
     until: float
     left: bool = False
     ids: list[int] = field(default_factory=list)
-    pieces: Iterator[str | Ended] | None = field(default=None, repr=False)
+    pieces: Iterator[str | Ended | None] | None = field(default=None, repr=False)
 
 
 class Talks:
@@ -122,18 +124,20 @@ class Talks:
         return True
 
     def _step(self, talk: Talk) -> bool:
-        """Take one token of an answer; return whether it ended."""
+        """Take one token of an answer, or read a piece of its prompt; return whether it ended."""
         try:
             if time.monotonic() > talk.until:
                 raise late_answer()
             if talk.pieces is None:
                 talk.pieces = talk.model.stream(talk.prompt, talk.sampling, talk.ids)
-            said: Event = next(talk.pieces)
+            said: Event | None = next(talk.pieces)
         except Finetune30Error as error:
             said = error
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
             _log.exception("an answer failed")
             said = AnswerError(f"the model failed: {type(error).__name__}: {first_line(error)}", "ask again")
+        if said is None:
+            return False
         try:
             talk.tell(said)
         except Exception:  # noqa: BLE001 - nobody can be told any more, and the others are answered

@@ -50,6 +50,11 @@ class _PackedRows(ReadRows):
         width = shape.key_value_count * shape.head_size
         self._kept = KeyValues(len(self._layers), count, width, model.backbone.dtype, shape.window)
 
+    @property
+    def reads_on(self) -> bool:
+        """See `ReadRows.reads_on`; tokens that look at windows of their own are read one at a time."""
+        return self._shape.window is None
+
     def read(self, tokens: Mapping[int, Sequence[int]]) -> Tensor:
         """See `ReadRows.read`."""
         rows = list(tokens)

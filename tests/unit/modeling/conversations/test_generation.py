@@ -50,6 +50,49 @@ def test_greedy_answers_are_those_of_transformers_alone_and_together(model: Any,
     assert alone == wanted
 
 
+PIECES = [("llama", {}), ("mistral", {"sliding_window": 4}), ("gpt2", {}), ("bloom", {})]
+
+
+@pytest.mark.parametrize(("kind", "further"), PIECES)
+def test_a_prompt_that_is_read_in_pieces_is_gone_on_with_as_one_that_is_read_at_once(
+    kind: str, further: dict[str, Any]
+) -> None:
+    """Of a window too: a piece looks back at tokens that lie in earlier ones."""
+    lent = TransformersNextTokens(build_decoder(kind, **further), PAD)
+    prompt = [5 + place % 40 for place in range(23)]
+    (whole,) = generate(lent, [prompt], frozenset(), Sampling(8))
+    steps = [token for (token,) in stream(lent, [prompt], frozenset(), Sampling(8), 5)]
+    assert steps == [None] * 4 + whole.ids
+    with torch.inference_mode():
+        wanted = lent.begin(1).read({0: prompt})
+        rows = lent.begin(1)
+        for start in range(0, 23, 5):
+            found = rows.read({0: prompt[start : start + 5]})
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+    assert [token for (token,) in stream(lent, [prompt], frozenset(), Sampling(1), 23)] == whole.ids[:1]
+
+
+def test_a_model_that_keeps_a_state_reads_its_prompt_at_once() -> None:
+    lent = TransformersNextTokens(build_decoder("mamba"), PAD)
+    prompt = [5, 6, 7, 8, 9, 10, 11]
+    (whole,) = generate(lent, [prompt], frozenset(), Sampling(3))
+    assert [token for (token,) in stream(lent, [prompt], frozenset(), Sampling(3), 2)] == whole.ids
+
+
+def build_decoder(kind: str, **further: Any) -> Any:
+    """Return a language model of two layers, with drawn weights."""
+    from transformers import AutoConfig
+
+    torch.manual_seed(1)
+    sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 32, "num_key_value_heads": 1} if kind in ("llama", "mistral") else {}
+    sizes = {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2} if kind == "gpt2" else sizes
+    sizes = {"vocab_size": 64, "hidden_size": 16, "n_layer": 2, "n_head": 2} if kind == "bloom" else sizes
+    sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2} if kind == "mamba" else sizes
+    config = AutoConfig.for_model(kind, **sizes, **further, pad_token_id=PAD, bos_token_id=1, eos_token_id=2)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+
+
 def test_an_answer_ends_at_its_mark_and_says_so(lent: NextTokens) -> None:
     (free,) = generate(lent, PROMPTS[:1], frozenset(), Sampling(6))
     assert (len(free.ids), free.reason) == (6, "length")
