@@ -56,7 +56,7 @@ from finetune30.cli.terminal_text import tell
     metavar="N",
     default=4096,
     show_default=True,
-    help="Longest prompt of a language model, which reads it in one step; beyond it requests are answered 400.",
+    help="Longest prompt of a language model, in tokens; beyond it requests are answered 400.",
 )
 @click.option(
     "--access_log/--no_access_log",

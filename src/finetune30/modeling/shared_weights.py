@@ -23,7 +23,7 @@ class SharedWeights:
         self._known: WeakValueDictionary[tuple[str, str, tuple[int, ...], str], Tensor] = WeakValueDictionary()
 
     def share(self, model: nn.Module, base: str) -> int:
-        """Let a loaded model use the weights that others of the same base have already; return the bytes that it gave up.
+        """Let a loaded model use the weights that others of its base have already; return the bytes that it gave up.
 
         `base` names the base model, such as the sha256 of its weights: which weights are held against each other.
         The model must not be trained.

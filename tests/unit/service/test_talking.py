@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import queue
+import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from finetune30.errors import QuotaError, ServiceUnavailableError
 from finetune30.service.serving.asked import Ended
+from finetune30.service.serving.batcher import DeadlineError
 from finetune30.service.serving.talking import AnswerError, Event, Talks
 from support.patience import wait_until
 
@@ -94,3 +96,58 @@ def test_no_model_is_held_while_nothing_is_in_work(talks: Talks) -> None:
     held = weakref.ref(model)
     del model
     wait_until(lambda: held() is None, 30, "the model is gone")
+
+
+class Reads(Model):
+    """Reads its prompt a token at a time, doing what a test wants after each, then says one word."""
+
+    def __init__(self, after: Callable[[int], None] = lambda read: None) -> None:
+        self.read, self._after = 0, after
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]
+    ) -> Iterator[str | Ended | None]:
+        for _ in prompt:
+            self.read += 1
+            self._after(self.read)
+            yield None
+        yield "word"
+        yield Done()
+
+
+def test_a_prompt_that_is_read_in_pieces_says_nothing_before_its_first_word(talks: Talks) -> None:
+    told: queue.Queue[Event] = queue.Queue()
+    talks.begin(Reads(), [1] * 5, {}, told.put, 60.0)
+    assert told.get(timeout=30) == "word"
+    assert isinstance(told.get(timeout=30), Done)
+
+
+def test_nobody_waits_for_the_rest_of_a_long_prompt(talks: Talks) -> None:
+    """Whoever has gone is left after the piece that is being read, and others have their turn between two pieces."""
+    told: queue.Queue[Event] = queue.Queue()
+
+    def leave(read: int) -> None:
+        if read == 1:
+            talks.begin(Model(), [7], {}, told.put, 60.0)
+        if read == 3:
+            gone.left = True
+
+    reads = Reads(leave)
+    with talks._changed:  # its first turn comes once the name is there
+        gone = talks.begin(reads, [1] * 1000, {}, told.put, 60.0)
+    assert told.get(timeout=30) == "7"
+    wait_until(lambda: talks.in_work == 0, 30, "nothing is in work")
+    assert reads.read == 3
+
+
+def test_a_deadline_ends_an_answer_whose_prompt_is_being_read(talks: Talks) -> None:
+    told: queue.Queue[Event] = queue.Queue()
+
+    def pass_time(read: int) -> None:
+        late.until = 0.0 if read == 2 else late.until
+
+    reads = Reads(pass_time)
+    with talks._changed:  # its first turn comes once the name is there
+        late = talks.begin(reads, [1] * 1000, {}, told.put, 60.0)
+    assert isinstance(told.get(timeout=30), DeadlineError)
+    assert reads.read == 2

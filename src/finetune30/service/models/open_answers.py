@@ -48,7 +48,7 @@ class OpenAnswers:
         return {"answer": number, "prompt_tokens": len(prompt)}
 
     def step(self, number: int) -> Tree:
-        """Return the next `text` of an answer, "" while its prompt is read, or `finish_reason` and `tokens` at the end."""
+        """Return the next `text` of an answer ("" as its prompt is read), at its end `finish_reason` and `tokens`."""
         piece = next(self._open[number])
         if piece is None or isinstance(piece, str):
             return {"text": piece or ""}

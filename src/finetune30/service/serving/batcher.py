@@ -38,7 +38,7 @@ class DeadlineError(ServiceUnavailableError):
 class Limits:
     """How many tokens and rows are asked together, how many rows may wait, how long a request may take (seconds).
 
-    `prompt_tokens`: the longest prompt of a language model, which reads it in one step.
+    `prompt_tokens`: the longest prompt of a language model.
     """
 
     batch_tokens: int = 4096
