@@ -5,8 +5,8 @@
 
 First promoters move the alias as fast as they can, racing each other, while callers ask `ft30 serve`; every answer is
 held against the record of the moves (`support.promotions`). Then the alias is moved once at a time, each move is waited
-for, and the server's memory is told. Without --results two versions of a starter run are trained in a folder of their
-own. Exit code 1 for any breach, and where memory grew by more than --most_growth after the fifth swap.
+for, and the server's memory is told. Without --results two tiny classifiers are trained in a folder of their own. Exit
+code 1 for any breach, and where memory grew by more than --most_growth after the fifth swap.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,11 @@ from finetune30.service.runs.open_records import Records, open_records
 from finetune30.settings import Settings, load_settings
 from finetune30.store.model_records import VersionState
 from finetune30.store.model_registry import find_model
+from support.fork_server import ForkServer
+from support.kinds import KINDS, KindsLab
 from support.patience import wait_until
 from support.promotions import Callers, behind, find_breaches, load_record, load_shares
+from support.tiny_models import build_tiny_model
 
 ALIAS = "production"
 MIB = 1 << 20
@@ -44,14 +48,15 @@ MIB = 1 << 20
 
 def main() -> int:
     options = _parse()
-    with tempfile.TemporaryDirectory(prefix="ft30-promotions-") as made:
-        results = options.results or _train_versions(Path(made), options.model)
+    with tempfile.TemporaryDirectory(prefix="ft30-promotions-") as made, ExitStack() as stack:
+        forks = stack.enter_context(ForkServer(Path(made)))
+        results = options.results or _train_versions(forks, Path(made), options.model)
         settings = load_settings()
         with open_records(settings, results) as records:
             numbers = _ready_versions(records, options.model)
             known = {number: load_shares(records, options.model, number) for number in numbers}
             texts = sorted(set.intersection(*(set(shares) for shares in known.values())))
-            with _Server(f"{options.model}@{ALIAS}", results) as server:
+            with _Server(forks, f"{options.model}@{ALIAS}", results) as server:
                 callers = Callers(server.address, options.model, texts)
                 with callers.asking(options.clients):
                     moved, lost, seconds = _move(settings, results, options, numbers)
@@ -130,26 +135,26 @@ def _swap(server: _Server, records: Records, options: argparse.Namespace, number
 class _Server:
     """`ft30 serve` in a process of its own."""
 
-    def __init__(self, name: str, results: Path) -> None:
+    def __init__(self, fork_server: ForkServer, name: str, results: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "finetune30", "serve", name, "--port", str(port), "--output_dir", str(results)]
-        self._process = subprocess.Popen(command)
+        self.address, self._forks = f"http://127.0.0.1:{port}", fork_server
+        command = ("serve", name, "--port", str(port), "--output_dir", str(results.absolute()))
+        self._pid = fork_server.start(*command, cwd=Path.cwd())
 
     def __enter__(self) -> _Server:
         wait_until(lambda: self.generation() is not None, 120, "the server is ready")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+        os.kill(self._pid, signal.SIGTERM)
+        ended = self._forks.wait()
+        if ended.returncode:
+            print(ended.stderr)
 
     def generation(self) -> int | None:
         """Return the generation that answers; None while none does."""
-        if self._process.poll() is not None:
-            raise SystemExit(f"the server ended with {self._process.returncode}")
         try:
             (told,) = httpx.get(f"{self.address}/readyz").json()["models"]
         except httpx.TransportError:
@@ -159,23 +164,19 @@ class _Server:
 
     def resident_bytes(self) -> int:
         """Return its resident memory; 0 where the system does not say."""
-        status = Path(f"/proc/{self._process.pid}/status")
+        status = Path(f"/proc/{self._pid}/status")
         lines = status.read_text().splitlines() if status.is_file() else []
         return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 
-def _train_versions(folder: Path, model: str) -> Path:
-    """Train two short starter runs, register them as versions 1 and 2 of a model, and promote the first."""
-    results = folder / "results"
-    environment = {**os.environ, "FT30_RESULTS_FOLDER": str(results)}
-    reason = ("--reason", "a start")
-    for words in (
-        *(("train", "--preset", "starter", "--experiment_name", f"run{one}", "--epochs", one) for one in "12"),
-        *(("models", "register", f"run{one}", model) for one in "12"),
-        ("models", "promote", model, "1", "--to", ALIAS, *reason),
-    ):  # fmt: skip
-        subprocess.run([sys.executable, "-m", "finetune30", *words], env=environment, cwd=folder, check=True)
-    return results
+def _train_versions(fork_server: ForkServer, folder: Path, model: str) -> Path:
+    """Train two tiny classifiers, one of which learns less, as versions of a model, the first one under the alias."""
+    lab = KindsLab(fork_server, folder, build_tiny_model(folder / "tiny"))
+    for name, epochs in (("learnt", 20), ("hardly-learnt", 2)):
+        lab.train(KINDS["single-label"], name, num_train_epochs=epochs)
+        lab.ft30("models", "register", name, model)
+    lab.ft30("models", "promote", model, "1", "--to", ALIAS, "--reason", "a start")
+    return folder / "results"
 
 
 def _ready_versions(records: Records, model: str) -> list[int]:

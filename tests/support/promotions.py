@@ -5,15 +5,16 @@ Every answer names a version and a generation, the move of the alias by which th
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any
-
-import httpx
+from urllib.parse import urlsplit
 
 from finetune30.service.registry.certifying import load_reference, load_served
 from finetune30.service.runs.open_records import Records
@@ -60,17 +61,21 @@ class Callers:
                 one.result()
 
     def _keep_asking(self, number: int) -> None:
-        with httpx.Client(timeout=120) as client:
+        place = urlsplit(self._address)
+        with closing(HTTPConnection(str(place.hostname), place.port, timeout=120)) as connection:
             while not self._stop.is_set():
-                self.answers.append(self._ask(client, self._texts[number % len(self._texts)]))
+                self.answers.append(self._ask(connection, self._texts[number % len(self._texts)]))
                 number += 1
 
-    def _ask(self, client: httpx.Client, text: str) -> Answered:
+    def _ask(self, connection: HTTPConnection, text: str) -> Answered:
         sent = time.time()
-        answer = client.post(f"{self._address}/predict/{self._name}", json={"texts": [text]})
-        if answer.status_code != 200:
-            return Answered(sent, time.time(), answer.status_code)
-        told = answer.json()
+        body = json.dumps({"texts": [text]})
+        connection.request("POST", f"/predict/{self._name}", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            return Answered(sent, time.time(), answer.status)
+        told = json.loads(content)
         return Answered(
             sent,
             time.time(),
