@@ -87,7 +87,7 @@ def test_a_server_that_is_killed_in_a_swap_is_gone_and_the_next_one_follows(
         move = promote(records, "moved", 3 - before.number, "production", reason="a try", actor="anna").alias
         assert server.wait().returncode == -signal.SIGKILL
         assert move is not None
-        assert find_model(records.store, "moved").aliases == [move]
+        assert find_model(records.store, "moved").aliases == (move,)
         assert wait_for_servers(records.store, move, 60).servers == []
         pid = server.start(*command, cwd=folder)
         wait_until(lambda: _answers_with(address) == move.number, 60, "the next server answers with the new version")
