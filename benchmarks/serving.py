@@ -61,7 +61,7 @@ def main() -> None:
             found: dict[str, list[Tally]] = {one: [] for one in CONTENDERS}
             for part in range(options.rounds):
                 for one in CONTENDERS:
-                    asked = prepare_texts(addresses[one], texts, options.requests, part)
+                    asked = prepare_texts(addresses[one], texts, options.requests * clients, part)
                     found[one].append(asyncio.run(load(addresses[one], asked, clients)))
             show(f"{clients} clients", {one: measured(tallies) for one, tallies in found.items()})
         for rate in options.rates:
@@ -251,7 +251,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=Path("results"), help="The results folder.")
     parser.add_argument("--clients", type=_numbers, default=[1, 2, 4, 8, 16, 32, 64], help="Closed loops, by comma.")
     parser.add_argument("--rates", type=_numbers, default=[20, 50, 100, 200], help="Open loops, requests/s, by comma.")
-    parser.add_argument("--requests", type=int, default=200, help="Of each part of a closed loop.")
+    parser.add_argument("--requests", type=int, default=40, help="Of each client, in each part of a closed loop.")
     parser.add_argument("--rounds", type=int, default=3, help="Parts of each closed loop, in turns.")
     parser.add_argument("--seconds", type=float, default=10.0, help="Of each open loop.")
     parser.add_argument("--be_pipeline", type=int, metavar="PORT", help=argparse.SUPPRESS)
