@@ -127,14 +127,14 @@ def test_nobody_waits_for_the_rest_of_a_long_prompt(talks: Talks) -> None:
 
     def leave(read: int) -> None:
         if read == 1:
-            talks.begin(Model(), [7], {}, told.put, 60.0)
+            talks.begin(Model(), [1], {}, told.put, 60.0)
         if read == 3:
             gone.left = True
 
     reads = Reads(leave)
     with talks._changed:  # its first turn comes once the name is there
         gone = talks.begin(reads, [1] * 1000, {}, told.put, 60.0)
-    assert told.get(timeout=30) == "7"
+    assert told.get(timeout=30) == "1"
     wait_until(lambda: talks.in_work == 0, 30, "nothing is in work")
     assert reads.read == 3
 

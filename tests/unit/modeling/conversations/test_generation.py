@@ -73,7 +73,7 @@ def test_a_prompt_that_is_read_in_pieces_is_gone_on_with_as_one_that_is_read_at_
 
 
 def test_a_model_that_keeps_a_state_reads_its_prompt_at_once() -> None:
-    lent = TransformersNextTokens(build_decoder("mamba"), PAD)
+    lent = TransformersNextTokens(build_decoder("lfm2", layer_types=["conv", "full_attention"]), PAD)
     prompt = [5, 6, 7, 8, 9, 10, 11]
     (whole,) = generate(lent, [prompt], frozenset(), Sampling(3))
     assert [token for (token,) in stream(lent, [prompt], frozenset(), Sampling(3), 2)] == whole.ids
@@ -85,10 +85,9 @@ def build_decoder(kind: str, **further: Any) -> Any:
 
     torch.manual_seed(1)
     sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    sizes |= {"intermediate_size": 32, "num_key_value_heads": 1} if kind in ("llama", "mistral") else {}
+    sizes |= {"intermediate_size": 32, "num_key_value_heads": 1} if kind in ("llama", "mistral", "lfm2") else {}
     sizes = {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2} if kind == "gpt2" else sizes
     sizes = {"vocab_size": 64, "hidden_size": 16, "n_layer": 2, "n_head": 2} if kind == "bloom" else sizes
-    sizes = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 2} if kind == "mamba" else sizes
     config = AutoConfig.for_model(kind, **sizes, **further, pad_token_id=PAD, bos_token_id=1, eos_token_id=2)
     return AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
 
