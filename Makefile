@@ -137,6 +137,9 @@ chaos-hosts: $(DEV) ## The same on three hosts that lose power and network, with
 chaos-promotions: $(DEV) ## An alias moved 1,000 times under 16 callers, then 50 swaps and the server's memory (ARGS="--swaps 10")
 	@$(ENVIRONMENT)/bin/python tests/chaos_promotions.py $(ARGS)
 
+chaos-searches: $(DEV) ## One search on 1, 2 and 4 workers while all is killed: the same trials (ARGS="--trials 40 --seed 7")
+	@$(ENVIRONMENT)/bin/python tests/chaos_searches.py $(ARGS)
+
 chaos-exact: $(DEV) ## Kill runs at every point, fill the disk at every write, and compare bytes (20 minutes with ARGS='-n 2')
 	@$(PYTHON_M) pytest -m "chaos or not chaos" tests/integration/exactness $(ARGS)
 

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,10 @@ MISFORTUNES = {
 class Chaos:
     """Submits, breaks, repairs, and remembers what it did."""
 
+    fail_points: Sequence[str] = FAIL_POINTS
+    fail_point_seconds = 6.0  # so long a worker waits for the point at which it dies, before it is killed anywhere
+    api_fail_points: Sequence[str] = tuple(f"submit.{point}" for point in API_FAIL_POINTS)
+
     def __init__(self, services: Services, jobs: int, workers: int, seed: int, postgres: Any | None) -> None:
         self.services, self.jobs, self.postgres = services, jobs, postgres
         self.names = [f"w{number}" for number in range(workers)]
@@ -68,19 +73,34 @@ class Chaos:
         for submitter in submitters:
             submitter.start()
         for name in self.names:
-            self.services.start_worker(name, drill=0.02)
+            self.start_worker(name)
         due = time.monotonic() + self.random.uniform(*pause)
         told = 0.0
-        while (submitting := any(submitter.is_alive() for submitter in submitters)) or self._open_runs():
+        while (submitting := any(submitter.is_alive() for submitter in submitters)) or self.goes_on():
             time.sleep(0.2)
             self._keep_up()
-            if time.monotonic() > due and (submitting or self._open_runs() > self.jobs * 0.02):
+            if time.monotonic() > due and (submitting or self.may_strike()):
                 self._strike()
                 due = time.monotonic() + self.random.uniform(*pause)
             if time.monotonic() - told > 30:
                 told = time.monotonic()
                 struck = sum(self.done.values())
                 print(f"{len(self.accepted)} accepted, {self._open_runs()} open, {struck} misfortunes", flush=True)
+
+    # --- what a chaos of more than drills does otherwise
+
+    def start_worker(self, name: str, **environment: str) -> None:
+        self.services.start_worker(name, drill=0.02, **environment)
+
+    def goes_on(self) -> bool:
+        return bool(self._open_runs())
+
+    def may_strike(self) -> bool:
+        return self._open_runs() > self.jobs * 0.02
+
+    def list_failed(self) -> list[Run]:
+        """Return the runs that a person would try again after three lost attempts."""
+        return self.services.store.find(RunFilter(statuses=frozenset({RunStatus.FAILED})))
 
     # --- submitting
 
@@ -125,9 +145,7 @@ class Chaos:
             services.kill_api()
         elif what == "API killed at a fail point":
             services.kill_api()
-            services.start_api(
-                FT30_FAILPOINT=f"submit.{self.random.choice(API_FAIL_POINTS)}:{self.random.randint(1, 3)}"
-            )
+            services.start_api(FT30_FAILPOINT=f"{self.random.choice(self.api_fail_points)}:{self.random.randint(1, 3)}")
         elif what == "attempt killed":
             os.kill(self.random.choice(services.attempt_processes() or [2**22]), signal.SIGKILL)
         elif what == "redis killed":
@@ -142,9 +160,10 @@ class Chaos:
                 self._paused.append((time.monotonic() + services.settings.lease_seconds * 1.5, pid))
         elif what == "killed at a fail point" and worker:
             services.kill_worker(name)
-            point = f"{self.random.choice(FAIL_POINTS)}:{self.random.randint(1, 3)}"
-            services.start_worker(name, drill=0.02, FT30_FAILPOINT=point)
-            threading.Timer(6.0, self._replace, (name, services.workers[name])).start()
+            self.start_worker(
+                name, FT30_FAILPOINT=f"{self.random.choice(self.fail_points)}:{self.random.randint(1, 3)}"
+            )
+            threading.Timer(self.fail_point_seconds, self._replace, (name, services.workers[name])).start()
         elif what == "message doubled" and self.accepted:
             for run_id in self.random.choices(self.accepted, k=5):
                 services.publisher.publish(run_id)
@@ -179,13 +198,12 @@ class Chaos:
         for name in self.names:
             worker = self.services.workers.get(name)
             if worker is None or worker.poll() is not None:
-                self.services.start_worker(name, drill=0.02)
+                self.start_worker(name)
         if self.services.api is None or self.services.api.poll() is not None:
             self.services.start_api()
         with suppress(Finetune30Error):
             self._look_at_bereaved()
-            failed = RunFilter(statuses=frozenset({RunStatus.FAILED}))
-            for run in self.services.store.find(failed):  # three misfortunes in a row: a person tries again
+            for run in self.list_failed():  # three misfortunes in a row: a person tries again
                 self.done["retried after three lost attempts"] += 1
                 self.services.store.retry(run.id)
 

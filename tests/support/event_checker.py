@@ -31,6 +31,9 @@ ALLOWED = {
     ("lost", "RUNNING", "CANCELLED"),
     ("retried", "FAILED", "QUEUED"),
     ("retried", "CANCELLED", "QUEUED"),
+    ("paused", "RUNNING", "CANCELLED"),  # PAUSED stands as CANCELLED in the record
+    ("promoted", "CANCELLED", "QUEUED"),
+    ("stopped", "CANCELLED", "CANCELLED"),
     *(("edited", state, state) for state in ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")),
 }
 FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}

@@ -172,8 +172,9 @@ def resume(
 @click.option("--device", help="Where to evaluate, in the place of the runs' own device.")
 @click.option("--once", is_flag=True, help="Only where they were never opened for this search.")
 @click.option("--by", default="", hidden=True, help="Name of the key on whose behalf the API opens them.")
+@click.option("--look", type=int, hidden=True, help="Which look the API was asked for; nothing where it is taken.")
 @_as_json
-def test(name: str, device: str | None, once: bool, by: str, as_json: bool) -> None:
+def test(name: str, device: str | None, once: bool, by: str, look: int | None, as_json: bool) -> None:
     """Open the test rows for the best trial and trial 0. Every repeat of both is judged on them; each look is counted.
 
     Workers do it once by themselves, as --here does, where there are test rows. What is chosen after the first look is
@@ -191,7 +192,7 @@ def test(name: str, device: str | None, once: bool, by: str, as_json: bool) -> N
         if once:  # as the search asked for it
             open_test_rows_once(records, standing, load_settings(), _say, by=search.submitted_by, device=device)
         else:
-            open_test_rows(records, standing, load_settings(), _say, by=by, device=device)
+            open_test_rows(records, standing, load_settings(), _say, by=by, device=device, count=look)
         _print(records, search, as_json=as_json)
 
 

@@ -86,7 +86,8 @@ def _describe_tests(end: Mapping[str, Any]) -> Iterator[str]:
         if test["result"] is not None:
             yield from _indent(f"{look}: {test['result']['message']}")
         else:
-            yield f"{look}: {'no result' if test['error'] is None else test['error']['message']}"
+            lacking = "goes on" if test["goes_on"] else "no result"
+            yield f"{look}: {lacking if test['error'] is None else test['error']['message']}"
     if end["test_rows"]:
         yield from _indent(f"test rows: {end['test_rows']}")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.store.database import reading, writing
@@ -42,7 +42,8 @@ class SearchEnd:
 class SearchTest:
     """One opening of the test rows for the end after `tried` trials: without result and error it goes on, or died.
 
-    `count`: the how manyth of the search, whichever end it was for.
+    `count`: the how manyth of the search, whichever end it was for. Whoever reads them holds it, and says so again and
+    again: until `held_until`.
     """
 
     search_id: str
@@ -51,10 +52,15 @@ class SearchTest:
     opened_at: datetime
     opened_by: str
     ended_at: datetime | None
+    held_until: datetime | None
     result: dict[str, Any] | None
     error: dict[str, Any] | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def goes_on(self, now: datetime) -> bool:
+        """Whether somebody reads the test rows; False of one that died, soon after."""
+        return self.ended_at is None and self.held_until is not None and now < self.held_until
+
+    def as_dict(self, now: datetime) -> dict[str, Any]:
         """Return a JSON tree."""
         return {
             "count": self.count,
@@ -62,6 +68,7 @@ class SearchTest:
             "opened_at": self.opened_at.isoformat(),
             "opened_by": self.opened_by,
             "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
+            "goes_on": self.goes_on(now),
             "result": self.result,
             "error": self.error,
         }
@@ -111,39 +118,48 @@ def leave_unopened(store: RunStore, end: SearchEnd, reason: str) -> None:
         connection.execute(update(search_ends).where(first).values(left_unopened=reason))
 
 
-def open_test(store: RunStore, end: SearchEnd, by: str = "", *, only_first: bool = False) -> SearchTest | None:
+def open_test(
+    store: RunStore, end: SearchEnd, by: str = "", *, lease_seconds: float, count: int | None = None
+) -> SearchTest | None:
     """Record that the test rows are about to be read for an end; from now on this counts, for the whole search.
 
-    None where somebody else does it in this moment, or with `only_first` where it was done before, for whichever end.
+    It is held for `lease_seconds`, and goes on as long as `hold_test` is called. None where another one goes on, and
+    with `count` where that is not the look that would be taken: somebody else has taken it.
     """
-    its = search_tests.c.search_id == end.search_id
     try:
         with writing(store.engine) as connection:
-            count = int(connection.execute(select(func.count()).select_from(search_tests).where(its)).scalar_one()) + 1
-            if only_first and count > 1:
+            now, earlier = store.now(connection), _tests_of(connection, end.search_id)
+            next_count = len(earlier) + 1
+            if any(one.goes_on(now) for one in earlier) or count not in (None, next_count):
                 return None
-            key = {"search_id": end.search_id, "count": count, "tried": end.tried}
-            connection.execute(insert(search_tests).values(**key, opened_at=store.now(connection), opened_by=by))
-    except IntegrityError:
+            key = {"search_id": end.search_id, "count": next_count, "tried": end.tried}
+            held = {"held_until": now + timedelta(seconds=lease_seconds)}
+            connection.execute(insert(search_tests).values(**key, **held, opened_at=now, opened_by=by))
+            return _tests_of(connection, end.search_id)[-1]
+    except IntegrityError:  # somebody else takes it in this moment
         return None
-    return list_tests(store, end.search_id)[count - 1]
+
+
+def hold_test(store: RunStore, test: SearchTest, lease_seconds: float) -> None:
+    """Say that a look goes on."""
+    with writing(store.engine) as connection:
+        values = {"held_until": store.now(connection) + timedelta(seconds=lease_seconds)}
+        connection.execute(update(search_tests).where(_row_of_test(test)).values(**values))
 
 
 def close_test(
     store: RunStore, test: SearchTest, *, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None
 ) -> None:
     """Record what came of an opening; whatever was recorded before stays."""
-    its = (search_tests.c.search_id == test.search_id) & (search_tests.c["count"] == test.count)
     with writing(store.engine) as connection:
         values = {"ended_at": store.now(connection), "result": result, "error": error}
-        connection.execute(update(search_tests).where(its & search_tests.c.ended_at.is_(None)).values(**values))
+        connection.execute(update(search_tests).where(_row_of_test(test)).values(**values))
 
 
 def list_tests(store: RunStore, search_id: str) -> list[SearchTest]:
     """Return the openings of the test rows for all ends of a search, the first one first."""
     with reading(store.engine) as connection:
-        query = select(search_tests).where(search_tests.c.search_id == search_id).order_by(search_tests.c["count"])
-        return [SearchTest(**row._mapping) for row in connection.execute(query)]
+        return _tests_of(connection, search_id)
 
 
 def is_untested(store: RunStore, end: SearchEnd) -> bool:
@@ -153,3 +169,14 @@ def is_untested(store: RunStore, end: SearchEnd) -> bool:
 
 def _row_of(end: SearchEnd) -> ColumnElement[bool]:
     return (search_ends.c.search_id == end.search_id) & (search_ends.c.tried == end.tried)
+
+
+def _row_of_test(test: SearchTest) -> ColumnElement[bool]:
+    """Return what finds the row of a look that nothing came of yet."""
+    its = (search_tests.c.search_id == test.search_id) & (search_tests.c["count"] == test.count)
+    return its & search_tests.c.ended_at.is_(None)
+
+
+def _tests_of(connection: Connection, search_id: str) -> list[SearchTest]:
+    query = select(search_tests).where(search_tests.c.search_id == search_id).order_by(search_tests.c["count"])
+    return [SearchTest(**row._mapping) for row in connection.execute(query)]

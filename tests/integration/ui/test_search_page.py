@@ -157,7 +157,7 @@ def test_a_judged_search_begins_with_its_verdicts(services: Services, visit: Cal
     write_verdict(
         services.store, end, {"verdict": "not_enough", "message": LACKING, "expected_luck": luck, "near": near}
     )
-    test = open_test(services.store, end)
+    test = open_test(services.store, end, lease_seconds=600)
     assert test is not None
     close_test(services.store, test, result={"verdict": "better", "message": BETTER})
     page = checked(visit(services.api_address, "searches", lang="en", search=search.id))
@@ -171,7 +171,7 @@ def test_a_judged_search_begins_with_its_verdicts(services: Services, visit: Cal
     page = checked(visit(services.api_address, "searches", lang="zh", search=search.id))
     assert display.plain(translate_message("zh", LACKING), 400) in said(page)
     change_search(services.store, search.id, SearchStatus.SUCCEEDED, status=SearchStatus.RUNNING)
-    assert open_test(services.store, end) is not None
+    assert open_test(services.store, end, lease_seconds=600) is not None
     page = checked(visit(services.api_address, "searches", lang="en", search=search.id))
     assert page.info[0].value.startswith(t("searches.best_value", best=3, metric="", value="")[:20]), "there is more"
     earlier = t("searches.evaluation_rows") + t("searches.of_earlier", tried=4)

@@ -297,7 +297,7 @@ def test_a_process_that_cannot_open_the_test_rows_is_told_once_with_the_command(
 
 
 def test_a_later_end_opens_no_test_rows_again_but_says_what_a_look_would_count(lab: Lab, judged: Search) -> None:
-    assert open_test(lab.store, end_of(lab, judged)) is not None
+    assert open_test(lab.store, end_of(lab, judged), lease_seconds=60) is not None
     standing = resume_search(lab.store, judged, trials=4)
     record_trial(lab.store, judged.id, 3, labels=None, parameters={"lora.r": 16}, versions={})
     finish_trial(lab.store, list_trials(lab.store, judged.id)[3], TrialState.DONE, 0.8)

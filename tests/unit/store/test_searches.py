@@ -7,6 +7,7 @@ from typing import Any
 from finetune30.store import RunStore
 from finetune30.store.search_ends import (
     close_test,
+    hold_test,
     is_untested,
     leave_unopened,
     list_ends,
@@ -118,12 +119,18 @@ def test_an_end_its_verdict_and_each_opening_of_test_rows_are_written_once(lab: 
     judged = load_end(store, search.id)
     assert judged is not None
     assert is_untested(store, judged)
-    first = open_test(store, end, "somebody", only_first=True)
+    first = open_test(store, end, "somebody", lease_seconds=60, count=1)
     assert list_driven(store) == []
     assert not is_untested(store, judged)
     assert first is not None
-    assert open_test(store, end, only_first=True) is None
-    second = open_test(store, end)
+    assert open_test(store, end, lease_seconds=60) is None, "it goes on"
+    lab.clock.advance(59)
+    hold_test(store, first, 60)
+    lab.clock.advance(59)
+    assert open_test(store, end, lease_seconds=60, count=2) is None, "and says so"
+    lab.clock.advance(2)
+    assert open_test(store, end, lease_seconds=60, count=1) is None, "it died, and counts"
+    second = open_test(store, end, lease_seconds=60)
     assert second is not None
     close_test(store, second, result={"verdict": "better"})
     close_test(store, second, error={"message": "later"})
@@ -132,8 +139,8 @@ def test_an_end_its_verdict_and_each_opening_of_test_rows_are_written_once(lab: 
     record_end(store, search.id, 5, 0, None, None)
     later = load_end(store, search.id)
     assert later is not None
-    assert open_test(store, later, only_first=True) is None, "they were opened for an earlier end"
-    third = open_test(store, later)
+    assert open_test(store, later, lease_seconds=60, count=1) is None, "they were opened for an earlier end"
+    third = open_test(store, later, lease_seconds=60, count=3)
     assert third is not None
     assert (third.count, third.tried) == (3, 5)
     assert [(one.tried, one.verdict) for one in list_ends(store, search.id)] == [(3, {"p": 0.1 + 0.2}), (5, None)]

@@ -215,7 +215,8 @@ def resume(here: Here, who: Who, search_id: SearchId, body: ResumeRequest, reque
 def test_search(here: Here, who: Who, search_id: SearchId, request: Request) -> Response:
     """Judge all repeats of the best trial and of trial 0 on the test rows; look k counts k times against the best.
 
-    It is counted before a row is read, and stands with the others in `end`: without `ended_at` it goes on, or died.
+    It is counted before a row is read, and stands with the others in `end`: it `goes_on`, has an
+    `ended_at`, or died. Of all who ask while one goes on, or at the same moment, one begins it.
     """
     search = load_search(here.store, search_id)
     who.require_own_search(search)

@@ -60,6 +60,11 @@ def find_rung(history: Path, share: float, total_steps: int) -> dict[str, Any] |
     return {"step": found["step"], "total_steps": total_steps, "metrics": metrics}
 
 
+def is_at_rung(found: Mapping[str, Any], share: float) -> bool:
+    """Tell whether an evaluation, as `find_rung` returns it, lies at a share of the steps or behind it."""
+    return bool(found["metrics"] and found["step"] >= share * found["total_steps"] - _ROUNDING)
+
+
 def _first_from(evaluations: Iterable[Mapping[str, Any]], step: float) -> Mapping[str, Any] | None:
     return next((one for one in evaluations if one["step"] >= step - _ROUNDING), None)
 

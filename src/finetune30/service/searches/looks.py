@@ -11,6 +11,8 @@ from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.standing import load_standing
 from finetune30.service.searches.testable import find_end_to_test
 from finetune30.settings import Settings
+from finetune30.store.records import utc_now
+from finetune30.store.search_ends import list_tests
 from finetune30.store.searches import Search
 
 _log = logging.getLogger(__name__)
@@ -24,11 +26,17 @@ class SearchLooks:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, records: Records, settings: Settings, search: Search, by: str) -> None:
-        """Begin a look unless one of the search is under way. Raises what `find_end_to_test` raises."""
+        """Begin a look unless one of the search is under way. Raises what `find_end_to_test` raises.
+
+        Which look was asked for is settled here: of all that ask at the same moment, in whichever process, one has it.
+        """
         find_end_to_test(records, load_standing(records.store, search.id), settings)
+        earlier = list_tests(records.store, search.id)
+        if any(one.goes_on(utc_now()) for one in earlier):
+            return
         with self._lock:
             if search.id not in self._running:
-                words = [search.id, "--by", by, "--device", settings.answer_device]
+                words = [search.id, "--by", by, "--device", settings.answer_device, "--look", str(len(earlier) + 1)]
                 self._running[search.id] = look = start_look(*words)
                 name = f"test look {search.id[:8]}"
                 threading.Thread(target=self._wait, args=(search.id, look), name=name, daemon=True).start()

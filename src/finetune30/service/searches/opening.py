@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import Finetune30Error
+from finetune30.errors import ConflictError, Finetune30Error, StorageError
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.judging import compare_sides, shape_judging
 from finetune30.service.searches.standing import Standing
@@ -14,11 +16,13 @@ from finetune30.service.searches.testable import find_end_to_test
 from finetune30.service.sets.outcomes import load_set_outcomes
 from finetune30.service.testing.look import look_at, shape_error
 from finetune30.settings import Settings
+from finetune30.store import RunStore
 from finetune30.store.run_sets import load_set
 from finetune30.store.search_ends import (
     SearchEnd,
     SearchTest,
     close_test,
+    hold_test,
     is_untested,
     leave_unopened,
     list_tests,
@@ -45,7 +49,7 @@ def open_test_rows_once(
     except Finetune30Error as error:
         leave_unopened(records.store, end, error.message)
     else:
-        open_test_rows(records, standing, settings, log, by=by, device=device, only_first=True)
+        open_test_rows(records, standing, settings, log, by=by, device=device, count=1)
 
 
 def open_test_rows(
@@ -56,26 +60,53 @@ def open_test_rows(
     *,
     by: str = "",
     device: str | None = None,
-    only_first: bool = False,
+    count: int | None = None,
 ) -> SearchTest | None:
-    """Judge all repeats on the test rows, and return what came of it; None with `only_first` where that was done.
+    """Judge all repeats on the test rows, and return what came of it.
 
     It is counted before a row is read, for the search and for every run, so one that is killed or fails counts too.
-    Raises what `find_end_to_test` raises, and what reading and evaluating raise, after recording it.
+    `count`: which look this is to be; None is returned where somebody else has taken that one, or takes it. Raises
+    ConflictError where one goes on, unless a count is given; what `find_end_to_test` raises; and what reading and
+    evaluating raise, after recording it.
     """
     store = records.store
     end = find_end_to_test(records, standing, settings)
-    test = open_test(store, end, by, only_first=only_first)
+    test = open_test(store, end, by, lease_seconds=settings.lease_seconds, count=count)
     if test is None:
-        return None
+        if count is not None:
+            return None
+        raise ConflictError(
+            f"somebody looks at the test rows of search {end.search_id[:8]} at present",
+            f"see it with: ft30 search show {end.search_id[:8]}",
+        )
     failpoints.reach("search.after_test_row")
-    try:
-        result = _measure(records, standing, end, test.count, settings, log, by, device)
-    except BaseException as error:
-        close_test(store, test, error=shape_error(error))
-        raise
+    with _held(store, test, settings):
+        try:
+            result = _measure(records, standing, end, test.count, settings, log, by, device)
+        except BaseException as error:
+            close_test(store, test, error=shape_error(error))
+            raise
     close_test(store, test, result=result)
     return list_tests(store, end.search_id)[test.count - 1]
+
+
+@contextmanager
+def _held(store: RunStore, test: SearchTest, settings: Settings) -> Iterator[None]:
+    """Say until the end that a look goes on; whoever is killed says nothing more."""
+    is_over = threading.Event()
+
+    def hold() -> None:
+        while not is_over.wait(settings.heartbeat_seconds):
+            with suppress(StorageError):  # said again in a while
+                hold_test(store, test, settings.lease_seconds)
+
+    thread = threading.Thread(target=hold, name=f"test look {test.search_id[:8]}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _measure(

@@ -12,7 +12,7 @@ from typing import Any
 
 from finetune30 import failpoints
 from finetune30.config.search import LEAST_FINISHED
-from finetune30.service.execution.pausing import find_rung
+from finetune30.service.execution.pausing import find_rung, is_at_rung
 from finetune30.service.searches.standing import Standing, value_in
 from finetune30.service.searches.suggesting import count_visible
 from finetune30.service.statistics.prediction import compare_with_best
@@ -44,18 +44,19 @@ def settle_rungs(store: RunStore, standing: Standing, trial: Trial, run: Run, re
     `results` is the folder of the runs.
     """
     shares = standing.spec.stop.at if standing.spec.stop.kind != "none" else []
-    for rung, share in enumerate(shares):
+    decided = []
+    for rung in range(len(shares)):
         row = standing.rungs.get((trial.number, rung)) or _decide(store, standing, trial, run, rung, results)
         if row is None:
-            return False
+            break
         if row.verdict == "stopped":
             _stop(store, trial, run, row, results)
             return True
-        if run.status is RunStatus.PAUSED and run.pause_at == share:
-            failpoints.reach("search.before_promotion")
-            store.promote(run, shares[rung + 1] if rung + 1 < len(shares) else None)
-            failpoints.reach("search.after_promotion")
-            return False
+        decided.append(row.share)
+    if run.status is RunStatus.PAUSED and run.pause_at in decided:
+        failpoints.reach("search.before_promotion")
+        store.promote(run, next((share for share in shares if share not in decided), None))
+        failpoints.reach("search.after_promotion")
     return False
 
 
@@ -92,8 +93,7 @@ def judge_rung(
 def _decide(store: RunStore, standing: Standing, trial: Trial, run: Run, rung: int, results: Path) -> Rung | None:
     """Write what is decided of a trial at a rung, and return it; None while it has not come there."""
     share = standing.spec.stop.at[rung]
-    is_here = run.status is RunStatus.PAUSED and run.pause_at == share
-    if is_here:
+    if _waits_at(run, share):
         found = run.paused
     elif run.status is RunStatus.SUCCEEDED:  # the first trials do not pause, nor do those of a release before
         total = int((run.progress or {}).get("total_steps") or 0)
@@ -118,10 +118,17 @@ def _decide(store: RunStore, standing: Standing, trial: Trial, run: Run, rung: i
         verdict=verdict,
         reason=reason,
         compared=compared,
-        seconds=took if is_here else 0.0,
+        seconds=took if run.status is RunStatus.PAUSED and run.pause_at == share else 0.0,
     )
     failpoints.reach("search.after_decision")
     return load_rungs(store, trial.search_id)[trial.number, rung]
+
+
+def _waits_at(run: Run, share: float) -> bool:
+    """Whether a run has paused at the first evaluation from a share on; several shares may fall on one evaluation."""
+    if run.status is not RunStatus.PAUSED or run.pause_at is None or run.paused is None:
+        return False
+    return run.pause_at == share or (run.pause_at < share and is_at_rung(run.paused, share))
 
 
 def _stop(store: RunStore, trial: Trial, run: Run, row: Rung, results: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -13,9 +12,6 @@ from finetune30.ui.scores import score_in_sentence
 from finetune30.ui.session import in_own_words, t
 
 Json = dict[str, Any]
-
-#: A look at test rows of which nothing has been heard for so long was cut off: nobody writes that down who is killed.
-LONGEST_LOOK = timedelta(hours=1)
 
 
 def show_verdict(described: Json, luck: Json) -> None:
@@ -37,9 +33,8 @@ def show_verdict(described: Json, luck: Json) -> None:
 
 
 def is_looking(end: Json) -> bool:
-    """Whether a look at the test rows may still go on."""
-    begun = (display.moment(test["opened_at"]) for test in end["tests"] if test["ended_at"] is None)
-    return any(moment is not None and datetime.now(UTC) - moment < LONGEST_LOOK for moment in begun)
+    """Whether a look at the test rows goes on."""
+    return any(test["goes_on"] for test in end["tests"])
 
 
 def size_of(metric: str, value: float) -> str:
@@ -102,7 +97,8 @@ def _show_tests(end: Json) -> None:
             where += t("searches.of_earlier", tried=test["tried"])
         found, error = test["result"], test["error"]
         if test["ended_at"] is None:
-            st.info(f"{where}: {t('searches.looking')}", icon=":material/hourglass_top:")
+            said = t(f"searches.{'looking' if test['goes_on'] else 'look_cut_off'}")
+            st.info(f"{where}: {said}", icon=":material/hourglass_top:")
             continue
         _show_one(where, found if found is not None else {"verdict": None, "message": (error or {}).get("message", "")})
 
