@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,13 @@ from support.patience import wait_until
 
 pytestmark = pytest.mark.integration
 
+HERE = ("127.0.0.1", 5000)
+
 
 @pytest.fixture(scope="module")
 def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
     """Rows and a base model, no runs."""
     return KindsLab.make(fork_server, tmp_path_factory.mktemp("searches"), tiny_model())
-
-
-def looks_over(api: TestClient, search_id: str) -> list[dict[str, Any]]:
-    """Return the looks that came to something."""
-    tests: list[dict[str, Any]] = api.get(f"/searches/{search_id}").json()["end"]["tests"]
-    return [test for test in tests if test["ended_at"] or test["count"] < 3]
 
 
 def write_search_file(lab: KindsLab, name: str, **search: Any) -> str:
@@ -117,9 +114,11 @@ def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
     assert "evaluation rows: " in before
     lab.ft30("search", "test", "end", "--once")
     assert lab.ft30("search", "show", "end").stdout == before, "it was opened"
-    again = lab.server.run("search", "test", "end", cwd=lab.folder, FT30_FAILPOINT="search.after_test_row:1")
+    short = {"FT30_LEASE_SECONDS": "1", "FT30_HEARTBEAT_SECONDS": "0.2"}
+    point = "search.after_test_row:1"
+    again = lab.server.run("search", "test", "end", cwd=lab.folder, FT30_FAILPOINT=point, **short)
     assert again.returncode == -9
-    assert "test rows, look 2: no result" in lab.ft30("search", "show", "end").stdout
+    wait_until(lambda: "test rows, look 2: no result" in lab.ft30("search", "show", "end").stdout, 60, "it is dead")
     shown = json.loads(lab.ft30("search", "show", "end", "--json").stdout)["end"]
     assert [test["count"] for test in shown["tests"]] == [1, 2]
     found = shown["tests"][0]["result"]
@@ -127,11 +126,13 @@ def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
     assert 0 < found["rows"] < 30
     run = lab.ft30("test", "end-trial1-seed43", "--show").stdout
     assert "looked at once" in run
-    app = build_app(settings, publisher=QueuePublisher(settings))
-    with TestClient(app, base_url="http://localhost:8000", client=("127.0.0.1", 5000)) as api:
-        assert api.post(f"/searches/{search.id}/test").status_code == 202
-        wait_until(lambda: len(looks_over(api, search.id)) == 3, 120, "it looks for the API")
-        last = looks_over(api, search.id)[-1]
+    with ExitStack() as opened:
+        apps = [build_app(settings, publisher=QueuePublisher(settings)) for _ in range(2)]
+        apis = [opened.enter_context(TestClient(app, base_url="http://localhost:8000", client=HERE)) for app in apps]
+        assert [api.post(f"/searches/{search.id}/test").status_code for api in apis] == [202, 202]
+        is_idle = [app.state.search_looks.is_idle for app in apps]
+        wait_until(lambda: all(idle() for idle in is_idle), 120, "both have looked, or found that it is done")
+        last = apis[0].get(f"/searches/{search.id}").json()["end"]["tests"][-1]
     assert (last["count"], last["result"]["look"], last["error"]) == (3, 3, None)
     assert shown["verdict"]["luck"]["metric"] == "eval_accuracy"
 

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from finetune30.service.searches.standing import load_standing
+from finetune30.store import RunStatus
 from finetune30.store.search_ends import close_test, load_end, open_test, record_end, write_verdict
+from finetune30.store.search_members import key_of_trial
+from finetune30.store.search_rungs import record_rung
 from finetune30.store.searches import Search, SearchStatus, TrialState, change_search, finish_trial, list_trials
+from finetune30.store.tables import runs
 from finetune30.ui import display
 from finetune30.ui.fields import get_value
 from finetune30.ui.messages import translate_message
@@ -88,6 +93,41 @@ def test_a_search_that_goes_on_begins_with_what_may_be_believed(
     assert f"4,{own('status.QUEUED')},,0.0001216,all-linear," in shown
     assert page.selectbox(key="search_choice").value == search.id
     assert len(page.get("vega_lite_chart")) == 2
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_each_rung_stands_with_what_was_decided_there(
+    services: Services, visit: Callable[..., Page], language: str
+) -> None:
+    def own(key: str, **values: Any) -> str:
+        return translate(language, key, **values)
+
+    stop = {"kind": "clearly_worse", "at": [0.25, 0.5]}
+    search = make_search(services.store, f"rungs {language}", seed=7, stop=stop)
+    results = Path(services.settings.results_folder)
+    try_trials(services.store, results, search, [300, 304, 296, None, None])
+    decided = [(0, 0, 0.5), (0, 1, 0.7), (1, 0, 0.52), (1, 1, 0.71), (2, 0, 0.45), (3, 0, 0.4)]
+    for number, rung, value in decided:
+        verdict = "stopped" if number == 3 else "promoted"
+        record_rung(
+            services.store, search.id, number, rung,
+            share=stop["at"][rung], step=(10, 20)[rung], total_steps=40, value=value, verdict=verdict,
+            reason="", compared={"level": 0.005}, seconds=0.0,
+        )  # fmt: skip
+    with services.store.engine.begin() as connection:
+        key = key_of_trial(search.id, 4)
+        its = runs.c.idempotency_key == key
+        now = services.store.now(connection)
+        values = {"status": RunStatus.PAUSED.stored, "paused_at": now, "finished_at": now, "pause_at": 0.25}
+        connection.execute(update(runs).where(its).values(**values))
+    page = checked(visit(services.api_address, "searches", lang=language, search=search.id))
+    (shown,) = [one.value for one in page.dataframe if own("searches.rung_share") in one.value.columns]
+    assert shown.to_csv(index=False).splitlines()[1:] == [
+        "25 %,10,5,1,3,1,0.5 %,40.0 %,45.0 %",
+        "50 %,20,2,0,2,0,0.5 %,—,70.0 %",
+    ]
+    columns = ("share", "step", "reached", "paused", "promoted", "stopped", "level")
+    assert list(shown.columns)[:7] == [own(f"searches.rung_{column}") for column in columns]
 
 
 def test_use_these_settings_opens_submit_with_all_that_the_trial_was_trained_with(

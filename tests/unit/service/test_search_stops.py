@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 from benchmarks.search_stops import WORLDS, simulate
 
+from finetune30.config import ExperimentConfig
+from finetune30.service.searches.advancing import settle_trials
 from finetune30.service.searches.judging import _count_tried
 from finetune30.service.searches.rungs import level_of_one
 from finetune30.service.searches.standing import load_standing
 from finetune30.service.statistics.prediction import compare_with_best, fit_line
-from finetune30.store.searches import TrialState, finish_trial, list_trials
+from finetune30.store import RunStatus
+from finetune30.store.search_members import key_of_trial
+from finetune30.store.search_rungs import load_rungs
+from finetune30.store.searches import TrialState, finish_trial, list_trials, record_trial
 from support.run_store_lab import Lab
 from support.searched import make_search, try_trials
 
@@ -62,4 +67,25 @@ def test_a_trial_that_was_stopped_counts_among_those_that_the_rows_have_chosen_f
     stopped = list_trials(lab.store, search.id)[1]
     assert finish_trial(lab.store, stopped, TrialState.STOPPED, reason="clearly worse", stopped_at=0.33)
     assert _count_tried(load_standing(lab.store, search.id)) == 2, "trial 2 has not ended"
+    lab.store.close()
+
+
+def test_rungs_at_one_evaluation_are_decided_at_one_pause(tmp_path: Path) -> None:
+    lab = Lab(f"sqlite:///{tmp_path / 'experiments.db'}", tmp_path / "results")
+    search = make_search(lab.store, stop={"kind": "clearly_worse", "at": [0.3, 0.4, 0.8]})
+    record_trial(lab.store, search.id, 0, labels=None, parameters={}, versions={})
+    config = ExperimentConfig.model_validate(search.config)
+    given = {"idempotency_key": key_of_trial(search.id, 0), "pause_at": 0.3}
+    run = lab.store.create(config, kind="queued", results_root=lab.results, **given)
+    claim = lab.store.claim(run.id, lease_seconds=60)
+    assert claim is not None
+    lab.store.pause(claim, {"step": 20, "total_steps": 50, "metrics": {"eval_accuracy": 0.7}})
+    lab.clock.advance(7)
+    settle_trials(lab.store, load_standing(lab.store, search.id), lab.results)
+    rows = load_rungs(lab.store, search.id).values()
+    told = [(row.rung, row.step, row.value, row.verdict) for row in rows]
+    assert told == [(0, 20, 0.7, "promoted"), (1, 20, 0.7, "promoted")]
+    assert [row.seconds for row in rows][1] == 0.0, "the time until the pause counts once"
+    going = lab.store.get(run.id)
+    assert (going.status, going.pause_at) == (RunStatus.QUEUED, 0.8)
     lab.store.close()

@@ -41,6 +41,11 @@ class SearchLooks:
                 name = f"test look {search.id[:8]}"
                 threading.Thread(target=self._wait, args=(search.id, look), name=name, daemon=True).start()
 
+    def is_idle(self) -> bool:
+        """Whether no look is under way that was begun here."""
+        with self._lock:
+            return not self._running
+
     def close(self) -> None:
         """End the looks under way; they count."""
         with self._lock:

@@ -16,6 +16,7 @@ from finetune30.ui.scores import score_title
 from finetune30.ui.session import ask, bears_loss, client, lost, t
 from finetune30.ui.views.search_actions import show_actions
 from finetune30.ui.views.search_plots import show_plots
+from finetune30.ui.views.search_rungs import show_rungs
 from finetune30.ui.views.search_trials import show_importance, show_trials
 from finetune30.ui.views.search_verdict import is_looking, show_verdict
 
@@ -111,6 +112,7 @@ def _show_live(search_id: str) -> None:
     show_actions(described)
     show_plots(described, held["luck"])
     show_importance(described)
+    show_rungs(described)
     show_trials(described)
     if went_on and not _goes_on(described):
         st.rerun()  # no more refreshing
