@@ -124,7 +124,7 @@ def test_each_rung_stands_with_what_was_decided_there(
     (shown,) = [one.value for one in page.dataframe if own("searches.rung_share") in one.value.columns]
     assert shown.to_csv(index=False).splitlines()[1:] == [
         "25 %,10,5,1,3,1,0.5 %,40.0 %,45.0 %",
-        "50 %,20,2,0,2,0,0.5 %,—,70.0 %",
+        f"50 %,20,2,0,2,0,0.5 %,{display.NOTHING},70.0 %",
     ]
     columns = ("share", "step", "reached", "paused", "promoted", "stopped", "level")
     assert list(shown.columns)[:7] == [own(f"searches.rung_{column}") for column in columns]
