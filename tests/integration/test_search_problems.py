@@ -47,10 +47,9 @@ def ended(
         lab = KindsLab(fork_server, folder, tiny_model())
         files = {"dataset_name": f"{REGRESSION.name}-train.csv", "eval_file": f"{REGRESSION.name}-eval.csv"}
         model = {"name": "base", "dropout": 0.0, **REGRESSION.config}
+        rows = [(f"so {text}", label) for text, label in REGRESSION.rows()[::6]]
         with (folder / "test.csv").open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows(
-                [("text", "label"), *((f"so {text}", y) for text, y in REGRESSION.rows()[::6])]
-            )
+            csv.writer(stream).writerows([("text", "label"), *rows])
         save_config(folder, {"model": model, "data": {**files, "test_file": "test.csv"}})
     else:
         lab = TalkLab(fork_server, folder)
