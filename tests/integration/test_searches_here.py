@@ -18,7 +18,7 @@ from finetune30.jobs.publishing import QueuePublisher
 from finetune30.service.searches.keeper import SearchKeeper
 from finetune30.settings import load_settings
 from finetune30.store import open_store
-from finetune30.store.search_ends import list_tests, load_end
+from finetune30.store.search_ends import hold_test, list_tests, load_end
 from finetune30.store.searches import (
     load_search,
 )
@@ -109,16 +109,21 @@ def test_the_end_of_a_search_is_judged_on_the_rows_and_once_on_test_rows(
     assert end.judged_at is not None
     wait_until(lambda: any(test.ended_at for test in list_tests(store, search.id)), 120, "it has looked")
     keeper.close()
-    store.close()
     before = lab.ft30("search", "show", "end").stdout
     assert "evaluation rows: " in before
     lab.ft30("search", "test", "end", "--once")
     assert lab.ft30("search", "show", "end").stdout == before, "it was opened"
-    short = {"FT30_LEASE_SECONDS": "1", "FT30_HEARTBEAT_SECONDS": "0.2"}
-    point = "search.after_test_row:1"
-    again = lab.server.run("search", "test", "end", cwd=lab.folder, FT30_FAILPOINT=point, **short)
+    again = lab.server.run("search", "test", "end", cwd=lab.folder, FT30_FAILPOINT="search.after_test_row:1")
     assert again.returncode == -9
-    wait_until(lambda: "test rows, look 2: no result" in lab.ft30("search", "show", "end").stdout, 60, "it is dead")
+    dead = list_tests(store, search.id)[1]
+    hold_test(store, dead, 3600)  # as if it went on
+    refused = lab.server.run("search", "test", "end", cwd=lab.folder)
+    assert (refused.returncode, "somebody looks at the test rows of search" in refused.stderr) == (1, True)
+    (command,) = re.findall(r"see it with: ft30 (search show \w+)", refused.stderr)
+    assert "test rows, look 2: goes on" in lab.ft30(*command.split()).stdout
+    hold_test(store, dead, 0)
+    store.close()
+    assert "test rows, look 2: no result" in lab.ft30("search", "show", "end").stdout
     shown = json.loads(lab.ft30("search", "show", "end", "--json").stdout)["end"]
     assert [test["count"] for test in shown["tests"]] == [1, 2]
     found = shown["tests"][0]["result"]
