@@ -21,6 +21,7 @@ os.environ.update(
     HF_DATASETS_CACHE=str(Path(_hub_cache) / "datasets"),
     TOKENIZERS_PARALLELISM="false",
     CUDA_VISIBLE_DEVICES="",  # the same path on every machine
+    TRITON_INTERPRET="1",  # kernels for GPUs run on the CPU, where Triton is installed
     COLUMNS="200",
 )
 # One thread each: tests run beside each other, and small matrices gain nothing from more.

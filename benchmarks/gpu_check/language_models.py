@@ -53,12 +53,9 @@ def _check(context: Context, shape: str, tokens: int, target: str, quantization:
 
 def _compute_layers_again(engine: GeneralEngine) -> None:
     """Do what `training.gradient_checkpointing` does; a second engine would take half a minute to load."""
-    model: Any = engine.model
-    how = {"use_reentrant": False}
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
-    else:  # transformers 5.17 has the older name only
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
+    from finetune30.modeling.recomputing import recompute_layers
+
+    recompute_layers(engine.model)
 
 
 def _measure(context: Context, engine: GeneralEngine, batch: Batch, what: str, target: str, ceiling: float) -> None:

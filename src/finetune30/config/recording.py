@@ -23,6 +23,7 @@ NEW_KEYS: frozenset[str] = frozenset(
         "training.abstention_risk",
         "training.gradient_checkpointing",
         "training.packing",
+        "training.gpu_kernels",
         "training.neftune_noise_alpha",
         "model.quantization",
         "lora.loraplus_lr_ratio",

@@ -188,6 +188,12 @@ class TrainingConfig(Section):
         description="Rows of a pass behind each other instead of padded, where the model is seen to keep them apart; "
         "auto: on a GPU.",
     )
+    gpu_kernels: Literal["auto", "on", "off"] = Field(
+        "off",
+        description="General path on an NVIDIA GPU, bf16 or fp32: own Triton kernels for norms, gates, rotary "
+        "positions and token losses of Llama-like models; auto: where they can be run. They round differently, and "
+        "were run under Triton's interpreter only.",
+    )
     neftune_noise_alpha: float | None = Field(
         None,
         gt=0.0,

@@ -37,6 +37,7 @@ class Engine(Protocol):
     trainable_parameters: int
     total_parameters: int
     packs: bool  # whether it lays rows behind each other that it could pad
+    kernels: str | None  # which kernels for GPUs compute in it, None where there are none
     #: What of the adapter's start decides the base that it is trained on, None where the base is as it was.
     start_digest: str | None
 

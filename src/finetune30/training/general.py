@@ -27,6 +27,7 @@ from finetune30.modeling.devices import Placement
 from finetune30.modeling.memory import free_memory
 from finetune30.modeling.model_facts import mixes_neighbours, parameters_kept_whole, pools_the_last_place
 from finetune30.modeling.quantization import count_weights
+from finetune30.modeling.recomputing import recompute_layers
 from finetune30.modeling.tokenizing import pad_before
 from finetune30.training import processes
 from finetune30.training.embedding_noise import EmbeddingNoise, row_lengths
@@ -71,9 +72,7 @@ class GeneralEngine:
         )
         self._model = _place(model, placement, autocasts=self._autocasts)
         if config.gradient_checkpointing:
-            # Without reentrance: a frozen input needs no gradient of its own for LoRA above it to get one.
-            base: Any = self._model.get_base_model()
-            base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+            recompute_layers(self._model.get_base_model())
         self._trainable = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
         self.trainable_parameters = sum(p.numel() for p in self._trainable.values())
         self.total_parameters = sum(count_weights(p) for p in self._model.parameters())
@@ -89,9 +88,19 @@ class GeneralEngine:
         self._reads_padding = mixes_neighbours(model)
         #: Whether the rows of a pass lie behind each other while training (see `training.packing`).
         self.packs = False
+        #: Which kernels for GPUs compute what they know of the model (see `training.gpu_kernels`); None without them.
+        self.kernels: str | None = None
         self._uses_cuda = self.device.startswith("cuda")
         self._optimizer = build_optimizer(self._trainable, config, loraplus_lr_ratio or 1.0)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._uses_cuda and self.precision == "fp16")
+
+    def use_kernels(self) -> dict[str, int]:
+        """Let kernels for GPUs compute what they know of the model; return how many of each. Needs Triton."""
+        from finetune30.training.gpu_kernels.replacing import replace_operators
+
+        self._model.eval()
+        with torch.no_grad(), self._autocast():
+            return replace_operators(self.model)
 
     def remember(self, split: EncodedSplit) -> int:
         """Nothing: whether a layer of an unknown model changes is not known here."""

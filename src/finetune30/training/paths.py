@@ -70,6 +70,10 @@ def build_engine(
     if path == "packed":
         from finetune30.training.packed import build_packed_engine
 
+        if config.training.gpu_kernels == "on":
+            from finetune30.training.gpu_kernels.choosing import decline_kernels
+
+            decline_kernels("on", "the packed path runs on CPUs")
         return build_packed_engine(
             config,
             source,
@@ -108,6 +112,7 @@ def build_general_engine(
     import_heavy("transformers.modeling_utils", "peft")
     from finetune30.modeling.base import load_tokenizer
     from finetune30.modeling.tokenizing import TokenizerEncoder
+    from finetune30.training.gpu_kernels.choosing import choose_kernels
     from finetune30.training.precision import find_failure
 
     tokenizer = load_tokenizer(source)
@@ -115,6 +120,10 @@ def build_general_engine(
     encoder = TokenizerEncoder(tokenizer, uses_token_types=False)
     failure = find_failure(engine, encoder, config.data.max_length, asks_tokens=problem.head_outputs is None)
     if failure is None:
+        wanted = config.training.gpu_kernels
+        found = choose_kernels(engine, wanted)
+        if wanted != "off":
+            log(f"kernels for GPUs: {'on' if engine.kernels else 'off'} ({found})")
         return engine
     if placement.precision == "fp32":
         raise ModelError(f"the model '{source.name}' cannot be computed: {failure}", "choose another model")

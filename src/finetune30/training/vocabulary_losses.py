@@ -7,6 +7,7 @@ weight), and forgotten: what stays is of the size of the hidden states.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,10 @@ from torch import Tensor
 #: Logits that exist at one time, in numbers: 64 MiB in float32.
 CHUNK_NUMBERS = 1 << 24
 _LEAST_ROWS = 16
+
+
+#: Turns logits into losses, flags and their own gradient, as `measure_plainly` does.
+Measure = Callable[..., tuple[Tensor, Tensor]]
 
 
 class TokenLosses(NamedTuple):
@@ -34,9 +39,18 @@ def chunk_rows(vocabulary: int) -> int:
 
 
 def frozen_losses(
-    states: Tensor, weight: Tensor, wanted: Tensor, factor: float = 1.0, *, keeps_gradient: bool
+    states: Tensor,
+    weight: Tensor,
+    wanted: Tensor,
+    factor: float = 1.0,
+    *,
+    keeps_gradient: bool,
+    measure: Measure | None = None,
 ) -> TokenLosses:
-    """Return losses of states (N, H) under logits `factor` * states @ weight.T; weight (V, H), wanted int64 (N,)."""
+    """Return losses of states (N, H) under logits `factor` * states @ weight.T; weight (V, H), wanted int64 (N,).
+
+    `measure` takes logits as the product makes them; without one they are measured in the wide type.
+    """
     wide = torch.promote_types(states.dtype, torch.float32)
     losses = torch.empty(len(states), dtype=wide, device=states.device)
     right = torch.empty_like(losses)
@@ -46,19 +60,32 @@ def frozen_losses(
     size = chunk_rows(weight.shape[0])
     for start in range(0, len(states), size):
         part = slice(start, start + size)
-        logits = (states[part] @ weight.T).to(wide)
-        if factor != 1.0:
-            logits *= factor
-        target = wanted[part][:, None]
-        right[part] = (logits.argmax(dim=-1) == wanted[part]).to(wide)
-        logits -= logits.amax(dim=-1, keepdim=True)
-        chosen = logits.gather(1, target).squeeze(1)
-        total = logits.exp_().sum(dim=-1, keepdim=True)
-        losses[part] = total.squeeze(1).log() - chosen
+        logits = states[part] @ weight.T
+        if measure is None:
+            logits = logits.to(wide)
+        found = (measure or measure_plainly)(logits, wanted[part], factor, keeps_gradient=keeps_gradient)
+        losses[part], right[part] = found
         if gradient is not None:
-            logits /= total
-            logits.scatter_add_(1, target, torch.full_like(target, -1, dtype=logits.dtype))
-            if factor != 1.0:
-                logits *= factor
             gradient[part] = (logits.to(weight.dtype) @ weight).to(gradient.dtype)
     return TokenLosses(losses, right, gradient)
+
+
+def measure_plainly(logits: Tensor, wanted: Tensor, factor: float, *, keeps_gradient: bool) -> tuple[Tensor, Tensor]:
+    """Return losses and whether the target was the likeliest, (n,) each, of float32 or float64 logits (n, V).
+
+    The logits, counted `factor` times, are overwritten: with `keeps_gradient` by the gradient of each token's loss.
+    """
+    target = wanted[:, None]
+    if factor != 1.0:
+        logits *= factor
+    right = (logits.argmax(dim=-1) == wanted).to(logits.dtype)
+    logits -= logits.amax(dim=-1, keepdim=True)
+    chosen = logits.gather(1, target).squeeze(1)
+    total = logits.exp_().sum(dim=-1, keepdim=True)
+    losses = total.squeeze(1).log() - chosen
+    if keeps_gradient:
+        logits /= total
+        logits.scatter_add_(1, target, torch.full_like(target, -1, dtype=logits.dtype))
+        if factor != 1.0:
+            logits *= factor
+    return losses, right

@@ -36,7 +36,11 @@ import importlib, pkgutil, sys
 room = importlib.import_module("finetune30." + sys.argv[1])
 for module in pkgutil.walk_packages(getattr(room, "__path__", []), room.__name__ + "."):
     if ".migrations." not in module.name:  # scripts that only Alembic can run
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name != "triton":  # for GPUs, rarely installed elsewhere
+                raise
 print(" ".join(sorted(set(sys.argv[2:]) & set(sys.modules))))
 """
 
@@ -72,7 +76,11 @@ from finetune30.problems.trainables import load_trainable
 for name in ("training", "modeling"):
     room = importlib.import_module("finetune30." + name)
     for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name != "triton":
+                raise
 importlib.import_module("finetune30.data.problem")
 for name in PROBLEMS:
     print(load_trainable(name, {"label_names": ["a", "b"]}).name)

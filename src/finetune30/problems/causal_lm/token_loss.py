@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from finetune30.data.encoding import IGNORED
 from finetune30.errors import ModelError
-from finetune30.training.vocabulary_losses import CHUNK_NUMBERS, chunk_rows, frozen_losses
+from finetune30.training.vocabulary_losses import CHUNK_NUMBERS, Measure, chunk_rows, frozen_losses
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -96,7 +96,8 @@ def token_losses(head: LogitsHead, hidden: Tensor, targets: Tensor) -> Tensor:
     states, wanted = hidden[asked], targets[asked]
     if head.is_plain:
         frozen: Any = _FrozenHead
-        losses, right = frozen.apply(states, head.linear.weight, wanted, head.factor)
+        measure = getattr(head.linear, "measure_logits", None)  # put there by `training.gpu_kernels`
+        losses, right = frozen.apply(states, head.linear.weight, wanted, head.factor, measure)
     else:
         losses, right = _through_head(head, states, wanted)
     found = torch.zeros((*targets.shape, 2), dtype=torch.float32, device=hidden.device)
@@ -108,19 +109,23 @@ class _FrozenHead(torch.autograd.Function):
     """Losses of tokens under a frozen linear head; the gradient of each is made beside it, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, wanted: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, wanted: Tensor, factor: float, measure: Measure | None
+    ) -> tuple[Tensor, Tensor]:
         """Return losses and flags, float32 (N,) each."""
-        losses, right, gradient = frozen_losses(states, weight, wanted, factor, keeps_gradient=ctx.needs_input_grad[0])
+        losses, right, gradient = frozen_losses(
+            states, weight, wanted, factor, keeps_gradient=ctx.needs_input_grad[0], measure=measure
+        )
         ctx.dtype = states.dtype
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(right)
         return losses, right
 
     @staticmethod
-    def backward(ctx: Any, losses: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, losses: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Return the gradient of the hidden states, (N, H)."""
         (gradient,) = ctx.saved_tensors
-        return (gradient * losses[:, None].to(gradient.dtype)).to(ctx.dtype), None, None, None
+        return (gradient * losses[:, None].to(gradient.dtype)).to(ctx.dtype), None, None, None, None
 
 
 def _through_head(head: LogitsHead, states: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

@@ -93,10 +93,11 @@ class Experiment:
         from finetune30.training.paths import describe_path
 
         packing = {"packing": "on"} if self.engine.packs else {}
+        kernels = {} if self.engine.kernels is None else {"gpu_kernels": self.engine.kernels}
         digest = self.engine.start_digest
         taken_out = {} if digest is None else {START_OF_ADAPTER: digest}
         decided = {"precision": self.inputs.placement.precision, **describe_path(self.engine.name)}
-        return {**environment, **decided, **packing, **taken_out}
+        return {**environment, **decided, **packing, **kernels, **taken_out}
 
     @property
     def left_out_head(self) -> tuple[str, ...]:
