@@ -152,6 +152,11 @@ round-trips: $(DEV) ## Write 20,000 tables of each kind in every form and encodi
 bench: $(DEV) ## Speed and memory beside transformers' Trainer, a short form (table: build/benchmark.md)
 	@$(PYTHON_M) benchmarks --rows 64 --pairs 3 --batches 2 --output build/benchmark.md $(ARGS)
 
+test-gpu-kernels: $(DEV) ## Kernels for GPUs under Triton's interpreter, and compiled, without a GPU (downloads Triton once, 200 MB)
+	@[ -d build/gpu-sites/triton ] || $(PYTHON_M) pip install --quiet --no-deps --target build/gpu-sites/triton triton==3.7.1
+	@PYTHONPATH=$(CURDIR)/build/gpu-sites/triton $(PYTHON_M) pytest tests/unit/training/gpu_kernels \
+	tests/integration/test_gpu_check.py $(ARGS)
+
 gpu-check: $(RUNNING) ## What has to be seen on an NVIDIA GPU: precision, resume, memory, speed, in 400 s (build/gpu/table.md)
 	@$(PYTHON_M) benchmarks.gpu_check --out build/gpu $(ARGS)
 

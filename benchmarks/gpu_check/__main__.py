@@ -8,8 +8,8 @@ Every part is a process of its own with a limit in seconds. Its line goes to FOL
 ended, however it ended; its output stays in FOLDER/PART.log; the table is printed last, and in FOLDER/table.md. Exit
 code 1: a part failed. With `--device cpu` all sizes are tiny: so the script itself is tested where there is no GPU.
 
-Packages that the machine lacks are looked for in `--sites`: `own` for this project (pydantic), `trl`, `unsloth` for
-peers, each a folder made by `pip install --no-deps --target`.
+Packages that the machine lacks are looked for in `--sites`: `own` for this project (pydantic), `triton` for its kernels
+on a CPU, `trl`, `unsloth` for peers, each a folder made by `pip install --no-deps --target`.
 """
 
 from __future__ import annotations

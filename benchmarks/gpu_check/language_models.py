@@ -47,8 +47,26 @@ def _check(context: Context, shape: str, tokens: int, target: str, quantization:
     batch, ceiling = draw_packed_batch(context, engine, tokens), measure_product(context)
     name = f"{shape}{', NF4' if quantization else ''}"
     _measure(context, engine, batch, f"{name}, all activations kept", target, ceiling)
+    _measure_with_kernels(context, engine, batch, name, ceiling)
     _compute_layers_again(engine)
     _measure(context, engine, batch, f"{name}, each layer computed again", "", ceiling)
+
+
+def _measure_with_kernels(context: Context, engine: GeneralEngine, batch: Batch, name: str, ceiling: float) -> None:
+    """Do what `training.gpu_kernels` does, from here on."""
+    from finetune30.errors import ModelError
+    from finetune30.training.gpu_kernels.choosing import choose_kernels
+
+    what = f"{name}, own kernels"
+    if not context.on_gpu:
+        context.figure(what, "not run: the speed of an interpreter says nothing")
+        return
+    try:
+        choose_kernels(engine, "on")
+    except ModelError as error:
+        context.figure(what, f"not run: {error}")
+        return
+    _measure(context, engine, batch, what, "", ceiling)
 
 
 def _compute_layers_again(engine: GeneralEngine) -> None:

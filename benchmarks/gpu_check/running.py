@@ -41,7 +41,7 @@ def run_part(part: Part, device: str, output: Path, scratch: Path, sites: Path, 
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.gpu_check", "--be", part.name, *words],
             cwd=ROOT,
-            env=environment_with(sites / "own"),
+            env=environment_with(sites / "own", sites / "triton"),
             stdin=subprocess.DEVNULL,
             stdout=answers,
             stderr=errors,

@@ -68,7 +68,8 @@ def test_every_part_is_ok_or_says_why_it_was_not_run(checked: Path) -> None:
     assert list(lines) == [part.name for part in PARTS if not part.compares_peers]
     not_run = {name: line["reason"] for name, line in lines.items() if line["state"] == "not run"}
     assert {name: not_run.pop(name) for name in NOT_ON_A_CPU} == NOT_ON_A_CPU
-    assert not_run in ({}, {"qlora": "bitsandbytes is not installed"})
+    missing = {"qlora": "bitsandbytes is not installed", "gpu-kernels": "Triton is not installed"}
+    assert not_run.items() <= missing.items()
     for name, line in lines.items():
         if line["state"] != "not run":
             assert (line["state"], line["reason"]) == ("ok", ""), name

@@ -92,17 +92,18 @@ def token_losses(head: LogitsHead, hidden: Tensor, targets: Tensor) -> Tensor:
     `hidden` (B, L, H); `targets` int64 (B, L), IGNORED where nothing is asked: loss and flag are 0 there. Gradients go
     into `hidden`, and into the head where it is trained.
     """
-    asked = targets != IGNORED
-    states, wanted = hidden[asked], targets[asked]
+    flat = targets.reshape(-1)
+    places = (flat != IGNORED).nonzero().squeeze(1)  # once: a GPU is waited for to learn how many there are
+    states, wanted = hidden.reshape(-1, hidden.shape[-1])[places], flat[places]
     if head.is_plain:
         frozen: Any = _FrozenHead
         measure = getattr(head.linear, "measure_logits", None)  # put there by `training.gpu_kernels`
         losses, right = frozen.apply(states, head.linear.weight, wanted, head.factor, measure)
     else:
         losses, right = _through_head(head, states, wanted)
-    found = torch.zeros((*targets.shape, 2), dtype=torch.float32, device=hidden.device)
-    found[asked] = torch.stack([losses, right], dim=-1).float()
-    return found
+    found = torch.zeros((len(flat), 2), dtype=torch.float32, device=hidden.device)
+    found[places] = torch.stack([losses, right], dim=-1).float()
+    return found.view(*targets.shape, 2)
 
 
 class _FrozenHead(torch.autograd.Function):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -45,16 +43,16 @@ def measure_logits(logits: Tensor, wanted: Tensor, factor: float, *, keeps_gradi
 
 @triton.jit
 def _measure(
-    logits: Any,
-    wanted: Any,
-    losses: Any,
-    right: Any,
-    vocabulary: Any,
-    factor: Any,
+    logits,
+    wanted,
+    losses,
+    right,
+    vocabulary,
+    factor,
     keeps_gradient: tl.constexpr,
     block: tl.constexpr,
     wide: tl.constexpr,
-) -> None:
+):
     row = tl.program_id(0).to(tl.int64)
     start_of_row = logits + row * vocabulary
     target = tl.load(wanted + row)

@@ -58,15 +58,15 @@ class RmsNorm(torch.autograd.Function):
 
 @triton.jit
 def _forward(
-    x: Any,
-    weight: Any,
-    y: Any,
-    factors: Any,
-    numbers: Any,
-    epsilon: Any,
+    x,
+    weight,
+    y,
+    factors,
+    numbers,
+    epsilon,
     block: tl.constexpr,
     wide: tl.constexpr,
-) -> None:
+):
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, block)
     inside = at < numbers
@@ -80,15 +80,15 @@ def _forward(
 
 @triton.jit
 def _backward(
-    gradient: Any,
-    x: Any,
-    weight: Any,
-    factors: Any,
-    found: Any,
-    numbers: Any,
+    gradient,
+    x,
+    weight,
+    factors,
+    found,
+    numbers,
     block: tl.constexpr,
     wide: tl.constexpr,
-) -> None:
+):
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, block)
     inside = at < numbers

@@ -39,7 +39,7 @@ class SwiGlu(torch.autograd.Function):
 
 
 @triton.jit
-def _forward(gate: Any, up: Any, y: Any, size: Any, block: tl.constexpr, wide: tl.constexpr) -> None:
+def _forward(gate, up, y, size, block: tl.constexpr, wide: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = at < size
     opening = tl.load(gate + at, mask=inside, other=0.0).to(wide)
@@ -49,15 +49,15 @@ def _forward(gate: Any, up: Any, y: Any, size: Any, block: tl.constexpr, wide: t
 
 @triton.jit
 def _backward(
-    gradient: Any,
-    gate: Any,
-    up: Any,
-    of_gate: Any,
-    of_up: Any,
-    size: Any,
+    gradient,
+    gate,
+    up,
+    of_gate,
+    of_up,
+    size,
     block: tl.constexpr,
     wide: tl.constexpr,
-) -> None:
+):
     at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = at < size
     arriving = tl.load(gradient + at, mask=inside, other=0.0).to(wide)

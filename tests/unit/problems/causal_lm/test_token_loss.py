@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from finetune30.data.encoding import IGNORED
@@ -54,6 +55,37 @@ def test_losses_and_gradients_are_those_of_pytorch(options, rows, monkeypatch):
         torch.testing.assert_close(ours, theirs)
     right = head.logits(hidden).argmax(dim=-1) == targets
     assert torch.equal(found[..., 1].bool(), right)
+
+
+class Waiting(TorchDispatchMode):
+    """Counts the operations for whose result a GPU would be waited for: how many, and which number."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in {torch.ops.aten.nonzero.default, torch.ops.aten._local_scalar_dense.default}:
+            self.found.append(func)
+        if "index" in str(func) and any(
+            torch.is_tensor(place) and place.dtype == torch.bool
+            for places in args
+            if isinstance(places, (list, tuple))
+            for place in places
+        ):
+            self.found.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_gpu_would_be_waited_for_once_to_learn_how_many_tokens_are_asked():
+    hidden = torch.randn(2, 5, 8, requires_grad=True)
+    targets = torch.tensor([[IGNORED, 3, 1, IGNORED, 2], [4, IGNORED, IGNORED, 0, 1]])
+    with Waiting() as waiting:
+        token_losses(head_of(), hidden, targets)[..., 0].sum().backward()
+    assert waiting.found == [torch.ops.aten.nonzero.default]
+    with Waiting() as waiting:  # the counter sees what it should
+        assert float(hidden[targets != IGNORED].sum()) < 1e9
+    assert len(waiting.found) == 2
 
 
 def _trained(head):
