@@ -17,7 +17,6 @@ from torch import Tensor
 CHUNK_NUMBERS = 1 << 24
 _LEAST_ROWS = 16
 
-
 #: Turns logits into losses, flags and their own gradient, as `measure_plainly` does.
 Measure = Callable[..., tuple[Tensor, Tensor]]
 

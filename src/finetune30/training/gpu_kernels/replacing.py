@@ -27,6 +27,10 @@ _DTYPES = (torch.bfloat16, torch.float32, torch.float64)
 _LIMITS = {torch.bfloat16: 3e-2, torch.float32: 1e-4, torch.float64: 1e-8}
 _ROTATION = "apply_rotary_pos_emb"
 _GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")
+#: As functions, whose results autograd's own stubs have no types for.
+_norm: Callable[..., Tensor] = RmsNorm.apply
+_gate: Callable[..., Tensor] = SwiGlu.apply
+_turn: Callable[..., Tensor] = Rotary.apply
 
 #: What is replaced, and how.
 _Replacement = tuple[str, Callable[[], None]]
@@ -57,13 +61,12 @@ def _replace_norm(module: nn.Module, generator: torch.Generator) -> Iterator[_Re
         return
     if weight.requires_grad or weight.dim() != 1 or len(weight) > LONGEST_ROW or weight.dtype not in _DTYPES:
         return
-    own = type(module).forward
+    own: Callable[..., Tensor] = type(module).forward
 
     def forward(self: Any, hidden_states: Tensor) -> Tensor:
         if hidden_states.dtype not in _DTYPES:
             return own(self, hidden_states)
-        result: Tensor = RmsNorm.apply(hidden_states, self.weight, epsilon)
-        return result
+        return _norm(hidden_states, self.weight, epsilon)
 
     x = _draw(generator, (2, len(weight)), weight)
     x[1] *= 1e-3  # a row of which epsilon is a part
@@ -82,7 +85,7 @@ def _replace_gate(module: nn.Module, generator: torch.Generator) -> Iterator[_Re
     def forward(self: Any, x: Tensor) -> Tensor:
         gate, up = self.gate_proj(x), self.up_proj(x)
         fits = gate.dtype == up.dtype and gate.dtype in _DTYPES
-        result: Tensor = self.down_proj(SwiGlu.apply(gate, up) if fits else self.act_fn(gate) * up)
+        result: Tensor = self.down_proj(_gate(gate, up) if fits else self.act_fn(gate) * up)
         return result
 
     some = next(parts.up_proj.parameters())
@@ -129,7 +132,7 @@ def _build_rotation(plain: Callable[..., tuple[Tensor, Tensor]]) -> Callable[...
     def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *more: Any, **named: Any) -> tuple[Tensor, Tensor]:
         if more or named or not (_fits(q, cos) and _fits(k, cos)):
             return plain(q, k, cos, sin, *more, **named)
-        return Rotary.apply(q, cos, sin), Rotary.apply(k, cos, sin)
+        return _turn(q, cos, sin), _turn(k, cos, sin)
 
     return rotate
 

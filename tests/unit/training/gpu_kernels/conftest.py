@@ -1,4 +1,4 @@
-"""What tests of kernels get: Triton's interpreter rounds to bfloat16 towards zero, GPUs to the nearest number: here it does as they do."""
+"""Triton's interpreter rounds to bfloat16 towards zero, GPUs to the nearest number: here it does as they do."""
 
 from __future__ import annotations
 

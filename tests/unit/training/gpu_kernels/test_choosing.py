@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from finetune30.errors import ModelError
 from finetune30.modeling.base import find_base
 from finetune30.modeling.devices import Placement
 from finetune30.problems.trainables import load_trainable
+from finetune30.service.execution.experiment import Experiment
 from finetune30.training.general import GeneralEngine
 from finetune30.training.paths import build_engine
 from support.decoders import build_tiny_decoder, configure_decoder, token_batch
@@ -54,6 +57,12 @@ def replaced(engine: GeneralEngine) -> dict[str, int]:
     counts = {name: sum(word in kind for kind in changed) for name, word in kinds.items()}
     head: Any = engine.model.get_output_embeddings()
     return {**counts, "vocabularies": int(hasattr(head, "measure_logits"))}
+
+
+def decided_by(engine: GeneralEngine) -> dict[str, Any]:
+    """Return what an engine adds to the environment that a checkpoint must agree with."""
+    experiment: Any = SimpleNamespace(engine=engine, inputs=SimpleNamespace(placement=Placement("cpu", "fp32", "")))
+    return Experiment.complete(experiment, {})
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +112,9 @@ def test_a_step_is_the_same_with_them(tmp_path: Path, kind: str, training: dict[
     assert replaced(plain) == dict.fromkeys(LLAMA, 0)
     assert line.startswith("kernels for GPUs: on (")
     assert f"{norms} norms" in line
-    assert engine.kernels.startswith("1, Triton ")
+    assert engine.kernels == f"1, Triton {version('triton')}"
+    assert decided_by(engine)["gpu_kernels"] == engine.kernels  # nobody goes on with the run without them
+    assert "gpu_kernels" not in decided_by(plain)
     (loss, mine), (expected, theirs) = gradients(engine), gradients(plain)
     assert loss == pytest.approx(expected, rel=1e-5)
     assert mine.keys() == theirs.keys()
