@@ -49,7 +49,8 @@ def check(context: Context) -> None:
         allowed = limit if context.on_gpu or precision == "fp32" else _INTERPRETED_LIMIT
         for name, (own, plain, inputs) in _operations(context, precision).items():
             _compare(context, f"{precision}: {name}", own, plain, inputs, allowed)
-    for precision in _STEP_LIMITS:
+    # Rounded towards zero at every operation, a step in bfloat16 would say nothing of one on a device.
+    for precision in _STEP_LIMITS if context.on_gpu else ("fp32",):
         _compare_steps(context, precision)
 
 

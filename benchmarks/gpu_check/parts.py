@@ -20,7 +20,7 @@ PARTS = (
     Part("precision", "precision:check", 80),
     Part("exact-resume", "exact_resume:check", 90),
     Part("isolation", "isolation:check", 40),
-    Part("gpu-kernels", "gpu_kernels:check", 80),
+    Part("gpu-kernels", "gpu_kernels:check", 120),
     Part("memory", "memory:check", 60),
     Part("qlora", "qlora:check", 60),
     Part("classifiers", "classifiers:check", 80),
