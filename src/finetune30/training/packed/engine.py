@@ -125,7 +125,7 @@ class PackedEngine:
         self.trainable_parameters = model.weights.count
         self.total_parameters = model.weights.count + model.frozen_count
         self.packs = False  # it has no padding that could be saved
-        self.kernels = None
+        self.kernels: str | None = None
 
     @torch.no_grad()
     def accumulate(self, batch: Batch, scale: float) -> Tensor:
