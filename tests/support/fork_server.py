@@ -124,11 +124,11 @@ class ForkServer:
 
 def serve() -> None:
     """Fork a child for every request on standard input."""
-    import importlib
+    from finetune30.modeling.heavy_imports import import_heavy
 
     uses_hub = sys.argv[1:] == ["hub"]
-    for name in _WITHOUT_HUB if uses_hub else _IMPORTED_FIRST:
-        importlib.import_module(name)
+    # It keeps the garbage collector away from what came in: a child's collections would copy all of it to go through it.
+    import_heavy(*(_WITHOUT_HUB if uses_hub else _IMPORTED_FIRST))
     if uses_hub and (read := [name for name in _READ_SETTINGS_OF_THE_HUB if name in sys.modules]):
         raise AssertionError(f"{read} have read the settings of this process")
     for line in sys.stdin:

@@ -13,9 +13,10 @@ from finetune30.modeling.heavy_imports import import_heavy
 def heavy_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "heavy_by_name.py").write_text("import gc\ncollects = gc.isenabled()\nkept = [[] for _ in range(9)]\n")
+    gc.unfreeze()
     yield "heavy_by_name"
     sys.modules.pop("heavy_by_name", None)
-    gc.unfreeze()
+    gc.freeze()  # as all tests found it (tests/conftest.py)
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -43,7 +44,6 @@ def test_collector_works_on_after_a_failed_import():
     with pytest.raises(ModuleNotFoundError):
         import_heavy("no_such_module_anywhere")
     assert gc.isenabled()
-    gc.unfreeze()
 
 
 #: A package of that name that compiles as it is imported, as bitsandbytes does when PEFT imports it.
