@@ -165,6 +165,8 @@ install_running() {
     }
     pip_install --quiet --no-deps --no-build-isolation -e . || fail "The package itself could not be installed;" \
         "pip's message above says why. Mend it and run the same make word again."
+    # Where PYTHONDONTWRITEBYTECODE is set, as in many containers, every start of a command would compile them again.
+    "$folder/bin/python" -m compileall -q src || true
     say_what_is_not_compiled
 }
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ os.environ.update(
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _name in [name for name in os.environ if name.startswith("FT30_")]:
     del os.environ[_name]
+# Containers like to forbid compiled sources: each of many hundred processes would compile the whole package for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 #: Where files take long, in the order in which they are begun; the page's services end with the last test of the page.
@@ -46,7 +50,7 @@ def _rank_of(path: Path) -> int:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
+def pytest_collection() -> Generator[None, object, object]:
     """Import all tests with the garbage collector at rest, and keep it away from what came in: it all stays."""
     gc.disable()
     try:

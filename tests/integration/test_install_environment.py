@@ -35,6 +35,7 @@ case "$*" in
 *"pip index versions torch"*) echo "Available versions: ${OFFERED:-2.0, 1.0, 0.9}" ;;
 *"version("*torch*) [ -z "${INSTALLED:-}" ] || echo "$INSTALLED" ;;
 *sys.executable*) echo /full/path/of/python ;;
+"-m compileall -q src") touch src/compiled; exit "${COMPILING:-0}" ;;
 "- "*) echo "needed-by-$2" ;;
 esac
 """
@@ -129,6 +130,12 @@ def test_first_call_installs_requirements_and_then_the_package_alone(checkout: C
     requirements, package = checkout.calls()
     assert requirements.endswith("-r requirements.txt")
     assert package.endswith("--no-deps --no-build-isolation -e .")
+
+
+@pytest.mark.parametrize("status", [0, 1], ids=["compiled", "a folder that cannot be written to"])
+def test_sources_are_compiled_once_and_not_at_every_start(checkout: Checkout, status: int) -> None:
+    assert checkout.install(COMPILING=str(status))[0] == 0
+    assert (checkout.root / "src" / "compiled").exists()
 
 
 def test_second_call_does_nothing(checkout: Checkout) -> None:

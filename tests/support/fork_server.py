@@ -127,7 +127,7 @@ def serve() -> None:
     from finetune30.modeling.heavy_imports import import_heavy
 
     uses_hub = sys.argv[1:] == ["hub"]
-    # It keeps the garbage collector away from what came in: a child's collections would copy all of it to go through it.
+    # It keeps the garbage collector away from what came in: a child would copy all of it to go through it.
     import_heavy(*(_WITHOUT_HUB if uses_hub else _IMPORTED_FIRST))
     if uses_hub and (read := [name for name in _READ_SETTINGS_OF_THE_HUB if name in sys.modules]):
         raise AssertionError(f"{read} have read the settings of this process")

@@ -18,7 +18,7 @@ from support.run_store_lab import Lab
 
 @pytest.fixture(scope="session", autouse=True)
 def new_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let each new SQLite file of this process be a copy of one that was migrated once: a tenth of a second less a test.
+    """Let each new SQLite file of this process be a copy of one that was migrated once: 0.1 s less a test.
 
     The migration then looks at it as at every database, and finds nothing missing. What migrations do with an empty
     file is the subject of `store/test_schema.py` and of all processes that tests start.
