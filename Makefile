@@ -111,7 +111,7 @@ test: $(DEV) ## Run all tests (a part: make test ARGS="tests/unit -k data")
 	@sh scripts/install_browser.sh
 	@$(PYTHON_M) pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-install-peers: ## Programs that read what is made here: llama.cpp (30 MB; needs npm), openai; ARGS=all: TensorBoard, MLflow (1 GB)
+install-peers: ## Programs that read what is made here: llama.cpp (30 MB; needs npm), openai; ARGS=all: TensorBoard, MLflow, W&B (1.1 GB)
 	@sh scripts/install_peers.sh $(ARGS)
 
 test-peers: $(DEV) ## Tests with these programs (installs them where they are missing)

@@ -10,7 +10,7 @@ llama=3.22.1
 python_packages="openai==3.57.0"
 case "${1:-}" in
 "") ;;
-all) python_packages="$python_packages tensorboard==2.21.0 mlflow==3.17.2" ;;
+all) python_packages="$python_packages tensorboard==2.21.0 mlflow==3.17.2 wandb==0.31.0" ;;
 *)
     echo "'$1' is not known: install_peers.sh takes nothing, or all" >&2
     exit 2

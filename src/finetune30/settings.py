@@ -29,7 +29,7 @@ _SECRET = (
     "mlflow_password",
 )
 #: The trackers to which runs can be carried.
-MIRRORS = ("tensorboard", "mlflow")
+MIRRORS = ("tensorboard", "mlflow", "wandb")
 _PATTERNS_IN_WORDS = {
     "database_url": "must begin with sqlite:// or postgresql://",
     "redis_url": "must begin with redis://, rediss://, redis+socket:// or unix://",
@@ -163,7 +163,8 @@ class Settings(BaseSettings):
         description="Name of a worker; unset: the host's.",
     )
     mirrors: Annotated[tuple[Annotated[str, Field(pattern=f"^({'|'.join(MIRRORS)})$")], ...], NoDecode] = Field(
-        (), description="Trackers to which runs are carried as they go on, separated by commas: tensorboard, mlflow."
+        (),
+        description="Trackers to which runs are carried as they go on, by commas: tensorboard, mlflow, wandb.",
     )
     tensorboard_folder: Path | None = Field(
         None, description="Folder of TensorBoard's event files; unset: tensorboard in the results folder."
@@ -177,6 +178,12 @@ class Settings(BaseSettings):
     mlflow_token: SecretStr | None = Field(None, description="Token that opens the MLflow server, if it needs one.")
     mlflow_username: str | None = Field(None, description="Name that opens it, where it asks for name and password.")
     mlflow_password: SecretStr | None = Field(None, description="The password that belongs to the name.")
+    wandb_folder: Path | None = Field(
+        None, description="Folder of W&B's offline run folders; unset: wandb in the results folder."
+    )
+    wandb_project: str = Field(
+        "finetune30", min_length=1, max_length=128, description="Project of W&B that these runs belong to."
+    )
     mirror_seconds: float = Field(
         5.0, gt=0, le=86_400, description="Time between two looks for what a tracker does not know yet."
     )

@@ -31,6 +31,11 @@ _to = click.option(
 @_to
 @click.option("--all", "every", is_flag=True, help="Every run that has ended, the oldest first.")
 @click.option("--again", is_flag=True, help="Remove what lies there of the run, and carry it anew.")
+@click.option(
+    "--stop",
+    is_flag=True,
+    help="Carry the run no longer; without a run, follow the mirror no longer. What is there stays.",
+)
 @click.option("--list", "as_list", is_flag=True, help="Say how far the mirrors that are followed, and this run, are.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with --list.")
 @output_dir_option
@@ -39,27 +44,40 @@ def mirror(
     names: tuple[str, ...],
     every: bool,
     again: bool,
+    stop: bool,
     as_list: bool,
     as_json: bool,
     output_dir: Path | None,
 ) -> None:
     """Carry a recorded run to a tracker: parameters, steps, tags, state.
 
-    What is there already is not sent twice. Nothing about the run changes.
+    What is there already is not sent twice. Nothing about the run changes. One that was stopped is carried again once
+    it is named here.
     """
     from finetune30.errors import UsageError
     from finetune30.service.mirrors.choosing import build_trackers
-    from finetune30.store.mirrors import load_finished_ids
+    from finetune30.store.mirrors import load_finished_ids, stop_carrying
 
     if as_list:
         _print_states(run, output_dir, as_json=as_json)
+        return
+    if stop:
+        if every or again:
+            raise UsageError("--stop goes with neither --all nor --again", "name one run, or none for all of a mirror")
+        _stop(run, names, output_dir)
         return
     if (run is None) != every:
         raise UsageError("name one run, or --all", "carry the newest: ft30 mirror latest")
     trackers = build_trackers(settings_for(output_dir), names)
     with opened(output_dir) as records:
-        ids = load_finished_ids(records.store) if run is None else [records.store.get(run).id]
-        faults = [fault for tracker in trackers for fault in _carry(records, ids, tracker, again=again)]
+        faults = []
+        for tracker in trackers:
+            if run is None:
+                ids = load_finished_ids(records.store, tracker.name)
+            else:
+                ids = [records.store.get(run).id]
+                stop_carrying(records.store, ids[0], tracker.name, stopped=False)
+            faults += _carry(records, ids, tracker, again=again)
     for fault in faults[1:]:
         tell(f"Error: {fault.message}")
     if faults:
@@ -133,6 +151,26 @@ def _carry(records: Records, ids: list[str], tracker: Tracker, *, again: bool) -
     finally:
         tracker.close()
     return faults
+
+
+def _stop(run: str | None, names: tuple[str, ...], output_dir: Path | None) -> None:
+    """Take a run off mirrors, or mirrors off altogether; the audit trail keeps who did."""
+    from finetune30.cli.local_actor import record_local
+    from finetune30.service.mirrors.choosing import choose_names
+    from finetune30.store.mirrors import stop_carrying, stop_following
+
+    chosen = choose_names(settings_for(output_dir), names)
+    with opened(output_dir) as records:
+        for name in chosen:
+            if run is None:
+                stop_following(records.store, name)
+                record_local(records.store, "mirror.stop", name)
+                click.echo(f"{name} is followed no longer; FT30_MIRRORS={name} ft30 mirrors would follow it again")
+                continue
+            found = records.store.get(run)
+            stop_carrying(records.store, found.id, name, stopped=True)
+            record_local(records.store, "mirror.stop", f"{found.id} to {name}")
+            click.echo(show_controls(f"{found.folder} is carried to {name} no longer; what is there stays"))
 
 
 def _print_states(run: str | None, output_dir: Path | None, *, as_json: bool) -> None:

@@ -18,6 +18,12 @@ def print_mirrors(found: dict[str, Any]) -> None:
             f"{mirror['name']:<12} {mirror['behind']} runs behind, {mirror['refused']} refused; looked at: {looked_at}"
         )
         click.echo(show_controls(line))
+        if not mirror["is_followed"]:
+            seen = "" if mirror["seen_at"] is None else f" since {mirror['seen_at'][:19]} UTC"
+            click.echo(f"{'':<12} no process follows it{seen}; begin with: FT30_MIRRORS={mirror['name']} ft30 mirrors")
+        if mirror["fault"]:
+            told = f"ended by itself at {mirror['fault_at'][:19]} UTC and was begun again: {mirror['fault']}"
+            click.echo(show_controls(f"{'':<12} {told}"))
         if mirror["error"]:
             click.echo(show_controls(f"{'':<12} out of reach: {mirror['error']}"))
     for name, state in mirror_rows(found["run"]).items():
@@ -32,6 +38,8 @@ def mirror_rows(mirrors: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _state_of(mirror: Mapping[str, Any]) -> str:
+    if mirror["stopped_at"]:
+        return f"stopped {mirror['stopped_at'][:19]} UTC"
     if mirror["error"]:
         return f"refused: {mirror['error']}"
     return "complete" if mirror["complete"] else "behind"

@@ -38,7 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("finetune30.cli.runs:command", "Runs", "List, show, follow, verify, edit, cancel and delete runs."),
     "models": Entry("finetune30.cli.models:command", "Models", "Name finished models, promote and find them."),
     "compare": Entry("finetune30.cli.compare:command", "Runs", "Say whether runs differ by more than chance."),
-    "mirror": Entry("finetune30.cli.mirror:mirror", "Runs", "Carry runs to TensorBoard or MLflow."),
+    "mirror": Entry("finetune30.cli.mirror:mirror", "Runs", "Carry runs to TensorBoard, MLflow or W&B."),
     "submit": Entry("finetune30.cli.submit:command", "Train", "Hand a run over to the workers."),
     "cancel": Entry("finetune30.cli.run_changes:cancel", "Train", "Stop runs that wait or train."),
     "retry": Entry("finetune30.cli.retry:command", "Train", "Queue a failed or cancelled run again."),

@@ -15,6 +15,10 @@ mirrors = Table(
     Column("since", UtcDateTime, nullable=False),
     Column("looked_at", UtcDateTime),
     Column("error", Text),  # why the tracker could not be reached in the last look
+    Column("followed_by", String(400)),  # the process that follows it, or did
+    Column("seen_at", UtcDateTime),  # when that process last said so
+    Column("fault", Text),  # what ended its thread by itself the last time; it was started again
+    Column("fault_at", UtcDateTime),
 )
 
 #: `run_id` may also be that of the search or set under which a tracker keeps its runs.
@@ -35,5 +39,6 @@ mirror_cursors = Table(
     Column("held_by", String(400)),
     Column("held_until", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("stopped_at", UtcDateTime),  # a person took the run off this mirror
     Index("ix_mirror_cursors_mirror", "mirror", "told"),
 )

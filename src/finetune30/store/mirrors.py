@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from finetune30.errors import ConflictError
+from finetune30.errors import ConflictError, NotFoundError
 from finetune30.store.database import reading, writing
 from finetune30.store.mirror_tables import mirror_cursors, mirrors
 from finetune30.store.process_identity import is_dead
@@ -34,6 +34,8 @@ START: dict[str, Any] = {
     "error": None,
     "try_at": None,
 }
+#: A mirror counts as followed for so long after a process said that it follows it; it says so each few seconds.
+_UNSEEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class Cursor:
     held_by: str | None = None
     held_until: datetime | None = None
     updated_at: datetime | None = None
+    stopped_at: datetime | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON tree: what people are shown."""
         names = ("mirror", "target", "remote", "records", "failures", "error")
         told = {name: getattr(self, name) for name in names}
-        return told | {"updated_at": None if self.updated_at is None else self.updated_at.isoformat()}
+        moments = {"updated_at": self.updated_at, "stopped_at": self.stopped_at}
+        return told | {name: None if at is None else at.isoformat() for name, at in moments.items()}
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,25 @@ class Failure:
 
 @dataclass(frozen=True)
 class MirrorState:
-    """A tracker that is followed: runs that it does not know in full, those that it refused, why it is out of reach."""
+    """A tracker that is followed: runs that it does not know in full, those that it refused, why it is out of reach.
+
+    `is_followed`: a process does so now; `seen_at`, when one last said so; `fault`, what ended its thread by itself.
+    """
 
     name: str
     since: datetime
     looked_at: datetime | None
     error: str | None
-    behind: int = 0
-    refused: int = 0
+    seen_at: datetime | None
+    fault: str | None
+    fault_at: datetime | None
+    is_followed: bool
+    behind: int
+    refused: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON tree."""
-        looked_at = None if self.looked_at is None else self.looked_at.isoformat()
-        return {**vars(self), "since": self.since.isoformat(), "looked_at": looked_at}
+        return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in vars(self).items()}
 
 
 def state_of(run: Run) -> str:
@@ -97,6 +107,50 @@ def begin_following(store: RunStore, name: str) -> None:
     with writing(store.engine) as connection:
         if connection.execute(select(mirrors.c.name).where(mirrors.c.name == name)).first() is None:
             _insert_once(connection, mirrors, {"name": name, "since": store.now(connection)})
+
+
+def note_following(store: RunStore, names: Sequence[str], owner: str) -> None:
+    """Note that a process (its identity) follows these mirrors now."""
+    with writing(store.engine, durable=False) as connection:
+        values = {"followed_by": owner, "seen_at": store.now(connection)}
+        connection.execute(update(mirrors).where(mirrors.c.name.in_(names)).values(**values))
+
+
+def note_fault(store: RunStore, name: str, fault: str) -> None:
+    """Note what ended the following of a mirror by itself; it is started again."""
+    with writing(store.engine, durable=False) as connection:
+        values = {"fault": fault, "fault_at": store.now(connection)}
+        connection.execute(update(mirrors).where(mirrors.c.name == name).values(**values))
+
+
+def stop_following(store: RunStore, name: str) -> None:
+    """Let no run be carried to this mirror by itself any more, whoever follows it. Raises NotFoundError."""
+    with writing(store.engine) as connection:
+        if connection.execute(delete(mirrors).where(mirrors.c.name == name)).rowcount == 0:
+            raise NotFoundError(f"no mirror '{name}' is followed", "see those that are: ft30 mirror --list")
+
+
+def is_to_follow(store: RunStore, name: str) -> bool:
+    """Tell whether a mirror is to be followed: nobody has stopped it."""
+    with reading(store.engine) as connection:
+        return connection.execute(select(mirrors.c.name).where(mirrors.c.name == name)).first() is not None
+
+
+def stop_carrying(store: RunStore, run_id: str, mirror: str, *, stopped: bool) -> Cursor:
+    """Let a run no longer be carried to a mirror, or again, and return its cursor; what is there stays there.
+
+    A process that carries it at this moment finishes that.
+    """
+    with writing(store.engine) as connection:
+        now = store.now(connection)
+        row = {"run_id": run_id, "mirror": mirror, "target": "", "updated_at": now, **START, "generation": 0}
+        if _load(connection, run_id, mirror, lock=True) is None:
+            _insert_once(connection, mirror_cursors, row)
+        values = {"stopped_at": now if stopped else None}
+        connection.execute(update(mirror_cursors).where(*_is(run_id, mirror)).values(**values))
+        cursor = _load(connection, run_id, mirror, lock=False)
+    assert cursor is not None  # noqa: S101 - just written
+    return cursor
 
 
 def note_look(store: RunStore, name: str, error: str | None, *, was_asked: bool = True) -> None:
@@ -112,8 +166,16 @@ def note_look(store: RunStore, name: str, error: str | None, *, was_asked: bool 
 def load_mirrors(store: RunStore) -> list[MirrorState]:
     """Return the mirrors that are followed, by name."""
     with reading(store.engine) as connection:
-        found = connection.execute(select(mirrors).order_by(mirrors.c.name)).all()
-        return [MirrorState(**row._mapping, **_count(connection, row.name)) for row in found]
+        now = store.now(connection)
+        found = [dict(row._mapping) for row in connection.execute(select(mirrors).order_by(mirrors.c.name))]
+        return [
+            MirrorState(
+                is_followed=_is_followed(row.pop("followed_by"), row["seen_at"], now),
+                **row,
+                **_count(connection, row["name"]),
+            )
+            for row in found
+        ]
 
 
 def load_cursors(store: RunStore, run_id: str) -> list[Cursor]:
@@ -137,10 +199,11 @@ def load_behind(store: RunStore, name: str) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def load_finished_ids(store: RunStore) -> list[str]:
-    """Return the ids of all runs that have ended, the oldest first."""
+def load_finished_ids(store: RunStore, name: str) -> list[str]:
+    """Return the ids of all runs that have ended and were not taken off a mirror, the oldest first."""
     ended = [status for status in RunStatus if status.is_final]
-    query = select(runs.c.id).where(is_in(ended)).order_by(runs.c.created_at, runs.c.id)
+    chosen = and_(is_in(ended), mirror_cursors.c.stopped_at.is_(None))
+    query = _select(runs.c.id, chosen, name).order_by(runs.c.created_at, runs.c.id)
     with reading(store.engine) as connection:
         return list(connection.execute(query).scalars())
 
@@ -197,6 +260,12 @@ def release_cursor(store: RunStore, cursor: Cursor, failure: Failure | None = No
 # --- private
 
 
+def _is_followed(owner: str | None, seen_at: datetime | None, now: datetime) -> bool:
+    if owner is None or seen_at is None or now - seen_at > timedelta(seconds=_UNSEEN_SECONDS):
+        return False
+    return not is_dead(owner)
+
+
 def _is_held(cursor: Cursor, owner: str, now: datetime) -> bool:
     """Tell whether another process holds a cursor; one of this host that is gone holds none."""
     if cursor.held_by in (None, owner) or cursor.held_until is None or cursor.held_until <= now:
@@ -216,13 +285,15 @@ def _count(connection: Connection, name: str) -> dict[str, Any]:
 
 def _behind(name: str) -> ColumnElement[bool]:
     """Return which runs a mirror does not know in full: those that were queued since it is followed, or that it has
-    begun. A run that has not begun is nothing to tell of, and one that trains always is."""
+    begun, but for those that were taken off it. A run that has not begun is nothing to tell of, and one that trains
+    always is."""
     since = select(mirrors.c.since).where(mirrors.c.name == name).scalar_subquery()
     known = mirror_cursors.c.run_id.is_not(None)
     state = shown_status() + " " + cast(runs.c.attempt, String) + " " + cast(runs.c.edits, String)
     told = func.coalesce(mirror_cursors.c.told, "")
     changed = or_(runs.c.status == RunStatus.RUNNING, told != state)
-    return and_(runs.c.status != RunStatus.QUEUED, or_(known, runs.c.queued_at >= since), changed)
+    wanted = and_(runs.c.status != RunStatus.QUEUED, mirror_cursors.c.stopped_at.is_(None))
+    return and_(wanted, or_(known, runs.c.queued_at >= since), changed)
 
 
 def _select(what: Any, chosen: ColumnElement[bool], name: str) -> Any:

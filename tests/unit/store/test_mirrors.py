@@ -93,7 +93,7 @@ def test_runs_that_were_queued_before_a_mirror_was_followed_are_left_to_whoever_
     assert held is not None
     release_cursor(lab.store, held)
     assert behind(lab) == ["old", "new"], "one that was begun is finished"
-    assert load_finished_ids(lab.store) == [old.id, new.id]
+    assert load_finished_ids(lab.store, "tensorboard") == [old.id, new.id]
 
 
 def test_a_mirror_is_behind_until_it_was_told_the_state_and_again_after_every_edit_and_retry(lab: Lab) -> None:
@@ -127,14 +127,14 @@ def test_a_paused_run_is_told_as_paused_once_and_has_not_ended(lab: Lab) -> None
     attempt = lab.store.claim(run.id, lease_seconds=60)
     assert attempt is not None
     lab.store.pause(attempt, {"step": 2, "total_steps": 6, "metrics": {}})
-    assert (behind(lab), load_finished_ids(lab.store)) == (["trial"], [])
+    assert (behind(lab), load_finished_ids(lab.store, "tensorboard")) == (["trial"], [])
     cursor = claim(lab, run.id, "one")
     assert cursor is not None
     cursor = move_cursor(lab.store, cursor, hold_seconds=HELD_SECONDS, told=state_of(lab.store.get(run.id)))
     release_cursor(lab.store, cursor)
     assert behind(lab) == []
     lab.store.stop_paused(lab.store.get(run.id), "clearly worse")
-    assert (behind(lab), load_finished_ids(lab.store)) == (["trial"], [run.id])
+    assert (behind(lab), load_finished_ids(lab.store, "tensorboard")) == (["trial"], [run.id])
 
 
 def test_a_refused_run_waits_and_is_counted(lab: Lab) -> None:

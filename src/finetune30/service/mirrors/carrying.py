@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import ServiceUnavailableError, first_line
+from finetune30.errors import DataError, ServiceUnavailableError, StorageError, first_line
 from finetune30.files import load_json_lines
-from finetune30.service.mirrors.facts import describe_run, final_point, read_points
+from finetune30.service.mirrors.facts import MEASURED, describe_run, final_point, find_record_fault, read_points
 from finetune30.service.mirrors.protocol import Remote, RunFacts, Tracker
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run, RunFolder
@@ -23,8 +23,6 @@ _HELD_REQUESTS = 30
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 10.0, 3_600.0
 #: Parts of the names of what a clock decides; everything else comes out the same when a step is repeated, bit for bit.
 _TIMED = ("time", "per_second")
-#: Records of other types, such as events, hold no numbers.
-_MEASURED = ("train", "eval")
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ def carry_run(
     """Tell a tracker what it does not know of a run yet; with `again` what lies there is removed before.
 
     `timeout_seconds` is the tracker's time limit for a request. Raises ServiceUnavailableError when it is out of
-    reach, TrackerError when it refuses (which is noted, so that the run is not tried again at once), StorageError,
-    NotFoundError.
+    reach, TrackerError when it refuses (which is noted, so that the run is not tried again at once), DataError for a
+    damaged history, StorageError, NotFoundError.
     """
     hold_seconds = _HELD_REQUESTS * timeout_seconds
     store = records.store
@@ -75,8 +73,8 @@ class _Carrying:
             self._begin_again()
         run = self._records.store.get(self.cursor.run_id)  # before its files: once it has ended, they are complete
         folder = self._records.folder(run)
-        attempt, history = _load_history(folder)
-        if not self._align(folder, attempt, history):
+        attempt, history = _load_history(run, folder)
+        if not self._align(run, folder, attempt, history):
             self._begin_again()
         if self.cursor.remote is None:
             if not history and not run.status.is_final:
@@ -136,12 +134,12 @@ class _Carrying:
         """Tell whether the final numbers are there already: what came since is an edit by a person."""
         return self.cursor.told.startswith("SUCCEEDED ")
 
-    def _align(self, folder: RunFolder, attempt: int, history: list[dict[str, Any]]) -> bool:
+    def _align(self, run: Run, folder: RunFolder, attempt: int, history: list[dict[str, Any]]) -> bool:
         """Find the place in the history of a newer attempt; False where it repeats what was sent, but differently."""
         cursor = self.cursor
         if cursor.records == 0 or attempt == cursor.attempt:
             return len(history) >= cursor.records
-        sent = _load_records(folder.attempts / str(cursor.attempt) / folder.history.name)[: cursor.records]
+        sent = _load_records(run, folder.attempts / str(cursor.attempt) / folder.history.name)[: cursor.records]
         common = min(len(sent), len(history))
         if len(sent) < cursor.records or list(map(_repeated, sent[:common])) != list(map(_repeated, history[:common])):
             return False
@@ -169,14 +167,26 @@ def _repeated(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if not any(part in key for part in _TIMED)}
 
 
-def _load_history(folder: RunFolder) -> tuple[int, list[dict[str, Any]]]:
+def _load_history(run: Run, folder: RunFolder) -> tuple[int, list[dict[str, Any]]]:
     """Return the newest attempt that has a history, and its records; 0 for a run that has no attempts any more."""
     for number in reversed(folder.attempt_numbers()):
         path = folder.attempts / str(number) / folder.history.name
         if path.is_file():
-            return number, _load_records(path)
-    return 0, _load_records(folder.history)
+            return number, _load_records(run, path)
+    return 0, _load_records(run, folder.history)
 
 
-def _load_records(path: Path) -> list[dict[str, Any]]:
-    return [record for record in load_json_lines(path) if record.get("type") in _MEASURED]
+def _load_records(run: Run, path: Path) -> list[dict[str, Any]]:
+    """Return the measured records of a history. Raises DataError, which names the run, for a damaged one."""
+    damage = f"the history of run {run.id[:8]} ({run.name}) is damaged"
+    remedy = "restore its file from a backup, or take the run off: ft30 mirror RUN --stop"
+    try:
+        records: list[Any] = load_json_lines(path)
+    except StorageError as error:
+        raise DataError(f"{damage}: {error.message}", remedy) from error
+    except OSError as error:
+        raise DataError(f"{damage}: {path} cannot be read: {error.strerror or error}", remedy) from error
+    for number, record in enumerate(records, 1):
+        if fault := find_record_fault(record):
+            raise DataError(f"{damage}: {path}, record {number}: {fault}", remedy)
+    return [record for record in records if record.get("type") in MEASURED]

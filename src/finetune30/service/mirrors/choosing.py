@@ -12,6 +12,11 @@ from finetune30.settings import Settings
 
 def build_trackers(settings: Settings, names: Sequence[str]) -> list[Tracker]:
     """Return these trackers, those of the settings where none is named. Raises UsageError, which says what to set."""
+    return [_BUILDERS[name](settings) for name in choose_names(settings, names)]
+
+
+def choose_names(settings: Settings, names: Sequence[str]) -> list[str]:
+    """Return the names of these trackers, those of the settings where none is named. Raises UsageError."""
     chosen = tuple(dict.fromkeys(names or settings.mirrors))
     if not chosen:
         raise UsageError(
@@ -20,7 +25,7 @@ def build_trackers(settings: Settings, names: Sequence[str]) -> list[Tracker]:
     unknown = [name for name in chosen if name not in _BUILDERS]
     if unknown:
         raise UsageError(f"there is no tracker {unknown[0]!r}", f"those that there are: {', '.join(_BUILDERS)}")
-    return [_BUILDERS[name](settings) for name in chosen]
+    return list(chosen)
 
 
 # --- private
@@ -47,6 +52,12 @@ def _build_mlflow(settings: Settings) -> Tracker:
     )
 
 
+def _build_wandb(settings: Settings) -> Tracker:
+    from finetune30.service.mirrors.trackers.wandb import WandB
+
+    return WandB(settings.wandb_folder or settings.results_folder / "wandb", settings.wandb_project)
+
+
 def _authorize(settings: Settings) -> dict[str, str]:
     if settings.mlflow_token is not None:
         return {"Authorization": f"Bearer {settings.mlflow_token.get_secret_value()}"}
@@ -56,4 +67,8 @@ def _authorize(settings: Settings) -> dict[str, str]:
     return {}
 
 
-_BUILDERS: dict[str, Callable[[Settings], Tracker]] = {"tensorboard": _build_tensorboard, "mlflow": _build_mlflow}
+_BUILDERS: dict[str, Callable[[Settings], Tracker]] = {
+    "tensorboard": _build_tensorboard,
+    "mlflow": _build_mlflow,
+    "wandb": _build_wandb,
+}

@@ -16,6 +16,8 @@ from finetune30.store import Run, RunFolder
 from finetune30.store.database import reading
 from finetune30.store.search_members import find_group
 
+#: Records of other types, such as events, hold no numbers.
+MEASURED = ("train", "eval")
 #: Of a record: what is no measurement.
 _NO_VALUES = frozenset({"type", "step", "time"})
 _MANIFEST_KEYS = ("dataset_digest", "base", "environment", "git", "digests")
@@ -53,6 +55,21 @@ def read_points(history: Sequence[Mapping[str, Any]], began_at: datetime) -> lis
         )
         for record in history
     ]
+
+
+def find_record_fault(record: object) -> str | None:
+    """Return why a record of history.jsonl is none that a training wrote; None for one that can be read."""
+    if not isinstance(record, Mapping):
+        return "it is no object"
+    if record.get("type") not in MEASURED:
+        return None
+    if type(record.get("step")) is not int:
+        return f"its step is {record.get('step')!r}"
+    try:
+        datetime.fromisoformat(record.get("time", "2026-01-01"))
+    except (TypeError, ValueError):
+        return f"its time is {record['time']!r}"
+    return None
 
 
 def final_point(run: Run) -> Point | None:

@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 PARTS = ("results", "errors", "curves", "config", "data", "files", "log")
 LOG_LINES = 1000
-_TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}
+_TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "W&B"}
 
 
 def show() -> None:
@@ -81,7 +81,10 @@ def show() -> None:
 def _show_mirrors(run: Json) -> None:
     """Say how far each tracker knows the run."""
     for mirror in run.get("mirrors") or ():  # an API of before knows of none
-        state = "refused" if mirror["error"] else "complete" if mirror["complete"] else "behind"
+        if mirror.get("stopped_at"):
+            state = "stopped"
+        else:
+            state = "refused" if mirror["error"] else "complete" if mirror["complete"] else "behind"
         words = {"tracker": _TRACKERS.get(mirror["mirror"], mirror["mirror"]), "records": mirror["records"]}
         st.caption(t(f"run.mirror_{state}", **words))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from finetune30.errors import TrackerError
+from finetune30.errors import ServiceUnavailableError, TrackerError
 from finetune30.service.mirrors.protocol import Group, Point, Remote, RunFacts
 from finetune30.service.mirrors.trackers.requests import JsonRequests
 from finetune30.store import RunStatus
@@ -154,7 +154,15 @@ class MLflow:
             if error.details.get("error_code") == _MISSING:
                 return None
             raise
-        return str(self._requests.take(found, "experiment", "experiment_id"))
+        experiment = self._requests.take(found, "experiment")
+        number = str(self._requests.take(experiment, "experiment_id"))
+        if experiment.get("lifecycle_stage") == "deleted":
+            raise ServiceUnavailableError(
+                f"the experiment {self._experiment!r} of MLflow at {self._url} was deleted there",
+                f"restore it there (mlflow experiments restore --experiment-id {number}), or name another one: "
+                "FT30_MLFLOW_EXPERIMENT=NAME",
+            )
+        return number
 
     def _make_experiment(self) -> str:
         try:
@@ -167,7 +175,14 @@ class MLflow:
             return known
 
     def _post(self, path: str, **tree: Any) -> dict[str, Any]:
-        return self._requests.ask("POST", path, tree)
+        """Ask; what MLflow refuses may be so because somebody deleted the experiment, and then that is said."""
+        try:
+            return self._requests.ask("POST", path, tree)
+        except TrackerError:
+            if path.startswith("runs/"):
+                self._experiment_id = None
+                self._get_experiment()
+            raise
 
 
 def _as_pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

@@ -7,15 +7,14 @@ of the same file, however often they are written.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from finetune30.errors import TrackerError
 from finetune30.files import disk_errors
 from finetune30.service.mirrors.protocol import Point, Remote, RunFacts
 from finetune30.service.mirrors.trackers.event_files import encode_scalar, encode_text, encode_version
+from finetune30.service.mirrors.trackers.repeated_writing import write_at
 
 NAME = "tensorboard"
 _EVALUATED = "eval_"
@@ -83,21 +82,8 @@ class TensorBoard:
 
     def _write(self, remote: Remote, content: bytes, *, ends_file: bool = False) -> Remote:
         """Write at the place where the last noted writing ended; with `ends_file` nothing stays behind it."""
-        path, offset = self._folder / remote["file"], remote["offset"]
-        with disk_errors(f"cannot write {path}"):
-            size = path.stat().st_size if path.is_file() else -1
-            if size < offset:
-                raise TrackerError(
-                    f"{path} is {'gone' if size < 0 else 'shorter than what was written to it'}",
-                    "write it anew: ft30 mirror RUN --to tensorboard --again",
-                )
-            with path.open("r+b") as file:
-                file.seek(offset)
-                file.write(content)
-                if ends_file:
-                    file.truncate()
-                file.flush()
-                os.fsync(file.fileno())
+        offset = remote["offset"]
+        write_at(self._folder / remote["file"], offset, content, NAME, ends_file=ends_file)
         return remote | {"offset": offset + len(content)}
 
 
