@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune30.errors import ConflictError, HubAccessError, HubError, HubNotFoundError, HubUnavailableError
+from finetune30.errors import (
+    ConflictError,
+    HubAccessError,
+    HubAnswerError,
+    HubBusyError,
+    HubError,
+    HubNotFoundError,
+    HubUnavailableError,
+)
 from finetune30.files import sha256_of
 from finetune30.hub.asking import Log, ask_info, list_files, open_client
 from finetune30.hub.faults import hub_faults, no_hub, not_a_name, unavailable
@@ -93,11 +101,14 @@ def send(
     log: Log,
     *,
     private: bool,
+    sent: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Put files into a repository, take others out, in one commit; return that commit.
 
     `found` is what `find_repository` gave: None makes a repository, `private` or for everybody; else the commit goes on
-    top of what was seen, or not at all. An answer that is lost is no failure where the hub has the files afterwards.
+    top of what was seen, or not at all. An answer that is lost, or that a fault on the way takes the place of, is no
+    failure where the hub has the files afterwards. `sent` hears of the commit as soon as it is known, before it is
+    held against what was sent.
     Raises ConflictError where somebody else was faster, HubAccessError (no token, or one that may not write there) and
     the other errors of the hub.
     """
@@ -127,26 +138,41 @@ def send(
             commit = api.create_commit(
                 name, operations, commit_message=message, parent_commit=parent.reference.commit
             ).oid
-    except HubUnavailableError:
-        log("the hub did not answer; asking whether it has the files all the same")
-        after = find_repository(name, log)
-        if after is None or after.reference.commit == parent.reference.commit:
+    except (HubUnavailableError, HubAnswerError, HubBusyError, ConflictError) as error:
+        log(f"{error.message}; asking the hub whether it has the files all the same")
+        found_commit = _find_sent(name, parent.reference.commit, files, removed, log)
+        if found_commit is None:
             raise
-        commit = after.reference.commit
+        commit = found_commit
+    sent(commit)
     _require_sent(Reference("model", name, name, commit), files, removed)
     return commit
 
 
 def _require_sent(reference: Reference, files: Mapping[str, Outgoing], removed: Collection[str]) -> None:
     """Raise HubError where a commit does not hold what was sent."""
-    there = list_files(reference)
-    wrong = [path for path, file in files.items() if not file.is_there(there.get(path))]
-    wrong += [path for path in removed if path in there]
-    if wrong:
+    if wrong := _find_wrong(list_files(reference), files, removed):
         raise HubError(
             f"{reference.id} at {reference.commit} does not hold what was sent: {', '.join(sorted(wrong))}",
             "look at the repository on the hub, then push again",
         )
+
+
+def _find_sent(name: str, parent: str, files: Mapping[str, Outgoing], removed: Collection[str], log: Log) -> str | None:
+    """Return the commit that has what was sent, where the hub made it although its answer was another one."""
+    try:
+        after = find_repository(name, log)
+    except HubError as error:
+        log(f"that is not known: {error.message}")
+        return None
+    if after is None or after.reference.commit == parent or _find_wrong(after.files, files, removed):
+        return None
+    return after.reference.commit
+
+
+def _find_wrong(there: Mapping[str, RemoteFile], files: Mapping[str, Outgoing], removed: Collection[str]) -> list[str]:
+    wrong = [path for path, file in files.items() if not file.is_there(there.get(path))]
+    return wrong + [path for path in removed if path in there]
 
 
 @contextmanager

@@ -71,6 +71,11 @@ class Lab:
         """Return the first letters of a run's id, as messages name it."""
         return str(json.loads(self.done("runs", "show", name, "--json").stdout)["run"]["id"])[:8]
 
+    def pushes_on_record(self) -> list[str]:
+        """Return the targets of the pushes on the audit trail, the newest first."""
+        entries = json.loads(self.done("audit", "--json").stdout)["entries"]
+        return [entry["target"] for entry in entries if entry["action"] == "run.push"]
+
     def commits(self) -> list[str]:
         return [request.repo for request in self.hub.requests if request.action == "commit" and request.status == 200]
 
@@ -116,9 +121,8 @@ def test_a_dry_run_sends_nothing_and_the_push_sends_just_that(lab: Lab) -> None:
     assert lab.commits() == ["team/reviews"]
     for path, digest in sums(lab.hub, "team/reviews").items():
         assert hashlib.sha256(lab.hub.content("models", "team/reviews", path)).hexdigest() == digest
-    entries = json.loads(lab.done("audit", "--json").stdout)["entries"]
-    (trail,) = [entry for entry in entries if entry["action"] == "run.push"]
-    assert trail["target"].endswith(f" to team/reviews@{sent['commit']}")
+    (trail,) = lab.pushes_on_record()
+    assert trail.endswith(f" to team/reviews@{sent['commit']}")
 
     lab.hub.forget_requests()
     again = lab.push("first", "team/reviews")
@@ -222,6 +226,32 @@ def test_an_answer_that_is_lost_is_no_second_commit_and_a_faster_one_is_not_run_
     lab.hub.mend()
     lab.hub.fail(faults.Refusal(500, "Internal Server Error"), action="commit")
     assert "500" in lab.refused("second", "team/lost")
+
+
+@pytest.mark.parametrize("status", [504, 503, 412])
+def test_a_commit_that_went_through_is_done_whatever_a_proxy_answers_instead(lab: Lab, status: int) -> None:
+    name = f"team/answered-{status}"
+    lab.hub.fail(faults.AnsweredOtherwise(status), action="commit", times=1)
+    sent = lab.push("first", name)
+    assert sent["commit"] == lab.hub.sha("models", name)
+    assert lab.pushes_on_record()[0].endswith(f" to {name}@{sent['commit']}")
+
+
+def test_a_fault_after_the_commit_is_on_the_audit_trail_all_the_same(lab: Lab) -> None:
+    lab.push("first", "team/late")
+    lab.hub.forget_requests()
+    lab.hub.fail(faults.Refusal(500, "Internal Server Error"), action="tree", when=lambda: bool(lab.commits()))
+    ended = lab.ft30("push", "second", "team/late")
+    assert ended.returncode == 1, ended.stdout
+    lab.hub.mend()
+    assert lab.pushes_on_record()[0].endswith(f" to team/late@{lab.hub.sha('models', 'team/late')}")
+
+
+def test_public_is_said_to_change_nothing_of_a_repository_that_is_private(lab: Lab) -> None:
+    lab.push("first", "team/closed")
+    told = lab.done("push", "second", "team/closed", "--public")
+    assert "team/closed is private and stays so: --public is for new ones" in told.stderr
+    assert "(private)" in told.stdout
 
 
 def test_without_the_hub_a_dry_run_tells_the_files_and_a_push_says_so(lab: Lab) -> None:

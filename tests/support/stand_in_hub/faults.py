@@ -29,6 +29,13 @@ class Refusal(Fault):
 
 
 @dataclass(frozen=True)
+class AnsweredOtherwise(Fault):
+    """What was asked is done, and the answer is an error: a proxy on the way gave up before it came, or asked twice."""
+
+    status: int
+
+
+@dataclass(frozen=True)
 class Delay(Fault):
     """The right answer, so many seconds later."""
 

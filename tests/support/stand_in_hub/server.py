@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -12,7 +13,16 @@ from typing import Any
 
 from support.stand_in_hub.answers import Answer, refuse
 from support.stand_in_hub.asks import Action, Ask
-from support.stand_in_hub.faults import LOGIN_PAGE, LOGIN_PATH, CaptivePage, Fault, HangUp, Refusal, WrongContent
+from support.stand_in_hub.faults import (
+    LOGIN_PAGE,
+    LOGIN_PATH,
+    AnsweredOtherwise,
+    CaptivePage,
+    Fault,
+    HangUp,
+    Refusal,
+    WrongContent,
+)
 from support.stand_in_hub.protocol import Protocol
 from support.stand_in_hub.repositories import Changes, Commit, Kind, Repository, RepositoryStore
 from support.stand_in_hub.wire import Handler, Server, listen
@@ -56,9 +66,12 @@ class _PlannedFault:
     fault: Fault
     matches: dict[str, str]
     times_left: int | None
+    when: Callable[[], bool]
 
     def concerns(self, ask: Ask, answer: Answer) -> bool:
-        if self.times_left == 0 or any(getattr(ask, name) != value for name, value in self.matches.items()):
+        if any(getattr(ask, name) != value for name, value in self.matches.items()):
+            return False
+        if self.times_left == 0 or not self.when():
             return False
         if self.times_left is not None and ask.action == "other" and "action" not in self.matches:
             return False  # clients ask for more than a test counts, for example who drives them
@@ -134,15 +147,17 @@ class StandInHub:
         action: Action | None = None,
         method: str | None = None,
         times: int | None = None,
+        when: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Have the requests that match fail, the next `times` of them (None: all). The first fault that fits counts.
+        """Have the requests that match fail `when` that is so, the next `times` of them (None: all). The first fault
+        that fits counts.
 
         `repo` is the whole name, which stands for its aliases too.
         """
         wanted = {"kind": kind, "repo": repo, "file": file, "action": action, "method": method}
         matches = {name: value for name, value in wanted.items() if value is not None}
         with self._lock:
-            self._faults.append(_PlannedFault(fault, matches, times))
+            self._faults.append(_PlannedFault(fault, matches, times, when))
 
     def mend(self) -> None:
         """Take all faults away."""
@@ -266,6 +281,8 @@ def _record(ask: Ask, status: int, user_agent: str) -> Request:
 def _with_fault(fault: Fault | None, ask: Ask, answer: Answer) -> Answer:
     if isinstance(fault, Refusal):
         return refuse(fault.status, fault.message, fault.code, fault.headers)
+    if isinstance(fault, AnsweredOtherwise):
+        return refuse(fault.status, "Gateway Timeout")
     if isinstance(fault, CaptivePage):
         if fault.redirects and not ask.path.startswith(LOGIN_PATH):
             return Answer(302, b"", {"Location": LOGIN_PATH})

@@ -115,3 +115,61 @@ def test_an_empty_folder_is_replaced_and_the_working_folder_has_a_name(tmp_path,
     assert len(modes) == 1, "who may read its papers may read the model"
     with pytest.raises(UsageError, match=f"'{tmp_path}' is there already"):
         write(Path(), "new")
+
+
+#: Writes as each library does, in a process whose files may hold 4 KiB; prints what a person is told.
+_WRITE_TOO_MUCH = """
+import resource, signal, sys
+from pathlib import Path
+from finetune30.errors import StorageError
+from finetune30.service.exports.staging import staged
+
+def write_weights(folder):
+    import torch
+    from safetensors.torch import save_file
+    save_file({"a": torch.zeros(100_000)}, folder / "model.safetensors")
+
+def write_tokenizer(folder):
+    from tokenizers import Tokenizer, models
+    words = {f"word{number}": number for number in range(5_000)}
+    Tokenizer(models.WordLevel(words, unk_token="word0")).save(str(folder / "tokenizer.json"))
+
+def write_plain(folder):
+    (folder / "model.gguf").write_bytes(bytes(100_000))
+
+def wrap(folder):
+    try:
+        write_plain(folder)
+    except OSError as error:
+        raise ValueError("the exporter failed") from error
+
+writers = {"weights": write_weights, "tokenizer": write_tokenizer, "plain": write_plain, "wrapped": wrap}
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    with staged(Path(sys.argv[1]), overwrite=False) as folder:
+        writers[sys.argv[2]](folder)
+except StorageError as error:
+    print(error.message)
+    print(error.remedy)
+"""
+
+
+@pytest.mark.parametrize("writer", ["weights", "tokenizer", "plain", "wrapped"])
+def test_a_full_disk_is_said_with_the_folder_whichever_library_wrote_and_another_one_is_taken(tmp_path, writer):
+    target = tmp_path / "exports" / "model"
+    environment = {**os.environ, "PYTHONPATH": str(Path(finetune30.__file__).parents[1])}
+    ended = subprocess.run(
+        [sys.executable, "-c", _WRITE_TOO_MUCH, str(target), writer],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = ended.stdout.splitlines()
+    assert told, ended.stderr
+    assert told[0].startswith(f"cannot write {target}: File too large"), told
+    assert told[1] == f"free space in {target.parent} (df -h), or give another --output"
+    assert list(target.parent.iterdir()) == []
+    write(tmp_path / "elsewhere" / "model", "whole")
+    assert content(tmp_path / "elsewhere" / "model") == "whole"

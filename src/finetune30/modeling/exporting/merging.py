@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from finetune30.data.problem import label_names
-from finetune30.errors import SelfTestError, StorageError, first_line
+from finetune30.errors import SelfTestError, first_line
 from finetune30.modeling.loadable_adapter import loadable
 from finetune30.modeling.model_facts import reads_token_types
 from finetune30.modeling.quiet import quiet_transformers
@@ -73,22 +73,15 @@ def save_merged(
 ) -> None:
     """Write a merged model as transformers reads it: weights float32, and what `save_settings` writes.
 
-    `ends` are the tokens that end an answer of a language model. Raises StorageError.
+    `ends` are the tokens that end an answer of a language model.
     """
     generation: Any = getattr(merged, "generation_config", None)
     if ends and generation is not None:
         generation.eos_token_id = list(ends)
         generation.pad_token_id = tokenizer.pad_token_id
     save_settings(merged, tokenizer, adapter, folder)
-    try:
-        with quiet_transformers():
-            merged.save_pretrained(folder, max_shard_size="5GB")
-    except OSError:
-        raise
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":  # how the library reports a full disk
-            raise
-        raise StorageError(f"cannot write the merged weights: {error}", "free space") from error
+    with quiet_transformers():
+        merged.save_pretrained(folder, max_shard_size="5GB")
 
 
 def save_settings(merged: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, adapter: Path, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30 import __version__, failpoints
 from finetune30.errors import SelfTestError, UsageError
-from finetune30.files import disk_errors, encode_json
+from finetune30.files import encode_json
 from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.datasets.operations import versions_of
@@ -79,7 +79,7 @@ def export_model(
         suffix = form_name if precision is None else f"{form_name}-{precision}"
         target = output or records.results_root / EXPORTS / f"{run.folder}-{suffix}"
         private = find_private_names(run, records, _place_of_base(adapter))
-        with staged(target, overwrite=overwrite) as folder, disk_errors(f"cannot write {target}"):
+        with staged(target, overwrite=overwrite) as folder:
             source, reference = measure_adapter(settings, records, run, adapter, log)
             if form is None:
                 raise refuse_quantised(source, reference, folder, log)

@@ -23,6 +23,10 @@ _F16_SHARE = 0.01
 _Q8_SHARE = 0.1
 
 
+#: The form that nothing is made or measured for: every model has it.
+ZIP = "zip"
+
+
 @dataclass(frozen=True)
 class Source:
     """A loaded adapter: its model under PEFT (used up by a form), tokenizer, folder; `ends` end answers.
@@ -56,9 +60,15 @@ class Form:
 
     def require_kind(self, trainable: Trainable) -> None:
         """Raise UsageError for a model that has no such form."""
-        if self.kind != "any" and trainable.scores_tokens != (self.kind == "language"):
+        if not self.fits(trainable):
             fits = "language models" if self.kind == "language" else "models with a head (classifiers, regression)"
-            raise UsageError(f"--as {self.name} is for {fits}", "choose --as merged")
+            others = [form.name for form in FORMS.values() if form.fits(trainable)]
+            choices = " or ".join(f"--as {name}" for name in dict.fromkeys((*others, ZIP)))
+            raise UsageError(f"--as {self.name} is for {fits}", f"choose {choices}")
+
+    def fits(self, trainable: Trainable) -> bool:
+        """Tell whether a model can have this form."""
+        return self.kind == "any" or trainable.scores_tokens == (self.kind == "language")
 
 
 def _make_merged(source: Source, folder: Path) -> None:

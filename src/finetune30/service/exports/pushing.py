@@ -112,6 +112,8 @@ def push_model(
         files = _compare(outgoing, found, log, overwrite=overwrite)
         if found is not None and not found.is_private and private:
             raise UsageError(f"'{repository}' is public: everybody may read it", "add --public if that is meant")
+        if found is not None and found.is_private and not private:
+            log(f"{repository} is private and stays so: --public is for new ones; the hub's settings of it change that")
         plan = Push(repository, private if found is None else found.is_private, found is not None, files, commit=None)
         if dry_run:
             return plan
@@ -119,9 +121,13 @@ def push_model(
             return Push(plan.repository, plan.is_private, plan.exists, files, found.reference.commit)
         removed = [file.path for file in files if file.state is State.REMOVED]
         message = f"{run.name}: run {run.id[:8]}, pushed by finetune30"
-        commit = send(repository, found, outgoing, removed, message, log, private=private)
-        target = f"{run.id} to {repository}@{commit}"
-        record_audit(records.store, actor=by, role="admin", action="run.push", target=target)
+
+        def enter(commit: str) -> None:
+            """Say in the audit trail what the hub has now, whatever goes wrong after that."""
+            target = f"{run.id} to {repository}@{commit}"
+            record_audit(records.store, actor=by, role="admin", action="run.push", target=target)
+
+        commit = send(repository, found, outgoing, removed, message, log, private=private, sent=enter)
         return Push(plan.repository, plan.is_private, plan.exists, files, commit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune30.errors import ModelError, SelfTestError
+from finetune30.errors import ModelError, SelfTestError, StorageError
 
 _READERS = Path(__file__).parent / "readers"
 _LONGEST_END = 300
@@ -64,7 +65,8 @@ def run_reader(
 ) -> Read:
     """Run a reader with model, request and a folder for its answer. Raises SelfTestError.
 
-    Its arrays stand in arrays.npz; or in files of float32 that `arrays` of its answer describes.
+    Raises StorageError where the folder for the answer is full. Its arrays
+    stand in arrays.npz; or in files of float32 that `arrays` of its answer describes.
     """
     further = dict(environment or {})
     with tempfile.TemporaryDirectory(prefix="ft30-export-") as passing:
@@ -79,6 +81,11 @@ def run_reader(
             env={**os.environ, **further},
         )
         if done.returncode != 0:
+            if full := next((line for line in done.stderr.splitlines() if os.strerror(errno.ENOSPC) in line), None):
+                raise StorageError(
+                    f"{Path(command[-1]).stem} cannot write into {passing}: {full.strip()[:_LONGEST_END]}",
+                    "free space there (df -h), or name another folder in TMPDIR",
+                )
             said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:_LONGEST_END]
             raise SelfTestError(
                 f"the export cannot be read by {Path(command[-1]).stem}: {said}",

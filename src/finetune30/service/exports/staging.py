@@ -5,6 +5,7 @@ Whoever fills one holds a lock on it, which a process that dies lets go of: what
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finetune30 import failpoints
-from finetune30.errors import ConflictError, UsageError
+from finetune30.errors import ConflictError, StorageError, UsageError
 from finetune30.files import disk_errors, sha256_of, sync_file, sync_folder
 
 SUMS = "SHA256SUMS"
+#: What a disk says that has, or gives, no more room.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
         _require_replaceable(target)
     unfinished = target.with_name(f".{target.name}.unfinished")
     replaced = target.with_name(f".{target.name}.replaced")
-    with disk_errors(f"cannot write {target}"):
+    with _disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _held(unfinished, target):
             _restore(replaced, target)
@@ -53,6 +56,38 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
             finally:
                 _restore(replaced, target)
                 shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def _disk_faults(target: Path) -> Iterator[None]:
+    """Say that the disk is full and in which folder, whichever library wrote; as `disk_errors` what else a disk has."""
+    with disk_errors(f"cannot write {target}"):
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, StorageError):
+                raise
+            if fault := find_full_disk(error):
+                raise StorageError(
+                    f"cannot write {target}: {fault}",
+                    f"free space in {target.parent.absolute()} (df -h), or give another --output",
+                ) from error
+            raise
+
+
+def find_full_disk(error: BaseException) -> str | None:
+    """Return the words of an error, or of one that led to it, that says that a disk is full; None for others.
+
+    Libraries that are not written in Python raise errors of their own for it.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _FULL:
+            return os.strerror(seen.errno)
+        if found := next((words for number in _FULL if (words := os.strerror(number)) in str(seen)), None):
+            return found
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 @contextmanager
