@@ -117,7 +117,7 @@ install-peers: ## Programs that read what is made here: llama.cpp (30 MB; needs 
 test-peers: $(DEV) ## Tests with these programs (installs them where they are missing)
 	@sh scripts/install_peers.sh all
 	@$(PYTHON_M) pytest -m peers tests/integration/test_gguf_exports.py tests/integration/test_openai_client.py \
-	tests/integration/test_mirrors_read_back.py $(ARGS)
+	tests/integration/test_mirrors_read_back.py tests/unit/service/test_wandb_mirror.py $(ARGS)
 
 # Children that a test kills in the middle of writing leave files that cannot be read, of which nobody needs to hear.
 coverage: $(DEV) ## Run all tests and say how much of each room they reach, in child processes too (build/coverage/html)
