@@ -50,6 +50,11 @@ def is_followed(lab: Lab) -> bool:
     return len(found["followed"]) == 2
 
 
+def is_tended(lab: Lab) -> bool:
+    followed = states_of(lab, "results")["followed"]
+    return bool(followed) and bool(followed[0]["is_followed"])
+
+
 def event_files(folder: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in folder.rglob("events.out.tfevents*")}
 
@@ -104,6 +109,13 @@ def test_old_runs_are_carried_by_asking_and_what_is_missing_is_said(
     with following(lab.folder, FT30_RESULTS_FOLDER="results", FT30_MIRRORS="tensorboard"):
         wait_until(lambda: states_of(lab, "results")["followed"], 30, "it is followed")
     assert states_of(lab, "results")["followed"][0]["behind"] == 0, "older runs are not its business"
+    for arguments, told in (
+        (("--list",), "no process follows it"),
+        (("--stop", "--to", "tensorboard"), "FT30_MIRRORS=tensorboard ft30 mirrors would follow it again"),
+    ):
+        assert told in lab.ft30("mirror", *arguments).stdout
+        with following(lab.folder, FT30_RESULTS_FOLDER="results", FT30_MIRRORS="tensorboard"):
+            wait_until(lambda: is_tended(lab), 30, "a process follows it again")
     carried = lab.ft30("mirror", "latest", FT30_MIRRORS="tensorboard")
     assert carried.returncode == 0, carried.stderr
     assert "records there" in carried.stdout

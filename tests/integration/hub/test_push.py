@@ -250,7 +250,7 @@ def test_a_fault_after_the_commit_is_on_the_audit_trail_all_the_same(lab: Lab) -
 def test_public_is_said_to_change_nothing_of_a_repository_that_is_private(lab: Lab) -> None:
     lab.push("first", "team/closed")
     told = lab.done("push", "second", "team/closed", "--public")
-    assert "team/closed is private and stays so: --public is for new ones" in told.stderr
+    assert "team/closed is private on the hub and stays so" in told.stderr
     assert "(private)" in told.stdout
 
 

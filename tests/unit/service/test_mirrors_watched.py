@@ -22,7 +22,6 @@ from finetune30.store.mirrors import (
     load_cursors,
     load_mirrors,
     note_following,
-    stop_carrying,
 )
 from finetune30.store.process_identity import own_identity
 from support.mirrored import MirroredRun, answering_server, step_record
@@ -158,11 +157,13 @@ def test_a_damaged_history_is_said_by_run_and_the_others_go_on(
     (cursor,) = load_cursors(lab.store, damaged.id)
     assert "is damaged" in str(cursor.error)
     assert ended.exception.remedy.endswith("take the run off: ft30 mirror RUN --stop")  # type: ignore[union-attr]
-    stop_carrying(lab.store, damaged.id, "tensorboard", stopped=True)
+    assert CliRunner().invoke(mirror, [damaged.id, "--stop", "--to", "tensorboard"]).exit_code == 0
     assert CliRunner().invoke(mirror, ["--all", "--to", "tensorboard"]).exit_code == 0
 
 
-def test_an_experiment_that_was_deleted_is_said_with_what_brings_it_back(lab: Lab) -> None:
+def test_an_experiment_that_was_deleted_is_said_and_another_one_is_taken(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = MirroredRun(lab)
     run.succeed()
     body = b'{"experiment": {"experiment_id": "7", "lifecycle_stage": "deleted"}}'
@@ -171,4 +172,12 @@ def test_an_experiment_that_was_deleted_is_said_with_what_brings_it_back(lab: La
         with pytest.raises(ServiceUnavailableError, match=r"'trials' of MLflow at .* was deleted") as said:
             carry_run(run.records, run.id, server, timeout_seconds=30.0)
         server.close()
-    assert "mlflow experiments restore --experiment-id 7" in said.value.remedy
+    assert said.value.remedy == "restore experiment 7 there, or name another one: FT30_MLFLOW_EXPERIMENT=NAME"
+    body = b'{"experiment": {"experiment_id": "8"}, "runs": [], "run": {"info": {"run_id": "r"}, "data": {}}}'
+    asked: list[str] = []
+    monkeypatch.setenv("FT30_MLFLOW_EXPERIMENT", "others")
+    with answering_server(200, body, asked) as address:
+        monkeypatch.setenv("FT30_MLFLOW_URL", address)
+        named = CliRunner().invoke(mirror, [run.id, "--to", "mlflow"])
+    assert named.exit_code == 0, named.output
+    assert "experiment_name=others" in asked[0]

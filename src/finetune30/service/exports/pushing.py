@@ -113,7 +113,7 @@ def push_model(
         if found is not None and not found.is_private and private:
             raise UsageError(f"'{repository}' is public: everybody may read it", "add --public if that is meant")
         if found is not None and found.is_private and not private:
-            log(f"{repository} is private and stays so: --public is for new ones; the hub's settings of it change that")
+            log(f"{repository} is private on the hub and stays so: a push makes only new repositories public")
         plan = Push(repository, private if found is None else found.is_private, found is not None, files, commit=None)
         if dry_run:
             return plan

@@ -159,8 +159,7 @@ class MLflow:
         if experiment.get("lifecycle_stage") == "deleted":
             raise ServiceUnavailableError(
                 f"the experiment {self._experiment!r} of MLflow at {self._url} was deleted there",
-                f"restore it there (mlflow experiments restore --experiment-id {number}), or name another one: "
-                "FT30_MLFLOW_EXPERIMENT=NAME",
+                f"restore experiment {number} there, or name another one: FT30_MLFLOW_EXPERIMENT=NAME",
             )
         return number
 
