@@ -56,7 +56,8 @@ def compare_on_test_rows(
 
 def _require_same_rows(records: Records, settings: Settings, runs: list[Run]) -> None:
     """Raise ConflictError where two runs do not keep the same rows for a test, or have no model; nothing is read."""
-    versions, places = versions_of(settings, records.store), []
+    versions = versions_of(settings, records.store)
+    places: list[tuple[Any, ...]] = []
     for run in runs:
         require_intact_model(records, require_model(run))
         manifest = versions.get(str(run.dataset_digest))
