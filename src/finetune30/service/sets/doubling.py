@@ -13,7 +13,7 @@ from typing import Any
 
 from finetune30.service.sets.measures import COUNTED, MEANS, Measured, measure_of
 from finetune30.service.sets.outcomes import SetOutcomes
-from finetune30.service.sets.planning import HALF, LEAST_SEEDS, WHOLE
+from finetune30.service.sets.plans import HALF, LEAST_SEEDS, WHOLE
 from finetune30.service.statistics.gains import LEAST_GAIN, Gain, Verdict, judge_gain
 from finetune30.service.statistics.sample_size import rows_needed
 from finetune30.service.statistics.seeds import METHOD, discordant_share

@@ -10,7 +10,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.errors import ConflictError, DataError, UsageError
 from finetune30.problems import load_problem
 from finetune30.service.sets.freezing import Frozen
-from finetune30.service.sets.plans import Plan
+from finetune30.service.sets.plans import HALF, LEAST_SEEDS, WHOLE, Plan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
 
 MOST_RUNS = 100
-#: Seeds on each share of a learning curve, below which nothing tells how far seeds differ.
-LEAST_SEEDS = 2
-#: Shares between which a learning curve says what more rows brought.
-HALF, WHOLE = 0.5, 1.0
 #: What a fold's training leaves out: its held-out rows must choose neither the step to stop at nor the best weights.
 _NO_CHOICE = {"eval_strategy": "no", "early_stopping_patience": None, "load_best_model_at_end": False}
 

@@ -13,6 +13,11 @@ from finetune30.config.schema import VERSION_PREFIX, shorten_name
 if TYPE_CHECKING:
     from finetune30.store.run_sets import Purpose
 
+#: Seeds on each share of a learning curve, below which nothing tells how far seeds differ.
+LEAST_SEEDS = 2
+#: Shares between which a learning curve says what more rows brought.
+HALF, WHOLE = 0.5, 1.0
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -8,7 +8,7 @@ from typing import Any
 from finetune30.service.runs.open_records import Records
 from finetune30.service.sets.doubling import answer_doubling
 from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
-from finetune30.service.sets.planning import WHOLE
+from finetune30.service.sets.plans import WHOLE
 from finetune30.service.statistics import folds as fold_statistics
 from finetune30.service.statistics.sample_size import ASSUMED_DISCORDANT, rows_needed, visible_difference
 from finetune30.service.statistics.score_interval import mean_score_interval, score_interval
