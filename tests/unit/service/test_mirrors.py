@@ -260,7 +260,7 @@ def test_a_password_opens_the_server_and_is_written_nowhere(lab: Lab) -> None:
 def test_a_tracker_that_there_is_not_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(UsageError, match="there is no tracker 'tensorbord'") as unknown:
         build_trackers(Settings(), ["tensorbord"])
-    assert unknown.value.remedy == "those that there are: tensorboard, mlflow"
+    assert unknown.value.remedy == "those that there are: tensorboard, mlflow, wandb"
 
 
 def test_a_tracker_without_an_address_says_what_to_set() -> None:
