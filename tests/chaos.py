@@ -89,7 +89,7 @@ class Chaos:
 
     # --- what a chaos of more than drills does otherwise
 
-    def start_worker(self, name: str, **environment: str) -> None:
+    def start_worker(self, name: str, **environment: Any) -> None:
         self.services.start_worker(name, drill=0.02, **environment)
 
     def goes_on(self) -> bool:

@@ -124,7 +124,7 @@ def _swap(server: _Server, records: Records, options: argparse.Namespace, number
         now = _alias(records, options.model)
         to = numbers[(numbers.index(now.number) + 1) % len(numbers)]
         promote(records, options.model, to, ALIAS, reason="one more", actor="swaps")
-        wait_until(lambda wanted=now.generation + 1: server.generation() == wanted, 120, "it is swapped in")
+        server.wait_for(now.generation + 1)
         time.sleep(1.5)  # by its next look the one that was swapped out has left memory
         found.append(server.resident_bytes())
         if swap in (1, 5) or swap % 10 == 0:
@@ -153,6 +153,10 @@ class _Server:
         if ended.returncode:
             print(ended.stderr)
 
+    def wait_for(self, generation: int) -> None:
+        """Return once that generation answers."""
+        wait_until(lambda: self.generation() == generation, 120, "it is swapped in")
+
     def generation(self) -> int | None:
         """Return the generation that answers; None while none does."""
         try:
@@ -171,7 +175,7 @@ class _Server:
 
 def _train_versions(fork_server: ForkServer, folder: Path, model: str) -> Path:
     """Train two tiny classifiers, one of which learns less, as versions of a model, the first one under the alias."""
-    lab = KindsLab(fork_server, folder, build_tiny_model(folder / "tiny"))
+    lab = KindsLab.make(fork_server, folder, build_tiny_model(folder / "tiny"))
     for name, epochs in (("learnt", 20), ("hardly-learnt", 2)):
         lab.train(KINDS["single-label"], name, num_train_epochs=epochs)
         lab.ft30("models", "register", name, model)

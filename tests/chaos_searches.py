@@ -60,8 +60,8 @@ class SearchChaos(Chaos):
         self.spared = 0
         self.clients.append(PatientClient(services.api_address, timeout=120))  # rows are frozen meanwhile
 
-    def start_worker(self, name: str, **environment: str) -> None:
-        drilled = drill_variables(_STEP_SECONDS, scored=True)
+    def start_worker(self, name: str, **environment: Any) -> None:
+        drilled: dict[str, Any] = drill_variables(_STEP_SECONDS, scored=True)
         self.services.start_worker(name, drill=None, **drilled, **environment)
 
     def goes_on(self) -> bool:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
     """Rows and a base model, no runs."""
-    return KindsLab(fork_server, tmp_path_factory.mktemp("curves"), tiny_model())
+    return KindsLab.make(fork_server, tmp_path_factory.mktemp("curves"), tiny_model())
 
 
 def curve(lab: KindsLab, file: str, *flags: str) -> dict[str, Any]:

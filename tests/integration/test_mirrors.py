@@ -109,11 +109,11 @@ def test_old_runs_are_carried_by_asking_and_what_is_missing_is_said(
     with following(lab.folder, FT30_RESULTS_FOLDER="results", FT30_MIRRORS="tensorboard"):
         wait_until(lambda: states_of(lab, "results")["followed"], 30, "it is followed")
     assert states_of(lab, "results")["followed"][0]["behind"] == 0, "older runs are not its business"
-    for arguments, told in (
-        (("--list",), "no process follows it"),
-        (("--stop", "--to", "tensorboard"), "FT30_MIRRORS=tensorboard ft30 mirrors would follow it again"),
+    for words, told in (
+        ("--list", "no process follows it"),
+        ("--stop --to tensorboard", "FT30_MIRRORS=tensorboard ft30 mirrors would follow it again"),
     ):
-        assert told in lab.ft30("mirror", *arguments).stdout
+        assert told in lab.ft30("mirror", *words.split()).stdout
         with following(lab.folder, FT30_RESULTS_FOLDER="results", FT30_MIRRORS="tensorboard"):
             wait_until(lambda: is_tended(lab), 30, "a process follows it again")
     carried = lab.ft30("mirror", "latest", FT30_MIRRORS="tensorboard")

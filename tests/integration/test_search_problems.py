@@ -44,7 +44,7 @@ def ended(
     folder, kind = tmp_path_factory.mktemp(request.param), str(request.param)
     lab: KindsLab | TalkLab
     if kind == "regression":
-        lab = KindsLab(fork_server, folder, tiny_model())
+        lab = KindsLab.make(fork_server, folder, tiny_model())
         files = {"dataset_name": f"{REGRESSION.name}-train.csv", "eval_file": f"{REGRESSION.name}-eval.csv"}
         model = {"name": "base", "dropout": 0.0, **REGRESSION.config}
         rows = [(f"so {text}", label) for text, label in REGRESSION.rows()[::6]]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from finetune30.store import open_store, run_store
+from finetune30.store import open_store
+from finetune30.store.schema import migrate
 from support.run_store_lab import Lab
 
 
@@ -25,7 +26,6 @@ def new_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """
     folder = tmp_path_factory.mktemp("migrated")
     open_store(f"sqlite:///{folder}/whole.db").close()
-    migrate = run_store.migrate
 
     def migrate_copy(engine: Engine) -> None:
         name = engine.url.database if engine.dialect.name == "sqlite" else None
@@ -37,7 +37,7 @@ def new_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         migrate(engine)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_store, "migrate", migrate_copy)
+        patch.setattr("finetune30.store.run_store.migrate", migrate_copy)
         yield
 
 

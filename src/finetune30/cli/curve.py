@@ -10,7 +10,7 @@ from finetune30.cli.named_option import named_option
 from finetune30.cli.run_set_options import make_set, set_options
 
 
-class Shares(click.ParamType):
+class Shares(click.ParamType[tuple[float, ...]]):
     """Numbers between commas."""
 
     name = "shares"

@@ -38,6 +38,6 @@ class SharedWeights:
                 key = (base, f"{place}.{name}".replace(_WRAPPED, ""), tuple(own.shape), f"{own.dtype} {own.device}")
                 known = self._known.setdefault(key, own)
                 if known is not own and torch.equal(known, own):
-                    module._parameters[name] = known  # type: ignore[assignment]
+                    module._parameters[name] = known
                     given_up[id(own)] = own.nbytes
         return sum(given_up.values())

@@ -75,8 +75,8 @@ def test_rungs_at_one_evaluation_are_decided_at_one_pause(tmp_path: Path) -> Non
     search = make_search(lab.store, stop={"kind": "clearly_worse", "at": [0.3, 0.4, 0.8]})
     record_trial(lab.store, search.id, 0, labels=None, parameters={}, versions={})
     config = ExperimentConfig.model_validate(search.config)
-    given = {"idempotency_key": key_of_trial(search.id, 0), "pause_at": 0.3}
-    run = lab.store.create(config, kind="queued", results_root=lab.results, **given)
+    key = key_of_trial(search.id, 0)
+    run = lab.store.create(config, kind="queued", results_root=lab.results, idempotency_key=key, pause_at=0.3)
     claim = lab.store.claim(run.id, lease_seconds=60)
     assert claim is not None
     lab.store.pause(claim, {"step": 20, "total_steps": 50, "metrics": {"eval_accuracy": 0.7}})

@@ -33,7 +33,9 @@ class Model:
     def ask_text(self, text: str) -> list[int]:
         raise NotImplementedError
 
-    def stream(self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]) -> Iterator[str | Ended]:
+    def stream(
+        self, prompt: Sequence[int], sampling: Mapping[str, Any], ids: list[int]
+    ) -> Iterator[str | Ended | None]:
         for token in prompt:
             ids.append(token)
             yield str(1 // token * token)

@@ -62,7 +62,7 @@ def test_the_address_names_a_run_by_a_version_of_a_model_too(
         def load_experiment(self, named: str) -> dict[str, str] | None:
             return known.get(named)
 
-    monkeypatch.setattr(try_model.st, "query_params", {"run": address})
+    monkeypatch.setattr("finetune30.ui.views.try_model.st.query_params", {"run": address})
     monkeypatch.setattr(try_model, "client", Client)
     monkeypatch.setattr(try_model, "ask", lambda question: question())
     runs: dict[str, Any] = {"newest": {"id": "newest", "status": "SUCCEEDED"}}

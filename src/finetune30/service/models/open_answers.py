@@ -23,7 +23,7 @@ class OpenAnswers:
     def __init__(self, loaded: LoadedModel, run_name: str) -> None:
         self._model = require_chat_model(loaded, run_name, "ask it with POST /experiments/{id}/predict")
         self._numbers = count(1)
-        self._open: dict[int, Iterator[str | Ended]] = {}
+        self._open: dict[int, Iterator[str | Ended | None]] = {}
 
     def begin(self, asked: Mapping[str, Any]) -> Tree:
         """Begin an answer to `messages`, with `sampling` (see `Sampling`), `base` without the adapter.

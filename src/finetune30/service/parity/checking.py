@@ -44,9 +44,10 @@ class Served:
         self.texts: ServedTexts | None = None
         self.chat: ChatModel | None = None
         if self.problem.scores_tokens:
-            self.chat = chat = self.problem.open_saved(adapter, choose_placement("cpu", "fp32"))  # type: ignore[assignment]
-            if engines is not None and chat is not None:
+            chat: ChatModel = self.problem.open_saved(adapter, choose_placement("cpu", "fp32"))  # type: ignore[assignment]
+            if engines is not None:
                 engines.share(adapter, chat.model)
+            self.chat = chat
             return
         from finetune30.service.parity.served_texts import ServedTexts
         from finetune30.training.saved_engine import SavedEngines

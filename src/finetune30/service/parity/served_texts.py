@@ -74,10 +74,10 @@ class ServedTexts:
         self._packed, _ = engines.open(folder, problem)
         self._padded: Predictor | None = None
         if self._packed is None:
-            self._padded = padded = problem.open_saved(folder, choose_placement("cpu", "fp32"))  # type: ignore[assignment]
-            assert padded is not None  # noqa: S101 - it was opened in the line above
+            padded: Predictor = problem.open_saved(folder, choose_placement("cpu", "fp32"))  # type: ignore[assignment]
             engines.share(folder, padded.model)
-            self.reader, self.pad_token_id = padded.reader, int(padded.tokenizer.pad_token_id)  # type: ignore[attr-defined]
+            self._padded = padded
+            self.reader, self.pad_token_id = padded.reader, int(padded.tokenizer.pad_token_id)
         else:
             self.reader, self.pad_token_id = TextReader(folder, load_saved_tokenizer(folder)), self._packed.pad_token_id
 

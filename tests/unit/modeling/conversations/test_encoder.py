@@ -94,6 +94,7 @@ def test_fault_8_where_the_template_writes_no_end_mark_the_end_stands_right_behi
     assert made.end_token_id == tokenizer.eos_token_id
     one = row("hi", "hello", "bye", "see you")
     tokens = made.tokenize(one)
+    assert tokens.answer is not None
     first, stop = tokens.answer
     assert stop == len(tokens.ids)
     assert (tokens.kinds[first:] == SUPERVISED).all()

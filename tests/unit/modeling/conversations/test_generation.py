@@ -158,6 +158,10 @@ def test_no_token_is_chosen_of_what_is_no_number(sampling: Sampling, number: str
         def begin(self, count: int) -> Unsound:
             return self
 
+        @property
+        def reads_on(self) -> bool:
+            return False
+
         def read(self, tokens: Any) -> torch.Tensor:
             logits = torch.zeros((len(tokens), 4))
             logits[-1, 1 if number != "-inf" else slice(None)] = float(number)

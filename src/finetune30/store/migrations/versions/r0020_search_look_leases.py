@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0019_search_look_leases"
-down_revision = "r0018_mirrors"
+revision = "r0020_search_look_leases"
+down_revision = "r0019_servers"
 additive = True
 
 

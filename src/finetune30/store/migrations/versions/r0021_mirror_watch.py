@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0019_mirror_watch"
-down_revision = "r0018_mirrors"
+revision = "r0021_mirror_watch"
+down_revision = "r0020_search_look_leases"
 additive = True
 
 
