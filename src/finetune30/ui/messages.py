@@ -85,9 +85,10 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _compile(template: str) -> re.Pattern[str]:
-    parts = []
+    parts, named = [], set()
     for fixed, name, _, _ in Formatter().parse(template):
         parts.append(re.escape(fixed))
         if name:
-            parts.append(f"(?P<{name}>.+?)")
+            parts.append(f"(?P={name})" if name in named else f"(?P<{name}>.+?)")
+            named.add(name)
     return re.compile("".join(parts))

@@ -126,7 +126,7 @@ def test_parts_of_enough_rows_are_tested_against_the_rest_all_together(
     api: TestClient, submit: Submit, finish: Finish, numbers: bool
 ) -> None:
     run_id, rows = submit(), 100
-    is_right = [row < 40 or row % 3 == 0 for row in range(rows)]  # of the short ones all, of the others a third
+    is_right = [row < 62 or row % 3 == 0 for row in range(rows)]  # of the shorter ones all, of the others a third
     if numbers:
         label = [float(row % 7) for row in range(rows)]
         outcome = [0.0 if right else 1.0 + row % 5 for row, right in enumerate(is_right)]
@@ -137,7 +137,7 @@ def test_parts_of_enough_rows_are_tested_against_the_rest_all_together(
         labels = ["neg"] * rows
         kept = parquet(label=labels, prediction=["neg" if right else "pos" for right in is_right], outcome=is_right)
         finish(run_id, kept)
-    texts = {f"v.csv:{n}": ("a" * (1 if n < 40 else 9 if n < 80 else 20), labels[n]) for n in range(rows)}
+    texts = {f"v.csv:{n}": ("a" * (1 if n < 24 else 9 if n < 62 else 40), labels[n]) for n in range(rows)}
     store_version(api, run_id, texts)
     (table,) = slices_of(api, run_id)["tables"]
     assert table["columns"][-1]["title"]["en"] == "p against the rest (Holm)"

@@ -96,8 +96,11 @@ def _patterns() -> list[re.Pattern[str]]:
 
 
 def _pieces(template: str) -> list[str]:
-    parsed = Formatter().parse(template)
-    return [re.escape(fixed) + (f"(?P<{name}>.+?)" if name else "") for fixed, name, _, _ in parsed]
+    pieces: list[str] = []
+    for fixed, name, _, _ in Formatter().parse(template):
+        again = any(f"(?P<{name}>" in piece for piece in pieces)
+        pieces.append(re.escape(fixed) + (f"(?P={name})" if name and again else f"(?P<{name}>.+?)" if name else ""))
+    return pieces
 
 
 def _bare(text: str) -> str:

@@ -75,15 +75,31 @@ def _say(
     gain: Gain, interval: tuple[float, float], measure: Measured, sizes: list[int], needed: int | None
 ) -> Iterator[str]:
     """Yield the answer, then how many evaluation rows see one point, a sentence each."""
-    found = f"doubling from {sizes[0]:,} to {sizes[1]:,} rows gave {_say_gain(gain.gain, interval, measure)}"
-    size = _say_size(interval[1], measure)
-    match gain.verdict:
-        case Verdict.BETTER:
-            yield f"more data would likely help: {found}"
-        case Verdict.KEEP_DEFAULT:
-            yield f"not distinguishable: more rows of this kind are unlikely to show a gain as large as {size}; {found}"
-        case _:
-            yield f"{_say_what_lacks(gain)}; a gain as large as {size} is not ruled out: {found}"
+    before, after = (f"{size:,}" for size in sizes)
+    found = _say_gain(gain.gain, interval, measure)
+    match gain.verdict, max(interval[1], 0.0):
+        case Verdict.BETTER, _:
+            yield f"more data would likely help: doubling from {before} to {after} rows gave {found}"
+        case Verdict.KEEP_DEFAULT, size if measure in COUNTED:
+            yield (
+                f"not distinguishable: more rows of this kind are unlikely to show a gain as large as {100 * size:.1f} "
+                f"points of {COUNTED[measure]}; doubling from {before} to {after} rows gave {found}"
+            )
+        case Verdict.KEEP_DEFAULT, size:
+            yield (
+                f"not distinguishable: more rows of this kind are unlikely to show a gain as large as {size:.3g} "
+                f"in {MEANS[measure]}; doubling from {before} to {after} rows gave {found}"
+            )
+        case _, size if measure in COUNTED:
+            yield (
+                f"{_say_what_lacks(gain)}; a gain as large as {100 * size:.1f} points of {COUNTED[measure]} is not "
+                f"ruled out: doubling from {before} to {after} rows gave {found}"
+            )
+        case _, size:
+            yield (
+                f"{_say_what_lacks(gain)}; a gain as large as {size:.3g} in {MEANS[measure]} is not ruled out: "
+                f"doubling from {before} to {after} rows gave {found}"
+            )
     if needed is not None and gain.verdict is not Verdict.BETTER:
         yield f"to see one point take about {needed:,} evaluation rows"
 
@@ -105,15 +121,11 @@ def _say_gain(gain: float, interval: tuple[float, float], measure: Measured) -> 
     return f"{-gain:+.3g} in {MEANS[measure]} ({-high:+.3g} to {-low:+.3g})"
 
 
-def _say_size(highest: float, measure: Measured) -> str:
-    size = max(highest, 0.0)
-    return f"{100 * size:.1f} points of {COUNTED[measure]}" if measure in COUNTED else f"{size:.3g} in {MEANS[measure]}"
-
-
 def _say_limits(half: SetOutcomes, whole: SetOutcomes, measure: Measured) -> Iterator[str]:
-    for one, told in ((half, "half of the rows"), (whole, "all rows")):
-        if failed := one.planned - len(one.judged):
-            yield f"{failed} of {one.planned} runs on {told} did not succeed"
+    if failed := half.planned - len(half.judged):
+        yield f"{failed} of {half.planned} runs on half of the rows did not succeed"
+    if failed := whole.planned - len(whole.judged):
+        yield f"{failed} of {whole.planned} runs on all rows did not succeed"
     if not (half.score_is_mean and whole.score_is_mean):
         words = {**COUNTED, **MEANS}[measure]
         yield f"told by {words}, of which the score {whole.problem.score.name} is not the mean"
