@@ -6,6 +6,7 @@ activation and positions turned pair by pair stay as they are. Only the modules 
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -62,6 +63,8 @@ def _replace_norm(module: nn.Module, generator: torch.Generator) -> Iterator[_Re
     if weight.requires_grad or weight.dim() != 1 or len(weight) > LONGEST_ROW or weight.dtype not in _DTYPES:
         return
     own: Callable[..., Tensor] = type(module).forward
+    if not _takes_one(own):
+        return
 
     def forward(self: Any, hidden_states: Tensor) -> Tensor:
         if hidden_states.dtype not in _DTYPES:
@@ -75,7 +78,7 @@ def _replace_norm(module: nn.Module, generator: torch.Generator) -> Iterator[_Re
 
 
 def _replace_gate(module: nn.Module, generator: torch.Generator) -> Iterator[_Replacement]:
-    if not all(hasattr(module, name) for name in _GATED):
+    if not all(hasattr(module, name) for name in _GATED) or not _takes_one(type(module).forward):
         return
     parts: Any = module
     line = torch.linspace(-8, 8, 65)
@@ -135,6 +138,11 @@ def _build_rotation(plain: Callable[..., tuple[Tensor, Tensor]]) -> Callable[...
         return _turn(q, cos, sin), _turn(k, cos, sin)
 
     return rotate
+
+
+def _takes_one(forward: Callable[..., Any]) -> bool:
+    """Tell whether a forward pass takes one tensor only: what more would do (a gate of a norm) is not tried here."""
+    return len(inspect.signature(forward).parameters) == 2  # with `self`
 
 
 def _fits(heads: Tensor, cos: Tensor) -> bool:

@@ -31,7 +31,7 @@ BOTH = (token_batch([3, 6]), 1 / 4)
 
 
 def build(base: Path, wanted: str, path: str = "general", precision: str = "fp32", **training: Any) -> tuple[Any, str]:
-    """Return an engine with adapters that are not zero, and its line about kernels."""
+    """Return an engine with adapters that are not zero, and its line about kernels; it packs where that is `on`."""
     config = configure_decoder(base, gpu_kernels=wanted, **training)
     lines: list[str] = []
     problem = load_trainable("causal_lm", {})
@@ -41,6 +41,7 @@ def build(base: Path, wanted: str, path: str = "general", precision: str = "fp32
     state = engine.adapter_state()
     generator = torch.Generator().manual_seed(3)
     engine.load_adapter_state({n: torch.randn(t.shape, generator=generator) * 0.05 for n, t in state.items()})
+    engine.packs = config.training.packing == "on"
     return engine, next((line for line in lines if "kernels" in line), "")
 
 
@@ -105,7 +106,6 @@ def test_a_step_is_the_same_with_them(tmp_path: Path, kind: str, training: dict[
     base = build_tiny_decoder(tmp_path, kind)
     engine, line = build(base, "on", **training)
     plain, _ = build(base, "off", **training)
-    engine.packs = plain.packs = training.get("packing") == "on"
     # Two norms a layer and one at the end; Qwen 3 norms every query and key too.
     norms = 9 if kind == "qwen3" else 5
     assert replaced(engine) == {**LLAMA, "norms": norms}
@@ -121,7 +121,7 @@ def test_a_step_is_the_same_with_them(tmp_path: Path, kind: str, training: dict[
     assert len(mine) == 2 * 7 * 2
     for name, gradient in theirs.items():
         torch.testing.assert_close(mine[name], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()) + 1e-7)
-    again, repeated = gradients(build(base, "on", **training)[0]) if not engine.packs else (loss, mine)
+    again, repeated = gradients(build(base, "on", **training)[0])
     assert again == loss
     assert all(repeated[name].equal(gradient) for name, gradient in mine.items())
 
@@ -132,6 +132,31 @@ def test_what_computes_otherwise_is_left_alone(tmp_path: Path) -> None:
     base = build_tiny_decoder(tmp_path, model_type="gemma", head_dim=16, hidden_activation="gelu_pytorch_tanh")
     engine, _ = build(base, "on")
     assert replaced(engine) == {"norms": 0, "gates": 0, "rotary positions": 2, "vocabularies": 1}
+
+
+@with_triton
+def test_norms_that_take_more_than_their_input_are_left_alone() -> None:
+    """Those of Mamba 2 are the same norm where they are given no gate, as models do that have one."""
+    from torch import nn
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+    from transformers.models.mamba2.modeling_mamba2 import MambaRMSNormGated
+
+    from finetune30.training.gpu_kernels.replacing import replace_operators
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.plain, self.gated = LlamaRMSNorm(8), MambaRMSNormGated(8, 8)
+            self.requires_grad_(requires_grad=False)
+
+        def get_output_embeddings(self) -> None:
+            return None
+
+    model, x, gate = Model(), torch.randn(2, 8), torch.randn(2, 8)
+    expected = model.gated(x, gate)
+    assert replace_operators(model) == {"norms": 1}
+    assert "forward" in vars(model.plain)
+    assert model.gated(x, gate).equal(expected)
 
 
 @with_triton
