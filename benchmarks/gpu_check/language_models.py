@@ -49,7 +49,8 @@ def _check(context: Context, shape: str, tokens: int, target: str, quantization:
     _measure(context, engine, batch, f"{name}, all activations kept", target, ceiling)
     _measure_with_kernels(context, engine, batch, name, ceiling)
     _compute_layers_again(engine)
-    _measure(context, engine, batch, f"{name}, each layer computed again", "", ceiling)
+    again = f"{name}, each layer computed again{', own kernels' if engine.kernels else ''}"
+    _measure(context, engine, batch, again, "", ceiling)
 
 
 def _measure_with_kernels(context: Context, engine: GeneralEngine, batch: Batch, name: str, ceiling: float) -> None:
