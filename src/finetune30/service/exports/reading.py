@@ -63,10 +63,10 @@ def reader_modules() -> Path | None:
 def run_reader(
     command: Sequence[str], model: Path, request: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Read:
-    """Run a reader with model, request and a folder for its answer. Raises SelfTestError.
+    """Run a reader with model, request and a folder for its answer.
 
-    Raises StorageError where the folder for the answer is full. Its arrays
-    stand in arrays.npz; or in files of float32 that `arrays` of its answer describes.
+    Its arrays stand in arrays.npz; or in files of float32 that `arrays` of its answer describes. Raises SelfTestError,
+    and StorageError where the folder for the answer is full.
     """
     further = dict(environment or {})
     with tempfile.TemporaryDirectory(prefix="ft30-export-") as passing:
@@ -81,7 +81,8 @@ def run_reader(
             env={**os.environ, **further},
         )
         if done.returncode != 0:
-            if full := next((line for line in done.stderr.splitlines() if os.strerror(errno.ENOSPC) in line), None):
+            words = os.strerror(errno.ENOSPC).casefold()  # which Node writes small
+            if full := next((line for line in done.stderr.splitlines() if words in line.casefold()), None):
                 raise StorageError(
                     f"{Path(command[-1]).stem} cannot write into {passing}: {full.strip()[:_LONGEST_END]}",
                     "free space there (df -h), or name another folder in TMPDIR",
