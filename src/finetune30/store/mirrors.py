@@ -136,6 +136,15 @@ def is_to_follow(store: RunStore, name: str) -> bool:
         return connection.execute(select(mirrors.c.name).where(mirrors.c.name == name)).first() is not None
 
 
+def is_to_carry(store: RunStore, run_id: str, mirror: str) -> bool:
+    """Tell whether a run is to be carried to a mirror that is followed: nobody has stopped either of them."""
+    stopped = (*_is(run_id, mirror), mirror_cursors.c.stopped_at.is_not(None))
+    with reading(store.engine) as connection:
+        if connection.execute(select(mirror_cursors.c.run_id).where(*stopped)).first() is not None:
+            return False
+    return is_to_follow(store, mirror)
+
+
 def stop_carrying(store: RunStore, run_id: str, mirror: str, *, stopped: bool) -> Cursor:
     """Let a run no longer be carried to a mirror, or again, and return its cursor; what is there stays there.
 

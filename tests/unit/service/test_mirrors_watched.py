@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -22,6 +25,8 @@ from finetune30.store.mirrors import (
     load_cursors,
     load_mirrors,
     note_following,
+    stop_carrying,
+    stop_following,
 )
 from finetune30.store.process_identity import own_identity
 from support.mirrored import MirroredRun, answering_server, step_record
@@ -63,6 +68,56 @@ def test_a_thread_that_ends_by_itself_is_said_and_begun_again(
     assert load_mirrors(lab.store)[0].fault == "MemoryError: no memory left"
     told = CliRunner().invoke(mirror, ["--list"]).output
     assert "was begun again: MemoryError: no memory left" in told
+
+
+def test_a_thread_that_went_well_for_long_is_begun_again_as_soon_as_the_first_time(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    run = MirroredRun(lab)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    follower: Any = SimpleNamespace(follow=fail)
+    watched = following._Watched(run.records, follower, "tensorboard", 0.1)
+    with caplog.at_level(logging.ERROR):
+        for went_well in (0.0, 0.0, 400.0):
+            now[0] += 10.0
+            watched.tend(threading.Event())
+            wait_until(lambda: not watched.is_alive(), 30, "it ends by itself")
+            now[0] += went_well
+            watched.tend(threading.Event())
+    assert [line.rpartition("begun again in ")[2] for line in caplog.messages] == ["1 s", "2 s", "1 s"]
+
+
+def test_what_is_stopped_while_a_look_goes_on_is_not_carried_in_it(
+    lab: Lab, board: TensorBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_following(lab.store, "tensorboard")
+    stopped, other = MirroredRun(lab, "one"), MirroredRun(lab, "two")
+    for each in (stopped, other):
+        each.log([step_record(1)])
+    follower = Follower(other.records, board, timeout_seconds=0.5)
+
+    def then(stop: Any) -> None:
+        def look(*arguments: Any) -> list[str]:
+            found = load_behind(*arguments)
+            stop()
+            return found
+
+        monkeypatch.setattr(following, "load_behind", look)
+
+    then(lambda: stop_following(lab.store, "tensorboard"))
+    assert follower.look() == 0
+    begin_following(lab.store, "tensorboard")
+    for each in (stopped, other):
+        carry_run(each.records, each.id, board, timeout_seconds=1)
+        each.log([step_record(2)])
+    then(lambda: stop_carrying(lab.store, stopped.id, "tensorboard", stopped=True))
+    assert follower.look() == 1
+    assert [load_cursors(lab.store, each.id)[0].records for each in (stopped, other)] == [1, 2]
 
 
 def test_a_mirror_that_nobody_follows_any_more_is_told_as_such(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from finetune30 import failpoints
 from finetune30.errors import TrackerError
 from finetune30.service.mirrors.carrying import carry_run
 from finetune30.service.mirrors.trackers.wandb import WandB
-from finetune30.service.mirrors.trackers.wandb_records import FILE_HEADER, encode_exit, frame
+from finetune30.service.mirrors.trackers.wandb_records import FILE_HEADER, encode_config, encode_exit, frame
 from finetune30.store.annotations import RunEdit, edit_run
 from support import wandb_peer
 from support.mirrored import MirroredRun, step_record
@@ -41,6 +41,9 @@ def test_a_record_is_what_wandb_writes_itself() -> None:
     # The beginning of a file of wandb 0.31.0, and Record(num=18, exit=RunExitRecord(exit_code=1, runtime=2)) by it.
     assert FILE_HEADER.hex() == "3a572642e1be00"
     assert frame([encode_exit(18, 1, 2.0)], 7).hex() == "d3b43faf090001" + "081292010408011002"
+
+    # Record(num=3, config=ConfigRecord(update=[ConfigItem(key="a", value_json="1")], remove=[ConfigItem(key="b")])).
+    assert encode_config(3, {"a": 1}, ["b"]).hex() == "08032a0e0a070a01618201013112030a0162"
 
 
 def test_a_record_that_crosses_blocks_is_cut_where_a_block_ends() -> None:
@@ -97,7 +100,11 @@ def test_wandb_reads_every_point_once_with_name_note_state_and_provenance(
     run.log([step_record(step) for step in range(2, 600)])
     run.succeed()
     carry(run, tracker)
-    edit_run(lab.store, run.id, RunEdit(note="the good one"))
+    edit_run(lab.store, run.id, RunEdit(note="the good one", tags=("kept",)))
+    carry(run, tracker)
+    told = of_kind(run_file(tmp_path))["config"][-1]
+    assert (told["update"]["finetune30.tags"], told.get("remove")) == ("kept", None)
+    edit_run(lab.store, run.id, RunEdit(tags=()))
     carry(run, tracker)
 
     read = of_kind(run_file(tmp_path))
@@ -111,6 +118,7 @@ def test_wandb_reads_every_point_once_with_name_note_state_and_provenance(
     assert (read["run"][0]["display_name"], read["run"][-1]["notes"]) == (run.run.name, "the good one")
     assert read["run"][0]["config"]["update"].keys() >= {"training.seed", "model.name"}
     assert read["config"][-1]["update"]["finetune30.run_id"] == run.id
+    assert "finetune30.tags" in str(read["config"][-1]["remove"])
     assert len(read["exit"]) == 1
     told = wandb_peer.list_unsent(tmp_path / "wandb")
     assert run_file(tmp_path).parent.name in told, told

@@ -18,6 +18,7 @@ from finetune30.service.mirrors.protocol import Tracker
 from finetune30.service.runs.open_records import Records
 from finetune30.store.mirrors import (
     begin_following,
+    is_to_carry,
     is_to_follow,
     load_behind,
     note_fault,
@@ -53,6 +54,8 @@ class Follower:
             for run_id in load_behind(self._records.store, self._tracker.name):
                 if stopping is not None and stopping.is_set():
                     break
+                if not is_to_carry(self._records.store, run_id, self._tracker.name):
+                    continue  # somebody stopped it since this look began
                 taken += 1
                 was_asked |= self._carry(run_id)
         except ServiceUnavailableError as error:
@@ -106,7 +109,7 @@ class _Watched:
 
     def __init__(self, records: Records, follower: Follower, name: str, every_seconds: float) -> None:
         self._records, self._follower, self.name = records, follower, name
-        self._pause = max(every_seconds, _FIRST_PAUSE_SECONDS)
+        self._first_pause = self._pause = max(every_seconds, _FIRST_PAUSE_SECONDS)
         self._every_seconds = every_seconds
         self._begin_at = 0.0
         self._thread: threading.Thread | None = None
@@ -116,6 +119,8 @@ class _Watched:
         """Begin it where it does not run and its pause is over; note what ended it."""
         if self._thread is not None and not self._thread.is_alive():
             self._thread = None
+            if time.monotonic() - self._begin_at > _LONGEST_PAUSE_SECONDS:
+                self._pause = self._first_pause  # it went well for long: this is another trouble
             fault = "its thread ended" if self._fault is None else f"{type(self._fault).__name__}: {self._fault}"
             _log.error("%s: ended by itself: %s; begun again in %.0f s", self.name, fault, self._pause)
             self._begin_at = time.monotonic() + self._pause

@@ -62,7 +62,7 @@ class WandB:
             self._folder.mkdir(parents=True, exist_ok=True)
             for other in self._folder.glob(f"offline-run-*-{facts.id}*"):
                 if other.name != place.name:
-                    shutil.rmtree(other, ignore_errors=True)
+                    shutil.rmtree(other)
             for part in ("files", "logs"):
                 (self._folder / place / part).mkdir(parents=True, exist_ok=True)
             (self._folder / path).touch()
@@ -93,11 +93,14 @@ class WandB:
     def tell(self, remote: Remote, facts: RunFacts) -> Remote:
         """Write name, note, tags and provenance as they are now, and behind all of it the end, once there is one.
 
-        The end is not counted as written: what comes later takes its place.
+        The end is not counted as written: what comes later takes its place. Provenance that the run has no more, such
+        as its error, is taken away.
         """
         number = int(remote["records"])
         provenance = {_PREFIX + key: value for key, value in facts.tags.items()}
-        records = [self._run(number + 1, remote, facts, {}), encode_config(number + 2, provenance)]
+        gone = [key for key in remote.get("told", ()) if key not in provenance]
+        records = [self._run(number + 1, remote, facts, {}), encode_config(number + 2, provenance, gone)]
+        remote = remote | {"told": list(provenance)}
         if facts.ended_at is None:
             return self._write(remote, records)
         code = 0 if facts.status is RunStatus.SUCCEEDED else 1

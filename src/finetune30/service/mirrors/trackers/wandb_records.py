@@ -72,9 +72,10 @@ def encode_run(
     return _record(number, _RUN, content + encode_bytes(17, moment))
 
 
-def encode_config(number: int, values: Mapping[str, Any]) -> bytes:
-    """Return the record of values that join the configuration or replace what it has under their keys."""
-    return _record(number, _CONFIG, _updates(values))
+def encode_config(number: int, values: Mapping[str, Any], removed: Iterable[str] = ()) -> bytes:
+    """Return the record of values that join the configuration or replace what it has, and of keys that leave it."""
+    leaving = b"".join(encode_bytes(2, encode_bytes(1, key)) for key in removed)
+    return _record(number, _CONFIG, _updates(values) + leaving)
 
 
 def encode_step_metric(number: int, name: str, others: str = "") -> bytes:
