@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetune30.errors import SelfTestError
@@ -86,6 +87,17 @@ def test_an_altered_template_is_refused(talk, reference, tmp_path):
 
     with pytest.raises(SelfTestError, match=r"template is another one; it reads 5 of 5 conversations as other tokens"):
         judge_gguf(reference, write(talk, tmp_path, alter), GGUF.bound)
+
+
+def test_a_tokenizer_that_reads_texts_as_other_tokens_is_refused(talk, reference, tmp_path):
+    def exchange(model: Any, tokenizer: Any) -> None:
+        described = json.loads(tokenizer.backend_tokenizer.to_str())
+        words = described["model"]["vocab"]
+        words["a"], words["e"] = words["e"], words["a"]
+        tokenizer._tokenizer = Tokenizer.from_str(json.dumps(described))
+
+    with pytest.raises(SelfTestError, match=r"it reads \d+ of \d+ texts as other tokens"):
+        judge_gguf(reference, write(talk, tmp_path, exchange), GGUF.bound)
 
 
 def test_a_missing_end_token_is_refused(talk, reference, tmp_path):

@@ -16,6 +16,7 @@ from finetune30.modeling.exporting.onnx_files import quantize_onnx
 from finetune30.service.exports.forms import ONNX
 from finetune30.service.exports.judging import Bound, judge
 from finetune30.service.exports.readers import onnx_reader
+from finetune30.service.exports.reading import read_export
 from support.exports import mutate, refer_to_run
 from support.kinds import KindsLab
 from support.talk_lab import TalkLab
@@ -61,11 +62,25 @@ def freeze_batch(model: Any) -> None:
         one.type.tensor_type.shape.dim[0].dim_value = 1
 
 
+def labels_of(model: Any) -> list[str]:
+    names: list[str] = json.loads(next(one.value for one in model.metadata_props if one.key == "labels"))
+    return names
+
+
+def rename_tensor(model: Any) -> None:
+    """Give the head's weight another name than the one by which it is used."""
+    next(one for one in model.graph.initializer if sorted(one.dims) == [3, 32]).name += "_of_another"
+
+
 MUTANTS = {
     "permutation": (change_model(permute), "logits differ"),
     "lost label": (
         change_model(lambda model: onnx.helper.set_model_props(model, {"labels": '["anger", "middle"]'})),
         "its labels are anger, middle",
+    ),
+    "labels in another order": (
+        change_model(lambda model: onnx.helper.set_model_props(model, {"labels": json.dumps(labels_of(model)[::-1])})),
+        "its labels are zest, middle, anger and not anger, middle, zest",
     ),
     "other tokens": (
         lambda folder: (folder / "tokenizer.json").write_text(
@@ -81,6 +96,12 @@ def test_another_model_is_refused(exported, reference, tmp_path, name):
     change, told = MUTANTS[name]
     with pytest.raises(SelfTestError, match=told):
         judge_onnx(reference, mutate(exported, tmp_path / "mutant", change), ONNX.bound)
+
+
+def test_a_renamed_tensor_is_refused(exported, reference, tmp_path):
+    renamed = mutate(exported, tmp_path / "renamed", change_model(rename_tensor))
+    with pytest.raises(SelfTestError, match="cannot be read by onnx_reader"):
+        read_export("onnx_reader", renamed, reference.request)
 
 
 def test_a_batch_that_is_frozen_is_refused(exported, reference, tmp_path):
