@@ -12,8 +12,13 @@ import pytest
 from scipy.stats import binomtest
 
 from finetune30.errors import DataError
+from finetune30.service.runs.open_records import open_records
+from finetune30.service.testing.looking import LooksInWork
+from finetune30.settings import load_settings
+from finetune30.store.test_looks import end_look, open_look
 from support.fork_server import ForkServer
 from support.kinds import KINDS, SINGLE_LABEL, Kind, KindsLab
+from support.patience import wait_until
 from support.talk_lab import TalkLab, write_conversations
 
 pytestmark = pytest.mark.integration
@@ -176,3 +181,36 @@ def test_two_runs_are_compared_on_the_same_test_rows_and_others_trained_as_is_sa
     assert "looked at 2 and 2 times" in said
     for flags, code in ((("learnt pair", "learnt pair"), 2), (("learnt pair", "barely pair", "--show"), 2)):
         assert kinds_lab.server.run("test", *flags, cwd=kinds_lab.folder).returncode == code
+
+
+def test_two_servers_take_one_look_and_nobody_begins_another_beside_it(
+    kinds_lab: KindsLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes of the API on one database: both are asked before a look is on record, and one takes it."""
+    for name in ("asked twice", "asked never"):
+        kinds_lab.train(SINGLE_LABEL, name, {"test_fraction": 0.2, "split_seed": 5}, max_steps=1)
+    monkeypatch.chdir(kinds_lab.folder)
+    monkeypatch.setenv("FT30_RESULTS_FOLDER", str(kinds_lab.folder / "results"))
+    monkeypatch.setenv("FT30_DATA_FOLDER", str(kinds_lab.folder / "data_store"))
+    settings, servers = load_settings(), (LooksInWork(), LooksInWork())
+    with open_records(settings) as records:
+        run = records.store.get("asked twice")
+        for server in servers:
+            server.start(records, settings, run, "anna")
+        wait_until(lambda: [one.load(records, run)["state"] for one in servers] == ["ready"] * 2, 120, "both are over")
+        (look,) = looks_of(kinds_lab, run.id)
+        assert (look["opened_by"], look["goes_on"], look["result"]["rows"] > 0) == ("anna", False, True)
+        held = open_look(records.store, run.id, lease_seconds=3600)
+        assert held is not None
+        for server in servers:
+            server.start(records, settings, run, "anna")
+            assert server.load(records, run)["state"] == "looking", "that of somebody else"
+        for names in ((run.id,), ("asked never", run.id)):
+            refused = kinds_lab.server.run("test", *names, cwd=kinds_lab.folder)
+            assert refused.returncode == 1
+            assert f"somebody looks at the test rows of run {run.id[:8]} at present" in refused.stderr
+        (command,) = re.findall(r"see it with: ft30 (test \w+ --show)", refused.stderr)
+        assert "goes on" in kinds_lab.ft30(*command.split()).stdout
+        end_look(records.store, held, error={"message": "left"})
+    assert [look["count"] for look in looks_of(kinds_lab, run.id)] == [1, 2]
+    assert looks_of(kinds_lab, "asked never") == [], "nothing is opened where the other cannot be"

@@ -139,7 +139,8 @@ class Server(BaseModel):
     silent: bool = Field(description="It was not heard of for 15 seconds: it may be gone, or answer still.")
     names: list[Tree] = Field(
         description="Of each name that it serves: `name`, `state` (STARTING, READY, SWAPPING, SWAP_REFUSED), and of "
-        "the version that answers `model`, `version`, `adapter_sha256`, `generation` of the alias; `refused`, `why`."
+        "the version that answers `model`, `version`, `adapter_sha256`, `generation` of the alias; `refused` with "
+        "`version`, `generation`, `tried_again`, `why`."
     )
 
 

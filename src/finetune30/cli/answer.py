@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,7 +91,7 @@ def _work_on(run: str, asked: dict[str, Any]) -> dict[str, Any] | None:
         return _search_suspects(run, asked["suspects"]["folds"])
     if "certify" in asked:
         return _certify(asked["certify"]["version"], asked["certify"]["by"])
-    return _look_at_test_rows(run, asked["test"]["by"]) if "test" in asked else None
+    return _look_at_test_rows(run, **asked["test"]) if "test" in asked else None
 
 
 def _certify(name: str, by: str) -> dict[str, str]:
@@ -107,12 +108,14 @@ def _certify(name: str, by: str) -> dict[str, str]:
         return {"state": certify_version(records, version, versions_of(settings, records.store), actor=by).state}
 
 
-def _look_at_test_rows(run_name: str, by: str) -> dict[str, int]:
-    """Open the test rows of a run on behalf of whoever asked the API."""
-    from finetune30.service.testing.look import look_at_test_rows
+def _look_at_test_rows(run_name: str, by: str, count: int) -> dict[str, int]:
+    """Open the test rows of a run on behalf of whoever asked the API, unless somebody else has taken that look."""
+    from finetune30.service.testing.look import LookTakenError, look_at_test_rows
     from finetune30.settings import load_settings
 
-    return {"look": look_at_test_rows(load_settings(), run_name, lambda _: None, by=by).count}
+    with contextlib.suppress(LookTakenError):
+        look_at_test_rows(load_settings(), run_name, lambda _: None, by=by, count=count)
+    return {"look": count}
 
 
 def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:

@@ -127,8 +127,8 @@ def _wait_for_servers(store: RunStore, alias: Alias, seconds: float | None) -> N
         return
     found, name = wait_for_servers(store, alias, seconds), f"{alias.model}@{alias.alias}"
     places = ", ".join(one.address for one in found.servers)
-    answers = f"answer with {alias.model}:{alias.number}, or a later one: {places}" if places else "answer under it"
-    click.echo(show_controls(f"{name}: {len(found.servers)} servers {answers}"))
+    answering = f"servers that answer with {alias.model}:{alias.number}, or by a later move: {places}"
+    click.echo(show_controls(f"{name}: {answering if places else 'no server answers under it'}"))
     for one in found.silent:
         tell(f"note: {one.address} ({one.host}) was last heard of {one.seen_at:%Y-%m-%d %H:%M:%S} UTC: not waited for")
 

@@ -37,7 +37,15 @@ class SharedWeights:
                     continue
                 key = (base, f"{place}.{name}".replace(_WRAPPED, ""), tuple(own.shape), f"{own.dtype} {own.device}")
                 known = self._known.setdefault(key, own)
-                if known is not own and torch.equal(known, own):
+                if known is not own and _are_same(known, own):
                     module._parameters[name] = known
                     given_up[id(own)] = own.nbytes
         return sum(given_up.values())
+
+
+def _are_same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two weights of one shape and type are equal bit for bit: zeros by their signs too."""
+    import torch
+
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[one.element_size()]
+    return torch.equal(one.view(bits), other.view(bits))

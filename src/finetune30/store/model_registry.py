@@ -114,7 +114,7 @@ def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor:
     """
     require_alias(alias)
     with writing(store.engine) as connection:
-        model = load_model(connection, name)
+        model = load_model(connection, name, lock=True)  # nobody moves it between what is read here and the move
         unfit = {one.number for one in model.versions if one.state is not VersionState.READY}
         before = find_previous(load_model_events(connection, name, alias=alias, limit=1_000_000), unfit)
         if before is None:
@@ -229,6 +229,19 @@ def find_previous(events: Sequence[ModelEvent], retired: Collection[int] = ()) -
     return next((number for number in reversed(stood[:-1]) if number not in retired and number != stood[-1]), None)
 
 
+def build_stale(name: str, alias: str, now: Alias | None, seen: int | None) -> StaleGenerationError:
+    """Return the error for who saw another generation of an alias than it has now; None for one never moved."""
+    if now is None:
+        told = f"{name}@{alias} was never moved: it has generation 0, not {seen}"
+    else:
+        told = (
+            f"{name}@{alias} has generation {now.generation}, not {seen}: {now.moved_by} let it lead to "
+            f"{name}:{now.number} at {now.moved_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    details = {"alias": None if now is None else now.as_dict()}
+    return StaleGenerationError(told, f"look at it, then decide again: ft30 models history {name}", details=details)
+
+
 # --- private
 
 
@@ -268,7 +281,7 @@ def _move(
     version = load_version(connection, ModelReference(name, None, number))
     before = load_alias(connection, name, alias)
     if (0 if before is None else before.generation) != seen:
-        raise _stale(connection, name, alias, seen)
+        raise build_stale(name, alias, before, seen)
     if version.state is VersionState.CHECKING:
         raise ConflictError(f"{version.name} is not checked yet", f"check it: ft30 models verify {version.name}")
     if version.state is not VersionState.READY:
@@ -280,7 +293,7 @@ def _move(
     now = store.now(connection)
     values = {"number": number, "generation": seen + 1, "moved_at": now, "moved_by": actor}
     if not _write_alias(connection, name, alias, seen, values):
-        raise _stale(connection, name, alias, seen)
+        raise build_stale(name, alias, load_alias(connection, name, alias), seen)
     failpoints.reach(f"models.{kind}.after_update")
     _record(
         connection,
@@ -310,19 +323,6 @@ def _write_alias(connection: Connection, name: str, alias: str, seen: int, value
         return True
     chosen = (model_aliases.c.model == name, model_aliases.c.alias == alias, model_aliases.c.generation == seen)
     return connection.execute(update(model_aliases).where(*chosen).values(**values)).rowcount == 1
-
-
-def _stale(connection: Connection, name: str, alias: str, seen: int) -> StaleGenerationError:
-    now = load_alias(connection, name, alias)
-    if now is None:
-        told = f"{name}@{alias} was never moved: it has generation 0, not {seen}"
-    else:
-        told = (
-            f"{name}@{alias} has generation {now.generation}, not {seen}: {now.moved_by} let it lead to "
-            f"{name}:{now.number} at {now.moved_at:%Y-%m-%d %H:%M:%S} UTC"
-        )
-    details = {"alias": None if now is None else now.as_dict()}
-    return StaleGenerationError(told, f"look at it, then decide again: ft30 models history {name}", details=details)
 
 
 def _record(connection: Connection, model: str, at: datetime, kind: str, actor: str, **values: Any) -> None:

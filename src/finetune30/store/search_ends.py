@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from finetune30.store.database import reading, writing
+from finetune30.store.look_leases import goes_on, lease_values
 from finetune30.store.run_store import RunStore
 from finetune30.store.search_tables import search_ends, search_tests
 
@@ -43,7 +44,7 @@ class SearchTest:
     """One opening of the test rows for the end after `tried` trials: without result and error it goes on, or died.
 
     `count`: the how manyth of the search, whichever end it was for. Whoever reads them holds it, and says so again and
-    again: until `held_until`.
+    again: `goes_on` is False of one that died, soon after.
     """
 
     search_id: str
@@ -52,15 +53,11 @@ class SearchTest:
     opened_at: datetime
     opened_by: str
     ended_at: datetime | None
-    held_until: datetime | None
+    goes_on: bool
     result: dict[str, Any] | None
     error: dict[str, Any] | None
 
-    def goes_on(self, now: datetime) -> bool:
-        """Whether somebody reads the test rows; False of one that died, soon after."""
-        return self.ended_at is None and self.held_until is not None and now < self.held_until
-
-    def as_dict(self, now: datetime) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return a JSON tree."""
         return {
             "count": self.count,
@@ -68,7 +65,7 @@ class SearchTest:
             "opened_at": self.opened_at.isoformat(),
             "opened_by": self.opened_by,
             "ended_at": None if self.ended_at is None else self.ended_at.isoformat(),
-            "goes_on": self.goes_on(now),
+            "goes_on": self.goes_on,
             "result": self.result,
             "error": self.error,
         }
@@ -128,14 +125,15 @@ def open_test(
     """
     try:
         with writing(store.engine) as connection:
-            now, earlier = store.now(connection), _tests_of(connection, end.search_id)
+            now = store.now(connection)
+            earlier = _tests_of(connection, end.search_id, now)
             next_count = len(earlier) + 1
-            if any(one.goes_on(now) for one in earlier) or count not in (None, next_count):
+            if any(one.goes_on for one in earlier) or count not in (None, next_count):
                 return None
             key = {"search_id": end.search_id, "count": next_count, "tried": end.tried}
-            held = {"held_until": now + timedelta(seconds=lease_seconds)}
+            held = lease_values(now, lease_seconds)
             connection.execute(insert(search_tests).values(**key, **held, opened_at=now, opened_by=by))
-            return _tests_of(connection, end.search_id)[-1]
+            return _tests_of(connection, end.search_id, now)[-1]
     except IntegrityError:  # somebody else takes it in this moment
         return None
 
@@ -143,7 +141,7 @@ def open_test(
 def hold_test(store: RunStore, test: SearchTest, lease_seconds: float) -> None:
     """Say that a look goes on."""
     with writing(store.engine) as connection:
-        values = {"held_until": store.now(connection) + timedelta(seconds=lease_seconds)}
+        values = lease_values(store.now(connection), lease_seconds)
         connection.execute(update(search_tests).where(_row_of_test(test)).values(**values))
 
 
@@ -159,7 +157,7 @@ def close_test(
 def list_tests(store: RunStore, search_id: str) -> list[SearchTest]:
     """Return the openings of the test rows for all ends of a search, the first one first."""
     with reading(store.engine) as connection:
-        return _tests_of(connection, search_id)
+        return _tests_of(connection, search_id, store.now(connection))
 
 
 def is_untested(store: RunStore, end: SearchEnd) -> bool:
@@ -177,6 +175,11 @@ def _row_of_test(test: SearchTest) -> ColumnElement[bool]:
     return its & search_tests.c.ended_at.is_(None)
 
 
-def _tests_of(connection: Connection, search_id: str) -> list[SearchTest]:
+def _tests_of(connection: Connection, search_id: str, now: datetime) -> list[SearchTest]:
     query = select(search_tests).where(search_tests.c.search_id == search_id).order_by(search_tests.c["count"])
-    return [SearchTest(**row._mapping) for row in connection.execute(query)]
+    return [_test(row, now) for row in connection.execute(query)]
+
+
+def _test(row: Row[Any], now: datetime) -> SearchTest:
+    values = {name: value for name, value in row._mapping.items() if not name.startswith("held_")}
+    return SearchTest(**values, goes_on=goes_on(row, now))

@@ -99,6 +99,7 @@ search_tests = Table(
     Column("opened_at", UtcDateTime, nullable=False),
     Column("opened_by", String(200), nullable=False),
     Column("ended_at", UtcDateTime),
+    Column("held_by", String(400)),  # the process that takes it (see process_identity)
     Column("held_until", UtcDateTime),  # renewed while it goes on; behind now, or null: it ended, or died
     Column("result", JsonTree),
     Column("error", JsonTree),

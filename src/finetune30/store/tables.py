@@ -195,7 +195,9 @@ test_looks = Table(
     Column("run_id", String(32), nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("opened_by", String(200), nullable=False),  # '' for a person at this machine
-    Column("ended_at", UtcDateTime),  # null: it runs, or died
+    Column("ended_at", UtcDateTime),  # null: it goes on, or died
+    Column("held_by", String(400)),  # the process that takes it (see process_identity)
+    Column("held_until", UtcDateTime),  # renewed while it goes on; behind now, or null: it ended, or died
     Column("result", JsonTree),
     Column("error", JsonTree),
     Index("ix_test_looks_of_run", "run_id", "number"),

@@ -146,7 +146,7 @@ def test_a_server_that_does_not_follow_is_seen_and_the_move_taken_back(ft30: Ter
     tell_server(store, "s" * 32, own_identity(), "http://localhost:8100", [{**told, "generation": 3}])
     waited = ft30("models", "rollback", "reviews", "production", "--reason", "late", "--wait")
     assert waited.code == 0
-    assert "1 servers answer with reviews:1, or a later one: http://localhost:8100" in waited.out
+    assert "servers that answer with reviews:1, or by a later move: http://localhost:8100" in waited.out
     (listed,) = json.loads(ft30("models", "servers", "--json").out)
     assert (listed["address"], listed["silent"], listed["names"][0]["generation"]) == (
         "http://localhost:8100",

@@ -54,7 +54,7 @@ def test_a_look_shows_them_beside_the_plain_figures() -> None:
         **{"score_name": "eval_accuracy", "score_format": "percent", "problem_type": "single_label_classification"},
         **{"targets": {"label_names": NAMES}, "metrics": {"eval_accuracy": 0.5, **found}},
     }
-    blocks = build_look_blocks([Look(1, "1", 1, datetime.now(UTC), "", None, result, None)])
+    blocks = build_look_blocks([Look(1, "1", 1, datetime.now(UTC), "", None, False, result, None)])
     plain, f1, answered, wrong = [one for one in blocks if isinstance(one, Figure)]
     assert plain.title.en == "eval_accuracy, test rows"
     assert answered.value == pytest.approx(4 / 6)
@@ -66,5 +66,5 @@ def test_a_look_shows_them_beside_the_plain_figures() -> None:
         found["eval_answers"]["wrong_of_all"],
     )
     without = result | {"metrics": {"eval_accuracy": 0.5}}
-    blocks = build_look_blocks([Look(1, "1", 1, datetime.now(UTC), "", None, without, None)])
+    blocks = build_look_blocks([Look(1, "1", 1, datetime.now(UTC), "", None, False, without, None)])
     assert [one.title.en for one in blocks if isinstance(one, Figure)] == ["eval_accuracy, test rows"]

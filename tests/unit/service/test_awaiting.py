@@ -134,6 +134,11 @@ def test_a_version_that_is_refused_for_good_is_not_waited_for(records: Records) 
     with pytest.raises(ServiceUnavailableError, match="SWAP_REFUSED, refused version 2: other answers"):
         wait_for_servers(records.store, alias, 60, pauses)
     assert pauses.left == 0
+    move(records, 1)
+    again = move(records, 2)  # both before the server looks: what it refused is not refused for good any more
+    pauses = Pauses(lambda: server.answer_with(2, 4))
+    assert len(wait_for_servers(records.store, again, 60, pauses).servers) == 1
+    assert pauses.left == 0
 
 
 def test_the_dead_are_gone_at_once_the_silent_are_told_apart(records: Records) -> None:

@@ -6,19 +6,20 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune30.data.versions.storage import VersionStore
-from finetune30.errors import ConflictError, NotFoundError, StorageError, UsageError
-from finetune30.service.registry import version_files
+from finetune30.errors import ConflictError, NotFoundError, StaleGenerationError, StorageError, UsageError
+from finetune30.service.registry import promotion, version_files
 from finetune30.service.registry.promotion import preview_promotion, promote, roll_back
 from finetune30.service.registry.registering import load_card, load_version, register_run, verify_version
 from finetune30.service.registry.search import ModelQuery, search_models
 from finetune30.service.runs.open_records import Records
 from finetune30.store.annotations import RunEdit, edit_run
 from finetune30.store.model_records import ModelVersion
-from finetune30.store.model_registry import find_events, retire_version
+from finetune30.store.model_registry import find_events, find_model, move_alias, retire_version
 from support.registered import NAMES, finish_model_run, register_ready
 from support.run_store_lab import Lab
 
@@ -119,6 +120,28 @@ def test_promoting_tells_and_records_how_the_versions_compare(records: Records) 
     assert event.detail == {"paired": found.paired}
     move = roll_back(records, "reviews", "production", reason="wrong answers", actor="anna")
     assert (move.alias.number, move.alias.generation) == (1, 3)
+
+
+@pytest.mark.parametrize("seen", [None, 1, 2])
+def test_an_event_holds_no_test_against_a_version_that_was_replaced_meanwhile(
+    records: Records, monkeypatch: pytest.MonkeyPatch, seen: int | None
+) -> None:
+    """Somebody moves the alias while the versions are compared, also to the very generation that was expected."""
+    for name in ("first", "second", "third"):
+        register(records, name)
+    promote(records, "reviews", 1, "production", reason="a start", actor="anna")
+    compare, said = promotion.compare_versions, ("reviews", "production", 2)
+
+    def compare_slowly(*given: Any) -> dict[str, Any]:
+        found = compare(*given)
+        move_alias(records.store, *said, seen=1, actor="ben", reason="faster")
+        return found
+
+    monkeypatch.setattr(promotion, "compare_versions", compare_slowly)
+    now = 1 if seen == 2 else 2  # who expects what is to come is refused before anything is compared
+    with pytest.raises(StaleGenerationError, match=f"has generation {now}, not {seen or 1}"):
+        promote(records, "reviews", 3, "production", reason="better", actor="anna", seen=seen)
+    assert [one.number for one in find_model(records.store, "reviews").aliases] == [now]
 
 
 def test_promoting_says_that_a_version_answers_with_other_labels(records: Records) -> None:

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 
 class TestLook(BaseModel):
-    """One look: it counts from its beginning. Without result and error it runs, or died."""
+    """One look: it counts from its beginning. Without result and error it `goes_on`, or died."""
 
     number: int
     run_id: str
@@ -26,6 +26,7 @@ class TestLook(BaseModel):
     opened_at: str
     opened_by: str = Field(description="Name of the key; empty: a person at the machine.")
     ended_at: str | None
+    goes_on: bool = Field(description="Somebody reads the rows at present; false of one that died, soon after.")
     result: Tree | None = Field(description="rows, left_out, metrics, score, its interval and what was read.")
     error: Tree | None
 
@@ -47,7 +48,10 @@ class TestLooks(BaseModel):
     responses=errors(404, 409),
 )
 def open_test_rows(here: Here, who: Who, experiment_id: ExperimentId, request: Request) -> Response:
-    """Evaluate the run's model on the rows that are kept for its test; the look is counted before they are read."""
+    """Evaluate the run's model on the rows that are kept for its test; the look is counted before they are read.
+
+    Of all who ask while one goes on, or at the same moment, one begins it.
+    """
     run = here.store.get(experiment_id)
     who.require_own(run)
     looks: LooksInWork = request.app.state.test_looks

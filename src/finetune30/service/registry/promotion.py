@@ -12,7 +12,14 @@ from finetune30.service.runs.judging import judge
 from finetune30.service.runs.open_records import Records
 from finetune30.store.model_names import ModelReference, require_alias
 from finetune30.store.model_records import Alias, Model, ModelVersion
-from finetune30.store.model_registry import Move, find_model, find_version, move_alias, roll_back_alias
+from finetune30.store.model_registry import (
+    Move,
+    find_model,
+    find_version,
+    move_alias,
+    build_stale,
+    roll_back_alias,
+)
 
 #: Of a pair, what the event need not keep: `ft30 compare` tells it anew.
 _LEFT_OUT = frozenset({"by_label"})
@@ -37,11 +44,8 @@ class Promotion:
 
 def preview_promotion(records: Records, name: str, number: int, alias: str) -> Promotion:
     """Return what would be promoted over what, without doing it. Raises UsageError, NotFoundError."""
-    require_alias(alias)
-    version = find_version(records.store, ModelReference(name, None, number))
-    now = find_alias(find_model(records.store, name), alias)
-    before = None if now is None else now.number
-    return Promotion(now, before, compare_versions(records, version, before))
+    version, now = _load(records, name, number, alias)
+    return _hold_against(records, version, now)
 
 
 def promote(
@@ -49,13 +53,16 @@ def promote(
 ) -> Promotion:
     """Let an alias lead to a version, with the paired test against the one that is there in the event.
 
-    `seen` is the generation that the caller decided on; None: whatever is there at the begin of this call. Raises
-    NotFoundError, ConflictError, StaleGenerationError when somebody else moved the alias since, StorageError where a
-    file of the version is not as it was registered.
+    `seen` is the generation that the caller decided on; None: whatever is there at the begin of this call. The alias is
+    moved from the one that was tested against, or not at all. Raises NotFoundError, ConflictError, StaleGenerationError
+    when somebody else moved the alias since, StorageError where a file of the version is not as it was registered.
     """
-    found = preview_promotion(records, name, number, alias)
-    verify_version(records, find_version(records.store, ModelReference(name, None, number)))
-    generation = _generation(found.alias) if seen is None else seen
+    version, now = _load(records, name, number, alias)
+    generation = _generation(now)
+    if seen not in (None, generation):
+        raise build_stale(name, alias, now, seen)
+    found = _hold_against(records, version, now)
+    verify_version(records, version)
     move = move_alias(
         records.store, name, alias, number, seen=generation, actor=actor, reason=reason, detail={"paired": found.paired}
     )
@@ -102,6 +109,17 @@ def _describe_labels(before: ModelVersion, now: ModelVersion) -> str:
 def find_alias(model: Model, alias: str) -> Alias | None:
     """Return an alias of a model; None for one that was never moved."""
     return next((one for one in model.aliases if one.alias == alias), None)
+
+
+def _load(records: Records, name: str, number: int, alias: str) -> tuple[ModelVersion, Alias | None]:
+    require_alias(alias)
+    version = find_version(records.store, ModelReference(name, None, number))
+    return version, find_alias(find_model(records.store, name), alias)
+
+
+def _hold_against(records: Records, version: ModelVersion, now: Alias | None) -> Promotion:
+    before = None if now is None else now.number
+    return Promotion(now, before, compare_versions(records, version, before))
 
 
 def _generation(alias: Alias | None) -> int:

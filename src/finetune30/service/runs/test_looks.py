@@ -103,4 +103,5 @@ def _row(look: Look) -> tuple[Any, ...]:
     opened = f"{look.opened_at:%Y-%m-%d %H:%M}"
     if look.result is not None:
         return look.count, opened, look.result["rows"], look.result["score"], look.result["score_name"]
-    return look.count, opened, None, None, "no result" if look.error is None else str(look.error["message"])
+    lacking = "goes on" if look.goes_on else "no result"
+    return look.count, opened, None, None, lacking if look.error is None else str(look.error["message"])

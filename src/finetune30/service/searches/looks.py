@@ -11,7 +11,6 @@ from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.standing import load_standing
 from finetune30.service.searches.testable import find_end_to_test
 from finetune30.settings import Settings
-from finetune30.store.records import utc_now
 from finetune30.store.search_ends import list_tests
 from finetune30.store.searches import Search
 
@@ -32,7 +31,7 @@ class SearchLooks:
         """
         find_end_to_test(records, load_standing(records.store, search.id), settings)
         earlier = list_tests(records.store, search.id)
-        if any(one.goes_on(utc_now()) for one in earlier):
+        if any(one.goes_on for one in earlier):
             return
         with self._lock:
             if search.id not in self._running:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import ConflictError, Finetune30Error, StorageError
+from finetune30.errors import ConflictError, Finetune30Error
 from finetune30.service.runs.open_records import Records
 from finetune30.service.searches.judging import compare_sides, shape_judging
 from finetune30.service.searches.standing import Standing
 from finetune30.service.searches.testable import find_end_to_test
 from finetune30.service.sets.outcomes import load_set_outcomes
+from finetune30.service.testing.holding import held
 from finetune30.service.testing.look import look_at, shape_error
 from finetune30.settings import Settings
-from finetune30.store import RunStore
 from finetune30.store.run_sets import load_set
 from finetune30.store.search_ends import (
     SearchEnd,
@@ -80,7 +78,11 @@ def open_test_rows(
             f"see it with: ft30 search show {end.search_id[:8]}",
         )
     failpoints.reach("search.after_test_row")
-    with _held(store, test, settings):
+    with held(
+        lambda: hold_test(store, test, settings.lease_seconds),
+        settings.heartbeat_seconds,
+        f"test look {end.search_id[:8]}",
+    ):
         try:
             result = _measure(records, standing, end, test.count, settings, log, by, device)
         except BaseException as error:
@@ -88,25 +90,6 @@ def open_test_rows(
             raise
     close_test(store, test, result=result)
     return list_tests(store, end.search_id)[test.count - 1]
-
-
-@contextmanager
-def _held(store: RunStore, test: SearchTest, settings: Settings) -> Iterator[None]:
-    """Say until the end that a look goes on; whoever is killed says nothing more."""
-    is_over = threading.Event()
-
-    def hold() -> None:
-        while not is_over.wait(settings.heartbeat_seconds):
-            with suppress(StorageError):  # said again in a while
-                hold_test(store, test, settings.lease_seconds)
-
-    thread = threading.Thread(target=hold, name=f"test look {test.search_id[:8]}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def _measure(
@@ -126,7 +109,7 @@ def _measure(
     for repeats in found:
         frames = []
         for one in repeats.judged:
-            look, measured = look_at(records, settings, one.run, log, by=by, device=device)
+            look, measured = look_at(records, settings, one.run, log, by=by, device=device, beside_others=True)
             kept = measured.predictions
             frames.append(kept.select("row_id", pl.col("outcome").cast(pl.Float64)))
         sides.append(frames)

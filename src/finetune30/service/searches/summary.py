@@ -64,7 +64,7 @@ def _describe_end(store: RunStore, standing: Standing) -> dict[str, Any] | None:
         "waits": _say_wait(store, standing, end) if open_end(store, standing) is not None else "",
         "verdict": end.verdict,
         "test_rows": _say_unopened(store, end),
-        "tests": [test.as_dict(utc_now()) for test in list_tests(store, end.search_id)],
+        "tests": [test.as_dict() for test in list_tests(store, end.search_id)],
     }
 
 

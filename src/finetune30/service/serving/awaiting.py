@@ -29,7 +29,7 @@ def wait_for_servers(
     """Wait until every server of an alias follows its move, or a later one; servers that begin meanwhile too.
 
     Raises ServiceUnavailableError, naming the servers that do not, after `seconds`, and as soon as all that are missing
-    have refused the version for good. The move stands all the same.
+    have refused for good what the alias leads to. The move stands all the same.
     """
     name, until = f"{alias.model}@{alias.alias}", time.monotonic() + seconds
     while True:
@@ -46,7 +46,7 @@ def wait_for_servers(
 def describe_serving(store: RunStore, version: ModelVersion) -> str:
     """Return the end of a version's card: which servers answer with it now; nothing where none does."""
     lines = [
-        f"* `{told['name']}` at {one.address} on {one.host}"
+        f"* `{told['name']}` at {one.address} on {one.host}{_say_silence(one)}"
         for one in find_servers(store, version.model)
         for told in one.names
         if (told.get("model"), told.get("version")) == (version.model, version.number)
@@ -54,13 +54,19 @@ def describe_serving(store: RunStore, version: ModelVersion) -> str:
     return "\n".join(("", "## Served at this moment", "", *lines, "")) if lines else ""
 
 
+def _say_silence(server: Server) -> str:
+    return f", silent since {server.seen_at:%Y-%m-%d %H:%M:%S} UTC: it may be gone" if server.is_silent else ""
+
+
 def _follows(told: dict[str, Any] | None, alias: Alias) -> bool:
     return told is not None and (told.get("generation") or 0) >= alias.generation
 
 
 def _has_refused(told: dict[str, Any] | None, alias: Alias) -> bool:
+    """Tell whether a server has refused for good what this move, or a later one, leads to; it may have refused the same
+    version before, and tries it again when the alias leads there again."""
     refused = (told or {}).get("refused")
-    return refused is not None and refused["version"] == alias.number and not refused["tried_again"]
+    return refused is not None and (refused.get("generation") or 0) >= alias.generation and not refused["tried_again"]
 
 
 def _not_everywhere(missing: Sequence[Server], count: int, name: str, alias: Alias) -> ServiceUnavailableError:

@@ -83,7 +83,8 @@ class Slot:
         if live is not None:
             told |= {**live.describe(), "generation": live.generation, "path": live.path}
         if refused is not None:
-            told["refused"] = {"version": refused.number, "tried_again": refused.again is not None}
+            again = refused.again is not None
+            told["refused"] = {"version": refused.number, "generation": refused.generation, "tried_again": again}
             told["refused"] |= {"why": refused.why} if why else {}
         return told
 

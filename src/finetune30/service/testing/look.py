@@ -15,9 +15,10 @@ from finetune30.service.execution.publication import score_of
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.service.runs.test_looks import say_looks
+from finetune30.service.testing.holding import held
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
-from finetune30.store.test_looks import Look, end_look, load_looks, open_look
+from finetune30.store.test_looks import Look, end_look, hold_look, load_looks, open_look
 
 if TYPE_CHECKING:
     from finetune30.data.versions.manifest import Manifest
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 
+class LookTakenError(ConflictError):
+    """Somebody else has taken the look that was asked for, or looks at present."""
+
+
 def look_at_test_rows(
     settings: Settings,
     run_name: str,
@@ -36,22 +41,35 @@ def look_at_test_rows(
     by: str = "",
     device: str | None = None,
     output_dir: Path | None = None,
+    count: int | None = None,
 ) -> Look:
     """Evaluate the run's saved adapter on its test rows and return the look, which has a result.
 
-    The look is counted before a row is read, so one that is killed or fails counts too. Raises NotFoundError,
-    ConflictError (no model, no test rows), StorageError, and what reading and evaluating raise, after recording it.
+    The look is counted before a row is read, so one that is killed or fails counts too. `count`: which look this is to
+    be. Raises NotFoundError, ConflictError (no model, no test rows), LookTakenError where one goes on or somebody else
+    has that one, StorageError, and what reading and evaluating raise, after recording it.
     """
     require_records(settings, output_dir)
     with open_records(settings, output_dir) as records:
-        look, _ = look_at(records, settings, records.store.get(run_name), log, by=by, device=device)
+        look, _ = look_at(records, settings, records.store.get(run_name), log, by=by, device=device, count=count)
         return look
 
 
 def look_at(
-    records: Records, settings: Settings, run: Run, log: Log, *, by: str = "", device: str | None = None
+    records: Records,
+    settings: Settings,
+    run: Run,
+    log: Log,
+    *,
+    by: str = "",
+    device: str | None = None,
+    count: int | None = None,
+    beside_others: bool = False,
 ) -> tuple[Look, Measured]:
-    """Look as `look_at_test_rows` does; return the look and what was measured, row by row."""
+    """Look as `look_at_test_rows` does; return the look and what was measured, row by row.
+
+    With `beside_others` another look may go on: one that is part of a search's, of which there is one at a time.
+    """
     from finetune30.modeling.saved_targets import load_targets
     from finetune30.service.testing.measuring import measure_rows
     from finetune30.service.testing.rows import open_rows
@@ -65,20 +83,39 @@ def look_at(
     except ConflictError as error:
         raise ConflictError(f"run {run.id[:8]} '{run.name}': {error.message}", error.remedy) from error
     source.require()
-    look = open_look(records.store, run.id, by)
+    lease = settings.lease_seconds
+    look = open_look(records.store, run.id, by, lease_seconds=lease, count=count, beside_others=beside_others)
+    if look is None:
+        raise _taken(run)
     log(f"{source.describe()} is opened for the {say_looks(look.count)}")
     failpoints.reach("test_look.after_row")
-    try:
-        opened = open_rows(source, config, manifest, versions, load_targets(folder)["targets"], log)
-        failpoints.reach("test_look.after_rows")
-        measured = measure_rows(run, config, folder, opened.frame, log, settings.data_folder, device)
-        result = _describe(manifest, opened, measured, source.describe())
-    except BaseException as error:
-        end_look(records.store, look, error=shape_error(error))
-        raise
+    with held(
+        lambda: hold_look(records.store, look, lease), settings.heartbeat_seconds, f"test look {run.id[:8]}"
+    ):
+        try:
+            opened = open_rows(source, config, manifest, versions, load_targets(folder)["targets"], log)
+            failpoints.reach("test_look.after_rows")
+            measured = measure_rows(run, config, folder, opened.frame, log, settings.data_folder, device)
+            result = _describe(manifest, opened, measured, source.describe())
+        except BaseException as error:
+            end_look(records.store, look, error=shape_error(error))
+            raise
     failpoints.reach("test_look.before_result")
     end_look(records.store, look, result=result)
     return load_looks(records.store, [run.id])[run.id][look.count - 1], measured
+
+
+def require_no_look(records: Records, run: Run) -> None:
+    """Raise LookTakenError where a look at the test rows of a run goes on."""
+    if any(look.goes_on for look in load_looks(records.store, [run.id])[run.id]):
+        raise _taken(run)
+
+
+def _taken(run: Run) -> LookTakenError:
+    return LookTakenError(
+        f"somebody looks at the test rows of run {run.id[:8]} at present",
+        f"see it with: ft30 test {run.id[:8]} --show",
+    )
 
 
 def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source: str) -> dict[str, Any]:

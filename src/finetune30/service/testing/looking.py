@@ -21,7 +21,7 @@ LOOK_SECONDS = 4 * 3600.0
 
 
 class LooksInWork:
-    """One look of a run at a time; safe to use from several threads."""
+    """One look of a run at a time, over however many processes of the API; safe to use from several threads."""
 
     def __init__(self, process: Callable[[str], ModelProcess] = ModelProcess) -> None:
         self._process = process
@@ -31,23 +31,30 @@ class LooksInWork:
         self._closed = False
 
     def start(self, records: Records, settings: Settings, run: Run, by: str) -> None:
-        """Begin a look unless one of the run is under way. Raises ConflictError: no model, or no test rows."""
+        """Begin a look unless one of the run is under way. Raises ConflictError: no model, or no test rows.
+
+        Which look was asked for is settled here: of all that ask at the same moment, in whichever process, one has it.
+        """
         require_model(run, "GET /experiments?status=SUCCEEDED")
         manifest = versions_of(settings, records.store).get(str(run.dataset_digest))
         find_test_source(validate_tree(run.config, source=f"the record of run {run.id[:8]}"), manifest)
+        earlier = load_looks(records.store, [run.id])[run.id]
+        if any(look.goes_on for look in earlier):
+            return
         with self._lock:
             if run.id in self._running or self._closed:
                 return
             self._errors.pop(run.id, None)
             self._running[run.id] = process = self._process(run.id)
         name = f"test look {run.id[:8]}"
-        threading.Thread(target=self._look, args=(run.id, process, by), name=name, daemon=True).start()
+        threading.Thread(target=self._look, args=(run.id, process, by, len(earlier) + 1), name=name, daemon=True).start()
 
     def load(self, records: Records, run: Run) -> dict[str, Any]:
         """Return `state` (none, looking, failed, ready) and every look so far, the first one first."""
         looks = load_looks(records.store, [run.id])[run.id]
         with self._lock:
-            looking, error = run.id in self._running, self._errors.get(run.id)
+            is_begun, error = run.id in self._running, self._errors.get(run.id)
+        looking = is_begun or any(look.goes_on for look in looks)
         state = "looking" if looking else "failed" if error else "ready" if looks else "none"
         return {
             "state": state,
@@ -64,10 +71,10 @@ class LooksInWork:
         for process in running:
             process.stop()
 
-    def _look(self, run_id: str, process: ModelProcess, by: str) -> None:
+    def _look(self, run_id: str, process: ModelProcess, by: str, count: int) -> None:
         error: Finetune30Error | None = None
         try:
-            read_answer(process.ask({"test": {"by": by}}, LOOK_SECONDS))
+            read_answer(process.ask({"test": {"by": by, "count": count}}, LOOK_SECONDS))
         except Finetune30Error as found:
             error = found
         except ValueError:  # its pipes were closed under it

@@ -14,7 +14,7 @@ from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.judging import judge_pairs
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.service.runs.outcomes import Outcomes, shape_outcomes
-from finetune30.service.testing.look import look_at
+from finetune30.service.testing.look import look_at, require_no_look
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
 
@@ -55,10 +55,12 @@ def compare_on_test_rows(
 
 
 def _require_same_rows(records: Records, settings: Settings, runs: list[Run]) -> None:
-    """Raise ConflictError where two runs do not keep the same rows for a test, or have no model; nothing is read."""
+    """Raise ConflictError where two runs do not keep the same rows for a test, have no model, or one is looked at just now;
+    nothing is read."""
     versions = versions_of(settings, records.store)
     places: list[tuple[Any, ...]] = []
     for run in runs:
+        require_no_look(records, run)
         require_intact_model(records, require_model(run))
         manifest = versions.get(str(run.dataset_digest))
         config = validate_tree(run.config, source=f"the record of run {run.id[:8]}")
