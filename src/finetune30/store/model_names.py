@@ -1,6 +1,6 @@
 """Names of the registry: models, aliases, and how a version is named wherever a run is.
 
-`NAME:7` is a version, `NAME@production` the version under an alias, `NAME@latest` the newest that is not retired. No
+`NAME:7` is a version, `NAME@production` the version under an alias, `NAME@latest` the newest that is READY. No
 run can be called so: names of experiments hold neither `@` nor `:`. The bare `NAME` is a run's where one is called so,
 else that of the newest version.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from finetune30.errors import UsageError
 
-#: The newest version that is not retired; computed, so nobody moves it.
+#: The newest version that is READY; computed, so nobody moves it.
 LATEST = "latest"
 #: Aliases that only the roles promoter and admin move.
 PROTECTED = ("staging", "production")

@@ -14,10 +14,10 @@ from finetune30.store.model_names import ModelReference, require_alias
 from finetune30.store.model_records import Alias, Model, ModelVersion
 from finetune30.store.model_registry import (
     Move,
+    build_stale,
     find_model,
     find_version,
     move_alias,
-    build_stale,
     roll_back_alias,
 )
 

@@ -89,9 +89,7 @@ def look_at(
         raise _taken(run)
     log(f"{source.describe()} is opened for the {say_looks(look.count)}")
     failpoints.reach("test_look.after_row")
-    with held(
-        lambda: hold_look(records.store, look, lease), settings.heartbeat_seconds, f"test look {run.id[:8]}"
-    ):
+    with held(lambda: hold_look(records.store, look, lease), settings.heartbeat_seconds, f"test look {run.id[:8]}"):
         try:
             opened = open_rows(source, config, manifest, versions, load_targets(folder)["targets"], log)
             failpoints.reach("test_look.after_rows")

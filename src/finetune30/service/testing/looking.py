@@ -47,7 +47,9 @@ class LooksInWork:
             self._errors.pop(run.id, None)
             self._running[run.id] = process = self._process(run.id)
         name = f"test look {run.id[:8]}"
-        threading.Thread(target=self._look, args=(run.id, process, by, len(earlier) + 1), name=name, daemon=True).start()
+        threading.Thread(
+            target=self._look, args=(run.id, process, by, len(earlier) + 1), name=name, daemon=True
+        ).start()
 
     def load(self, records: Records, run: Run) -> dict[str, Any]:
         """Return `state` (none, looking, failed, ready) and every look so far, the first one first."""

@@ -55,8 +55,10 @@ def compare_on_test_rows(
 
 
 def _require_same_rows(records: Records, settings: Settings, runs: list[Run]) -> None:
-    """Raise ConflictError where two runs do not keep the same rows for a test, have no model, or one is looked at just now;
-    nothing is read."""
+    """Raise ConflictError where two runs keep other rows for a test, or one has no model or is looked at just now.
+
+    Nothing is read.
+    """
     versions = versions_of(settings, records.store)
     places: list[tuple[Any, ...]] = []
     for run in runs:

@@ -1,4 +1,4 @@
-"""Looks at test rows: which process takes one, and until when one of a run is held, so that no other begins beside it."""
+"""Looks at test rows: which process takes one, and until when one of a run is held; no other begins beside it."""
 
 from __future__ import annotations
 
