@@ -2,6 +2,8 @@
 
 A template is a program, so each beginning is rendered. In a long dialogue that takes time with the square of its turns.
 Where the whole shows that all its turns are written alike, some beginnings are rendered, and the others end as they do.
+What a last message says may change how it ends (a question that holds "/think", say), so each exchange is also rendered
+by itself. Not found out is a template that counts messages, and ends beginnings of some sizes otherwise.
 """
 
 from __future__ import annotations
@@ -66,13 +68,13 @@ class Beginnings:
 
     @cached_property
     def _asking(self) -> _Tail | None:
-        return self._find_tail(self._render_asking, [index - 1 for index in self._answers])
+        return self._find_tail(self._render_asking, [index - 1 for index in self._answers], asks=True)
 
     @cached_property
     def _ending(self) -> _Tail | None:
-        return self._find_tail(self._render_ending, self._answers[:-1])
+        return self._find_tail(self._render_ending, self._answers[:-1], asks=False)
 
-    def _find_tail(self, render: Callable[[int], str | None], places: Sequence[int]) -> _Tail | None:
+    def _find_tail(self, render: Callable[[int], str | None], places: Sequence[int], *, asks: bool) -> _Tail | None:
         """Return the tail that the first, the middle and the last beginnings have; None where they differ."""
         if not self._is_alike:
             return None
@@ -84,7 +86,27 @@ class Beginnings:
             except TemplateRefusalError:  # whoever asks for that one gets it
                 return None
             tails.add(beginning[stop:] if beginning.startswith(self.text[:stop]) else None)
-        return _Tail(tails.pop()) if len(tails) == 1 else None
+        if len(tails) > 1:
+            return None
+        tail = _Tail(tails.pop())
+        return tail if all(self._ends_so_alone(last, tail, asks=asks) for last in places) else None
+
+    def _ends_so_alone(self, last: int, tail: _Tail, *, asks: bool) -> bool:
+        """Tell whether the exchange up to `last` ends so where nothing but a system message stands before it."""
+        if tail.text is None:
+            return True
+        head = self.messages[: self._first]
+        exchange = self.messages[last if asks else last - 1 : last + 1]
+        try:
+            text = self.template.render([*head, *exchange], self.tools, asks=asks)
+        except TemplateRefusalError:
+            return False
+        return text.endswith(str(self.messages[last]["content"]) + tail.text)
+
+    @property
+    def _first(self) -> int:
+        """Where the turns begin."""
+        return 1 if self.messages[0]["role"] == "system" else 0
 
     @cached_property
     def _answers(self) -> list[int]:
@@ -96,7 +118,7 @@ class Beginnings:
 
         Before the last answer may stand another one, such as an empty thought; its beginning is always rendered.
         """
-        first = 1 if self.messages[0]["role"] == "system" else 0
+        first = self._first
         turns = self.messages[first:]
         if len(turns) < LONG or self.tools or not all(message.keys() <= _PLAIN for message in self.messages):
             return False

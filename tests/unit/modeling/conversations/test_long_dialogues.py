@@ -20,7 +20,14 @@ from support.chat_models import CHATML, TEMPLATES, build_tiny_tokenizer
 NUMBERED = CHATML.replace("m['content'] +", "(loop.index ~ '. ') + m['content'] +")
 LATE = CHATML.replace("'<|im_end|>' +", "('!' if loop.index > 6 else '') + '<|im_end|>' +")
 FORGETFUL = CHATML.replace("for m in messages", "for m in messages[-10:]")
-ALL = {**TEMPLATES, **FAMILIES, **MISLEADING, "numbered": NUMBERED, "late": LATE, "forgetful": FORGETFUL}
+#: Look into the question that is asked last: they ask another way, or refuse to.
+ASKED = CHATML.replace("assistant\n' }}", "assistant\n' + ('<think>' if '/think' in messages[-1]['content'] else '') }}")
+WARY = CHATML.replace(
+    "{% if add_generation_prompt %}",
+    "{% if add_generation_prompt %}{% if '/think' in messages[-1]['content'] %}{{ raise_exception('no') }}{% endif %}",
+)
+LOOKING = {"asked": ASKED, "wary": WARY}
+ALL = {**TEMPLATES, **FAMILIES, **MISLEADING, "numbered": NUMBERED, "late": LATE, "forgetful": FORGETFUL, **LOOKING}
 UNLEARNT = {"role": "assistant", "content": "not so", "weight": 0}
 SYSTEM = {"role": "system", "content": "Be brief"}
 
@@ -47,6 +54,7 @@ ROWS = {
     "marks": dialogue(20, t4="<|im_end|>", t7="assistant\n<|im_start|>user"),
     "system": {"messages": [SYSTEM, *dialogue(20)["messages"]]},
     "unlearnt": {"messages": [*dialogue(7)["messages"], UNLEARNT, *dialogue(20)["messages"][8:]]},
+    "looked into": dialogue(24, t8="/think of it"),
     "joined": {"messages": [*dialogue(20)["messages"], {"role": "assistant", "content": "and more"}]},
 }
 
@@ -84,8 +92,7 @@ def test_a_dialogue_of_twice_as_many_turns_renders_twice_as_many_messages(
         rendered.clear()
         made.fit(dialogue(turns), 100_000)
         sizes.append((len(rendered), sum(rendered)))
-    assert sizes[1][0] == sizes[0][0]
-    assert sizes[1][1] <= 2.1 * sizes[0][1]
+    assert all(more <= 2.1 * few for few, more in zip(*sizes, strict=True))
 
 
 @pytest.mark.parametrize("name", ["chatml", "thinking", "gemma", "numbered"])
