@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from finetune30.data.batching import Batch, collate, evaluation_order
 from finetune30.data.texts import is_blank
 from finetune30.errors import DataError
+from finetune30.modeling.conversations.answer_start import find_start
 from finetune30.modeling.conversations.encoder import restore_encoder
 from finetune30.modeling.conversations.generation import (
     PIECE,
@@ -66,6 +67,7 @@ class ChatModel:
         self.encoder = restore_encoder(
             self.tokenizer, described["targets"]["chat"], count_tokens_configured(load_base_config(folder))
         )
+        self._start = find_start(self.encoder)
         self.next_tokens = TransformersNextTokens(self.model, self.pad_token_id)
         self.stops = stop_tokens(self.next_tokens, self.encoder.end_token_id)
 
@@ -107,14 +109,9 @@ class ChatModel:
         found: NDArray[np.float32] = given.float().cpu().numpy()
         return found
 
-    def answer(self, conversations: Sequence[Messages], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
-        """Answer conversations, in their order. Raises DataError where the template does not take one."""
-        prompts = [self.ask(messages) for messages in conversations]
-        return self._generate(prompts, sampling, batch_size)
-
-    def go_on(self, texts: Sequence[str], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
-        """Go on with texts as they stand, in their order."""
-        return self._generate([self.encoder.ask_text(text) for text in texts], sampling, batch_size)
+    def answer(self, prompts: Sequence[Sequence[int]], sampling: Sampling, batch_size: int = 8) -> list[Generated]:
+        """Answer, or go on with, prompts of token ids, in their order."""
+        return generate_in_batches(self.next_tokens, prompts, self.stops, sampling, batch_size)
 
     def stream(
         self, prompt: Sequence[int], sampling: Sampling, ids: list[int] | None = None, *, base: bool = False
@@ -143,13 +140,13 @@ class ChatModel:
                 reason = token
                 break
             ids.append(int(token))
-            text = self.read(ids)
+            text = self.read(ids, prompt)
             if text.endswith("\ufffd"):
                 yield ""
                 continue
             yield text[len(told) :]
             told = text
-        if len(text := self.read(ids)) > len(told):
+        if len(text := self.read(ids, prompt)) > len(told):
             yield text[len(told) :]
         yield Ended(reason, tuple(ids))
 
@@ -158,9 +155,10 @@ class ChatModel:
         """How many tokens the model reads at most, None where nothing says so."""
         return self.next_tokens.positions
 
-    def read(self, ids: Sequence[int]) -> str:
-        """Return token ids as text, special tokens left out."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    def read(self, ids: Sequence[int], prompt: Sequence[int] = ()) -> str:
+        """Return token ids as text, special tokens left out; of an answer to `prompt` what the template writes, too."""
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self._start.cut(text, prompt)
 
     def ask(self, messages: Messages) -> list[int]:
         """Return the tokens that ask for an answer. Raises DataError where the template does not take the messages."""
@@ -171,6 +169,3 @@ class ChatModel:
                 f"the model's chat template does not take this conversation: {error}",
                 "let user and assistant take turns, the user last",
             ) from error
-
-    def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, batch_size: int) -> list[Generated]:
-        return generate_in_batches(self.next_tokens, prompts, self.stops, sampling, batch_size)

@@ -117,6 +117,8 @@ class ChatTemplate:
     ) -> str:
         """Return the text of a conversation; `asks` adds what stands before an answer that is to be generated.
 
+        Less the spaces at its end: tokenizers join a space and the word behind it to one token, which stands in rows
+        that are trained, so a token of the space alone would ask for what no row has shown.
         Raises TemplateRefusalError where the template does not take it.
         """
         from jinja2 import TemplateError
@@ -132,7 +134,7 @@ class ChatTemplate:
             )
         except (TemplateError, *_FAULTS_OF_PROGRAMS) as error:
             raise TemplateRefusalError(first_line(error)) from error
-        return str(text)
+        return str(text).rstrip(" ") if asks else str(text)
 
     def prepare(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """Return the messages as the template takes them: with the system message and the arguments in their places.

@@ -15,12 +15,12 @@ def answer_texts(model: ChatModel, texts: list[str], max_new_tokens: int, batch_
     """Answer each text as a conversation of its own, or go on with it where the model knows no conversations."""
     sampling = Sampling(max_new_tokens=max_new_tokens)
     if model.encoder.template is None:
-        found = model.go_on(texts, sampling, batch_size)
+        prompts = [model.encoder.ask_text(text) for text in texts]
     else:
-        found = model.answer([[{"role": "user", "content": text}] for text in texts], sampling, batch_size)
+        prompts = [model.ask([{"role": "user", "content": text}]) for text in texts]
     answers = []
-    for generated in found:
-        text = model.read(generated.ids)
+    for prompt, generated in zip(prompts, model.answer(prompts, sampling, batch_size), strict=True):
+        text = model.read(generated.ids, prompt)
         tree = {"answer": text, "finish_reason": generated.reason, "tokens": len(generated.ids)}
         answers.append(Answer(tree, tree, text))
     return answers

@@ -21,7 +21,9 @@ NUMBERED = CHATML.replace("m['content'] +", "(loop.index ~ '. ') + m['content'] 
 LATE = CHATML.replace("'<|im_end|>' +", "('!' if loop.index > 6 else '') + '<|im_end|>' +")
 FORGETFUL = CHATML.replace("for m in messages", "for m in messages[-10:]")
 #: Look into the question that is asked last: they ask another way, or refuse to.
-ASKED = CHATML.replace("assistant\n' }}", "assistant\n' + ('<think>' if '/think' in messages[-1]['content'] else '') }}")
+ASKED = CHATML.replace(
+    "assistant\n' }}", "assistant\n' + ('<think>' if '/think' in messages[-1]['content'] else '') }}"
+)
 WARY = CHATML.replace(
     "{% if add_generation_prompt %}",
     "{% if add_generation_prompt %}{% if '/think' in messages[-1]['content'] %}{{ raise_exception('no') }}{% endif %}",

@@ -92,8 +92,11 @@ for (const prompt of request.prompts) {
 const template = metadata.tokenizer.chat_template ?? null;
 const spell = (token) => (token == null ? "" : model.detokenize([token], true));
 const words = { bos_token: spell(model.tokens.bos), eos_token: spell(model.tokens.eos) };
+// Without the spaces at its end, which belong to the answer's first token.
 const render = (messages) =>
-    new Template(template).render({ messages, add_generation_prompt: true, ...words, ...request.template_options });
+    new Template(template)
+        .render({ messages, add_generation_prompt: true, ...words, ...request.template_options })
+        .replace(/ +$/, "");
 const all = shown.length * vocabulary;
 const flat = new Float32Array(all);
 shown.forEach((values, place) => flat.set(values, place * vocabulary));

@@ -95,9 +95,7 @@ def read_tokens(folder: str, request: dict[str, Any]) -> tuple[dict[str, Any], d
         "greedy": [go_on(model, prompt, request["new_tokens"]) for prompt in request["prompts"]],
         "ids": [tokenizer(text, add_special_tokens=False)["input_ids"] for text in request["texts"]],
         "rendered": [
-            tokenizer.apply_chat_template(
-                one, add_generation_prompt=True, tokenize=True, return_dict=False, **request["template_options"]
-            )
+            tokenizer(_ask(tokenizer, one, request["template_options"]), add_special_tokens=False)["input_ids"]
             for one in request["conversations"]
         ],
         "template": tokenizer.chat_template,
@@ -122,6 +120,12 @@ def in_one_batch(model: Any, pad: int, request: dict[str, Any], wanted: dict[int
     with torch.inference_mode():
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
     return [logits[place, at].numpy() for place, number in enumerate(numbers) for at in wanted[number]]
+
+
+def _ask(tokenizer: Any, messages: Any, options: Any) -> str:
+    """Return what asks for an answer: without the spaces at its end, which belong to the answer's first token."""
+    text: str = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **options)
+    return text.rstrip(" ")
 
 
 def go_on(model: Any, prompt: list[int], count: int) -> list[int]:
