@@ -86,6 +86,7 @@ def test_folds_are_made_and_one_kind_must_be_named(quick: TestClient) -> None:
     [
         (60, 30, 54, "helps", "more data would likely help: doubling from 32 to 64 rows gave +40.0 points of"),
         (2000, 1800, 1800, "flat", "not distinguishable: more rows of this kind are unlikely to show a gain as"),
+        (60, 54, 30, "flat", "more rows made it worse: doubling from 32 to 64 rows gave -40.0 points of"),
         (60, 50, 53, "not_enough", "not enough rows and seeds to say: about "),
     ],
 )  # fmt: skip

