@@ -112,7 +112,7 @@ EXPECTED = [
     (
         "endless_calls",
         row("sun?", says("", tool_calls=call(ARGUMENTS))),
-        [f'{{"name": "weather", "arguments": {JSON_CALL}}}{END}'],
+        [f' {{"name": "weather", "arguments": {JSON_CALL}}}{END}'],
     ),
     ("opened_thought", THOUGHT_INSIDE, [f"add\n</think>\n\n2{END}"]),
 ]
