@@ -120,8 +120,8 @@ def test_wandb_reads_every_point_once_with_name_note_state_and_provenance(
     assert read["config"][-1]["update"]["finetune30.run_id"] == run.id
     assert "finetune30.tags" in str(read["config"][-1]["remove"])
     assert len(read["exit"]) == 1
-    told = wandb_peer.list_unsent(tmp_path / "wandb")
-    assert run_file(tmp_path).parent.name in told, told
+    unsent = wandb_peer.list_unsent(tmp_path / "wandb")
+    assert run_file(tmp_path).parent.name in unsent, unsent
 
 
 def of_kind(path: Path) -> dict[str, list[dict[str, Any]]]:
