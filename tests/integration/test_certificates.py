@@ -287,7 +287,7 @@ def test_a_check_that_is_killed_as_it_ends_is_made_again(kinds_lab: KindsLab, po
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     with open_records(settings_of(kinds_lab.folder)) as records:
         assert load_version(records, f"{name}:1").state is VersionState.CHECKING
-        kinds_lab.ft30("models", "verify", name)
+        kinds_lab.ft30("models", "verify", f"{name}:1")
         version = load_version(records, f"{name}:1")
         assert version.state is VersionState.READY
         assert load_reference(records, version).height == 12
