@@ -34,7 +34,7 @@ def trained_kinds(
 @pytest.fixture(scope="module")
 def kinds_lab(trained_kinds: KindsLab, tmp_path_factory: pytest.TempPathFactory) -> KindsLab:
     """A finished run of each kind of learning, named like its kind: a copy for the tests of one file to work in."""
-    return trained_kinds.copy(tmp_path_factory.mktemp("kinds") / "lab")
+    return trained_kinds.copy(tmp_path_factory.mktemp("kinds") / "kinds-lab")
 
 
 @pytest.fixture(scope="session")
