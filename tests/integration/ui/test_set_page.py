@@ -56,10 +56,12 @@ def test_a_curve_begins_with_its_answer_and_shows_the_score_by_rows_with_its_ban
     results = Path(services.settings.results_folder)
     make_curve(services.store, results, f"goes on {language}", {0.5: [300, 303], 1: [360, None]})
     page = open_set(visit, services, language)
-    assert any(waiting in info.value for info in page.info)
+    told = [info.value.replace("\\:", ":") for info in page.info]  # as it is read
+    assert any(waiting in value for value in told), told
     make_curve(services.store, results, f"ended {language}", {0.25: [250, 255], 0.5: [300, 303], 1: [360, 363]})
     page = open_set(visit, services, language)
-    assert any(answer in box.value for box in page.success), [box.value for box in (*page.success, *page.info)]
+    told = [box.value.replace("\\:", ":") for box in page.success]
+    assert any(answer in value for value in told), told
     (chart,) = page.get("vega_lite_chart")
     marks = [json.dumps(layer["mark"]) for layer in json.loads(chart.proto.spec)["layer"]]
     assert [mark for mark in marks if "area" in mark], "the band"
