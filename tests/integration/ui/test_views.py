@@ -179,7 +179,7 @@ def test_errors_are_narrowed_and_a_row_can_be_put_right(
     # As a press on a result does.
     page.session_state["run_part"] = "errors"
     page.session_state[f"why-shown-{run_id}"] = "all"
-    parts = [table for table in checked(page.run()).dataframe if "#6b7479" in table.proto.styler.styles]
+    parts = [table for table in checked(page.run()).dataframe if "#6b7479" in table.proto.arrow_data.styler.styles]
     assert parts, "12 rows are few: the parts of them are grey"
     assert any("Grey: fewer than 30 rows" in caption.value for caption in page.caption)
     page.text_input(key=f"why-text-{run_id}").set_value("AWFUL").run()
