@@ -105,7 +105,7 @@ def test_classifiers_keep_their_heads_whole(tiny_model, method, family):
     losses = []
     for _ in range(8):
         losses.append(float(engine.accumulate(batch, 1 / 3)))
-        engine.step(0.02)
+        engine.step(0.005)
     assert losses[-1] < losses[0]
 
 

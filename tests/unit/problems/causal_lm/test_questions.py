@@ -55,7 +55,7 @@ def test_the_last_answer_is_asked_with_its_own_question(template: str, train_on:
     encoder = encoder_of(TEMPLATES[template], train_on=train_on)
     (asked,) = questions_of(encoder, talk("first", "one", "second", "two", expected=["two"]))
     assert encoder.ask(talk("first", "one", "second")["messages"]) == asked.prompt
-    assert read(encoder, asked.reference).startswith("two")
+    assert read(encoder, asked.reference).lstrip().startswith("two")  # the space that some templates ask with is learnt
     assert asked.reference[-1] == encoder.end_token_id
     assert (asked.asked, asked.expected) == ("second", ("two",))
 
