@@ -9,15 +9,14 @@ half, of which a part is also the luck of that half on all rows. All and half ar
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search_ends import CHANCE, EASE, LUCK, OWN, SLOPE
+from benchmarks.table_command import print_table
 from finetune30.service.statistics.gains import Verdict, judge_gain
 
 #: Standard deviation of the luck of a half of the rows, on the scale of difficulty.
@@ -72,15 +71,7 @@ def tabulate(times: int) -> str:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=TIMES, help="curves of each case")
-    parser.add_argument("--output", type=Path, help="Markdown file to write")
-    options = parser.parse_args()
-    text = tabulate(options.times)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n", encoding="utf-8")
+    print_table(__doc__, tabulate, times=TIMES, counted="curves of each case")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ against it, or on as many test rows. All n are equal but for `lead`, by which th
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.table_command import print_table
 from finetune30.service.statistics.gains import LEAST_GAIN, Verdict, judge_gain
 from finetune30.service.statistics.importance import measure_importance
 from finetune30.service.statistics.luck import luck_of_best, near_best, seed_noise
@@ -150,15 +149,7 @@ def tabulate(times: int) -> str:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=TIMES, help="searches of each case")
-    parser.add_argument("--output", type=Path, help="Markdown file to write")
-    options = parser.parse_args()
-    text = tabulate(options.times)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text + "\n", encoding="utf-8")
+    print_table(__doc__, tabulate, times=TIMES, counted="searches of each case")
 
 
 if __name__ == "__main__":
