@@ -122,7 +122,8 @@ def test_a_version_that_could_not_be_loaded_is_not_loaded_again_unless_that_may_
     for _ in range(3):
         watcher.look()
     assert loads.asked == [1, 2]
-    assert slot.describe(why=True)["refused"] == {"version": 2, "tried_again": False, "why": "other answers"}
+    refused = slot.describe(why=True)["refused"]
+    assert refused == {"version": 2, "generation": 2, "tried_again": False, "why": "other answers"}
     move(lab, 1, 2)
     watcher.look()
     assert slot.describe(why=True)["generation"] == 3
@@ -133,7 +134,7 @@ def test_a_version_that_could_not_be_loaded_is_not_loaded_again_unless_that_may_
         watcher.look()
     assert loads.asked == [1, 2, 2, 2]
     told = slot.describe(why=False)["refused"]
-    assert told == {"version": 2, "tried_again": True}  # the words are for those who may read
+    assert told == {"version": 2, "generation": 4, "tried_again": True}  # the words are for those who may read
     assert (version(slots), slot.state) == (1, "SWAP_REFUSED")
     monkeypatch.setattr(watching, "AGAIN_SECONDS", 1e6)
     watcher.look()
