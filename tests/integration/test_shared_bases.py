@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from finetune30.service.parity.checking import Served
+from finetune30.service.parity.served_texts import ServedTexts
 from finetune30.service.serving.loading import AskedTexts
+from finetune30.training.saved_engine import SavedEngines
 from support.kinds import KINDS, KindsLab
 from support.serving_lab import ServingLab, serve_lab
 
@@ -34,11 +38,29 @@ def test_adapters_of_one_base_are_asked_in_turn(kinds_lab: KindsLab) -> None:
             assert shares == pytest.approx(wanted[name], abs=1e-4)
 
 
+def test_adapters_that_are_loaded_at_once_have_one_engine(kinds_lab: KindsLab) -> None:
+    folder = kinds_lab.train(KINDS["single-label"], "loaded-at-once", num_train_epochs=2) / "artifacts/final_model"
+    engines, together = SavedEngines(), threading.Barrier(4)
+
+    def load(_: int) -> Served:
+        together.wait()
+        return Served(folder, engines)
+
+    with ThreadPoolExecutor(4) as loading:
+        loaded = list(loading.map(load, range(4)))
+    assert len({id(_packed_engine(served.texts)) for served in loaded}) == 1
+
+
 def engine_of(lab: ServingLab, name: str) -> object:
     texts = lab.serving.slots.find(name).texts
     assert isinstance(texts, AskedTexts)
-    assert texts.served._packed is not None
-    return texts.served._packed.shared
+    return _packed_engine(texts.served)
+
+
+def _packed_engine(served: ServedTexts | None) -> object:
+    assert served is not None
+    assert served._packed is not None
+    return served._packed.shared
 
 
 def answers(lab: ServingLab, name: str) -> list[float]:

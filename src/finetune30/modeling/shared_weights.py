@@ -6,6 +6,7 @@ every version keeps its own adapter, and nothing has to be switched between two 
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -17,9 +18,11 @@ _WRAPPED = ".base_layer"
 
 
 class SharedWeights:
-    """The weights of the models of one process, each for as long as a model uses it."""
+    """The weights of the models of one process, each for as long as a model uses it; safe in threads."""
 
     def __init__(self) -> None:
+        #: Models are held against each other one after the other: two at once would each find nothing of the other's.
+        self._lock = threading.Lock()
         self._known: WeakValueDictionary[tuple[str, str, tuple[int, ...], str], Tensor] = WeakValueDictionary()
 
     def share(self, model: nn.Module, base: str) -> int:
@@ -31,15 +34,16 @@ class SharedWeights:
         import torch
 
         given_up: dict[int, int] = {}  # a tied weight has several names
-        for place, module in model.named_modules():
-            for name, own in list(module._parameters.items()):
-                if own is None or type(own) is not torch.nn.Parameter:  # quantised ones are more than their numbers
-                    continue
-                key = (base, f"{place}.{name}".replace(_WRAPPED, ""), tuple(own.shape), f"{own.dtype} {own.device}")
-                known = self._known.setdefault(key, own)
-                if known is not own and _are_same(known, own):
-                    module._parameters[name] = known
-                    given_up[id(own)] = own.nbytes
+        with self._lock:
+            for place, module in model.named_modules():
+                for name, own in list(module._parameters.items()):
+                    if own is None or type(own) is not torch.nn.Parameter:  # quantised ones are more than their numbers
+                        continue
+                    key = (base, f"{place}.{name}".replace(_WRAPPED, ""), tuple(own.shape), f"{own.dtype} {own.device}")
+                    known = self._known.setdefault(key, own)
+                    if known is not own and _are_same(known, own):
+                        module._parameters[name] = known
+                        given_up[id(own)] = own.nbytes
         return sum(given_up.values())
 
 

@@ -67,14 +67,17 @@ class PackedAdapter:
             return found
 
     def _lay_in(self) -> None:
+        self._shared.laid_in = None  # should this end halfway, whoever is asked next lays its own in again
         self._shared.engine.load_adapter_state(self._state)
         self._shared.laid_in = self
 
 
 class SavedEngines:
-    """The engines of one process, each for as long as an adapter uses it."""
+    """The engines of one process, each for as long as an adapter uses it; safe to use from several threads."""
 
     def __init__(self) -> None:
+        #: Whoever looks for an engine waits for the one that is being built: it may be the same.
+        self._lock = threading.Lock()
         self._known: WeakValueDictionary[str, SharedEngine] = WeakValueDictionary()
         self._weights = SharedWeights()
 
@@ -105,7 +108,8 @@ class SavedEngines:
         base = (described.get("base") or {}).get("sha256")
         same = [str(source.folder.resolve()), base, lora.model_dump(mode="json"), problem.head_outputs]
         key = json.dumps(same, sort_keys=True)
-        shared = self._known.get(key)
-        if shared is None:
-            shared = self._known[key] = SharedEngine(build_engine(path, config, source, problem, placement))
+        with self._lock:
+            shared = self._known.get(key)
+            if shared is None:
+                shared = self._known[key] = SharedEngine(build_engine(path, config, source, problem, placement))
         return PackedAdapter(shared, load_file(folder / _ADAPTER)), str(shared.engine.operations)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +91,27 @@ def test_weights_that_differ_are_nobody_elses(folder: Path) -> None:
     assert changed.untyped_storage().data_ptr() in storages(other)
     assert torch.equal(logits(other), kept)
     assert weights.share(load(folder, 3), "another base") == 0
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns after microseconds, so that two of them meet where they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_models_that_are_loaded_at_once_have_each_weight_once() -> None:
+    weights, together = SharedWeights(), threading.Barrier(8)
+    models = [torch.nn.ParameterList(torch.full((2,), float(place)) for place in range(400)) for _ in range(8)]
+
+    def share(model: torch.nn.ParameterList) -> int:
+        together.wait()
+        return weights.share(model, "base")
+
+    with ThreadPoolExecutor(len(models)) as loading:
+        given_up = list(loading.map(share, models))
+    assert sum(given_up) == 7 * 400 * 2 * 4  # of eight models, seven gave up every float32
+    assert len(set[int]().union(*map(storages, models))) == 400
