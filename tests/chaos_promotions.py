@@ -100,14 +100,17 @@ def _tell_answers(
     record = load_record(records, model, ALIAS, known)
     breaches = find_breaches(callers.answers, record)
     waited = behind(callers.answers, record)
-    taken = [1000 * (one.received - one.sent) for one in callers.answers]
-    late = statistics.quantiles(waited, n=100)
-    fast = statistics.quantiles(taken, n=100)
+    answers = [one for one in callers.answers if one.status == 200]
     print(f"{moves[0]} promotions in {moves[2]:.0f} s ({moves[1]} races lost)")
-    print(f"{len(callers.answers)} answers by {len({one.generation for one in callers.answers})} of their generations")
-    print(f"behind the alias: {sum(not one for one in waited) / len(waited):.0%} not at all, "
-          f"p50 {late[49]:.2f} s, p99 {late[98]:.2f} s, at most {max(waited):.2f} s")  # fmt: skip
-    print(f"an answer took p50 {fast[49]:.0f} ms, p99 {fast[98]:.0f} ms, at most {max(taken):.0f} ms")
+    print(f"{len(answers)} answers by {len({one.generation for one in answers})} of their generations")
+    if len(answers) > 1:
+        taken = [1000 * (one.received - one.sent) for one in answers]
+        late, fast = statistics.quantiles(waited, n=100), statistics.quantiles(taken, n=100)
+        print(f"behind the alias: {sum(not one for one in waited) / len(waited):.0%} not at all, "
+              f"p50 {late[49]:.2f} s, p99 {late[98]:.2f} s, at most {max(waited):.2f} s")  # fmt: skip
+        print(f"an answer took p50 {fast[49]:.0f} ms, p99 {fast[98]:.0f} ms, at most {max(taken):.0f} ms")
+    else:
+        breaches.append("no answers that anything could be told from")
     print(
         f"breaches: {len(breaches)}",
         *(f"  {count} x {said}" for said, count in Counter(breaches).most_common(9)),

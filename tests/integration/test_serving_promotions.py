@@ -67,6 +67,17 @@ def test_every_answer_is_of_the_version_that_its_move_led_to(folder: Path) -> No
     _require_a_witness_that_sees(callers, record)
 
 
+def test_callers_whom_nobody_answers_say_so() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    callers = Callers(f"http://127.0.0.1:{port}", "moved", ["a text"])
+    with callers.asking(2):
+        pass
+    assert find_breaches(callers.answers, Record({}, {}, {})) == ["nobody answered"] * 2
+    assert behind(callers.answers, Record({}, {}, {})) == []
+
+
 @pytest.mark.parametrize("point", ["after_load", "before_accept", "after_accept"])
 def test_a_server_that_is_killed_in_a_swap_is_gone_and_the_next_one_follows(
     kinds_lab: KindsLab, folder: Path, point: str

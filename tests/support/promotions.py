@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +28,10 @@ CLOSE = 1e-4
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer: when it was asked for and when it was there (seconds since the epoch), and what it says."""
+    """One answer: when it was asked for and when it was there (seconds since the epoch), and what it says.
+
+    Status 0: nobody answered.
+    """
 
     sent: float
     received: float
@@ -50,7 +53,7 @@ class Callers:
 
     @contextmanager
     def asking(self, count: int) -> Iterator[None]:
-        """Ask with so many callers while the block runs. Raises what one of them failed with."""
+        """Ask with so many callers while the block runs."""
         with ThreadPoolExecutor(count) as pool:
             begun = [pool.submit(self._keep_asking, number) for number in range(count)]
             try:
@@ -63,8 +66,16 @@ class Callers:
     def _keep_asking(self, number: int) -> None:
         place = urlsplit(self._address)
         with closing(HTTPConnection(str(place.hostname), place.port, timeout=120)) as connection:
-            while not self._stop.is_set():
-                self.answers.append(self._ask(connection, self._texts[number % len(self._texts)]))
+            while True:  # at least once each
+                sent = time.time()
+                try:
+                    self.answers.append(self._ask(connection, self._texts[number % len(self._texts)]))
+                except (OSError, HTTPException):
+                    connection.close()  # the next question opens it again
+                    self.answers.append(Answered(sent, time.time(), 0))
+                    self._stop.wait(1.0)
+                if self._stop.is_set():
+                    return
                 number += 1
 
     def _ask(self, connection: HTTPConnection, text: str) -> Answered:
@@ -143,7 +154,7 @@ def behind(answers: Sequence[Answered], record: Record) -> list[float]:
 
 def _breaches_of(one: Answered, record: Record) -> Iterator[str]:
     if one.status != 200:
-        yield f"answered {one.status}"
+        yield f"answered {one.status}" if one.status else "nobody answered"
         return
     move = record.moves.get(one.generation)
     if move is None or move.version != one.version:
