@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect
 
 from finetune30.store import schema
 from finetune30.store.database import writing
+from finetune30.store.tables import schema_revisions
 
 
 def step_to(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str) -> None:
     """Take the steps to a revision, and leave the database as a release that ended with it does.
 
-    Up to `schema.LAST_WITHOUT_MARKS` such a release noted the last revision and nothing else.
+    Up to `schema.LAST_WITHOUT_MARKS` such a release noted the last revision and nothing else; later ones mark each.
     """
     known = schema.known_revisions()
     wanted = known[: known.index(revision) + 1]
@@ -24,9 +25,10 @@ def step_to(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str
             schema.apply(connection, step, [name for name in wanted if name in lacking])
         else:
             schema.apply(connection, step, [name for name in reversed(present) if name not in wanted])
-            if inspect(connection).has_table("schema_revisions"):
-                for name in set(present) - set(wanted):
-                    connection.execute(text("DELETE FROM schema_revisions WHERE revision = :name"), {"name": name})
+        if inspect(connection).has_table(schema_revisions.name):
+            connection.execute(schema_revisions.delete())
+            marks = [{"revision": name, "additive": schema.load_migration(name).additive} for name in wanted]
+            connection.execute(schema_revisions.insert(), marks)
         schema.set_level(connection, min(revision, schema.LAST_WITHOUT_MARKS))
 
 
