@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from finetune30.modeling.conversations.generation import PIECE
 from finetune30.service.parity.bounds import REPEATED_BOUND
+from finetune30.service.parity.conversations import repeat_conversations
 from finetune30.service.parity.found import Found
 from finetune30.service.parity.predictions import Published, hold_predictions
 
@@ -88,3 +94,37 @@ def test_what_is_no_number_is_a_fault_even_where_both_are(number: float) -> None
     assert found.faults == ["asked alone, its logits differ: the numbers of 1 of 1 rows are not finite"]
     shares = classifier([float(number), 0.4])
     assert "not_finite" in hold(shares, classifier([0.6, 0.4])).figures["predictions"]
+
+
+class _SeesPieces:
+    """A language model whose next token tells of how many tokens it was given to begin with: other sums, at a tie."""
+
+    positions, end_tokens, reads_on = None, frozenset[int](), True
+
+    def __init__(self) -> None:
+        self.first: dict[int, int] = {}
+
+    def begin(self, _count: int) -> _SeesPieces:
+        return _SeesPieces()
+
+    def read(self, tokens: Mapping[int, Sequence[int]]) -> torch.Tensor:
+        for row, new in tokens.items():
+            self.first.setdefault(row, len(new))
+        return torch.nn.functional.one_hot(torch.tensor([self.first[row] for row in tokens]), 1000).float()
+
+
+def test_a_prompt_alone_is_asked_in_pieces_as_it_is_where_it_is_served() -> None:
+    """What would part a server from its reference is found as the version is registered."""
+    asked = SimpleNamespace(ask_text=lambda text: [1] * len(text), template=None)
+    model: Any = SimpleNamespace(next_tokens=_SeesPieces(), stops=frozenset(), encoder=asked)
+    long, short = "x" * (PIECE + 1), "x" * PIECE
+    reference = pl.DataFrame(
+        {
+            "asked": [json.dumps({"prompt": text}) for text in (long, short)],
+            "ids": [[1] * len(text) for text in (long, short)],
+            "tokens": [[len(text)] * 32 for text in (long, short)],  # each read at once
+        }
+    )
+    assert repeat_conversations(model, reference).faults == [
+        "asked alone, it goes on with other tokens after 1 of 2 prompts"
+    ]

@@ -97,12 +97,16 @@ class Ended:
 
 
 def generate(
-    model: NextTokens, prompts: Sequence[Sequence[int]], stops: frozenset[int], sampling: Sampling
+    model: NextTokens,
+    prompts: Sequence[Sequence[int]],
+    stops: frozenset[int],
+    sampling: Sampling,
+    piece: int | None = None,
 ) -> list[Generated]:
-    """Go on with prompts of token ids, all at once; in their order."""
+    """Go on with prompts of token ids, all at once; in their order. `piece`: see `stream`."""
     found: list[list[int]] = [[] for _ in prompts]
     reasons: list[EndReason] = ["length"] * len(prompts)
-    for tokens in stream(model, prompts, stops, sampling):
+    for tokens in stream(model, prompts, stops, sampling, piece):
         for row, token in enumerate(tokens):
             if isinstance(token, str):
                 reasons[row] = token

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from finetune30.modeling.conversations.generation import Sampling, generate
+from finetune30.modeling.conversations.generation import PIECE, Sampling, generate
 from finetune30.modeling.conversations.rendering import ASSISTANT
 from finetune30.modeling.conversations.template import TemplateRefusalError
 from finetune30.service.parity.found import Found, Referred
@@ -98,6 +98,8 @@ def _encode(model: ChatModel, asked: Mapping[str, Any]) -> list[int]:
 
 
 def _go_on(model: ChatModel, prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Return what the model goes on with; one prompt alone is read in pieces, as it is where it is served."""
     if not prompts:
         return []
-    return [one.ids for one in generate(model.next_tokens, prompts, model.stops, Sampling(max_new_tokens=NEW_TOKENS))]
+    sampling = Sampling(max_new_tokens=NEW_TOKENS)
+    return [one.ids for one in generate(model.next_tokens, prompts, model.stops, sampling, PIECE)]
