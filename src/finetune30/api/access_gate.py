@@ -42,8 +42,10 @@ from finetune30.store.model_names import PROTECTED
 #: the names and versions that it serves; the words of an error, which may name paths, only to whoever may read.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
 #: Routes whose need differs from that of their method. Methods: reading needs viewer, POST submitter, all else admin.
-ROLES: dict[tuple[str, str], Role] = {
+#: None: whatever the role.
+ROLES: dict[tuple[str, str], Role | None] = {
     ("GET", "/audit"): Role.ADMIN,
+    ("GET", "/me"): None,
     ("GET", "/v1/models"): Role.CALLER,
     ("POST", "/config/validate"): Role.VIEWER,
     ("POST", "/config/estimate"): Role.VIEWER,
@@ -235,10 +237,10 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 
-def needed_role(method: str, path: str) -> Role:
-    """Return the least role for a request: what is not known as harmless needs admin."""
-    if known := ROLES.get((method, path)):
-        return known
+def needed_role(method: str, path: str) -> Role | None:
+    """Return the least role for a request, None where any key will do: what is not known as harmless needs admin."""
+    if (method, path) in ROLES:
+        return ROLES[method, path]
     if method == "GET" and _A_SERVED_MODEL.fullmatch(path):
         return Role.CALLER
     if method == "POST" and _ASKS_A_MODEL.fullmatch(path):
@@ -257,7 +259,7 @@ def needed_role(method: str, path: str) -> Role:
 
 def _require_role(scope: Scope, caller: Caller) -> None:
     needed = needed_role(scope["method"], scope["path"])
-    if not caller.role.includes(needed):
+    if needed is not None and not caller.role.includes(needed):
         raise AccessError(
             f"{scope['method']} {scope['path'][:200]} needs the role {needed}, this key has {caller.role}",
             f"ask an admin for a key: ft30 keys create NAME --role {needed}",

@@ -27,10 +27,16 @@ def build_markdown() -> str:
     return "\n\n".join(parts)
 
 
+def _tell_role(method: str, path: str) -> str:
+    if path in PUBLIC_PATHS:
+        return "nobody needs a key"
+    role = needed_role(method, path)
+    return "any key" if role is None else f"role {role}"
+
+
 def _describe(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f"### {method} {path}"
-    role = "nobody needs a key" if path in PUBLIC_PATHS else f"role {needed_role(method, path)}"
-    yield f"{operation['description']} ({role})"
+    yield f"{operation['description']} ({_tell_role(method, path)})"
     parameters = operation.get("parameters", [])
     if parameters:
         rows = [_parameter_row(parameter) for parameter in parameters]

@@ -193,6 +193,15 @@ def find_model(store: RunStore, name: str) -> Model:
         return load_model(connection, name)
 
 
+def find_askable(store: RunStore) -> list[str]:
+    """Return the names that lead to a version: every model of which one is READY, each followed by its aliases."""
+    names: list[str] = []
+    for model in find_models(store):
+        if any(version.state is VersionState.READY for version in model.versions):
+            names += [model.name, *(f"{model.name}@{alias.alias}" for alias in model.aliases)]
+    return names
+
+
 def find_version(store: RunStore, reference: ModelReference) -> ModelVersion:
     """Return the version that a name means. Raises NotFoundError."""
     with reading(store.engine) as connection:

@@ -114,7 +114,7 @@ class ApiClient(ModelCalls, SetCalls):
         return self._json("POST", "/config/estimate", json=body)
 
     def load_caller(self) -> Json:
-        """Return who asks: `name`, `role`, `highest_priority`."""
+        """Return who asks: `name`, `role`, `highest_priority`, `asks`."""
         return self._json("GET", "/me")
 
     # -- tasks

@@ -130,8 +130,12 @@ def test_who_may_do_what(start: Start) -> None:
     asked = {"texts": ["a fine film"]}
     assert api.post("/experiments/nothing/predict", json=asked, headers=keys[Role.VIEWER]).status_code == 403
     assert api.post("/experiments/nothing/predict", json=asked, headers=keys[Role.CALLER]).status_code == 404
-    for path in ("/experiments", "/models", "/me"):
+    for path in ("/experiments", "/models"):
         assert api.get(path, headers=keys[Role.CALLER]).status_code == 403
+    for role in Role:
+        told = api.get("/me", headers=keys[role]).json()
+        asks = [] if role is Role.VIEWER else ["reviews", "reviews@candidate", "reviews@production"]
+        assert (told["name"], told["role"], told["asks"]) == (f"of {role}", role, asks)
     entries = [entry for entry in load_audit(store) if entry.action == "PUT /models/{name}/aliases/{alias}"]
     assert [(e.actor, e.target, e.outcome) for e in entries][:2] == [
         ("of promoter", "reviews:1 to production", 200),

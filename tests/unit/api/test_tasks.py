@@ -228,11 +228,11 @@ def test_a_caller_learns_the_highest_priority_that_is_taken(start, most):
     submitter = create_key(api.app.state.services.store, "anna", Role.SUBMITTER)[1]
     api.app.state.keys._loaded_at = -1e9
     told = {key: api.get("/me", headers={"X-API-Key": key}).json() for key in (submitter, "secret")}
-    assert told[submitter] == {"name": "anna", "role": "submitter", "highest_priority": most}
+    assert told[submitter] == {"name": "anna", "role": "submitter", "highest_priority": most, "asks": []}
     assert (told["secret"]["role"], told["secret"]["highest_priority"]) == ("admin", 100)
     for key, priority, status in ((submitter, most, 202), (submitter, most + 1, 403), ("secret", 100, 202)):
         assert api.post("/train", headers={"X-API-Key": key}, json={"priority": priority}).status_code == status
 
 
 def test_without_keys_the_caller_is_an_admin_without_a_name(api):
-    assert api.get("/me").json() == {"name": "", "role": "admin", "highest_priority": 100}
+    assert api.get("/me").json() == {"name": "", "role": "admin", "highest_priority": 100, "asks": []}

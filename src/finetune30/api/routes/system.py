@@ -17,6 +17,7 @@ from finetune30.api.health import HealthWatch, Readiness, ServiceHealth
 from finetune30.api.schemas import RUN_ID, Tree, errors
 from finetune30.api.telemetry import Telemetry
 from finetune30.store.access import Role, load_audit
+from finetune30.store.model_registry import find_askable
 from finetune30.store.schema import known_revisions
 
 router = APIRouter(tags=["system"])
@@ -38,11 +39,19 @@ class Version(BaseModel):
 
 
 class Me(BaseModel):
-    """Who asks, and what a form need not offer because it would be refused."""
+    """Who asks, which models that is allowed of, and what a form need not offer because it would be refused."""
 
     name: str = Field(description="Of the key; empty where no keys are in use.", examples=["anna"])
     role: Role
-    highest_priority: int = Field(description="That this caller may give a run.", examples=[10])
+    highest_priority: int = Field(
+        description="That a key of this role may give a run, where it may submit one.", examples=[10]
+    )
+    asks: list[str] = Field(
+        description="Names of models that have a version to answer, with their aliases, as "
+        "`POST /experiments/NAME/predict` and `/chat` take them; a finished run's id may be asked too. Empty for a role "
+        "that asks none.",
+        examples=[["reviews", "reviews@production"]],
+    )
 
 
 class AuditPage(BaseModel):
@@ -89,9 +98,10 @@ def read_status(here: Here, request: Request) -> Response:
 
 
 @router.get("/me", summary="Who I am", response_model=Me, responses=errors())
-async def read_caller(here: Here, who: Who) -> Response:
-    """Name and role of the key that asks, and the highest priority that it may give."""
-    return Json({"name": who.name, "role": who.role, "highest_priority": who.highest_priority(here.settings)})
+def read_caller(here: Here, who: Who) -> Response:
+    """Name and role of the key that asks, the models that it may ask, and the highest priority that it may give."""
+    told = {"name": who.name, "role": who.role, "highest_priority": who.highest_priority(here.settings)}
+    return Json({**told, "asks": find_askable(here.store) if who.role.includes(Role.CALLER) else []})
 
 
 @router.get("/version", summary="What runs here", response_model=Version, responses=errors())

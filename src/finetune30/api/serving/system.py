@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from finetune30.api.access_gate import read_secret
 from finetune30.api.answers import Json
+from finetune30.api.context import Who
 from finetune30.api.keys import KeyRing
 from finetune30.api.serving.context import Here
 from finetune30.errors import AuthenticationError, StorageError
@@ -48,6 +49,13 @@ async def _may_read(request: Request) -> bool:
         return keys.find(secret).role.includes(Role.VIEWER)
     except (AuthenticationError, StorageError):
         return False
+
+
+@router.get("/me", summary="Who I am")
+async def read_caller(here: Here, who: Who) -> Response:
+    """Name and role of the key that asks, whatever the role, and the names that it may ask here."""
+    names = sorted({name for slot in here.slots.slots for name in slot.names})
+    return Json({"name": who.name, "role": who.role, "asks": names if who.role.includes(Role.CALLER) else []})
 
 
 @router.get("/metrics", summary="Metrics for Prometheus")
