@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune30.service.registry.version_files import find_version_faults
+from finetune30.service.runs.kept_copies import find_version_faults
 from finetune30.store import Run
 from finetune30.store.model_names import ModelReference
 from finetune30.store.model_records import VersionState

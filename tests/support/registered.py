@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from safetensors.torch import save_file
 
-from finetune30.config import ExperimentConfig
+from finetune30.config import STARTER, ExperimentConfig
 from finetune30.config.loading import dump_config
 from finetune30.data.versions.storage import VersionStore
 from finetune30.files import encode_json
@@ -35,8 +35,9 @@ def finish_model_run(
     wrong: Sequence[int] = (),
     problem: str = PROBLEM,
     labels: Sequence[str] = NAMES,
+    base: str = STARTER,
 ) -> Run:
-    """Record a run that SUCCEEDED, whose model answers twelve rows; those of `wrong` wrongly."""
+    """Record a run that SUCCEEDED, whose model answers twelve rows; those of `wrong` wrongly. `base`: its name."""
     config = ExperimentConfig(experiment_name=name)
     run = store.create(config, kind="local", results_root=results)
     claim = store.claim(run.id, lease_seconds=60)
@@ -44,7 +45,7 @@ def finish_model_run(
     attempt = RunFolder(results / run.folder).open_attempt(claim.attempt)
     attempt.reveal("config.yaml", dump_config(config).encode())
     attempt.reveal("data_report.json", encode_json({"ledger": {"totals": {"train": {"input": 8, "used": 8}}}}))
-    save_model(attempt.outbox / "artifacts" / "final_model", name, problem, labels)
+    save_model(attempt.outbox / "artifacts" / "final_model", name, problem, labels, base)
     label = [labels[row % 2] for row in range(ROWS)]
     prediction = [labels[(row + (row in wrong)) % 2] for row in range(ROWS)]
     outcome = [row not in wrong for row in range(ROWS)]
@@ -72,7 +73,7 @@ def register_ready(store: RunStore, results: Path, run: Run, model: str) -> Mode
     return make_ready(store, model, made.number)
 
 
-def save_model(folder: Path, name: str, problem: str, names: Sequence[str] = NAMES) -> None:
+def save_model(folder: Path, name: str, problem: str, names: Sequence[str] = NAMES, base: str = STARTER) -> None:
     """Write the files of a saved model; the weights differ with the name."""
     folder.mkdir(parents=True)
     save_file({"weight": torch.full((2,), float(len(name)))}, folder / "adapter_model.safetensors")
@@ -88,7 +89,7 @@ def save_model(folder: Path, name: str, problem: str, names: Sequence[str] = NAM
     }
     files = {
         "labels.json": labels,
-        "adapter_config.json": {"base_model_name_or_path": "starter", "revision": None, "name": name, **LORA},
+        "adapter_config.json": {"base_model_name_or_path": base, "revision": None, "name": name, **LORA},
         "tokenizer.json": {"truncation": None, "padding": None},
     }
     for file, tree in files.items():

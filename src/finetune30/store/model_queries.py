@@ -58,6 +58,12 @@ def find_newest_version(connection: Connection, name: str) -> ModelVersion | Non
         return None
 
 
+def load_versions_of(connection: Connection, run_id: str) -> list[ModelVersion]:
+    """Return the versions that were made of a run, the oldest first."""
+    query = select(model_versions).where(model_versions.c.run_id == run_id)
+    return [_version_of(row) for row in connection.execute(query.order_by(model_versions.c.created_at))]
+
+
 def load_alias(connection: Connection, model: str, alias: str) -> Alias | None:
     """Return where an alias leads; None for one that was never moved."""
     query = select(model_aliases).where(model_aliases.c.model == model, model_aliases.c.alias == alias)

@@ -25,6 +25,7 @@ from finetune30.store.model_queries import (
     load_model_events,
     load_models,
     load_version,
+    load_versions_of,
 )
 from finetune30.store.model_records import Alias, Model, ModelEvent, ModelVersion, NewVersion, VersionState
 from finetune30.store.model_tables import model_aliases, model_events, model_versions, models
@@ -206,6 +207,12 @@ def find_version(store: RunStore, reference: ModelReference) -> ModelVersion:
     """Return the version that a name means. Raises NotFoundError."""
     with reading(store.engine) as connection:
         return load_version(connection, reference)
+
+
+def find_versions_of(store: RunStore, run_id: str) -> list[ModelVersion]:
+    """Return the versions that were made of a run, the oldest first."""
+    with reading(store.engine) as connection:
+        return load_versions_of(connection, run_id)
 
 
 def find_followed(store: RunStore, reference: ModelReference) -> tuple[ModelVersion, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ import pytest
 
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import ConflictError, NotFoundError, StaleGenerationError, StorageError, UsageError
-from finetune30.service.registry import promotion, version_files
+from finetune30.modeling.published_base import find_local_base
+from finetune30.service.registry import promotion
 from finetune30.service.registry.promotion import preview_promotion, promote, roll_back
 from finetune30.service.registry.registering import load_card, load_version, register_run, verify_version
 from finetune30.service.registry.search import ModelQuery, search_models
+from finetune30.service.runs.asked_texts import texts_of
+from finetune30.service.runs.details import require_intact_model
+from finetune30.service.runs.kept_copies import find_version_faults
 from finetune30.service.runs.open_records import Records
 from finetune30.store.annotations import RunEdit, edit_run
 from finetune30.store.model_records import ModelVersion
@@ -153,6 +158,53 @@ def test_promoting_says_that_a_version_answers_with_other_labels(records: Record
     assert found.paired["message"].startswith("it answers with other labels: without yes, with maybe; ")
 
 
+def test_a_version_answers_from_its_copy_once_the_folder_of_its_run_is_gone(records: Records) -> None:
+    first = register(records, "first", wrong=(0, 1, 2, 3, 4, 5, 6, 7))
+    second = register(records, "second")
+    for version in (first, second):
+        run = records.store.get(version.run_id)
+        shutil.rmtree(records.folder(run).path)
+        assert verify_version(records, version) > 0
+        assert require_intact_model(records, run) == folder_of(records, version) / "artifacts/final_model"
+        assert texts_of(records, run).columns == {"text": "text"}
+    promote(records, "reviews", 1, "production", reason="a start", actor="anna")
+    assert promote(records, "reviews", 2, "production", reason="better", actor="anna").paired["rows"] == 12
+    (folder_of(records, second) / "artifacts/final_model/labels.json").write_bytes(b"{}")
+    for check in (
+        lambda: verify_version(records, second),
+        lambda: require_intact_model(records, records.store.get(second.run_id)),
+    ):
+        with pytest.raises(StorageError, match=r"^reviews:2: artifacts/final_model/labels\.json has 2 bytes"):
+            check()
+
+
+def test_of_two_copies_the_one_that_is_whole_answers(records: Records) -> None:
+    version = register(records)
+    run = records.store.get(version.run_id)
+    other = register_ready(records.store, records.results_root, run, "others")
+    assert (version.run_id, version.name) == (other.run_id, "reviews:1")
+    shutil.rmtree(records.folder(run).path)
+    adapter = "artifacts/final_model/adapter_model.safetensors"
+    (folder_of(records, version) / adapter).unlink()
+    assert require_intact_model(records, run) == (folder_of(records, other) / adapter).parent
+
+
+def test_a_copy_says_where_a_base_that_is_a_folder_lies_or_that_nobody_knows(records: Records, tmp_path: Path) -> None:
+    """Versions of before keep no note of it."""
+    run = finish_model_run(records.store, records.results_root, base="own-base")
+    base, note = tmp_path / "own-base", "artifacts/base_model.json"
+    base.mkdir()
+    (records.folder(run).path / note).write_text(json.dumps({"folder": str(base)}), encoding="utf-8")
+    version = register_ready(records.store, records.results_root, run, "reviews")
+    assert note not in json.loads((folder_of(records, version) / "version.json").read_text(encoding="utf-8"))["files"]
+    shutil.rmtree(records.folder(run).path)
+    assert find_local_base(require_intact_model(records, run)) == base
+    (folder_of(records, version) / note).unlink()
+    assert verify_version(records, version) > 0
+    with pytest.raises(StorageError, match=r"the folder of the run of reviews:1 is gone, .* base model 'own-base' lies"):
+        require_intact_model(records, run)
+
+
 @pytest.mark.parametrize("place", ["version", "run"])
 def test_a_damaged_version_is_neither_verified_nor_promoted(records: Records, place: str) -> None:
     """Either lies before whoever asks: the run's files answer, the version's are what was registered."""
@@ -230,4 +282,4 @@ def test_files_of_a_registration_that_was_killed_are_taken_away_by_the_next(reco
     assert version.number == 1
     assert sorted(entry.name for entry in folder_of(records, version).parent.iterdir()) == ["v1"]
     assert not (folder_of(records, version) / "half").exists()
-    assert version_files.find_version_faults(folder_of(records, version), version) == []
+    assert find_version_faults(folder_of(records, version), version) == []

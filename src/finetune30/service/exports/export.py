@@ -21,6 +21,7 @@ from finetune30.service.exports.staging import staged
 from finetune30.service.models.private_places import find_private_names, require_no_place
 from finetune30.service.parity.rows import load_measured_rows
 from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.service.runs.kept_copies import find_copy, find_published
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
@@ -174,7 +175,7 @@ def measure_adapter(
     trainable = load_trainable(problem.name, described["targets"])
     most = token_reference.MOST_ROWS if trainable.scores_tokens else text_reference.MOST_ROWS
     versions = versions_of(settings, records.store)
-    rows = load_measured_rows(run, records.require_folder(run), versions, described["targets"], most)
+    rows = load_measured_rows(run, find_published(records, run), versions, described["targets"], most)
     log(f"asking the adapter about {rows.height} evaluation rows")
     model: Any = trainable.open_saved(adapter, choose_placement("cpu", "fp32"))
     reference: Reference
@@ -195,9 +196,13 @@ def _place_of_base(adapter: Path) -> str | None:
 
 
 def _describe(run: Run, records: Records, run_name: str, form: Form) -> dict[str, Any]:
-    manifest = records.require_folder(run).load_manifest()
-    adapter = manifest["files"]["artifacts/final_model/adapter_model.safetensors"]["sha256"]
-    base: Mapping[str, Any] = manifest["base"]
+    base: Mapping[str, Any]
+    if (copy := find_copy(records, run)) is not None:
+        adapter, base = copy[0].adapter_sha256, {"id": copy[0].facts["base"]["name"], **copy[0].facts["base"]}
+    else:
+        manifest = records.require_folder(run).load_manifest()
+        adapter = manifest["files"]["artifacts/final_model/adapter_model.safetensors"]["sha256"]
+        base = manifest["base"]
     return {
         "format": RECEIPT_FORMAT,
         "name": run.name,

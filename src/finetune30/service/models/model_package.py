@@ -28,6 +28,7 @@ from finetune30.problems import load_card
 from finetune30.service.models.private_places import find_private_names, require_no_place, without_places
 from finetune30.service.models.usage_script import write_usage_script
 from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.service.runs.kept_copies import find_published
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.service.runs.test_looks import build_look_blocks
 from finetune30.settings import Settings
@@ -146,7 +147,7 @@ class PackageSizes:
                 run.id,
                 run.manifest_sha256,
                 _tests_of(records, run),
-                *_stamps(records.require_folder(run).final_model),
+                *_stamps(find_published(records, run).final_model),
             )
             if key not in self._known:
                 members = build_model_package(records, run).members

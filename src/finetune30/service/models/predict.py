@@ -106,12 +106,11 @@ def load_model(settings: Settings, output_dir: Path | None, run_name: str, devic
         run = require_model(records.store.get(run_name))
         folder = require_intact_model(records, run)
         asked = texts_of(records, run)
-        manifest = records.require_folder(run).load_manifest()
     from finetune30.modeling.saved_targets import load_targets
 
     described = load_targets(folder)
     problem = load_trainable(described["problem_type"], described["targets"])
-    placement = place_answers(device, manifest["environment"]["precision"])
+    placement = place_answers(device, run.precision or "fp32")
     return LoadedModel(problem.open_saved(folder, placement), problem, asked)
 
 

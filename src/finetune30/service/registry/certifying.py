@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune30.errors import SelfTestError, StorageError
 from finetune30.files import encode_json, save_bytes_atomic, sha256_of
-from finetune30.service.registry.version_files import version_folder
 from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.service.runs.kept_copies import version_folder
 from finetune30.service.runs.open_records import Records
 from finetune30.store.model_records import ModelVersion, VersionState
 from finetune30.store.model_registry import settle_version
@@ -49,15 +49,16 @@ def certify_version(records: Records, version: ModelVersion, versions: VersionSt
 
 
 def load_served(records: Records, version: ModelVersion, engines: SavedEngines | None = None) -> Served:
-    """Load the model of a version in the path that serves; `engines`: see `Served`.
+    """Load the model of a version in the path that serves, from its copy where its run's folder is gone.
 
-    Raises StorageError (also where the run's folder holds another model than the version was made of), ModelError,
-    HubError.
+    `engines`: see `Served`. Raises StorageError (also where the run's folder holds another model than the version was
+    made of), ModelError, HubError.
     """
     from finetune30.service.parity.checking import Served
 
     run = require_model(records.store.get(version.run_id))
-    _require_own_manifest(records.require_folder(run), version)
+    if (folder := records.folder(run)).path.is_dir():
+        _require_own_manifest(folder, version)
     return Served(require_intact_model(records, run), engines)
 
 

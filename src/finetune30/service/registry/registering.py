@@ -11,14 +11,9 @@ from finetune30.errors import UsageError
 from finetune30.files import load_json
 from finetune30.service.registry.card import build_card
 from finetune30.service.registry.facts import collect_facts
-from finetune30.service.registry.version_files import (
-    choose_files,
-    load_card_text,
-    make_version_files,
-    require_version_files,
-    version_folder,
-)
+from finetune30.service.registry.version_files import choose_files, make_version_files
 from finetune30.service.runs.details import require_intact_model
+from finetune30.service.runs.kept_copies import load_card_text, require_version_files, version_folder
 from finetune30.service.runs.open_records import Records
 from finetune30.store.model_names import LATEST, ModelReference, parse_reference, require_model_name
 from finetune30.store.model_records import ModelVersion
@@ -77,12 +72,14 @@ def parse_version_name(text: str) -> ModelReference:
 
 
 def verify_version(records: Records, version: ModelVersion) -> int:
-    """Hash every file of a version again, and those of its run, which answer; return their number.
+    """Hash every file of a version again, and those of its run, which answer where they are here; return their number.
 
-    Raises StorageError that names every file at fault, or says that the run's folder is not here.
+    Raises StorageError that names every file at fault.
     """
     count = require_version_files(_folder(records, version.model, version.number), version)
-    require_intact_model(records, records.store.get(version.run_id))
+    run = records.store.get(version.run_id)
+    if records.folder(run).path.is_dir():
+        require_intact_model(records, run)
     return count
 
 

@@ -16,24 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from finetune30 import failpoints
-from finetune30.errors import StorageError
-from finetune30.files import disk_errors, encode_json, load_json, sha256_of, sync_file, sync_folder
-from finetune30.store.model_records import ModelVersion
-from finetune30.store.published_files import find_faults
+from finetune30.files import disk_errors, encode_json, sync_file, sync_folder
+from finetune30.service.runs.kept_copies import CARD, VERSION
 
-CARD = "CARD.md"
-VERSION = "version.json"
 VERSION_FORMAT = 1
-_ROOT = "registry"
+#: Kept beside the files of a version, and none of them: it says where the base model lies on this machine.
+_PLACE_OF_BASE = "artifacts/base_model.json"
 #: Published files that stay with the run: they name places on this machine, or grow.
-_STAYING = ("config.yaml", "logs.txt", "data_report.json", "quarantine.jsonl", "artifacts/base_model.json")
+_STAYING = ("config.yaml", "logs.txt", "data_report.json", "quarantine.jsonl", _PLACE_OF_BASE)
 _FOLDER = re.compile(r"v([1-9]\d*)")
-_TRY = "take the files from a backup, or register the run again under another name"
-
-
-def version_folder(results_root: Path, model: str, number: int) -> Path:
-    """Return where the files of a version lie."""
-    return results_root / _ROOT / model / f"v{number}"
 
 
 def choose_files(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -62,6 +53,8 @@ def make_version_files(
         for name in files:
             (passing / name).parent.mkdir(parents=True, exist_ok=True)
             _link(run_folder / name, passing / name)
+        if (run_folder / _PLACE_OF_BASE).is_file():
+            _link(run_folder / _PLACE_OF_BASE, passing / _PLACE_OF_BASE)
         failpoints.reach("models.register.within_files")
         (passing / CARD).write_bytes(card.encode())
         (passing / VERSION).write_bytes(content)
@@ -71,31 +64,6 @@ def make_version_files(
         passing.rename(folder)
         sync_folder(folder.parent)
     return hashlib.sha256(content).hexdigest()
-
-
-def find_version_faults(folder: Path, version: ModelVersion) -> list[str]:
-    """Hash every file of a version again and return what is wrong: nothing is the empty list."""
-    path = folder / VERSION
-    if not path.is_file():
-        return [f"{VERSION} is missing"]
-    if sha256_of(path) != version.version_sha256:
-        return [f"{VERSION} is not the one that the database knows"]
-    return find_faults(load_json(path), [folder])
-
-
-def require_version_files(folder: Path, version: ModelVersion) -> int:
-    """Return the number of files of a version, all of them as they were registered. Raises StorageError."""
-    if faults := find_version_faults(folder, version):
-        raise StorageError(f"{version.name}: {'; '.join(faults)}", _TRY)
-    return len(load_json(folder / VERSION)["files"])
-
-
-def load_card_text(folder: Path, version: ModelVersion) -> str:
-    """Return CARD.md of a version. Raises StorageError."""
-    try:
-        return (folder / CARD).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{version.name}: {CARD} cannot be read: {error}", _TRY) from error
 
 
 def _link(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from finetune30.errors import StorageError
 from finetune30.files import load_json
 from finetune30.problems import load_problem
 from finetune30.service.runs.details import require_intact_model, require_model
+from finetune30.service.runs.kept_copies import find_published
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
@@ -26,7 +27,7 @@ def texts_of(records: Records, run: Run) -> Asked:
     from finetune30.modeling.saved_targets import LABELS_FILE
 
     roles = tuple(role for role in load_problem((run.metrics or {})["problem_type"]).columns if role.kind == "text")
-    folder = records.folder(run)
+    folder = find_published(records, run)
     try:
         described = load_json(folder.final_model / LABELS_FILE) or {}
     except StorageError:

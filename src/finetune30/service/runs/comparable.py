@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune30.errors import StorageError
+from finetune30.service.runs.kept_copies import find_published
 from finetune30.service.runs.open_records import Records
 from finetune30.service.runs.outcomes import Outcomes, load_outcomes
 from finetune30.service.runs.sentences import name_apart
@@ -60,7 +61,7 @@ def group_runs(records: Records, runs: Sequence[Run]) -> tuple[list[Group], list
 
 
 def _load(records: Records, run: Run, name: str) -> Outcomes | str:
-    path = records.folder(run).predictions
+    path = find_published(records, run).predictions
     if not path.is_file():
         return f"run {name} is {run.status} and has no predictions"
     try:

@@ -10,6 +10,7 @@ from finetune30.blocks import as_tree
 from finetune30.errors import ConflictError, StorageError
 from finetune30.files import load_json, sha256_of
 from finetune30.service.runs.blocks import build_run_blocks
+from finetune30.service.runs.kept_copies import find_copy, find_published, require_copied_model
 from finetune30.service.runs.open_records import Records
 from finetune30.service.runs.test_looks import build_look_blocks
 from finetune30.store import Run, RunFolder, RunStatus
@@ -82,7 +83,12 @@ def verify_run(records: Records, run: Run) -> int:
 
 
 def require_intact_model(records: Records, run: Run) -> Path:
-    """Return the folder of a finished model whose files are as they were published; raises StorageError."""
+    """Return the folder of a finished model whose files are as they were published.
+
+    It is the copy of a version of a model where the run's folder is gone. Raises StorageError.
+    """
+    if (copy := find_copy(records, run)) is not None:
+        return require_copied_model(*copy)
     folder = records.require_folder(run)
     require_kept_model(run, folder)
     _refuse_faults(run, folder.verify_model())
@@ -113,7 +119,7 @@ def answers_conversations(records: Records, run: Run) -> bool:
 
     if run.status is not RunStatus.SUCCEEDED:
         return False
-    return holds_conversations(load_json(records.folder(run).final_model / LABELS_FILE))
+    return holds_conversations(load_json(find_published(records, run).final_model / LABELS_FILE))
 
 
 def _can_be_talked_with(records: Records, run: Run) -> bool:
