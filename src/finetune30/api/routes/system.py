@@ -39,7 +39,7 @@ class Version(BaseModel):
 
 
 class Me(BaseModel):
-    """Who asks, which models that is allowed of, and what a form need not offer because it would be refused."""
+    """Who asks, which models may be asked, and what a form need not offer because it would be refused."""
 
     name: str = Field(description="Of the key; empty where no keys are in use.", examples=["anna"])
     role: Role
