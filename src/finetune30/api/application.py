@@ -31,6 +31,7 @@ from finetune30.api.routes import (
     estimates,
     evaluation_rows,
     experiments,
+    exports,
     mirrors,
     model_changes,
     models,
@@ -51,6 +52,7 @@ from finetune30.jobs.reconciler import Reconciler
 from finetune30.service.datasets.reading_process import Readings
 from finetune30.service.datasets.uploads import remove_abandoned
 from finetune30.service.datasets.version_report import VersionReports
+from finetune30.service.exports.in_work import ExportsInWork, clear_killed
 from finetune30.service.models.model_package import PackageSizes
 from finetune30.service.models.model_process import ModelProcesses
 from finetune30.service.registry.checks import ChecksInWork
@@ -92,6 +94,7 @@ ROUTES = (
     model_changes,
     suspects,
     test_looks,
+    exports,
     run_sets,
     searches,
     datasets,
@@ -174,8 +177,11 @@ async def _lifespan(
         stack.push_async_callback(run_in_threadpool, looks.close)
         app.state.search_looks = search_looks = SearchLooks()
         stack.push_async_callback(run_in_threadpool, search_looks.close)
+        app.state.exports = made = ExportsInWork()
+        stack.push_async_callback(run_in_threadpool, made.close)
         if is_first:
             await run_in_threadpool(remove_abandoned, settings.data_folder)
+            await run_in_threadpool(clear_killed, settings.results_folder)
         app.state.reading_places = CapacityLimiter(READINGS_AT_A_TIME)
         app.state.readings = readings = Readings(settings)
         stack.callback(readings.close)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 def command(run: str) -> None:
     """Answer every JSON line of standard input with one on standard output.
 
-    A line has texts and text_pairs, or suspects, or test, or certify, or a conversation: chat begins an answer, step
-    asks for its next token, leave gives it up.
+    A line has texts and text_pairs, or suspects, or test, or certify, or export, or a conversation: chat begins an
+    answer, step asks for its next token, leave gives it up.
     """
     import json
     import sys
@@ -91,6 +93,8 @@ def _work_on(run: str, asked: dict[str, Any]) -> dict[str, Any] | None:
         return _search_suspects(run, asked["suspects"]["folds"])
     if "certify" in asked:
         return _certify(asked["certify"]["version"], asked["certify"]["by"])
+    if "export" in asked:
+        return _export(run, Path(asked["export"]["record"]), overwrite=asked["export"]["overwrite"])
     return _look_at_test_rows(run, **asked["test"]) if "test" in asked else None
 
 
@@ -106,6 +110,33 @@ def _certify(name: str, by: str) -> dict[str, str]:
     with open_records(settings) as records:
         version = load_version(records, name)
         return {"state": certify_version(records, version, versions_of(settings, records.store), actor=by).state}
+
+
+def _export(run_id: str, record: Path, *, overwrite: bool) -> dict[str, str]:
+    """Make the export of a run that is on record, and say there how far it is; it ends with whoever asked."""
+    from finetune30.jobs.parent_watch import die_with_parent
+    from finetune30.service.exports.asked import load_asked, note_stage
+    from finetune30.service.exports.export import export_model
+    from finetune30.settings import load_settings
+
+    die_with_parent(os.getppid())
+    asked = load_asked(record)
+    assert asked is not None  # noqa: S101 - it is put on record before it is asked for
+    note_stage(record, "loading the model")
+    made = export_model(
+        load_settings(),
+        None,
+        run_id,
+        asked.form,
+        lambda line: note_stage(record, line),
+        overwrite=overwrite,
+        accepted_gap=asked.accepted_gap,
+        by=asked.by,
+        into=asked.into,
+        precision=asked.precision,
+        called=asked.called,
+    )
+    return {"folder": made.folder.name}
 
 
 def _look_at_test_rows(run_name: str, by: str, count: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from finetune30.ui.answer_events import read_events
+from finetune30.ui.file_calls import FileCalls
 from finetune30.ui.model_calls import ModelCalls, path_part
 from finetune30.ui.set_calls import SetCalls
 
@@ -56,7 +57,7 @@ class ApiError(Exception):
         return [fault for fault in found if isinstance(fault, dict)] if isinstance(found, list) else []
 
 
-class ApiClient(ModelCalls, SetCalls):
+class ApiClient(ModelCalls, SetCalls, FileCalls):
     """Speaks to one API with one key. Raises ApiError and ApiUnreachableError."""
 
     def __init__(self, base_url: str, key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
@@ -189,18 +190,6 @@ class ApiClient(ModelCalls, SetCalls):
         """Queue the repetition of a finished run; the answer is that of a submission."""
         path = f"/experiments/{path_part(run_id)}/replay"
         return self._json("POST", path, headers={"Idempotency-Key": idempotency_key})
-
-    def load_artifacts(self, run_id: str) -> Json:
-        """Return `artifacts`, name and size of every published file, and `package_bytes`, the model's as one .zip."""
-        return self._json("GET", f"/experiments/{path_part(run_id)}/artifacts")
-
-    def load_model_package(self, run_id: str) -> bytes:
-        """Return the model of a finished run as .zip."""
-        return self._ask("GET", f"/experiments/{path_part(run_id)}/model.zip", timeout=SLOW_READ_SECONDS).content
-
-    def load_artifact(self, run_id: str, name: str) -> bytes:
-        """Return the bytes of a published file."""
-        return self._ask("GET", f"/experiments/{path_part(run_id)}/artifacts/{quote(name, safe='/')}").content
 
     def load_evaluation_rows(
         self,

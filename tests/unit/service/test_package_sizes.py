@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from finetune30.service.models import model_package
-from finetune30.service.models.model_package import Member, ModelPackage, PackageSizes
+from finetune30.service.models.model_package import ModelPackage, PackageSizes
+from finetune30.service.models.zip_stream import Member
 from finetune30.store import open_store
 
 RUN: Any = SimpleNamespace(id="a" * 32, manifest_sha256="b" * 64)

@@ -76,6 +76,16 @@ def write_gguf(
     writer.close()
 
 
+def require_gguf() -> None:
+    """Raise ModelError where what writes GGUF is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("gguf") is None:
+        raise ModelError(
+            "an export as GGUF needs gguf, which is not installed", "install it with: pip install 'finetune30[gguf]'"
+        )
+
+
 def require_llama(config: Any) -> None:
     """Raise ModelError unless a model of this configuration is known to come out right."""
     rope = getattr(config, "rope_parameters", None) or {}

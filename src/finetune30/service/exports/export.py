@@ -63,12 +63,14 @@ def export_model(
     by: str = "",
     into: str | None = None,
     precision: str | None = None,
+    called: str | None = None,
 ) -> Export:
     """Make an export of a SUCCEEDED run's model and return it; it appears whole, or not at all.
 
     `output`: its folder, else `exports/RUN-FOLDER-FORM` in the results folder. `accepted_gap`: how far logits may lie
     apart in the place of the form's own bound, accepted `by` somebody. `into`: which base (one of QUANTISED_BASES) an
-    adapter of a quantised base is merged into. Raises NotFoundError, ConflictError (the run has
+    adapter of a quantised base is merged into. `called`: the name by which somebody asked for the run, where it was
+    found before. Raises NotFoundError, ConflictError (the run has
     no model), UsageError (something is there already), StorageError, and SelfTestError for an export that is not the
     trained model.
     """
@@ -77,8 +79,7 @@ def export_model(
         run = require_model(records.store.get(run_name))
         adapter = require_intact_model(records, run)
         form = choose_form(form_name, precision, adapter, into)
-        suffix = form_name if precision is None else f"{form_name}-{precision}"
-        target = output or records.results_root / EXPORTS / f"{run.folder}-{suffix}"
+        target = output or place_of(records, run, name_export(form_name, precision))
         private = find_private_names(run, records, _place_of_base(adapter))
         with staged(target, overwrite=overwrite) as folder:
             source, reference = measure_adapter(settings, records, run, adapter, log)
@@ -90,13 +91,23 @@ def export_model(
             log("reading what was made in a process of its own")
             measured, reader = check_export(form, folder, reference)
             receipt = {
-                **_describe(run, records, run_name, form),
+                **_describe(run, records, called or run_name, form),
                 "reader": reader,
                 "measured": measured,
             }
             _write_papers(folder, adapter, receipt, form, source)
             _require_no_places(folder, private)
     return Export(target, receipt)
+
+
+def name_export(form_name: str, precision: str | None) -> str:
+    """Return what an export is called among those of its run."""
+    return form_name if precision is None else f"{form_name}-{precision}"
+
+
+def place_of(records: Records, run: Run, name: str) -> Path:
+    """Return where an export of a run lies that is given no other place."""
+    return records.results_root / EXPORTS / f"{run.folder}-{name}"
 
 
 def choose_form(name: str, precision: str | None, adapter: Path, into: str | None) -> Form | None:

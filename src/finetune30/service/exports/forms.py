@@ -166,9 +166,10 @@ ONNX_INT8 = replace(
 
 def _make_gguf(precision: str) -> Callable[[Source, Path], None]:
     def make(source: Source, folder: Path) -> None:
-        from finetune30.modeling.exporting.gguf_files import require_llama, write_gguf
+        from finetune30.modeling.exporting.gguf_files import require_gguf, require_llama, write_gguf
         from finetune30.modeling.exporting.merging import merge_adapter, save_settings
 
+        require_gguf()
         require_llama(source.model.get_base_model().config)
         merged = merge_adapter(source.model)
         save_settings(merged, source.tokenizer, source.adapter, folder)

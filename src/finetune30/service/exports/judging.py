@@ -42,7 +42,11 @@ def judge(measured: Measured, bound: Bound) -> dict[str, Any]:
     if faults:
         flips = measured.figures.get("flips")
         told = "" if flips is None else f" ({flips} flips in {measured.figures['rows']} rows)"
-        raise SelfTestError(f"the export is not the trained model: {'; '.join(faults)}{told}", _NOT_PUBLISHED)
+        raise SelfTestError(
+            f"the export is not the trained model: {'; '.join(faults)}{told}",
+            _NOT_PUBLISHED,
+            details={"measured": {**measured.figures, "allowed_gap": allowed}},
+        )
     accepted = None if bound.accepted is None else {"gap": bound.accepted, "by": bound.by}
     return {**measured.figures, "allowed_gap": allowed, "accepted": accepted}
 

@@ -43,13 +43,18 @@ def read_export(reader: str, model: Path, request: Mapping[str, Any]) -> Read:
 
 def read_gguf(model: Path, request: Mapping[str, Any]) -> Read:
     """Let llama.cpp answer a request about model.gguf in a folder. Raises ModelError where it is not installed."""
+    return run_reader(["node", str(_READERS / "gguf_reader.mjs")], model, request, {_MODULES: str(require_modules())})
+
+
+def require_modules() -> Path:
+    """Return what `reader_modules` does. Raises ModelError where it is not there."""
     modules = reader_modules()
     if modules is None:
         raise ModelError(
             "an export as GGUF is read by llama.cpp before it is there, and node-llama-cpp is not installed",
             "install it with: make install-peers (it needs node and npm)",
         )
-    return run_reader(["node", str(_READERS / "gguf_reader.mjs")], model, request, {_MODULES: str(modules)})
+    return modules
 
 
 def reader_modules() -> Path | None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from finetune30 import failpoints
@@ -18,6 +18,7 @@ from finetune30.errors import ConflictError, StorageError, UsageError
 from finetune30.files import disk_errors, sha256_of, sync_file, sync_folder
 
 SUMS = "SHA256SUMS"
+_UNFINISHED = ".unfinished"
 #: What a disk says that has, or gives, no more room.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -33,8 +34,7 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
         target = target.resolve()
     if overwrite or not target.name:
         _require_replaceable(target)
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    replaced = target.with_name(f".{target.name}.replaced")
+    unfinished, replaced = _beside(target)
     with _disk_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _held(unfinished, target):
@@ -56,6 +56,45 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
             finally:
                 _restore(replaced, target)
                 shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def is_being_filled(target: Path) -> bool:
+    """Tell whether a process of this machine, whoever began it, makes the export at this moment."""
+    try:
+        handle = os.open(_beside(target)[0], os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def clear_away(target: Path) -> None:
+    """Take away what an export that was killed left beside its place, and put back what it was about to replace.
+
+    One that goes on is left alone. Raises StorageError.
+    """
+    unfinished, replaced = _beside(target)
+    with disk_errors(f"cannot clear {target.parent}"), suppress(ConflictError):
+        if unfinished.is_dir():
+            with _held(unfinished, target):
+                _restore(replaced, target)
+                unfinished.rmdir()
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Clear away what killed exports left in a folder. Raises StorageError."""
+    for left in folder.glob(f".*{_UNFINISHED}"):
+        clear_away(folder / left.name.removeprefix(".").removesuffix(_UNFINISHED))
+
+
+def _beside(target: Path) -> tuple[Path, Path]:
+    """Return where an export is filled, and where what it replaces lies meanwhile."""
+    return target.with_name(f".{target.name}{_UNFINISHED}"), target.with_name(f".{target.name}.replaced")
 
 
 @contextmanager

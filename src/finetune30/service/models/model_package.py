@@ -6,11 +6,8 @@ and `SHA256SUMS` over all of it. Who stands in that folder has in `base` the nam
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +24,7 @@ from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.problems import load_card
 from finetune30.service.models.private_places import find_private_names, require_no_place, without_places
 from finetune30.service.models.usage_script import write_usage_script
+from finetune30.service.models.zip_stream import Member, ZipStream
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.kept_copies import find_published
 from finetune30.service.runs.open_records import Records, open_records, require_records
@@ -35,7 +33,6 @@ from finetune30.settings import Settings
 from finetune30.store import Run
 from finetune30.store.test_looks import load_looks
 
-_BLOCK_BYTES = 1 << 20
 #: So many sizes are kept before they are told anew.
 _MOST_SIZES = 10_000
 _BASE = "base"
@@ -44,25 +41,7 @@ _ADAPTER_CONFIG = "adapter_config.json"
 _SUMS = "SHA256SUMS"
 #: Files of a base model that go along beside its weights: what it is, how it may be used.
 _DESCRIBING = ("generation_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
-#: Files that are compressed; weights gain nothing from it.
 _WEIGHTS = ".safetensors"
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file of the package: its name, and its bytes or the file that holds them."""
-
-    name: str
-    content: bytes | Path
-
-    def blocks(self) -> Iterator[bytes]:
-        """Yield the bytes, at most 1 MiB at a time."""
-        if isinstance(self.content, bytes):
-            yield self.content
-            return
-        with self.content.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                yield block
 
 
 @dataclass(frozen=True)
@@ -75,25 +54,13 @@ class ModelPackage:
 
     def write(self) -> Iterator[bytes]:
         """Yield the .zip piece by piece; the same run gives the same bytes."""
-        sink = _Sink()
+        stream = ZipStream(self.folder, self.finished_at)
         sums = []
-        with zipfile.ZipFile(sink, "w") as archive:
-            for member in self.members:
-                digest = hashlib.sha256()
-                with archive.open(self._described(member.name), "w", force_zip64=True) as file:
-                    for block in member.blocks():
-                        digest.update(block)
-                        file.write(block)
-                        yield from sink.take()
-                sums.append(f"{digest.hexdigest()}  {member.name}\n")
-            archive.writestr(self._described(_SUMS), "".join(sums))
-        yield from sink.take()
-
-    def _described(self, name: str) -> zipfile.ZipInfo:
-        info = zipfile.ZipInfo(f"{self.folder}/{name}", self.finished_at.timetuple()[:6])
-        info.compress_type = zipfile.ZIP_STORED if name.endswith(_WEIGHTS) else zipfile.ZIP_DEFLATED
-        info.external_attr = 0o644 << 16
-        return info
+        for member in self.members:
+            digest = yield from stream.add(member)
+            sums.append(f"{digest}  {member.name}\n")
+        yield from stream.add(Member(_SUMS, "".join(sums).encode()))
+        yield from stream.end()
 
 
 def build_model_package(records: Records, run: Run) -> ModelPackage:
@@ -238,21 +205,3 @@ def _require_no_place_of_this_machine(members: Sequence[Member], private: dict[s
 
 def _as_json(tree: dict[str, Any]) -> bytes:
     return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-class _Sink(io.RawIOBase):
-    """What a ZipFile writes to, and hands on: a file that is never seen whole."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, piece: Any) -> int:
-        self._pieces.append(bytes(piece))
-        return len(piece)
-
-    def take(self) -> Iterator[bytes]:
-        pieces, self._pieces = self._pieces, []
-        yield from pieces

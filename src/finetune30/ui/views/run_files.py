@@ -10,11 +10,10 @@ from finetune30.ui import display
 from finetune30.ui.layout import show_table
 from finetune30.ui.session import ask, client, t
 from finetune30.ui.states import FINAL
+from finetune30.ui.views import run_exports
+from finetune30.ui.views.run_exports import LARGEST_DOWNLOAD_BYTES
 
 Json = dict[str, Any]
-
-#: Files up to this size are fetched when the person asks for them.
-LARGEST_DOWNLOAD_BYTES = 500_000_000
 
 
 def show(run: Json) -> None:
@@ -26,6 +25,7 @@ def show(run: Json) -> None:
     if not answer:
         return
     _show_package(run, answer.get("package_bytes"))
+    run_exports.show(run)
     files = answer["artifacts"]
     columns = {
         t("run.file"): [display.raw(file["name"]) for file in files],
