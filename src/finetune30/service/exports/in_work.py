@@ -106,7 +106,7 @@ class ExportsInWork:
 
     def _make(self, work: _Work) -> None:
         """Make one, in a thread of its own: the process that does it ends with the thread that begins it."""
-        was_asked = False
+        was_asked, error = False, None
         try:
             error = self._ask(work)
             was_asked = True
