@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 import finetune30
 from finetune30.modeling.exporting import onnx_files
+from finetune30.store.access import Role, create_key
 from support.patience import wait_until
 
 #: Called like the interpreter: `-m finetune30 answer RUN`. Makes what is asked for once no file "hold" is there.
@@ -157,7 +158,8 @@ def test_a_process_that_dies_is_told_and_leaves_nothing(api: TestClient, run_id:
     ask(api, run_id)
     failed = wait_for(api, run_id, "failed")
     assert failed["error"]["error"] == "service_unavailable"
-    assert failed["error"]["remedy"] == f"ask for it again; if it stays so: ft30 export {run_id[:8]} --as merged shows why"
+    command = f"ft30 export {run_id[:8]} --as merged"
+    assert failed["error"]["remedy"] == f"ask for it again; if it stays so: {command} shows why"
     assert [path.name for path in Path("results/exports").iterdir()] == [".asked"]
 
 
@@ -234,8 +236,6 @@ def test_the_adapter_itself_is_there_without_being_made(api: TestClient, run_id:
 
 
 def test_who_may_only_read_has_nothing_made(start: Callable[..., TestClient], run_id: str) -> None:
-    from finetune30.store.access import Role, create_key
-
     api = start(api_keys="a-key-of-the-environment")
     app: Any = api.app
     viewer = {"X-API-Key": create_key(app.state.services.store, "eve", Role.VIEWER)[1]}

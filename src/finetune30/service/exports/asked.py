@@ -6,12 +6,9 @@ is held from the request to the end: it goes with the process that holds it, so 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 from finetune30.errors import Finetune30Error
 from finetune30.files import disk_errors, load_json, save_bytes_atomic
 from finetune30.service.exports.export import EXPORTS
+from finetune30.service.exports.locks import is_locked, lock
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run
 
@@ -52,7 +50,8 @@ def record_of(records: Records, run: Run, name: str) -> Path:
 def load_asked(record: Path) -> Asked | None:
     """Return what is on record; None for what nobody asked for over the API. Raises StorageError."""
     loaded = load_json(record)
-    return None if loaded is None else Asked(**loaded)
+    known = {field.name for field in fields(Asked)}  # a later version may keep more
+    return None if loaded is None else Asked(**{key: value for key, value in loaded.items() if key in known})
 
 
 def save_asked(record: Path, asked: Asked) -> None:
@@ -83,37 +82,15 @@ def take(record: Path) -> int | None:
     with disk_errors(f"cannot write {record.name}"):
         record.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(_lock_of(record), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-    return handle
+        if lock(handle):
+            return handle
+        os.close(handle)
+    return None
 
 
 def is_taken(record: Path) -> bool:
     """Tell whether a process holds an export since it was asked for."""
-    with _opened(_lock_of(record)) as handle:
-        if handle is None:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        yield handle
-    finally:
-        os.close(handle)
+    return is_locked(_lock_of(record))
 
 
 def _lock_of(record: Path) -> Path:

@@ -114,4 +114,5 @@ def _require_known_base(adapter: Path) -> None:
     described = None if base is None else load_json(base / "config.json")
     if described is not None:
         rope = described.get("rope_parameters") or described.get("rope_scaling")
-        require_llama(SimpleNamespace(**{**described, "rope_parameters": rope}))
+        told = {"model_type": described.get("model_type"), "rope_parameters": rope}
+        require_llama(SimpleNamespace(**{**described, **told}))

@@ -106,7 +106,8 @@ class ExportsInWork:
 
     def _make(self, work: _Work) -> None:
         """Make one, in a thread of its own: the process that does it ends with the thread that begins it."""
-        was_asked, error = False, None
+        was_asked = False
+        error: Finetune30Error | None = None
         try:
             error = self._ask(work)
             was_asked = True

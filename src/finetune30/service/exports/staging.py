@@ -6,7 +6,6 @@ Whoever fills one holds a lock on it, which a process that dies lets go of: what
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from finetune30 import failpoints
 from finetune30.errors import ConflictError, StorageError, UsageError
 from finetune30.files import disk_errors, sha256_of, sync_file, sync_folder
+from finetune30.service.exports.locks import is_locked, lock
 
 SUMS = "SHA256SUMS"
 _UNFINISHED = ".unfinished"
@@ -60,17 +60,7 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def is_being_filled(target: Path) -> bool:
     """Tell whether a process of this machine, whoever began it, makes the export at this moment."""
-    try:
-        handle = os.open(_beside(target)[0], os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_locked(_beside(target)[0])
 
 
 def clear_away(target: Path) -> None:
@@ -134,12 +124,10 @@ def _held(folder: Path, target: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock(handle):
             raise ConflictError(
                 f"another process writes '{target}' at this moment", "wait for it, or give another --output"
-            ) from error
+            )
         for left in folder.iterdir():  # by an export that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
