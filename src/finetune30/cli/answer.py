@@ -122,7 +122,6 @@ def _export(run_id: str, record: Path, *, overwrite: bool) -> dict[str, str]:
     die_with_parent(os.getppid())
     asked = load_asked(record)
     assert asked is not None  # noqa: S101 - it is put on record before it is asked for
-    note_stage(record, "loading the model")
     made = export_model(
         load_settings(),
         None,

@@ -26,12 +26,10 @@ from support.patience import wait_until
 MAKER = """#!{python}
 import json, os, pathlib, sys, time
 from finetune30.errors import SelfTestError
-from finetune30.service.exports.asked import note_stage
 from finetune30.service.exports.staging import staged
 for line in sys.stdin:
     asked = json.loads(line)["export"]
     record = pathlib.Path(asked["record"])
-    note_stage(record, "loading the model")
     with staged(record.parents[1] / record.stem, overwrite=asked["overwrite"]) as folder:
         while pathlib.Path("hold").exists():
             time.sleep(0.05)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune30.errors import ConflictError, Finetune30Error, ServiceUnavailableError, StorageError
-from finetune30.service.exports.asked import Asked, note_end, record_of, save_asked, take, tell_now
+from finetune30.service.exports.asked import Asked, note_end, note_stage, record_of, save_asked, take, tell_now
 from finetune30.service.exports.choices import require_choice, said_precision
 from finetune30.service.exports.export import EXPORTS, place_of
 from finetune30.service.exports.staging import clear_abandoned, clear_away, is_being_filled
@@ -124,6 +124,7 @@ class ExportsInWork:
 
     def _ask(self, work: _Work) -> Finetune30Error | None:
         """Have a process make it; return what ended that, None where it is made."""
+        note_stage(work.record, "loading the model")
         with self._lock:
             if self._closed:
                 return None
