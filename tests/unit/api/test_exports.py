@@ -26,6 +26,7 @@ from support.patience import wait_until
 MAKER = """#!{python}
 import json, os, pathlib, sys, time
 from finetune30.errors import SelfTestError
+from finetune30.service.exports.asked import tell_now
 from finetune30.service.exports.staging import staged
 for line in sys.stdin:
     asked = json.loads(line)["export"]
@@ -38,7 +39,7 @@ for line in sys.stdin:
         measured = {{"logits": {{"largest": 2.0, "mean": float("nan")}}, "flips": 3, "allowed_gap": 0.001}}
         (folder / "deeper").mkdir()
         (folder / "deeper" / "weights.txt").write_text(pathlib.Path("weights").read_text())
-        receipt = {{"run_id": sys.argv[4], "made_at": "2999-01-31T12:00:00+00:00", "measured": measured}}
+        receipt = {{"run_id": sys.argv[4], "made_at": tell_now(), "measured": measured}}
         (folder / "receipt.json").write_text(json.dumps(receipt))
         shape = SelfTestError("it is another", "", details={{"measured": measured}}).as_dict()
         if pathlib.Path("refuse").exists():

@@ -17,6 +17,7 @@ apptest = pytest.importorskip("streamlit.testing.v1", reason="Streamlit is not i
 # Streamlit's test runner looks for a session where there is none.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
+OpenPage = Callable[..., Any]
 MEASURED = {
     "rows": 12,
     "logits": {"largest": 0.25, "mean": 0.125},
@@ -78,7 +79,7 @@ def answers() -> Answers:
 
 
 @pytest.fixture
-def open_page(answers: Answers) -> Iterator[Callable[..., Any]]:
+def open_page(answers: Answers) -> Iterator[OpenPage]:
     clients = []
 
     def open_in(language: str = "en") -> Any:
@@ -100,7 +101,7 @@ def texts(page: Any) -> str:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_form_that_cannot_be_had_is_grey_and_says_why(open_page: Callable[..., Any], language: str) -> None:
+def test_a_form_that_cannot_be_had_is_grey_and_says_why(open_page: OpenPage, language: str) -> None:
     page = open_page(language)
     assert [button.key for button in page.button] == ["export-make-merged", "export-make-gguf"]
     assert [button.disabled for button in page.button] == [False, True]
@@ -108,7 +109,7 @@ def test_a_form_that_cannot_be_had_is_grey_and_says_why(open_page: Callable[...,
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_press_asks_once_and_shows_that_it_waits(open_page: Callable[..., Any], answers: Answers, language: str) -> None:
+def test_a_press_asks_once_and_shows_that_it_waits(open_page: OpenPage, answers: Answers, language: str) -> None:
     page = open_page(language)
     page.button(key="export-make-merged").click().run()
     assert not page.exception, page.exception
@@ -118,12 +119,12 @@ def test_a_press_asks_once_and_shows_that_it_waits(open_page: Callable[..., Any]
     assert [button.key for button in page.button] == ["export-make-gguf"]
 
 
-def test_how_far_it_is_is_said_in_the_language_of_the_page(open_page: Callable[..., Any], answers: Answers) -> None:
+def test_how_far_it_is_is_said_in_the_language_of_the_page(open_page: OpenPage, answers: Answers) -> None:
     answers.exports = [export("merged", "making", stage="asking the adapter about 12 evaluation rows")]
     assert "製作中：正在以 12 筆評估資料詢問 adapter" in texts(open_page("zh"))
 
 
-def test_one_beyond_its_bound_shows_its_figures_and_can_be_accepted(open_page: Callable[..., Any], answers: Answers) -> None:
+def test_one_beyond_its_bound_shows_its_figures_and_can_be_accepted(open_page: OpenPage, answers: Answers) -> None:
     answers.exports = [export("merged", "refused", error=REFUSED)]
     page = open_page()
     told = texts(page)
@@ -136,13 +137,15 @@ def test_one_beyond_its_bound_shows_its_figures_and_can_be_accepted(open_page: C
     assert [(wanted["accept_gap"], wanted["overwrite"]) for wanted in answers.asked] == [(0.5, False)]
 
 
-def test_a_fault_that_no_gap_excuses_offers_none(open_page: Callable[..., Any], answers: Answers) -> None:
+def test_a_fault_that_no_gap_excuses_offers_none(open_page: OpenPage, answers: Answers) -> None:
     within = {**MEASURED, "logits": {"largest": 0.0, "mean": 0.0}}
     answers.exports = [export("merged", "refused", error={**REFUSED, "details": {"measured": within}})]
     assert list(open_page().number_input) == []
 
 
-def test_an_adapter_of_a_quantised_base_is_merged_into_the_one_that_is_chosen(open_page: Callable[..., Any], answers: Answers) -> None:
+def test_an_adapter_of_a_quantised_base_is_merged_into_the_one_that_is_chosen(
+    open_page: OpenPage, answers: Answers
+) -> None:
     answers.bases = ["whole", "dequantised"]
     page = open_page()
     page.radio(key="export-into-merged").set_value("dequantised").run()
@@ -151,8 +154,11 @@ def test_an_adapter_of_a_quantised_base_is_merged_into_the_one_that_is_chosen(op
 
 
 @pytest.mark.parametrize(("size", "is_given"), [(1000, True), (10**12, False)])
-def test_one_that_is_there_tells_its_receipt_and_is_taken_away(open_page: Callable[..., Any], answers: Answers, size: int, is_given: bool) -> None:
-    receipt = {"made_at": "2026-01-31T12:00:00+00:00", "measured": MEASURED, "reader": {"name": "llama", "version": "1"}}
+def test_one_that_is_there_tells_its_receipt_and_is_taken_away(
+    open_page: OpenPage, answers: Answers, size: int, is_given: bool
+) -> None:
+    reader = {"name": "llama", "version": "1"}
+    receipt = {"made_at": "2026-01-31T12:00:00+00:00", "measured": MEASURED, "reader": reader}
     links = {"files": "/experiments/x/exports/merged/files.zip"}
     answers.exports = [export("merged", "ready", receipt=receipt, bytes=size, links=links)]
     page = open_page()

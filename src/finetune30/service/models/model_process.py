@@ -173,17 +173,17 @@ class ModelProcess:
             self.stop()
 
     def stop(self) -> None:
-        """End the process."""
-        for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    stream.close()
+        """End the process; whoever waits for its answer sees its end, so its pipes are closed last."""
         self._process.terminate()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
 
     def _read_line(self, seconds: float) -> bytes:
         stream = self._process.stdout
