@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from finetune30.errors import DataError
 from finetune30.service.runs.open_records import open_records
+from finetune30.service.testing.look import LookTakenError
 from finetune30.service.testing.looking import LooksInWork
 from finetune30.settings import load_settings
 from finetune30.store.test_looks import end_look, open_look
@@ -179,6 +180,17 @@ def test_two_runs_are_compared_on_the_same_test_rows_and_others_trained_as_is_sa
     said = kinds_lab.ft30("test", "barely pair", "learnt pair").stdout
     assert said.startswith("test rows: ")
     assert "looked at 2 and 2 times" in said
+    first, second = looks_of(kinds_lab, "learnt pair")
+    assert [first["verdict"]] * 2 == [look["verdict"] for look in looks]
+    assert second["verdict"] == looks_of(kinds_lab, "barely pair")[1]["verdict"]
+    ids = [look["run_id"] for look in looks]
+    names = dict(zip(ids, ("'barely pair'", "'learnt pair'"), strict=True))
+    assert first["verdict"] == {**pair, "names": names, "looks": dict.fromkeys(ids, 1)}
+    assert second["verdict"]["looks"] == dict.fromkeys(ids, 2)
+    for shown in (("test", "learnt pair", "--show"), ("runs", "show", "learnt pair")):
+        told = " ".join(kinds_lab.ft30(*shown).stdout.split())
+        assert "Look 1, against 'barely pair'" in told
+        assert pair["message"] in told
     for flags, code in ((("learnt pair", "learnt pair"), 2), (("learnt pair", "barely pair", "--show"), 2)):
         assert kinds_lab.server.run("test", *flags, cwd=kinds_lab.folder).returncode == code
 
@@ -202,9 +214,13 @@ def test_two_servers_take_one_look_and_nobody_begins_another_beside_it(
         assert (look["opened_by"], look["goes_on"], look["result"]["rows"] > 0) == ("anna", False, True)
         held = open_look(records.store, run.id, lease_seconds=3600)
         assert held is not None
+        other = records.store.get("asked never")
         for server in servers:
             server.start(records, settings, run, "anna")
+            server.start(records, settings, run, "anna", other)
             assert server.load(records, run)["state"] == "looking", "that of somebody else"
+            with pytest.raises(LookTakenError, match=run.id[:8]):
+                server.start(records, settings, other, "anna", run)
         for names in ((run.id,), ("asked never", run.id)):
             refused = kinds_lab.server.run("test", *names, cwd=kinds_lab.folder)
             assert refused.returncode == 1
@@ -212,5 +228,12 @@ def test_two_servers_take_one_look_and_nobody_begins_another_beside_it(
         (command,) = re.findall(r"see it with: ft30 (test \w+ --show)", refused.stderr)
         assert "goes on" in kinds_lab.ft30(*command.split()).stdout
         end_look(records.store, held, error={"message": "left"})
-    assert [look["count"] for look in looks_of(kinds_lab, run.id)] == [1, 2]
-    assert looks_of(kinds_lab, "asked never") == [], "nothing is opened where the other cannot be"
+        assert [look["count"] for look in looks_of(kinds_lab, run.id)] == [1, 2]
+        assert looks_of(kinds_lab, "asked never") == [], "nothing is opened where the other cannot be"
+        for server in servers:
+            server.start(records, settings, other, "anna", run)
+        wait_until(lambda: {one.load(records, other)["state"] for one in servers} == {"ready"}, 120, "both are over")
+        (one,), (*_, another) = looks_of(kinds_lab, other.id), looks_of(kinds_lab, run.id)
+        assert one["verdict"]["looks"] == {other.id: 1, run.id: 3}
+        assert another["verdict"] == one["verdict"]
+        assert another["verdict"]["rows"] == one["result"]["rows"]

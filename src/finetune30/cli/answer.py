@@ -138,14 +138,18 @@ def _export(run_id: str, record: Path, *, overwrite: bool) -> dict[str, str]:
     return {"folder": made.folder.name}
 
 
-def _look_at_test_rows(run_name: str, by: str, count: int) -> dict[str, int]:
-    """Open the test rows of a run on behalf of whoever asked the API, unless somebody else has taken that look."""
+def _look_at_test_rows(run: str, by: str, counts: list[int], other: str | None) -> dict[str, list[int]]:
+    """Open the test rows of one run, or of two, for whoever asked the API, unless somebody else has taken that look."""
     from finetune30.service.testing.look import LookTakenError, look_at_test_rows
+    from finetune30.service.testing.pairing import compare_on_test_rows
     from finetune30.settings import load_settings
 
     with contextlib.suppress(LookTakenError):
-        look_at_test_rows(load_settings(), run_name, lambda _: None, by=by, count=count)
-    return {"look": count}
+        if other is None:
+            look_at_test_rows(load_settings(), run, lambda _: None, by=by, count=counts[0])
+        else:
+            compare_on_test_rows(load_settings(), (run, other), lambda _: None, by=by, counts=counts)
+    return {"looks": counts}
 
 
 def _search_suspects(run_name: str, folds: int | None) -> dict[str, int]:

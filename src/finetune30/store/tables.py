@@ -200,6 +200,7 @@ test_looks = Table(
     Column("held_until", UtcDateTime),  # renewed while it goes on; behind now, or null: it ended, or died
     Column("result", JsonTree),
     Column("error", JsonTree),
+    Column("verdict", JsonTree),  # of looks at two runs at once: how they compare
     Index("ix_test_looks_of_run", "run_id", "number"),
     sqlite_autoincrement=True,
 )

@@ -1,8 +1,11 @@
-"""Looks at test rows: a row before they are read, its result or its error once, and nothing that takes it back."""
+"""Looks at test rows: a row before they are read, its result or its error once, and nothing that takes it back.
+
+Of looks at the rows of two runs at once the verdict on them stands beside both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +24,7 @@ class Look:
     """One look: `count` is the how manyth of its run, from 1. Without result and error it goes on, or died.
 
     Whoever reads the rows holds it, and says so again and again: `goes_on` is False of one that died, soon after.
+    `verdict`: how the run compares with another that was looked at together with it (see `record_verdict`).
     """
 
     number: int
@@ -32,6 +36,7 @@ class Look:
     goes_on: bool
     result: dict[str, Any] | None
     error: dict[str, Any] | None
+    verdict: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON tree."""
@@ -45,6 +50,7 @@ class Look:
             "goes_on": self.goes_on,
             "result": self.result,
             "error": self.error,
+            "verdict": self.verdict,
         }
 
 
@@ -91,6 +97,13 @@ def end_look(
         connection.execute(update(test_looks).where(_unended(look)).values(**values))
 
 
+def record_verdict(store: RunStore, looks: Sequence[Look], verdict: dict[str, Any]) -> None:
+    """Record what was said of runs that were looked at together, beside the look at each; at once, and once only."""
+    with writing(store.engine) as connection:
+        unsaid = test_looks.c.number.in_([look.number for look in looks]) & test_looks.c.verdict.is_(None)
+        connection.execute(update(test_looks).where(unsaid).values(verdict=verdict))
+
+
 def load_looks(store: RunStore, run_ids: Collection[str]) -> dict[str, list[Look]]:
     """Return the looks of runs, the first look first; a run without any has an empty list."""
     with reading(store.engine) as connection:
@@ -113,4 +126,4 @@ def _looks_of(connection: Connection, run_ids: Collection[str], now: datetime) -
 
 def _look(row: Row[Any], count: int, now: datetime) -> Look:
     times = (row.opened_at, row.opened_by, row.ended_at)
-    return Look(row.number, row.run_id, count, *times, goes_on(row, now), row.result, row.error)
+    return Look(row.number, row.run_id, count, *times, goes_on(row, now), row.result, row.error, row.verdict)

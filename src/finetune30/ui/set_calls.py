@@ -51,9 +51,13 @@ class SetCalls(ABC):
         """Begin to judge the repeats of a search on its test rows; from now on the look counts."""
         return self._json("POST", f"/searches/{path_part(search_id)}/test")
 
-    def open_test_rows(self, run_id: str) -> Json:
-        """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts."""
-        return self._json("POST", f"/experiments/{path_part(run_id)}/test")
+    def open_test_rows(self, run_id: str, against: str | None = None) -> Json:
+        """Begin to evaluate a finished run on the rows that are kept for its test; from now on the look counts.
+
+        With `against` another run, too, and which of both is better by more than chance.
+        """
+        asked = {} if against is None else {"params": {"against": against}}
+        return self._json("POST", f"/experiments/{path_part(run_id)}/test", **asked)
 
     def load_test_looks(self, run_id: str) -> Json:
         """Return the `state` of the look under way, why the last one failed, and every look so far."""

@@ -161,3 +161,5 @@ def test_looks_at_test_rows_are_listed_and_refused_where_there_are_none(
     waiting = quick.post(f"/experiments/{run}/test")
     assert (waiting.status_code, waiting.json()["error"]) == (409, "conflict")
     assert quick.get("/experiments/nowhere/test").status_code == 404
+    against = quick.post(f"/experiments/{run}/test", params={"against": "nowhere"})
+    assert (against.status_code, "nowhere" in against.json()["message"]) == (404, True)

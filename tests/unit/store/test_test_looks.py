@@ -11,7 +11,7 @@ from sqlalchemy import update
 from finetune30.store.database import writing
 from finetune30.store.process_identity import identity_of
 from finetune30.store.tables import test_looks as looks_table
-from finetune30.store.test_looks import Look, end_look, hold_look, load_looks, open_look
+from finetune30.store.test_looks import Look, end_look, hold_look, load_looks, open_look, record_verdict
 from support.run_store_lab import Lab
 
 
@@ -45,6 +45,21 @@ def test_a_look_is_held_while_it_is_renewed_and_no_other_begins_beside_it(lab: L
     ]  # fmt: skip
     other = lab.create("another")
     assert open_look(store, other.id, lease_seconds=60) is not None, "each run has looks of its own"
+
+
+def test_a_verdict_stands_beside_both_looks_and_is_said_once(lab: Lab) -> None:
+    store, runs = lab.store, [lab.create(name).id for name in ("one", "other")]
+    looks = []
+    for run in (*runs, *runs):
+        look = open_look(store, run, lease_seconds=60)
+        assert look is not None
+        end_look(store, look, result={"rows": 1})
+        looks.append(look)
+    record_verdict(store, looks[2:], {"better": runs[0]})
+    record_verdict(store, looks[2:], {"better": runs[1]})
+    for run in runs:
+        assert [look.verdict for look in looks_of(lab, run)] == [None, {"better": runs[0]}]
+        assert [look.as_dict()["verdict"] for look in looks_of(lab, run)] == [None, {"better": runs[0]}]
 
 
 def test_a_look_whose_process_is_gone_does_not_go_on(lab: Lab) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetune30.blocks import Words
 from finetune30.store import Run
 
 #: What the mean of a measure is called.
@@ -26,6 +27,16 @@ _RIGHT = {
         "{one} and {other} give answers that hold what is expected equally often",
     ),
 }
+#: The same sentences in Traditional Chinese.
+_MEANS_ZH = {"squared_error": "均方誤差", "absolute_error": "平均絕對誤差", "loss": "每筆平均損失"}
+_RIGHT_ZH = {
+    "right": ("{better} 的正確率比 {worse} 高 {points} 個百分點", "{one} 與 {other} 的正確率相同"),
+    "exact": ("{better} 逐字答對的比例比 {worse} 高 {points} 個百分點", "{one} 與 {other} 逐字答對的比例相同"),
+    "expected": (
+        "{better} 的回答含有預期內容的比例比 {worse} 高 {points} 個百分點",
+        "{one} 與 {other} 的回答含有預期內容的比例相同",
+    ),
+}
 
 
 def name_apart(runs: Sequence[Run]) -> dict[str, str]:
@@ -40,6 +51,27 @@ def say_pair(pair: Mapping[str, Any], names: Mapping[str, str], pairs: int) -> s
     certain = f"{_say_interval(pair)}p = {pair['p_value_adjusted']:.3g}{counted}"
     said = f"{_say_difference(pair, names)} ({certain}; {pair['rows']} rows)"
     return said if pair["distinguishable"] else f"cannot be told from chance: {said}"
+
+
+def pair_words(pair: Mapping[str, Any], names: Mapping[str, str]) -> Words:
+    """Return what `say_pair` said of the only pair (its `message`), and the same in Traditional Chinese."""
+    points = pair["measure"] in _RIGHT
+    if pair["better"] is None:
+        even = _RIGHT_ZH[pair["measure"]][1] if points else f"{{one}} 與 {{other}} 的{_MEANS_ZH[pair['measure']]}相等"
+        said = even.format(one=names[pair["first"]], other=names[pair["second"]])
+    else:
+        more = f"{{better}} 的{_MEANS_ZH.get(pair['measure'])}比 {{worse}} 低 {pair['gain']:.3g}"
+        more = _RIGHT_ZH[pair["measure"]][0] if points else more
+        ends = {"better": names[pair["better"]], "worse": names[pair["worse"]], "points": _points(pair["gain"])}
+        said = more.format(**ends)
+    interval = ""
+    if pair["gain_interval"] is not None:
+        low, high = pair["gain_interval"]
+        written = f"{_points(low)} 到 {_points(high)} 個百分點" if points else f"{low:.3g} 到 {high:.3g}"
+        interval = f"95 % 信賴區間 {written}，"
+    chance = "" if pair["distinguishable"] else "差異可能只是偶然："
+    certain = f"{interval}p = {pair['p_value_adjusted']:.3g}，共 {pair['rows']} 筆"
+    return Words(str(pair["message"]), f"{chance}{said}（{certain}）")
 
 
 def _say_difference(pair: Mapping[str, Any], names: Mapping[str, str]) -> str:

@@ -1,4 +1,6 @@
-"""Looks at test rows as every face shows them: how many there were, and what the last one with a result found."""
+"""Looks at test rows as every face shows them: how many there were, what the last one with a result found, and
+what was said of runs that were looked at together.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 from finetune30.blocks import Block, Column, Figure, Table, Text, Words
 from finetune30.data.problem import ANSWERS
 from finetune30.problems import find_problem
+from finetune30.service.runs.sentences import pair_words
 from finetune30.store import Run, RunStore
 from finetune30.store.test_looks import Look, load_looks
 
@@ -49,6 +52,7 @@ def build_look_blocks(looks: Sequence[Look]) -> list[Block]:
         Column(Words("Score", "分數"), "number"),
         Column(Words("Came to", "結果"), "text"),
     )
+    blocks += [_against(look) for look in looks if look.verdict is not None]
     blocks.append(Table(Words("Looks at the test rows", "查看測試資料的紀錄"), columns, tuple(map(_row, looks))))
     return blocks
 
@@ -91,6 +95,15 @@ def _figure(result: dict[str, Any]) -> Figure:
         interval=None if interval is None else (interval["low"], interval["high"]),
         rows=result["rows"],
     )
+
+
+def _against(look: Look) -> Text:
+    """Say how the run compares with the one that was looked at together with it."""
+    verdict = look.verdict or {}
+    (other,) = (run_id for run_id in (verdict["first"], verdict["second"]) if run_id != look.run_id)
+    name = verdict["names"][other]
+    title = Words(f"Look {look.count}, against {name}", f"第 {look.count} 次查看，與 {name} 比較")
+    return Text(title, pair_words(verdict, verdict["names"]))
 
 
 def _answers(result: dict[str, Any]) -> list[Block]:

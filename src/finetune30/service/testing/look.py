@@ -32,6 +32,14 @@ Log = Callable[[str], None]
 class LookTakenError(ConflictError):
     """Somebody else has taken the look that was asked for, or looks at present."""
 
+    @classmethod
+    def of(cls, run: Run) -> LookTakenError:
+        """Return the error for a run."""
+        return cls(
+            f"somebody looks at the test rows of run {run.id[:8]} at present",
+            f"see it with: ft30 test {run.id[:8]} --show",
+        )
+
 
 def look_at_test_rows(
     settings: Settings,
@@ -86,7 +94,7 @@ def look_at(
     lease = settings.lease_seconds
     look = open_look(records.store, run.id, by, lease_seconds=lease, count=count, beside_others=beside_others)
     if look is None:
-        raise _taken(run)
+        raise LookTakenError.of(run)
     log(f"{source.describe()} is opened for the {say_looks(look.count)}")
     failpoints.reach("test_look.after_row")
     with held(lambda: hold_look(records.store, look, lease), settings.heartbeat_seconds, f"test look {run.id[:8]}"):
@@ -106,14 +114,7 @@ def look_at(
 def require_no_look(records: Records, run: Run) -> None:
     """Raise LookTakenError where a look at the test rows of a run goes on."""
     if any(look.goes_on for look in load_looks(records.store, [run.id])[run.id]):
-        raise _taken(run)
-
-
-def _taken(run: Run) -> LookTakenError:
-    return LookTakenError(
-        f"somebody looks at the test rows of run {run.id[:8]} at present",
-        f"see it with: ft30 test {run.id[:8]} --show",
-    )
+        raise LookTakenError.of(run)
 
 
 def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from finetune30.config.loading import validate_tree
@@ -12,6 +12,8 @@ from finetune30.service.datasets.operations import versions_of
 from finetune30.service.models.model_process import ModelProcess, read_answer
 from finetune30.service.runs.details import require_model
 from finetune30.service.runs.open_records import Records
+from finetune30.service.testing.look import LookTakenError
+from finetune30.service.testing.pairing import require_same_test_rows
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
 from finetune30.store import Run
@@ -30,25 +32,38 @@ class LooksInWork:
         self._errors: dict[str, Finetune30Error] = {}
         self._closed = False
 
-    def start(self, records: Records, settings: Settings, run: Run, by: str) -> None:
-        """Begin a look unless one of the run is under way. Raises ConflictError: no model, or no test rows.
+    def start(self, records: Records, settings: Settings, run: Run, by: str, other: Run | None = None) -> None:
+        """Begin a look unless one of the run is under way; with `other` one at each, and the verdict on both.
 
-        Which look was asked for is settled here: of all that ask at the same moment, in whichever process, one has it.
+        Which looks were asked for is settled here: of all that ask at the same moment, in whichever process, one has
+        them. Raises ConflictError (no model, no test rows, other rows), LookTakenError where `other` is looked at,
+        UsageError where it is the run itself.
         """
         require_model(run, "GET /experiments?status=SUCCEEDED")
         manifest = versions_of(settings, records.store).get(str(run.dataset_digest))
         find_test_source(validate_tree(run.config, source=f"the record of run {run.id[:8]}"), manifest)
-        earlier = load_looks(records.store, [run.id])[run.id]
-        if any(look.goes_on for look in earlier):
+        runs = [run] if other is None else [run, other]
+        earlier = load_looks(records.store, [one.id for one in runs])
+        if any(look.goes_on for look in earlier[run.id]):
             return
+        if other is not None:
+            require_same_test_rows(records, settings, runs)
         with self._lock:
             if run.id in self._running or self._closed:
                 return
-            self._errors.pop(run.id, None)
-            self._running[run.id] = process = self._process(run.id)
-        name = f"test look {run.id[:8]}"
+            if other is not None and other.id in self._running:
+                raise LookTakenError.of(other)
+            process = self._process(run.id)
+            for one in runs:
+                self._errors.pop(one.id, None)
+                self._running[one.id] = process
+        asked: dict[str, Any] = {"by": by, "counts": [len(earlier[one.id]) + 1 for one in runs]}
+        asked["other"] = None if other is None else other.id
         threading.Thread(
-            target=self._look, args=(run.id, process, by, len(earlier) + 1), name=name, daemon=True
+            target=self._look,
+            args=([one.id for one in runs], process, asked),
+            name=f"test look {run.id[:8]}",
+            daemon=True,
         ).start()
 
     def load(self, records: Records, run: Run) -> dict[str, Any]:
@@ -69,20 +84,21 @@ class LooksInWork:
         """End the looks under way; they count."""
         with self._lock:
             self._closed = True
-            running = list(self._running.values())
+            running = set(self._running.values())  # that of a pair stands there twice
         for process in running:
             process.stop()
 
-    def _look(self, run_id: str, process: ModelProcess, by: str, count: int) -> None:
+    def _look(self, run_ids: Sequence[str], process: ModelProcess, asked: dict[str, Any]) -> None:
         error: Finetune30Error | None = None
         try:
-            read_answer(process.ask({"test": {"by": by, "count": count}}, LOOK_SECONDS))
+            read_answer(process.ask({"test": asked}, LOOK_SECONDS))
         except Finetune30Error as found:
             error = found
         except ValueError:  # its pipes were closed under it
             error = ServiceUnavailableError("the look was ended; it counts", "look again")
         with self._lock:
-            self._running.pop(run_id, None)
-            if error is not None:
-                self._errors[run_id] = error
+            for run_id in run_ids:
+                self._running.pop(run_id, None)
+                if error is not None:
+                    self._errors[run_id] = error
         process.stop()

@@ -15,7 +15,7 @@ from finetune30.ui.metrics import metric_value
 from finetune30.ui.scores import score_value
 from finetune30.ui.session import ask, client, t, t_or
 from finetune30.ui.stand_ins import in_short
-from finetune30.ui.views import compared_answers, run_sets, verdicts
+from finetune30.ui.views import compared_answers, run_sets, test_verdicts, verdicts
 
 Json = dict[str, Any]
 
@@ -45,6 +45,8 @@ def show() -> None:
         if short := in_short(run):
             st.warning(display.plain(f"{name}: {short}", 400), icon=":material/swap_horiz:")
     verdicts.show(compared, named)
+    if len(runs) == FEWEST:
+        test_verdicts.show(runs[0]["id"], runs[1]["id"], named)
     compared_answers.show(compared.get("answers") or {}, named)
     _show_metrics(compared.get("metrics") or {}, compared.get("metrics_best") or {}, names)
     _show_settings(compared.get("config_difference") or {}, names)
