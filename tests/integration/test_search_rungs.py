@@ -145,7 +145,7 @@ def lab(fork_server: ForkServer, tiny_model: Any, tmp_path_factory: pytest.TempP
     return KindsLab.make(fork_server, tmp_path_factory.mktemp("rungs"), tiny_model())
 
 
-def test_a_trial_that_paused_and_was_promoted_is_what_train_makes_byte_for_byte(lab: KindsLab) -> None:
+def test_the_winner_and_a_trial_that_paused_and_was_promoted_are_what_train_makes_byte_for_byte(lab: KindsLab) -> None:
     tree: dict[str, Any] = {
         "experiment_name": "rungs",
         "model": {"name": "base", "dropout": 0.1, "num_labels": 3},
@@ -173,16 +173,18 @@ def test_a_trial_that_paused_and_was_promoted_is_what_train_makes_byte_for_byte(
     assert (promoted["step"], promoted["total_steps"]) == (2, 6)
     verified = lab.ft30("search", "verify", "rungs").stdout
     assert "8 of 8 decisions made again are the same" in verified
+    assert shown["best"]["number"] > 0, "the configuration as it was given is not the best"
     del tree["search"]
-    tree["experiment_name"] = "plain"
-    tree["training"] |= {"learning_rate": shown["trials"][promoted["number"]]["parameters"]["training.learning_rate"]}
-    (lab.folder / "plain.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    lab.ft30("train", "--config", "plain.yaml")
-    names = (f"rungs-trial{promoted['number']}", "plain")
-    manifests = [json.loads((lab.run_folder(one) / "manifest.json").read_text(encoding="utf-8")) for one in names]
-    assert manifests[0]["digests"] == manifests[1]["digests"]
-    weights = [lab.run_folder(one) / "artifacts" / "final_model" / "adapter_model.safetensors" for one in names]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
+    for number in {shown["best"]["number"], promoted["number"]}:
+        tree["experiment_name"] = plain = f"plain-{number}"
+        tree["training"] |= {"learning_rate": shown["trials"][number]["parameters"]["training.learning_rate"]}
+        (lab.folder / "plain.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        lab.ft30("train", "--config", "plain.yaml")
+        trial, own = lab.run_folder(f"rungs-trial{number}"), lab.run_folder(plain)
+        digests = [json.loads((one / "manifest.json").read_text(encoding="utf-8"))["digests"] for one in (trial, own)]
+        assert digests[0] == digests[1]
+        for file in ("artifacts/final_model/adapter_model.safetensors", "predictions.parquet"):
+            assert (trial / file).read_bytes() == (own / file).read_bytes(), f"{file} of trial {number}"
 
 
 def test_a_way_that_is_not_evaluated_is_refused_with_what_evaluates_it(lab: KindsLab) -> None:
