@@ -109,7 +109,7 @@ def test_version_from_clean_rows_to_diff_checkout_and_gc(ft30, tmp_path):
     assert (again["digest"], again["is_new"]) == (clean["digest"], False)
     listed = json.loads(ft30("versions", "list", "--json", folder=tmp_path).stdout)["versions"]
     assert {version["digest"]: version["tags"] for version in listed} == {raw["digest"]: [], clean["digest"]: ["clean"]}
-    assert "would remove 1 versions" in ft30("versions", "gc", "--dry-run", "--keep-days", "0", folder=tmp_path).stdout
+    assert "would remove 1 version" in ft30("versions", "gc", "--dry-run", "--keep-days", "0", folder=tmp_path).stdout
     ft30("versions", "gc", "--keep-days", "0", folder=tmp_path)
     assert ft30("versions", "verify", folder=tmp_path).stdout == f"{clean['digest'][:12]}: ok\n"
     (chunk,) = (tmp_path / "data_store" / "chunks").glob("*/*")
@@ -155,7 +155,7 @@ def test_relabel_makes_a_version_of_a_reviewed_file_and_names_the_line_of_what_i
     assert [version["digest"] for version in listed] == [made["digest"]]
     review.write_text(f'row;new_label;version\n0;"[""joy"", ""anger""]";{made["digest"]}\n2;REMOVE;{made["digest"]}\n')
     done = ft30("relabel", "review.csv", "--tag", "reviewed", folder=tmp_path)
-    assert "1 labels changed, 1 rows removed" in done.stdout
+    assert "1 label changed, 1 row removed" in done.stdout
     shown = json.loads(ft30("versions", "show", "reviewed", "--json", folder=tmp_path).stdout)
     assert shown["statistics"]["label_counts"] == {"anger": 2, "joy": 2}
 

@@ -125,7 +125,7 @@ def test_suspects_are_reviewed_into_a_version_and_trained_on_as_is_printed(
     assert said is not None, told.stderr
     _fill_in(tmp_path / "review.csv", planted[0], "zest")
     relabelled = lab.ft30(*said[1].split()[1:]).stdout
-    assert "1 labels changed, 0 rows removed" in relabelled
+    assert "1 label changed, 0 rows removed" in relabelled
     command = re.search(r"train on it: (ft30 train --dataset version:\w+)", relabelled)
     assert command is not None
     lab.ft30(

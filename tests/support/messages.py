@@ -131,6 +131,8 @@ class _Module:
     def _part(self, part: ast.expr, scope: Scope, depth: int) -> list[str]:
         """Return what a piece of an f-string may read as; a single word is a value like any other."""
         if isinstance(part, ast.FormattedValue):
+            if (counted := _words_counted(part.value)) is not None:
+                return [f"{VALUE} {counted}"]
             if part.conversion != -1 or part.format_spec is not None:
                 return [VALUE]
             texts = self.readings(part.value, scope, depth)
@@ -168,6 +170,14 @@ class _Module:
     def _readings_of_function(self, function: ast.FunctionDef, depth: int) -> list[str]:
         returned = [part.value for part in ast.walk(function) if isinstance(part, ast.Return) and part.value]
         return [text for value in returned for text in self.readings(value, function, depth)] or [VALUE]
+
+
+def _words_counted(value: ast.expr) -> str | None:
+    """Return what `finetune30.values.counted` counts, in the plural; None for another expression."""
+    match value:
+        case ast.Call(func=ast.Name(id="counted"), args=[_, ast.Constant(value=str(words)), *_]):
+            return words
+    return None
 
 
 def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr, bool]]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from finetune30.blocks import format_value
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 Tree = Mapping[str, Any]
 
@@ -42,7 +43,7 @@ def describe_figure(figure: Tree) -> tuple[str, str, list[str]]:
         low, high = (format_value(end, form) for end in interval)
         judged.append(f"95 % interval {low} to {high}")
     if figure.get("rows") is not None:
-        judged.append(f"{figure['rows']:,} rows")
+        judged.append(f"{say_count(figure['rows'], 'rows', ',')}")
     if baseline := figure.get("baseline"):
         judged.append(f"{_words(baseline[0])}: {format_value(baseline[1], form)}")
     return _words(figure["title"]), format_value(figure["value"], form), judged

@@ -11,6 +11,7 @@ import click
 
 from finetune30.cli.run_options import output_dir_option
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.service.runs.open_records import Records
@@ -77,7 +78,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     if pairs:
         lines += [f"not compared: '{left['name']}': {left['reason']}" for left in found["left_out"]]
         if found["flipped_total"] or not found["answers"]["pairs"]:
-            lines.append(f"{found['flipped_total']} rows with other predictions")
+            lines.append(f"{say_count(found['flipped_total'], 'rows')} with other predictions")
     return lines
 
 
@@ -89,7 +90,7 @@ def describe_answers(found: dict[str, Any]) -> list[str]:
     rows = answers["rows"][:_SHOWN_ANSWERS]
     if not rows:
         return lines
-    lines.append(f"{answers['total']} rows with other answers, the first {len(rows)}:")
+    lines.append(f"{say_count(answers['total'], 'rows')} with other answers, the first {len(rows)}:")
     names = [f"{run['name']} {run['id'][:8]}" for run in found["runs"]]
     for row in rows:
         lines.append(f"  {row['row_id']}  {_one_line(row['question'])}")

@@ -19,6 +19,7 @@ from finetune30.cli.data_tokens import tokens
 from finetune30.cli.data_versions import versions
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import note
+from finetune30.values import say_count
 
 _model_option = click.option(
     "--model", metavar="NAME", help="Count tokens under this model's tokenizer ('starter', folder, hub name)."
@@ -194,7 +195,7 @@ def suspects(
     found = find_suspects(load_settings(), run, note, device=device, folds=folds)
     if export is not None:
         count = export_suspects(found, export, everything=everything)
-        note(f"{count} rows to review: {export}; fill in 'new_label', then: ft30 data relabel {export}")
+        note(f"{say_count(count, 'rows')} to review: {export}; fill in 'new_label', then: ft30 data relabel {export}")
     if as_json:
         print_json(found.as_dict(limit))
         return
@@ -219,7 +220,7 @@ def relabel(csv_file: Path, note_text: str, tag: str | None, as_json: bool) -> N
         require_tag_name(tag)
     settings = load_settings()
     result = apply_review(settings, csv_file, note=note_text)
-    counts = f"{result['changed']} labels changed, {result['removed']} rows removed"
+    counts = f"{say_count(result['changed'], 'labels')} changed, {say_count(result['removed'], 'rows')} removed"
     if as_json:
         print_json(result)
     else:

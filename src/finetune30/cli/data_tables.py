@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.data.validation.validate import Validation
@@ -27,7 +28,9 @@ def print_analysis(analysis: dict[str, Any]) -> None:
     """Print label counts, lengths, vocabulary and duplicates of every split, and a comparison where there is one."""
     console = Console(highlight=False)
     for split, tree in analysis["splits"].items():
-        console.print(f"\n[bold]{_safe(analysis['dataset_name'])}[/bold] {split}: {tree['total_samples']:,} rows")
+        console.print(
+            f"\n[bold]{_safe(analysis['dataset_name'])}[/bold] {split}: {say_count(tree['total_samples'], 'rows', ',')}"
+        )
         if tree["label_counts"]:
             _print_labels(console, tree)
         if tree.get("conversations"):
@@ -37,7 +40,8 @@ def print_analysis(analysis: dict[str, Any]) -> None:
         console.print(
             f"words: {words['total_words']:,}, {words['distinct_words']:,} different, "
             f"{words['words_seen_once']:,} seen once; texts: {copies['distinct_texts']:,} different, "
-            f"{copies['repeated_rows']:,} rows repeat one, {copies['same_but_for_case_and_punctuation']:,} differ only "
+            f"{say_count(copies['repeated_rows'], 'rows repeat', ',')} one, "
+            f"{copies['same_but_for_case_and_punctuation']:,} differ only "
             "in case or punctuation"
         )
     if "drift" in analysis:
@@ -55,11 +59,15 @@ def print_findings(tree: dict[str, Any], validation: Validation, examples: int) 
     for share in validation.shares:
         console.print(_safe(share.describe()), soft_wrap=True)
     total = sum(group["count"] for group in tree["summary"])
-    console.print(f"{tree['rows']:,} rows: {total:,} findings, {tree['errors']:,} of them errors", soft_wrap=True)
+    console.print(
+        f"{say_count(tree['rows'], 'rows', ',')}: {say_count(total, 'findings', ',')}, {tree['errors']:,} of them "
+        f"errors",
+        soft_wrap=True,
+    )
     if tree["refusal"]:
         console.print(f"a training would not start: {_safe(tree['refusal'])}", soft_wrap=True)
     elif tree["set_aside"]:
-        console.print(f"a training would set {tree['set_aside']:,} rows aside and use the others")
+        console.print(f"a training would set {say_count(tree['set_aside'], 'rows', ',')} aside and use the others")
 
 
 def _print_files(console: Console, files: list[dict[str, Any]]) -> None:
@@ -80,9 +88,11 @@ def print_cleaning(tree: dict[str, Any]) -> None:
     for step in tree["recipe"]:
         name = step["step"]
         changed, dropped = tree["changed"].get(name, 0), tree["dropped"].get(name)
-        console.print(f"{name:<20} {f'{changed:,} rows changed' if dropped is None else f'{dropped:,} rows dropped'}")
+        count, done = (changed, "changed") if dropped is None else (dropped, "dropped")
+        console.print(f"{name:<20} {say_count(count, 'rows', ',')} {done}")
     console.print(
-        f"{tree['rows_before']:,} rows before, {tree['rows_after']:,} after; content {tree['content_digest'][:12]}"
+        f"{say_count(tree['rows_before'], 'rows', ',')} before, {tree['rows_after']:,} after; content "
+        f"{tree['content_digest'][:12]}"
     )
     for file in tree["files"]:
         console.print(_safe(file), soft_wrap=True)
@@ -161,7 +171,9 @@ def print_suspects(tree: dict[str, Any]) -> None:
     """Print the rows whose label the model doubts most."""
     console = Console(highlight=False)
     console.print(
-        f"{tree['suspects']:,} of {tree['rows']:,} training rows are suspects ({_safe(tree['method'])})", soft_wrap=True
+        f"{tree['suspects']:,} of {say_count(tree['rows'], 'training rows are', ',')} suspects "
+        f"({_safe(tree['method'])})",
+        soft_wrap=True,
     )
     for row in tree["ranking"]:
         given, texts = (_values(row, tree["columns"], role) for role in ("target", "text"))
@@ -201,7 +213,8 @@ def _print_lengths(console: Console, lengths: dict[str, Any]) -> None:
 
 def _print_drift(console: Console, drift: dict[str, Any]) -> None:
     console.print(
-        f"\ncompared with {_safe(str(drift['name']))} ({drift['rows'][0]:,} against {drift['rows'][1]:,} rows)"
+        f"\ncompared with {_safe(str(drift['name']))} ({drift['rows'][0]:,} against "
+        f"{say_count(drift['rows'][1], 'rows', ',')})"
     )
     for part in ("labels", "lengths"):
         test = drift[part]
@@ -244,7 +257,10 @@ def _print_conversations(console: Console, tree: dict[str, Any]) -> None:
     if tools["rows"]:
         declared = ", ".join(f"{name} ({count:,})" for name, count in tools["declared"].items())
         console.print(
-            _safe(f"  tools in {tools['rows']:,} rows, called in {tools['turns_with_calls']:,} turns: {declared}"),
+            _safe(
+                f"  tools in {say_count(tools['rows'], 'rows', ',')}, called in "
+                f"{say_count(tools['turns_with_calls'], 'turns', ',')}: {declared}"
+            ),
             soft_wrap=True,
         )
     for lines in tree["examples"]:

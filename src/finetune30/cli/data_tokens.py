@@ -12,6 +12,7 @@ from finetune30.cli.data_source import as_json_option, fetching_bar, print_json
 from finetune30.cli.terminal_text import note, show_controls
 from finetune30.config import STARTER_CHAT
 from finetune30.config.problem_types import CAUSAL_LM
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.service.datasets.token_view import TokenView
@@ -75,7 +76,9 @@ def _print(view: TokenView) -> None:
         text = click.style(shown, **_STYLES[piece.kind])
         click.echo(f"{_NAMES.get(piece.kind, piece.kind):>10} {len(piece.ids):>5}  {text}")
     if view.shown.dropped_characters:
-        click.echo(f"the template leaves out {view.shown.dropped_characters:,} characters of its messages")
+        click.echo(
+            f"the template leaves out {say_count(view.shown.dropped_characters, 'characters', ',')} of its messages"
+        )
     if view.shown.unlike_asked:
         asked = "answers carry no loss, because the template would ask for them behind another text"
         click.echo(f"{view.shown.unlike_asked:,} {asked}")

@@ -16,6 +16,7 @@ from finetune30.cli.data_source import (
 )
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import note
+from finetune30.values import say_count
 
 NAME_HELP = "VERSION is a digest, its beginning (4 digits or more) or a tag."
 
@@ -195,7 +196,8 @@ def gc(dry_run: bool, keep_days: float, as_json: bool) -> None:
         return
     word = "would remove" if dry_run else "removed"
     click.echo(
-        f"{word} {len(gone['versions'])} versions, {len(gone['chunks'])} pieces, {len(gone['files'])} left-overs"
+        f"{word} {say_count(len(gone['versions']), 'versions')}, {say_count(len(gone['chunks']), 'pieces')}, "
+        f"{len(gone['files'])} left-overs"
     )
     for digest in gone["versions"]:
         click.echo(f"  {digest[:12]}")

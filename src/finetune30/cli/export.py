@@ -10,6 +10,7 @@ import click
 
 from finetune30.cli.named_option import named_option
 from finetune30.cli.run_options import output_dir_option
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.service.exports.export import Export
@@ -119,9 +120,9 @@ def _print(made: Export) -> None:
     measured = made.receipt["measured"]
     gap, score = measured["logits"], measured["score"]
     click.echo(made.folder)
-    flips = "" if measured["flips"] is None else f", {measured['flips']} answers differ"
+    flips = "" if measured["flips"] is None else f", {say_count(measured['flips'], 'answers differ')}"
     click.echo(
-        f"on {measured['rows']} evaluation rows: logits differ by up to {gap['largest']:.3g} (allowed "
+        f"on {say_count(measured['rows'], 'evaluation rows')}: logits differ by up to {gap['largest']:.3g} (allowed "
         f"{measured['allowed_gap']:.3g}, mean {gap['mean']:.3g}){flips}; {score['name']} "
         f"{score['export']['value']:.4g}, of the adapter {score['adapter']['value']:.4g}"
     )

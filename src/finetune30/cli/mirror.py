@@ -11,6 +11,7 @@ import click
 from finetune30.cli.run_options import RUN_HELP, opened, output_dir_option, settings_for
 from finetune30.cli.terminal_text import show_controls, tell
 from finetune30.settings import MIRRORS
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.errors import Finetune30Error
@@ -145,7 +146,11 @@ def _carry(records: Records, ids: list[str], tracker: Tracker, *, again: bool) -
             except Finetune30Error as error:
                 faults.append(error)
                 continue
-            done = "another process carries it now" if carried.elsewhere else f"{carried.records} records there"
+            done = (
+                "another process carries it now"
+                if carried.elsewhere
+                else f"{say_count(carried.records, 'records')} there"
+            )
             folder = records.store.get(run_id).folder
             click.echo(show_controls(f"{folder} -> {tracker.name} {tracker.target}: {done}"))
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 
 def print_mirrors(found: dict[str, Any]) -> None:
@@ -15,7 +16,8 @@ def print_mirrors(found: dict[str, Any]) -> None:
     for mirror in found["followed"]:
         looked_at = "never" if mirror["looked_at"] is None else f"{mirror['looked_at'][:19]} UTC"
         line = (
-            f"{mirror['name']:<12} {mirror['behind']} runs behind, {mirror['refused']} refused; looked at: {looked_at}"
+            f"{mirror['name']:<12} {say_count(mirror['behind'], 'runs')} behind, {mirror['refused']} refused; "
+            f"looked at: {looked_at}"
         )
         click.echo(show_controls(line))
         if not mirror["is_followed"]:
@@ -34,7 +36,9 @@ def print_mirrors(found: dict[str, Any]) -> None:
 
 def mirror_rows(mirrors: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return mirror -> how far it is with a run."""
-    return {one["mirror"]: f"{one['target']}: {one['records']} records, {_state_of(one)}" for one in mirrors}
+    return {
+        one["mirror"]: f"{one['target']}: {say_count(one['records'], 'records')}, {_state_of(one)}" for one in mirrors
+    }
 
 
 def _state_of(mirror: Mapping[str, Any]) -> str:

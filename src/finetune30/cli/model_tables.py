@@ -10,6 +10,7 @@ from rich.table import Table
 from finetune30.blocks import format_value
 from finetune30.cli.run_tables import build_console
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.store.model_records import ModelVersion
@@ -98,10 +99,12 @@ def describe_score(score: Tree) -> str:
 def describe_certificate(version: ModelVersion) -> str:
     """Return what the certificate of a version says, in one line."""
     told = version.certificate or {}
-    said = f"{version.name} is {version.state}: asked {told['reference']['rows']} rows again, {told['path']}"
+    said = (
+        f"{version.name} is {version.state}: asked {say_count(told['reference']['rows'], 'rows')} again, {told['path']}"
+    )
     if gap := told.get("predictions"):
         said += f"; {gap['largest']:.2g} from what its run predicted"
-        said += f", {gap['flips']} answers differ" if "flips" in gap else ""
+        said += f", {say_count(gap['flips'], 'answers differ')}" if "flips" in gap else ""
     return said
 
 

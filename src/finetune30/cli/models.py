@@ -12,6 +12,7 @@ from finetune30.cli import model_changes
 from finetune30.cli.local_actor import local_actor
 from finetune30.cli.run_options import opened, output_dir_option
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 _VERSION_HELP = "NAME is a model (its newest version), NAME@alias or NAME:7 a version."
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -152,7 +153,7 @@ def verify(version: str, output_dir: Path | None) -> None:
 
     with opened(output_dir) as records:
         found = load_version(records, version)
-        click.echo(f"{found.name}: {verify_version(records, found)} files are as they were registered")
+        click.echo(f"{found.name}: {say_count(verify_version(records, found), 'files are')} as they were registered")
         versions = versions_of(load_settings(), records.store)
         click.echo(describe_certificate(certify_version(records, found, versions, actor=local_actor())))
 

@@ -12,6 +12,7 @@ import click
 from finetune30.cli.config_options import given_keys, reading_options
 from finetune30.cli.named_option import named_option
 from finetune30.cli.run_options import output_dir_option
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.data.questions import Question
@@ -78,7 +79,7 @@ def command(
         note(missing)
     if output is not None:
         save_answers(output, answers)
-        click.echo(f"{len(answers)} answers: {output}")
+        click.echo(f"{say_count(len(answers), 'answers')}: {output}")
         return
     for answer in answers:
         plain = f"{answer.line}\t{answer.question.text}"

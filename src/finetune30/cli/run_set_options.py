@@ -12,6 +12,7 @@ import click
 from finetune30.cli.config_options import config_options, load_from_flags
 from finetune30.cli.named_option import named_option
 from finetune30.cli.terminal_text import show_controls, tell, tell_notes
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.service.sets.making import Wanted
@@ -95,7 +96,7 @@ def print_set(described: dict[str, Any], *, as_json: bool = False) -> None:
     click.echo(show_controls(f"set {described['id'][:8]} '{described['name']}': {described['purpose']}"))
     for run in described["runs"]:
         place = f"seed {run['seed']}" + (f", repeat {run['repeat']}, fold {run['fold']}" if "fold" in run else "")
-        place += f", share {run['share']:g} ({run['rows']:,} rows)" if "share" in run else ""
+        place += f", share {run['share']:g} ({say_count(run['rows'], 'rows', ',')})" if "share" in run else ""
         score = "" if run["score"] is None else f"  {run['score']:.4f}"
         named = "not handed in" if run["run_id"] is None else f"{run['run_id'][:8]}  {run['status']}"
         click.echo(f"  {run['number']:>3}  {place}  {named}{score}")
@@ -115,7 +116,10 @@ def describe_summary(summary: dict[str, Any] | None) -> list[str]:
     line = f"{summary['score_name']}: mean {summary['mean']:.4f}"
     if spread is not None:
         line += f", standard deviation {spread:.4f} ({summary['lowest']:.4f} to {summary['highest']:.4f})"
-    lines = [f"{line}; {summary['finished']} of {summary['planned']} runs, {summary['rows']:,} rows"]
+    lines = [
+        f"{line}; {summary['finished']} of {say_count(summary['planned'], 'runs')}, "
+        f"{say_count(summary['rows'], 'rows', ',')}"
+    ]
     if interval is not None:
         lines.append(f"95 % interval: {interval['low']:.4f} to {interval['high']:.4f}: {interval['method']}")
     return [*lines, *([say_power(summary["power"])] if summary["power"] else [])]
@@ -124,10 +128,13 @@ def describe_summary(summary: dict[str, Any] | None) -> list[str]:
 def _describe_curve(summary: dict[str, Any]) -> list[str]:
     """Return a line for each share of the training rows, and what they say of more rows."""
     form = ".2%" if summary["score_format"] == "percent" else ".4f"
-    lines = [f"{summary['score_name']} by training rows; {summary['finished']} of {summary['planned']} runs"]
+    lines = [
+        f"{summary['score_name']} by training rows; {summary['finished']} of {say_count(summary['planned'], 'runs')}"
+    ]
     for point in summary["points"]:
         line = (
-            f"  {point['training_rows']:>9,} rows ({point['share']:g})  {point['finished']} of {point['planned']} runs"
+            f"  {point['training_rows']:>9,} rows ({point['share']:g})  {point['finished']} of "
+            f"{say_count(point['planned'], 'runs')}"
         )
         if point["mean"] is not None:
             line += f"  mean {point['mean']:{form}}"

@@ -14,7 +14,7 @@ from finetune30.blocks import format_value
 from finetune30.cli.blocks import print_blocks
 from finetune30.cli.mirror_tables import mirror_rows
 from finetune30.cli.terminal_text import show_controls
-from finetune30.values import is_number
+from finetune30.values import is_number, say_count
 
 if TYPE_CHECKING:
     from finetune30.store import Run, RunPage
@@ -66,7 +66,7 @@ def print_run_table(page: RunPage, total: int) -> None:
         )
     console.print(table)
     if len(page.runs) < total:
-        console.print(Text(f"{len(page.runs)} of {total} runs", style="dim"))
+        console.print(Text(f"{len(page.runs)} of {say_count(total, 'runs')}", style="dim"))
     if page.next_cursor:
         console.print(Text(f"next page: --cursor {page.next_cursor}", style="dim"), soft_wrap=True)
 

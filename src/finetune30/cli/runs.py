@@ -12,6 +12,7 @@ from finetune30.cli import run_changes
 from finetune30.cli.run_filters import RunListCommand, load_run_query
 from finetune30.cli.run_options import RUN_HELP, opened, output_dir_option
 from finetune30.cli.terminal_text import show_controls, tell
+from finetune30.values import say_count
 
 _LOG_CONTROLS = "\n\t"
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -51,7 +52,7 @@ def list_runs(output_dir: Path | None, as_json: bool, **wanted: Any) -> None:
 
     print_run_table(page, total or 0)
     if hidden:
-        tell(f"{hidden} archived runs are not shown: --archived all")
+        tell(f"{say_count(hidden, 'archived runs are')} not shown: --archived all")
 
 
 @command.command("show", epilog=RUN_HELP)
@@ -131,7 +132,7 @@ def verify(run: str, output_dir: Path | None) -> None:
 
     with opened(output_dir) as records:
         found = records.store.get(run)
-        click.echo(f"{found.folder}: {verify_run(records, found)} files are as they were published")
+        click.echo(f"{found.folder}: {say_count(verify_run(records, found), 'files are')} as they were published")
 
 
 def _print_json(tree: Any) -> None:

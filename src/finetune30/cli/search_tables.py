@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from finetune30.values import say_count
+
 
 def describe_lines(described: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of what `summary.describe_search` returns."""
@@ -72,7 +74,8 @@ def _describe_end(end: Mapping[str, Any]) -> Iterator[str]:
         yield f"{luck['metric']} of trial {end['best']}: {chosen:.4f} as chosen, {repeated:.4f} repeated"
     if near := said.get("near"):
         yield (
-            f"not distinguishable from the best: {len(near['trials'])} of {near['compared']} trials; the cheapest of "
+            f"not distinguishable from the best: {len(near['trials'])} of {say_count(near['compared'], 'trials')}; "
+            f"the cheapest of "
             f"them is trial {near['cheapest']} ({near['costs'][str(near['cheapest'])][0]:,.0f} trainable parameters)"
         )
     yield from _describe_tests(end)
@@ -81,7 +84,7 @@ def _describe_end(end: Mapping[str, Any]) -> Iterator[str]:
 def _describe_tests(end: Mapping[str, Any]) -> Iterator[str]:
     """Yield what every look at the test rows found, for whichever end, and why there was none for this one."""
     for test in end["tests"]:
-        earlier = "" if test["tried"] == end["tried"] else f" (after {test['tried']} trials)"
+        earlier = "" if test["tried"] == end["tried"] else f" (after {say_count(test['tried'], 'trials')})"
         look = f"test rows, look {test['count']}{earlier}"
         if test["result"] is not None:
             yield from _indent(f"{look}: {test['result']['message']}")

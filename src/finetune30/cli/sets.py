@@ -7,6 +7,7 @@ import json
 import click
 
 from finetune30.cli.terminal_text import show_controls
+from finetune30.values import say_count
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -29,7 +30,8 @@ def list_all(as_json: bool) -> None:
         click.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
         return
     for one in found:
-        line = f"{one.id[:8]}  {one.created_at:%Y-%m-%d %H:%M}  {one.purpose:<5}  {len(one.plan):>3} runs  {one.name}"
+        runs = say_count(len(one.plan), "runs", ">3")
+        line = f"{one.id[:8]}  {one.created_at:%Y-%m-%d %H:%M}  {one.purpose:<5}  {runs:<8}  {one.name}"
         click.echo(show_controls(line))
     if not found:
         click.echo("No sets yet. Make one with: ft30 seeds FILE")

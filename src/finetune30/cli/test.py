@@ -10,6 +10,7 @@ import click
 
 from finetune30.cli.run_options import RUN_HELP, output_dir_option
 from finetune30.cli.terminal_text import show_controls, tell
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.settings import Settings
@@ -80,4 +81,7 @@ def _compare(
     click.echo(show_controls(f"test rows: {found['pair']['message']}"))
     counts = [look["count"] for look in found["looks"]]
     if max(counts) > 1:
-        click.echo(f"looked at {counts[0]} and {counts[1]} times: what was chosen after a look is chosen by them too")
+        click.echo(
+            f"looked at {counts[0]} and {say_count(counts[1], 'times')}: what was chosen after a look is chosen by "
+            f"them too"
+        )

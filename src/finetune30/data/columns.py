@@ -14,6 +14,7 @@ from finetune30.data.flags import flag_columns
 from finetune30.data.problem import Role
 from finetune30.data.sources.table import VERSION, SourceTable
 from finetune30.errors import DataFileError
+from finetune30.values import say_count
 
 #: Names that data sets give to a first and a second text, in small letters and without `_`, `-` and spaces.
 PAIR_NAMES = (
@@ -224,7 +225,9 @@ def _require_header(table: SourceTable, text: str, role: Role, target: str) -> N
     if not count:
         return
     shown = repr(target[:60])
-    found = f"the first line looks like a row of data: {shown} is also the {role.name} of {count} rows below"
+    found = (
+        f"the first line looks like a row of data: {shown} is also the {role.name} of {say_count(count, 'rows')} below"
+    )
     remedy = f"add a header line above it, such as text,{role.name}; or set data.{role.key} to {shown}"
     if role.key not in DataConfig.model_fields:
         remedy = f"add a header line above it, such as text,{role.name}"

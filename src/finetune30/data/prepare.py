@@ -28,6 +28,7 @@ from finetune30.data.versions.schema import ORIGIN, Schema, schema_of_roles
 from finetune30.data.versions.storage import SPLITS, VersionStore, digest_version
 from finetune30.errors import DataError
 from finetune30.hub.fetching import OnTransfer
+from finetune30.values import say_count
 
 #: Why a row is neither trained nor evaluated on, in ledgers: it is kept for a test.
 SET_ASIDE_AS_TEST = "set_aside_as_test"
@@ -105,7 +106,10 @@ def prepare_data(
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
     if held_back is not None:
         report["test"] = {"total_samples": held_back.count}
-        log(f"data: {held_back.count:,} rows are set aside as test rows, which nothing reads before the test")
+        log(
+            f"data: {say_count(held_back.count, 'rows are', ',')} set aside as test rows, which nothing reads "
+            f"before the test"
+        )
     train, evaluation = (used[split] for split in SPLITS)
     return PreparedData(
         train,
@@ -188,7 +192,8 @@ def _hold_back(
         return hold_back(version_rows_of(aside, problem), schema) if aside.height else None
     if aside.height:
         message = (
-            f"{config.dataset_name} has {known.count} test rows of its own, and data.test_fraction asks for others"
+            f"{config.dataset_name} has {say_count(known.count, 'test rows')} of its own, and data.test_fraction "
+            f"asks for others"
         )
         raise DataError(message, "leave data.test_fraction out")
     return known

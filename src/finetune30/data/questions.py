@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from finetune30.errors import DataError, DataFileError, UsageError
-from finetune30.values import is_text
+from finetune30.values import is_text, say_count
 
 if TYPE_CHECKING:
     from finetune30.data.problem import Role
@@ -125,7 +125,10 @@ def load_arguments(
     Bytes that the shell's encoding does not know are decoded as those of a file are. Raises UsageError, DataFileError.
     """
     if pairs and len(pairs) != len(texts):
-        raise UsageError(f"{len(texts)} texts but {len(pairs)} second texts", "give --text_pair once for each text")
+        raise UsageError(
+            f"{say_count(len(texts), 'texts')} but {say_count(len(pairs), 'second texts')}",
+            "give --text_pair once for each text",
+        )
     with _naming_flags():
         first = [_decode_argument(text, f"text {n}", encoding, tell) for n, text in enumerate(texts, start=1)]
         second = [_decode_argument(text, f"second text {n}", encoding, tell) for n, text in enumerate(pairs, start=1)]

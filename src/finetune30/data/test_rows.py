@@ -15,6 +15,7 @@ from finetune30.data.validation.validate import validate_rows
 from finetune30.data.versions.held_back import HeldBackRows, hold_back
 from finetune30.data.versions.schema import schema_of_roles
 from finetune30.errors import DataError
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.data.problem import ProblemChoice
@@ -60,5 +61,8 @@ def hold_split_back(prepared: PreparedData, config: DataConfig, num_labels: int,
             f"no row of the split {config.test_split!r} is left for the test ({told})", "look at the rows of this split"
         )
     left_out = f"; left out: {told}" if told else ""
-    log(f"data: {kept.height:,} rows of the split {config.test_split!r} are kept as test rows{left_out}")
+    log(
+        f"data: {say_count(kept.height, 'rows', ',')} of the split {config.test_split!r} are kept as test "
+        f"rows{left_out}"
+    )
     return hold_back(version_rows_of(kept, prepared.problem), schema_of_roles(prepared.problem.columns))

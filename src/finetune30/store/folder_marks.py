@@ -24,6 +24,7 @@ from finetune30.store.results_folder import RUN_FOLDER
 from finetune30.store.run_folder import RunFolder
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import folders, runs
+from finetune30.values import say_count
 
 MARK = ".finetune30-folder"
 Kind = Literal["results", "data"]
@@ -150,6 +151,7 @@ def _find_runs_of_another_database(store: RunStore, results: Path) -> list[str]:
     if not count:
         return []
     return [
-        f"the database is empty, but {results} holds the folders of {count} runs: they are recorded in another "
+        f"the database is empty, but {results} holds the folders of {say_count(count, 'runs')}: they are recorded "
+        f"in another "
         "database; name it in FT30_DATABASE_URL, or put its file back"
     ]

@@ -18,6 +18,7 @@ from finetune30.store.records import Run
 from finetune30.store.run_groups import find_by_request, find_candidates, list_newest, record_once, runs_by_key
 from finetune30.store.run_store import RunStore
 from finetune30.store.tables import run_sets
+from finetune30.values import say_count
 
 Purpose = Literal["seeds", "folds", "curve"]
 
@@ -85,7 +86,7 @@ def load_set(store: RunStore, reference: str) -> RunSet:
     """Return a set by id, the beginning of one, or name (the newest). Raises NotFoundError, ConflictError."""
     near = find_candidates(store, run_sets, reference)
     if len(near) > 1:
-        raise ConflictError(f"{len(near)} sets begin with {reference!r}", "write more digits of the id")
+        raise ConflictError(f"{say_count(len(near), 'sets begin')} with {reference!r}", "write more digits of the id")
     if not near:
         raise NotFoundError(f"there is no set of runs {reference!r}", "list them with: ft30 sets list")
     return _set(near[0])

@@ -23,6 +23,7 @@ from finetune30.store.run_store import RunStore
 from finetune30.store.search_members import key_of_trial
 from finetune30.store.search_tables import search_ends, search_rungs, search_tests, search_trials, searches
 from finetune30.store.tables import run_sets
+from finetune30.values import say_count
 
 
 class SearchStatus(StrEnum):
@@ -116,7 +117,9 @@ def load_search(store: RunStore, reference: str) -> Search:
     """Return a search by id, the beginning of one, or name (the newest). Raises NotFoundError, ConflictError."""
     near = find_candidates(store, searches, reference)
     if len(near) > 1:
-        raise ConflictError(f"{len(near)} searches begin with {reference!r}", "write more digits of the id")
+        raise ConflictError(
+            f"{say_count(len(near), 'searches begin')} with {reference!r}", "write more digits of the id"
+        )
     if not near:
         raise NotFoundError(f"there is no search {reference!r}", "list them with: ft30 search list")
     return _search(near[0])

@@ -14,6 +14,7 @@ from string import Formatter
 import yaml
 
 from finetune30.ui.translations import load_catalogue
+from finetune30.values import of_one
 
 #: Values that are themselves made of templates.
 NESTED = frozenset(
@@ -85,9 +86,11 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _compile(template: str) -> re.Pattern[str]:
-    parts, named = [], set()
+    parts: list[str] = []
+    named: set[str] = set()
     for fixed, name, _, _ in Formatter().parse(template):
-        parts.append(re.escape(fixed))
+        single = f" {of_one(fixed[1:])}" if named and fixed.startswith(" ") else fixed  # as it follows a 1
+        parts.append(re.escape(fixed) if single == fixed else f"(?:{re.escape(fixed)}|{re.escape(single)})")
         if name:
             parts.append(f"(?P={name})" if name in named else f"(?P<{name}>.+?)")
             named.add(name)

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from finetune30.values import filled
+
 #: Code in the catalogue and the address -> the language's own name.
 LANGUAGES = {"zh": "繁體中文", "en": "English"}
 #: Code in the catalogue -> what a document says of its language (BCP 47).
@@ -32,7 +34,9 @@ def load_catalogue() -> dict[str, dict[str, str]]:
 def translate(language: str, key: str, **values: Any) -> str:
     """Return the text of a key; `values` fill its {names}. Raises KeyError for an unknown key."""
     text = load_catalogue()[key][language]
-    return text.format(**values) if values else text
+    if not values:
+        return text
+    return filled(text, values) if language == "en" else text.format(**values)
 
 
 def has_text(language: str, key: str) -> bool:

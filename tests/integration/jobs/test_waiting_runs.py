@@ -51,7 +51,7 @@ def test_the_limit_that_is_named_holds_runs_and_a_higher_one_lets_them_go(tmp_pa
     with running_services(tmp_path, max_running_runs=1) as services:
         ids = services.submit_many(3, steps=4)
         services.start_worker(concurrency=2, drill=0.1)
-        said = "this machine has 1 runs running, and FT30_MAX_RUNNING_RUNS allows 1 at a time"
+        said = "this machine has 1 run running, and FT30_MAX_RUNNING_RUNS allows 1 at a time"
         wait_until(lambda: why(services, ids[-1]) == said, 60, "the last one is held")
         services.wait_for_all(300)
         spans = sorted(times(services, run_id) for run_id in ids)

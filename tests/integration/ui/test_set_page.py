@@ -42,7 +42,11 @@ def open_set(visit: Callable[..., Page], services: Services, language: str) -> P
 @pytest.mark.parametrize(
     ("language", "answer", "waiting"),
     [
-        ("en", "more data would likely help: doubling from 500 to 1,000 rows gave ", "not judged yet: 1 runs on half"),
+        (
+            "en",
+            "more data would likely help: doubling from 500 to 1,000 rows gave ",
+            "on all of them 1 run has not ended",
+        ),
         (
             "zh",
             "更多資料很可能有幫助：資料由 500 筆加倍到 1,000 筆",

@@ -82,7 +82,7 @@ def test_equal_runs_are_right_equally_often(api, submit, finish):
         (predictions(["pos", "neg"], labels=["neg", "neg"]), "labels of the evaluation rows differ"),
         (predictions([0.5, 0.1], labels=[1.0, 0.0]), "labels of the evaluation rows differ"),
         (predictions(["pos", "neg"], outcome=[0.5, 0.1]), "judged in other ways (right, loss)"),
-        (predictions(["pos", "neg"], outcome=[None, True]), "1 rows without an outcome"),
+        (predictions(["pos", "neg"], outcome=[None, True]), "1 row without an outcome"),
         (predictions([], labels=[], ids=[]), "was evaluated on no rows"),
         ({"predictions.parquet": b"broken"}, "cannot be read"),
     ],

@@ -105,7 +105,7 @@ def test_a_curve_answers_whether_more_rows_would_help(
         told.append(quick.get(f"/run-sets/{made['id']}").json()["summary"])
     assert told[0]["answer"] == {
         "verdict": None,
-        "message": "not judged yet: 3 runs on half of the rows and on all of them have not ended",
+        "message": "not judged yet: on half of the rows and on all of them 3 runs have not ended",
     }
     assert [point["mean"] for point in told[1]["points"]] == [pytest.approx((half + 0.5) / rows), None]
     answer = told[-1]["answer"]

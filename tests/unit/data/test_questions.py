@@ -94,7 +94,7 @@ def test_a_byte_of_an_argument_that_is_no_text_is_decoded_or_refused_with_the_fl
 
 def test_second_texts_are_given_once_for_each_text() -> None:
     assert load_arguments(["a", "b"], ["c", "d"]) == [Question("a", "c"), Question("b", "d")]
-    with pytest.raises(UsageError, match="2 texts but 1 second texts"):
+    with pytest.raises(UsageError, match="2 texts but 1 second text"):
         load_arguments(["a", "b"], ["c"])
 
 

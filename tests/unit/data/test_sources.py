@@ -50,7 +50,7 @@ def test_tsv_reads_quoted_cells_when_all_are_well_formed(tmp_path):
     ("name", "content", "place", "said"),
     [
         ("a.csv", "text,label\na,1\nb,c,0\n", "a.csv:3:5", "3 cells where the header has 2"),
-        ("a.csv", "text,label\na,1\nb\n", "a.csv:3", "1 cells where the header has 2"),
+        ("a.csv", "text,label\na,1\nb\n", "a.csv:3", "1 cell where the header has 2"),
         ("a.csv", 'text,label\na,1\nb,"0\n', "a.csv:3:3", "never closed"),
         ("a.csv", 'text,label\n"a,1\n"b",0\n', "a.csv:2:1", "quoted cell opens here"),
         ("a.csv", b"text,label\nabc,1\ncaf\xe9,0\n", "a.csv:3:4", "byte 20 (0xe9) is not UTF-8"),

@@ -65,7 +65,7 @@ def test_labels_that_are_not_plainly_numbers_stay_as_they_were_written(cells):
             ["true", "true", "false", "false"],
             "some of them spelled 'FALSE', 'True'",
         ),
-        (["café", "cafe\u0301", "thé"], ["café", "café", "thé"], "1 labels differ from them only in the form"),
+        (["café", "cafe\u0301", "thé"], ["café", "café", "thé"], "1 label differs from them only in the form"),
     ],
 )
 def test_spellings_of_one_label_are_joined_and_said(cells, read, words):

@@ -168,7 +168,7 @@ def test_a_run_that_another_process_took_over_is_left_to_it(
     assert refused.value.remedy == "see how far it is: ft30 mirror --list"
     listed = CliRunner().invoke(mirror, ["--list", run.id])
     assert listed.exit_code == 0, listed.output
-    assert "1 records, behind" in listed.output
+    assert "1 record, behind" in listed.output
     lab.clock.advance(3600)
     assert carry(run, board) == 2
     assert sum(b"train/loss" in record for record in read_records(event_file(tmp_path))) == 2

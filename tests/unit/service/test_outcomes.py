@@ -87,8 +87,8 @@ def test_losses_of_texts_have_no_name(tmp_path: Path) -> None:
     ("columns", "reason"),
     [
         ({"label": ["a"]}, "cannot be read"),
-        ({"label": ["a", "b"], "prediction": ["a", "b"], "outcome": [True, None]}, "have 1 rows without an outcome"),
-        ({"label": ["a"] * 2, "prediction": ["a"] * 2, "outcome": [0.5, float("nan")]}, "have 1 rows without"),
+        ({"label": ["a", "b"], "prediction": ["a", "b"], "outcome": [True, None]}, "have 1 row without an outcome"),
+        ({"label": ["a"] * 2, "prediction": ["a"] * 2, "outcome": [0.5, float("nan")]}, "have 1 row without"),
         ({"label": [1.0, 2.0], "prediction": [float("inf"), float("nan")]}, "have 2 rows without an outcome"),
         ({"label": ["a"], "prediction": ["a"], "outcome": ["fine"]}, "outcomes of the type String"),
     ],

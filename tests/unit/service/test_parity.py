@@ -91,7 +91,7 @@ def test_what_is_no_number_is_a_fault_even_where_both_are(number: float) -> None
     numbers: Any = np.asarray([[number, 0.0]], dtype=np.float32)
     found = Found()
     found.hold("alone", numbers, numbers, REPEATED_BOUND, "asked alone, its logits differ")
-    assert found.faults == ["asked alone, its logits differ: the numbers of 1 of 1 rows are not finite"]
+    assert found.faults == ["asked alone, its logits differ: the numbers of 1 of 1 row is not finite"]
     shares = classifier([float(number), 0.4])
     assert "not_finite" in hold(shares, classifier([0.6, 0.4])).figures["predictions"]
 

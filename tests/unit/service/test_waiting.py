@@ -35,7 +35,7 @@ def test_every_reason_is_told(lab: Lab) -> None:
     lab.store.claim(first, owner=own_identity(), lease_seconds=60)
     assert why(lab, second, 1) == (
         "running_limit",
-        "ann has 1 runs running, and FT30_MAX_RUNNING_RUNS allows 1 at a time",
+        "ann has 1 run running, and FT30_MAX_RUNNING_RUNS allows 1 at a time",
     )
     lab.store.claim(lab.create("third", submitted_by="bob").id, owner=own_identity(), lease_seconds=60)
     assert why(lab, second) == ("places_busy", "all places are busy: 2 of 2; runs before it: 0")

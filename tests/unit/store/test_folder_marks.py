@@ -69,6 +69,6 @@ def test_empty_database_where_another_one_was_is_said(lab: Lab, tmp_path: Path) 
     assert own(lab, results, data) == ()
     moved = Lab(f"sqlite:///{tmp_path}/new.db", results)
     (note,) = own(moved, results, data)
-    assert note.startswith(f"the database is empty, but {results} holds the folders of 1 runs")
+    assert note.startswith(f"the database is empty, but {results} holds the folders of 1 run")
     moved.store.close()
     assert own(lab, results, data) == ()  # the other database, named again

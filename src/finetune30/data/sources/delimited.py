@@ -41,6 +41,7 @@ from finetune30.data.sources.physical_lines import (
 from finetune30.data.sources.table import LINE, NAMELESS, ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
+from finetune30.values import say_count
 
 #: Longest cell read, in characters; a longer one is nearly always a quote that was never closed.
 MAX_CELL_CHARACTERS = 16_000_000
@@ -167,7 +168,11 @@ class _Reading:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said about rows that were read in another way than the file's lines show."""
-        trimmed = (f"{self._trimmed} rows end in separators without a cell behind them",) if self._trimmed else ()
+        trimmed = (
+            (f"{say_count(self._trimmed, 'rows end')} in separators without a cell behind them",)
+            if self._trimmed
+            else ()
+        )
         return (*trimmed, *self.joined.notes())
 
     @property
@@ -266,7 +271,7 @@ class _Reading:
         starts = split_record(text, self.dialect)
         column = starts[width] + 1 if len(starts) > width and line == last_line else 0
         names = ("" if name.startswith(NAMELESS) else name for name in header[:8])
-        found = f"the row has {len(cells)} cells where the header has {width} ({', '.join(names)})"
+        found = f"the row has {say_count(len(cells), 'cells')} where the header has {width} ({', '.join(names)})"
         if len(cells) > width:
             remedy = f'put quotes (") around a cell that contains {self.dialect.delimiter!r}'
         else:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from finetune30.data.sources.json_values import Placed, Record
+from finetune30.values import say_count
 
 #: Keys of a value of Label Studio that hold the answer, by what was asked.
 _ANSWERS = ("choices", "rating", "number", "text", "taxonomy")
@@ -107,7 +108,9 @@ def without_rejected(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]
     if not count:
         return frame, ()
     kept = [pl.when(rejected).then(None).otherwise(pl.col(name)).alias(name) for name in labels]
-    return frame.with_columns(kept), (f"{count} rows whose answer is reject or ignore (Prodigy) have no label here",)
+    return frame.with_columns(kept), (
+        f"{say_count(count, 'rows')} whose answer is reject or ignore (Prodigy) have no label here",
+    )
 
 
 def _answers_of(record: Record) -> tuple[Record, bool]:

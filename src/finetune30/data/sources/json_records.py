@@ -33,6 +33,7 @@ from finetune30.data.sources.physical_lines import account_records
 from finetune30.data.sources.table import CHUNK_ROWS, COLUMN, LINE, SourceTable, check_header
 from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
+from finetune30.values import say_count
 
 _SPACE = re.compile(r"[ \t\r\n\ufeff]*")
 #: Keys under which some tools put the array of records.
@@ -219,7 +220,7 @@ def _build_frame(records: Iterator[Placed], name: str, notes: list[str], *, with
     if not frames:
         raise DataFileError(name, 1, 0, "there is no record in the file", "add at least one object")
     if halves:
-        notes.append(f"{halves} cells hold half of a character (a lone surrogate); U+FFFD stands for it")
+        notes.append(f"{say_count(halves, 'cells hold')} half of a character (a lone surrogate); U+FFFD stands for it")
     frame, rejected = without_rejected(pl.concat(frames, how="diagonal"))
     notes.extend(rejected)
     return frame

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from finetune30.data.sources.dialects import Dialect
+from finetune30.values import say_count
 
 #: What is known of a row: the lines by which it is off (0: its own), the column (from 1), what was found, the remedy.
 Explained = tuple[int, int, str, str]
@@ -32,21 +33,22 @@ def explain_row(text: str, before: str, cells: Sequence[str], width: int, dialec
             return lines, len(line), found, "remove it, or put quotes around the cell that it stands in"
     if cells[0].lstrip().startswith("#"):
         found = (
-            f"the row has {len(cells)} cells where the header has {width}; it begins with '#', and comments are known "
+            f"the row has {say_count(len(cells), 'cells')} where the header has {width}; it begins with '#', and "
+            f"comments are known "
             "above the header only"
         )
         return 0, 1, found, "remove the line, or give it all of its cells"
     if blank := re.search(rf'{re.escape(dialect.delimiter)}([ \t]+)"', text):
         found = (
             "white space stands before the quotation mark here, so it quotes nothing; "
-            f"the row has {len(cells)} cells where the header has {width}"
+            f"the row has {say_count(len(cells), 'cells')} where the header has {width}"
         )
         return 0, blank.start(1) + 1, found, "remove the white space between separator and quotation mark"
     curly = next((cell.lstrip()[0] for cell in cells if cell.lstrip()[:1] in tuple(_CURLY)), None)
     if len(cells) > width and curly:
         found = (
             f'the quotation mark {curly} quotes nothing, only straight ones (") do; '
-            f"the row has {len(cells)} cells where the header has {width}"
+            f"the row has {say_count(len(cells), 'cells')} where the header has {width}"
         )
         return 0, text.index(curly) + 1, found, 'write straight quotation marks (") around the cell'
     return None

@@ -14,6 +14,7 @@ from finetune30.data.sources.json_values import without_halves
 from finetune30.data.sources.options import NO_OPTIONS, FileOptions
 from finetune30.data.sources.table import LINE, SourceTable, check_header
 from finetune30.errors import DataFileError
+from finetune30.values import say_count
 
 #: What is raised for damaged files beside the errors of the libraries.
 _DAMAGED = (OSError, ValueError, MemoryError, OverflowError, RecursionError)
@@ -66,7 +67,11 @@ def undecoded_columns(frame: pl.DataFrame) -> tuple[str, ...]:
         column.name: column.len() - column.null_count() - column_text(column, column.name).drop_nulls().len()
         for column in frame.select(pl.col(pl.Binary)).iter_columns()
     }
-    return tuple(f"{count} cells of {name!r} hold bytes that are no UTF-8" for name, count in counts.items() if count)
+    return tuple(
+        f"{say_count(count, 'cells')} of {name!r} hold bytes that are no UTF-8"
+        for name, count in counts.items()
+        if count
+    )
 
 
 def cast_to_text(frame: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import polars as pl
 from finetune30.data.sources.physical_lines import PhysicalLines
 from finetune30.data.sources.text_file import TextFile
 from finetune30.errors import DataFileError
+from finetune30.values import say_count
 
 #: Rows turned into columns at a time: bounds the memory that Python objects take.
 CHUNK_ROWS = 50_000
@@ -107,7 +108,7 @@ def check_header(name: str, header: Sequence[str], line: int = 1) -> list[str]:
 def name_columns(name: str, header: Sequence[str], line: int = 1) -> list[str]:
     """Do what `check_header` does, but give columns without a name one that starts with `NAMELESS`."""
     if len(header) > MAX_COLUMNS:
-        found = f"there are {len(header):,} columns; at most {MAX_COLUMNS:,} are read"
+        found = f"there are {say_count(len(header), 'columns', ',')}; at most {MAX_COLUMNS:,} are read"
         raise DataFileError(name, line, 0, found, "keep the columns of text and label only")
     cleaned = [cell.strip() for cell in header]
     if cleaned and not cleaned[0] and len(cleaned) > 1:

@@ -13,6 +13,7 @@ from finetune30.data.sources.opendocument_numbers import apply_shown_numbers
 from finetune30.data.sources.options import FileOptions
 from finetune30.data.sources.table import ColumnChunks, SourceTable, drop_empty_columns, name_columns
 from finetune30.errors import DataFileError
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from python_calamine import CalamineWorkbook
@@ -59,7 +60,7 @@ def load_workbook(path: Path, name: str, options: FileOptions) -> SourceTable:
     frame, notes = drop_empty_columns(name, chunks.finish(), header_line)
     notes += (*unread, *(column.describe(header[column.column] or "") for column in shown))
     if spread:
-        notes += (f"merged cells: {spread} cells below others hold what is seen there",)
+        notes += (f"merged cells: {say_count(spread, 'cells')} below others hold what is seen there",)
     return SourceTable(name, path.suffix.lower()[1:], frame, notes=(f"sheet {sheet!r}", *notes))
 
 

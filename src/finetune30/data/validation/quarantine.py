@@ -16,6 +16,7 @@ from finetune30.data.validation.row_rules import NO_TOKENS
 from finetune30.data.validation.rule_shares import ALWAYS_DROPPED
 from finetune30.data.validation.validate import Validation
 from finetune30.errors import DataError, DataFileError
+from finetune30.values import say_count
 
 #: Rules that are counted alone, and against which limit; all other errors together are faults of single rows.
 _OWN_LIMITS = {
@@ -60,7 +61,10 @@ def apply_gate(validation: Validation, originals: pl.DataFrame, gate: GateConfig
             errors.join(order, on="row_id", maintain_order="left").sort("order", maintain_order=True).row(0, named=True)
         )
         found = f"{first['rule']}: {first['value']!r}: {first['fix']}"
-        remedy = f"{errors.height} findings stop the run (data.gate.mode is strict); list them with: ft30 data validate"
+        remedy = (
+            f"{say_count(errors.height, 'findings stop')} the run (data.gate.mode is strict); list them with: ft30 "
+            f"data validate"
+        )
         raise DataFileError(first["file"], first["line"], first["column"], found, remedy)
     limits = _measure(validation.rows, gate)
     rows = validation.rows

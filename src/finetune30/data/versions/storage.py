@@ -41,6 +41,7 @@ from finetune30.data.versions.manifest import (
 from finetune30.data.versions.schema import FIRST_SCHEMA, ORIGIN, Schema
 from finetune30.errors import ConflictError, DataError, NotFoundError, StorageError, UsageError
 from finetune30.files import create_file, disk_errors, save_bytes_atomic
+from finetune30.values import say_count
 
 #: Splits in the order in which they are hashed.
 SPLITS = ("train", "evaluation")
@@ -123,7 +124,9 @@ class VersionStore:
         if len(near) == 1:
             return near[0]
         if near:
-            raise UsageError(f"{len(near)} versions begin with {name!r}", "write more digits of the digest")
+            raise UsageError(
+                f"{say_count(len(near), 'versions begin')} with {name!r}", "write more digits of the digest"
+            )
         raise NotFoundError(f"there is no dataset version {name!r}", "list them with: ft30 data versions list")
 
     def digests(self) -> list[str]:
@@ -278,7 +281,7 @@ class VersionStore:
         try:
             return schema.conform(pl.read_parquet(self._chunk_path(chunk.digest)))
         except (OSError, pl.exceptions.PolarsError, DataError) as error:
-            message = f"piece {chunk.digest[:12]} with {chunk.rows} rows is missing or cannot be read"
+            message = f"piece {chunk.digest[:12]} with {say_count(chunk.rows, 'rows')} is missing or cannot be read"
             raise StorageError(message, "restore chunks/ from a backup, or create the version again") from error
 
     def _manifest_path(self, digest: str) -> Path:

@@ -13,6 +13,7 @@ from finetune30.errors import DataError
 from finetune30.problems.shared.lists import read_lists
 from finetune30.problems.shared.spellings import are_integers, integer_of, join_spellings, name_some
 from finetune30.problems.shared.targets import strip_targets
+from finetune30.values import say_count
 
 
 def settle_lists(problem: Problem, targets: pl.Series, separator: str | None) -> Settled:
@@ -80,7 +81,7 @@ def require_count(names: Sequence[str], outputs: int | None, *, quantities: bool
         way = "to 1" if outputs != 1 else "model.problem_type to regression"
         remedy += f", or {way} if the labels are quantities to predict (regression)"
     elif len(names) < least:
-        remedy = f"a classifier needs at least {least} different labels in the training rows"
+        remedy = f"a classifier needs at least {say_count(least, 'different labels')} in the training rows"
     raise DataError(message, remedy, details={"labels_found": len(names), "num_labels": outputs})
 
 
@@ -91,5 +92,5 @@ def refuse_unknown(rows: pl.DataFrame, unknown: pl.Series, names: Sequence[str])
         return
     found = f"the label {bad['label_text'][0]!r} does not occur in the training rows ({name_some(names)})"
     if bad.height > 1:
-        found += f"; {bad.height} rows have such labels"
+        found += f"; {say_count(bad.height, 'rows have')} such labels"
     raise fault_at(bad["row_id"][0], found, "correct the label, or add training rows that carry it")

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from finetune30.data.problem import Detected
+from finetune30.values import say_count
 
 _SHOWN = 6
 #: Python turns no longer texts into whole numbers.
@@ -97,7 +98,10 @@ def _changed(labels: Collection[str], read: Callable[[str], str]) -> dict[str, s
 
 
 def _say_form(changed: Mapping[str, str]) -> Detected:
-    because = f"{len(changed)} labels differ from them only in the form in which Unicode writes their characters"
+    because = (
+        f"{say_count(len(changed), 'labels differ')} from them only in the form in which Unicode writes their "
+        f"characters"
+    )
     return Detected(f"labels read as {_listed(set(changed.values()))}", because)
 
 

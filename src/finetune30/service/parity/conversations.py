@@ -11,6 +11,7 @@ from finetune30.modeling.conversations.rendering import ASSISTANT
 from finetune30.modeling.conversations.template import TemplateRefusalError
 from finetune30.service.parity.found import Found, Referred
 from finetune30.service.parity.predictions import hold_predictions
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,7 +62,7 @@ def repeat_conversations(model: ChatModel, reference: pl.DataFrame) -> Found:
     wanted = [one.to_list() for one in reference["ids"]]
     others = sum(_encode(model, one) != ids for one, ids in zip(asked, wanted, strict=True))
     if others:
-        found.faults.append(f"{others} of {len(asked)} conversations are read as other tokens")
+        found.faults.append(f"{others} of {say_count(len(asked), 'conversations are')} read as other tokens")
     answers = [one for one in reference["tokens"].to_list() if one is not None]
     prompts = wanted[: len(answers)]
     alone = [_go_on(model, [prompt])[0] for prompt in prompts]
@@ -69,7 +70,9 @@ def repeat_conversations(model: ChatModel, reference: pl.DataFrame) -> Found:
         if parted := sum(one != other for one, other in zip(given, answers, strict=True)):
             found.faults.append(f"asked {name}, it goes on with other tokens after {parted} of {len(answers)} prompts")
     if not any(answers):
-        found.faults.append(f"nothing could be asked: {len(asked)} conversations, {len(answers)} prompts, no tokens")
+        found.faults.append(
+            f"nothing could be asked: {say_count(len(asked), 'conversations')}, {len(answers)} prompts, no tokens"
+        )
     found.figures["conversations"] = {"asked": len(asked), "equal": len(asked) - others}
     found.figures["greedy"] = {"prompts": len(answers), "tokens": sum(map(len, answers))}
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.service.parity.gap import Gap
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +33,7 @@ class Found:
         unsound = int((~(np.isfinite(one) & np.isfinite(other)).all(axis=1)).sum())
         if unsound:
             self.figures[name] = told | {"not_finite": unsound}
-            self.faults.append(f"{what}: the numbers of {unsound} of {len(one)} rows are not finite")
+            self.faults.append(f"{what}: the numbers of {unsound} of {say_count(len(one), 'rows are')} not finite")
             return
         scales = bound.scales(other)
         shares = np.abs(one.astype(np.float64) - other) / scales

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from finetune30.service.parity.bounds import loss_bound, predicted_bound, tokens_right_bound
 from finetune30.service.parity.found import Found
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,8 @@ def hold_predictions(given: pl.DataFrame, published: Published) -> Found:
         # What two models that lie so near decide otherwise, each of them is unsure of.
         if flips["flips"] and flips["surest_flip"] > 2 * bound.row:
             found.faults.append(
-                f"{flips['flips']} answers are not those that the run predicted, where it is sure by up to "
+                f"{say_count(flips['flips'], 'answers are')} not those that the run predicted, where it is sure by "
+                f"up to "
                 f"{flips['surest_flip']:.4g}, allowed: {2 * bound.row:.4g}"
             )
     found.figures["predictions"] = told
@@ -71,7 +73,7 @@ def _hold_tokens(given: pl.DataFrame, wanted: pl.DataFrame, published: Published
     found.figures["tokens"] = {"asked": asked, "right": right, "predicted_right": before, "allowed": allowed}
     if abs(right - before) > allowed:
         found.faults.append(
-            f"{right} of {asked} tokens are right, and {before} were in the run, allowed: {allowed:.4g}"
+            f"{right} of {say_count(asked, 'tokens are')} right, and {before} were in the run, allowed: {allowed:.4g}"
         )
     return found
 

@@ -11,6 +11,7 @@ from finetune30.data.texts import texts_and_pairs
 from finetune30.service.parity.bounds import REPEATED_BOUND
 from finetune30.service.parity.found import Found, Referred
 from finetune30.service.parity.predictions import hold_predictions
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,7 +72,7 @@ def repeat_texts(served: ServedTexts, reference: pl.DataFrame) -> Found:
     found = Found()
     others = [place for place, row in enumerate(read) if row.ids != reference["ids"][place].to_list()]
     if others:
-        found.faults.append(f"{len(others)} of {len(read)} texts are read as other tokens")
+        found.faults.append(f"{len(others)} of {say_count(len(read), 'texts are')} read as other tokens")
         return found
     together = np.concatenate([served.logits(read[start : start + _BATCH]) for start in range(0, len(read), _BATCH)])
     if together.shape != wanted.shape:

@@ -18,6 +18,7 @@ from finetune30.service.runs.judging import judge
 from finetune30.service.runs.open_records import Records
 from finetune30.service.runs.test_looks import last_results
 from finetune30.store import Run
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
@@ -35,7 +36,7 @@ def compare_runs(records: Records, references: Sequence[str], versions: VersionS
     Raises UsageError for fewer than two, more than eight or the same run twice, NotFoundError, ConflictError.
     """
     if not FEWEST <= len(references) <= MOST:
-        raise UsageError(f"{len(references)} runs cannot be compared", f"name {FEWEST} to {MOST} of them")
+        raise UsageError(f"{say_count(len(references), 'runs')} cannot be compared", f"name {FEWEST} to {MOST} of them")
     runs = [records.store.get(reference) for reference in references]
     if len({run.id for run in runs}) < len(runs):
         raise UsageError("one run is named twice", "name different runs")

@@ -14,6 +14,7 @@ from finetune30.service.runs.comparable import Answered, Group, LeftOut
 from finetune30.service.runs.sentences import name_apart, say_pair
 from finetune30.service.statistics.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
 from finetune30.service.statistics.paired_losses import PairedLosses, compare_losses
+from finetune30.values import say_count
 
 #: Labels listed for a pair, those with the smallest p-values; counts are of all.
 SHOWN_LABELS = 50
@@ -142,7 +143,10 @@ def _describe_labels(pair: _Pair, adjusted: Sequence[float]) -> Tree:
 
 def _summarize(pairs: Sequence[Tree]) -> Tree:
     apart = sum(pair["distinguishable"] for pair in pairs)
-    return {"distinguishable": apart > 0, "message": f"{apart} of {len(pairs)} pairs differ by more than chance"}
+    return {
+        "distinguishable": apart > 0,
+        "message": f"{apart} of {say_count(len(pairs), 'pairs differ')} by more than chance",
+    }
 
 
 def _most_telling(left_out: Sequence[LeftOut]) -> str:

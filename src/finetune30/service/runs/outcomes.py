@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from finetune30.errors import StorageError, first_line
+from finetune30.values import say_count
 
 #: What an outcome is: a row that is right, an answer that is word for word the wanted one or holds what is expected of
 #: it, or a loss of the row (less is better), named where the row tells which.
@@ -116,7 +117,7 @@ def _check(outcome: pl.Series) -> pl.Series:
     else:
         raise StorageError(f"have outcomes of the type {outcome.dtype}", "use a version that knows them")
     if missing:
-        raise StorageError(f"have {missing} rows without an outcome", "train anew")
+        raise StorageError(f"have {say_count(missing, 'rows')} without an outcome", "train anew")
     return outcome
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetune30.blocks import Words
 from finetune30.store import Run
+from finetune30.values import say_count
 
 #: What the mean of a measure is called.
 _MEANS = {
@@ -49,7 +50,7 @@ def say_pair(pair: Mapping[str, Any], names: Mapping[str, str], pairs: int) -> s
     """Return the sentence of one of `pairs` pairs, from the parts that the answer has."""
     counted = f" after adjusting for {pairs} pairs" if pairs > 1 else ""
     certain = f"{_say_interval(pair)}p = {pair['p_value_adjusted']:.3g}{counted}"
-    said = f"{_say_difference(pair, names)} ({certain}; {pair['rows']} rows)"
+    said = f"{_say_difference(pair, names)} ({certain}; {say_count(pair['rows'], 'rows')})"
     return said if pair["distinguishable"] else f"cannot be told from chance: {said}"
 
 

@@ -35,6 +35,7 @@ from finetune30.store.searches import (
     finish_trial,
     record_trial,
 )
+from finetune30.values import say_count
 
 RUNNING = SearchStatus.RUNNING
 
@@ -119,9 +120,9 @@ def find_limit(standing: Standing) -> str:
     """Return which limit ends a search, hours or gigabytes, "" where none does: nothing more is suggested or begun."""
     limits = standing.spec.limits
     if limits.hours is not None and (used := hours_of(standing, utc_now())) >= limits.hours:
-        return f"{used:.3g} of {limits.hours:g} hours were used after {len(standing.trials)} trials"
+        return f"{used:.3g} of {limits.hours:g} hours were used after {say_count(len(standing.trials), 'trials')}"
     if limits.disk_gb is not None and (taken := standing.size_bytes / 1e9) >= limits.disk_gb:
-        return f"{taken:.3g} of {limits.disk_gb:g} GB were taken after {len(standing.trials)} trials"
+        return f"{taken:.3g} of {limits.disk_gb:g} GB were taken after {say_count(len(standing.trials), 'trials')}"
     return ""
 
 

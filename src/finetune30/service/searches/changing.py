@@ -23,6 +23,7 @@ from finetune30.store.searches import (
     record_search,
     remove_search,
 )
+from finetune30.values import say_count
 
 #: People's own runs go first.
 USUAL_PRIORITY = -10
@@ -106,7 +107,8 @@ def resume_search(
     spec = standing.spec
     if trials is not None and trials < len(standing.trials):
         raise UsageError(
-            f"search {search.id[:8]} has {len(standing.trials)} trials already, not {trials}", "give as many or more"
+            f"search {search.id[:8]} has {say_count(len(standing.trials), 'trials')} already, not {trials}",
+            "give as many or more",
         )
     given = {name: value for name, value in (("hours", hours), ("disk_gb", disk_gb)) if value is not None}
     limits = spec.limits.model_copy(update=given)
@@ -152,7 +154,7 @@ def delete_search(records: Records, search: Search) -> list[str]:
     waits = [run for run in repeats if run.status is RunStatus.QUEUED]
     if standing.search.status is RUNNING or training or waits:
         raise ConflictError(
-            f"search {search.id[:8]} goes on ({len(training)} runs are RUNNING) and cannot be deleted",
+            f"search {search.id[:8]} goes on ({say_count(len(training), 'runs are')} RUNNING) and cannot be deleted",
             f"stop it first: ft30 search stop {search.id[:8]} --now",
         )
     remove_search(store, search.id)

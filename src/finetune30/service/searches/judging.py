@@ -20,6 +20,7 @@ from finetune30.store import Run
 from finetune30.store.run_sets import load_set
 from finetune30.store.search_ends import SearchEnd
 from finetune30.store.searches import TrialState, runs_of_trials
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,10 @@ def why_not_judged(sides: list[SetOutcomes], outcomes: list[Outcomes | None]) ->
     """Return why two sets cannot be judged, "" where they can."""
     for side, found in zip(sides, outcomes, strict=True):
         if len(side.judged) < LEAST_REPEATS:
-            return f"not judged: {len(side.judged)} repeats of '{side.run_set.name}' have finished, 2 are needed"
+            return (
+                f"not judged: of '{side.run_set.name}' {say_count(len(side.judged), 'repeats have')} finished, 2 "
+                f"are needed"
+            )
         if found is None:
             return f"not judged: the rows of '{side.run_set.name}' have no outcome of their own"
     rows = [side.judged[0].predictions["row_id"] for side in sides]

@@ -17,6 +17,7 @@ from finetune30.service.searches.tpe import require_optuna
 from finetune30.service.sets.freezing import freeze
 from finetune30.service.sets.summary import describe_power, say_power
 from finetune30.settings import Settings
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
@@ -52,7 +53,8 @@ def plan_search(wanted: LoadedSearch, settings: Settings, versions: VersionStore
     )
     rows = {split: frozen.manifest.rows.get(split, 0) for split in ("train", "evaluation")}
     log(
-        f"version {frozen.manifest.short}: {rows['train']:,} training and {rows['evaluation']:,} evaluation rows; "
+        f"version {frozen.manifest.short}: {rows['train']:,} training and "
+        f"{say_count(rows['evaluation'], 'evaluation rows', ',')}; "
         f"{say_trials(plan)} by {search.sampler}, {search.window} open at a time at most, "
         f"the {'greatest' if plan.greater_is_better else 'least'} {metric} is best"
     )

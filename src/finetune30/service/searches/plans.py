@@ -13,6 +13,7 @@ from finetune30.config.search_loading import validate_search
 from finetune30.service.searches.space import Space
 from finetune30.service.searches.suggesting import Past, suggest
 from finetune30.service.submitting.submission import digest_request
+from finetune30.values import say_count
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def say_trials(plan: SearchPlan) -> str:
     hours = "" if search.limits.hours is None else f", at most {search.limits.hours:g} hours of training"
     if search.sampler == "grid":
         size = 1 + sum(1 for _ in Space(plan.config, search).list_grid())
-        return f"{min(size, search.trials or MOST_TRIALS)} of a grid of {size} trials{hours}"
+        return f"{min(size, search.trials or MOST_TRIALS)} of a grid of {say_count(size, 'trials')}{hours}"
     return f"{'as many' if search.trials is None else search.trials} trials{hours}"
 
 

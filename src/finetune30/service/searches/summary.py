@@ -15,6 +15,7 @@ from finetune30.store import RunStore
 from finetune30.store.records import utc_now
 from finetune30.store.search_ends import SearchEnd, list_tests, load_end
 from finetune30.store.searches import Search, Trial, list_trials
+from finetune30.values import say_count
 
 
 def describe_search(store: RunStore, search: Search) -> dict[str, Any]:
@@ -74,12 +75,12 @@ def _say_wait(store: RunStore, standing: Standing, end: SearchEnd) -> str:
     for number, one in zip((0, end.best), load_repeats(store, end), strict=False):
         if one.have_to_be_taken_up and one.failed:
             return (
-                f"{one.failed} of {one.planned} repeats of trial {number} failed: {one.reason}\n"
+                f"{one.failed} of {say_count(one.planned, 'repeats')} of trial {number} failed: {one.reason}\n"
                 f"it is judged once they have been repeated: {command}"
             )
         if one.have_to_be_taken_up:
             return (
-                f"{one.cancelled} of {one.planned} repeats of trial {number} were cancelled\n"
+                f"{one.cancelled} of {say_count(one.planned, 'repeats')} of trial {number} were cancelled\n"
                 f"it is judged once they have been repeated: {command}"
             )
     return ""
@@ -95,7 +96,7 @@ def _say_unopened(store: RunStore, end: SearchEnd) -> str:
     if not tests:
         return "not opened yet"
     return (
-        f"not opened again: look {len(tests) + 1} would count {len(tests) + 1} times\n"
+        f"not opened again: look {len(tests) + 1} would count {say_count(len(tests) + 1, 'times')}\n"
         f"take it with: ft30 search test {end.search_id[:8]}"
     )
 

@@ -11,6 +11,7 @@ from finetune30.service.searches.repeats import Repeats
 from finetune30.service.sets.measures import COUNTED, MEANS, Measured
 from finetune30.service.statistics.gains import Gain, Verdict
 from finetune30.service.statistics.seeds import METHOD
+from finetune30.values import say_count
 
 Json = dict[str, Any]
 
@@ -71,7 +72,7 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
         yield from _say_what_lacks(gain, judging, found)
     for number, one in zip((0, judging.best), judging.repeats, strict=True):
         if one.failed:
-            yield f"{one.failed} of {one.planned} repeats of trial {number} failed"
+            yield f"{one.failed} of {say_count(one.planned, 'repeats')} of trial {number} failed"
     if judging.other_metric is not None:
         yield f"trials were told apart by {judging.other_metric}, which is not the mean of what is compared here"
     if judging.look is not None and judging.look > 1:
@@ -79,8 +80,8 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
 
 
 def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
-    best, p_value, rows = judging.best, f"{gain.p_value:.3g}", f"{gain.rows:,}"
-    told = f"p = {p_value}, 1 row, {seeds} seeds" if rows == "1" else f"p = {p_value}, {rows} rows, {seeds} seeds"
+    best, rows = judging.best, say_count(gain.rows, "rows", ",")
+    told = f"p = {gain.p_value:.3g}, {rows}, {say_count(seeds, 'seeds')}"
     if judging.is_right:
         counted, points = COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
         return f"trial {best}: {points} points of {counted}, {told}"

@@ -12,6 +12,7 @@ from finetune30.service.statistics import seeds as seed_statistics
 from finetune30.service.statistics.mcnemar import CONFIDENCE
 from finetune30.service.statistics.sample_size import rows_needed
 from finetune30.store.run_sets import RunSet
+from finetune30.values import say_count
 
 _SAME_ROWS = "make both on the same data with the same data.split_seed"
 
@@ -61,7 +62,7 @@ def _compare_seeds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
         interval=found.interval,
         p_value=found.p_value,
         is_better_greater=greater,
-        measured=f"{found.rows} rows, {before.shape[1]} and {after.shape[1]} seeds",
+        measured=f"{say_count(found.rows, 'rows')}, {before.shape[1]} and {say_count(after.shape[1], 'seeds')}",
         method=seed_statistics.METHOD,
         rows_needed=needed,
         as_points=greater,
@@ -74,7 +75,7 @@ def _compare_folds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
         raise ConflictError("the two sets have other folds", _SAME_ROWS)
     both = sorted(scores[0].keys() & scores[1].keys())
     if len(both) < 2:
-        raise ConflictError(f"{len(both)} folds have finished in both sets", "wait for the others")
+        raise ConflictError(f"{say_count(len(both), 'folds have')} finished in both sets", "wait for the others")
     folds = max(entry["fold"] for entry in one.run_set.plan)
     found = fold_statistics.fold_mean([scores[1][place] - scores[0][place] for place in both], folds)
     score = one.problem.score
@@ -85,7 +86,7 @@ def _compare_folds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
         interval=(found.low, found.high),
         p_value=found.p_value,
         is_better_greater=score.greater_is_better,
-        measured=f"{len(both)} folds",
+        measured=f"{say_count(len(both), 'folds')}",
         method=fold_statistics.METHOD,
         rows_needed=None,
         as_points=score.format == "percent",
@@ -110,7 +111,7 @@ def _say(
         return f"not distinguishable: {size} between {better} and {worse} (p = {p_value:.3g}; {measured})"
     return (
         f"not distinguishable: {size} between {better} and {worse} (p = {p_value:.3g}; {measured}); to see such a "
-        f"difference take about {rows_needed:,} rows"
+        f"difference take about {say_count(rows_needed, 'rows', ',')}"
     )
 
 

@@ -17,6 +17,7 @@ from finetune30.service.sets.plans import HALF, LEAST_SEEDS, WHOLE
 from finetune30.service.statistics.gains import LEAST_GAIN, Gain, Verdict, judge_gain
 from finetune30.service.statistics.sample_size import rows_needed
 from finetune30.service.statistics.seeds import METHOD, discordant_share
+from finetune30.values import say_count
 
 Json = dict[str, Any]
 #: What the verdicts on the second of two configurations say of the larger of two shares.
@@ -34,9 +35,14 @@ def answer_doubling(outcomes: SetOutcomes) -> Json:
     sides = half.outcomes(), whole.outcomes()
     waiting = sum(one.planned - one.ended for one in (half, whole))
     if waiting:
-        return _without(f"not judged yet: {waiting} runs on half of the rows and on all of them have not ended")
+        return _without(
+            f"not judged yet: on half of the rows and on all of them {say_count(waiting, 'runs have')} not ended"
+        )
     if min(len(half.judged), len(whole.judged)) < LEAST_SEEDS:
-        told = f"{len(half.judged)} runs on half of the rows and {len(whole.judged)} on all of them have finished"
+        told = (
+            f"{say_count(len(half.judged), 'runs')} on half of the rows and {len(whole.judged)} on all of them "
+            f"have finished"
+        )
         return _without(f"not judged: {told}, {LEAST_SEEDS} of each are needed")
     if sides[0] is None or sides[1] is None or not half.has_rows_of(whole):
         return _without("not judged: the runs have no outcomes of the same rows")
@@ -104,13 +110,16 @@ def _say(
                 f"doubling from {before} to {after} rows gave {found}"
             )
     if needed is not None and gain.verdict is not Verdict.BETTER:
-        yield f"to see one point take about {needed:,} evaluation rows"
+        yield f"to see one point take about {say_count(needed, 'evaluation rows', ',')}"
 
 
 def _say_what_lacks(gain: Gain) -> str:
     rows, seeds = gain.rows_needed, gain.seeds_needed
     if rows is not None and seeds is not None:
-        return f"not enough rows and seeds to say: about {rows:,} evaluation rows and {seeds:,} seeds are needed"
+        return (
+            f"not enough rows and seeds to say: about {say_count(rows, 'evaluation rows', ',')} and "
+            f"{say_count(seeds, 'seeds are', ',')} needed"
+        )
     if seeds is not None:
         return f"not enough seeds to say: about {seeds:,} are needed"
     return "not enough rows to say" if rows is None else f"not enough rows to say: about {rows:,} are needed"
@@ -126,9 +135,9 @@ def _say_gain(gain: float, interval: tuple[float, float], measure: Measured) -> 
 
 def _say_limits(half: SetOutcomes, whole: SetOutcomes, measure: Measured) -> Iterator[str]:
     if failed := half.planned - len(half.judged):
-        yield f"{failed} of {half.planned} runs on half of the rows did not succeed"
+        yield f"{failed} of {say_count(half.planned, 'runs')} on half of the rows did not succeed"
     if failed := whole.planned - len(whole.judged):
-        yield f"{failed} of {whole.planned} runs on all rows did not succeed"
+        yield f"{failed} of {say_count(whole.planned, 'runs')} on all rows did not succeed"
     if not (half.score_is_mean and whole.score_is_mean):
         words = {**COUNTED, **MEANS}[measure]
         yield f"told by {words}, of which the score {whole.problem.score.name} is not the mean"

@@ -15,6 +15,7 @@ from finetune30.service.sets.plans import config_of
 from finetune30.settings import Settings
 from finetune30.store import Run, RunStatus
 from finetune30.store.run_sets import RunSet, runs_of
+from finetune30.values import say_count
 
 Log = Callable[[str], None]
 
@@ -33,7 +34,9 @@ def carry_out_here(records: Records, run_set: RunSet, settings: Settings, explic
 def require_one_process(config: ExperimentConfig) -> None:
     """Raise UsageError for runs of several processes, which are not carried out here."""
     if config.training.processes > 1:
-        raise UsageError(f"runs of {config.training.processes} processes are not carried out here", "leave --here out")
+        raise UsageError(
+            f"runs of {say_count(config.training.processes, 'processes')} are not carried out here", "leave --here out"
+        )
 
 
 def _carry_out_all(records: Records, run_set: RunSet, settings: Settings, explicit: frozenset[str], log: Log) -> int:

@@ -14,6 +14,7 @@ from finetune30.service.sets.planning import plan_curve, plan_folds, plan_seeds,
 from finetune30.service.sets.plans import Plan
 from finetune30.service.sets.summary import describe_power, say_power
 from finetune30.settings import Settings
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     from finetune30.data.versions.storage import VersionStore
@@ -58,19 +59,32 @@ def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
     """Return what is said before anything starts: the runs, their rows, and which difference these can tell."""
     manifest = frozen.manifest
     rows = {split: manifest.rows.get(split, 0) for split in ("train", "evaluation")}
-    told = f"version {manifest.short}: {rows['train']:,} training and {rows['evaluation']:,} evaluation rows"
+    told = (
+        f"version {manifest.short}: {rows['train']:,} training and "
+        f"{say_count(rows['evaluation'], 'evaluation rows', ',')}"
+    )
     judged = rows["evaluation"]
     if wanted.folds is not None:
         judged = sum(rows.values())
-        told += f"; {wanted.folds * wanted.repeats} runs, each judged on one of {wanted.folds} folds of {judged:,} rows"
+        told += (
+            f"; {say_count(wanted.folds * wanted.repeats, 'runs')}, each judged on one of "
+            f"{say_count(wanted.folds, 'folds')} of {say_count(judged, 'rows', ',')}"
+        )
         told += ", without evaluations on the way, early stopping and a choice of weights"
     elif wanted.shares is not None:
         shares = ", ".join(f"{share:g}" for share in wanted.shares)
         training = frozen.config.training
-        told += f"; {wanted.seeds} runs on each of {shares} of the training rows, all judged on the same rows, "
-        told += f"for {training.max_steps} steps" if training.max_steps else f"for {training.num_train_epochs} epochs"
+        told += (
+            f"; {say_count(wanted.seeds, 'runs')} on each of {shares} of the training rows, all judged on the same "
+            f"rows, "
+        )
+        told += (
+            f"for {say_count(training.max_steps, 'steps')}"
+            if training.max_steps
+            else f"for {say_count(training.num_train_epochs, 'epochs')}"
+        )
     else:
-        told += f"; {wanted.seeds} runs on these rows"
+        told += f"; {say_count(wanted.seeds, 'runs')} on these rows"
     score = load_problem(manifest.problem_type).score
     return [told, *([say_power(describe_power(judged))] if score.share_right is not None else [])]
 

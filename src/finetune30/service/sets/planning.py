@@ -11,6 +11,7 @@ from finetune30.errors import ConflictError, DataError, UsageError
 from finetune30.problems import load_problem
 from finetune30.service.sets.freezing import Frozen
 from finetune30.service.sets.plans import HALF, LEAST_SEEDS, WHOLE, Plan
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,13 +53,15 @@ def plan_folds(
     from finetune30.data.splitting import assign_folds
 
     if folds < 2:
-        raise UsageError(f"{folds} folds leave nothing to train on", "give 2 or more")
+        raise UsageError(f"{say_count(folds, 'folds leave')} nothing to train on", "give 2 or more")
     _require_runs(folds * repeats)
     manifest, config = frozen.manifest, frozen.config
     stored = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
     keys, strata = _keys_and_strata(manifest, stored, groups)
     if (count := keys.n_unique()) < folds:
-        raise ConflictError(f"{count} groups of rows cannot fill {folds} folds", "choose fewer folds")
+        raise ConflictError(
+            f"{say_count(count, 'groups')} of rows cannot fill {say_count(folds, 'folds')}", "choose fewer folds"
+        )
     entries: list[dict[str, Any]] = []
     for repeat in range(1, repeats + 1):
         assigned = assign_folds(keys, strata, folds, config.row_seed + repeat - 1)
@@ -103,7 +106,7 @@ def plan_curve(
             if place and count == int(masks[place - 1].sum()):
                 both = f"shares {shares[place - 1]:g} and {share:g}"
                 raise ConflictError(
-                    f"{both} of {len(stored)} training rows are the same {count} rows",
+                    f"{both} of {say_count(len(stored), 'training rows are')} the same {say_count(count, 'rows')}",
                     "give fewer shares, or larger ones",
                 )
             digest = manifest.digest
@@ -154,7 +157,9 @@ def _join_groups(keys: pl.Series, row_ids: pl.Series, groups: Mapping[str, str] 
     if groups is None:
         return keys
     if missing := [row_id for row_id in row_ids if row_id not in groups]:
-        raise DataError(f"{len(missing)} rows have no group, for example {missing[0]}", "fill the column in")
+        raise DataError(
+            f"{say_count(len(missing), 'rows have')} no group, for example {missing[0]}", "fill the column in"
+        )
     leader: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -186,4 +191,4 @@ def require_curve(shares: Sequence[float], seeds: int) -> None:
 
 def _require_runs(count: int) -> None:
     if not 1 <= count <= MOST_RUNS:
-        raise UsageError(f"a set of {count} runs cannot be made", f"a set has 1 to {MOST_RUNS} runs")
+        raise UsageError(f"a set of {say_count(count, 'runs')} cannot be made", f"a set has 1 to {MOST_RUNS} runs")

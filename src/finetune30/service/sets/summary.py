@@ -14,6 +14,7 @@ from finetune30.service.statistics.sample_size import ASSUMED_DISCORDANT, rows_n
 from finetune30.service.statistics.score_interval import mean_score_interval, score_interval
 from finetune30.service.statistics.seeds import discordant_share
 from finetune30.store.run_sets import RunSet
+from finetune30.values import say_count
 
 _POINT = 0.01
 _FIGURES = ("mean", "standard_deviation", "lowest", "highest", "interval", "rows", "power")
@@ -98,7 +99,11 @@ def say_power(power: dict[str, Any]) -> str:
     """Return `describe_power` as a sentence."""
     told = "an assumed" if power["is_assumed"] else "a measured"
     rows, visible = power["rows"], power["visible_difference"]
-    see = f"{rows:,} evaluation rows tell {100 * visible:.1f} points apart" if rows else "there are no evaluation rows"
+    see = (
+        f"{say_count(rows, 'evaluation rows tell', ',')} {100 * visible:.1f} points apart"
+        if rows
+        else "there are no evaluation rows"
+    )
     return (
         f"{see}; to see one point take {power['rows_for_one_point']:,} (80 % power at 5 %, {told} "
         f"{100 * power['discordant']:.0f} % of rows on which two runs differ, or as many as the points where these are "

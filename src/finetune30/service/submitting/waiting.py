@@ -12,6 +12,7 @@ from typing import Any
 from finetune30.store import Run, RunStore
 from finetune30.store.fair_queue import Place
 from finetune30.store.workers import Worker, count_places, load_workers
+from finetune30.values import filled
 
 #: Code -> what is said; the page has the same in its languages.
 _WORDS = {
@@ -69,7 +70,7 @@ def explain_wait(store: RunStore, run: Run, place: Place, most_running: int | No
         "owner": run.submitted_by or "this machine",
         "fault": _find_refusal(rooms, run.id),
     }
-    return {"code": code, "message": _WORDS[code].format(**facts, run=run.id[:8]), **facts}
+    return {"code": code, "message": filled(_WORDS[code], {**facts, "run": run.id[:8]}), **facts}
 
 
 def _foresee(waiting: Mapping[str, Place], rooms: Sequence[_Room]) -> Iterator[tuple[str, str]]:

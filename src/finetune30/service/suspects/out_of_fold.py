@@ -13,6 +13,7 @@ from finetune30.config import ExperimentConfig
 from finetune30.errors import ConflictError
 from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
+from finetune30.values import say_count
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,7 +56,9 @@ def train_out_of_fold(
     rows = rows_of_version(rows, manifest.schema)
     keys = text_keys(rows)
     if (texts := keys.n_unique()) < folds:
-        raise ConflictError(f"{texts} different texts cannot fill {folds} folds", "choose fewer folds")
+        raise ConflictError(
+            f"{say_count(texts, 'different texts')} cannot fill {say_count(folds, 'folds')}", "choose fewer folds"
+        )
     source = find_base(config.model, log, data_folder=data_folder)
     problem = load_problem(manifest.problem_type)
     trainable = load_trainable(problem.name, manifest.targets).with_base(source, config, log).follow_head(source, log)
@@ -68,7 +71,10 @@ def train_out_of_fold(
     outputs: NDArray[np.float32] | None = None
     for fold in range(folds):
         held_out = assigned == fold
-        log(f"fold {fold + 1} of {folds}: training on {int((~held_out).sum()):,} rows, asking about the others")
+        log(
+            f"fold {fold + 1} of {folds}: training on {say_count(int((~held_out).sum()), 'rows', ',')}, asking "
+            f"about the others"
+        )
         without, asked = (
             problem.encode(frame.filter(mask), encoder, trainable.targets, config.data.max_length)
             for mask in (~held_out, held_out)

@@ -19,7 +19,7 @@ from finetune30.service.runs.details import require_model
 from finetune30.service.runs.open_records import open_records, require_records
 from finetune30.settings import Settings
 from finetune30.store import Run
-from finetune30.values import encode_csv, unguard_formula
+from finetune30.values import encode_csv, say_count, unguard_formula
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,7 +104,7 @@ def find_suspects(
                 log(f"the folds are trained on the CPU: {error.message}")
                 wanted = "cpu"
             outputs, targets = train_out_of_fold(config, rows, manifest, folds, log, settings.data_folder, wanted)
-        judge = f"{folds} models, each trained without the rows it judges"
+        judge = f"{say_count(folds, 'models')}, each trained without the rows it judges"
     ranked, method = problem.rank(rows, outputs, targets)
     return Suspects(run.id, manifest, ranked, f"{method}; {judge}", folds)
 
@@ -121,7 +121,7 @@ def _ask_own_model(
     from finetune30.service.models.predict import load_model
 
     model = load_model(settings, None, run.id, device)
-    log(f"asking the model of run {run.id[:8]} about its {rows.height:,} training rows")
+    log(f"asking the model of run {run.id[:8]} about its {say_count(rows.height, 'training rows', ',')}")
     outputs = model.predictor.collect(lambda logits, _: logits, *texts_and_pairs(rows.select(texts)))
     return outputs, model.problem.targets
 
@@ -155,7 +155,7 @@ def apply_review(settings: Settings, path: Path, *, note: str = "") -> dict[str,
             if fault := find_fault(manifest, change):
                 raise DataFileError(path.name, line, 0, fault[0], f"{fault[1]}; {REMOVE} takes the row out")
             changes.append(change)
-        return relabel_rows(versions, version, changes, note or f"{len(changes)} rows reviewed")
+        return relabel_rows(versions, version, changes, note or f"{say_count(len(changes), 'rows')} reviewed")
 
 
 def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
@@ -180,7 +180,7 @@ def _read_review(path: Path) -> tuple[dict[int, tuple[int, str]], str]:
                 raise DataFileError(table.name, line, 0, found, "keep one of the two")
             changes[int(number)] = (line, unguard_formula(label.strip()))
     if len(versions) != 1:
-        raise DataError(f"{table.name} speaks of {len(versions)} versions", "review one export at a time")
+        raise DataError(f"{table.name} speaks of {say_count(len(versions), 'versions')}", "review one export at a time")
     if not changes:
         raise DataError(
             f"no row of {table.name} has a new_label", f"write the right label, or {REMOVE}, into new_label"

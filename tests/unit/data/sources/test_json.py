@@ -64,7 +64,7 @@ def test_half_of_an_emoji_becomes_a_replacement_character_and_is_said(tmp_path: 
     content = '{"text": "cut \\ud83d", "label": 1}\n{"text": "whole \\ud83d\\ude00", "label": 0}\n'
     table = load_file(write(tmp_path, "a.jsonl", content))
     assert table.frame["text"].to_list() == ["cut \ufffd", "whole \U0001f600"]
-    assert table.notes == ("1 cells hold half of a character (a lone surrogate); U+FFFD stands for it",)
+    assert table.notes == ("1 cell holds half of a character (a lone surrogate); U+FFFD stands for it",)
 
 
 @pytest.mark.parametrize(
