@@ -131,8 +131,8 @@ class _Module:
     def _part(self, part: ast.expr, scope: Scope, depth: int) -> list[str]:
         """Return what a piece of an f-string may read as; a single word is a value like any other."""
         if isinstance(part, ast.FormattedValue):
-            if (counted := _words_counted(part.value)) is not None:
-                return [f"{VALUE} {counted}"]
+            if _words_counted(part) is not None:
+                return [fixed_text(part)]
             if part.conversion != -1 or part.format_spec is not None:
                 return [VALUE]
             texts = self.readings(part.value, scope, depth)
@@ -172,10 +172,22 @@ class _Module:
         return [text for value in returned for text in self.readings(value, function, depth)] or [VALUE]
 
 
-def _words_counted(value: ast.expr) -> str | None:
-    """Return what `finetune30.values.counted` counts, in the plural; None for another expression."""
-    match value:
-        case ast.Call(func=ast.Name(id="counted"), args=[_, ast.Constant(value=str(words)), *_]):
+def fixed_text(node: ast.expr) -> str:
+    """Return an f-string, or a piece of one, with `{}` for its values; what is counted stands in the plural."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(fixed_text, node.values))
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    words = _words_counted(node)
+    return VALUE if words is None else f"{VALUE} {words}"
+
+
+def _words_counted(node: ast.expr) -> str | None:
+    """Return what a call of `finetune30.values.say_count` in an f-string counts; None for another value."""
+    match node:
+        case ast.FormattedValue(
+            value=ast.Call(func=ast.Name(id="say_count"), args=[_, ast.Constant(value=str(words)), *_])
+        ):
             return words
     return None
 

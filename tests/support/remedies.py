@@ -19,6 +19,7 @@ import yaml
 
 import finetune30
 from finetune30 import errors
+from support.messages import fixed_text
 
 ROOT = Path(finetune30.__file__).parent
 _COMMAND = r"\bft30 [a-z]+|(?<![^\s(])(?<!var\()--[a-z][a-z_-]+|\bFT30_[A-Z_]+"
@@ -175,7 +176,7 @@ def _literals_of(node: ast.expr) -> Iterator[str]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
-        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        yield fixed_text(node)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = list(_literals_of(node.left)) or ["{}"], list(_literals_of(node.right)) or ["{}"]
         yield from (before + after for before in left for after in right)

@@ -23,7 +23,7 @@ from finetune30.errors import ConfigError, DataError, DataFileError
 from finetune30.problems import choose_problem
 from finetune30.ui.messages import load_templates, translate_message
 from finetune30.ui.translations import load_catalogue
-from support.messages import find_messages
+from support.messages import find_messages, fixed_text
 
 ROOT = Path(finetune30.__file__).parent
 #: Codes that the framework's errors and downloads answer with, beside those of errors.py.
@@ -138,7 +138,7 @@ def _text_of(node):
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        return fixed_text(node)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = _text_of(node.left), _text_of(node.right)
         return None if left is None or right is None else left + right
