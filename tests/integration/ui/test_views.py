@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -410,7 +411,7 @@ def test_two_runs_are_compared_on_test_rows_by_a_press_that_warns_and_verdicts_a
         assert opened is not None
         end_look(kinds_api.store, opened, error={"message": "of a test"})
         looks.append(opened)
-    with ApiClient(kinds_api.api_address) as api:
+    with contextlib.closing(ApiClient(kinds_api.api_address)) as api:
         (pair,) = api.compare(ids)["pairs"]
     kept = {"names": {run.id: f"'{run.name}'" for run in runs}, "looks": {look.run_id: look.count for look in looks}}
     record_verdict(kinds_api.store, looks, {**pair, **kept})

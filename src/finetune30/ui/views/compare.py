@@ -45,9 +45,9 @@ def show() -> None:
         if short := in_short(run):
             st.warning(display.plain(f"{name}: {short}", 400), icon=":material/swap_horiz:")
     verdicts.show(compared, named)
+    compared_answers.show(compared.get("answers") or {}, named)
     if len(runs) == FEWEST:
         test_verdicts.show(runs[0]["id"], runs[1]["id"], named)
-    compared_answers.show(compared.get("answers") or {}, named)
     _show_metrics(compared.get("metrics") or {}, compared.get("metrics_best") or {}, names)
     _show_settings(compared.get("config_difference") or {}, names)
     _show_curves(runs, names)
