@@ -83,7 +83,7 @@ def open_page(answers: Answers) -> Iterator[OpenPage]:
     clients = []
 
     def open_in(language: str = "en") -> Any:
-        page = apptest.AppTest.from_function(files_of_a_run)
+        page = apptest.AppTest.from_function(files_of_a_run, default_timeout=200)
         clients.append(ApiClient("http://api.test", transport=httpx.MockTransport(answers)))
         page.session_state["client"], page.session_state["spoken"] = clients[0], language
         page.run()
