@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from finetune30.errors import DataError
 from finetune30.service.runs.open_records import open_records
-from finetune30.service.testing.look import LookTakenError
+from finetune30.service.testing.admission import LookTakenError
 from finetune30.service.testing.looking import LooksInWork
 from finetune30.settings import load_settings
 from finetune30.store.test_looks import end_look, open_look

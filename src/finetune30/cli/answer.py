@@ -140,7 +140,8 @@ def _export(run_id: str, record: Path, *, overwrite: bool) -> dict[str, str]:
 
 def _look_at_test_rows(run: str, by: str, counts: list[int], other: str | None) -> dict[str, list[int]]:
     """Open the test rows of one run, or of two, for whoever asked the API, unless somebody else has taken that look."""
-    from finetune30.service.testing.look import LookTakenError, look_at_test_rows
+    from finetune30.service.testing.admission import LookTakenError
+    from finetune30.service.testing.look import look_at_test_rows
     from finetune30.service.testing.pairing import compare_on_test_rows
     from finetune30.settings import load_settings
 

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finetune30.values import say_count
-
 
 def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any]) -> None:
     """Print the figures of the result, the folder's path and what can be done next on standard output."""
@@ -44,7 +42,7 @@ def print_results(run_id: str, name: str, folder: Path, metrics: dict[str, Any])
     console.print(table)
     print_blocks(console, samples)
     console.print(f"results: {folder}", soft_wrap=True)
-    console.print(f"more:    {say_count(called, 'runs show')} {run_id[:8]}", soft_wrap=True)
+    console.print(f"more:    {called} runs show {run_id[:8]}", soft_wrap=True)
     talks = learns_conversations(load_problem(metrics["problem_type"]))
     asked = f"chat {run_id[:8]}" if talks else f'predict {run_id[:8]} "some text"'
     console.print(f"try it:  {called} {asked}", soft_wrap=True)

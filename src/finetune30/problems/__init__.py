@@ -62,6 +62,11 @@ def load_card(name: str, targets: Targets) -> Card:
     return card
 
 
+def scores_tokens(name: str, targets: Targets) -> bool:
+    """Tell whether models of a problem are language models (`Trainable.scores_tokens`); see `load_card`."""
+    return bool(look_up(name, "training", "TRAINABLES")(targets).scores_tokens)
+
+
 def look_up(name: str, half: str, table: str) -> Any:
     """Return what a problem's package has under its name: in its module `half`, in the mapping `table`.
 

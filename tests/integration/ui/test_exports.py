@@ -152,9 +152,7 @@ def test_the_command_that_a_dead_process_names_shows_why(services: Services, kin
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_press_on_the_page_exports(
-    visit: Callable[..., Any], services: Services, run_id: str, language: str
-) -> None:
+def test_a_press_on_the_page_exports(visit: Callable[..., Any], services: Services, run_id: str, language: str) -> None:
     def t(key: str, **values: Any) -> str:
         return translate(language, key, **values)
 

@@ -64,7 +64,14 @@ class Answers:
     def _forms(self) -> list[dict[str, Any]]:
         merged = {"name": "merged", "as": "merged", "precision": "f32", "bases": self.bases, "possible": True}
         gguf = {"name": "gguf", "as": "gguf", "precision": "f16", "bases": [], "possible": False}
-        zipped = {"name": "zip", "as": "zip", "precision": None, "bases": [], "possible": True, "error": None}
+        zipped: dict[str, Any] = {
+            "name": "zip",
+            "as": "zip",
+            "precision": None,
+            "bases": [],
+            "possible": True,
+            "error": None,
+        }
         return [zipped, {**merged, "error": None}, {**gguf, "error": MISSING}]
 
 

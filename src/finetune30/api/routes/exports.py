@@ -18,8 +18,8 @@ from finetune30.api.schemas import Moment, Tree, errors
 from finetune30.errors import Finetune30Error, ModelError
 from finetune30.service.exports.asked import Asked
 from finetune30.service.exports.choices import list_choices
-from finetune30.service.exports.forms import ZIP
 from finetune30.service.exports.in_work import ExportsInWork, require_adapter
+from finetune30.service.exports.kinds import ZIP
 from finetune30.service.exports.listing import WholeExport, describe_export, find_whole_export, list_exports
 from finetune30.service.models.model_package import PackageSizes, build_model_package
 from finetune30.store import Run
@@ -123,9 +123,12 @@ def create_export(here: Here, who: Who, experiment_id: ExperimentId, body: Expor
     run = here.store.get(experiment_id)
     if body.form == ZIP:
         if (body.precision, body.into, body.accept_gap) != (None, None, None):
-            raise ModelError("precision, into and accept_gap are for forms that are measured", "leave them out")
+            raise ModelError(
+                "precision, into and accept_gap are for forms that are measured", "leave them out of a zip"
+            )
         require_adapter(here.records, run)
-        described, name = _describe_package(here, run, request), ZIP
+        name: str = ZIP
+        described = _describe_package(here, run, request)
     else:
         asked = Asked(
             form=body.form,

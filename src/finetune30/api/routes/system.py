@@ -48,8 +48,8 @@ class Me(BaseModel):
     )
     asks: list[str] = Field(
         description="Names of models that have a version to answer, with their aliases, as "
-        "`POST /experiments/NAME/predict` and `/chat` take them; a finished run's id may be asked too. Empty for a role "
-        "that asks none.",
+        "`POST /experiments/NAME/predict` and `/chat` take them; a finished run's id may be asked, too. Empty for a "
+        "role that asks none.",
         examples=[["reviews", "reviews@production"]],
     )
 

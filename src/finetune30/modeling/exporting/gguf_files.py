@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.errors import ModelError, SelfTestError
+from finetune30.modeling.exporting.needs import GGUF_ARCHITECTURE, INSTEAD_OF_GGUF, require_llama
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MODEL = "model.gguf"
-ARCHITECTURE = "llama"
-_INSTEAD = "choose --as merged"
 _LARGEST_F16 = 65504.0
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 #: What transformers calls a tensor -> what GGUF does.
@@ -62,7 +61,7 @@ def write_gguf(
     config: Any = merged.config
     require_llama(config)
     described = json.loads(tokenizer.backend_tokenizer.to_str())
-    writer = GGUFWriter(folder / MODEL, ARCHITECTURE)
+    writer = GGUFWriter(folder / MODEL, GGUF_ARCHITECTURE)
     _add_shape(writer, config, precision)
     _add_tokenizer(writer, tokenizer, described, config.vocab_size, ends, begins=begins)
     for name, tensor in merged.state_dict().items():
@@ -74,32 +73,6 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def require_gguf() -> None:
-    """Raise ModelError where what writes GGUF is not installed."""
-    from importlib.util import find_spec
-
-    if find_spec("gguf") is None:
-        raise ModelError(
-            "an export as GGUF needs gguf, which is not installed", "install it with: pip install 'finetune30[gguf]'"
-        )
-
-
-def require_llama(config: Any) -> None:
-    """Raise ModelError unless a model of this configuration is known to come out right."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    wrong = [
-        *([f"model type '{config.model_type}'"] if config.model_type != ARCHITECTURE else []),
-        *([f"rope type '{rope['rope_type']}'"] if rope.get("rope_type", "default") != "default" else []),
-        *(["biases"] if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False) else []),
-    ]
-    if wrong:
-        raise ModelError(
-            f"an export as GGUF is for Llama with plain rotary positions and without biases, and this model has "
-            f"{wrong[0]}",
-            _INSTEAD,
-        )
 
 
 def find_cut(described: Mapping[str, Any]) -> str:
@@ -117,7 +90,7 @@ def find_cut(described: Mapping[str, Any]) -> str:
         raise ModelError(
             "llama.cpp has no name for how this tokenizer cuts texts; known are byte-level BPE, and the same with "
             "every digit apart",
-            _INSTEAD,
+            INSTEAD_OF_GGUF,
         )
     return name
 
@@ -209,5 +182,5 @@ def _add_tensor(writer: GGUFWriter, name: str, values: NDArray[np.float32], prec
         writer.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
         return
     if (largest := float(np.abs(values).max(initial=0.0))) > _LARGEST_F16:
-        raise SelfTestError(f"{name} holds {largest:.4g}, which float16 does not", _INSTEAD)
+        raise SelfTestError(f"{name} holds {largest:.4g}, which float16 does not", INSTEAD_OF_GGUF)
     writer.add_tensor(name, values.astype(np.float16))

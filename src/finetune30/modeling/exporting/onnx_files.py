@@ -29,18 +29,6 @@ LABELS = "labels"
 OPSET = 20
 #: A file of protobuf holds 2 GB at most; from here on the weights lie beside it.
 _LARGEST_FILE_BYTES = 1_500_000_000
-_NEEDS = ("onnx", "onnxscript", "onnxruntime")
-
-
-def require_onnx() -> None:
-    """Raise ModelError where what writes and reads ONNX is not installed."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in _NEEDS if find_spec(name) is None]:
-        raise ModelError(
-            f"an export as ONNX needs {', '.join(missing)}, which is not installed",
-            "install it with: pip install 'finetune30[onnx]'",
-        )
 
 
 def write_onnx(merged: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, adapter: Path, folder: Path) -> None:

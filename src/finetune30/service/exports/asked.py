@@ -15,7 +15,7 @@ from typing import Any
 
 from finetune30.errors import Finetune30Error
 from finetune30.files import disk_errors, load_json, save_bytes_atomic
-from finetune30.service.exports.export import EXPORTS
+from finetune30.service.exports.kinds import EXPORTS
 from finetune30.service.exports.locks import is_locked, lock
 from finetune30.service.runs.open_records import Records
 from finetune30.store import Run

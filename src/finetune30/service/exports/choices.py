@@ -10,12 +10,18 @@ from typing import Any
 
 from finetune30.errors import Finetune30Error, ModelError, ServiceUnavailableError, StorageError, UsageError
 from finetune30.files import load_json
-from finetune30.modeling.exporting.gguf_files import require_gguf, require_llama
-from finetune30.modeling.exporting.onnx_files import require_onnx
+from finetune30.modeling.exporting.needs import require_gguf, require_llama, require_onnx
 from finetune30.modeling.published_base import find_local_base
 from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
-from finetune30.service.exports.export import choose_form, name_export
-from finetune30.service.exports.forms import FORMS, QUANTISED_BASES, ZIP
+from finetune30.service.exports.kinds import (
+    KINDS,
+    MERGED,
+    QUANTISED_BASES,
+    ZIP,
+    choose_form,
+    name_export,
+    said_precision,
+)
 from finetune30.service.exports.reading import require_modules
 
 #: What a form needs beside this package.
@@ -50,8 +56,8 @@ def list_choices(adapter: Path) -> list[Choice]:
     """Return every form, the adapter itself first. Raises StorageError where there is no adapter."""
     is_quantised = _load(adapter).get("quantization") is not None
     found = [Choice(ZIP, None, None)]
-    for form, precision in FORMS:
-        bases = tuple(QUANTISED_BASES) if is_quantised and form == "merged" else ()
+    for form, precision in KINDS:
+        bases = QUANTISED_BASES if is_quantised and form == MERGED else ()
         found.append(Choice(form, precision, _find_obstacle(adapter, form, precision), bases))
     return found
 
@@ -71,12 +77,6 @@ def require_choice(adapter: Path, form: str, precision: str | None, into: str | 
     if form == "gguf":
         _require_known_base(adapter)
     return name_export(form, said_precision(form, precision))
-
-
-def said_precision(form: str, precision: str | None) -> str | None:
-    """Return a precision, None for the one that a form has when nothing is said."""
-    usual = next((known for name, known in FORMS if name == form), None)
-    return None if precision == usual else precision
 
 
 def _find_obstacle(adapter: Path, form: str, precision: str) -> Finetune30Error | None:

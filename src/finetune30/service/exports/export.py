@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune30 import __version__, failpoints
-from finetune30.errors import SelfTestError, UsageError
+from finetune30.errors import SelfTestError
 from finetune30.files import encode_json
 from finetune30.problems import load_problem
 from finetune30.problems.trainables import load_trainable
 from finetune30.service.datasets.operations import versions_of
 from finetune30.service.exports.judging import judge
+from finetune30.service.exports.kinds import RECEIPT, choose_form, name_export, place_of
 from finetune30.service.exports.staging import staged
 from finetune30.service.models.private_places import find_private_names, require_no_place
 from finetune30.service.parity.rows import load_measured_rows
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
     Reference = TextReference | TokenReference
 
 Log = Callable[[str], None]
-RECEIPT = "receipt.json"
 RECEIPT_FORMAT = 1
-#: Below the results folder: exports that are given no other place.
-EXPORTS = "exports"
 _TEXTS = (".json", ".md", ".jinja", ".txt", ".yaml")
 
 
@@ -78,7 +76,7 @@ def export_model(
     with open_records(settings, output_dir) as records:
         run = require_model(records.store.get(run_name))
         adapter = require_intact_model(records, run)
-        form = choose_form(form_name, precision, adapter, into)
+        form = _find_form(choose_form(form_name, precision, adapter, into), into)
         target = output or place_of(records, run, name_export(form_name, precision))
         private = find_private_names(run, records, _place_of_base(adapter))
         with staged(target, overwrite=overwrite) as folder:
@@ -100,44 +98,12 @@ def export_model(
     return Export(target, receipt)
 
 
-def name_export(form_name: str, precision: str | None) -> str:
-    """Return what an export is called among those of its run."""
-    return form_name if precision is None else f"{form_name}-{precision}"
+def _find_form(chosen: tuple[str, str] | None, into: str | None) -> Form | None:
+    from finetune30.service.exports.forms import FORMS, QUANTISED_BASES
 
-
-def place_of(records: Records, run: Run, name: str) -> Path:
-    """Return where an export of a run lies that is given no other place."""
-    return records.results_root / EXPORTS / f"{run.folder}-{name}"
-
-
-def choose_form(name: str, precision: str | None, adapter: Path, into: str | None) -> Form | None:
-    """Return how an export is made; None for an adapter of a quantised base that nothing says what to merge into.
-
-    Without a `precision` it is the first one that the form has. Raises UsageError where there is no such form, or
-    `into` is said of another adapter.
-    """
-    from finetune30.modeling.saved_targets import load_targets
-    from finetune30.service.exports.forms import FORMS, MERGED, QUANTISED_BASES
-
-    precisions = [known for form, known in FORMS if form == name]
-    if precision is not None and precision not in precisions:
-        raise UsageError(
-            f"--as {name} has no precision {precision}; it has {', '.join(precisions)}",
-            "choose one of these, or leave it out",
-        )
-    described = load_targets(adapter)
-    form = FORMS[name, precision or precisions[0]]
-    form.require_kind(load_trainable(described["problem_type"], described["targets"]))
-    is_quantised = described.get("quantization") is not None
-    if into is not None and not is_quantised:
-        raise UsageError("--into is for adapters of a quantised base, and this one's base is whole", "leave it out")
-    if not is_quantised:
-        return form
-    if form.name != MERGED.name:
-        raise UsageError(
-            f"an adapter of a quantised base cannot be exported as {name}", "choose --as zip, or --as merged"
-        )
-    return None if into is None else QUANTISED_BASES[into]
+    if chosen is None:
+        return None
+    return FORMS[chosen] if into is None else QUANTISED_BASES[into]
 
 
 def refuse_quantised(source: Source, reference: Reference, folder: Path, log: Log) -> SelfTestError:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from finetune30.errors import UsageError
 from finetune30.modeling.saving import logit_tolerance
 from finetune30.service.exports.judging import Bound
 from finetune30.service.exports.modelfile import write_modelfile
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 _F16_SHARE = 0.01
 #: Of the largest logit: blocks of 32 weights share a scale, which keeps 7 bits of the largest one.
 _Q8_SHARE = 0.1
-
-
-#: The form that nothing is made or measured for: every model has it.
-ZIP = "zip"
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Source:
 class Form:
     """`make` fills a folder; `read` lets the form's reader answer a request about it.
 
-    `what` and `use` are said in its README; `precision` is that of its weights; `kind` are the models that it fits.
+    `what` and `use` are said in its README; `precision` is that of its weights. The models that it fits: `kinds`.
     """
 
     name: str
@@ -56,19 +51,6 @@ class Form:
     read: Callable[[Path, Mapping[str, Any]], Read]
     what: str
     use: Callable[[Trainable], str]
-    kind: Literal["any", "head", "language"] = "any"
-
-    def require_kind(self, trainable: Trainable) -> None:
-        """Raise UsageError for a model that has no such form."""
-        if not self.fits(trainable):
-            fits = "language models" if self.kind == "language" else "models with a head (classifiers, regression)"
-            others = [form.name for form in FORMS.values() if form.fits(trainable)]
-            choices = " or ".join(f"--as {name}" for name in dict.fromkeys((*others, ZIP)))
-            raise UsageError(f"--as {self.name} is for {fits}", f"choose {choices}")
-
-    def fits(self, trainable: Trainable) -> bool:
-        """Tell whether a model can have this form."""
-        return self.kind == "any" or trainable.scores_tokens == (self.kind == "language")
 
 
 def _make_merged(source: Source, folder: Path) -> None:
@@ -115,7 +97,8 @@ MERGED = Form(
 
 def _make_onnx(source: Source, folder: Path) -> None:
     from finetune30.modeling.exporting.merging import merge_adapter, save_settings
-    from finetune30.modeling.exporting.onnx_files import require_onnx, write_onnx
+    from finetune30.modeling.exporting.needs import require_onnx
+    from finetune30.modeling.exporting.onnx_files import write_onnx
 
     require_onnx()
     merged = merge_adapter(source.model)
@@ -152,7 +135,6 @@ ONNX = Form(
     read=lambda folder, request: read_export("onnx_reader", folder, request),
     what="The adapter merged into its base model, as ONNX in float32: onnxruntime runs it, without Python or torch.",
     use=_use_onnx,
-    kind="head",
 )
 ONNX_INT8 = replace(
     ONNX,
@@ -166,8 +148,9 @@ ONNX_INT8 = replace(
 
 def _make_gguf(precision: str) -> Callable[[Source, Path], None]:
     def make(source: Source, folder: Path) -> None:
-        from finetune30.modeling.exporting.gguf_files import require_gguf, require_llama, write_gguf
+        from finetune30.modeling.exporting.gguf_files import write_gguf
         from finetune30.modeling.exporting.merging import merge_adapter, save_settings
+        from finetune30.modeling.exporting.needs import require_gguf, require_llama
 
         require_gguf()
         require_llama(source.model.get_base_model().config)
@@ -195,7 +178,6 @@ GGUF = Form(
     read=read_gguf,
     what="The adapter merged into its base model, as GGUF with matrices in float16, for llama.cpp and Ollama.",
     use=_use_gguf,
-    kind="language",
 )
 GGUF_Q8 = replace(
     GGUF,
@@ -205,7 +187,7 @@ GGUF_Q8 = replace(
     what="The adapter merged into its base model, as GGUF with matrices in 8 bits (q8_0), for llama.cpp and Ollama.",
 )
 FORMS = {(form.name, form.precision): form for form in (MERGED, ONNX, ONNX_INT8, GGUF, GGUF_Q8)}
-#: What an adapter that was trained on a quantised base can be merged into, in the order in which they are tried.
+#: As `kinds.QUANTISED_BASES` names them.
 QUANTISED_BASES = {
     "whole": replace(
         MERGED,

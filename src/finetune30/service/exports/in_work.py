@@ -16,8 +16,8 @@ from pathlib import Path
 
 from finetune30.errors import ConflictError, Finetune30Error, ServiceUnavailableError, StorageError
 from finetune30.service.exports.asked import Asked, note_end, note_stage, record_of, save_asked, take, tell_now
-from finetune30.service.exports.choices import require_choice, said_precision
-from finetune30.service.exports.export import EXPORTS, place_of
+from finetune30.service.exports.choices import require_choice
+from finetune30.service.exports.kinds import EXPORTS, place_of, said_precision
 from finetune30.service.exports.staging import clear_abandoned, clear_away, is_being_filled
 from finetune30.service.models.model_process import ModelProcess, read_answer
 from finetune30.service.runs.details import require_kept_model, require_model

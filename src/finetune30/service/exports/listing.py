@@ -10,9 +10,7 @@ from typing import Any
 from finetune30.errors import NotFoundError, SelfTestError, ServiceUnavailableError
 from finetune30.files import load_json, sha256_of
 from finetune30.service.exports.asked import Asked, is_taken, load_asked, record_of
-from finetune30.service.exports.choices import said_precision
-from finetune30.service.exports.export import RECEIPT, name_export, place_of
-from finetune30.service.exports.forms import FORMS
+from finetune30.service.exports.kinds import KINDS, RECEIPT, name_export, place_of, said_precision
 from finetune30.service.exports.staging import SUMS, is_being_filled, read_sums
 from finetune30.service.models.zip_stream import Member, ZipStream
 from finetune30.service.runs.open_records import Records
@@ -86,7 +84,7 @@ def find_whole_export(records: Records, run: Run, name: str) -> WholeExport:
 
 def _names() -> list[str]:
     """Return what exports may be called: a command may have said the usual precision, too."""
-    both = ((name_export(form, said_precision(form, known)), name_export(form, known)) for form, known in FORMS)
+    both = ((name_export(form, said_precision(form, known)), name_export(form, known)) for form, known in KINDS)
     return list(dict.fromkeys(name for names in both for name in names))
 
 
@@ -99,8 +97,9 @@ def _missing(run: Run, name: str) -> NotFoundError:
 def _load_whole(records: Records, run: Run, name: str) -> WholeExport | None:
     folder = place_of(records, run, name)
     receipt = load_json(folder / RECEIPT) if (folder / SUMS).is_file() else None
-    is_own = receipt is not None and receipt.get("run_id") == run.id
-    return WholeExport(name, folder, receipt) if is_own else None
+    if receipt is None or receipt.get("run_id") != run.id:
+        return None
+    return WholeExport(name, folder, receipt)
 
 
 def _describe(records: Records, run: Run, name: str) -> dict[str, Any] | None:
@@ -124,7 +123,7 @@ def _describe(records: Records, run: Run, name: str) -> dict[str, Any] | None:
     return {
         "name": name,
         "as": form,
-        "precision": precision or next(known for known_form, known in FORMS if known_form == form),
+        "precision": precision or next(known for known_form, known in KINDS if known_form == form),
         "state": state,
         "stage": asked.stage if asked is not None and is_held else None,
         "asked_by": None if asked is None else asked.by,

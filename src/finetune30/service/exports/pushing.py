@@ -14,7 +14,7 @@ from finetune30.hub.sending import HUBS_OWN, Outgoing, Repository, find_reposito
 from finetune30.modeling.model_card import replace_results
 from finetune30.modeling.saved_targets import load_targets
 from finetune30.problems import load_card
-from finetune30.service.exports.export import RECEIPT
+from finetune30.service.exports.kinds import RECEIPT
 from finetune30.service.exports.staging import SUMS, read_sums
 from finetune30.service.models.model_package import CARD, build_model_package
 from finetune30.service.runs.blocks import build_result_blocks

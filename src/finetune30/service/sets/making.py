@@ -75,8 +75,8 @@ def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
         shares = ", ".join(f"{share:g}" for share in wanted.shares)
         training = frozen.config.training
         told += (
-            f"; {say_count(wanted.seeds, 'runs')} on each of {shares} of the training rows, all judged on the same "
-            f"rows, "
+            f"; {say_count(wanted.seeds or 1, 'runs')} on each of {shares} of the training rows, all judged on the "
+            "same rows, "
         )
         told += (
             f"for {say_count(training.max_steps, 'steps')}"
@@ -84,7 +84,7 @@ def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
             else f"for {say_count(training.num_train_epochs, 'epochs')}"
         )
     else:
-        told += f"; {say_count(wanted.seeds, 'runs')} on these rows"
+        told += f"; {say_count(wanted.seeds or 1, 'runs')} on these rows"
     score = load_problem(manifest.problem_type).score
     return [told, *([say_power(describe_power(judged))] if score.share_right is not None else [])]
 

@@ -15,6 +15,7 @@ from finetune30.service.execution.publication import score_of
 from finetune30.service.runs.details import require_intact_model, require_model
 from finetune30.service.runs.open_records import Records, open_records, require_records
 from finetune30.service.runs.test_looks import say_looks
+from finetune30.service.testing.admission import LookTakenError
 from finetune30.service.testing.holding import held
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
     from finetune30.store import Run
 
 Log = Callable[[str], None]
-
-
-class LookTakenError(ConflictError):
-    """Somebody else has taken the look that was asked for, or looks at present."""
-
-    @classmethod
-    def of(cls, run: Run) -> LookTakenError:
-        """Return the error for a run."""
-        return cls(
-            f"somebody looks at the test rows of run {run.id[:8]} at present",
-            f"see it with: ft30 test {run.id[:8]} --show",
-        )
 
 
 def look_at_test_rows(
@@ -109,12 +98,6 @@ def look_at(
     failpoints.reach("test_look.before_result")
     end_look(records.store, look, result=result)
     return load_looks(records.store, [run.id])[run.id][look.count - 1], measured
-
-
-def require_no_look(records: Records, run: Run) -> None:
-    """Raise LookTakenError where a look at the test rows of a run goes on."""
-    if any(look.goes_on for look in load_looks(records.store, [run.id])[run.id]):
-        raise LookTakenError.of(run)
 
 
 def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source: str) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from finetune30.service.datasets.operations import versions_of
 from finetune30.service.models.model_process import ModelProcess, read_answer
 from finetune30.service.runs.details import require_model
 from finetune30.service.runs.open_records import Records
-from finetune30.service.testing.look import LookTakenError
-from finetune30.service.testing.pairing import require_same_test_rows
+from finetune30.service.testing.admission import LookTakenError, require_same_test_rows
 from finetune30.service.testing.sources import find_test_source
 from finetune30.settings import Settings
 from finetune30.store import Run

@@ -22,9 +22,10 @@ def show(first: str, second: str, names: Mapping[str, str]) -> None:
     key = f"test-{first}-{second}"
     if take_done(key):
         st.session_state[f"asked-{key}"] = True
-    found = [ask(lambda run_id=run_id: client().load_test_looks(run_id)) for run_id in (first, second)]  # type: ignore[misc]
-    if found[0] is None or found[1] is None:
+    one, other = (ask(lambda run_id=run_id: client().load_test_looks(run_id)) for run_id in (first, second))  # type: ignore[misc]
+    if one is None or other is None:
         return
+    found = (one, other)
     said = [look["verdict"] for look in found[0]["looks"] if _is_of(look["verdict"], first, second)]
     for verdict in said[-1:]:
         show_pairs([verdict], names)

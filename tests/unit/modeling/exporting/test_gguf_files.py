@@ -11,7 +11,8 @@ from gguf import GGUFReader
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetune30.errors import ModelError, SelfTestError
-from finetune30.modeling.exporting.gguf_files import find_cut, require_llama, write_gguf
+from finetune30.modeling.exporting.gguf_files import find_cut, write_gguf
+from finetune30.modeling.exporting.needs import require_llama
 from finetune30.service.exports.modelfile import MODELFILE, write_modelfile
 from support.chat_models import INJECTING, TEMPLATES, build_tiny_chat, build_tiny_tokenizer, tiny_config
 
