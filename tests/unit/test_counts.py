@@ -28,6 +28,7 @@ _NEVER_ONE = (
     "{pairs} pairs", "{LEAST_FINISHED} trials", "is None else planned} trials", "is None else search.trials} trials",
     "{point['training_rows']:>9,} rows", "{len(counts) - _LABELS_SHOWN} more labels", ":,.0f} trainable",
     "{len(block['row_names'])} rows", "{len(names)} columns", "gives answers", "give answers", "{seeds} seed does",
+    "{called} runs",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import finetune30
-from finetune30.modeling.exporting import onnx_files
+from finetune30.modeling.exporting import needs
 from finetune30.store.access import Role, create_key
 from support.patience import wait_until
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is(
 def test_what_is_not_installed_is_said_beside_the_form_and_to_who_asks(
     api: TestClient, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_files, "_NEEDS", ("no_such_package",))
+    monkeypatch.setattr(needs, "_ONNX", ("no_such_package",))
     refused = ask(api, run_id, "onnx")
     assert (refused.status_code, refused.json()["remedy"]) == (503, "install it with: pip install 'finetune30[onnx]'")
     forms = {form["name"]: form for form in api.get(f"/experiments/{run_id}/exports").json()["forms"]}
