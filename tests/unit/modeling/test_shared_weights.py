@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from finetune30.modeling.shared_weights import SharedWeights
 from support.chat_models import build_tiny_chat
+from support.patience import patient
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 
@@ -93,25 +93,28 @@ def test_weights_that_differ_are_nobody_elses(folder: Path) -> None:
     assert weights.share(load(folder, 3), "another base") == 0
 
 
-@pytest.fixture
-def hasty_threads() -> Iterator[None]:
-    """Threads take turns after microseconds, so that two of them meet where they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+class Held(torch.nn.ParameterList):
+    """A model whose weights are looked through once that is allowed."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.full((2,), float(place)) for place in range(3))
+        self.entered, self.allowed = threading.Event(), threading.Event()
+
+    def named_modules(self, *given: Any, **named: Any) -> Iterator[Any]:
+        self.entered.set()
+        assert self.allowed.wait(patient(10))
+        yield from super().named_modules(*given, **named)
 
 
-@pytest.mark.usefixtures("hasty_threads")
-def test_models_that_are_loaded_at_once_have_each_weight_once() -> None:
-    weights, together = SharedWeights(), threading.Barrier(8)
-    models = [torch.nn.ParameterList(torch.full((2,), float(place)) for place in range(400)) for _ in range(8)]
-
-    def share(model: torch.nn.ParameterList) -> int:
-        together.wait()
-        return weights.share(model, "base")
-
-    with ThreadPoolExecutor(len(models)) as loading:
-        given_up = list(loading.map(share, models))
-    assert sum(given_up) == 7 * 400 * 2 * 4  # of eight models, seven gave up every float32
-    assert len(set[int]().union(*map(storages, models))) == 400
+def test_a_model_that_is_loaded_beside_another_waits_for_its_weights() -> None:
+    """Two at once would each find nothing of the other's."""
+    weights, first, second = SharedWeights(), Held(), Held()
+    second.allowed.set()
+    with ThreadPoolExecutor(2) as loading:
+        begun = loading.submit(weights.share, first, "base")
+        assert first.entered.wait(patient(10))
+        beside = loading.submit(weights.share, second, "base")
+        was_beside = second.entered.wait(0.3)
+        first.allowed.set()
+        assert (was_beside, begun.result(), beside.result()) == (False, 0, 3 * 2 * 4)  # float32
+    assert storages(second) == storages(first)
