@@ -201,9 +201,7 @@ def test_a_copy_says_where_a_base_that_is_a_folder_lies_or_that_nobody_knows(rec
     assert find_local_base(require_intact_model(records, run)) == base
     (folder_of(records, version) / note).unlink()
     assert verify_version(records, version) > 0
-    with pytest.raises(
-        StorageError, match=r"the run of reviews:1 is gone, .* base model 'own-base' lies"
-    ):
+    with pytest.raises(StorageError, match=r"the run of reviews:1 is gone, .* base model 'own-base' lies"):
         require_intact_model(records, run)
 
 
