@@ -80,8 +80,8 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
 
 
 def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
-    best, rows = judging.best, say_count(gain.rows, "rows", ",")
-    told = f"p = {gain.p_value:.3g}, {rows}, {say_count(seeds, 'seeds')}"
+    best = judging.best
+    told = f"p = {gain.p_value:.3g}, {say_count(gain.rows, 'rows', ',')}, {say_count(seeds, 'seeds')}"
     if judging.is_right:
         counted, points = COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
         return f"trial {best}: {points} points of {counted}, {told}"
