@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from sqlalchemy import update
@@ -185,6 +186,9 @@ def test_the_winner_and_a_trial_that_paused_and_was_promoted_are_what_train_make
         assert digests[0] == digests[1]
         weights = [one / "artifacts" / "final_model" / "adapter_model.safetensors" for one in (trial, own)]
         assert weights[0].read_bytes() == weights[1].read_bytes(), f"trial {number}"
+        answers = [pl.read_parquet(one / "predictions.parquet") for one in (trial, own)]
+        # The rows of a search are frozen as a version, so they are called by their place in it.
+        assert answers[0].drop("row_id").equals(answers[1].drop("row_id")), f"trial {number}"
 
 
 def test_a_way_that_is_not_evaluated_is_refused_with_what_evaluates_it(lab: KindsLab) -> None:
