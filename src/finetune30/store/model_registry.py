@@ -108,6 +108,13 @@ def move_alias(
     return made
 
 
+def find_way_back(store: RunStore, name: str, alias: str) -> ModelVersion:
+    """Return the version that `roll_back_alias` would let an alias lead to. Raises NotFoundError, ConflictError."""
+    with reading(store.engine) as connection:
+        number = _find_way_back(connection, load_model(connection, name), alias)
+        return load_version(connection, ModelReference(name, None, number))
+
+
 def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor: str, reason: str) -> Move:
     """Let an alias lead to the version that it led to before the present one was promoted, past those that are retired.
 
@@ -116,16 +123,21 @@ def roll_back_alias(store: RunStore, name: str, alias: str, *, seen: int, actor:
     require_alias(alias)
     with writing(store.engine) as connection:
         model = load_model(connection, name, lock=True)  # nobody moves it between what is read here and the move
-        unfit = {one.number for one in model.versions if one.state is not VersionState.READY}
-        before = find_previous(load_model_events(connection, name, alias=alias, limit=1_000_000), unfit)
-        if before is None:
-            raise ConflictError(
-                f"there is nothing to go back to: no version that may be used stands before that of {name}@{alias}",
-                f"promote one: ft30 models promote {name} VERSION --to {alias} --reason TEXT",
-            )
+        before = _find_way_back(connection, model, alias)
         made = _move(connection, store, name, alias, before, seen, actor, reason, _ROLLED_BACK, None)
     failpoints.reach("models.rolled_back.after_commit")
     return made
+
+
+def _find_way_back(connection: Connection, model: Model, alias: str) -> int:
+    unfit = {one.number for one in model.versions if one.state is not VersionState.READY}
+    before = find_previous(load_model_events(connection, model.name, alias=alias, limit=1_000_000), unfit)
+    if before is None:
+        raise ConflictError(
+            f"there is nothing to go back to: no version that may be used stands before that of {model.name}@{alias}",
+            f"promote one: ft30 models promote {model.name} VERSION --to {alias} --reason TEXT",
+        )
+    return before
 
 
 def retire_version(store: RunStore, name: str, number: int, *, actor: str, reason: str) -> ModelVersion:

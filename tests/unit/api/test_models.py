@@ -172,6 +172,7 @@ def test_every_route_about_a_run_takes_a_version_of_a_model(api: TestClient) -> 
     move(api, 1, 0)
     bodies: dict[str, Any] = {
         "predict": {"texts": ["a film"]},
+        "exports": {"as": "zip"},
         "chat": {"messages": [{"role": "user", "content": "a"}]},
     }
     #: What changes a run takes full ids only; a file of questions and the list of suspects name theirs as well.

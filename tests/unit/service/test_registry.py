@@ -206,9 +206,13 @@ def test_a_copy_says_where_a_base_that_is_a_folder_lies_or_that_nobody_knows(rec
 
 
 @pytest.mark.parametrize("place", ["version", "run"])
-def test_a_damaged_version_is_neither_verified_nor_promoted(records: Records, place: str) -> None:
+def test_a_damaged_version_is_neither_verified_nor_promoted_nor_gone_back_to(records: Records, place: str) -> None:
     """Either lies before whoever asks: the run's files answer, the version's are what was registered."""
     version = register(records)
+    register(records, "second")
+    for number in (1, 2):
+        promote(records, "reviews", number, "staging", reason="a start", actor="anna")
+    before = find_events(records.store, "reviews")
     folders = {"version": folder_of(records, version), "run": records.folder(records.store.get(version.run_id)).path}
     (damaged,) = folders[place].rglob("labels.json")
     content = damaged.read_text(encoding="utf-8").replace("yes", "no!")
@@ -217,10 +221,11 @@ def test_a_damaged_version_is_neither_verified_nor_promoted(records: Records, pl
     for check in (
         lambda: verify_version(records, version),
         lambda: promote(records, "reviews", 1, "production", reason="a start", actor="anna"),
+        lambda: roll_back(records, "reviews", "staging", reason="wrong answers", actor="anna"),
     ):
         with pytest.raises(StorageError, match=r"labels\.json"):
             check()
-    assert [event.kind for event in find_events(records.store, "reviews")] == ["registered", "certified"]
+    assert find_events(records.store, "reviews") == before
 
 
 def test_what_cannot_be_compared_is_said(records: Records) -> None:

@@ -17,6 +17,7 @@ from finetune30.store.model_registry import (
     build_stale,
     find_model,
     find_version,
+    find_way_back,
     move_alias,
     roll_back_alias,
 )
@@ -70,10 +71,11 @@ def promote(
 
 
 def roll_back(records: Records, name: str, alias: str, *, reason: str, actor: str, seen: int | None = None) -> Move:
-    """Let an alias lead to the version before the present one. Raises as `promote`."""
+    """Let an alias lead to the version before the present one, whose files are hashed first. Raises as `promote`."""
     require_alias(alias)
     now = find_alias(find_model(records.store, name), alias)
     generation = _generation(now) if seen is None else seen
+    verify_version(records, find_way_back(records.store, name, alias))
     return roll_back_alias(records.store, name, alias, seen=generation, actor=actor, reason=reason)
 
 
