@@ -199,7 +199,7 @@ def predict(lab: KindsLab, kind: Kind, file: Path, output: Path, *options: str) 
     """Answer a file into a file and return what is there."""
     said = lab.ft30("predict", kind.name, "--file", str(file), "--output", str(output), *options).stdout
     rows = load_rows(output)
-    assert said == f"{len(rows)} answers: {output}\n"
+    assert said == f"{len(rows)} answer{'s' * (len(rows) != 1)}: {output}\n"
     return rows
 
 

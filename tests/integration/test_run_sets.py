@@ -229,7 +229,7 @@ def test_two_sets_on_other_rows_are_made_on_the_same_as_is_said(lab: KindsLab) -
         lab.ft30("seeds", file, *split, seed, "--experiment_name", name, "--learning_rate", rate)
     refused = lab.server.run("sets", "compare", "one", "other", cwd=lab.folder)
     assert "make both on the same data with the same data.split_seed" in refused.stderr
-    assert "seeds" in lab.ft30("sets", "compare", "one", "same").stdout
+    assert "1 and 1 seed)" in lab.ft30("sets", "compare", "one", "same").stdout
 
 
 def test_the_test_split_of_a_data_set_is_kept_for_the_test_of_every_run_and_outside_of_all_folds(lab: KindsLab) -> None:
