@@ -37,7 +37,7 @@ def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def records(tmp_path: Path) -> Iterator[Any]:
     store = open_store(f"sqlite:///{(tmp_path / 'looks' / 'runs.db').as_posix()}")
-    yield SimpleNamespace(store=store, require_folder=lambda _: SimpleNamespace(final_model=tmp_path))
+    yield SimpleNamespace(store=store, folder=lambda _: SimpleNamespace(final_model=tmp_path, path=tmp_path))
     store.close()
 
 
