@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import re
@@ -16,7 +15,7 @@ from finetune30.service.mirrors.carrying import carry_run
 from finetune30.service.mirrors.trackers.tensorboard import TensorBoard
 from finetune30.service.runs.open_records import Records
 from finetune30.store.run_sets import record_set
-from finetune30.store.test_looks import end_look, load_looks, open_look, record_verdict
+from finetune30.store.test_looks import load_looks
 from finetune30.ui import display
 from finetune30.ui.app import PAGES
 from finetune30.ui.client import ApiClient
@@ -386,42 +385,6 @@ def test_test_rows_are_opened_by_a_press_and_a_run_without_says_so(
     page.button(key=f"test-{run.id}-yes").click().run()
     assert any("it has no test rows" in error.value for error in page.error)
     assert load_looks(kinds_api.store, [run.id]) == {run.id: []}
-
-
-@pytest.mark.parametrize(
-    ("language", "warned", "lower"),
-    [("en", "Both are counted", "lower than that of"), ("zh", "都會計入", "均方誤差比")],
-)
-def test_two_runs_are_compared_on_test_rows_by_a_press_that_warns_and_verdicts_are_told(
-    visit: Callable[..., Page], kinds_api: Services, language: str, warned: str, lower: str
-) -> None:
-    runs = [kinds_api.store.get(name) for name in (REGRESSION.name, f"{REGRESSION.name}-again")]
-    ids = [run.id for run in runs]
-    key = f"test-{ids[0]}-{ids[1]}"
-    earlier = [len(looks) for looks in load_looks(kinds_api.store, ids).values()]
-    page = visit(kinds_api.api_address, "compare", lang=language, ids=",".join(ids))
-    page.button(key=key).click().run()
-    assert any(warned in block.value for block in page.markdown)
-    page.button(key=f"{key}-yes").click().run()
-    assert page.error, "neither run has test rows"
-    assert [len(looks) for looks in load_looks(kinds_api.store, ids).values()] == earlier, "nothing was opened"
-    looks = []
-    for run_id in ids:
-        opened = open_look(kinds_api.store, run_id, lease_seconds=60)
-        assert opened is not None
-        end_look(kinds_api.store, opened, error={"message": "of a test"})
-        looks.append(opened)
-    with contextlib.closing(ApiClient(kinds_api.api_address)) as api:
-        (pair,) = api.compare(ids)["pairs"]
-    kept = {"names": {run.id: f"'{run.name}'" for run in runs}, "looks": {look.run_id: look.count for look in looks}}
-    record_verdict(kinds_api.store, looks, {**pair, **kept})
-    page = checked(visit(kinds_api.api_address, "compare", lang=language, ids=",".join(ids)))
-    told = [box.value for box in (*page.success, *page.warning)]
-    assert sum(lower in value for value in told) == 2, "on the evaluation rows, and on the test rows"
-    counts = {"first": looks[0].count, "second": looks[1].count, "verdicts": looks[0].count}
-    assert translate(language, "compare.test_looks", **counts) in [caption.value for caption in page.caption]
-    page = checked(visit(kinds_api.api_address, "run", lang=language, run=ids[0]))
-    assert any(lower in block.value for block in page.text)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
