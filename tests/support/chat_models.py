@@ -60,7 +60,7 @@ TEMPLATES = {
     "thinking": THINKING,
     "endless": ENDLESS,
 }
-_WORDS = ("the shop opens at nine", "where is the shop", "user assistant system", "we sell tea and bread")
+WORDS = ("the shop opens at nine", "where is the shop", "user assistant system", "we sell tea and bread")
 
 
 def build_tiny_tokenizer(template: str | None = CHATML) -> Any:
@@ -77,7 +77,7 @@ def build_tiny_tokenizer(template: str | None = CHATML) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_WORDS * 5, trainer)
+    tokenizer.train_from_iterator(WORDS * 5, trainer)
     made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>", bos_token="<|im_start|>"
     )

@@ -74,8 +74,8 @@ def command(
     onnx: a model with a head, the adapter merged into its base, as one file for onnxruntime. Batch and length are free.
     With --precision int8 its weights take 8 bits; then an answer depends on the texts that are asked with it.
 
-    gguf: a Llama that answers, for llama.cpp and Ollama, in f16 or, with --precision q8_0, in 8 bits; with its
-    tokenizer, template and end tokens, and a Modelfile where the template is a known one.
+    gguf: a Llama, Mistral or Qwen that answers, for llama.cpp and Ollama, in f16 or, with --precision q8_0, in 8 bits;
+    with its tokenizer, template and end tokens, and a Modelfile where the template is a known one.
 
     All forms but zip are read by another program in a process of its own and held against the adapter on evaluation
     rows of the run; receipt.json beside the model says how far they lie apart. Outside the bound nothing is written.

@@ -7,8 +7,11 @@ from typing import Any
 
 from finetune30.errors import ModelError
 
-#: The models that are written as GGUF: what was read by llama.cpp and found equal.
-GGUF_ARCHITECTURE = "llama"
+#: Model types that are written as GGUF -> what llama.cpp calls their architecture: what it read and was found equal.
+GGUF_ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+#: Scalings of rotary positions that GGUF has words for; Llama 3's is a tensor that llama alone reads.
+_ROPE_TYPES = ("default", "linear", "yarn")
+_LLAMA_3 = "llama3"
 INSTEAD_OF_GGUF = "choose --as merged"
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
@@ -30,17 +33,26 @@ def require_gguf() -> None:
         )
 
 
-def require_llama(config: Any) -> None:
+def require_gguf_model(config: Any) -> None:
     """Raise ModelError unless a model of this configuration is known to come out right as GGUF."""
     rope = getattr(config, "rope_parameters", None) or {}
-    wrong = [
-        *([f"model type '{config.model_type}'"] if config.model_type != GGUF_ARCHITECTURE else []),
-        *([f"rope type '{rope['rope_type']}'"] if rope.get("rope_type", "default") != "default" else []),
-        *(["biases"] if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False) else []),
-    ]
-    if wrong:
+    kind = str(rope.get("rope_type") or rope.get("type") or "default")
+    architecture = GGUF_ARCHITECTURES.get(config.model_type)
+    if architecture is None:
         raise ModelError(
-            f"an export as GGUF is for Llama with plain rotary positions and without biases, and this model has "
-            f"{wrong[0]}",
+            f"an export as GGUF is for models of type {', '.join(GGUF_ARCHITECTURES)}, and this one is of type "
+            f"'{config.model_type}'",
+            INSTEAD_OF_GGUF,
+        )
+    known = (*_ROPE_TYPES, *([_LLAMA_3] if architecture == "llama" else []))
+    if kind not in known:
+        raise ModelError(
+            f"an export as GGUF is for rotary positions of type {', '.join(known)}, and this model's are of type "
+            f"'{kind}'",
+            INSTEAD_OF_GGUF,
+        )
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ModelError(
+            "an export as GGUF is for rotary positions that turn whole heads, and this model's turn a part of each",
             INSTEAD_OF_GGUF,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from finetune30.errors import Finetune30Error, ModelError, ServiceUnavailableError, StorageError, UsageError
 from finetune30.files import load_json
-from finetune30.modeling.exporting.needs import require_gguf, require_llama, require_onnx
+from finetune30.modeling.exporting.needs import require_gguf, require_gguf_model, require_onnx
 from finetune30.modeling.published_base import find_local_base
 from finetune30.modeling.saved_targets import LABELS_FILE, load_targets
 from finetune30.service.exports.kinds import (
@@ -115,4 +115,4 @@ def _require_known_base(adapter: Path) -> None:
     if described is not None:
         rope = described.get("rope_parameters") or described.get("rope_scaling")
         told = {"model_type": described.get("model_type"), "rope_parameters": rope}
-        require_llama(SimpleNamespace(**{**described, **told}))
+        require_gguf_model(SimpleNamespace(**{**described, **told}))

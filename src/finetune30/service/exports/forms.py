@@ -150,10 +150,10 @@ def _make_gguf(precision: str) -> Callable[[Source, Path], None]:
     def make(source: Source, folder: Path) -> None:
         from finetune30.modeling.exporting.gguf_files import write_gguf
         from finetune30.modeling.exporting.merging import merge_adapter, save_settings
-        from finetune30.modeling.exporting.needs import require_gguf, require_llama
+        from finetune30.modeling.exporting.needs import require_gguf, require_gguf_model
 
         require_gguf()
-        require_llama(source.model.get_base_model().config)
+        require_gguf_model(source.model.get_base_model().config)
         merged = merge_adapter(source.model)
         save_settings(merged, source.tokenizer, source.adapter, folder)
         write_gguf(merged, source.tokenizer, folder, precision, source.ends, begins=source.begins)

@@ -105,6 +105,8 @@ const answer = {
     misfits: {},
     // As the file says, not as llama.cpp guesses from the names of tokens: others that read the file do not guess.
     ends: ["eos", "eot", "eom"].map((kind) => metadata.tokenizer.ggml[`${kind}_token_id`]).filter((one) => one != null),
+    // llama.cpp's way with SentencePiece: a space before every text, also where one is there.
+    puts_space: metadata.tokenizer.ggml.add_space_prefix === true,
     greedy,
     ids: request.texts.map((text) => [...model.tokenize(text, false)]),
     rendered: template === null ? [] : request.conversations.map((one) => [...model.tokenize(render(one), true)]),
