@@ -51,6 +51,10 @@ class FileCalls(ABC):
         """Have an export made (`as`, `precision`, `into`, `accept_gap`, `overwrite`); return it."""
         return self._json("POST", f"/experiments/{path_part(run_id)}/exports", json=wanted)
 
+    def delete_export(self, run_id: str, name: str) -> None:
+        """Remove an export."""
+        self._ask("DELETE", f"/experiments/{path_part(run_id)}/exports/{path_part(name)}")
+
     def load_export_package(self, run_id: str, name: str) -> bytes:
         """Return an export as .zip."""
         path = f"/experiments/{path_part(run_id)}/exports/{path_part(name)}/files.zip"

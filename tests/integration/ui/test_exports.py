@@ -173,3 +173,10 @@ def test_a_press_on_the_page_exports(visit: Callable[..., Any], services: Servic
     assert not page.error, [error.value for error in page.error]
     assert page.button(key="export-make-onnx").label == t("exports.again")
     assert any(t("exports.flips", count=0) in block.value for block in page.markdown)
+
+    page.button(key="export-remove-onnx").click().run()
+    page.button(key="export-remove-onnx-yes").click().run()
+    assert not page.exception, page.exception
+    assert page.button(key="export-make-onnx").label == t("exports.make")
+    names = [one["name"] for one in get(services, f"/experiments/{run_id}/exports").json()["exports"]]
+    assert "onnx" not in names

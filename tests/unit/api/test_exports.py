@@ -124,6 +124,34 @@ def test_one_that_is_there_is_made_anew_only_when_that_is_said(api: TestClient, 
     wait_until(lambda: api.get(link).text == "second", 60, "it is made anew")
 
 
+def test_one_is_removed_and_can_be_made_again(api: TestClient, run_id: str) -> None:
+    place = f"/experiments/{run_id}/exports/merged"
+    assert api.delete(place).status_code == 404
+    ask(api, run_id)
+    folder = Path(wait_for(api, run_id, "ready") and next(Path("results/exports").glob("*-merged")))
+    (folder / "note.txt").write_text("mine")
+    foreign = api.delete(place)
+    assert (foreign.status_code, "no export wrote 'note.txt'" in foreign.json()["message"]) == (409, True)
+    assert (folder / "receipt.json").exists()
+    (folder / "note.txt").unlink()
+    assert api.delete(place).status_code == 204
+    assert api.get(place).status_code == 404
+    assert not [path for path in Path("results/exports").rglob("*") if path.suffix != ".lock" and path.is_file()]
+    assert api.delete(f"/experiments/{run_id}/exports/zip").status_code == 409
+    assert api.get(f"/experiments/{run_id}/model.zip").status_code == 200
+    ask(api, run_id)
+    wait_for(api, run_id, "ready")
+
+
+def test_one_that_is_being_made_is_not_removed(api: TestClient, run_id: str) -> None:
+    Path("hold").touch()
+    ask(api, run_id)
+    wait_for(api, run_id, "making")
+    assert api.delete(f"/experiments/{run_id}/exports/merged").status_code == 409
+    Path("hold").unlink()
+    wait_for(api, run_id, "ready")
+
+
 def test_one_is_made_at_a_time_and_asked_for_once(api: TestClient, run_id: str) -> None:
     Path("hold").touch()
     ask(api, run_id)

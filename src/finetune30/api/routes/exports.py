@@ -13,12 +13,12 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from finetune30.api.answers import Json
 from finetune30.api.context import Here, Services, Who
 from finetune30.api.downloads import Download
-from finetune30.api.routes.experiments import ExperimentId, read_model_package
+from finetune30.api.routes.experiments import ExperimentId, FullId, load_by_id, read_model_package
 from finetune30.api.schemas import Moment, Tree, errors
 from finetune30.errors import Finetune30Error, ModelError
 from finetune30.service.exports.asked import Asked
 from finetune30.service.exports.choices import list_choices
-from finetune30.service.exports.in_work import ExportsInWork, require_adapter
+from finetune30.service.exports.in_work import ExportsInWork, remove_export, require_adapter
 from finetune30.service.exports.kinds import ZIP
 from finetune30.service.exports.listing import WholeExport, describe_export, find_whole_export, list_exports
 from finetune30.service.models.model_package import PackageSizes, build_model_package
@@ -166,6 +166,16 @@ def read_export(here: Here, experiment_id: ExperimentId, name: ExportName, reque
     files = find_whole_export(here.records, run, name).list_files() if described["state"] == "ready" else []
     links = f"{_place(run, name)}/files/"
     return Json({**described, "files": [{**file, "link": links + quote(file["name"])} for file in files]})
+
+
+@router.delete("/{name}", summary="Remove an export", status_code=204, response_class=Response, responses=_OF_ONE)
+def delete_export(here: Here, who: Who, experiment_id: FullId, name: ExportName, request: Request) -> Response:
+    """Its files and what is on record of it go; the run stays, and it can be made again. 409: it is being made."""
+    run = load_by_id(here, experiment_id)
+    who.require_own(run)
+    remove_export(here.records, run, name)
+    request.state.target = f"{run.id} as {name}"
+    return Response(status_code=204)
 
 
 @router.get(

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finetune30.errors import ConflictError, Finetune30Error, ServiceUnavailableError, StorageError
+from finetune30.errors import ConflictError, Finetune30Error, ServiceUnavailableError, StorageError, UsageError
+from finetune30.files import disk_errors
 from finetune30.service.exports.asked import Asked, note_end, note_stage, record_of, save_asked, take, tell_now
 from finetune30.service.exports.choices import require_choice
-from finetune30.service.exports.kinds import EXPORTS, place_of, said_precision
-from finetune30.service.exports.staging import clear_abandoned, clear_away, is_being_filled
+from finetune30.service.exports.kinds import EXPORTS, ZIP, place_of, said_precision
+from finetune30.service.exports.listing import describe_export
+from finetune30.service.exports.staging import clear_abandoned, clear_away, is_being_filled, remove
 from finetune30.service.models.model_process import ModelProcess, read_answer
 from finetune30.service.runs.details import require_kept_model, require_model
 from finetune30.service.runs.open_records import Records
@@ -68,10 +70,7 @@ class ExportsInWork:
             lock = take(record)
             if lock is None or is_being_filled(target):
                 _let_go(lock)
-                raise ConflictError(
-                    f"the export '{name}' of run {run.id[:8]} is being made at this moment",
-                    "wait for it: GET /experiments/{id}/exports tells how far it is",
-                )
+                raise _in_work(run, name)
             try:
                 if target.exists() and not overwrite:
                     raise ConflictError(
@@ -151,6 +150,37 @@ def require_adapter(records: Records, run: Run) -> Path:
     folder = records.require_folder(require_model(run, "GET /experiments?status=SUCCEEDED"))
     require_kept_model(run, folder)
     return folder.final_model
+
+
+def remove_export(records: Records, run: Run, name: str) -> None:
+    """Take an export and what is on record of it away; the run and its adapter stay.
+
+    Raises NotFoundError, ConflictError (it is being made; the adapter itself is no export; a file is in it that no
+    export wrote) and StorageError.
+    """
+    if name == ZIP:
+        raise ConflictError("the adapter itself belongs to its run", "delete the run: DELETE /experiments/{id}")
+    describe_export(records, run, name)
+    record, target = record_of(records, run, name), place_of(records, run, name)
+    lock = take(record)
+    try:
+        if lock is None:
+            raise _in_work(run, name)
+        try:
+            remove(target)
+        except UsageError as error:
+            raise ConflictError(error.message, error.remedy) from error
+        with disk_errors(f"cannot remove {record}"):
+            record.unlink(missing_ok=True)
+    finally:
+        _let_go(lock)
+
+
+def _in_work(run: Run, name: str) -> ConflictError:
+    return ConflictError(
+        f"the export '{name}' of run {run.id[:8]} is being made at this moment",
+        "wait for it: GET /experiments/{id}/exports tells how far it is",
+    )
 
 
 def clear_killed(results_root: Path) -> None:

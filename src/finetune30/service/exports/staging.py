@@ -58,6 +58,24 @@ def staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
                 shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def remove(target: Path) -> None:
+    """Take an export away: at once it is not there, then its files go. Nothing is done where there is none.
+
+    Raises UsageError where something is in it that no export wrote, ConflictError where it is being made, StorageError.
+    """
+    unfinished, replaced = _beside(target)
+    with disk_errors(f"cannot remove {target}"):
+        if not target.exists():
+            return
+        with _held(unfinished, target):
+            _require_replaceable(target)
+            target.rename(unfinished / target.name)
+            sync_folder(target.parent)
+            failpoints.reach("export.removed")
+            shutil.rmtree(replaced, ignore_errors=True)
+            shutil.rmtree(unfinished)
+
+
 def is_being_filled(target: Path) -> bool:
     """Tell whether a process of this machine, whoever began it, makes the export at this moment."""
     return is_locked(_beside(target)[0])

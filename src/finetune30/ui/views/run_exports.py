@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from finetune30.ui import display
+from finetune30.ui.confirmation import confirmed_button
 from finetune30.ui.metrics import metric_value
 from finetune30.ui.session import ask, bears_loss, client, explain, in_own_words, local_time, t, t_or
 
@@ -49,7 +50,10 @@ def _show_form(run: Json, choice: Json, export: Json | None) -> None:
             _show_ready(run, export)
         if export is not None and export["error"]:
             _show_error(run, choice, export["error"], is_there=is_there)
-        _offer(run, choice, is_there=is_there)
+        with st.container(horizontal=True):
+            _offer(run, choice, is_there=is_there)
+            if export is not None and is_there:
+                _show_removal(run, export)
 
 
 def _watch(run_id: str, name: str) -> None:
@@ -138,6 +142,19 @@ def _offer(run: Json, choice: Json, *, is_there: bool) -> None:
         st.caption(explain(choice["error"]))
     if pressed:
         _ask_for(run, choice, into=into, accept_gap=None, overwrite=is_there)
+
+
+def _show_removal(run: Json, export: Json) -> None:
+    run_id, name = str(run["id"]), str(export["name"])
+    confirmed_button(
+        t("exports.remove"),
+        t("exports.remove_question", size=display.size(export["bytes"])),
+        lambda: client().delete_export(run_id, name),
+        key=f"export-remove-{name}",
+        icon=":material/delete:",
+        confirm=t("exports.remove_confirm"),
+        danger=True,
+    )
 
 
 def _ask_for(run: Json, choice: Json, **options: Any) -> None:
