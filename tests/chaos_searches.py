@@ -38,6 +38,8 @@ SEARCH_POINTS = tuple(
 )
 #: From here on a run is spared: at the next lost attempt but one it fails for good, and its trial with it.
 _MOST_LOST = 2
+#: Long enough that attempts lose no lease to a busy machine: what is tried is to hang on kills as little as on luck.
+_LEASE_SECONDS = 10.0
 #: So often the API is killed before it has accepted the search, which takes it some seconds.
 _MOST_BEFORE_ACCEPTED = 3
 
@@ -105,7 +107,7 @@ class SearchChaos(Chaos):
 def carry_out(folder: Path, trials: int, jobs: int, workers: int, seed: int, pause: tuple[float, float]) -> Series:
     """Carry one series out, print what happened, and return what came of the search, with every breach."""
     started = time.monotonic()
-    with running_services(folder) as services:
+    with running_services(folder, lease_seconds=_LEASE_SECONDS) as services:
         chaos = SearchChaos(services, body_of(trials), jobs, workers, seed)
         chaos.run(pause, 1e6)
         seconds = time.monotonic() - started
