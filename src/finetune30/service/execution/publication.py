@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from finetune30 import __version__, failpoints
+from finetune30.data.groups import with_groups
 from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
@@ -64,7 +65,7 @@ def stage_result(
     failpoints.reach(failpoints.DISK_WRITE)
     data = experiment.inputs.data
     kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, experiment.problem.targets)
-    kept.write_parquet(outbox / "predictions.parquet")
+    with_groups(kept, data.evaluation).write_parquet(outbox / "predictions.parquet")
     tables = {name: _write_table(outbox / f"{name}.jsonl", rows) for name, rows in result.tables.items()}
     failpoints.reach(failpoints.DISK_WRITE)
     (outbox / "metrics.json").write_text(
