@@ -88,10 +88,9 @@ def _account(result: dict[str, Any]) -> Words:
         en.append(f"test rows of groups that training rows are of too: {shared:,}")
         zh.append(f"與訓練資料同屬一個群組的測試資料：{shared:,} 筆")
     if groups is not None:
-        en.append(
-            f"the rows come in {groups:,} groups" + ("" if enough_groups(groups) else ", too few for an interval")
-        )
-        zh.append(f"資料共 {groups:,} 組" + ("" if enough_groups(groups) else "，不足以計算信賴區間"))
+        few = ("", "") if enough_groups(groups) else (", too few for an interval", "，不足以計算信賴區間")
+        en.append(f"the rows come in {groups:,} groups{few[0]}")
+        zh.append(f"資料共 {groups:,} 組{few[1]}")
     return Words("; ".join(en), "；".join(zh))
 
 

@@ -84,8 +84,9 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
 
 def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
     best = judging.best
-    grouped = "" if gain.groups is None else f" by group, {say_count(gain.groups, 'groups', ',')},"
-    told = f"p = {gain.p_value:.3g}, {say_count(gain.rows, 'rows', ',')},{grouped} {say_count(seeds, 'seeds')}"
+    told = f"p = {gain.p_value:.3g}, {say_count(gain.rows, 'rows', ',')}, {say_count(seeds, 'seeds')}"
+    if gain.groups is not None:
+        told += f", by group, {say_count(gain.groups, 'groups', ',')}"
     if judging.is_right:
         counted, points = COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
         return f"trial {best}: {points} points of {counted}, {told}"

@@ -97,8 +97,12 @@ def _compare_folds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
 
 
 def _say_measured(found: seed_statistics.SeedComparison, seeds: int, others: int) -> str:
-    grouped = "" if found.groups is None else f", by group, {say_count(found.groups, 'groups', ',')}"
-    return f"{say_count(found.rows, 'rows')}{grouped}, {seeds} and {say_count(others, 'seeds')}"
+    if found.groups is None:
+        return f"{say_count(found.rows, 'rows')}, {seeds} and {say_count(others, 'seeds')}"
+    return (
+        f"{say_count(found.rows, 'rows')}, by group, {say_count(found.groups, 'groups')}, {seeds} and "
+        f"{say_count(others, 'seeds')}"
+    )
 
 
 def _place(entry: Any) -> tuple[int, int, str]:
@@ -149,7 +153,8 @@ def _verdict(
     size = _size(difference, as_points=as_points)
     if too_few is not None:
         interval = None
-        message = f"{say_too_few(count_groups(groups) or 0, too_few)} for a verdict; {better} leads {worse} by {size}"
+        few = say_too_few(count_groups(groups) or 0, too_few)
+        message = f"{few}; {better} leads {worse} by {size}"
     elif difference:
         message = _say(better, worse, size, p_value, measured, rows_needed, apart=apart)
     else:

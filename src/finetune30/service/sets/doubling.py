@@ -87,9 +87,8 @@ def _say(
     """Yield the answer, then how many evaluation rows see one point, a sentence each."""
     before, after = (f"{size:,}" for size in sizes)
     if gain.groups is not None and gain.groups_needed is not None:
-        yield (
-            f"{say_too_few(gain.groups, gain.groups_needed)} to say what doubling from {before} to {after} rows brings"
-        )
+        few = say_too_few(gain.groups, gain.groups_needed)
+        yield f"{few}; what doubling from {before} to {after} rows brings is not told"
         return
     found = _say_gain(gain.gain, interval, measure, _say_groups(gain))
     match gain.verdict, max(interval[1], 0.0):
