@@ -49,7 +49,7 @@ class Groups:
         told = f"rows come in {say_count(self.count, 'groups', ',')} of {self.column!r}, the largest has {self.largest}"
         if not self.without:
             return told
-        return f"{told}; {say_count(self.without, 'rows say', ',')} no group and are taken for one each"
+        return f"{told}; {say_count(self.without, 'rows', ',')} without a group, each taken for one of its own"
 
 
 def find_groups(

@@ -96,7 +96,14 @@ def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
     else:
         told += f"; {say_count(wanted.seeds or 1, 'runs')} on these rows"
     score = load_problem(manifest.problem_type).score
-    return [told, *([say_power(describe_power(judged))] if score.share_right is not None else [])]
+    return [
+        told,
+        *(
+            [say_power(describe_power(judged, grouped=manifest.schema.group is not None))]
+            if score.share_right is not None
+            else []
+        ),
+    ]
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def score_interval(problem: Problem, predictions: pl.DataFrame, targets: Targets
     return None if draws is None else _percentiles(draws, groups)
 
 
+def describe_groups(problem: Problem, predictions: pl.DataFrame, targets: Targets) -> dict[str, object] | None:
+    """Return in how many groups rows come and the interval of the score by group, for records; None: in none."""
+    groups = _groups_of(predictions)
+    if groups is None:
+        return None
+    found = score_interval(problem, predictions, targets)
+    return {"groups": count_groups(groups), "interval": None if found is None else found.as_dict()}
+
+
 def is_share_right(problem: Problem, predictions: pl.DataFrame) -> bool:
     """Tell whether the score is the share of right rows, and rows are right or wrong."""
     has_outcomes = predictions.height > 0 and predictions.schema.get("outcome") == pl.Boolean
