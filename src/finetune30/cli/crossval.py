@@ -18,8 +18,9 @@ def command(context: click.Context, /, folds: int, repeats: int, **options: Any)
     """Train a configuration on each fold's other rows, and judge it on the fold.
 
     FILE is a configuration; every key is a flag as for `ft30 train`. All training and evaluation rows are dealt, each
-    class evenly, rows of one text or group (--group_column) together; test rows take no part. A fold chooses neither the
-    step to stop at nor the best weights. The interval is the corrected one: folds share most of their training rows.
+    class evenly, rows of one text or group (--group_column) together; test rows take no part. A fold chooses neither
+    the step to stop at nor the best weights. The interval is the corrected one: folds share most of their training
+    rows.
     """
     from finetune30.service.sets.making import Wanted
 

@@ -41,9 +41,9 @@ def command(context: click.Context, /, shares: tuple[float, ...], seeds: int, **
 
     FILE is a configuration; every key is a flag as for `ft30 train`. All runs are judged on the same evaluation rows.
     The rows of a share are among those of every larger one, each class with its share, rows of one text or group
-    (--group_column) together; training.seed and the draw change with each seed. Epochs are those of the configuration, as whoever has fewer rows
-    would train; with max_steps all shares train for as many steps. The answer is about the last doubling, from half of
-    the rows to all of them.
+    (--group_column) together; training.seed and the draw change with each seed. Epochs are those of the configuration,
+    as whoever has fewer rows would train; with max_steps all shares train for as many steps. The answer is about the
+    last doubling, from half of the rows to all of them.
     """
     from finetune30.service.sets.making import Wanted
 
