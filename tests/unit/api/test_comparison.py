@@ -143,7 +143,7 @@ def test_a_run_on_other_rows_leaves_the_verdict_of_the_others(api, submit, finis
     finish(bad, predictions(["pos"] * 40))
     finish(missing)
     found = compare(api, good, other, bad, missing)
-    assert found["groups"] == [{"runs": [good, bad], "rows": 40, "measure": "right"}]
+    assert found["groups"] == [{"runs": [good, bad], "rows": 40, "measure": "right", "groups": None}]
     (pair,) = found["pairs"]
     assert found["verdict"] == pair
     assert (pair["first"], pair["second"], pair["difference"]) == (good, bad, -0.5)

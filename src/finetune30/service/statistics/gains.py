@@ -129,8 +129,11 @@ def judge_gain(
         if lacking[1]:
             needed[1] = _seeds_needed(means, distance, floor)
     p_value = max(p_rows, found.p_seeds)
-    told = (verdict, gain, interval, over_seeds, p_rows, found.p_seeds, p_value, found.rows)
-    return Gain(*told, *needed, found.groups, too_few)
+    rows_needed, seeds_needed = needed
+    return Gain(
+        verdict, gain, interval, over_seeds, p_rows, found.p_seeds, p_value, found.rows, rows_needed, seeds_needed,
+        found.groups, too_few,
+    )  # fmt: skip
 
 
 def _widen(interval: tuple[float, float] | None, differences: NDArray[np.float64]) -> tuple[float, float]:
