@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from finetune30.data.versions.storage import VersionStore
 from support.fork_server import ForkServer
@@ -107,6 +108,21 @@ def test_few_groups_give_no_verdict_and_sets_are_judged_by_group_too(lab: KindsL
     judged = json.loads(lab.ft30("sets", "compare", *sets, "--json").stdout)
     assert judged["groups"] == made["summary"]["interval"]["groups"]
     assert f"by group, {judged['groups']} groups" in judged["message"]
+
+
+def test_the_end_of_a_search_is_judged_by_group_on_both_kinds_of_rows(lab: KindsLab) -> None:
+    kept = {**GROUPED, "eval_fraction": 0.4, "test_fraction": 0.3}
+    file = lab.write_config(SINGLE_LABEL, "searched", kept, max_steps=40, save_steps=40, learning_rate=1e-6)
+    search = {"seed": 1, "trials": 2, "sampler": "grid", "confirm": {"seeds": 2}}
+    search["parameters"] = {"training.learning_rate": {"values": [0.02]}}
+    with (lab.folder / file).open("a", encoding="utf-8") as stream:
+        yaml.safe_dump({"search": search}, stream)
+    lab.ft30("search", "start", file, "--here")
+    shown = json.loads(lab.ft30("search", "show", "searched", "--json").stdout)["end"]
+    for found in (shown["verdict"], shown["tests"][0]["result"]):
+        assert (found["groups"] >= 10, found["groups_needed"]) == (True, None)
+        assert f"by group, {found['groups']} groups" in found["message"]
+        assert found["method"].startswith("over rows, by group")
 
 
 def test_a_wrong_column_and_a_shared_evaluation_file_are_said(lab: KindsLab) -> None:
