@@ -49,7 +49,9 @@ def test_no_writer_is_on_two_sides_and_a_version_keeps_numbers_not_names(lab: Ki
     manifest = store.get(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["dataset_digest"])
     assert (manifest.format, manifest.schema.group, store.verify(manifest.digest)) == (4, "group", [])
     assert "writer" not in json.dumps(manifest.as_dict()["schema"])
-    wrote, number_of, seen = writers_of(lab), {}, set()
+    wrote = writers_of(lab)
+    number_of: dict[str, int] = {}
+    seen: set[int] = set()
     for split in ("train", "evaluation", "test"):
         rows = store.load_rows(manifest, split)
         for text, number in rows.select("text", "group").iter_rows():
@@ -121,7 +123,7 @@ def test_the_end_of_a_search_is_judged_by_group_on_both_kinds_of_rows(lab: Kinds
     shown = json.loads(lab.ft30("search", "show", "searched", "--json").stdout)["end"]
     for found in (shown["verdict"], shown["tests"][0]["result"]):
         assert (found["groups"] >= 10, found["groups_needed"]) == (True, None)
-        assert f"by group, {found['groups']} groups" in found["message"]
+        assert f"over rows by group, {found['groups']} groups" in found["message"]
         assert found["method"].startswith("over rows, by group")
 
 

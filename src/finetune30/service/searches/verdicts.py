@@ -73,6 +73,8 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
         yield f"not distinguishable, keep the default: a gain that is worth a change is ruled out ({found})"
     else:
         yield from _say_what_lacks(gain, judging, found)
+    if gain.groups is not None and gain.groups_needed is None:
+        yield f"over rows by group, {say_count(gain.groups, 'groups', ',')}"
     for number, one in zip((0, judging.best), judging.repeats, strict=True):
         if one.failed:
             yield f"{one.failed} of {say_count(one.planned, 'repeats')} of trial {number} failed"
@@ -85,8 +87,6 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
 def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
     best = judging.best
     told = f"p = {gain.p_value:.3g}, {say_count(gain.rows, 'rows', ',')}, {say_count(seeds, 'seeds')}"
-    if gain.groups is not None:
-        told += f", by group, {say_count(gain.groups, 'groups', ',')}"
     if judging.is_right:
         counted, points = COUNTED[judging.measure], f"{100 * gain.gain:+.1f}"
         return f"trial {best}: {points} points of {counted}, {told}"
@@ -97,7 +97,7 @@ def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
 def _say_what_lacks(gain: Gain, judging: Judging, found: str) -> Iterator[str]:
     rows, seeds = gain.rows_needed, gain.seeds_needed
     if gain.groups is not None and gain.groups_needed is not None:
-        yield f"{say_too_few(gain.groups, gain.groups_needed)} ({found})"
+        yield say_too_few(gain.groups, gain.groups_needed)
         yield "to tell it, give rows of more groups; until then keep the default"
         return
     if rows is None and seeds is None and judging.repeats[1].failed > judging.repeats[0].failed:

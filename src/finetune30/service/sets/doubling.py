@@ -58,7 +58,9 @@ def answer_doubling(outcomes: SetOutcomes) -> Json:
     needed = rows_needed(_POINT, discordant_share(sides[1]) or 0.0) if is_right and groups is None else None
     return {
         "verdict": ANSWERS[gain.verdict],
-        "message": "\n".join([*_say(gain, (low, high), measure, sizes, needed), *_say_limits(half, whole, measure)]),
+        "message": "\n".join(
+            [*_say(gain, (low, high), measure, sizes, needed), *_say_groups(gain), *_say_limits(half, whole, measure)]
+        ),
         "training_rows": sizes,
         "rows": gain.rows,
         "groups": gain.groups,
@@ -90,7 +92,7 @@ def _say(
         few = say_too_few(gain.groups, gain.groups_needed)
         yield f"{few}; what doubling from {before} to {after} rows brings is not told"
         return
-    found = _say_gain(gain.gain, interval, measure, _say_groups(gain))
+    found = _say_gain(gain.gain, interval, measure)
     match gain.verdict, max(interval[1], 0.0):
         case Verdict.BETTER, _:
             yield f"more data would likely help: doubling from {before} to {after} rows gave {found}"
@@ -133,16 +135,17 @@ def _say_what_lacks(gain: Gain) -> str:
     return "not enough rows to say" if rows is None else f"not enough rows to say: about {rows:,} are needed"
 
 
-def _say_gain(gain: float, interval: tuple[float, float], measure: Measured, grouped: str) -> str:
+def _say_gain(gain: float, interval: tuple[float, float], measure: Measured) -> str:
     """Return a gain with its interval; of losses the change, which is below 0 where less is lost."""
     low, high = interval
     if measure in COUNTED:
-        return f"{100 * gain:+.1f} points of {COUNTED[measure]} ({100 * low:+.1f} to {100 * high:+.1f}{grouped})"
-    return f"{-gain:+.3g} in {MEANS[measure]} ({-high:+.3g} to {-low:+.3g}{grouped})"
+        return f"{100 * gain:+.1f} points of {COUNTED[measure]} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{-gain:+.3g} in {MEANS[measure]} ({-high:+.3g} to {-low:+.3g})"
 
 
-def _say_groups(gain: Gain) -> str:
-    return "" if gain.groups is None else f"; by group, {say_count(gain.groups, 'groups', ',')}"
+def _say_groups(gain: Gain) -> Iterator[str]:
+    if gain.groups is not None and gain.groups_needed is None:
+        yield f"over rows by group, {say_count(gain.groups, 'groups', ',')}"
 
 
 def _say_limits(half: SetOutcomes, whole: SetOutcomes, measure: Measured) -> Iterator[str]:
