@@ -5,7 +5,7 @@
 Rows of one author, document or patient are not as many opinions as there are rows. A row is right where its difficulty,
 what its run makes of it and chance together are above 0; `shared` is how much of what a run makes of a row it makes of
 the whole group (the correlation within groups of that part). Two runs are equally good but for `lead`, and judged as
-`ft30 compare` judges them (McNemar, row by row), and by turning the signs of whole groups.
+`ft30 compare` judges rows without groups (McNemar), and by turning the signs of whole groups, as it does with them.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from finetune30.cli.named_option import named_option
 from finetune30.cli.run_set_options import make_set, set_options
 
 
@@ -35,20 +34,17 @@ class Shares(click.ParamType[tuple[float, ...]]):
     help="Shares of the training rows, ascending, 0.5 and 1 among them.",
 )
 @click.option("--seeds", type=click.IntRange(2, 100), default=3, show_default=True, help="Runs on each share.")
-@named_option("group_column", metavar="NAME", help="Column whose rows of one value come into a share together.")
 @set_options
 @click.pass_context
-def command(
-    context: click.Context, /, shares: tuple[float, ...], seeds: int, group_column: str | None, **options: Any
-) -> None:
+def command(context: click.Context, /, shares: tuple[float, ...], seeds: int, **options: Any) -> None:
     """Train a configuration on growing shares of its training rows, and say whether more rows would help.
 
     FILE is a configuration; every key is a flag as for `ft30 train`. All runs are judged on the same evaluation rows.
-    The rows of a share are among those of every larger one, each class with its share, rows of one text together;
-    training.seed and the draw change with each seed. Epochs are those of the configuration, as whoever has fewer rows
-    would train; with max_steps all shares train for as many steps. The answer is about the last doubling, from half of
-    the rows to all of them.
+    The rows of a share are among those of every larger one, each class with its share, rows of one text or group
+    (--group_column) together; training.seed and the draw change with each seed. Epochs are those of the configuration,
+    as whoever has fewer rows would train; with max_steps all shares train for as many steps. The answer is about the
+    last doubling, from half of the rows to all of them.
     """
     from finetune30.service.sets.making import Wanted
 
-    make_set(context, Wanted(seeds=seeds, shares=shares, group_column=group_column), **options)
+    make_set(context, Wanted(seeds=seeds, shares=shares), **options)

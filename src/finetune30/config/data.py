@@ -79,6 +79,11 @@ class DataConfig(Section):
         description="Seed of which rows are split off and sampled; null: training.seed, so that another seed also "
         "judges other rows.",
     )
+    group_column: Column | None = Field(
+        None,
+        description="Column whose rows of one value belong together (author, document, patient): they stay on one side "
+        "of a split and in one fold, and runs are compared group by group; null: rows are independent.",
+    )
     text_column: Column | None = Field(None, description="Column of the text; null: detected and reported.")
     text_pair_column: Column | None = Field(
         None, description="Column of the second text of a pair; null: none or detected."
@@ -129,6 +134,13 @@ class DataConfig(Section):
             raise ValueError("label_column and label_columns cannot both say where the labels are")
         if twice := sorted({name for name in self.label_columns if self.label_columns.count(name) > 1}):
             raise ValueError(f"label_columns names {twice[0]!r} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_neither_text_nor_label(self) -> DataConfig:
+        read = (self.text_column, self.text_pair_column, self.label_column, *(self.label_columns or ()))
+        if self.group_column is not None and self.group_column in read:
+            raise ValueError(f"group_column {self.group_column!r} is read as text or label: name another column")
         return self
 
     @model_validator(mode="after")

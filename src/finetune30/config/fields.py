@@ -36,6 +36,7 @@ READING_NAMES: dict[str, str] = {
     "label_column": "data.label_column",
     "label_columns": "data.label_columns",
     "label_separator": "data.label_separator",
+    "group_column": "data.group_column",
     "conversation_format": "data.conversation_format",
     "eval_file": "data.eval_file",
     "eval_split": "data.eval_split",

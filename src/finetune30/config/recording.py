@@ -29,6 +29,7 @@ NEW_KEYS: frozenset[str] = frozenset(
         "lora.loraplus_lr_ratio",
         "lora.trainable_token_indices",
         "data.conversation_format",
+        "data.group_column",
         "data.split_seed",
         "data.test_split",
         "data.test_file",

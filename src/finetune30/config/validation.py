@@ -53,6 +53,7 @@ RuleName = Literal[
     "contradictory_label",
     "leakage",
     "near_leakage",
+    "group_leakage",
     "small_class",
     "constant_text",
     "label_in_text",

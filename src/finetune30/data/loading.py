@@ -19,6 +19,7 @@ from finetune30.data.evidence import (
     structured_texts,
     swallowed_lines,
 )
+from finetune30.data.groups import Groups, find_groups, without_group_column
 from finetune30.data.label_columns import with_label_columns, without_label_columns
 from finetune30.data.ledger import list_lines
 from finetune30.data.problem import Arranged, Arranges, Detected, Problem, ProblemChoice, Role
@@ -38,7 +39,8 @@ class LoadedRows:
     label_text (the target as `problem` reads it), reason (null). `declared`: names that the source itself declares for
     its target, in order (`()`: none). `detected`: what the rows were taken for, which no configuration said.
     `replaced`: the set that was asked for -> the one whose rows these are, where that could not be reached. `faults`:
-    rows that could not be read, row_id, rule and fix (None: there are none of that kind).
+    rows that could not be read, row_id, rule and fix (None: there are none of that kind). `groups`: what is known of
+    rows that belong together, whose number is then a column of `rows`; None: rows are independent.
     """
 
     rows: pl.DataFrame
@@ -50,6 +52,7 @@ class LoadedRows:
     detected: tuple[Detected, ...] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
     faults: pl.DataFrame | None = None
+    groups: Groups | None = None
 
     def describe_files(self) -> list[dict[str, Any]]:
         """Return how each file was read: format, rows, encoding, separator, quotes, notes; and where its lines went."""
@@ -85,7 +88,7 @@ def load_rows(
     chosen, problem, count = problem, arranged.problem, len(sources.train)
     sources = replace(sources, train=[*arranged.tables[:count]], evaluation=[*arranged.tables[count:]])
     sources, named = with_label_columns(sources, config, named_columns(config, problem))
-    columns = detect_columns(without_label_columns(sources.train[0], config), problem.columns, named)
+    columns = detect_columns(_without_named(sources.train[0], config), problem.columns, named)
     log(f"data: {config.dataset_name}: {columns.describe()}")
     tables = sources.tables
     for table in tables:
@@ -94,6 +97,7 @@ def load_rows(
     rows, declared = _build_rows(tables, len(sources.train), columns, problem.columns, chosen=sources.chosen)
     if columns.target is not None:
         rows = _without_unlabelled_evaluation(rows, sources, log)
+    rows, groups = find_groups(rows, tables, len(sources.train), config, log)
     if not (rows["split"] == "evaluation").any():  # they are split off, whatever the set calls a split
         sources = replace(sources, eval_split=None)
     settled = problem.settle(rows["label_text"], config.label_separator, num_labels)
@@ -113,7 +117,9 @@ def load_rows(
         log(f"data: {found.describe()}")
     source = _describe_source(config, sources, tables, columns)
     rows = rows.with_columns(settled.targets)
-    return LoadedRows(rows, tables, columns, declared, settled.problem, source, detected, faults=arranged.faults)
+    return LoadedRows(
+        rows, tables, columns, declared, settled.problem, source, detected, faults=arranged.faults, groups=groups
+    )
 
 
 def _arrange(problem: ProblemChoice, tables: list[SourceTable], config: DataConfig) -> Arranged:
@@ -126,9 +132,15 @@ def _arrange(problem: ProblemChoice, tables: list[SourceTable], config: DataConf
     return arranged
 
 
+def _without_named(table: SourceTable, config: DataConfig) -> SourceTable:
+    """Return the table without the columns that are classes or tell groups: none of them is a text."""
+    rest = without_label_columns(table, config)
+    return replace(rest, frame=without_group_column(rest, config))
+
+
 def _unread(table: SourceTable, config: DataConfig, arranged: Arranged) -> SourceTable:
     """Return the table without the columns that are classes or that others were made of."""
-    rest = without_label_columns(table, config)
+    rest = _without_named(table, config)
     return replace(
         rest, frame=rest.frame.drop(arranged.read - {arranged.column}, strict=False)
     )  # some only in other files

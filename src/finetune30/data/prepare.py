@@ -13,6 +13,7 @@ import polars as pl
 from finetune30.config.data import DataConfig
 from finetune30.config.schema import VERSION_PREFIX
 from finetune30.data.analysis.statistics import balance
+from finetune30.data.groups import GROUP, keep_together, number_as_stored, require_several
 from finetune30.data.ledger import build_ledger
 from finetune30.data.loading import LoadedRows, load_rows
 from finetune30.data.problem import Problem, ProblemChoice, Targets
@@ -39,7 +40,8 @@ class PreparedData:
     """Rows of one training.
 
     `train`, `evaluation`: columns row_id (String, `<source>:<line>`, unique), the texts of `problem` (String; an
-    optional one may be null), label_text and label (the target as read, and as `problem` encodes it). `targets`: what
+    optional one may be null), label_text and label (the target as read, and as `problem` encodes it), and where rows
+    belong together group (Int64). `targets`: what
     the rows ask, JSON. `digest`: sha256 over both splits, order-sensitive.
     `ledger`, `report`, `source`: JSON trees. `quarantine`: the rows set aside, with their cells as read and why.
     `version_rows`: the same rows as a dataset version stores them; `digest` is the digest of that version. `held_back`:
@@ -58,6 +60,11 @@ class PreparedData:
     version_rows: dict[str, pl.DataFrame]
     recipe: tuple[dict[str, Any], ...]
     held_back: HeldBackRows | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of its version."""
+        return schema_of_roles(self.problem.columns, grouped=GROUP in self.train.columns)
 
 
 def prepare_data(
@@ -97,10 +104,11 @@ def prepare_data(
     _require_rows(gate.rows, kept.height, "train", least=1)  # or else it would seem to be the labels that are missing
     targets = settled.plan(kept["label_text"].drop_nulls(), num_labels, loaded.declared)
     rows = choose_rows(settled.encode_targets(gate.rows, targets), config, seed, settled)
+    rows = number_as_stored(rows, loaded.groups)
     ledger = build_ledger(rows, loaded.tables)
     used = {split: _take(rows, split) for split in SPLITS}
     version_rows = {split: version_rows_of(frame, settled) for split, frame in used.items()}
-    schema = schema_of_roles(settled.columns)
+    schema = schema_of_roles(settled.columns, grouped=GROUP in rows.columns)
     held_back = _hold_back(rows, settled, config, versions)
     digest = digest_version(targets, version_rows, schema, held_back)
     report = _build_report(used, targets, validation, gate, loaded) | {"ledger": ledger}
@@ -132,7 +140,7 @@ def record_version(prepared: PreparedData, store: VersionStore, note: str = "") 
     manifest, _ = store.create(
         prepared.version_rows,
         targets=prepared.targets,
-        schema=schema_of_roles(prepared.problem.columns),
+        schema=prepared.schema,
         problem_type=prepared.problem.name,
         source=prepared.source,
         recipe=prepared.recipe,
@@ -156,7 +164,8 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
     if config.test_fraction is not None:
         pool = position[kept & (split == "train")]
         _require_rows(rows, len(pool), "train", least=2)
-        keys = question_keys(rows[pool])
+        keys = keep_together(question_keys(rows[pool]), rows[pool])
+        require_several(keys, rows[pool], "test")
         aside = pool[split_off(keys, problem.strata(rows["label"][pool]), config.test_fraction, seed, for_test=True)]
         reason[aside] = SET_ASIDE_AS_TEST
         kept[aside] = False
@@ -164,7 +173,9 @@ def choose_rows(rows: pl.DataFrame, config: DataConfig, seed: int, problem: Prob
         _require_rows(rows, int(kept.sum()), "train", least=2)
         left = rows.filter(kept)
         strata = problem.strata(left["label"])
-        over = split_off(question_keys(left), strata, config.eval_fraction, seed)
+        keys = keep_together(question_keys(left), left)
+        require_several(keys, left, "evaluation")
+        over = split_off(keys, strata, config.eval_fraction, seed)
         split[position[kept][over]] = "evaluation"
     for name, wanted in (("train", config.train_samples), ("evaluation", config.eval_samples)):
         positions = position[kept & (split == name)]
@@ -188,7 +199,7 @@ def _hold_back(
     if versions is not None and config.dataset_name.startswith(VERSION_PREFIX):
         known = versions.held_back(config.dataset_name.removeprefix(VERSION_PREFIX))
     if known is None:
-        schema = schema_of_roles(problem.columns)
+        schema = schema_of_roles(problem.columns, grouped=GROUP in rows.columns)
         return hold_back(version_rows_of(aside, problem), schema) if aside.height else None
     if aside.height:
         message = (
@@ -201,13 +212,17 @@ def _hold_back(
 
 def _take(rows: pl.DataFrame, split: str) -> pl.DataFrame:
     wanted = (pl.col("split") == split) & pl.col("reason").is_null()
-    return rows.filter(wanted).select("row_id", *text_columns(rows), "label", "label_text").rechunk()
+    return rows.filter(wanted).select("row_id", *text_columns(rows), "label", "label_text", *_group(rows)).rechunk()
+
+
+def _group(rows: pl.DataFrame) -> list[str]:
+    return [GROUP] if GROUP in rows.columns else []
 
 
 def version_rows_of(rows: pl.DataFrame, problem: ProblemChoice) -> pl.DataFrame:
     """Return rows as a version stores them: the columns of the problem, targets as texts, and where a row came from."""
     stored = [pl.col("label_text" if role.kind == "target" else role.name).alias(role.name) for role in problem.columns]
-    return rows.select(*stored, pl.col("row_id").alias("origin"))
+    return rows.select(*stored, *_group(rows), pl.col("row_id").alias("origin"))
 
 
 def rows_of_version(stored: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -249,6 +264,7 @@ def _build_report(
     columns = loaded.columns
     return {
         **count_used(used, loaded.problem, targets),
+        **({} if loaded.groups is None else {"groups": loaded.groups.as_dict()}),
         "columns": {**columns.chosen, "available": loaded.tables[0].columns},
         "texts": {name: columns.chosen[name] for name in filled_texts(used["train"])},
         "detected_columns": list(columns.detected),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Targets = Mapping[str, Any]
 
 #: Columns of prepared rows that are no texts (`finetune30.data.loading.LoadedRows`).
-ROW_COLUMNS = frozenset({"row_id", "file", "origin", "split", "label_text", "label", "reason"})
+ROW_COLUMNS = frozenset({"row_id", "file", "origin", "split", "label_text", "label", "reason", "group"})
 #: What rules, listings and results put beside the texts of a row.
 _RESERVED = ROW_COLUMNS | {
     *("kind", "index", "place", "fix", "prediction", "probabilities", "outcome", "residual"),

@@ -13,7 +13,6 @@ from finetune30.data.ledger import check_ledger, file_of, sum_ledger
 from finetune30.data.prepare import PreparedData, count_used, version_rows_of
 from finetune30.data.texts import text_columns
 from finetune30.data.validation.findings import shorten
-from finetune30.data.versions.schema import schema_of_roles
 from finetune30.data.versions.storage import SPLITS, digest_version
 
 
@@ -52,7 +51,7 @@ def set_rows_aside(
         data,
         train=used["train"],
         evaluation=used["evaluation"],
-        digest=digest_version(data.targets, version_rows, schema_of_roles(data.problem.columns), data.held_back),
+        digest=digest_version(data.targets, version_rows, data.schema, data.held_back),
         ledger=ledger,
         report=report,
         quarantine=_with_quarantined(data.quarantine, aside, reason, fix_of),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from finetune30.config.data import DataConfig
+from finetune30.data.groups import count_shared
 from finetune30.data.loading import load_rows
 from finetune30.data.prepare import PreparedData, version_rows_of
 from finetune30.data.validation.validate import validate_rows
 from finetune30.data.versions.held_back import HeldBackRows, hold_back
-from finetune30.data.versions.schema import schema_of_roles
 from finetune30.errors import DataError
 from finetune30.values import say_count
 
@@ -25,6 +26,16 @@ _NEAR = "near_leakage"
 _NOTHING = {"eval_file": None, "eval_split": None, "test_file": None, "test_split": None, "test_fraction": None}
 
 
+@dataclass(frozen=True)
+class ReadTestRows:
+    """Test rows with the rules' reasons, how many training rows nearly are such rows (`near`), and how many test rows
+    are of groups that training rows are of too (`shared`)."""
+
+    rows: pl.DataFrame
+    near: int
+    shared: int
+
+
 def read_test_rows(
     config: DataConfig,
     named: Mapping[str, Any],
@@ -33,16 +44,17 @@ def read_test_rows(
     problem: ProblemChoice,
     num_labels: int,
     load_version: Callable[..., Any] | None = None,
-) -> tuple[pl.DataFrame, int]:
+) -> ReadTestRows:
     """Return the rows that `named` (eval_file or eval_split) names, with the rules' reasons; no limit stops them here.
 
-    Beside them how many training rows nearly are such rows. Raises what reading raises.
+    Raises what reading raises.
     """
     data = config.model_copy(update={**_NOTHING, **named})
     loaded = load_rows(data, log, problem=problem, num_labels=num_labels, load_version=load_version)
     validation = validate_rows(loaded, data)
     near = validation.findings.filter(pl.col("rule") == _NEAR)["row_id"].n_unique()
-    return validation.rows.filter(pl.col("split") == "evaluation"), near
+    rows = validation.rows.filter(pl.col("split") == "evaluation")
+    return ReadTestRows(rows, near, count_shared(validation.rows.filter(pl.col("reason").is_null())))
 
 
 def hold_split_back(prepared: PreparedData, config: DataConfig, num_labels: int, log: Log) -> HeldBackRows:
@@ -50,9 +62,12 @@ def hold_split_back(prepared: PreparedData, config: DataConfig, num_labels: int,
 
     Rows that rules set aside are left out. Raises DataError where none is left.
     """
-    rows, _ = read_test_rows(
+    read = read_test_rows(
         config, {"eval_split": config.test_split}, log, problem=prepared.problem, num_labels=num_labels
     )
+    rows = read.rows
+    if read.shared:
+        log(f"WARNING: data: {say_shared(read.shared)}")
     kept = rows.filter(pl.col("reason").is_null())
     out = Counter(rows["reason"].drop_nulls())
     told = ", ".join(f"{count} {reason}" for reason, count in sorted(out.items()))
@@ -65,4 +80,9 @@ def hold_split_back(prepared: PreparedData, config: DataConfig, num_labels: int,
         f"data: {say_count(kept.height, 'rows', ',')} of the split {config.test_split!r} are kept as test "
         f"rows{left_out}"
     )
-    return hold_back(version_rows_of(kept, prepared.problem), schema_of_roles(prepared.problem.columns))
+    return hold_back(version_rows_of(kept, prepared.problem), prepared.schema)
+
+
+def say_shared(count: int) -> str:
+    """Say how many test rows belong together with training rows."""
+    return f"{say_count(count, 'test rows are', ',')} of groups that training rows are of too"

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
+from finetune30.service.runs.sentences import pair_words
+
 
 def predictions(answers, labels=None, ids=None, **more):
     """Return a predictions.parquet; without `outcome` among `more` it is one of an earlier version."""
@@ -57,6 +59,43 @@ def test_small_difference_is_not_distinguishable(api, submit, finish):
     assert verdict["gain_interval"] == [-verdict["interval"][1], -verdict["interval"][0]]
 
 
+def test_rows_in_groups_are_compared_by_group_and_those_of_a_run_without_groups_too(api, submit, finish):
+    first, second = submit("a"), submit("b")
+    groups = [n // 4 for n in range(48)]
+    # Three groups of twelve are answered wrongly as a whole: McNemar tells 12 rows from chance, 3 signs of 8 do not.
+    answers = ["neg", "pos"] * 6 + ["pos", "neg"] * 18
+    finish(first, predictions(["pos", "neg"] * 24, group=groups))
+    finish(second, predictions(answers))
+    found = compare(api, first, second)
+    verdict = found["verdict"]
+    assert (verdict["groups"], verdict["groups_needed"], found["groups"][0]["groups"]) == (12, None, 12)
+    assert binomtest(0, 12).pvalue < 0.001
+    assert (verdict["p_value"], verdict["distinguishable"]) == (2 / 8, False)
+    assert verdict["message"].endswith("p = 0.25; 48 rows, by group, 12 groups)")
+    assert pair_words(verdict, {first: "'a'", second: "'b'"}).zh.endswith("p = 0.25，共 48 筆，以群組計，共 12 組）")
+
+
+def test_few_groups_give_no_verdict_and_groups_of_one_row_change_nothing(api, submit, finish):
+    first, second, third, fourth = (submit(name) for name in "abcd")
+    right, wrong = ["pos", "neg"] * 20, ["pos"] * 40
+    finish(first, predictions(right, group=[n // 8 for n in range(40)]))
+    finish(second, predictions(wrong, group=[n // 8 for n in range(40)]))
+    verdict = compare(api, first, second)["verdict"]
+    assert (verdict["distinguishable"], verdict["groups"], verdict["groups_needed"]) == (None, 5, 10)
+    assert (verdict["interval"], verdict["gain_interval"]) == (None, None)
+    few = "not enough groups: 5, at least 10 are needed for a verdict: 'a' is 50.0 points better than 'b' (40 rows)"
+    assert verdict["message"] == few
+    words = pair_words(verdict, {first: "'a'", second: "'b'"})
+    assert (words.en, words.zh.startswith("群組數不足：只有 5 組，至少需要 10 組")) == (few, True)
+    ids = [f"w.csv:{n}" for n in range(40)]
+    finish(third, predictions(right, ids=ids, group=list(range(40))))
+    finish(fourth, predictions(wrong, ids=ids, group=list(range(40))))
+    alone = compare(api, third, fourth)["verdict"]
+    assert alone["groups"] is None
+    assert alone["p_value"] == pytest.approx(binomtest(0, 20).pvalue)
+    assert alone["message"].endswith("; 40 rows)")
+
+
 def test_runs_of_one_name_are_told_apart(api, submit, finish):
     first, second = submit("a"), submit("a")
     finish(first, predictions(["pos", "neg"] * 20))
@@ -104,7 +143,7 @@ def test_a_run_on_other_rows_leaves_the_verdict_of_the_others(api, submit, finis
     finish(bad, predictions(["pos"] * 40))
     finish(missing)
     found = compare(api, good, other, bad, missing)
-    assert found["groups"] == [{"runs": [good, bad], "rows": 40, "measure": "right"}]
+    assert found["groups"] == [{"runs": [good, bad], "rows": 40, "measure": "right", "groups": None}]
     (pair,) = found["pairs"]
     assert found["verdict"] == pair
     assert (pair["first"], pair["second"], pair["difference"]) == (good, bad, -0.5)

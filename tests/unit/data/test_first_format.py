@@ -13,7 +13,7 @@ from finetune30.config.data import DataConfig
 from finetune30.data.prepare import prepare_data
 from finetune30.data.versions.checkout import checkout_version
 from finetune30.data.versions.compare import diff_versions
-from finetune30.data.versions.manifest import FORMAT, WITH_TEST_FORMAT, Manifest
+from finetune30.data.versions.manifest import FORMAT, WITH_GROUPS_FORMAT, Manifest
 from finetune30.data.versions.schema import FIRST_SCHEMA
 from finetune30.data.versions.storage import VersionStore
 from finetune30.errors import StorageError
@@ -143,7 +143,7 @@ def test_training_on_a_version_sees_its_rows_under_its_digest(store, one, tmp_pa
 def test_manifest_of_a_newer_format_is_refused_by_its_number(store):
     digest = store.resolve("single-before")
     path = store.folder / "versions" / f"{digest}.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": WITH_TEST_FORMAT + 1}))
-    with pytest.raises(StorageError, match=r"written by a newer finetune30 \(format 4\)") as caught:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": WITH_GROUPS_FORMAT + 1}))
+    with pytest.raises(StorageError, match=r"written by a newer finetune30 \(format 5\)") as caught:
         store.get("single-before")
     assert caught.value.remedy == "update finetune30"

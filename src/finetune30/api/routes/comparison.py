@@ -44,13 +44,15 @@ class Pair(BaseModel):
 
     first: str
     second: str
-    distinguishable: bool
+    distinguishable: bool | None = Field(description="Null where rows come in too few groups for a verdict.")
     message: str
     measure: str = Field(
         description="What came of a row: `right` (or wrong), or a loss: `squared_error`, `absolute_error`, `loss`. Of "
         "answers: `exact` (word for word the wanted one), `expected` (it holds what is expected)."
     )
     rows: int
+    groups: int | None = Field(description="By how many groups the rows are judged; null: they are independent.")
+    groups_needed: int | None = Field(description="Groups that a verdict takes, where there are fewer.")
     first_mean: float = Field(description="Share of right rows, or mean loss.")
     second_mean: float
     only_first_right: int | None = Field(description="Null for losses.")
@@ -77,6 +79,7 @@ class ComparedGroup(BaseModel):
     runs: list[str]
     rows: int
     measure: str
+    groups: int | None = Field(description="Groups that the rows come in; null: they are independent.")
 
 
 class RunLeftOut(BaseModel):

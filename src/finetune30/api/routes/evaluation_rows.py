@@ -78,6 +78,9 @@ class Slices(BaseModel):
         examples=["right"],
     )
     sortable: list[str] = Field(description="What rows may be sorted by.")
+    groups: int | None = Field(
+        description="In how many groups the rows come, which intervals and tests of parts do not count by; null: none."
+    )
     tables: list[Tree] = Field(
         description="Blocks of the kind table with the `key` whose values are their parts: length, script, file; "
         "`filters[i]` lists the rows of line i. Those with one part only are left out.",

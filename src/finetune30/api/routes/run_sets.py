@@ -40,7 +40,7 @@ class RunSetRequest(TrainRequest):
         "on each.",
     )
     group_column: str | None = Field(
-        None, max_length=200, description="Column of the source whose rows of one value share a fold, or a share."
+        None, max_length=200, description="As `data.group_column`: rows of one value share a fold, or a share."
     )
 
     @model_validator(mode="after")

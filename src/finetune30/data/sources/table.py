@@ -34,7 +34,8 @@ class SourceTable:
     behind the ids. `label_order`: columns that hold names already, with the order of the classes. `text`: where the
     line of a row can be read once more, its cells in the order of `columns`; None: there is no such file.
     `lines`: where the physical lines of the file went; None: it has none, or a row's number stands for its line.
-    `reading`: how a text file was read (encoding, separator, quotes), for people.
+    `reading`: how a text file was read (encoding, separator, quotes), for people. `group_column`: of a stored version,
+    the column with the number of each row's group.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SourceTable:
     facts: dict[str, str | int | None] = field(default_factory=dict)
     lines: PhysicalLines | None = None
     reading: dict[str, str] = field(default_factory=dict)
+    group_column: str | None = None
 
     @property
     def columns(self) -> list[str]:

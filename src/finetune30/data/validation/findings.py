@@ -42,6 +42,7 @@ DEFAULT_SEVERITIES: dict[RuleName, Severity] = {
     "contradictory_label": "error",
     "leakage": "error",
     "near_leakage": "warn",
+    "group_leakage": "warn",
     "small_class": "warn",
     "constant_text": "warn",
     "label_in_text": "warn",

@@ -24,6 +24,7 @@ _OWN_LIMITS = {
     "contradictory_answer": "max_contradictory_share",
     "leakage": "max_leaking_share",
     "near_leakage": "max_leaking_share",
+    "group_leakage": "max_leaking_share",
     # A training meets these when it encodes the rows that the other rules left.
     **{rule: rule for rule in (NO_TOKENS, NO_ANSWER_LEFT, TEMPLATE_REFUSES)},
 }

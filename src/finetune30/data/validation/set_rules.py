@@ -11,6 +11,7 @@ import polars as pl
 
 from finetune30.data.conversations.asked import find_earlier, join_questions
 from finetune30.data.conversations.views import with_questions
+from finetune30.data.groups import GROUP
 from finetune30.data.texts import filled_texts, text_columns
 from finetune30.data.validation.findings import FindingList, shorten
 from finetune30.data.validation.near_duplicates import find_near_duplicates
@@ -74,6 +75,19 @@ def check_repeats(
         _near(keyed, found)
         rows = found.mark(rows)
     return rows
+
+
+def check_groups(rows: pl.DataFrame, found: FindingList) -> pl.DataFrame:
+    """Mark training rows of groups that given evaluation rows are of too, where rows belong together."""
+    if GROUP not in rows.columns or not found.wanted("group_leakage"):
+        return rows
+    kept = rows.filter(pl.col("reason").is_null())
+    first = kept.filter(pl.col("split") == "evaluation").unique(GROUP, keep="first", maintain_order=True)
+    others = first.select(GROUP, pl.col("row_id").alias("_other"))
+    hits = kept.filter(pl.col("split") == "train").join(others, on=GROUP, how="inner", maintain_order="left")
+    fix = pl.format("belongs together with evaluation row {}; keep both on one side", "_other")
+    found.add("group_leakage", hits, fix)
+    return found.mark(rows)
 
 
 def check_turns(rows: pl.DataFrame, conversations: pl.DataFrame, found: FindingList) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from finetune30.data.validation.rule_shares import RuleShare, measure_rules
 from finetune30.data.validation.set_rules import (
     check_classes,
     check_constants,
+    check_groups,
     check_repeats,
     check_scripts,
     check_turns,
@@ -151,6 +152,7 @@ def _check_rows(
         said = _marked_as(answered, said)
     else:
         said = check_scripts(check_constants(check_repeats(said, found, near=near), found), found)
+    said = check_groups(said, found)
     if rules.classes:
         said = check_classes(said, found, config.gate.min_class_rows)
     if count_tokens is not None:

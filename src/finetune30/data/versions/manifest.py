@@ -2,7 +2,8 @@
 
 Format 2 says the columns (`schema`) and what the problem knows about them (`targets`). In format 1 the columns were
 always text, text_pair, label and origin, and the class names stood at the top; its digests are those of format 2.
-Format 3 is that of versions with test rows, whose own digest (`test_digest`) is part of theirs.
+Format 3 is that of versions with test rows, whose own digest (`test_digest`) is part of theirs, format 4 that of
+versions that say which rows belong together, with test rows or without.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from finetune30.errors import DataError, StorageError
 FORMAT = 2
 #: The format of versions with test rows, which packages before it could not verify.
 WITH_TEST_FORMAT = 3
+#: The format of versions with a column of role group, which packages before it do not know.
+WITH_GROUPS_FORMAT = 4
 #: Digits of a digest that names and listings show.
 SHORT_DIGITS = 12
 DIGEST = re.compile(r"^[0-9a-f]{64}$")
@@ -106,7 +109,7 @@ def load_manifest(text: str, name: str) -> Manifest:
     """Read a manifest. Raises StorageError where it is damaged or of a newer format."""
     try:
         tree: Mapping[str, Any] = json.loads(text)
-        if tree["format"] > WITH_TEST_FORMAT:
+        if tree["format"] > WITH_GROUPS_FORMAT:
             message = f"the version {name} was written by a newer finetune30 (format {tree['format']})"
             raise StorageError(message, "update finetune30")
         is_first = tree["format"] == 1

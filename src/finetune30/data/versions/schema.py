@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from finetune30.data import problem
+from finetune30.data.groups import GROUP
 from finetune30.errors import DataError
 
-#: text: what a row is told by; target: what a row asks of the model, and what relabelling changes; origin: the id under
-#: which the row was first read, no part of what a version is named by.
-Role = Literal["text", "target", "origin"]
+#: text: what a row is told by; target: what a row asks of the model, and what relabelling changes; group: the number of
+#: the group that a row belongs to; origin: the id under which the row was first read, no part of what names a version.
+Role = Literal["text", "target", "group", "origin"]
 ORIGIN = "origin"
 #: The former value of column x stands in x_before where two versions are compared.
 BEFORE = "_before"
@@ -39,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """Columns in order: one text or more, any number of targets, at most one origin, which is called so.
+    """Columns in order: one text or more, any number of targets, at most one group and one origin, which is called so.
 
     Raises DataError for columns that cannot be kept.
     """
@@ -55,6 +56,8 @@ class Schema:
             raise DataError("two columns of a version have one name", "rename one of them")
         if any((column.role == "origin") != (column.name == ORIGIN) for column in self.columns):
             raise DataError(f"the column {ORIGIN!r} says where a row came from, and nothing else", "rename the column")
+        if sum(column.role == "group" for column in self.columns) > 1:
+            raise DataError("two columns of a version say which rows belong together", "name one")
         if not self.texts:
             raise DataError("a version needs a column of role text", "name one")
 
@@ -77,6 +80,11 @@ class Schema:
     def targets(self) -> tuple[Column, ...]:
         """Columns of role target."""
         return tuple(column for column in self.columns if column.role == "target")
+
+    @property
+    def group(self) -> str | None:
+        """The column of role group, where there is one."""
+        return next((column.name for column in self.columns if column.role == "group"), None)
 
     def empty(self) -> pl.DataFrame:
         """Return a frame of these columns without rows."""
@@ -125,9 +133,13 @@ FIRST_SCHEMA = Schema(
 )
 
 
-def schema_of_roles(roles: Sequence[problem.Role]) -> Schema:
-    """Return the columns of rows that a problem has read: texts and targets are texts there, beside the origin."""
+def schema_of_roles(roles: Sequence[problem.Role], *, grouped: bool = False) -> Schema:
+    """Return the columns of rows that a problem has read: texts and targets are texts there, beside the origin.
+
+    `grouped`: rows have the number of their group too.
+    """
     columns = [Column(role.name, pl.String(), role.kind) for role in roles]
+    columns += [Column(GROUP, pl.Int64(), "group")] if grouped else []
     return Schema((*columns, Column(ORIGIN, pl.String(), "origin")))
 
 

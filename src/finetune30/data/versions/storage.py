@@ -32,6 +32,7 @@ from finetune30.data.versions.manifest import (
     DIGEST,
     FORMAT,
     TAG,
+    WITH_GROUPS_FORMAT,
     WITH_TEST_FORMAT,
     Chunk,
     Manifest,
@@ -97,7 +98,7 @@ class VersionStore:
                     parent if parent != digest else None,
                     note,
                     schema,
-                    FORMAT if held_back is None else WITH_TEST_FORMAT,
+                    _format_of(schema, held_back),
                     None if held_back is None else held_back.digest,
                 )
                 created = create_file(self._manifest_path(digest), manifest.dump())
@@ -169,6 +170,7 @@ class VersionStore:
                 number_rows(cast_to_text(rows, name)),
                 label_order={target.name: manifest.label_names for target in manifest.schema.targets},
                 facts={"version": manifest.digest},
+                group_column=manifest.schema.group,
             )
             tables[called] = [table]
         return tables
@@ -300,6 +302,12 @@ class VersionStore:
             with (self.folder / ".lock").open("a") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
                 yield
+
+
+def _format_of(schema: Schema, held_back: HeldBackRows | None) -> int:
+    if schema.group is not None:
+        return WITH_GROUPS_FORMAT
+    return FORMAT if held_back is None else WITH_TEST_FORMAT
 
 
 def require_tag_name(tag: str) -> None:

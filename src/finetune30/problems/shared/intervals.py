@@ -15,8 +15,8 @@ _UPPER = 0.975
 _NORMAL_QUANTILE = 1.959963984540054
 
 
-def wilson_interval(right: float, rows: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `right` among `rows` (at least 1) after Wilson (1927)."""
+def wilson_interval(right: float, rows: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share of `right` among `rows` (above 0), both perhaps fractions, after Wilson."""
     share, z2 = right / rows, _NORMAL_QUANTILE**2
     centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
     half = _NORMAL_QUANTILE * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2)) / (1 + z2 / rows)

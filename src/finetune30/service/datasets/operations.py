@@ -142,12 +142,13 @@ def clean(
     Returns what was loaded, what each step did with the `recipe`, and the rows by split as stored.
     """
     from finetune30.data.cleaning import clean_rows, default_recipe
+    from finetune30.data.groups import number_as_stored
     from finetune30.data.validation.validate import broken_rules
 
     loaded = load_dataset_rows(request, settings, log, on_transfer)
     steps = default_recipe(loaded.rows) if recipe is None else [dict(step) for step in recipe]
     result = clean_rows(loaded.rows, steps, lambda rows, rules: broken_rules(rows, loaded, request.data, rules))
-    kept = result.rows.filter(result.rows["reason"].is_null())
+    kept = number_as_stored(result.rows.filter(result.rows["reason"].is_null()), loaded.groups)
     done = {"recipe": steps, "changed": result.changed, "dropped": result.dropped}
     return loaded, done, _by_split(kept, loaded.problem)
 
@@ -169,7 +170,7 @@ def create_version(
     loaded, done, splits = clean(request, settings, log, recipe, on_transfer)
     if not splits:
         raise DataError("no row is left after the recipe", "look at its steps with: ft30 data clean")
-    problem, schema = loaded.problem, schema_of_roles(loaded.problem.columns)
+    problem, schema = loaded.problem, schema_of_roles(loaded.problem.columns, grouped=loaded.groups is not None)
     targets = problem.plan(_targets_of(splits, problem), None, loaded.declared)
     origin = next((file["version"] for file in loaded.source["files"] if "version" in file), None)
     with open_versions(settings) as versions:

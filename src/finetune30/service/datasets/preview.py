@@ -31,7 +31,6 @@ def preview_data(loaded: LoadedConfig, settings: Settings) -> dict[str, Any]:
 
     Raises DataError, HubError, TooLargeError.
     """
-    from finetune30.data.versions.schema import schema_of_roles
     from finetune30.data.versions.storage import SPLITS
 
     config = loaded.config
@@ -46,7 +45,7 @@ def preview_data(loaded: LoadedConfig, settings: Settings) -> dict[str, Any]:
         "label_names": list(label_names(prepared.targets)),
         "columns": prepared.report["columns"],
         "named_columns": {role.key: prepared.report["columns"][role.name] for role in roles},
-        "row_columns": schema_of_roles(roles).as_tree(),
+        "row_columns": prepared.schema.as_tree(),
         "rows": [row for split in SPLITS for row in _first_rows(prepared.version_rows[split], split)],
         "label_counts": {
             "train": prepared.report.get("label_counts") or {},

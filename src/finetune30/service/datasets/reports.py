@@ -118,7 +118,7 @@ def clean_data(
 
     steps = load_recipe(recipe)
     loaded, counts, splits = clean(request, settings, log, steps, on_transfer)
-    schema = schema_of_roles(loaded.problem.columns)
+    schema = schema_of_roles(loaded.problem.columns, grouped=loaded.groups is not None)
     paths = save_splits(splits, folder, format_name, schema, overwrite=overwrite)
     return {
         "dataset_name": loaded.source["name"],

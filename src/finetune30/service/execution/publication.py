@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from finetune30 import __version__, failpoints
+from finetune30.data.groups import with_groups
 from finetune30.data.problem import label_names
 from finetune30.errors import StorageError
 from finetune30.service.execution.exactness import describe_git_state
 from finetune30.service.execution.experiment import Experiment, Inputs
 from finetune30.service.execution.set_aside import describe_set_aside, say_set_aside
-from finetune30.service.runs.blocks import build_result_blocks
+from finetune30.service.runs.blocks import GROUPS, build_result_blocks
+from finetune30.service.statistics.score_interval import describe_groups
 from finetune30.store.records import Run
 
 if TYPE_CHECKING:
@@ -53,6 +55,12 @@ def stage_result(
         "doubts": [asdict(doubt) for doubt in doubts],
         "origin": origin,
     }
+    data, targets = experiment.inputs.data, experiment.problem.targets
+    kept = with_groups(
+        data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, targets), data.evaluation
+    )
+    if (grouped := describe_groups(data.problem, kept, targets)) is not None:
+        metrics[GROUPS] = grouped
     if said := say_set_aside(metrics["evaluation_set_aside"]):
         log(said)
     weights_sha256 = experiment.inputs.source.weights_digest()
@@ -62,8 +70,6 @@ def stage_result(
     log(f"self-test: the saved model, loaded afresh, answers as trained ({told})")
     metrics["self_test_logit_difference"] = difference
     failpoints.reach(failpoints.DISK_WRITE)
-    data = experiment.inputs.data
-    kept = data.problem.predictions(experiment.evaluation_split, result.evaluation_outputs, experiment.problem.targets)
     kept.write_parquet(outbox / "predictions.parquet")
     tables = {name: _write_table(outbox / f"{name}.jsonl", rows) for name, rows in result.tables.items()}
     failpoints.reach(failpoints.DISK_WRITE)

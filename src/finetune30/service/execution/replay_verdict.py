@@ -26,7 +26,14 @@ _CIRCUMSTANCES = frozenset(
     {"run_id", "origin", "git", "environment", "replaced", "peak_memory_bytes", "dataset_digest"}
     | {"replaced_settings"}
     # Made of the ledger, the metrics and the predictions, which are compared.
-    | {"evaluation_set_aside", "eval_calibration", "eval_thresholds", "eval_risk_coverage", "eval_abstention"}
+    | {
+        "evaluation_groups",
+        "evaluation_set_aside",
+        "eval_calibration",
+        "eval_thresholds",
+        "eval_risk_coverage",
+        "eval_abstention",
+    }
 )
 _WEIGHTS = "adapter_model.safetensors"
 #: A key that the metrics of every run have since there are scores; what else is recorded since then came with it.

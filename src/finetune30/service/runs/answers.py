@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from finetune30.data.groups import GROUP
 from finetune30.errors import StorageError
 from finetune30.files import load_json_lines
 from finetune30.service.runs.comparable import Answered
 from finetune30.service.runs.judging import judge_pairs
 from finetune30.service.runs.open_records import Records
-from finetune30.service.runs.outcomes import Measure, Outcomes
+from finetune30.service.runs.outcomes import Measure, Outcomes, load_groups
+from finetune30.service.statistics.groups import number_groups
 from finetune30.store import Run
 
 #: What a run publishes of its answers, one line a row.
@@ -41,11 +44,21 @@ def compare_answers(records: Records, runs: Sequence[Run]) -> Tree:
 
 
 def _load_answers(records: Records, run: Run, left_out: list[Tree]) -> Answers:
+    folder = records.folder(run)
     try:
-        return {row["row_id"]: row for row in load_json_lines(records.folder(run).path / FILE)}
+        rows = {row["row_id"]: row for row in load_json_lines(folder.path / FILE)}
+        return _with_groups(rows, folder.predictions)
     except StorageError as error:
         left_out.append({"run": run.id, "name": run.name, "reason": error.message})
         return {}
+
+
+def _with_groups(rows: Answers, predictions: Path) -> Answers:
+    """Return answers with the groups of their rows, where the predictions of the run say which belong together."""
+    if not rows or not predictions.is_file():
+        return rows
+    groups = load_groups(predictions)
+    return {row_id: {**row, GROUP: groups.get(row_id)} for row_id, row in rows.items()} if groups else rows
 
 
 def _pair_up(runs: Sequence[Run], answered: Sequence[Answers], column: str) -> list[list[Answered]]:
@@ -78,7 +91,8 @@ def _outcomes(answers: Answers, common: Sequence[str], column: str) -> Outcomes:
             "outcome": pl.Series([row[column] for row in rows], dtype=pl.Boolean),
         }
     )
-    return Outcomes(frame, _MEASURES[column])
+    groups = [row.get(GROUP) for row in rows]
+    return Outcomes(frame, _MEASURES[column], None if None in groups else number_groups(groups))
 
 
 def _differing(answered: Sequence[Answers]) -> list[Tree]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from finetune30.blocks import Block, Column, Figure, Format, Table, Text, Words
@@ -21,6 +22,8 @@ _TRAINING: tuple[tuple[str, Words, Format], ...] = (
     ("peak_memory_bytes", Words("Peak memory", "記憶體峰值"), "bytes"),
 )
 
+#: What metrics hold of evaluation rows that belong together: how many groups, and the interval of the score by group.
+GROUPS = "evaluation_groups"
 _IN_DOUBT = Words("Warning: this result is in doubt", "警告：這個結果存疑")
 
 
@@ -35,9 +38,9 @@ def build_result_blocks(metrics: Mapping[str, Any]) -> list[Block]:
     Evaluation rows that rules set aside stand behind the first figure. Metrics of an unknown problem (of a package that
     is not installed here any more or is broken, or of no problem at all) become a table of all their numbers.
     """
-    drawn = _evaluation(metrics)
+    drawn = _by_group(metrics, _evaluation(metrics))
     said = [*_doubts(metrics.get("doubts")), *_evaluated_on_test(metrics.get("evaluation_split"))]
-    return [*said, *drawn[:1], *_set_aside(metrics, drawn), *drawn[1:]]
+    return [*said, *drawn[:1], *_set_aside(metrics, drawn), *drawn[1:], *_say_groups(metrics)]
 
 
 def _evaluation(metrics: Mapping[str, Any]) -> list[Block]:
@@ -48,6 +51,34 @@ def _evaluation(metrics: Mapping[str, Any]) -> list[Block]:
     if not isinstance(targets, Mapping):  # before they were kept whole
         targets = {"label_names": metrics.get("labels") or []}
     return problem.view(metrics, targets)
+
+
+def _by_group(metrics: Mapping[str, Any], drawn: Sequence[Block]) -> list[Block]:
+    """Give the score the interval by group, where evaluation rows belong together; none for too few groups."""
+    found = metrics.get(GROUPS)
+    if not isinstance(found, Mapping):
+        return [*drawn]
+    score, interval = metrics.get(str(metrics.get("score_name"))), found["interval"]
+    ends = None if interval is None else (interval["low"], interval["high"])
+    return [
+        replace(one, interval=ends) if isinstance(one, Figure) and one.value == score and one.interval else one
+        for one in drawn
+    ]
+
+
+def _say_groups(metrics: Mapping[str, Any]) -> list[Block]:
+    """A text where evaluation rows belong together: which intervals count them by group, and which do not."""
+    found = metrics.get(GROUPS)
+    if not isinstance(found, Mapping):
+        return []
+    count, few = found["groups"], found["interval"] is None
+    en = "The score has no interval, for they are too few" if few else "The interval of the score is by group"
+    zh = "群組太少，分數沒有信賴區間" if few else "分數的信賴區間以群組計"
+    words = Words(
+        f"The evaluation rows come in {count:,} groups. {en}; other intervals shown here take rows for independent.",
+        f"評估資料共 {count:,} 組。{zh}；此處其他信賴區間則視各筆資料為獨立。",
+    )
+    return [Text(Words("Rows that belong together", "屬於同一群組的資料"), words)]
 
 
 def _doubts(found: Any) -> list[Block]:

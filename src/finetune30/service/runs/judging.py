@@ -12,6 +12,8 @@ import numpy as np
 from finetune30.service.runs.by_label import are_sets, compare_labels
 from finetune30.service.runs.comparable import Answered, Group, LeftOut
 from finetune30.service.runs.sentences import name_apart, say_pair
+from finetune30.service.statistics.by_group import by_group
+from finetune30.service.statistics.groups import Codes, count_groups, groups_needed, join_groups
 from finetune30.service.statistics.mcnemar import CONFIDENCE, PairedTest, adjust_holm, compare_paired
 from finetune30.service.statistics.paired_losses import PairedLosses, compare_losses
 from finetune30.values import say_count
@@ -20,6 +22,10 @@ from finetune30.values import say_count
 SHOWN_LABELS = 50
 
 _RIGHT_METHOD = "McNemar, exact (1947); interval: Agresti and Min (2005); several pairs: Holm (1979)"
+_GROUP_METHOD = (
+    "paired permutation test, signs of groups (Phipson and Smyth 2010); interval: bootstrap of groups, BCa (Efron "
+    "1987); several pairs: Holm (1979)"
+)
 _LOSS_METHOD = (
     "paired permutation test, signs (Phipson and Smyth 2010); interval: bootstrap, BCa (Efron 1987); several pairs: "
     "Holm (1979)"
@@ -36,6 +42,7 @@ class _Pair:
     second: Answered
     test: PairedTest | PairedLosses
     labels: dict[str, PairedTest]
+    groups: Codes | None = None
 
 
 def judge(groups: Sequence[Group], left_out: Sequence[LeftOut]) -> Tree:
@@ -73,39 +80,45 @@ def judge_pairs(groups: Sequence[Group]) -> list[Tree]:
 def _test(group: Group) -> list[_Pair]:
     """Return every pair of a group."""
     frames = [answered.outcomes.frame for answered in group]
+    groups = join_groups([answered.outcomes.groups for answered in group])
     tests: dict[tuple[int, int], PairedTest] | dict[tuple[int, int], PairedLosses]
     labels: dict[tuple[int, int], dict[str, PairedTest]] = {}
     if not group[0].outcomes.is_loss:
         right = [frame["outcome"].to_list() for frame in frames]
         tests = {(a, b): compare_paired(right[a], right[b]) for a, b in combinations(range(len(group)), 2)}
+        if groups is not None:
+            tests = by_group(tests, np.asarray(right, dtype=np.float64).T, groups)
         predictions = [frame["prediction"] for frame in frames]
         if are_sets(frames[0]["label"], *predictions):
-            labels = compare_labels(frames[0]["label"], predictions)
+            labels = compare_labels(frames[0]["label"], predictions, groups)
     else:
-        tests = compare_losses(np.stack([frame["outcome"].to_numpy() for frame in frames], axis=1))
-    return [_Pair(group[a], group[b], test, labels.get((a, b), {})) for (a, b), test in tests.items()]
+        tests = compare_losses(np.stack([frame["outcome"].to_numpy() for frame in frames], axis=1), groups=groups)
+    return [_Pair(group[a], group[b], test, labels.get((a, b), {}), groups) for (a, b), test in tests.items()]
 
 
 def _describe_pair(pair: _Pair, adjusted: float) -> Tree:
     test = pair.test
-    is_right = isinstance(test, PairedTest)
+    is_right, needed = isinstance(test, PairedTest), groups_needed(pair.groups)
+    by_rows = _RIGHT_METHOD if is_right else _LOSS_METHOD
     return {
         "first": pair.first.run.id,
         "second": pair.second.run.id,
-        "distinguishable": adjusted < 1 - CONFIDENCE,
+        "distinguishable": adjusted < 1 - CONFIDENCE if needed is None else None,
         "message": "",
         "measure": pair.first.outcomes.measure,
         "rows": test.rows,
+        "groups": count_groups(pair.groups),
+        "groups_needed": needed,
         "first_mean": pair.first.outcomes.mean,
         "second_mean": pair.second.outcomes.mean,
         "only_first_right": test.only_first_right if isinstance(test, PairedTest) else None,
         "only_second_right": test.only_second_right if isinstance(test, PairedTest) else None,
         "difference": test.difference,
-        "interval": test.interval and list(test.interval),
+        "interval": list(test.interval) if test.interval and needed is None else None,
         **_tell_better(pair),
         "p_value": test.p_value,
         "p_value_adjusted": adjusted,
-        "method": _RIGHT_METHOD if is_right else _LOSS_METHOD,
+        "method": by_rows if pair.groups is None else _GROUP_METHOD,
     }
 
 
@@ -118,7 +131,8 @@ def _tell_better(pair: _Pair) -> Tree:
         sign = -sign
         ids.reverse()
     worse, better = ids if test.difference else (None, None)
-    interval = test.interval and sorted(sign * end for end in test.interval)
+    is_told = test.interval is not None and groups_needed(pair.groups) is None
+    interval = sorted(sign * end for end in test.interval or ()) if is_told else None
     return {"better": better, "worse": worse, "gain": abs(test.difference), "gain_interval": interval}
 
 
@@ -132,7 +146,7 @@ def _describe_labels(pair: _Pair, adjusted: Sequence[float]) -> Tree:
             "interval": list(test.interval),
             "p_value": test.p_value,
             "p_value_adjusted": p_value,
-            "distinguishable": p_value < 1 - CONFIDENCE,
+            "distinguishable": p_value < 1 - CONFIDENCE and groups_needed(pair.groups) is None,
         }
         for (label, test), p_value in zip(pair.labels.items(), adjusted, strict=True)
     ]
@@ -142,11 +156,16 @@ def _describe_labels(pair: _Pair, adjusted: Sequence[float]) -> Tree:
 
 
 def _summarize(pairs: Sequence[Tree]) -> Tree:
-    apart = sum(pair["distinguishable"] for pair in pairs)
+    apart = sum(bool(pair["distinguishable"]) for pair in pairs)
     return {
         "distinguishable": apart > 0,
-        "message": f"{apart} of {say_count(len(pairs), 'pairs differ')} by more than chance",
+        "message": f"{apart} of {say_count(len(pairs), 'pairs differ')} by more than chance{_without_verdict(pairs)}",
     }
+
+
+def _without_verdict(pairs: Sequence[Tree]) -> str:
+    without = sum(pair["groups_needed"] is not None for pair in pairs)
+    return f"; {say_count(without, 'pairs have')} not enough groups" if without else ""
 
 
 def _most_telling(left_out: Sequence[LeftOut]) -> str:
@@ -160,4 +179,5 @@ def _describe_group(group: Group) -> Tree:
         "runs": [answered.run.id for answered in group],
         "rows": first.frame.height,
         "measure": first.measure,
+        "groups": count_groups(join_groups([answered.outcomes.groups for answered in group])),
     }

@@ -11,7 +11,9 @@ from typing import Literal
 
 import polars as pl
 
+from finetune30.data.groups import GROUP
 from finetune30.errors import StorageError, first_line
+from finetune30.service.statistics.groups import Codes, number_groups
 from finetune30.values import say_count
 
 #: What an outcome is: a row that is right, an answer that is word for word the wanted one or holds what is expected of
@@ -29,11 +31,13 @@ _TOLERANCE = 1e-5
 class Outcomes:
     """`frame`: row_id, label, prediction, outcome (Boolean: right or wrong; Float64: a loss), sorted by row_id.
 
-    Predictions are null where a row is told by its loss alone, and labels are then tokens that it asks for.
+    Predictions are null where a row is told by its loss alone, and labels are then tokens that it asks for. `groups`:
+    the number of each row's group, where rows belong together (see `number_groups`).
     """
 
     frame: pl.DataFrame
     measure: Measure
+    groups: Codes | None = None
 
     @property
     def is_loss(self) -> bool:
@@ -66,11 +70,24 @@ def load_outcomes(path: Path) -> Outcomes:
     """
     try:
         kept = pl.read_parquet_schema(path)
-        frame = pl.read_parquet(path, columns=[name for name in (*_NEEDED, _TOKENS, "outcome") if name in kept])
+        frame = pl.read_parquet(path, columns=[name for name in (*_NEEDED, _TOKENS, "outcome", GROUP) if name in kept])
         frame = _complete(frame)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StorageError(f"cannot be read: {first_line(error)}", "see: ft30 runs verify {run}") from error
     return _judge(frame)
+
+
+def load_groups(path: Path) -> dict[str, int]:
+    """Return the group of each row of a predictions.parquet by its id; none where rows are independent.
+
+    Raises StorageError for a file that cannot be read.
+    """
+    try:
+        if GROUP not in pl.read_parquet_schema(path):
+            return {}
+        return dict(pl.read_parquet(path, columns=["row_id", GROUP]).select("row_id", GROUP).iter_rows())
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StorageError(f"cannot be read: {first_line(error)}", "see: ft30 runs verify {run}") from error
 
 
 def shape_outcomes(predictions: pl.DataFrame) -> Outcomes:
@@ -79,12 +96,12 @@ def shape_outcomes(predictions: pl.DataFrame) -> Outcomes:
 
 
 def _complete(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return row_id, label, prediction and, where there is one, outcome."""
-    outcome = ["outcome"] if "outcome" in frame.columns else []
-    if not outcome or "label" in frame.columns:
-        return frame.select(*_NEEDED, *outcome)
+    """Return row_id, label, prediction and, where there are such, outcome and group."""
+    more = [name for name in ("outcome", GROUP) if name in frame.columns]
+    if "outcome" not in more or "label" in frame.columns:
+        return frame.select(*_NEEDED, *more)
     label = pl.col(_TOKENS) if _TOKENS in frame.columns else pl.lit(None)
-    return frame.select("row_id", label.alias("label"), pl.lit(None).alias("prediction"), "outcome")
+    return frame.select("row_id", label.alias("label"), pl.lit(None).alias("prediction"), *more)
 
 
 def _judge(frame: pl.DataFrame) -> Outcomes:
@@ -92,7 +109,13 @@ def _judge(frame: pl.DataFrame) -> Outcomes:
     known = "outcome" in frame.columns
     outcome = _check(frame["outcome"] if known else derive_outcome(frame["label"], frame["prediction"]))
     frame = frame.with_columns(outcome.alias("outcome"))
-    return Outcomes(frame, "right" if outcome.dtype == pl.Boolean else name_loss(frame))
+    measure: Measure = "right" if outcome.dtype == pl.Boolean else name_loss(frame)
+    return Outcomes(frame, measure, groups_of(frame))
+
+
+def groups_of(predictions: pl.DataFrame) -> Codes | None:
+    """Return the groups of rows in their order; None where they are independent, as files of earlier versions say."""
+    return number_groups(predictions[GROUP].to_numpy()) if GROUP in predictions.columns else None
 
 
 def type_empty_lists(frame: pl.DataFrame) -> pl.DataFrame:

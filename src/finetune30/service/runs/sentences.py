@@ -48,9 +48,14 @@ def name_apart(runs: Sequence[Run]) -> dict[str, str]:
 
 def say_pair(pair: Mapping[str, Any], names: Mapping[str, str], pairs: int) -> str:
     """Return the sentence of one of `pairs` pairs, from the parts that the answer has."""
+    rows = say_count(pair["rows"], "rows")
+    if (needed := pair.get("groups_needed")) is not None:
+        few = f"not enough groups: {pair['groups']}, at least {needed} are needed for a verdict"
+        return f"{few}: {_say_difference(pair, names)} ({rows})"
     counted = f" after adjusting for {pairs} pairs" if pairs > 1 else ""
     certain = f"{_say_interval(pair)}p = {pair['p_value_adjusted']:.3g}{counted}"
-    said = f"{_say_difference(pair, names)} ({certain}; {say_count(pair['rows'], 'rows')})"
+    grouped = "" if pair.get("groups") is None else f", by group, {say_count(pair['groups'], 'groups', ',')}"
+    said = f"{_say_difference(pair, names)} ({certain}; {rows}{grouped})"
     return said if pair["distinguishable"] else f"cannot be told from chance: {said}"
 
 
@@ -65,13 +70,17 @@ def pair_words(pair: Mapping[str, Any], names: Mapping[str, str]) -> Words:
         more = _RIGHT_ZH[pair["measure"]][0] if points else more
         ends = {"better": names[pair["better"]], "worse": names[pair["worse"]], "points": _points(pair["gain"])}
         said = more.format(**ends)
+    if (needed := pair.get("groups_needed")) is not None:
+        few = f"群組數不足：只有 {pair['groups']} 組，至少需要 {needed} 組才能下結論："
+        return Words(str(pair["message"]), f"{few}{said}（共 {pair['rows']} 筆）")
     interval = ""
     if pair["gain_interval"] is not None:
         low, high = pair["gain_interval"]
         written = f"{_points(low)} 到 {_points(high)} 個百分點" if points else f"{low:.3g} 到 {high:.3g}"
         interval = f"95 % 信賴區間 {written}，"
     chance = "" if pair["distinguishable"] else "差異可能只是偶然："
-    certain = f"{interval}p = {pair['p_value_adjusted']:.3g}，共 {pair['rows']} 筆"
+    grouped = "" if pair.get("groups") is None else f"，以群組計，共 {pair['groups']} 組"
+    certain = f"{interval}p = {pair['p_value_adjusted']:.3g}，共 {pair['rows']} 筆{grouped}"
     return Words(str(pair["message"]), f"{chance}{said}（{certain}）")
 
 

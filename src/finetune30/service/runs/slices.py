@@ -17,8 +17,9 @@ from finetune30.blocks import Column, RowFilter, Table, Words, as_tree
 from finetune30.problems.shared.intervals import mean_interval, wilson_interval
 from finetune30.service.runs.evaluation_frames import EvaluationFrames
 from finetune30.service.runs.open_records import Records
-from finetune30.service.runs.outcomes import Measure, name_loss
+from finetune30.service.runs.outcomes import Measure, groups_of, name_loss
 from finetune30.service.runs.row_filters import filter_rows, sortable
+from finetune30.service.statistics.groups import count_groups
 from finetune30.service.statistics.mcnemar import adjust_holm
 from finetune30.service.statistics.parts import fisher_p_value, welch_p_value
 from finetune30.store import Run
@@ -86,7 +87,8 @@ def load_slices(
     """Return tables (see `finetune30.blocks`) of the parts of the rows that fit a filter and contain a text.
 
     A table's `key` is the column that tells its parts apart. `measure` is what an outcome is (`outcomes.Measure`), None
-    where the rows keep none; `sortable` are the columns by which rows may be sorted. Raises what
+    where the rows keep none; `sortable` are the columns by which rows may be sorted; `groups`: in how many groups the
+    rows come, which the intervals and tests of parts take for independent (None: in none). Raises what
     `load_evaluation_rows` raises.
     """
     frame = filter_rows(frames.load(records, run, versions), wanted, text)
@@ -102,6 +104,7 @@ def load_slices(
         "rows": frame.height,
         "measure": measure,
         "sortable": sortable(frame),
+        "groups": count_groups(groups_of(frame)),
         "tables": tables,
     }
 

@@ -11,6 +11,7 @@ from finetune30.blocks import Block, Column, Figure, Table, Text, Words
 from finetune30.data.problem import ANSWERS
 from finetune30.problems import find_problem
 from finetune30.service.runs.sentences import pair_words
+from finetune30.service.statistics.groups import enough_groups
 from finetune30.store import Run, RunStore
 from finetune30.store.test_looks import Look, load_looks
 
@@ -76,12 +77,20 @@ def last_results(store: RunStore, runs: Sequence[Run]) -> list[dict[str, Any] | 
 def _account(result: dict[str, Any]) -> Words:
     """Say how many rows were read, how many count, and why the others do not."""
     read, rows, near = result["rows_read"], result["rows"], result["near_leakage"]
+    shared, groups = result.get("group_leakage"), result.get("groups")
     left = {reason: count for reason, count in result["left_out"].items() if count}
     en = [f"{read:,} read, {rows:,} judged"] + [f"{count:,} left out: {reason}" for reason, count in left.items()]
     zh = [f"讀入 {read:,} 筆，評估 {rows:,} 筆"] + [f"排除 {count:,} 筆：{reason}" for reason, count in left.items()]
     if near:
         en.append(f"training rows that nearly are test rows: {near:,}")
         zh.append(f"與測試資料幾乎相同的訓練資料：{near:,} 筆")
+    if shared:
+        en.append(f"test rows of groups that training rows are of too: {shared:,}")
+        zh.append(f"與訓練資料同屬一個群組的測試資料：{shared:,} 筆")
+    if groups is not None:
+        few = ("", "") if enough_groups(groups) else (", too few for an interval", "，不足以計算信賴區間")
+        en.append(f"the rows come in {groups:,} groups{few[0]}")
+        zh.append(f"資料共 {groups:,} 組{few[1]}")
     return Words("; ".join(en), "；".join(zh))
 
 

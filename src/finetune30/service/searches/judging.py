@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from finetune30.service.searches.verdicts import Judging, describe_gain
 from finetune30.service.sets.measures import measure_of
 from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
 from finetune30.service.statistics.gains import Verdict, judge_gain
+from finetune30.service.statistics.groups import Codes, join_groups
 from finetune30.store import Run
 from finetune30.store.run_sets import load_set
 from finetune30.store.search_ends import SearchEnd
@@ -50,11 +51,18 @@ def judge_end(records: Records, standing: Standing, end: SearchEnd) -> Json:
     else:
         metric, least = standing.search.metric, standing.spec.confirm.least_gain
         judging = shape_judging(end, sides, None if _is_mean(sides, repeats, metric) else metric)
-        said = compare_sides(least, judging, repeats, tried=_count_tried(standing))
+        said = compare_sides(least, judging, repeats, tried=_count_tried(standing), groups=groups_of_sides(sides))
     return {**said, "luck": _tell_luck(standing, end, sides), **_look_at_trials(records, standing, end, repeats)}
 
 
-def compare_sides(least_gain: float, judging: Judging, sides: list[Outcomes], *, tried: int) -> Json:
+def groups_of_sides(sides: Sequence[SetOutcomes]) -> Codes | None:
+    """Return the groups of the rows on which sets were judged; None: rows are independent."""
+    return join_groups([side.groups() for side in sides])
+
+
+def compare_sides(
+    least_gain: float, judging: Judging, sides: list[Outcomes], *, tried: int, groups: Codes | None = None
+) -> Json:
     """Judge outcomes of trial 0 and of the best trial on the same rows, (rows, seeds) each, and describe it.
 
     `least_gain` as `confirm.least_gain`: of the share of right rows, or of a loss as a share of trial 0's.
@@ -62,7 +70,7 @@ def compare_sides(least_gain: float, judging: Judging, sides: list[Outcomes], *,
     """
     is_right = judging.is_right
     least = least_gain * (1.0 if is_right else float(sides[0].mean()))
-    gain = judge_gain(sides[0], sides[1], is_right=is_right, tried=tried, least_gain=least)
+    gain = judge_gain(sides[0], sides[1], is_right=is_right, tried=tried, least_gain=least, groups=groups)
     if gain.verdict is Verdict.BETTER and judging.repeats[1].failed > judging.repeats[0].failed:
         gain = replace(gain, verdict=Verdict.NOT_ENOUGH)
     return describe_gain(gain, judging, min(side.shape[1] for side in sides), least)
@@ -120,13 +128,13 @@ def _look_at_trials(records: Records, standing: Standing, end: SearchEnd, repeat
 
     from finetune30.service.statistics.luck import luck_of_best, near_best, seed_noise
 
-    numbers, columns, is_right, runs = load_trials(records, standing, end.best)
+    numbers, columns, is_right, runs, groups = load_trials(records, standing, end.best)
     if len(numbers) < 2:
         return {"expected_luck": None, "near": None}
     table = np.stack(columns, axis=1)
     if len(table) < 2:  # one row tells nothing of chance
         return {"expected_luck": None, "near": None}
-    near = near_best(table, numbers.index(end.best), repeats, greater_is_better=is_right)
+    near = near_best(table, numbers.index(end.best), repeats, greater_is_better=is_right, groups=groups)
     found = [number for number, is_near in zip(numbers, near, strict=True) if is_near]
     sign = 1.0 if standing.search.greater_is_better else -1.0
 
@@ -137,7 +145,7 @@ def _look_at_trials(records: Records, standing: Standing, end: SearchEnd, repeat
     cheapest = min(found, key=cost)
     return {
         "expected_luck": {
-            "size": luck_of_best(table, seed_noise(repeats)),
+            "size": luck_of_best(table, seed_noise(repeats), groups),
             "tried": len(numbers),
             "as_points": is_right,
         },
@@ -160,11 +168,11 @@ def describe_cost(run: Run) -> tuple[float, float]:
 
 def load_trials(
     records: Records, standing: Standing, best: int, most: int | None = None
-) -> tuple[list[int], list[Outcomes], bool, dict[int, Run]]:
+) -> tuple[list[int], list[Outcomes], bool, dict[int, Run], Codes | None]:
     """Return the numbers of finished trials that were judged on the rows of the best, and what came of each row.
 
-    Then whether rows are right or wrong, and the runs of all that were looked at. At most so many: the best, and those
-    that ended last.
+    Then whether rows are right or wrong, the runs of all that were looked at, and the groups of the rows. At most so
+    many: the best, and those that ended last.
     """
     import polars as pl
 
@@ -181,7 +189,7 @@ def load_trials(
         except StorageError:  # its files are gone: one trial fewer is compared
             continue
     if best not in found:
-        return [], [], True, runs
+        return [], [], True, runs, None
     numbers = [number for number, one in found.items() if one.has_rows_of(found[best])]
     columns = [found[number].frame["outcome"].cast(pl.Float64).to_numpy() for number in numbers]
-    return numbers, columns, not found[best].is_loss, runs
+    return numbers, columns, not found[best].is_loss, runs, found[best].groups

@@ -47,7 +47,7 @@ def _measure_noise(records: Records, standing: Standing, best: int) -> tuple[flo
     """Return by how much chance moves one trial, whether seeds are in it, and why it is not known."""
     from finetune30.service.statistics.luck import expected_maximum, row_noise
 
-    numbers, columns, _, _ = load_trials(records, standing, best, MOST_READ)
+    numbers, columns, _, _, groups = load_trials(records, standing, best, MOST_READ)
     if len(numbers) < 2 or len(columns[0]) < 2:
         return None, False, "fewer than two trials were judged on the same rows"
     for number, outcomes in zip(numbers, columns, strict=True):
@@ -59,7 +59,7 @@ def _measure_noise(records: Records, standing: Standing, best: int) -> tuple[flo
         return luck["size"] / expected_maximum(luck["tried"]), True, ""
     import numpy as np
 
-    return row_noise(np.stack(columns, axis=1)), False, ""
+    return row_noise(np.stack(columns, axis=1), groups), False, ""
 
 
 def _choose_counts(most: int) -> list[int]:

@@ -59,7 +59,7 @@ def plan_search(wanted: LoadedSearch, settings: Settings, versions: VersionStore
         f"the {'greatest' if plan.greater_is_better else 'least'} {metric} is best"
     )
     if score.share_right is not None:
-        log(say_power(describe_power(rows["evaluation"])))
+        log(say_power(describe_power(rows["evaluation"], grouped=frozen.manifest.schema.group is not None)))
     return plan
 
 

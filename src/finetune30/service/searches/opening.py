@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from finetune30 import failpoints
+from finetune30.data.groups import GROUP
 from finetune30.errors import ConflictError, Finetune30Error
 from finetune30.service.runs.open_records import Records
+from finetune30.service.runs.outcomes import groups_of
 from finetune30.service.searches.judging import compare_sides, shape_judging
 from finetune30.service.searches.standing import Standing
 from finetune30.service.searches.testable import find_end_to_test
 from finetune30.service.sets.outcomes import load_set_outcomes
+from finetune30.service.statistics.groups import join_groups
 from finetune30.service.testing.holding import held
 from finetune30.service.testing.look import look_at, shape_error
 from finetune30.settings import Settings
@@ -111,7 +114,7 @@ def _measure(
         for one in repeats.judged:
             look, measured = look_at(records, settings, one.run, log, by=by, device=device, beside_others=True)
             kept = measured.predictions
-            frames.append(kept.select("row_id", pl.col("outcome").cast(pl.Float64)))
+            frames.append(kept.select("row_id", pl.col("outcome").cast(pl.Float64), pl.col(f"^{GROUP}$")))
         sides.append(frames)
     # a configuration may leave rows out that it cannot read: those count that all have
     rows = sides[0][0].select("row_id")
@@ -119,8 +122,9 @@ def _measure(
         rows = rows.join(frame.select("row_id"), on="row_id", how="semi")
     rows = rows.sort("row_id")
     outcomes = [_stack(side, rows) for side in sides]
+    groups = join_groups([groups_of(rows.join(one, on="row_id", how="left", maintain_order="left")) for one in frames])
     judging = shape_judging(end, found, (end.verdict or {}).get("other_metric"), count)
-    said = compare_sides(standing.spec.confirm.least_gain, judging, outcomes, tried=count)
+    said = compare_sides(standing.spec.confirm.least_gain, judging, outcomes, tried=count, groups=groups)
     return {**said, "digest": (look.result or {})["digest"]}
 
 

@@ -10,7 +10,8 @@ from finetune30.config.search import MOST_SEEDS
 from finetune30.service.searches.repeats import Repeats
 from finetune30.service.sets.measures import COUNTED, MEANS, Measured
 from finetune30.service.statistics.gains import Gain, Verdict
-from finetune30.service.statistics.seeds import METHOD
+from finetune30.service.statistics.groups import say_too_few
+from finetune30.service.statistics.seeds import GROUP_METHOD, METHOD
 from finetune30.values import say_count
 
 Json = dict[str, Any]
@@ -52,12 +53,14 @@ def describe_gain(gain: Gain, judging: Judging, seeds: int, least: float) -> Jso
         "p_seeds": gain.p_seeds,
         "p_value": gain.p_value,
         "rows": gain.rows,
+        "groups": gain.groups,
+        "groups_needed": gain.groups_needed,
         "seeds": seeds,
         "rows_needed": gain.rows_needed,
         "seeds_needed": gain.seeds_needed,
         "least_gain": least,
         "as_points": judging.is_right,
-        "method": METHOD,
+        "method": METHOD if gain.groups is None else GROUP_METHOD,
     }
 
 
@@ -70,6 +73,8 @@ def _say(gain: Gain, judging: Judging, seeds: int) -> Iterator[str]:
         yield f"not distinguishable, keep the default: a gain that is worth a change is ruled out ({found})"
     else:
         yield from _say_what_lacks(gain, judging, found)
+    if gain.groups is not None and gain.groups_needed is None:
+        yield f"over rows by group, {say_count(gain.groups, 'groups', ',')}"
     for number, one in zip((0, judging.best), judging.repeats, strict=True):
         if one.failed:
             yield f"{one.failed} of {say_count(one.planned, 'repeats')} of trial {number} failed"
@@ -91,6 +96,10 @@ def _say_found(gain: Gain, judging: Judging, seeds: int) -> str:
 
 def _say_what_lacks(gain: Gain, judging: Judging, found: str) -> Iterator[str]:
     rows, seeds = gain.rows_needed, gain.seeds_needed
+    if gain.groups is not None and gain.groups_needed is not None:
+        yield say_too_few(gain.groups, gain.groups_needed)
+        yield "to tell it, give rows of more groups; until then keep the default"
+        return
     if rows is None and seeds is None and judging.repeats[1].failed > judging.repeats[0].failed:
         yield f"not judged better: more repeats of it failed than of trial 0 ({found})"
         return

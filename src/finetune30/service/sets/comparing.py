@@ -9,6 +9,7 @@ from finetune30.service.runs.open_records import Records
 from finetune30.service.sets.outcomes import SetOutcomes, load_set_outcomes
 from finetune30.service.statistics import folds as fold_statistics
 from finetune30.service.statistics import seeds as seed_statistics
+from finetune30.service.statistics.groups import Codes, count_groups, groups_needed, join_groups, say_too_few
 from finetune30.service.statistics.mcnemar import CONFIDENCE
 from finetune30.service.statistics.sample_size import rows_needed
 from finetune30.store.run_sets import RunSet
@@ -49,10 +50,11 @@ def _compare_seeds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
         raise ConflictError("the runs of the two sets were not judged on the same rows", _SAME_ROWS)
     if one.is_right_or_wrong != other.is_right_or_wrong:
         raise ConflictError("the rows of the two sets are judged in other ways", "compare sets of one problem")
-    found = seed_statistics.compare_seeds(before, after)
+    groups = join_groups([one.groups(), other.groups()])
+    found = seed_statistics.compare_seeds(before, after, groups=groups)
     discordant = seed_statistics.discordant_share(before)
     needed = None
-    if one.is_right_or_wrong and found.difference:
+    if one.is_right_or_wrong and found.difference and groups is None:  # Connor's rows are independent
         needed = rows_needed(abs(found.difference), *([] if discordant is None else [discordant]))
     greater = one.is_right_or_wrong
     return _verdict(
@@ -62,8 +64,9 @@ def _compare_seeds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
         interval=found.interval,
         p_value=found.p_value,
         is_better_greater=greater,
-        measured=f"{say_count(found.rows, 'rows')}, {before.shape[1]} and {say_count(after.shape[1], 'seeds')}",
-        method=seed_statistics.METHOD,
+        measured=_say_measured(found, before.shape[1], after.shape[1]),
+        method=seed_statistics.METHOD if groups is None else seed_statistics.GROUP_METHOD,
+        groups=groups,
         rows_needed=needed,
         as_points=greater,
     )
@@ -90,6 +93,15 @@ def _compare_folds(one: SetOutcomes, other: SetOutcomes) -> dict[str, Any]:
         method=fold_statistics.METHOD,
         rows_needed=None,
         as_points=score.format == "percent",
+    )
+
+
+def _say_measured(found: seed_statistics.SeedComparison, seeds: int, others: int) -> str:
+    if found.groups is None:
+        return f"{say_count(found.rows, 'rows')}, {seeds} and {say_count(others, 'seeds')}"
+    return (
+        f"{say_count(found.rows, 'rows')}, by group, {say_count(found.groups, 'groups')}, {seeds} and "
+        f"{say_count(others, 'seeds')}"
     )
 
 
@@ -127,24 +139,37 @@ def _verdict(
     method: str,
     rows_needed: int | None,
     as_points: bool,
+    groups: Codes | None = None,
 ) -> dict[str, Any]:
-    """Return the verdict: the better set by name where chance is ruled out, else what it would take to see it."""
-    apart = p_value < 1 - CONFIDENCE
+    """Return the verdict: the better set by name where chance is ruled out, else what it would take to see it.
+
+    Of rows in too few groups there is none: `distinguishable` is None.
+    """
+    too_few = groups_needed(groups)
+    apart = p_value < 1 - CONFIDENCE and too_few is None
     first, second = (f"'{side.run_set.name}' ({side.run_set.id[:8]})" for side in (one, other))
     gains = difference if is_better_greater else -difference
     better, worse = (second, first) if gains > 0 else (first, second)
     size = _size(difference, as_points=as_points)
+    if too_few is not None:
+        interval = None
+        few = say_too_few(count_groups(groups) or 0, too_few)
+        message = f"{few}; {better} leads {worse} by {size}"
+    elif difference:
+        message = _say(better, worse, size, p_value, measured, rows_needed, apart=apart)
+    else:
+        message = f"{first} and {second} are equal ({measured})"
     return {
         "first": one.run_set.id,
         "second": other.run_set.id,
-        "distinguishable": apart,
+        "distinguishable": apart if too_few is None else None,
+        "groups": count_groups(groups),
+        "groups_needed": too_few,
         "better": None if not (apart and difference) else (other if gains > 0 else one).run_set.id,
         "difference": difference,
         "interval": interval and list(interval),
         "p_value": p_value,
         "rows_needed": rows_needed,
         "method": method,
-        "message": _say(better, worse, size, p_value, measured, rows_needed, apart=apart)
-        if difference
-        else f"{first} and {second} are equal ({measured})",
+        "message": message,
     }

@@ -15,8 +15,9 @@ from finetune30.service.sets.measures import COUNTED, MEANS, Measured, measure_o
 from finetune30.service.sets.outcomes import SetOutcomes
 from finetune30.service.sets.plans import HALF, LEAST_SEEDS, WHOLE
 from finetune30.service.statistics.gains import LEAST_GAIN, Gain, Verdict, judge_gain
+from finetune30.service.statistics.groups import join_groups, say_too_few
 from finetune30.service.statistics.sample_size import rows_needed
-from finetune30.service.statistics.seeds import METHOD, discordant_share
+from finetune30.service.statistics.seeds import GROUP_METHOD, METHOD, discordant_share
 from finetune30.values import say_count
 
 Json = dict[str, Any]
@@ -49,16 +50,21 @@ def answer_doubling(outcomes: SetOutcomes) -> Json:
     measure = measure_of(whole)
     is_right = measure in COUNTED
     least = LEAST_GAIN * (1.0 if is_right else float(sides[0].mean()))
-    gain = judge_gain(sides[0], sides[1], is_right=is_right, least_gain=least)
+    groups = join_groups([half.groups(), whole.groups()])
+    gain = judge_gain(sides[0], sides[1], is_right=is_right, least_gain=least, groups=groups)
     over_rows = gain.interval or gain.over_seeds
     low, high = min(over_rows[0], gain.over_seeds[0]), max(over_rows[1], gain.over_seeds[1])
     sizes = [round(fmean(entry["rows"] for entry in one.run_set.plan)) for one in (half, whole)]
-    needed = rows_needed(_POINT, discordant_share(sides[1]) or 0.0) if is_right else None
+    needed = rows_needed(_POINT, discordant_share(sides[1]) or 0.0) if is_right and groups is None else None
     return {
         "verdict": ANSWERS[gain.verdict],
-        "message": "\n".join([*_say(gain, (low, high), measure, sizes, needed), *_say_limits(half, whole, measure)]),
+        "message": "\n".join(
+            [*_say(gain, (low, high), measure, sizes, needed), *_say_groups(gain), *_say_limits(half, whole, measure)]
+        ),
         "training_rows": sizes,
         "rows": gain.rows,
+        "groups": gain.groups,
+        "groups_needed": gain.groups_needed,
         "seeds": [len(half.judged), len(whole.judged)],
         "measure": measure,
         "gain": gain.gain,
@@ -69,7 +75,7 @@ def answer_doubling(outcomes: SetOutcomes) -> Json:
         "seeds_needed": gain.seeds_needed,
         "rows_for_one_point": needed,
         "as_points": is_right,
-        "method": METHOD,
+        "method": METHOD if groups is None else GROUP_METHOD,
     }
 
 
@@ -82,6 +88,10 @@ def _say(
 ) -> Iterator[str]:
     """Yield the answer, then how many evaluation rows see one point, a sentence each."""
     before, after = (f"{size:,}" for size in sizes)
+    if gain.groups is not None and gain.groups_needed is not None:
+        few = say_too_few(gain.groups, gain.groups_needed)
+        yield f"{few}; what doubling from {before} to {after} rows brings is not told"
+        return
     found = _say_gain(gain.gain, interval, measure)
     match gain.verdict, max(interval[1], 0.0):
         case Verdict.BETTER, _:
@@ -131,6 +141,11 @@ def _say_gain(gain: float, interval: tuple[float, float], measure: Measured) -> 
     if measure in COUNTED:
         return f"{100 * gain:+.1f} points of {COUNTED[measure]} ({100 * low:+.1f} to {100 * high:+.1f})"
     return f"{-gain:+.3g} in {MEANS[measure]} ({-high:+.3g} to {-low:+.3g})"
+
+
+def _say_groups(gain: Gain) -> Iterator[str]:
+    if gain.groups is not None and gain.groups_needed is None:
+        yield f"over rows by group, {say_count(gain.groups, 'groups', ',')}"
 
 
 def _say_limits(half: SetOutcomes, whole: SetOutcomes, measure: Measured) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetune30.config.loading import LoadedConfig
+from finetune30.config.loading import LoadedConfig, validate_tree
+from finetune30.errors import UsageError
 from finetune30.problems import load_problem
 from finetune30.service.sets.freezing import Frozen, freeze
-from finetune30.service.sets.groups import load_groups
 from finetune30.service.sets.planning import plan_curve, plan_folds, plan_seeds, require_curve
 from finetune30.service.sets.plans import Plan
 from finetune30.service.sets.summary import describe_power, say_power
@@ -27,7 +27,7 @@ class Wanted:
     """What kind of set: `seeds` runs on the same rows, or on each of `shares` of the training rows, or `folds` with
     `repeats` of them.
 
-    `group_column` names a column of the source whose rows of one value share a fold, and come into a share together.
+    `group_column` is `data.group_column`, as it was given before there was that key.
     """
 
     seeds: int | None = None
@@ -41,18 +41,28 @@ def plan_set(loaded: LoadedConfig, wanted: Wanted, settings: Settings, versions:
     """Freeze the rows, say what so many rows can tell, and return the plan. Raises what freezing and planning raise."""
     if wanted.shares is not None:
         require_curve(wanted.shares, wanted.seeds or 1)
-    frozen = freeze(loaded, settings, versions, log)
+    frozen = freeze(_with_groups(loaded, wanted.group_column), settings, versions, log)
     for line in say_before(frozen, wanted):
         log(line)
     if wanted.folds is None and wanted.shares is None:
         return plan_seeds(frozen, wanted.seeds or 1)
-    groups, is_curve = None, wanted.shares is not None
-    if wanted.group_column is not None:
-        groups = load_groups(loaded, wanted.group_column, settings, versions, log, of_training=is_curve)
     if wanted.shares is not None:
-        return plan_curve(frozen, versions, wanted.shares, wanted.seeds or 1, groups)
+        return plan_curve(frozen, versions, wanted.shares, wanted.seeds or 1)
     assert wanted.folds is not None  # noqa: S101 - a set of neither seeds nor shares
-    return plan_folds(frozen, versions, wanted.folds, wanted.repeats, groups)
+    return plan_folds(frozen, versions, wanted.folds, wanted.repeats)
+
+
+def _with_groups(loaded: LoadedConfig, column: str | None) -> LoadedConfig:
+    """Return the configuration with a column of groups. Raises UsageError where it names another one itself."""
+    own = loaded.config.data.group_column
+    if column is None or column == own:
+        return loaded
+    if own is not None:
+        raise UsageError(f"group_column is {column!r}, and data.group_column is {own!r}", "give one of them")
+    tree = loaded.config.as_tree()
+    tree["data"]["group_column"] = column
+    explicit = loaded.explicit | {"data.group_column"}
+    return replace(loaded, config=validate_tree(tree), explicit=explicit)
 
 
 def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
@@ -86,7 +96,14 @@ def say_before(frozen: Frozen, wanted: Wanted) -> list[str]:
     else:
         told += f"; {say_count(wanted.seeds or 1, 'runs')} on these rows"
     score = load_problem(manifest.problem_type).score
-    return [told, *([say_power(describe_power(judged))] if score.share_right is not None else [])]
+    return [
+        told,
+        *(
+            [say_power(describe_power(judged, grouped=manifest.schema.group is not None))]
+            if score.share_right is not None
+            else []
+        ),
+    ]
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from finetune30.data.versions.manifest import SHORT_DIGITS
 from finetune30.files import disk_errors
 from finetune30.problems import load_problem
 from finetune30.service.runs.open_records import Records
-from finetune30.service.runs.outcomes import load_outcomes
+from finetune30.service.runs.outcomes import groups_of, load_outcomes
+from finetune30.service.statistics.groups import Codes, join_groups
 from finetune30.store import Run, RunStatus
 from finetune30.store.run_sets import RunSet, runs_of
 
@@ -69,6 +70,10 @@ class SetOutcomes:
             return None
         columns = [one.predictions["outcome"].cast(pl.Float64).to_numpy() for one in self.judged]
         return np.stack(columns, axis=1)
+
+    def groups(self) -> Codes | None:
+        """Return the groups of the rows of `outcomes`; None: rows are independent."""
+        return join_groups([groups_of(one.predictions) for one in self.judged])
 
     def of_share(self, share: float) -> SetOutcomes:
         """Return the part of a learning curve that has this share of the training rows."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from finetune30.config import ExperimentConfig
-from finetune30.errors import ConflictError, DataError, UsageError
+from finetune30.errors import ConflictError, UsageError
 from finetune30.problems import load_problem
 from finetune30.service.sets.freezing import Frozen
 from finetune30.service.sets.plans import HALF, LEAST_SEEDS, WHOLE, Plan
@@ -40,12 +40,11 @@ def plan_folds(
     versions: VersionStore,
     folds: int,
     repeats: int,
-    groups: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the plan of `repeats` times `folds` runs, each evaluated on the rows that the others train on.
 
-    All rows of the version take part, test rows never. Rows of one text share a fold, and those of one group where
-    `groups` gives it by row id; each fold has its share of every class. The dealing and `training.seed` change with
+    All rows of the version take part, test rows never. Rows of one text share a fold, and those of one group; each fold
+    has its share of every class. The dealing and `training.seed` change with
     each repeat. Raises UsageError, and ConflictError where there are fewer groups than folds.
     """
     import polars as pl
@@ -57,7 +56,7 @@ def plan_folds(
     _require_runs(folds * repeats)
     manifest, config = frozen.manifest, frozen.config
     stored = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
-    keys, strata = _keys_and_strata(manifest, stored, groups)
+    keys, strata = _keys_and_strata(manifest, stored)
     if (count := keys.n_unique()) < folds:
         raise ConflictError(
             f"{say_count(count, 'groups')} of rows cannot fill {say_count(folds, 'folds')}", "choose fewer folds"
@@ -83,7 +82,6 @@ def plan_curve(
     versions: VersionStore,
     shares: Sequence[float],
     seeds: int,
-    groups: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the plan of `seeds` runs on each share of the training rows, all judged on the same evaluation rows.
 
@@ -97,7 +95,7 @@ def plan_curve(
     manifest, config = frozen.manifest, frozen.config
     stored = versions.load_rows(manifest, "train")
     judged = versions.load_rows(manifest, "evaluation")
-    keys, strata = _keys_and_strata(manifest, stored, groups)
+    keys, strata = _keys_and_strata(manifest, stored)
     drawn = [nested_shares(keys, strata, shares, config.row_seed + number) for number in range(seeds)]
     entries: list[dict[str, Any]] = []
     for place, share in enumerate(shares):
@@ -118,16 +116,15 @@ def plan_curve(
     return Plan("curve", config, tuple(entries), frozen.explicit, manifest.digest)
 
 
-def _keys_and_strata(
-    manifest: Manifest, stored: pl.DataFrame, groups: Mapping[str, str] | None
-) -> tuple[pl.Series, pl.Series]:
+def _keys_and_strata(manifest: Manifest, stored: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return of each stored row by what it stays together with others, and what is spread evenly."""
+    from finetune30.data.groups import keep_together
     from finetune30.data.prepare import rows_of_version
     from finetune30.data.validation.set_rules import question_keys
 
     problem = load_problem(manifest.problem_type)
     frame = problem.encode_targets(rows_of_version(stored, manifest.schema), manifest.targets)
-    return _join_groups(question_keys(frame), frame["row_id"], groups), problem.strata(frame["label"])
+    return keep_together(question_keys(frame), frame), problem.strata(frame["label"])
 
 
 def _store_part(versions: VersionStore, frozen: Frozen, splits: dict[str, pl.DataFrame], note: str) -> str:
@@ -148,30 +145,6 @@ def _store_part(versions: VersionStore, frozen: Frozen, splits: dict[str, pl.Dat
         held_back=versions.held_back(manifest.digest),
     )
     return made.digest
-
-
-def _join_groups(keys: pl.Series, row_ids: pl.Series, groups: Mapping[str, str] | None) -> pl.Series:
-    """Return a key for each row, equal for rows that share a text or a group, also over several steps."""
-    import polars as pl
-
-    if groups is None:
-        return keys
-    if missing := [row_id for row_id in row_ids if row_id not in groups]:
-        raise DataError(
-            f"{say_count(len(missing), 'rows have')} no group, for example {missing[0]}", "fill the column in"
-        )
-    leader: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            leader[name] = leader[leader[name]]
-            name = leader[name]
-        return name
-
-    pairs = [(f"text {key}", f"group {groups[row_id]}") for key, row_id in zip(keys, row_ids, strict=True)]
-    for text, group in pairs:
-        leader[find(text)] = find(group)
-    return pl.Series("key", [find(text) for text, _ in pairs], dtype=pl.String)
 
 
 def require_curve(shares: Sequence[float], seeds: int) -> None:

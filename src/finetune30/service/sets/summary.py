@@ -80,10 +80,11 @@ def _figures(outcomes: SetOutcomes) -> dict[str, Any]:
     }
 
 
-def describe_power(rows: int, discordant: float | None = None) -> dict[str, Any]:
+def describe_power(rows: int, discordant: float | None = None, *, grouped: bool = False) -> dict[str, Any]:
     """Return which difference of right answers so many rows tell apart, and how many rows tell one point.
 
-    `discordant` is the share of rows that two seeds answer differently, None: not known yet.
+    `discordant` is the share of rows that two seeds answer differently, None: not known yet. `grouped`: rows belong
+    together, which these figures do not know; it is said.
     """
     share = ASSUMED_DISCORDANT if discordant is None else discordant
     return {
@@ -92,6 +93,7 @@ def describe_power(rows: int, discordant: float | None = None) -> dict[str, Any]
         "is_assumed": discordant is None,
         "visible_difference": visible_difference(rows, share) if rows else None,
         "rows_for_one_point": rows_needed(_POINT, share),
+        **({"shares_groups": True} if grouped else {}),
     }
 
 
@@ -104,18 +106,21 @@ def say_power(power: dict[str, Any]) -> str:
         if rows
         else "there are no evaluation rows"
     )
-    return (
+    said = (
         f"{see}; to see one point take {power['rows_for_one_point']:,} (80 % power at 5 %, {told} "
         f"{100 * power['discordant']:.0f} % of rows on which two runs differ, or as many as the points where these are "
         "more; Connor 1987)"
     )
+    return f"{said}; rows share groups, and this takes them for independent" if power.get("shares_groups") else said
 
 
 def _power(outcomes: SetOutcomes, rows: int) -> dict[str, Any] | None:
     if not outcomes.is_right_or_wrong:
         return None
     found = outcomes.outcomes()
-    return None if found is None else describe_power(rows, discordant_share(found))
+    if found is None:
+        return None
+    return describe_power(rows, discordant_share(found), grouped=outcomes.groups() is not None)
 
 
 def _interval(outcomes: SetOutcomes, scores: list[float]) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune30.service.statistics import seeds
+from finetune30.service.statistics.groups import Codes, groups_needed, sum_groups, variance_of_mean
 from finetune30.service.statistics.mcnemar import CONFIDENCE, agresti_min_interval
 from finetune30.service.statistics.paired_losses import SIGNS
 
@@ -49,7 +50,9 @@ class Gain:
     `over_seeds` that over seeds.
 
     `p_value` is the larger one of `p_rows`, already multiplied, and `p_seeds`. `rows_needed` and `seeds_needed` (a
-    side) are told where they are lacking, both where both are.
+    side) are told where they are lacking, both where both are. `groups`: by how many groups what is said over rows is;
+    None: rows are independent. `groups_needed`: how many any verdict takes, where there are fewer; nothing else is told
+    as lacking then.
     """
 
     verdict: Verdict
@@ -62,6 +65,8 @@ class Gain:
     rows: int
     rows_needed: int | None
     seeds_needed: int | None
+    groups: int | None = None
+    groups_needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,14 @@ def judge_gain(
     is_right: bool,
     tried: int = 1,
     least_gain: float = LEAST_GAIN,
+    groups: Codes | None = None,
 ) -> Gain:
     """Judge outcomes of two configurations on the same rows, float64 (rows, seeds) each, two seeds or more a side.
 
     `is_right`: outcomes are right (1) or wrong (0), else losses, of which less is better. `tried`: of how many
     configurations these rows have chosen the best, or how often they were looked at; 1: they chose nothing.
-    `least_gain` in the unit of the outcomes. Raises ValueError without rows or with one seed.
+    `least_gain` in the unit of the outcomes. `groups`: the number of each row's group (see
+    `number_groups`). Raises ValueError without rows or with one seed.
     """
     if min(default.shape[1], best.shape[1]) < 2:
         raise ValueError("a side has one seed")
@@ -92,7 +99,7 @@ def judge_gain(
     before, after = sign * default, sign * best  # so that more is better
     floor = 0.5 / len(before) if is_right else 0.0  # half a row, where seeds agree on all that these few rows can show
     signs = max(SIGNS, math.ceil(_FINENESS * tried / _LEVEL))
-    found = seeds.compare_seeds(before, after, signs=signs, least_spread=floor)
+    found = seeds.compare_seeds(before, after, signs=signs, least_spread=floor, groups=groups)
     means = before.mean(axis=0), after.mean(axis=0)
     over_seeds = seeds.welch_interval(*means, floor)
     assert over_seeds is not None  # noqa: S101 - there are two seeds or more
@@ -104,7 +111,10 @@ def judge_gain(
     rows = _Claims(p_rows < _LEVEL and gain > 0, highest < least_gain)
     several = _Claims(found.p_seeds < _LEVEL and gain > 0, over_seeds[1] < least_gain)
     needed: list[int | None] = [None, None]
-    if rows.is_better and several.is_better:
+    too_few = groups_needed(groups)
+    if too_few is not None:
+        verdict, interval = Verdict.NOT_ENOUGH, None
+    elif rows.is_better and several.is_better:
         verdict = Verdict.BETTER
     elif rows.is_kept and several.is_kept:
         verdict = Verdict.KEEP_DEFAULT
@@ -115,11 +125,15 @@ def judge_gain(
         if not any(lacking):  # each says something else
             lacking = [True, True]
         if lacking[0]:
-            needed[0] = _rows_needed(differences, distance, tried, is_right=is_right)
+            needed[0] = _rows_needed(differences, distance, tried, groups, is_right=is_right)
         if lacking[1]:
             needed[1] = _seeds_needed(means, distance, floor)
     p_value = max(p_rows, found.p_seeds)
-    return Gain(verdict, gain, interval, over_seeds, p_rows, found.p_seeds, p_value, found.rows, *needed)
+    rows_needed, seeds_needed = needed
+    return Gain(
+        verdict, gain, interval, over_seeds, p_rows, found.p_seeds, p_value, found.rows, rows_needed, seeds_needed,
+        found.groups, too_few,
+    )  # fmt: skip
 
 
 def _widen(interval: tuple[float, float] | None, differences: NDArray[np.float64]) -> tuple[float, float]:
@@ -128,17 +142,23 @@ def _widen(interval: tuple[float, float] | None, differences: NDArray[np.float64
     return (low, high) if interval is None else (min(low, interval[0]), max(high, interval[1]))
 
 
-def _rows_needed(differences: NDArray[np.float64], distance: float, tried: int, *, is_right: bool) -> int | None:
+def _rows_needed(
+    differences: NDArray[np.float64], distance: float, tried: int, groups: Codes | None, *, is_right: bool
+) -> int | None:
     """Return how many rows would tell the distance, were they like these; None where nothing tells how they vary.
 
     As many as let the standard error be small enough, of right and wrong rows with the row that Agresti and Min add,
-    and of which enough differ that signs can tell it at all: with m of them no p-value is below 2 / 2^m.
+    and of which enough differ that signs can tell it at all: with m of them no p-value is below 2 / 2^m. Rows in groups
+    vary as their groups do: so many rows are meant to come in groups as large as these.
     """
-    rows, moved = len(differences), int(np.count_nonzero(differences))
+    rows = len(differences)
+    moved = int(np.count_nonzero(differences if groups is None else sum_groups(differences, groups)))
     if distance <= 0 or (rows < 2 and not is_right):
         return None
     reach = _reach(tried)
     variance = float(differences.var(ddof=1)) if rows > 1 else 0.0
+    if groups is not None:
+        variance = max(variance, rows * variance_of_mean(differences, groups))
     needed = (reach**2 * variance + math.sqrt(reach**4 * variance**2 + 4 * is_right * (distance * reach) ** 2)) / (
         2 * distance**2
     )

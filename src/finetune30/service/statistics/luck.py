@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.service.statistics.groups import Codes, sum_groups, variance_of_mean
 from finetune30.service.statistics.mcnemar import CONFIDENCE
 
 _GRID = np.linspace(-9.0, 9.0, 721)
@@ -28,13 +29,16 @@ def expected_maximum(count: int) -> float:
     return float(np.trapezoid(_GRID * weights, _GRID))
 
 
-def row_noise(outcomes: NDArray[np.float64]) -> float:
+def row_noise(outcomes: NDArray[np.float64], groups: Codes | None = None) -> float:
     """Return the standard deviation by chance of the mean of one configuration, of outcomes (rows, configurations).
 
-    Two rows and two configurations, or more.
+    Two rows and two configurations, or more. `groups`: the number of each row's group (see `number_groups`).
     """
     rows, count = outcomes.shape
     rest = outcomes - outcomes.mean(axis=1, keepdims=True) - outcomes.mean(axis=0) + outcomes.mean()
+    if groups is not None:
+        sums = sum_groups(rest, groups)
+        return float(np.sqrt((sums**2).sum() * len(sums) / max(1, len(sums) - 1) / (count - 1)) / rows)
     return float(np.sqrt((rest**2).sum() / ((rows - 1) * (count - 1)) / rows))
 
 
@@ -69,9 +73,9 @@ def reach_of_best(counts: Sequence[int]) -> list[float]:
     return found
 
 
-def luck_of_best(outcomes: NDArray[np.float64], by_seed: float = 0.0) -> float:
+def luck_of_best(outcomes: NDArray[np.float64], by_seed: float = 0.0, groups: Codes | None = None) -> float:
     """Return by how much the best of so many equal configurations would lie above their mean on these rows."""
-    return expected_maximum(outcomes.shape[1]) * float(np.hypot(row_noise(outcomes), by_seed))
+    return expected_maximum(outcomes.shape[1]) * float(np.hypot(row_noise(outcomes, groups), by_seed))
 
 
 def near_best(
@@ -80,13 +84,14 @@ def near_best(
     repeats: Sequence[NDArray[np.float64]] = (),
     *,
     greater_is_better: bool,
+    groups: Codes | None = None,
 ) -> list[bool]:
     """Tell of each configuration whether it is not distinguishable from the best one, column `best`.
 
     Of outcomes (rows, configurations), compared as if any of them might have been the best: where all are equal, one
     is called worse in 5 % of cases. Tukey's studentized range (1949), each pair with the standard error of its rows,
     to which the spread of seeds in `repeats` (as for `seed_noise`) is added; degrees of freedom after Satterthwaite
-    (1946).
+    (1946). With `groups` (see `number_groups`) rows vary as their groups do, of which so many are known.
     """
     rows, count = outcomes.shape
     if count < 2 or rows < 2:
@@ -94,9 +99,14 @@ def near_best(
     leads = outcomes[:, [best]] - outcomes
     lead = leads.mean(axis=0) * (1.0 if greater_is_better else -1.0)
     spread, freedom = _pool(repeats)
-    error = leads.var(axis=0, ddof=1) / rows / 2 + spread  # squared, of one configuration
+    if groups is None:
+        by_rows, most = leads.var(axis=0, ddof=1) / rows, _MANY
+    else:
+        by_rows = np.array([variance_of_mean(leads[:, place], groups) for place in range(count)])
+        most = float(max(1, groups.max()))
+    error = by_rows / 2 + spread  # squared, of one configuration
     reach = np.divide(lead, np.sqrt(error), out=np.zeros(count), where=error > 0)
-    effective = np.full(count, _MANY) if spread == 0 else np.minimum(_MANY, freedom * (error / spread) ** 2)
+    effective = np.full(count, most) if spread == 0 else np.minimum(most, freedom * (error / spread) ** 2)
     near = _exceeding_range(np.maximum(reach, 0.0), effective, count) >= 1 - CONFIDENCE
     near[(error == 0) & (lead > 0)] = False
     return [bool(one) for one in near]

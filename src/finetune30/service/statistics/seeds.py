@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.service.statistics.groups import Codes, count_groups
 from finetune30.service.statistics.mcnemar import CONFIDENCE
 from finetune30.service.statistics.paired_losses import SIGNS, compare_losses
 
@@ -21,12 +22,18 @@ METHOD = (
     "1987); over seeds: Welch (1947); the larger p-value counts"
 )
 
+GROUP_METHOD = (
+    "over rows, by group: paired permutation of groups (Phipson and Smyth 2010) of the means over seeds, interval: "
+    "bootstrap of groups, BCa (Efron 1987); over seeds: Welch (1947); the larger p-value counts"
+)
+
 
 @dataclass(frozen=True)
 class SeedComparison:
     """`difference` is the second's mean outcome minus the first's; the interval is over rows, None for one row.
 
     `p_value` is the larger one of those over rows and over seeds; the latter is None where a side has one seed.
+    `groups`: by how many groups p-value and interval over rows are; None: rows are independent.
     """
 
     rows: int
@@ -35,19 +42,27 @@ class SeedComparison:
     p_rows: float
     p_seeds: float | None
     p_value: float
+    groups: int | None = None
 
 
 def compare_seeds(
-    first: NDArray[np.float64], second: NDArray[np.float64], *, signs: int = SIGNS, least_spread: float = 0.0
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    signs: int = SIGNS,
+    least_spread: float = 0.0,
+    groups: Codes | None = None,
 ) -> SeedComparison:
     """Compare outcomes of two configurations on the same rows, float64 (rows, seeds) each.
 
-    `signs` as in `compare_losses`, `least_spread` as in `welch_interval`. Raises ValueError without rows.
+    `signs` and `groups` as in `compare_losses`, `least_spread` as in `welch_interval`. Raises ValueError without rows.
     """
-    test = compare_losses(np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1), signs)[0, 1]
+    test = compare_losses(np.stack([first.mean(axis=1), second.mean(axis=1)], axis=1), signs, groups)[0, 1]
     p_seeds = _welch(first.mean(axis=0), second.mean(axis=0), least_spread)
     p_value = test.p_value if p_seeds is None else max(test.p_value, p_seeds)
-    return SeedComparison(test.rows, test.difference, test.interval, test.p_value, p_seeds, p_value)
+    return SeedComparison(
+        test.rows, test.difference, test.interval, test.p_value, p_seeds, p_value, count_groups(groups)
+    )
 
 
 def welch_interval(

@@ -39,10 +39,11 @@ def train_out_of_fold(
     """Train `folds` models, each without the rows it then answers; return outputs float32 (n, k) in row order,
     and the targets whose outputs they are.
 
-    `rows` are the training rows of the version. Rows of one text share a fold, and
+    `rows` are the training rows of the version. Rows of one text and of one group share a fold, and
     every fold has its share of each label. Nothing is recorded and the run is left as it is.
     Raises ConflictError where there are fewer different texts than folds.
     """
+    from finetune30.data.groups import keep_together
     from finetune30.data.prepare import rows_of_version
     from finetune30.data.splitting import assign_folds
     from finetune30.data.validation.set_rules import text_keys
@@ -54,7 +55,7 @@ def train_out_of_fold(
 
     config = _config_of_a_fold(config, device)
     rows = rows_of_version(rows, manifest.schema)
-    keys = text_keys(rows)
+    keys = keep_together(text_keys(rows), rows)
     if (texts := keys.n_unique()) < folds:
         raise ConflictError(
             f"{say_count(texts, 'different texts')} cannot fill {say_count(folds, 'folds')}", "choose fewer folds"

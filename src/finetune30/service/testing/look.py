@@ -101,6 +101,8 @@ def look_at(
 
 
 def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source: str) -> dict[str, Any]:
+    from finetune30.service.runs.outcomes import groups_of
+    from finetune30.service.statistics.groups import count_groups
     from finetune30.service.statistics.score_interval import score_interval
 
     problem = load_problem(manifest.problem_type)
@@ -113,6 +115,8 @@ def _describe(manifest: Manifest, opened: OpenedRows, measured: Measured, source
         "rows_read": opened.read,
         "left_out": left_out,
         "near_leakage": opened.near,
+        "group_leakage": opened.shared,
+        "groups": count_groups(groups_of(measured.predictions)),
         "problem_type": problem.name,
         "targets": dict(measured.targets),
         "metrics": {**measured.metrics, "eval_samples": measured.predictions.height},

@@ -53,6 +53,7 @@ def measure_rows(
 
     `device` in the place of the configured one. Raises what loading raises, OutOfMemoryError and DataError.
     """
+    from finetune30.data.groups import with_groups
     from finetune30.modeling.base import find_base
     from finetune30.modeling.devices import choose_placement
     from finetune30.modeling.saved_targets import load_targets
@@ -83,7 +84,7 @@ def measure_rows(
     evaluator = Evaluator(engine, split, config.training, trainable, lambda *_, **__: None)
     batch = config.training.per_device_eval_batch_size
     evaluation = evaluator.finish(Progress(0, 1, batch), "the run itself is as it was")
-    kept = problem.predictions(split, evaluation.outputs, trainable.targets)
+    kept = with_groups(problem.predictions(split, evaluation.outputs, trainable.targets), frame)
     metrics = dict(evaluation.metrics)
     if isinstance(trainable, JudgesAnswers) and evaluation.outputs is not None:
         metrics |= trainable.judge_answers(evaluation.outputs, split.targets, described)

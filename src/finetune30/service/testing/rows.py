@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from finetune30.data.problem import Problem, Targets
+    from finetune30.data.test_rows import ReadTestRows
     from finetune30.data.versions.manifest import Manifest
     from finetune30.data.versions.storage import VersionStore
 
@@ -30,12 +31,14 @@ UNKNOWN = "unknown_label"
 class OpenedRows:
     """Test rows as prepared ones (columns as `PreparedData.train`), and those that were left out, by reason.
 
-    `near`: training rows that nearly are test rows, where they were looked for. `digest`: of the rows that were read.
+    `near`: training rows that nearly are test rows, `shared`: test rows of groups that training rows are of too, where
+    they were looked for. `digest`: of the rows that were read.
     """
 
     frame: pl.DataFrame
     left_out: dict[str, int]
     near: int
+    shared: int
     digest: str
 
     @property
@@ -62,18 +65,22 @@ def open_rows(
 
     from finetune30.data.conversations.asked import find_earlier
     from finetune30.data.conversations.views import with_questions
+    from finetune30.data.groups import GROUP
     from finetune30.data.prepare import rows_of_version, version_rows_of
     from finetune30.data.validation.set_rules import text_keys
     from finetune30.data.versions.held_back import TEST, digest_test_rows
+    from finetune30.data.versions.schema import schema_of_roles
 
     problem = load_problem(manifest.problem_type)
     if source.kind == "version":
-        stored, near = versions.load_rows(manifest, TEST), 0
+        stored, near, shared = versions.load_rows(manifest, TEST), 0, 0
         rows = rows_of_version(stored, manifest.schema)
     else:
-        rows, near = _read(source, config, problem, versions, log)
+        read = _read(source, config, problem, versions, log)
+        rows, near, shared = read.rows, read.near, read.shared
         stored = version_rows_of(rows, problem)
-    digest = digest_test_rows(manifest.schema.conform(stored), manifest.schema)
+    schema = schema_of_roles(problem.columns, grouped=True) if GROUP in stored.columns else manifest.schema
+    digest = digest_test_rows(schema.conform(stored), schema)
     rows = _without_unknown(rows, problem, targets)
     seen = pl.concat([versions.load_rows(manifest, split) for split in ("train", "evaluation")])
     known, questions = rows_of_version(seen, manifest.schema), text_keys(with_questions(rows))
@@ -89,12 +96,12 @@ def open_rows(
     if not kept.height:
         counted = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there are none"
         raise DataError(f"no test row is left ({counted})", "look at the rows, and at those that were trained on")
-    return OpenedRows(kept, left_out, near, digest)
+    return OpenedRows(kept, left_out, near, shared, digest)
 
 
 def _read(
     source: SourceOfTest, config: ExperimentConfig, problem: Problem, versions: VersionStore, log: Log
-) -> tuple[pl.DataFrame, int]:
+) -> ReadTestRows:
     from finetune30.data.test_rows import read_test_rows
 
     named: dict[str, Any] = {"eval_file": source.name} if source.kind == "file" else {"eval_split": source.name}

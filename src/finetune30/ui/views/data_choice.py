@@ -132,7 +132,7 @@ def _replace_data(name: str, how: Json | None = None) -> None:
         *uploading.READING_KEYS,
     ):
         put_value(draft, f"data.{key}", None)
-    for key in (*preview.COLUMN_KEYS, "label_columns", "label_separator"):
+    for key in (*preview.COLUMN_KEYS, "label_columns", "label_separator", "group_column"):
         put_value(draft, f"data.{key}", None)
     for key, limit in EXAMPLE_LIMITS.items():
         if get_value(draft, f"data.{key}") == limit:

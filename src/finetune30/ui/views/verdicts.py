@@ -28,7 +28,7 @@ def show(compared: Json, names: Names) -> None:
         return
     for group in _group(compared):
         _show_group(group, pairs, names, several=len(compared.get("groups") or ()) > 1)
-    for measure in dict.fromkeys("right" if is_right(pair) else "loss" for pair in pairs):
+    for measure in dict.fromkeys(_method_of(pair) for pair in pairs):
         st.caption(t(f"compare.method.{measure}"))
     for left in compared.get("left_out") or ():
         reason = display.plain(in_own_words(str(left.get("reason") or "")), 1000)
@@ -75,6 +75,15 @@ def say_pair(pair: Json, names: Names) -> str:
             for place in ("first", "second", "better", "worse")
         },
     }
+    if pair.get("groups_needed") is not None:  # what was found is in the figures
+        return t("compare.few_groups", groups=pair["groups"], needed=pair["groups_needed"])
+    said = _say_difference(pair, shown)
+    if pair.get("groups") is not None:
+        return f"{said} {t('compare.by_group', groups=display.number(pair['groups']))}"
+    return said
+
+
+def _say_difference(pair: Json, shown: dict[str, str]) -> str:
     if pair.get("better") is None:
         return t("compare.sentence.even", **shown)
     low, high = pair.get("gain_interval") or (None, None)
@@ -83,6 +92,12 @@ def say_pair(pair: Json, names: Names) -> str:
     if is_right(pair):
         return t(f"compare.sentence.{pair.get('measure', 'right')}", **shown, **ends)
     return t("compare.sentence.loss", **shown, **ends, mean=t(f"compare.mean.{pair['measure']}"))
+
+
+def _method_of(pair: Json) -> str:
+    if pair.get("groups") is not None:
+        return "groups"
+    return "right" if is_right(pair) else "loss"
 
 
 def is_right(pair: Json) -> bool:
@@ -95,7 +110,9 @@ def _conclude(pairs: list[Json], names: Names) -> str:
     if len(pairs) > 1:
         counted = t("compare.pairs_apart", apart=len(apart), pairs=len(pairs))
         return "\n\n".join([counted, *apart])
-    return apart[0] if apart else f"{t('compare.not_distinguishable')} {say_pair(pairs[0], names)}"
+    if apart or pairs[0].get("groups_needed") is not None:
+        return say_pair(pairs[0], names)
+    return f"{t('compare.not_distinguishable')} {say_pair(pairs[0], names)}"
 
 
 def _show_pairs(pairs: list[Json], names: Names) -> None:
@@ -120,6 +137,7 @@ def _describe_pair(pair: Json) -> dict[str, str]:
         "interval": t("compare.from_to", low=write(low), high=write(high)),
         "p_value": display.number(pair.get("p_value_adjusted", pair.get("p_value")), 3),
         "rows": display.number(pair.get("rows")),
+        **({} if pair.get("groups") is None else {"groups": display.number(pair["groups"])}),
     }
 
 
@@ -144,7 +162,8 @@ def _show_labels(pairs: list[Json], names: Names) -> None:
         ]
     st.header(t("compare.labels"), anchor=False)
     apart, total = (sum(pair[name] for pair in pairs) for name in ("labels_distinguishable", "labels_total"))
-    st.caption(t("compare.labels_apart", apart=apart, labels=total))
+    grouped = any(pair.get("groups") is not None for pair in pairs)
+    st.caption(t(f"compare.labels_apart{'_by_group' if grouped else ''}", apart=apart, labels=total))
     show_table(rows, alt=t("compare.labels"))
 
 

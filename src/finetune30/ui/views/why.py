@@ -54,6 +54,8 @@ def show(run: Json) -> None:
             st.caption(t("why.press"))
             show_piece(block, f"why-{number}-{run_id}", lambda wanted: narrow(run_id, wanted))
     with places[-1]:
+        if slices["tables"] and slices.get("groups") is not None:
+            st.caption(t("why.groups", groups=slices["groups"]))
         for table in slices["tables"]:
             show_piece(table, f"why-{table['key']}-{run_id}")
     st.header(t("why.rows"), anchor=False)
