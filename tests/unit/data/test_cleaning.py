@@ -139,7 +139,12 @@ def test_texts_that_are_asked_are_cleaned_as_rows_are(texts, steps):
 def test_texts_that_no_step_changes_need_no_table(monkeypatch):
     seen = []
     real = cleaning._clean_cell
-    monkeypatch.setattr(cleaning, "_clean_cell", lambda rows, *rest: seen.extend(rows["text"]) or real(rows, *rest))
+
+    def clean_cell(rows, *rest):
+        seen.extend(rows["text"])
+        return real(rows, *rest)
+
+    monkeypatch.setattr(cleaning, "_clean_cell", clean_cell)
     texts = ["R&B, 3 < 4", "  <b>bold</b>", "plain", "caf\u00e9"]
     assert clean_texts(texts, [{"step": "remove_html"}, {"step": "control_characters"}]) == [
         "R&B, 3 < 4",
