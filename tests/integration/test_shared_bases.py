@@ -9,6 +9,7 @@ import pytest
 
 from finetune30.service.parity.checking import Served
 from finetune30.service.parity.served_texts import ServedTexts
+from finetune30.service.serving.batcher import Limits
 from finetune30.service.serving.loading import AskedTexts
 from finetune30.training.saved_engine import SavedEngines
 from support.kinds import KINDS, KindsLab
@@ -24,7 +25,7 @@ def test_adapters_of_one_base_are_asked_in_turn(kinds_lab: KindsLab) -> None:
     for kind, model, seed in trained:  # all three here: runs of another lab have another folder for a base
         kinds_lab.train(KINDS[kind], f"trained-{model}", num_train_epochs=6, seed=seed)
         kinds_lab.ft30("models", "register", f"trained-{model}", model)
-    with serve_lab(kinds_lab.folder, "one:1", "two:1", "three:1") as lab:
+    with serve_lab(kinds_lab.folder, "one:1", "two:1", "three:1", limits=Limits(batches=2)) as lab:
         lab.watcher.look()
         one, two, three = (engine_of(lab, name) for name in ("one", "two", "three"))
         assert one is two  # three has another head

@@ -87,7 +87,7 @@ def command(
     from finetune30.api.serving.server import Follows, serve_models
     from finetune30.service.registry.registering import parse_version_name
     from finetune30.service.runs.open_records import open_records, require_records
-    from finetune30.service.serving.batcher import Limits
+    from finetune30.service.serving.batcher import Limits, count_batches
     from finetune30.service.serving.http_check import HttpCheck
     from finetune30.service.serving.loading import Loading
     from finetune30.service.serving.slots import Slots
@@ -98,7 +98,9 @@ def command(
     require_records(settings, output_dir)
     with open_records(settings, output_dir) as records:
         slots = Slots.named(names, parse_version_name)
-        limits = Limits(max_batch_tokens, max_batch_rows, max_queue_rows, deadline, max_prompt_tokens)
+        limits = Limits(
+            max_batch_tokens, max_batch_rows, max_queue_rows, deadline, max_prompt_tokens, batches=count_batches()
+        )
         loading, serving = Loading(records), Serving(records.store, slots, limits)
 
         def follow(own_host: str, own_port: int, own_key: str) -> Follows:

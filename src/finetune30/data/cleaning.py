@@ -151,8 +151,15 @@ def clean_rows(
 def clean_texts(texts: Sequence[str], recipe: Sequence[Mapping[str, Any]]) -> list[str]:
     """Run the text steps of a recipe on texts, exactly as `clean_rows` runs them on the rows of a data set."""
     steps = [str(entry["step"]) for entry in recipe if entry["step"] in TEXT_STEPS]
-    rows = pl.DataFrame({"row_id": [str(n) for n in range(len(texts))], "text": pl.Series(texts, dtype=pl.String)})
-    return _clean_cell(rows, "text", steps, {})["text"].to_list()
+    # What no step changes stays as it is, whichever rows the steps look at. Most texts are such, and a table costs
+    # milliseconds however few rows it has: more than a small model takes to answer.
+    cleaned = list(texts)
+    changed = [n for n, text in enumerate(texts) if any(TEXT_STEPS[name][1](text) != text for name in steps)]
+    if changed:
+        rows = pl.DataFrame({"row_id": [str(n) for n in changed], "text": [texts[n] for n in changed]})
+        for n, text in zip(changed, _clean_cell(rows, "text", steps, {})["text"], strict=True):
+            cleaned[n] = text
+    return cleaned
 
 
 def _clean_cell(

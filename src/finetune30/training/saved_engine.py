@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -37,21 +38,43 @@ _PATTERNS = ("rank_pattern", "alpha_pattern")
 
 
 class SharedEngine:
-    """An engine with the adapter that is laid in; who asks holds `lock`."""
+    """An engine with the adapter that is laid in. Who asks that one may do so beside others; another waits for them."""
 
     def __init__(self, engine: Any) -> None:
-        self.engine, self.lock = engine, threading.Lock()
-        self.laid_in: PackedAdapter | None = None
+        self.engine = engine
+        self._laid_in: PackedAdapter | None = None
+        self._asking = 0
+        self._changed = threading.Condition()
+        #: Held while somebody waits for the engine, so that who asks the adapter that is there cannot keep it for ever.
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def hold(self, adapter: PackedAdapter) -> Iterator[Any]:
+        """Yield the engine with an adapter laid in. Raises CheckpointError where it is one of another model."""
+        with self._turn, self._changed:
+            while self._asking and self._laid_in is not adapter:
+                self._changed.wait()
+            if self._laid_in is not adapter:
+                self._laid_in = None  # should this end halfway, whoever is asked next lays its own in again
+                self.engine.load_adapter_state(adapter.state)
+                self._laid_in = adapter
+            self._asking += 1
+        try:
+            yield self.engine
+        finally:
+            with self._changed:
+                self._asking -= 1
+                self._changed.notify()
 
 
 class PackedAdapter:
-    """A saved adapter on an engine that others may share; safe to use from several threads."""
+    """A saved adapter on an engine that others may share; asked by any threads, at the same time too."""
 
     def __init__(self, shared: SharedEngine, state: Mapping[str, Tensor]) -> None:
-        self._shared, self._state = shared, dict(state)
+        self._shared, self.state = shared, dict(state)
         self.pad_token_id: int = shared.engine.pad_token_id
-        with shared.lock:
-            self._lay_in()  # one that does not fit is refused here
+        with shared.hold(self):
+            pass  # one that does not fit is refused here
 
     @property
     def shared(self) -> SharedEngine:
@@ -60,16 +83,9 @@ class PackedAdapter:
 
     def outputs(self, batch: Batch) -> NDArray[np.float32]:
         """Return the logits of a batch's rows, float32 (B, outputs)."""
-        with self._shared.lock:
-            if self._shared.laid_in is not self:
-                self._lay_in()
-            found: NDArray[np.float32] = self._shared.engine.outputs(batch)
+        with self._shared.hold(self) as engine:
+            found: NDArray[np.float32] = engine.outputs(batch)
             return found
-
-    def _lay_in(self) -> None:
-        self._shared.laid_in = None  # should this end halfway, whoever is asked next lays its own in again
-        self._shared.engine.load_adapter_state(self._state)
-        self._shared.laid_in = self
 
 
 class SavedEngines:

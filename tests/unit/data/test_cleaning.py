@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune30.data.cleaning import DEFAULT_RECIPE, TEXT_STEPS, clean_rows
+from finetune30.data import cleaning
+from finetune30.data.cleaning import DEFAULT_RECIPE, TEXT_STEPS, clean_rows, clean_texts
 from finetune30.data.html_text import strip_html
 from finetune30.errors import ConfigError
 
@@ -124,3 +125,31 @@ def test_every_text_step_alone_is_idempotent(text, step):
     once = clean_rows(rows_of(text), [{"step": step}]).rows
     assert clean_rows(once, [{"step": step}]).rows.equals(once)
     assert strip_html(strip_html(text)) == strip_html(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(dirty, max_size=6), steps=st.lists(st.sampled_from(sorted(TEXT_STEPS)), max_size=5))
+def test_texts_that_are_asked_are_cleaned_as_rows_are(texts, steps):
+    recipe = [{"step": step} for step in steps]
+    wanted = clean_rows(rows_of(*texts), recipe).rows["text"].to_list() if texts else []
+    assert clean_texts(texts, recipe) == wanted
+    assert [clean for text in texts for clean in clean_texts([text], recipe)] == wanted
+
+
+def test_texts_that_no_step_changes_need_no_table(monkeypatch):
+    seen = []
+    real = cleaning._clean_cell
+
+    def clean_cell(rows, *rest):
+        seen.extend(rows["text"])
+        return real(rows, *rest)
+
+    monkeypatch.setattr(cleaning, "_clean_cell", clean_cell)
+    texts = ["R&B, 3 < 4", "  <b>bold</b>", "plain", "caf\u00e9"]
+    assert clean_texts(texts, [{"step": "remove_html"}, {"step": "control_characters"}]) == [
+        "R&B, 3 < 4",
+        "bold",
+        "plain",
+        "caf\u00e9",
+    ]
+    assert seen == ["  <b>bold</b>"]

@@ -13,7 +13,7 @@ import pytest
 
 from finetune30.data.questions import Asked
 from finetune30.errors import DataError, NotFiniteError, QuotaError, ServiceUnavailableError
-from finetune30.service.serving.batcher import Batcher, DeadlineError, Limits
+from finetune30.service.serving.batcher import Batcher, DeadlineError, Limits, count_batches
 from support.patience import wait_until
 
 UNSOUND = 77
@@ -209,3 +209,39 @@ def test_what_nobody_waits_for_is_not_asked() -> None:
         late.ask(model, [row(1)]).result(30)
     late.close()
     assert model.batches == [[99]]
+
+
+def test_several_batches_are_computed_at_the_same_time(limits: Limits) -> None:
+    batcher, model = Batcher(replace(limits, batches=2)), Model()
+    first = hold(batcher, model)
+    model.begun.clear()
+    beside = batcher.ask(model, [row(number) for number in (1, 2, 3)])
+    assert model.begun.wait(30)  # while the first is held
+    waiting = batcher.ask(model, [row(number) for number in (4, 5, 6)])
+    assert batcher.waiting == 3
+    model.go.set()
+    assert [one.result(30).tolist() for one in (first, beside, waiting)] == [[[99]], [[1], [2], [3]], [[4], [5], [6]]]
+    batcher.close()
+    assert not batcher.is_alive
+
+
+def test_rows_of_one_request_may_be_computed_in_several_batches_at_once(limits: Limits) -> None:
+    batcher, model = Batcher(replace(limits, batches=3, queue_rows=1000)), Model()
+    model.go.set()
+    asked = [batcher.ask(model, [row(number + place) for place in range(10)]) for number in range(100, 600, 10)]
+    found = [number for one in asked for (number,) in one.result(30).tolist()]
+    assert found == list(range(100, 600))
+    batcher.close()
+
+
+@pytest.mark.parametrize(
+    ("threads", "wanted"), [(None, 1), ("", 1), ("0", 1), ("two", 1), ("1", 6), ("4", 1), ("3", 2)]
+)
+def test_batches_fill_the_processors_that_one_leaves(
+    monkeypatch: pytest.MonkeyPatch, threads: str | None, wanted: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert count_batches() == wanted

@@ -66,7 +66,7 @@ class Serving:
         self.talks.close()
 
 
-def _serving_of(request: Request) -> Serving:
+async def _serving_of(request: Request) -> Serving:  # what is not async takes a thread, of every request
     found: Serving = request.app.state.serving
     return found
 

@@ -9,7 +9,9 @@ from concurrent.futures import Future
 from itertools import repeat
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Path, Request
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -20,7 +22,7 @@ from finetune30.api.schemas import Tree, errors
 from finetune30.api.serving.context import Here, Serving
 from finetune30.data.questions import NO_TOKENS, Question, require_sides
 from finetune30.errors import ConflictError, DataError
-from finetune30.service.serving.asked import Row, TextModel
+from finetune30.service.serving.asked import Answer, Row, TextModel
 from finetune30.service.serving.batcher import late
 from finetune30.values import is_text
 
@@ -28,6 +30,8 @@ router = APIRouter(tags=["models"])
 
 #: How often it is looked whether the caller is still there.
 _LOOK_SECONDS = 0.5
+#: To make the answers of so many texts takes less time than to hand them to a thread.
+_FEW_ROWS = 16
 ServedName = Annotated[str, Path(max_length=130, description="NAME, or NAME@alias or NAME:7 as it is served.")]
 
 
@@ -82,7 +86,7 @@ async def _answer(here: Serving, model: TextModel, body: Questions, request: Req
         asked = here.batcher.ask(model, kept, limits)
     if not await _wait(asked, until, request):
         return None
-    given = iter(await run_in_threadpool(lambda: model.answers(asked.result()) if kept else []))
+    given = iter(await _tell(model, asked.result()) if kept else ())
     answers: list[Tree] = []
     for place, row in enumerate(rows):
         asked_text: dict[str, Any] = {"text": texts[place]} | ({} if pairs is None else {"text_pair": pairs[place]})
@@ -92,6 +96,11 @@ async def _answer(here: Serving, model: TextModel, body: Questions, request: Req
         length = {"tokens": row.full_length, "max_tokens": model.max_length}
         answers.append({**asked_text, **next(given).tree, **length, "truncated": row.full_length > len(row.ids)})
     return answers
+
+
+async def _tell(model: TextModel, logits: NDArray[np.float32]) -> Sequence[Answer]:
+    """Return the answers that logits are, which for many rows takes a thread and leaves the others their turn."""
+    return model.answers(logits) if len(logits) <= _FEW_ROWS else await run_in_threadpool(model.answers, logits)
 
 
 async def _wait(asked: Future[Any], until: float, request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class _KnownLogits:
 
 
 class ServedTexts:
-    """Ready to be asked, by one thread at a time; texts may be read by any beside that.
+    """Ready to be asked, and to read texts, by any threads at the same time; padded batches are computed in turn.
 
     `asked`: which texts a question has.
     `name`, `device`, `pad_token_id` and `outputs` are what `Trainable.evaluate` asks of an engine.
@@ -73,6 +74,7 @@ class ServedTexts:
         self.asked = Asked(load_problem(self._described["problem_type"]).columns, self._described["reading"].columns)
         self._packed, _ = engines.open(folder, problem)
         self._padded: Predictor | None = None
+        self._turn = threading.Lock()
         if self._packed is None:
             padded: Predictor = problem.open_saved(folder, choose_placement("cpu", "fp32"))  # type: ignore[assignment]
             engines.share(folder, padded.model)
@@ -117,7 +119,8 @@ class ServedTexts:
         assert self._padded is not None  # noqa: S101 - what is not packed is padded
         lengths = [len(row) for row in ids]
         encoded = EncodedTexts(ids, types, lengths, 0, lengths)
-        return self._padded.collect_encoded(lambda outputs, _: outputs, encoded, _PADDED_ROWS)
+        with self._turn:
+            return self._padded.collect_encoded(lambda outputs, _: outputs, encoded, _PADDED_ROWS)
 
 
 def _types_of(rows: Sequence[ReadText]) -> list[list[int]] | None:

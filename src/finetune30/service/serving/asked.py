@@ -54,7 +54,7 @@ class Ended(Protocol):
 
 
 class TextModel(Protocol):
-    """A model with a head; asked by one thread at a time, read with by any."""
+    """A model with a head; asked and read with by any threads at the same time."""
 
     @property
     def pads(self) -> bool:

@@ -1,12 +1,14 @@
 """Rows of several requests asked together: whatever waits when the model is free, up to a number of tokens.
 
 There is no timer: an idle server answers at once, and load makes the batch. Rows are asked in the order in which they
-came; those of one model together, shorter ones last. A request is answered when all of its rows are.
+came; those of one model together, shorter ones last. A request is answered when all of its rows are. Several batches
+are computed at the same time where processors are left for it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -38,7 +40,7 @@ class DeadlineError(ServiceUnavailableError):
 class Limits:
     """How many tokens and rows are asked together, how many rows may wait, how long a request may take (seconds).
 
-    `prompt_tokens`: the longest prompt of a language model.
+    `prompt_tokens`: the longest prompt of a language model. `batches`: how many are computed at the same time.
     """
 
     batch_tokens: int = 4096
@@ -46,6 +48,7 @@ class Limits:
     queue_rows: int = 1024
     deadline: float = 30.0
     prompt_tokens: int = 4096
+    batches: int = 1
 
 
 @dataclass(eq=False)
@@ -74,15 +77,17 @@ Observe = Callable[[int, int], None]
 
 
 class Batcher:
-    """One thread that asks models; `admit` and `ask` may be called from any."""
+    """Threads that ask models, one a batch; `admit` and `ask` may be called from any."""
 
     def __init__(self, limits: Limits, observe: Observe = lambda rows, tokens: None) -> None:
         self._limits, self._observe = limits, observe
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closing, self._read = False, 0
-        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
-        self._thread.start()
+        named = (f"batches {number}" for number in range(limits.batches))
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in named]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -91,8 +96,8 @@ class Batcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread is there."""
-        return self._thread.is_alive()
+        """Whether its threads are there."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @contextmanager
     def admit(self, count: int, limits: Limits | None = None) -> Iterator[None]:
@@ -125,15 +130,16 @@ class Batcher:
         with self._changed:
             self._require_open()
             self._queue.extend(_Waiting(request, place, row) for place, row in enumerate(rows))
-            self._changed.notify()
+            self._changed.notify(len(rows))
         return request.answer
 
     def close(self) -> None:
         """Answer what waits, then end."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _require_open(self) -> None:
         if self._closing:
@@ -194,6 +200,15 @@ class Batcher:
             return
         for request in requests:
             self._answer([one for one in group if one.request is request])
+
+
+def count_batches() -> int:
+    """Return how many batches the processors of this machine compute at the same time.
+
+    One, on all of them, unless OMP_NUM_THREADS says that a batch has fewer: then as many as fill the machine.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, (os.cpu_count() or 1) // int(threads)) if threads.isdecimal() and int(threads) else 1
 
 
 def late() -> DeadlineError:
