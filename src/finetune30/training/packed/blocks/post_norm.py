@@ -72,9 +72,9 @@ class Projection:
 class AttentionBlock:
     """Query, key and value, attention and its output.
 
-    Every token asks, and one `projection` makes all three of it. In the encoder's last layer only those ask whose outputs
-    are asked for, since the head reads no others: there the projection makes key and value, `asking` makes their queries,
-    and everything after attention works on Q rows instead of T.
+    Every token asks, and one `projection` makes all three of it. In the encoder's last layer only those ask whose
+    outputs are asked for, since the head reads no others: there the projection makes key and value, `asking` makes
+    their queries, and everything after attention works on Q rows instead of T.
     """
 
     projection: Projection

@@ -1,7 +1,8 @@
 """Low-rank updates of frozen linear layers that share one input, forwards and backwards.
 
-Hu et al. 2021 (LoRA), section 4.1: output += scale * dropout(x) A^T B^T. Layers that have the same input form a group, so
-that the products with A are one batched product; their outputs lie side by side. As in PEFT, each has its own dropout mask.
+Hu et al. 2021 (LoRA), section 4.1: output += scale * dropout(x) A^T B^T. Layers that have the same input form a
+group, so that the products with A are one batched product; their outputs lie side by side. As in PEFT, each has its own
+dropout mask.
 """
 
 from __future__ import annotations
