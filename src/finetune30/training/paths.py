@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 #: Counted up when the results of a path change in their last bits, so that nobody goes on with a run of before and
 #: takes it for the same training. A path at 1 has no entry: records of before had none.
-_VERSIONS = {"packed": 3}
+_VERSIONS = {"packed": 4}
 
 
 def _say_nothing(_: str) -> None:

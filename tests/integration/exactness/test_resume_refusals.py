@@ -93,7 +93,7 @@ def test_checkpoint_of_an_earlier_packed_path_is_refused(make_lab):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     ended = lab.ft30("resume", "latest")
     assert ended.returncode == 1
-    assert "belongs to another training: packed_path_version: None -> 3" in ended.stderr
+    assert "belongs to another training: packed_path_version: None -> 4" in ended.stderr
 
 
 def test_more_epochs_under_a_constant_schedule_give_the_longer_run(make_lab):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,21 +85,24 @@ class Builder:
         """Tell whether a linear layer gets LoRA."""
         return self.plan.adapts(linear)
 
-    def linear(self, *linears: Linear, needs_input_gradient: bool, factor: float = 1.0) -> FrozenLinear:
-        """Build one frozen layer of some that share an input; its outputs, side by side, are multiplied by `factor`."""
-        weights = [self._load(f"{linear.path}.weight", self.dtype, factor) for linear in linears]
+    def linear(
+        self, *linears: Linear, needs_input_gradient: bool, factors: Sequence[float] | None = None
+    ) -> FrozenLinear:
+        """Build one frozen layer of some that share an input, whose outputs lie side by side, each times its factor."""
+        scaled = list(zip(linears, factors or [1.0] * len(linears), strict=True))
+        weights = [self._load(f"{linear.path}.weight", self.dtype, factor) for linear, factor in scaled]
         biases = [
             self._load(f"{linear.path}.bias", self.dtype, factor)
             if linear.has_bias
             else torch.zeros(linear.shape[0], dtype=self.dtype)
-            for linear in linears
+            for linear, factor in scaled
         ]
         weight, bias = (found[0] if len(found) == 1 else torch.cat(found) for found in (weights, biases))
         return self.parts.linear(weight, bias, needs_input_gradient=needs_input_gradient)
 
-    def lora(self, *linears: Linear, factor: float = 1.0) -> LoraGroup:
-        """Build LoRA on layers that share an input and whose outputs are multiplied by `factor`."""
-        targets = self._targets(linears, factor)
+    def lora(self, *linears: Linear, factors: Sequence[float] | None = None) -> LoraGroup:
+        """Build LoRA on layers that share an input, as `linear` puts them side by side."""
+        targets = self._targets(linears, factors)
         return self.parts.lora(targets, self.weights, self.plan.config.lora_dropout) if targets else NoLora()
 
     def norm(self, path: str, epsilon: float, dropout: float) -> ResidualNorm:
@@ -131,17 +136,18 @@ class Builder:
 
     def head_lora(self, linear: Linear) -> LoraGroup:
         """Build LoRA on a layer of the head, in the masters' type like all of the head."""
-        targets = self._targets((linear,), 1.0)
+        targets = self._targets((linear,))
         return PlainLoraGroup(targets, self.weights, self.plan.config.lora_dropout) if targets else NoLora()
 
     def model(self, backbone: PackedBackbone, head: Head) -> PackedModel:
         """Return the model of all that was built."""
         return PackedModel(backbone, head, self.weights, self.frozen_count, self.parts)
 
-    def _targets(self, linears: tuple[Linear, ...], factor: float) -> list[LoraTarget]:
+    def _targets(self, linears: tuple[Linear, ...], factors: Sequence[float] | None = None) -> list[LoraTarget]:
+        columns = itertools.accumulate((linear.shape[0] for linear in linears), initial=0)
         return [
-            LoraTarget(linear.path, place, self.plan.scale * factor)
-            for place, linear in enumerate(linears)
+            LoraTarget(linear.path, column, self.plan.scale * factor)
+            for linear, column, factor in zip(linears, columns, factors or [1.0] * len(linears), strict=False)
             if self.adapts(linear)
         ]
 

@@ -43,7 +43,7 @@ class Cells:
         """Return tokens (N, hidden) as (groups * heads, width, size)."""
         if self.shows_zeros:
             tokens = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])
-        pieces = tokens.view(len(tokens) * self.heads, -1).index_select(0, self._pieces_of_cells)
+        pieces = tokens.reshape(len(tokens) * self.heads, -1).index_select(0, self._pieces_of_cells)
         groups, width = self.token_of.shape
         return pieces.view(groups * self.heads, width, -1)
 

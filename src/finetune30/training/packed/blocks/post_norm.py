@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from finetune30.training.packed.layout import PackedLayout
@@ -37,7 +38,7 @@ class AttentionOutput:
     def forward(self, context: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, OutputTape]:
         """Return the block's output for context and residual rows, both (Q, hidden)."""
         output = self.linear.forward(context)
-        lora = self.lora.forward(context, (output,), masks)
+        lora = self.lora.forward(context, output, masks)
         normed, norm = self.norm.forward(output, rows, masks)
         return normed, OutputTape(lora, norm)
 
@@ -45,67 +46,97 @@ class AttentionOutput:
         """Return the gradients of the context (None unless wanted) and of the residual rows."""
         residual, output = self.norm.backward(gradient, tape.norm)
         context = self.linear.input_gradient(output) if to_context else None
-        self.lora.backward((output,), tape.lora, context)
+        self.lora.backward(output, tape.lora, context)
         return context, residual
 
 
 class AttentionTape(NamedTuple):
-    """What the backward pass needs of one batch."""
+    """What the backward pass needs of one batch: the tapes of the block's parts, and the type of what was projected."""
 
     query_lora: Any
-    key_value_lora: Any
+    lora: Any
     attention: Any
     output: OutputTape
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Layers that share an input, as one product whose results lie side by side, and their LoRA."""
+
+    linear: FrozenLinear
+    lora: LoraGroup
 
 
 @dataclass(frozen=True)
 class AttentionBlock:
     """Query, key and value, attention and its output.
 
-    Every token asks. In the encoder's last layer (`only_asking`) only those do whose outputs are asked for, since the
-    head reads no others: there everything after attention works on Q rows instead of T.
+    Every token asks, and one `projection` makes all three of it. In the encoder's last layer only those ask whose
+    outputs are asked for, since the head reads no others: there the projection makes key and value, `asking` makes
+    their queries, and everything after attention works on Q rows instead of T.
     """
 
-    query: FrozenLinear
-    key: FrozenLinear
-    value: FrozenLinear
-    query_lora: LoraGroup
-    key_value_lora: LoraGroup
+    projection: Projection
+    asking: Projection | None
     attention: Attention
     output: AttentionOutput
     trains_below: bool
-    only_asking: bool
 
     def forward(self, rows: Tensor, layout: PackedLayout, masks: MaskSource | None) -> tuple[Tensor, AttentionTape]:
         """Return the block's output (Q, hidden) for rows (T, hidden)."""
-        asking = rows.index_select(0, layout.asking) if self.only_asking else rows
-        accept = self.attention.accept
-        query = accept(self.query.forward(asking), layout)
-        query_lora = self.query_lora.forward(asking, (query,), masks)
-        key, value = accept(self.key.forward(rows), layout), accept(self.value.forward(rows), layout)
-        key_value_lora = self.key_value_lora.forward(rows, (key, value), masks)
-        given = Projections(query, key, value)
-        context, attention = self.attention.forward(given, layout, masks, only_asking=self.only_asking)
-        result, output = self.output.forward(context.to(rows.dtype), asking, masks)
-        return result, AttentionTape(query_lora, key_value_lora, attention, output)
+        residual, query, query_lora = rows, None, None
+        if self.asking is not None:
+            residual = rows.index_select(0, layout.asking)
+            query, query_lora = self._project(self.asking, residual, layout, masks)
+        projected, lora = self._project(self.projection, rows, layout, masks)
+        given = _side_by_side(query, projected)
+        context, attention = self.attention.forward(given, layout, masks, only_asking=query is not None)
+        result, output = self.output.forward(context.to(rows.dtype), residual, masks)
+        return result, AttentionTape(query_lora, lora, attention, output, projected.dtype)
+
+    def _project(
+        self, projection: Projection, rows: Tensor, layout: PackedLayout, masks: MaskSource | None
+    ) -> tuple[Tensor, Any]:
+        projected = self.attention.accept(projection.linear.forward(rows), layout)
+        return projected, projection.lora.forward(rows, projected, masks)
 
     def backward(self, gradient: Tensor, tape: AttentionTape, layout: PackedLayout) -> Tensor | None:
         """Accumulate LoRA gradients; return the gradient of rows (T, hidden), or None when nothing below is trained."""
-        wanted = self.trains_below or bool(self.query_lora) or bool(self.key_value_lora)
+        query_lora = self.asking is not None and bool(self.asking.lora)
+        wanted = self.trains_below or query_lora or bool(self.projection.lora)
         context, residual = self.output.backward(gradient, tape.output, to_context=wanted)
         if context is None:
             return None
-        query, key, value = self.attention.backward(context, tape.attention, layout)
-        below = asking = None
-        if self.trains_below:
-            asking = self.query.input_gradient(query.to(residual.dtype), onto=residual)
-            below = self.key.input_gradient(key.to(residual.dtype), onto=None if self.only_asking else asking)
-            below = self.value.input_gradient(value.to(residual.dtype), onto=below)
-        self.query_lora.backward((query,), tape.query_lora, asking if self.only_asking else below)
-        self.key_value_lora.backward((key, value), tape.key_value_lora, below)
-        if self.only_asking and below is not None and asking is not None:
+        hidden = context.shape[1]
+        if self.asking is None:
+            projected = context.new_empty(layout.total, 3 * hidden, dtype=tape.dtype)
+            self.attention.backward(context, tape.attention, layout, _side_by_side(None, projected))
+            return self._below(self.projection, projected, tape.lora, residual, onto=residual)
+        query = torch.empty_like(context, dtype=tape.dtype)
+        projected = context.new_empty(layout.total, 2 * hidden, dtype=tape.dtype)
+        self.attention.backward(context, tape.attention, layout, _side_by_side(query, projected))
+        asking = self._below(self.asking, query, tape.query_lora, residual, onto=residual)
+        below = self._below(self.projection, projected, tape.lora, residual)
+        if below is not None and asking is not None:
             below.index_add_(0, layout.asking, asking)
         return below
+
+    def _below(
+        self, projection: Projection, gradient: Tensor, lora: Any, residual: Tensor, *, onto: Tensor | None = None
+    ) -> Tensor | None:
+        below = None
+        if self.trains_below:
+            below = projection.linear.input_gradient(gradient.to(residual.dtype), onto=onto)
+        projection.lora.backward(gradient, lora, below)
+        return below
+
+
+def _side_by_side(query: Tensor | None, projected: Tensor) -> Projections:
+    """Return views of what was projected together: the keys and values of a query, or all three."""
+    if query is None:
+        return Projections(*projected.chunk(3, dim=1))
+    return Projections(query, *projected.chunk(2, dim=1))
 
 
 class FeedForwardTape(NamedTuple):
@@ -134,10 +165,10 @@ class FeedForward:
     ) -> tuple[Tensor, FeedForwardTape]:
         """Return the block's output and its tape; one that is not kept cannot be used, but takes less memory."""
         inner = self.linear_in.forward(rows)
-        lora_in = self.lora_in.forward(rows, (inner,), masks)
+        lora_in = self.lora_in.forward(rows, inner, masks)
         active, derivative = self.activation.forward(inner, keeps_derivative=keeps_tape)
         output = self.linear_out.forward(active)
-        lora_out = self.lora_out.forward(active, (output,), masks)
+        lora_out = self.lora_out.forward(active, output, masks)
         normed, norm = self.norm.forward(output, rows, masks)
         return normed, FeedForwardTape(lora_in, lora_out, derivative, norm)
 
@@ -145,19 +176,19 @@ class FeedForward:
         """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
         residual, output = self.norm.backward(gradient, tape.norm)
         if not (self.trains_below or self.lora_in):
-            self.lora_out.backward((output,), tape.lora_out, None)
+            self.lora_out.backward(output, tape.lora_out, None)
             return None
         if self.lora_out:
             active = self.linear_out.input_gradient(output)
-            self.lora_out.backward((output,), tape.lora_out, active)
+            self.lora_out.backward(output, tape.lora_out, active)
             inner = active.mul_(tape.derivative)
         else:
             inner = self.linear_out.input_gradient(output, factor=tape.derivative)
         if not self.trains_below:
-            self.lora_in.backward((inner,), tape.lora_in, None)
+            self.lora_in.backward(inner, tape.lora_in, None)
             return None
         below = self.linear_in.input_gradient(inner, onto=residual)
-        self.lora_in.backward((inner,), tape.lora_in, below)
+        self.lora_in.backward(inner, tape.lora_in, below)
         return below
 
 

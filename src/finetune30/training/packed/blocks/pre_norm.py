@@ -111,8 +111,8 @@ class CausalAttentionBlock:
         """Return the block's output (Q, hidden) for rows (T, hidden), which go on from `kept` tokens or begin anew."""
         normed, norm = self.norm.forward(rows)
         projected = self.projection.forward(normed)
+        lora = self.lora.forward(normed, projected, masks)
         query, key, value = projected.split(self.widths, dim=1)
-        lora = self.lora.forward(normed, (query, key, value), masks)
         query, query_tape = self.query.forward(query, layout)
         key, key_tape = self.key.forward(key, layout)
         context, attention = self._attend(Projections(query, key, value), layout, kept)
@@ -120,7 +120,7 @@ class CausalAttentionBlock:
         if self.only_asking:
             context, residual = context.index_select(0, layout.asking), rows.index_select(0, layout.asking)
         output = self.output.forward(context)
-        output_lora = self.output_lora.forward(context, (output,), masks)
+        output_lora = self.output_lora.forward(context, output, masks)
         tape = AttentionTape(rows, norm, lora, query_tape, key_tape, attention, output_lora)
         return output.add_(residual), tape
 
@@ -132,10 +132,10 @@ class CausalAttentionBlock:
     def backward(self, gradient: Tensor, tape: AttentionTape, layout: PackedLayout) -> Tensor | None:
         """Accumulate LoRA gradients; return the gradient of rows (T, hidden), or None when nothing below is trained."""
         if not (self.trains_below or self.lora):
-            self.output_lora.backward((gradient,), tape.output_lora, None)
+            self.output_lora.backward(gradient, tape.output_lora, None)
             return None
         context = self.output.input_gradient(gradient)
-        self.output_lora.backward((gradient,), tape.output_lora, context)
+        self.output_lora.backward(gradient, tape.output_lora, context)
         if self.only_asking:
             context, gradient = (self._among_all(tensor, layout) for tensor in (context, gradient))
         projected = gradient.new_empty(len(gradient), sum(self.widths))
@@ -144,10 +144,10 @@ class CausalAttentionBlock:
         self.query.backward(parts[0], tape.query, layout)
         self.key.backward(parts[1], tape.key, layout)
         if not self.trains_below:
-            self.lora.backward(parts, tape.lora, None)
+            self.lora.backward(projected, tape.lora, None)
             return None
         normed = self.projection.input_gradient(projected)
-        self.lora.backward(parts, tape.lora, normed)
+        self.lora.backward(projected, tape.lora, normed)
         return self.norm.backward(normed, tape.rows, tape.norm, onto=gradient)
 
     def _among_all(self, asked: Tensor, layout: PackedLayout) -> Tensor:
@@ -167,14 +167,13 @@ class FeedForwardTape(NamedTuple):
 
 @dataclass(frozen=True)
 class GatedFeedForward:
-    """x + down(silu(gate(norm(x))) * up(norm(x))); `linear_in` makes gate and up of these `widths`, side by side."""
+    """x + down(silu(gate(norm(x))) * up(norm(x))); `linear_in` makes gate and up, side by side."""
 
     norm: RmsNorm
     linear_in: FrozenLinear
     linear_out: FrozenLinear
     lora_in: LoraGroup
     lora_out: LoraGroup
-    widths: tuple[int, int]
     gate: Gate
     trains_below: bool
 
@@ -182,26 +181,25 @@ class GatedFeedForward:
         """Return the block's output for any rows (T, hidden), and its tape."""
         normed, norm = self.norm.forward(rows)
         pair = self.linear_in.forward(normed)
-        lora_in = self.lora_in.forward(normed, pair.split(self.widths, dim=1), masks)
+        lora_in = self.lora_in.forward(normed, pair, masks)
         active = self.gate.forward(pair)
         output = self.linear_out.forward(active)
-        lora_out = self.lora_out.forward(active, (output,), masks)
+        lora_out = self.lora_out.forward(active, output, masks)
         return output.add_(rows), FeedForwardTape(rows, norm, pair, lora_in, lora_out)
 
     def backward(self, gradient: Tensor, tape: FeedForwardTape) -> Tensor | None:
         """Accumulate LoRA gradients; return the input's gradient, or None when nothing below is trained."""
         if not (self.trains_below or self.lora_in):
-            self.lora_out.backward((gradient,), tape.lora_out, None)
+            self.lora_out.backward(gradient, tape.lora_out, None)
             return None
         active = self.linear_out.input_gradient(gradient)
-        self.lora_out.backward((gradient,), tape.lora_out, active)
+        self.lora_out.backward(gradient, tape.lora_out, active)
         pair = self.gate.backward(active, tape.pair)
-        parts = pair.split(self.widths, dim=1)
         if not self.trains_below:
-            self.lora_in.backward(parts, tape.lora_in, None)
+            self.lora_in.backward(pair, tape.lora_in, None)
             return None
         normed = self.linear_in.input_gradient(pair)
-        self.lora_in.backward(parts, tape.lora_in, normed)
+        self.lora_in.backward(pair, tape.lora_in, normed)
         return self.norm.backward(normed, tape.rows, tape.norm, onto=gradient)
 
 

@@ -81,7 +81,6 @@ class _Assembly:
             linear_out=build.linear(down, needs_input_gradient=backwards),
             lora_in=build.lora(gate, up),
             lora_out=build.lora(down),
-            widths=(gate.shape[0], up.shape[0]),
             gate=self.gate,
             trains_below=number > self.first_trained or any(build.adapts(linears[role]) for role in _ATTENTION),
         )

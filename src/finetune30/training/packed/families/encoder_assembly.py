@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from finetune30.training.packed.backbone import PackedBackbone
 from finetune30.training.packed.blocks.embeddings import Embeddings
-from finetune30.training.packed.blocks.post_norm import AttentionBlock, AttentionOutput, EncoderLayer, FeedForward
+from finetune30.training.packed.blocks.post_norm import (
+    AttentionBlock,
+    AttentionOutput,
+    EncoderLayer,
+    FeedForward,
+    Projection,
+)
 from finetune30.training.packed.families.encoder_names import EncoderNames, encoder_linears, head_linears
 from finetune30.training.packed.families.family import EncoderShape, Linear, layers_of
 from finetune30.training.packed.heads.classification import ClassificationHead
@@ -66,12 +72,16 @@ class _Assembly:
     def _attention_block(self, number: int, linears: dict[str, Linear]) -> AttentionBlock:
         build, below, scale = self.build, number > self.first_trained, query_scale(self.shape.head_size)
         query, key, value, output = (linears[role] for role in _ATTENTION)
+
+        def project(*layers: Linear) -> Projection:
+            factors = [scale if layer is query else 1.0 for layer in layers]
+            linear = build.linear(*layers, needs_input_gradient=below, factors=factors)
+            return Projection(linear, build.lora(*layers, factors=factors))
+
+        keeps_few = number == self.shape.layer_count - 1
         return AttentionBlock(
-            query=build.linear(query, needs_input_gradient=below, factor=scale),
-            key=build.linear(key, needs_input_gradient=below),
-            value=build.linear(value, needs_input_gradient=below),
-            query_lora=build.lora(query, factor=scale),
-            key_value_lora=build.lora(key, value),
+            projection=project(key, value) if keeps_few else project(query, key, value),
+            asking=project(query) if keeps_few else None,
             attention=self.attention,
             output=AttentionOutput(
                 linear=build.linear(output, needs_input_gradient=number >= self.first_trained),
@@ -79,7 +89,6 @@ class _Assembly:
                 norm=self._norm(number, self.names.attention_norm, drops_out=self.drops_attention_output),
             ),
             trains_below=below,
-            only_asking=number == self.shape.layer_count - 1,
         )
 
     def _feed_forward(self, number: int, linears: dict[str, Linear]) -> FeedForward:

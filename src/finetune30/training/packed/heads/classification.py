@@ -73,7 +73,7 @@ class ClassificationHead:
         if input_mask is not None:
             asked = asked * input_mask
         dense = functional.linear(asked, self.dense.weight, self.dense.bias)
-        lora = self.lora.forward(asked, (dense,), masks)
+        lora = self.lora.forward(asked, dense, masks)
         active = torch.relu(dense) if self.activation == "relu" else torch.tanh(dense)
         mask = masks.draw(shape, self.dropout, asked.dtype) if masks is not None else None
         dropped = active if mask is None else active * mask
@@ -92,7 +92,7 @@ class ClassificationHead:
             dense = active.mul_(1.0 - tape.active * tape.active)
         _accumulate(self.dense, dense, tape.asked)
         asked = dense @ self.dense.weight
-        self.lora.backward((dense,), tape.lora, asked)
+        self.lora.backward(dense, tape.lora, asked)
         return asked if tape.input_mask is None else asked.mul_(tape.input_mask)
 
     def spread(self, outputs: NDArray[np.float32], batch: Batch) -> NDArray[np.float32]:

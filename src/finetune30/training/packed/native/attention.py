@@ -9,7 +9,7 @@ from torch import Tensor
 
 from finetune30.training.packed.layout import PackedLayout, Queries
 from finetune30.training.packed.native.library import Kernels
-from finetune30.training.packed.native.memory import address, draw_bytes, sum_type
+from finetune30.training.packed.native.memory import address, clear_fillers, draw_bytes, sum_type
 from finetune30.training.packed.parts.attention import Projections
 from finetune30.training.packed.parts.dropout import MaskSource
 
@@ -28,7 +28,6 @@ class NativeAttention:
 
     def __init__(self, kernels: Kernels, head_count: int, head_size: int, dropout: float) -> None:
         self._kernels, self._heads, self._size = kernels, head_count, head_size
-        self._hidden = head_count * head_size
         self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
 
     def accept(self, projected: Tensor, layout: PackedLayout) -> Tensor:
@@ -44,52 +43,44 @@ class NativeAttention:
         tape = NativeAttentionTape(
             given, probabilities, draw_bytes(masks, (queries.cell_count,), self._dropout), queries
         )
-        context = _empty_for(given.query, layout)
+        context = given.query.new_empty(given.query.shape)
+        clear_fillers(layout, context)
         self._kernels.forward_attention(
             *self._operands(tape, layout),
             probabilities.data_ptr(),
             context.data_ptr(),
-            self._hidden,
+            context.stride(0),
             len(layout.lengths),
             self._heads,
             self._size,
         )
         return context, tape
 
-    def backward(self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout) -> Projections:
+    def backward(self, gradient: Tensor, tape: NativeAttentionTape, layout: PackedLayout, into: Projections) -> None:
         """See `Attention.backward`."""
-        result = Projections(*(_empty_for(tensor, layout) for tensor in tape.given))
+        clear_fillers(layout, *into)
         self._kernels.backward_attention(
             gradient.data_ptr(),
-            self._hidden,
+            gradient.stride(0),
             *self._operands(tape, layout),
             tape.probabilities.data_ptr(),
-            *(tensor.data_ptr() for tensor in result),
+            *(tensor.data_ptr() for tensor in into),
             len(layout.lengths),
             self._heads,
             self._size,
         )
-        return result
 
     def _operands(self, tape: NativeAttentionTape, layout: PackedLayout) -> tuple[int | float | None, ...]:
         """Return the arguments that both directions share: queries, keys, values, places, mask."""
         return (
             tape.given.query.data_ptr(),
-            self._hidden,
+            tape.given.query.stride(0),
             tape.given.key.data_ptr(),
             tape.given.value.data_ptr(),
-            self._hidden,
+            tape.given.key.stride(0),
             layout.starts.data_ptr(),
             tape.queries.starts.data_ptr(),
             tape.queries.cells.data_ptr(),
             address(tape.mask),
             self._kept,
         )
-
-
-def _empty_for(tensor: Tensor, layout: PackedLayout) -> Tensor:
-    """Return memory like that of a tensor, with zeros for fillers."""
-    result = torch.empty_like(tensor)
-    if result.shape[0] > layout.token_count:
-        result[layout.token_count :].zero_()
-    return result

@@ -11,7 +11,7 @@ from torch import Tensor
 from finetune30.training.packed.key_values import KeptTokens
 from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.native.library import Kernels
-from finetune30.training.packed.native.memory import sum_type
+from finetune30.training.packed.native.memory import clear_fillers, sum_type
 from finetune30.training.packed.parts.attention import Projections
 
 
@@ -33,7 +33,7 @@ class NativeCausalAttention:
     def forward(self, given: Projections, layout: PackedLayout) -> tuple[Tensor, NativeCausalTape]:
         """See `CausalAttention.forward`."""
         context = given.query.new_empty(given.query.shape)
-        context[layout.token_count :].zero_()
+        clear_fillers(layout, context)
         sums = torch.empty(layout.total, self._sizes[0], dtype=sum_type(context.dtype))
         self._kernels.forward_causal_attention(
             *_operands(given),
@@ -49,7 +49,7 @@ class NativeCausalAttention:
     def look_back(self, given: Projections, layout: PackedLayout, kept: KeptTokens) -> Tensor:
         """See `CausalAttention.look_back`."""
         context = given.query.new_empty(given.query.shape)
-        context[layout.token_count :].zero_()
+        clear_fillers(layout, context)
         self._kernels.forward_kept_attention(
             *_operands(given),
             layout.starts.data_ptr(),
@@ -68,8 +68,7 @@ class NativeCausalAttention:
 
     def backward(self, gradient: Tensor, tape: NativeCausalTape, layout: PackedLayout, into: Projections) -> None:
         """See `CausalAttention.backward`; the three are columns of one tensor."""
-        for tensor in into:
-            tensor[layout.token_count :].zero_()
+        clear_fillers(layout, *into)
         self._kernels.backward_causal_attention(
             gradient.data_ptr(),
             tape.context.data_ptr(),

@@ -14,7 +14,7 @@ import torch
 _LOG = logging.getLogger(__name__)
 
 #: What about.cpp says of itself: kernels of another version of this package are not used.
-_VERSION = 6
+_VERSION = 7
 _FOLDER = Path(__file__).parent
 #: GNU's runtime, or one that knows its functions too (LLVM, Intel).
 _OPENMP = re.compile(r"lib(gomp|omp|iomp5)\b.*\.so")
@@ -24,8 +24,8 @@ _SIGNATURES = {
     "forward_norm": "pppdppdpppll",
     "backward_norm": "pppdpppppll",
     "forward_gelu": "ppil",
-    "forward_lora": "ppdppdpplllll",
-    "backward_lora": "plppdppdpppppllll",
+    "forward_lora": "plppdppllll",
+    "backward_lora": "plplppdppplll",
     "forward_attention": "plpplppppdppllll",
     "backward_attention": "plplpplppppdpppplll",
     "forward_causal_attention": "plplplpdppllll",

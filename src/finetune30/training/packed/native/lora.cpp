@@ -126,18 +126,33 @@ template <class Work> inline void for_tokens(long tokens, const Work& work) {
     }
 }
 
+// A layer of a group: its weights and their gradients, and which columns of the group's outputs are its own.
+template <class C> struct Target {
+    const C* a;
+    const C* b;
+    C* a_gradient;
+    C* b_gradient;
+    double scale;
+    long column, width;
+};
+
+// Layers of a group have a mask and reduced rows each, one after the other.
 template <class S>
-void forward_lora(const S* inputs, const uint8_t* mask, Number<S> kept, const Number<S>* a, const Number<S>* b,
-                  Number<S> scale, Number<S>* reduced, S* outputs, long output_stride, long tokens, long ranks,
-                  long input_width, long output_width) {
+void forward_lora(const Target<Number<S>>* targets, long count, const S* inputs, const uint8_t* masks, Number<S> kept,
+                  Number<S>* reduced, S* outputs, long stride, long tokens, long ranks, long width) {
 #pragma omp parallel
-    for_tokens(tokens, [&](long token, auto together) {
-        const long start = token * input_width;
-        Number<S>* low = reduced + token * ranks;
-        reduce<together>(low, inputs + start, input_width, mask ? mask + start : nullptr, kept, a, ranks, input_width,
-                         Number<S>(1));
-        expand<together>(outputs + token * output_stride, output_stride, nullptr, scale, low, b, ranks, output_width);
-    });
+    for (long place = 0; place < count; ++place) {
+        const Target<Number<S>>& to = targets[place];
+        const uint8_t* mask = masks ? masks + place * tokens * width : nullptr;
+        for_tokens(tokens, [&](long token, auto together) {
+            const long start = token * width;
+            Number<S>* low = reduced + (place * tokens + token) * ranks;
+            reduce<together>(low, inputs + start, width, mask ? mask + start : nullptr, kept, to.a, ranks, width,
+                             Number<S>(1));
+            expand<together>(outputs + token * stride + to.column, stride, nullptr, Number<S>(to.scale), low, to.b,
+                             ranks, to.width);
+        });
+    }
 }
 
 // Tokens whose rows are fetched ahead: rows lie too far apart for the processor to guess the next one.
@@ -212,47 +227,49 @@ void add_outer(C* sums, const C* factors, long ranks, const S* rows, long stride
         add_outer_masked<false>(sums, factors, ranks, rows, stride, mask, scale, tokens, width);
 }
 
-// Adds to the gradients of A and B and, if given, to that of the inputs. `low` is scratch, (tokens, ranks).
+// Adds to the gradients of A and B and, if given, to that of the inputs. `lows` is scratch, (count, tokens, ranks): one
+// for all layers would have a thread wait for the others.
 template <class S>
-void backward_lora(const S* gradient, long gradient_stride, const S* inputs, const uint8_t* mask, Number<S> kept,
-                   const Number<S>* a, const Number<S>* b, Number<S> scale, const Number<S>* reduced, Number<S>* low,
-                   Number<S>* a_gradient, Number<S>* b_gradient, S* below, long tokens, long ranks, long input_width,
-                   long output_width) {
+void backward_lora(const Target<Number<S>>* targets, long count, const S* gradients, long stride, const S* inputs,
+                   const uint8_t* masks, Number<S> kept, const Number<S>* reduced, Number<S>* lows, S* below,
+                   long tokens, long ranks, long width) {
     using C = Number<S>;
-    const C input_scale = mask ? kept : C(1);
+    const C input_scale = masks ? kept : C(1);
 #pragma omp parallel
-    {
+    for (long place = 0; place < count; ++place) {
+        const Target<C>& of = targets[place];
+        const S* gradient = gradients + of.column;
+        const uint8_t* mask = masks ? masks + place * tokens * width : nullptr;
+        C* low = lows + place * tokens * ranks;
         for_tokens(tokens, [&](long token, auto together) {
-            const long start = token * input_width;
+            const long start = token * width;
             C* factors = low + token * ranks;
-            reduce<together>(factors, gradient + token * gradient_stride, gradient_stride, nullptr, C(1), b, ranks,
-                             output_width, scale);
+            reduce<together>(factors, gradient + token * stride, stride, nullptr, C(1), of.b, ranks, of.width,
+                             C(of.scale));
             if (below)
-                expand<together>(below + start, input_width, mask ? mask + start : nullptr, input_scale, factors, a,
-                                 ranks, input_width);
+                expand<together>(below + start, width, mask ? mask + start : nullptr, input_scale, factors, of.a, ranks,
+                                 width);
         });
-        add_outer(b_gradient, reduced, ranks, gradient, gradient_stride, nullptr, scale, tokens, output_width);
-        add_outer(a_gradient, low, ranks, inputs, input_width, mask, input_scale, tokens, input_width);
+        add_outer(of.b_gradient, reduced + place * tokens * ranks, ranks, gradient, stride, nullptr, C(of.scale),
+                  tokens, of.width);
+        add_outer(of.a_gradient, low, ranks, inputs, width, mask, input_scale, tokens, width);
     }
 }
 
 }  // namespace
 
 #define EXPORT_LORA(S, NAME)                                                                                           \
-    EXPORTED void forward_lora_##NAME(const S* inputs, const uint8_t* mask, double kept, const Number<S>* a,           \
-                                      const Number<S>* b, double scale, Number<S>* reduced, S* outputs,                \
-                                      long output_stride, long tokens, long ranks, long input_width,                   \
-                                      long output_width) {                                                             \
-        forward_lora<S>(inputs, mask, Number<S>(kept), a, b, Number<S>(scale), reduced, outputs, output_stride,        \
-                        tokens, ranks, input_width, output_width);                                                     \
+    EXPORTED void forward_lora_##NAME(const Target<Number<S>>* targets, long count, const S* inputs,                   \
+                                      const uint8_t* masks, double kept, Number<S>* reduced, S* outputs, long stride,  \
+                                      long tokens, long ranks, long width) {                                           \
+        forward_lora<S>(targets, count, inputs, masks, Number<S>(kept), reduced, outputs, stride, tokens, ranks,       \
+                        width);                                                                                        \
     }                                                                                                                  \
-    EXPORTED void backward_lora_##NAME(const S* gradient, long gradient_stride, const S* inputs, const uint8_t* mask,  \
-                                       double kept, const Number<S>* a, const Number<S>* b, double scale,              \
-                                       const Number<S>* reduced, Number<S>* low, Number<S>* a_gradient,                \
-                                       Number<S>* b_gradient, S* below, long tokens, long ranks, long input_width,     \
-                                       long output_width) {                                                            \
-        backward_lora<S>(gradient, gradient_stride, inputs, mask, Number<S>(kept), a, b, Number<S>(scale), reduced,    \
-                         low, a_gradient, b_gradient, below, tokens, ranks, input_width, output_width);                \
+    EXPORTED void backward_lora_##NAME(const Target<Number<S>>* targets, long count, const S* gradients, long stride,  \
+                                       const S* inputs, const uint8_t* masks, double kept, const Number<S>* reduced,   \
+                                       Number<S>* lows, S* below, long tokens, long ranks, long width) {               \
+        backward_lora<S>(targets, count, gradients, stride, inputs, masks, Number<S>(kept), reduced, lows, below,      \
+                         tokens, ranks, width);                                                                        \
     }
 
 EXPORT_FOR_EACH_TYPE(EXPORT_LORA)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,77 +24,78 @@ class NativeLoraTape(NamedTuple):
     reduced: Tensor
 
 
+class _Target(ctypes.Structure):
+    """What the kernels know of a layer of a group; see lora.cpp."""
+
+    _fields_: ClassVar = [
+        ("a", ctypes.c_void_p),
+        ("b", ctypes.c_void_p),
+        ("a_gradient", ctypes.c_void_p),
+        ("b_gradient", ctypes.c_void_p),
+        ("scale", ctypes.c_double),
+        ("column", ctypes.c_long),
+        ("width", ctypes.c_long),
+    ]
+
+
 class NativeLoraGroup:
-    """See `LoraGroup`."""
+    """See `LoraGroup`; one call for all layers of the group."""
 
     def __init__(
         self, kernels: Kernels, targets: Sequence[LoraTarget], weights: TrainableWeights, dropout: float
     ) -> None:
-        self._kernels, self._targets = kernels, tuple(targets)
+        self._kernels = kernels
         self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
-        self._weights = StackedLora(targets, weights)
-        stacked = (self._weights.a, self._weights.b, self._weights.a_gradient, self._weights.b_gradient)
+        self._weights = stacked = StackedLora(targets, weights)
+        self._count, self._ranks, self._width = stacked.a.shape
         # The trained weights never move, so this is looked up once, not at every step.
-        self._addresses = [[tensors[place].data_ptr() for tensors in stacked] for place in range(len(targets))]
-        self._output_widths = [b.shape[1] for b in self._weights.b]
+        tensors = zip(stacked.a, stacked.b, stacked.a_gradient, stacked.b_gradient, strict=True)
+        self._targets = (_Target * self._count)(
+            *(
+                _Target(*(tensor.data_ptr() for tensor in of), target.scale, target.column, of[1].shape[1])
+                for target, of in zip(targets, tensors, strict=True)
+            )
+        )
+        self._address = ctypes.addressof(self._targets)
 
     def __bool__(self) -> bool:
         return True
 
-    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> NativeLoraTape:
+    def forward(self, rows: Tensor, outputs: Tensor, masks: MaskSource | None) -> NativeLoraTape:
         """See `LoraGroup.forward`."""
-        count, ranks, width = self._weights.a.shape
         tokens = rows.shape[0]
-        mask = draw_bytes(masks, (count, tokens, width), self._dropout)
-        reduced = torch.empty(count, tokens, ranks, dtype=self._weights.a.dtype)
-        for place, target in enumerate(self._targets):
-            output = outputs[target.place]
-            a, b, _, _ = self._addresses[place]
-            self._kernels.forward_lora(
-                rows.data_ptr(),
-                None if mask is None else mask.data_ptr() + place * tokens * width,
-                self._kept,
-                a,
-                b,
-                target.scale,
-                _part(reduced, place),
-                output.data_ptr(),
-                output.stride(0),
-                tokens,
-                ranks,
-                width,
-                self._output_widths[place],
-            )
+        mask = draw_bytes(masks, (self._count, tokens, self._width), self._dropout)
+        reduced = torch.empty(self._count, tokens, self._ranks, dtype=self._weights.a.dtype)
+        self._kernels.forward_lora(
+            self._address,
+            self._count,
+            rows.data_ptr(),
+            address(mask),
+            self._kept,
+            reduced.data_ptr(),
+            outputs.data_ptr(),
+            outputs.stride(0),
+            tokens,
+            self._ranks,
+            self._width,
+        )
         return NativeLoraTape(rows, mask, reduced)
 
-    def backward(self, gradients: Sequence[Tensor], tape: NativeLoraTape, input_gradient: Tensor | None) -> None:
+    def backward(self, gradient: Tensor, tape: NativeLoraTape, input_gradient: Tensor | None) -> None:
         """See `LoraGroup.backward`."""
-        _, ranks, width = self._weights.a.shape
-        tokens = tape.inputs.shape[0]
-        low = torch.empty_like(tape.reduced[0])
-        for place, target in enumerate(self._targets):
-            gradient = gradients[target.place]
-            a, b, a_gradient, b_gradient = self._addresses[place]
-            self._kernels.backward_lora(
-                gradient.data_ptr(),
-                gradient.stride(0),
-                tape.inputs.data_ptr(),
-                None if tape.mask is None else tape.mask.data_ptr() + place * tokens * width,
-                self._kept,
-                a,
-                b,
-                target.scale,
-                _part(tape.reduced, place),
-                low.data_ptr(),
-                a_gradient,
-                b_gradient,
-                address(input_gradient),
-                tokens,
-                ranks,
-                width,
-                self._output_widths[place],
-            )
-
-
-def _part(stacked: Tensor, place: int) -> int:
-    return stacked.data_ptr() + place * stacked.stride(0) * stacked.itemsize
+        low = torch.empty_like(tape.reduced)
+        self._kernels.backward_lora(
+            self._address,
+            self._count,
+            gradient.data_ptr(),
+            gradient.stride(0),
+            tape.inputs.data_ptr(),
+            address(tape.mask),
+            self._kept,
+            tape.reduced.data_ptr(),
+            low.data_ptr(),
+            address(input_gradient),
+            tape.inputs.shape[0],
+            self._ranks,
+            self._width,
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from finetune30.training.packed.layout import PackedLayout
 from finetune30.training.packed.parts.dropout import MaskSource
 
 
@@ -19,6 +20,13 @@ def draw_bytes(masks: MaskSource | None, shape: tuple[int, ...], probability: fl
 def address(tensor: Tensor | None) -> int | None:
     """Return where a tensor's numbers begin; no tensor is a null pointer."""
     return None if tensor is None else tensor.data_ptr()
+
+
+def clear_fillers(layout: PackedLayout, *tensors: Tensor) -> None:
+    """Set the rows of fillers to zero, in tensors that have any."""
+    if layout.total > layout.token_count:
+        for tensor in tensors:
+            tensor[layout.token_count :].zero_()
 
 
 def sum_type(dtype: torch.dtype) -> torch.dtype:

@@ -26,6 +26,8 @@ class NativeResidualNorm:
     def __init__(self, kernels: Kernels, weight: Tensor, bias: Tensor, epsilon: float, dropout: float) -> None:
         self._kernels, self._weight, self._bias, self._epsilon = kernels, weight, bias, epsilon
         self._dropout, self._kept = dropout, 1.0 / (1.0 - dropout)
+        # Looked up once, not at every step.
+        self._addresses = weight.data_ptr(), bias.data_ptr()
 
     def forward(self, output: Tensor, rows: Tensor, masks: MaskSource | None) -> tuple[Tensor, NativeNormTape]:
         """See `ResidualNorm.forward`."""
@@ -33,17 +35,17 @@ class NativeResidualNorm:
         mask = draw_bytes(masks, (tokens, width), self._dropout)
         normed = torch.empty_like(rows)
         statistics = torch.empty(2, tokens, dtype=sum_type(rows.dtype))
+        means = statistics.data_ptr()
         self._kernels.forward_norm(
             output.data_ptr(),
             rows.data_ptr(),
             address(mask),
             self._kept,
-            self._weight.data_ptr(),
-            self._bias.data_ptr(),
+            *self._addresses,
             self._epsilon,
             normed.data_ptr(),
-            statistics.data_ptr(),
-            statistics.data_ptr() + tokens * statistics.itemsize,
+            means,
+            means + tokens * statistics.itemsize,
             tokens,
             width,
         )
@@ -52,6 +54,7 @@ class NativeResidualNorm:
     def backward(self, gradient: Tensor, tape: NativeNormTape) -> tuple[Tensor, Tensor]:
         """See `ResidualNorm.backward`."""
         tokens, width = gradient.shape
+        means = tape.statistics.data_ptr()
         below = torch.empty_like(gradient)
         masked = below if tape.mask is None else torch.empty_like(gradient)
         self._kernels.backward_norm(
@@ -59,9 +62,9 @@ class NativeResidualNorm:
             tape.residual.data_ptr(),
             address(tape.mask),
             self._kept,
-            self._weight.data_ptr(),
-            tape.statistics.data_ptr(),
-            tape.statistics.data_ptr() + tokens * tape.statistics.itemsize,
+            self._addresses[0],
+            means,
+            means + tokens * tape.statistics.itemsize,
             below.data_ptr(),
             masked.data_ptr(),
             tokens,

@@ -22,7 +22,10 @@ def query_scale(head_size: int) -> float:
 
 
 class Projections(NamedTuple):
-    """Queries (Q, hidden), keys and values (T, hidden); Q is T, or fewer where not every token asks."""
+    """Queries (Q, hidden), keys and values (T, hidden); Q is T, or fewer where not every token asks.
+
+    They may be columns of a wider tensor, keys and values of the same.
+    """
 
     query: Tensor
     key: Tensor
@@ -42,8 +45,8 @@ class Attention(Protocol):
         """Return the context (Q, hidden), and a tape."""
         ...
 
-    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout) -> Projections:
-        """Return the gradients of queries, keys and values from that of the context."""
+    def backward(self, gradient: Tensor, tape: Any, layout: PackedLayout, into: Projections) -> None:
+        """Write the gradients of queries, keys and values `into` tensors that lie as they do, from the context's."""
         ...
 
 
@@ -87,7 +90,7 @@ class GridAttention:
         tape = GridTape(queries, keys, values, probabilities, dropped, mask, asking)
         return asking.from_heads(torch.bmm(dropped, values)), tape
 
-    def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout) -> Projections:
+    def backward(self, gradient: Tensor, tape: GridTape, layout: PackedLayout, into: Projections) -> None:
         """See `Attention.backward`."""
         grid = _grid(layout)
         cells = tape.asking.to_heads(gradient.to(grid.dtype))
@@ -97,7 +100,9 @@ class GridAttention:
             probabilities.mul_(tape.mask)
         scores: Tensor = torch.ops.aten._softmax_backward_data(probabilities, tape.probabilities, -1, cells.dtype)
         query, key = torch.bmm(scores, tape.key), torch.bmm(scores.transpose(1, 2), tape.query)
-        return Projections(tape.asking.from_heads(query), grid.tokens.from_heads(key), grid.tokens.from_heads(value))
+        into.query.copy_(tape.asking.from_heads(query))
+        into.key.copy_(grid.tokens.from_heads(key))
+        into.value.copy_(grid.tokens.from_heads(value))
 
 
 def _grid(layout: PackedLayout) -> AttentionGrid:

@@ -1,7 +1,8 @@
 """Low-rank updates of frozen linear layers that share one input, forwards and backwards.
 
-Hu et al. 2021 (LoRA), section 4.1: output += scale * dropout(x) A^T B^T. Key and value, which have the same input, form
-a group, so that the products with A are one batched product. As in PEFT, each has its own dropout mask.
+Hu et al. 2021 (LoRA), section 4.1: output += scale * dropout(x) A^T B^T. Layers that have the same input form a
+group, so that the products with A are one batched product; their outputs lie side by side. As in PEFT, each has its own
+dropout mask.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from finetune30.training.packed.parts.dropout import MaskSource
 
 @dataclass(frozen=True)
 class LoraTarget:
-    """A linear layer with LoRA: its module name, its place among the layers that share the input, its scale."""
+    """A linear layer with LoRA: its module name, the first column of its outputs among the group's, its scale."""
 
     path: str
-    place: int
+    column: int
     scale: float
 
 
@@ -31,11 +32,11 @@ class LoraGroup(Protocol):
 
     def __bool__(self) -> bool: ...
 
-    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> Any:
-        """Add the updates of rows (T, in) to the layers' outputs (T, out) in place; return a tape."""
+    def forward(self, rows: Tensor, outputs: Tensor, masks: MaskSource | None) -> Any:
+        """Add the updates of rows (T, in) to the layers' outputs (T, all out) in place; return a tape."""
         ...
 
-    def backward(self, gradients: Sequence[Tensor], tape: Any, input_gradient: Tensor | None) -> None:
+    def backward(self, gradient: Tensor, tape: Any, input_gradient: Tensor | None) -> None:
         """Accumulate A's and B's gradients from the outputs'; add the input's to `input_gradient` (T, in), if given."""
         ...
 
@@ -46,10 +47,10 @@ class NoLora:
     def __bool__(self) -> bool:
         return False
 
-    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> None:
+    def forward(self, rows: Tensor, outputs: Tensor, masks: MaskSource | None) -> None:
         """Do nothing."""
 
-    def backward(self, gradients: Sequence[Tensor], tape: None, input_gradient: Tensor | None) -> None:
+    def backward(self, gradient: Tensor, tape: None, input_gradient: Tensor | None) -> None:
         """Do nothing."""
 
 
@@ -86,28 +87,29 @@ class PlainLoraGroup:
     def __bool__(self) -> bool:
         return True
 
-    def forward(self, rows: Tensor, outputs: Sequence[Tensor], masks: MaskSource | None) -> LoraTape:
+    def forward(self, rows: Tensor, outputs: Tensor, masks: MaskSource | None) -> LoraTape:
         """See `LoraGroup.forward`."""
         shape = (len(self._targets), *rows.shape)
         mask = masks.draw(shape, self._dropout, self._weights.a.dtype) if masks is not None else None
         inputs = rows[None] * mask if mask is not None else rows[None].to(self._weights.a.dtype).expand(shape)
         reduced = torch.bmm(inputs, self._weights.a.transpose(1, 2))
         for target, low, b in zip(self._targets, reduced, self._weights.b, strict=True):
-            output = outputs[target.place]
+            output = outputs.narrow(1, target.column, b.shape[1])
             if output.dtype == low.dtype:
                 output.addmm_(low, b, alpha=target.scale)
             else:
                 output.add_(low @ b, alpha=target.scale)
         return LoraTape(inputs, mask, reduced)
 
-    def backward(self, gradients: Sequence[Tensor], tape: LoraTape, input_gradient: Tensor | None) -> None:
+    def backward(self, gradient: Tensor, tape: LoraTape, input_gradient: Tensor | None) -> None:
         """See `LoraGroup.backward`."""
         reduced_gradient = torch.empty_like(tape.reduced)
         for position, target in enumerate(self._targets):
-            gradient = gradients[target.place].to(self._weights.a.dtype)
-            low = torch.mm(gradient, self._weights.b[position].t(), out=reduced_gradient[position])
+            b = self._weights.b[position]
+            part = gradient.narrow(1, target.column, b.shape[1]).to(self._weights.a.dtype)
+            low = torch.mm(part, b.t(), out=reduced_gradient[position])
             low.mul_(target.scale)
-            self._weights.b_gradient[position].addmm_(tape.reduced[position].t(), gradient, alpha=target.scale)
+            self._weights.b_gradient[position].addmm_(tape.reduced[position].t(), part, alpha=target.scale)
         self._weights.a_gradient.baddbmm_(reduced_gradient.transpose(1, 2), tape.inputs)
         if input_gradient is None:
             return

@@ -135,19 +135,18 @@ def _build_parts(dtype: torch.dtype) -> dict[str, Any]:
     kernels = present(library.find_kernels(dtype))
     generator = torch.Generator().manual_seed(3)
     master = torch.float64 if dtype == torch.float64 else torch.float32
+    # Two layers of a group of three, of different widths.
+    shapes = {"m.lora_A": (13, 64), "n.lora_A": (13, 64), "m.lora_B": (48, 13), "n.lora_B": (32, 13)}
     weights = TrainableWeights(
-        {
-            f"m.lora_{letter}.weight": torch.randn(shape, generator=generator) * 0.3
-            for letter, shape in (("A", (13, 64)), ("B", (48, 13)))
-        },
+        {f"{name}.weight": torch.randn(shape, generator=generator) * 0.3 for name, shape in shapes.items()},
         master,
-        transposed={"m.lora_B.weight"},
+        transposed={"m.lora_B.weight", "n.lora_B.weight"},
     )
     norm_weight, norm_bias = torch.randn(2, 64, generator=generator).to(dtype)
     return {
         "kernels": kernels,
         "weights": weights,
-        "lora": NativeLoraGroup(kernels, [LoraTarget("m", 1, 0.5)], weights, 0.25),
+        "lora": NativeLoraGroup(kernels, [LoraTarget("m", 16, 0.5), LoraTarget("n", 64, 2.0)], weights, 0.25),
         "norm": NativeResidualNorm(kernels, norm_weight, norm_bias, 1e-5, 0.25),
         "attention": NativeAttention(kernels, 4, 16, 0.25),
     }
@@ -167,23 +166,23 @@ def _run_parts(dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
     results: dict[str, torch.Tensor] = {}
     rows = random(total, 64)
-    output = random(total, 48)
-    tape = parts["lora"].forward(rows, (rows, output), masks)
+    output = random(total, 96)
+    tape = parts["lora"].forward(rows, output, masks)
     results["lora output"] = output.clone()
     below = random(total, 64)
-    parts["lora"].backward((rows, random(total, 48)), tape, below)
+    parts["lora"].backward(random(total, 96), tape, below)
     results["lora input gradient"], results["lora gradients"] = below, parts["weights"].gradients
     results["normed"], tape = parts["norm"].forward(random(total, 64), rows, masks)
     results["norm gradient"], results["norm masked gradient"] = parts["norm"].backward(random(total, 64), tape)
-    query, key, value = random(total, 64), random(total, 64), random(total, 64)
-    for asked, only_asking in ((query, False), (random(5, 64), True)):
-        kind = "asking " if only_asking else ""
+    together, query = random(total, 192), random(5, 64)
+    given = {"": Projections(*together.chunk(3, 1)), "asking ": Projections(query, *together[:, 64:].chunk(2, 1))}
+    for kind, projections in given.items():
         attention = parts["attention"]
-        results[kind + "context"], tape = attention.forward(
-            Projections(asked, key, value), layout, masks, only_asking=only_asking
-        )
-        for name, gradient in attention.backward(random(*asked.shape), tape, layout)._asdict().items():
-            results[f"{kind}{name} gradient"] = gradient
+        context, tape = attention.forward(projections, layout, masks, only_asking=bool(kind))
+        into = torch.empty_like(together)
+        gradients = Projections(torch.empty_like(query) if kind else into[:, :64], *into[:, 64:].chunk(2, 1))
+        attention.backward(random(*context.shape), tape, layout, gradients)
+        results |= {f"{kind}context": context} | {f"{kind}{n} gradient": g for n, g in gradients._asdict().items()}
     return results
 
 
@@ -218,13 +217,13 @@ def test_lora_of_a_token_is_the_same_whatever_stands_beside_it(dtype: torch.dtyp
     generator = torch.Generator().manual_seed(6)
     # As many as no group of tokens that are worked on together divides.
     rows, outputs, gradients, below = (
-        torch.randn(15, width, generator=generator).to(dtype) for width in (64, 48, 48, 64)
+        torch.randn(15, width, generator=generator).to(dtype) for width in (64, 96, 96, 64)
     )
 
     def run(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
         output, input_gradient = outputs[part].clone(), below[part].clone()
-        tape = lora.forward(rows[part], (rows[part], output), None)
-        lora.backward((rows[part], gradients[part]), tape, input_gradient)
+        tape = lora.forward(rows[part], output, None)
+        lora.backward(gradients[part], tape, input_gradient)
         return output, input_gradient
 
     together = run(slice(None))
