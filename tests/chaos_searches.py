@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,11 +61,14 @@ class SearchChaos(Chaos):
         self.search_id = ""
         self.refused: UnansweredError | None = None
         self.spared = 0
+        self._armed: list[subprocess.Popen[bytes]] = []  # workers all of whose attempts die at a fail point
         self.clients.append(PatientClient(services.api_address, timeout=120))  # rows are frozen meanwhile
 
     def start_worker(self, name: str, **environment: Any) -> None:
         drilled: dict[str, Any] = drill_variables(_STEP_SECONDS, scored=True)
         self.services.start_worker(name, drill=None, **drilled, **environment)
+        if "FT30_FAILPOINT" in environment:
+            self._armed.append(self.services.workers[name])
 
     def goes_on(self) -> bool:
         if self.refused is not None:
@@ -80,10 +84,20 @@ class SearchChaos(Chaos):
 
     def may_strike(self) -> bool:
         """Spare a trial that has lost its attempts: that it fails then is so, but no kill may decide what is tried."""
-        runs = runs_of_search(self.services.store, self.search_id) if self.search_id else []
-        is_near = any(run.failures >= _MOST_LOST - 1 and not run.status.is_final for run in runs)
+        is_near = self._is_near()
         self.spared += is_near
         return not is_near
+
+    def _is_near(self) -> bool:
+        runs = runs_of_search(self.services.store, self.search_id) if self.search_id else []
+        return any(run.failures >= _MOST_LOST - 1 and not run.status.is_final for run in runs)
+
+    def _keep_up(self) -> None:
+        if self._armed and self._is_near():
+            for worker in self._armed:
+                worker.terminate()  # it would lose the same run again and again
+            self._armed.clear()
+        super()._keep_up()
 
     def _do(self, what: str, name: str) -> None:
         killed = sum(count for one, count in self.done.items() if one.startswith("API"))
@@ -142,7 +156,7 @@ def main() -> int:
     expected, breaches = expect_trials(options.trials), list[str]()
     series = []
     for workers in options.workers:
-        with tempfile.TemporaryDirectory(prefix="ft30-chaos-searches-") as folder:
+        with tempfile.TemporaryDirectory(prefix="ft30-chaos-searches-", ignore_cleanup_errors=True) as folder:
             found = carry_out(Path(folder), options.trials, options.jobs, workers, seed, tuple(options.every))
         series.append(found)
         differ = find_differences(expected, found.trials)
