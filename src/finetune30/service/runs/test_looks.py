@@ -14,6 +14,7 @@ from finetune30.service.runs.sentences import pair_words
 from finetune30.service.statistics.groups import enough_groups
 from finetune30.store import Run, RunStore
 from finetune30.store.test_looks import Look, load_looks
+from finetune30.values import say_count
 
 _TITLE = Words("Test rows", "測試資料")
 
@@ -89,7 +90,7 @@ def _account(result: dict[str, Any]) -> Words:
         zh.append(f"與訓練資料同屬一個群組的測試資料：{shared:,} 筆")
     if groups is not None:
         few = ("", "") if enough_groups(groups) else (", too few for an interval", "，不足以計算信賴區間")
-        en.append(f"the rows come in {groups:,} groups{few[0]}")
+        en.append(f"the rows come in {say_count(groups, 'groups', ',')}{few[0]}")
         zh.append(f"資料共 {groups:,} 組{few[1]}")
     return Words("; ".join(en), "；".join(zh))
 
