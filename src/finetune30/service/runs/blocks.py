@@ -75,8 +75,8 @@ def _say_groups(metrics: Mapping[str, Any]) -> list[Block]:
     en = "The score has no interval, for they are too few" if few else "The interval of the score is by group"
     zh = "群組太少，分數沒有信賴區間" if few else "分數的信賴區間以群組計"
     words = Words(
-        f"The evaluation rows come in {say_count(count, 'groups', ',')}. {en}; other intervals shown here take rows for "
-        "independent.",
+        f"The evaluation rows come in {say_count(count, 'groups', ',')}. {en}; other intervals shown here take rows "
+        "for independent.",
         f"評估資料共 {count:,} 組。{zh}；此處其他信賴區間則視各筆資料為獨立。",
     )
     return [Text(Words("Rows that belong together", "屬於同一群組的資料"), words)]
