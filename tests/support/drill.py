@@ -146,7 +146,7 @@ def _load_last_step(execution: Execution, attempt: AttemptFolder) -> int:
     for earlier in execution.folder.earlier_attempts(attempt.number):
         checkpoint: dict[str, Any] | None = load_json(earlier.checkpoints / "drill.json")
         if checkpoint is not None:
-            if execution.run.pause_at is not None:  # as a training does: it tells whether its rung lies behind
+            if earlier.history.is_file():  # as a training does: it tells what the run had at its rungs
                 attempt.history.write_bytes(earlier.history.read_bytes())
             return int(checkpoint["step"])
     return 0
