@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from finetune30.data.columns import require_column
 from finetune30.data.sources.table import SourceTable
@@ -121,15 +122,21 @@ def keep_together(keys: pl.Series, rows: pl.DataFrame) -> pl.Series:
     """Return a key for each row, equal for rows that share a key or a group, also over several steps."""
     if GROUP not in rows.columns:
         return keys
+    parts = join_numbers(*(_in_order(column).to_numpy() for column in (keys, rows[GROUP])))
+    return pl.Series(keys.name, parts)
+
+
+def join_numbers(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return numbers of parts, (rows,), in which rows are together that share a number in either, also over steps."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    texts, groups = (_in_order(column).to_numpy() for column in (keys, rows[GROUP]))
-    count = int(texts.max(initial=-1)) + 1
-    size = count + int(groups.max(initial=-1)) + 1
-    edges = coo_array((np.ones(len(texts), dtype=np.int8), (texts, count + groups)), shape=(size, size))
+    count = int(first.max(initial=-1)) + 1
+    size = count + int(second.max(initial=-1)) + 1
+    edges = coo_array((np.ones(len(first), dtype=np.int8), (first, count + second)), shape=(size, size))
     _, parts = connected_components(edges, directed=False)
-    return pl.Series(keys.name, parts[texts].astype(np.int64))
+    found: NDArray[np.int64] = parts[first].astype(np.int64)
+    return found
 
 
 def require_several(keys: pl.Series, rows: pl.DataFrame, part: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune30.data.groups import join_numbers
 from finetune30.problems.shared.intervals import wilson_interval
 
 #: Fewer groups give no verdict: signs of nine have few p-values, and their spread is not known well enough.
@@ -38,7 +39,7 @@ def join_groups(several: Sequence[Codes | None]) -> Codes | None:
         return None
     joined = known[0]
     for other in known[1:]:
-        joined = _join(joined, other)
+        joined = join_numbers(joined, other)
     return number_groups(joined)
 
 
@@ -92,15 +93,3 @@ def grouped_wilson(values: NDArray[np.float64], groups: Codes) -> tuple[float, f
     known = (float(norm.ppf(_UPPER)) / float(t.ppf(_UPPER, count - 1))) ** 2  # the spread of few groups is not known
     effective = min(float(rows), alike) * known
     return wilson_interval(share * effective, effective)
-
-
-def _join(first: Codes, second: Codes) -> Codes:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = int(first.max()) + 1
-    size = count + int(second.max()) + 1
-    edges = coo_array((np.ones(len(first), dtype=np.int8), (first, count + second)), shape=(size, size))
-    _, parts = connected_components(edges, directed=False)
-    found: Codes = parts[first].astype(np.int64)
-    return found
